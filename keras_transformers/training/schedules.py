@@ -1,0 +1,48 @@
+"""Learning-rate schedules with a warm-up."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to `peak`, then `peak * sqrt(warmup_steps / step)`.
+
+    The published Transformer's schedule is this one with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000 warm-up steps. An optimizer with
+    `gradient_accumulation_steps=N` counts batches, not updates, so multiply `warmup_steps` by N there and `peak` stays what it is.
+
+    Args:
+        peak: the highest learning rate, reached at `warmup_steps`.
+        warmup_steps: how many steps the warm-up takes; 0 for none, and then `peak / sqrt(step)`.
+        initial: the learning rate that the warm-up starts from. The first update already has one warm-up step behind it, so that it is not lost at 0.
+
+    Raises:
+        ValueError: if `peak` is not positive, or `warmup_steps` or `initial` negative.
+
+    Example:
+        >>> schedule = InverseSquareRoot(peak=1e-3, warmup_steps=4000)
+        >>> keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
+
+    Source: Vaswani et al. 2017, section 5.3, equation 3.
+    """
+
+    def __init__(self, peak, warmup_steps, initial=0.0):
+        if not peak > 0:
+            raise ValueError(
+                f"Expected peak > 0, got {peak}. It is the highest learning rate; 1e-3 suits small models."
+            )
+        if warmup_steps < 0 or initial < 0:
+            raise ValueError(
+                f"Expected warmup_steps and initial of at least 0, got warmup_steps={warmup_steps}, initial={initial}."
+            )
+        self.peak, self.warmup_steps, self.initial = float(peak), int(warmup_steps), float(initial)
+
+    def __call__(self, step):
+        """The learning rate, float32 scalar, for the update after `step` updates (from 0)."""
+        step = keras.ops.cast(step, "float32") + 1.0
+        warmup_steps = float(max(self.warmup_steps, 1))
+        rising = self.initial + (self.peak - self.initial) * step / warmup_steps
+        falling = self.peak * keras.ops.sqrt(warmup_steps / step)
+        return keras.ops.where(step < warmup_steps, rising, falling)
+
+    def get_config(self):
+        return {"peak": self.peak, "warmup_steps": self.warmup_steps, "initial": self.initial}
