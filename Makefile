@@ -1,0 +1,71 @@
+# Two commands on a fresh machine: `make demo` shows it, `make test` proves it. Both make their own virtual environment, .venv, once.
+PYTHON ?= python3
+export KERAS_BACKEND ?= jax
+# Test processes at a time, and the tests to run: `make test-jax TESTS=tests/layers`.
+JOBS ?= auto
+TESTS ?= tests
+MARKED ?= -m "not slow"
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+LOWEST_KERAS := 3.10.0
+
+# tensorflow-cpu is the same library without its GPU part; it is published for this platform only.
+TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)
+BACKEND_PACKAGE := $(if $(filter tensorflow,$(KERAS_BACKEND)),$(TENSORFLOW),$(KERAS_BACKEND))
+
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+export OMP_NUM_THREADS ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.installed-$(KERAS_BACKEND)
+	$(BIN)/python examples/demo.py
+
+# Every backend runs even when an earlier one failed.
+test: $(VENV)/.installed-dev test-assets
+	$(MAKE) --keep-going test-jax test-torch test-tensorflow test-lowest-keras
+
+test-all: $(VENV)/.installed-dev test-assets
+	$(MAKE) --keep-going MARKED= test-jax test-torch test-tensorflow test-lowest-keras
+
+check: lint test
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The checkpoints that tests compare with (tests/assets.txt), kept in .cache/test-assets.
+test-assets: $(VENV)/.installed-dev
+	$(BIN)/python tests/assets.py
+
+test-jax test-torch test-tensorflow: test-%: $(VENV)/.installed-dev
+	KERAS_BACKEND=$* $(PYTEST) $(MARKED) $(TESTS)
+
+# The oldest Keras that pyproject.toml allows, in front of the installed one on Python's path.
+test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
+	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(MARKED) $(TESTS)
+
+.cache/keras-$(LOWEST_KERAS): $(VENV)/.installed-dev
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ keras==$(LOWEST_KERAS)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: what is installed, renewed when the lists change.
+$(VENV)/.installed-jax $(VENV)/.installed-torch $(VENV)/.installed-tensorflow: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) $(BACKEND_PACKAGE) --editable '.[cli,train]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) jax torch $(TENSORFLOW) --editable '.[cli,train,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache

@@ -1,0 +1,45 @@
+"""What all tests share: the backend, where data and published checkpoints lie, and which tests one backend is enough for."""
+
+import os
+import pathlib
+
+import pytest
+
+from tests import assets
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the `one_backend` tests to the one backend that they name (JAX where they name none)."""
+    backend = os.environ["KERAS_BACKEND"]
+    kept, left_out = [], []
+    for item in items:
+        marker = item.get_closest_marker("one_backend")
+        wanted = (marker.args[0] if marker.args else marker.kwargs.get("name", "jax")) if marker else backend
+        (kept if wanted == backend else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of real data sets that KERAS_TRANSFORMERS_DATA names; a test that asks for it skips where there is none."""
+    folder = os.environ.get("KERAS_TRANSFORMERS_DATA")
+    if not folder:
+        pytest.skip("KERAS_TRANSFORMERS_DATA names no folder of data sets")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def asset_folder():
+    """Where a published checkpoint lies, by the name of its package in tests/assets.txt; skips where it was not fetched."""
+
+    def find(name):
+        folder = assets.folder(name)
+        if not folder.is_dir():
+            pytest.skip(f"{name} is not in the cache: run `make test-assets`")
+        return folder
+
+    return find
