@@ -1,0 +1,27 @@
+"""Generating tokens: greedy decoding, sampling and beam search over a step function `(token_ids, cache) -> (logits, cache)`."""
+
+from keras_transformers.generation.beam_search import BeamSearch
+from keras_transformers.generation.decoding import (
+    Generated,
+    GenerationConfig,
+    from_hugging_face,
+    generate,
+    stream,
+    to_hugging_face,
+)
+from keras_transformers.generation.samplers import MinP, Sampling, Temperature, TopK, TopP
+
+__all__ = [
+    "BeamSearch",
+    "Generated",
+    "GenerationConfig",
+    "MinP",
+    "Sampling",
+    "Temperature",
+    "TopK",
+    "TopP",
+    "from_hugging_face",
+    "generate",
+    "stream",
+    "to_hugging_face",
+]

@@ -1,0 +1,188 @@
+"""Beam search over a batch: pure functions on a state, the same for a compiled loop and for a Python loop.
+
+Every sentence has `W` running hypotheses, and apart from them the best `W` that have ended:
+
+    running  [B, W] ──► W·V continuations ──► the best C candidates, C = W · (1 + number of end tokens), at least 2·W
+                                                 │
+                      neither ended nor at the limit: the best W run on
+                                                 │
+                      ended, and among the best W candidates: compete with the finished [B, W] by  sum of log-probabilities / length ** length_penalty
+
+C is large enough that W candidates go on even if every hypothesis proposes all of its end tokens. An ended hypothesis has left the beam for good. The length counts generated
+tokens, the end token among them. A sentence is done when its finished hypotheses cannot be improved any more, by the rule that `early_stopping` names; from then on its
+results stay as they are, whatever the rest of the batch does, so that a batch gives what its sentences give alone.
+
+The semantics, down to the constant that stands for "impossible", are those of transformers 5 (`_beam_search` in `transformers/generation/utils.py`).
+
+Legend: `B` sentences, `W` beams, `R = B·W` rows, `C` candidates, `V` vocabulary, `L` room for generated tokens.
+"""
+
+import typing
+
+import numpy as np
+from keras import ops
+
+from keras_transformers.generation import arrays
+from keras_transformers.records import record
+
+# Added to scores that must not win. It is finite, so that hypotheses ruled out still have an order, and no NaN arises.
+IMPOSSIBLE = -1.0e9
+
+
+class BeamState(typing.NamedTuple):
+    """What the loop carries. `position` counts the tokens generated so far."""
+
+    position: typing.Any  # int32 scalar, a Python int on PyTorch
+    token_ids: typing.Any  # int32 [R, 1]: the newest tokens of the running hypotheses
+    running: typing.Any  # int32 [B, W, L], best first
+    running_scores: typing.Any  # float32 [B, W]: sums of log-probabilities
+    finished: typing.Any  # int32 [B, W, L], best first
+    finished_scores: typing.Any  # float32 [B, W]: sum / length ** length_penalty
+    is_finished: typing.Any  # bool [B, W]: which places of `finished` are taken
+    improvable: typing.Any  # bool [B]: whether a running hypothesis may still beat a finished one
+
+
+@record
+class BeamSearch:
+    """Keeps the `num_beams` best hypotheses of each sentence.
+
+    Args:
+        num_beams: int, at least 1.
+        length_penalty: float; hypotheses compare by `sum / length ** length_penalty`, so that above 0 longer ones are favoured.
+        early_stopping: when a sentence is done. `True`: when `num_beams` hypotheses have ended. `False`: when besides the best running one, scored as
+            if it ended now, is no better than the worst of them. `"never"`: when it is no better even at the length that suits it best.
+        end_ids: tuple of ints, the tokens that end a hypothesis.
+        padding_id: int, put after the end.
+        num_return_sequences: int, how many hypotheses of a sentence are returned, best first.
+    """
+
+    num_beams: int
+    end_ids: tuple
+    padding_id: int
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    num_return_sequences: int = 1
+
+    @property
+    def rows_per_sentence(self):
+        return self.num_beams
+
+    def start(self, token_ids, length):
+        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`.
+
+        All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
+        """
+        size = (len(token_ids), self.num_beams)
+        scores = np.full(size, IMPOSSIBLE, "float32")
+        scores[:, 0] = 0
+
+        def blank():
+            # Each its own buffer: a compiled loop writes over the buffers it is given.
+            return arrays.tensor(np.full((*size, length), self.padding_id, "int32"))
+
+        return BeamState(
+            position=arrays.scalar(0),
+            token_ids=arrays.tensor(np.repeat(token_ids, self.num_beams)[:, None]),
+            running=blank(),
+            running_scores=arrays.tensor(scores),
+            finished=blank(),
+            finished_scores=arrays.tensor(np.full(size, IMPOSSIBLE, "float32")),
+            is_finished=arrays.tensor(np.zeros(size, bool)),
+            improvable=arrays.tensor(np.ones(size[0], bool)),
+        )
+
+    def noise(self, seed, sentences, length):
+        """None: chance decides nothing here."""
+        return None
+
+    def advance(self, state, logits, limit, noise=None):
+        """One more token.
+
+        Args:
+            state: a `BeamState`.
+            logits: float `[R, V]`, for the token after `state.token_ids`.
+            limit: int scalar; the hypotheses that reach this many tokens end there.
+
+        Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, by which a cache is to be reordered.
+        """
+        scores_BC, sources_BC, tokens_BC = self._candidates(state, logits)
+        candidates_BCL = arrays.put(arrays.within(state.running, sources_BC), state.position, tokens_BC)
+        ended_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
+
+        finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, ended_BC)
+
+        running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
+        first_rows_B1 = arrays.count(len(state.improvable), places_BW)[:, None] * self.num_beams
+        rows = arrays.within(sources_BC, places_BW) + first_rows_B1
+
+        state = BeamState(
+            position=state.position + 1,
+            token_ids=arrays.reshape(arrays.within(tokens_BC, places_BW), (-1, 1)),
+            running=arrays.within(candidates_BCL, places_BW),
+            running_scores=running_scores,
+            finished=finished,
+            finished_scores=finished_scores,
+            is_finished=is_finished,
+            improvable=state.improvable,
+        )
+        return state._replace(improvable=state.improvable & self._may_improve(state, limit)), arrays.reshape(
+            rows, (-1,)
+        )
+
+    def _candidates(self, state, logits):
+        """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens, all `[B, C]`, best first."""
+        sentences, beams = state.running_scores.shape
+        num_candidates = beams * max(2, 1 + len(self.end_ids))
+        # A sentence's best C are among the best C of each of its rows, which are the best C logits: only those need their log-probability.
+        logits = arrays.float32(logits)
+        kept = min(num_candidates, logits.shape[-1])
+        values, tokens = arrays.top_k(logits, kept)
+        log_probabilities = arrays.reshape(values - arrays.log_normalizer(logits), (sentences, beams, kept))
+        scores = arrays.reshape(log_probabilities + state.running_scores[:, :, None], (sentences, beams * kept))
+        scores, places = arrays.ranked(scores, num_candidates)
+        tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * kept)), places)
+        return scores, places // kept, arrays.int32(tokens)
+
+    def _finish(self, state, scores_BC, candidates_BCL, ended_BC):
+        """The best W of those finished before and those that have just ended among the best W candidates."""
+        # The candidates below the best W are there only to keep the beam full.
+        just_finished_BC = ended_BC & (arrays.count(scores_BC.shape[1], scores_BC) < self.num_beams)
+        scores_BC = scores_BC / arrays.power(state.position + 1, self.length_penalty)
+        scores_BC = scores_BC + _impossible(self.done(state))[:, None] + _impossible(~just_finished_BC)
+        scores, places = arrays.ranked(arrays.join(state.finished_scores, scores_BC), self.num_beams)
+        hypotheses = arrays.within(arrays.join(state.finished, candidates_BCL), places)
+        return hypotheses, scores, arrays.within(arrays.join(state.is_finished, just_finished_BC), places)
+
+    def _may_improve(self, state, limit):
+        """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length that `early_stopping` supposes."""
+        never = self.early_stopping == "never" and self.length_penalty > 0
+        best_B1 = state.running_scores[:, :1] / arrays.power(limit if never else state.position, self.length_penalty)
+        worst_BW = arrays.where(state.is_finished, arrays.smallest(state.finished_scores), IMPOSSIBLE)
+        return arrays.any_(best_B1 > worst_BW)
+
+    def done(self, state):
+        """bool `[B]`: which sentences' results will not change any more."""
+        stuck = ~state.improvable
+        return stuck | arrays.all_(state.is_finished) if self.early_stopping is True else stuck
+
+    def grow(self, state, missing):
+        """The state with room for `missing` more tokens."""
+        padding = ((0, 0), (0, 0), (0, missing))
+        running, finished = (
+            ops.pad(x, padding, constant_values=self.padding_id) for x in (state.running, state.finished)
+        )
+        return state._replace(running=running, finished=finished)
+
+    def select(self, state, rows, sentences):
+        """The state of fewer sentences."""
+        return BeamState(
+            state.position, arrays.take(state.token_ids, rows), *(arrays.take(field, sentences) for field in state[2:])
+        )
+
+    def results(self, state):
+        """int32 `[B, num_return_sequences, L]` and float32 `[B, num_return_sequences]`, best first."""
+        return state.finished[:, : self.num_return_sequences], state.finished_scores[:, : self.num_return_sequences]
+
+
+def _impossible(condition):
+    return arrays.float32(condition) * IMPOSSIBLE

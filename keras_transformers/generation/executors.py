@@ -1,0 +1,135 @@
+"""How each backend runs a decoding loop fast.
+
+A loop is run in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between two segments the host may look at the state, make room
+in the cache and drop finished sentences.
+
+    jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and compiled again after each change), state and cache
+                 are donated
+    tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
+    torch        a Python loop under `inference_mode`; the cache is written in place
+
+Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every shape it has met.
+"""
+
+import keras
+
+from keras_transformers.generation import arrays
+from keras_transformers.layers import cache as caches
+
+_ATTRIBUTE = "_generation_functions"
+
+
+def _advance(step, strategy, state, cache, limit, noise):
+    logits, cache = step(state.token_ids, cache)
+    state, rows = strategy.advance(state, logits, limit, noise)
+    if rows is not None and not arrays.in_place_order(rows):
+        cache = caches.reorder(cache, rows)
+    return state, cache
+
+
+def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
+    """The compiled backends' segment: `loop(condition, body, carried)` is their own while-loop.
+
+    Of the cache, only what is written is carried (`written`: offset and self-attention); what is only read (`read`) stays outside.
+    """
+    stop = keras.ops.minimum(state.position + max_steps, limit)
+
+    def condition(state, written):
+        return (state.position < stop) & keras.ops.any(~strategy.done(state))
+
+    def body(state, written):
+        state, cache = _advance(step, strategy, state, caches.Cache(*written, *read), limit, noise)
+        return state, tuple(cache[:2])
+
+    return loop(condition, body, (state, written))
+
+
+def _kept(model, key, make):
+    """`make()`, or what it returned for this model and key before."""
+    if model is None:
+        return make()
+    if not hasattr(model, _ATTRIBUTE):
+        # Past Keras's attribute tracking: these are no part of the model's state.
+        object.__setattr__(model, _ATTRIBUTE, {})
+    functions = getattr(model, _ATTRIBUTE)
+    if key not in functions:
+        functions[key] = make()
+    return functions[key]
+
+
+if keras.backend.backend() == "torch":
+    import torch
+
+    def prefill(model, step, token_ids, cache):
+        """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
+        with torch.inference_mode():
+            return step(token_ids, cache)[1]
+
+    def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
+        # Asking whether all are done makes the host wait for a GPU, so it asks seldom: steps taken after the end change nothing.
+        interval = 1 if state.token_ids.device.type == "cpu" else 8
+        with torch.inference_mode():
+            for taken in range(1, min(max_steps, limit - state.position) + 1):
+                state, cache = _advance(step, strategy, state, cache, limit, noise)
+                if taken % interval == 0 and bool(strategy.done(state).all()):
+                    break
+        return state, cache
+
+elif keras.backend.backend() == "jax":
+    import jax
+
+    def _jitted(model, key, function, donated=()):
+        """`function(*arguments)` jitted, with the model's variables as its first argument."""
+        variables = [] if model is None else model.variables
+
+        def make():
+            def pure(values, *arguments):
+                with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                    return function(*arguments)
+
+            return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
+
+        jitted = _kept(model, key, make)
+        return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
+
+    def prefill(model, step, token_ids, cache):
+        """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
+        return _jitted(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
+
+    def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
+
+        def segment(state, written, read, limit, noise, max_steps):
+            def loop(condition, body, carried):
+                return jax.lax.while_loop(lambda carried: condition(*carried), lambda carried: body(*carried), carried)
+
+            return _while(loop, step, strategy, state, written, read, limit, noise, max_steps)
+
+        run = _jitted(model, (step, strategy), segment, donated=(0, 1))
+        state, written = run(
+            state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
+        )
+        return state, caches.Cache(*written, *cache[2:])
+
+else:
+    import tensorflow as tf
+
+    def prefill(model, step, token_ids, cache):
+        """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
+        run = _kept(
+            model, (step, "prefill"), lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True)
+        )
+        return run(token_ids, cache)
+
+    def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
+
+        def segment(state, written, read, limit, noise, max_steps):
+            return _while(tf.while_loop, step, strategy, state, written, read, limit, noise, max_steps)
+
+        run = _kept(model, (step, strategy), lambda: tf.function(segment, jit_compile=True))
+        state, written = run(
+            state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
+        )
+        return state, caches.Cache(*written, *cache[2:])

@@ -1,0 +1,215 @@
+"""Choosing the next token of each row: the likeliest one, or one drawn at random after some have been ruled out.
+
+Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other; what they rule out becomes `-inf`:
+
+    for sampler in (Temperature(0.7), TopK(50), TopP(0.95)):
+        logits = sampler(logits)
+
+`Sampling` is the whole strategy that `decoding` drives, with the state that its loop carries.
+
+Legend: `B` sentences, `R` rows (`B` times the sequences returned for each), `V` vocabulary, `L` room for generated tokens.
+"""
+
+import typing
+
+import numpy as np
+from keras import ops
+
+from keras_transformers.generation import arrays
+from keras_transformers.records import record
+
+
+def _ruled_out(keep, logits):
+    return ops.where(keep, logits, float("-inf"))
+
+
+@record
+class Temperature:
+    """Divides logits by `temperature`: below 1 sharpens the distribution, above 1 flattens it.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+    """
+
+    temperature: float
+
+    def __post_init__(self):
+        if not self.temperature > 0:
+            raise ValueError(
+                f"Expected temperature > 0, got {self.temperature!r}. For the likeliest token each time, use do_sample=False."
+            )
+
+    def __call__(self, logits):
+        return logits / self.temperature
+
+
+@record
+class TopK:
+    """Keeps the `k` likeliest tokens, and those as likely as the last of them (Fan et al. 2018, arXiv:1805.04833).
+
+    Raises:
+        ValueError: for a `k` that is not an int of at least 1.
+    """
+
+    k: int
+
+    def __post_init__(self):
+        if not isinstance(self.k, int) or self.k < 1:
+            raise ValueError(
+                f"Expected top_k to be an int of at least 1, got {self.k!r}. Leave it at None to keep all tokens."
+            )
+
+    def __call__(self, logits):
+        kept, _ = ops.top_k(logits, min(self.k, logits.shape[-1]))
+        return _ruled_out(logits >= kept[:, -1:], logits)
+
+
+@record
+class TopP:
+    """Keeps the fewest likeliest tokens whose probabilities add up to `p` or more (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751).
+
+    Tokens as likely as the last one kept are kept too.
+
+    Raises:
+        ValueError: for a `p` outside (0, 1].
+    """
+
+    p: float
+
+    def __post_init__(self):
+        if not 0 < self.p <= 1:
+            raise ValueError(f"Expected top_p in (0, 1], got {self.p!r}. Leave it at None to keep all tokens.")
+
+    def __call__(self, logits):
+        if self.p == 1:
+            return logits
+        descending = ops.top_k(logits, logits.shape[-1])[0]
+        probabilities = ops.softmax(descending, axis=-1)
+        before = ops.cumsum(probabilities, axis=-1) - probabilities
+        # The first token always stays: nothing comes before it.
+        smallest_kept = ops.min(ops.where(before < self.p, descending, float("inf")), axis=-1, keepdims=True)
+        return _ruled_out(logits >= smallest_kept, logits)
+
+
+@record
+class MinP:
+    """Keeps the tokens at least `p` times as likely as the likeliest one (Nguyen et al. 2024, arXiv:2407.01082).
+
+    Raises:
+        ValueError: for a `p` outside (0, 1].
+    """
+
+    p: float
+
+    def __post_init__(self):
+        if not 0 < self.p <= 1:
+            raise ValueError(f"Expected min_p in (0, 1], got {self.p!r}. Leave it at None to keep all tokens.")
+
+    def __call__(self, logits):
+        return _ruled_out(logits >= ops.max(logits, axis=-1, keepdims=True) + float(np.log(self.p)), logits)
+
+
+def draw(logits, uniform):
+    """One token of each row, drawn with probabilities `softmax(logits)`.
+
+    Args:
+        logits: float `[R, V]`; `-inf` is never drawn.
+        uniform: float32 `[R, 1]` in [0, 1), the random number that decides a row. With the number given, the draw is a pure function, the same on every
+            backend and whatever the other rows are.
+
+    Returns: int32 `[R]`.
+    """
+    probabilities = ops.softmax(logits, axis=-1)
+    cumulative = ops.cumsum(probabilities, axis=-1)
+    # Sums of floats may wobble in the last bit, so that a probability of 0 has to be excluded by itself.
+    reached = (cumulative > uniform * cumulative[:, -1:]) & (probabilities > 0)
+    first = ops.argmax(ops.cast(reached, "int32"), axis=-1)
+    return arrays.int32(ops.where(ops.any(reached, axis=-1), first, ops.argmax(probabilities, axis=-1)))
+
+
+def uniforms(seed, rows, length):
+    """Random numbers for each row: float32 NumPy `[R, length]`. Row `r`'s depend on `seed` and `r` alone, and a longer row begins like a shorter one."""
+    return np.stack([np.random.Generator(np.random.Philox([seed, row])).random(length, "float32") for row in rows])
+
+
+class SamplingState(typing.NamedTuple):
+    """What the loop carries. `position` counts the tokens generated so far."""
+
+    position: typing.Any  # int32 scalar, a Python int on PyTorch
+    token_ids: typing.Any  # int32 [R, 1]: the newest tokens
+    generated: typing.Any  # int32 [R, L]
+    finished: typing.Any  # bool [R]
+
+
+@record
+class Sampling:
+    """Each row goes on by itself, until an end token: greedily without `samplers`, and at random where they are a tuple (it may be empty).
+
+    Args:
+        end_ids: tuple of ints, the tokens that end a row.
+        padding_id: int, put after the end.
+        samplers: None, or a tuple of records such as `Temperature`.
+        num_return_sequences: int, the rows of one sentence.
+    """
+
+    end_ids: tuple
+    padding_id: int
+    samplers: tuple | None = None
+    num_return_sequences: int = 1
+
+    @property
+    def rows_per_sentence(self):
+        return self.num_return_sequences
+
+    def start(self, token_ids, length):
+        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`."""
+        last = np.repeat(token_ids, self.rows_per_sentence)
+        return SamplingState(
+            position=arrays.scalar(0),
+            token_ids=arrays.tensor(last[:, None]),
+            generated=arrays.tensor(np.full((len(last), length), self.padding_id, "int32")),
+            finished=arrays.tensor(np.zeros(len(last), bool)),
+        )
+
+    def noise(self, seed, sentences, length):
+        """What chance will decide for these sentences (by their number in the batch): float32 `[R, length]`, or None where it decides nothing."""
+        if self.samplers is None:
+            return None
+        rows = (np.asarray(sentences)[:, None] * self.rows_per_sentence + np.arange(self.rows_per_sentence)).ravel()
+        return arrays.tensor(uniforms(seed, rows, length))
+
+    def advance(self, state, logits, limit, noise):
+        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit` unused: the loop counts."""
+        if self.samplers is None:
+            chosen = arrays.argmax(logits)
+        else:
+            logits = arrays.float32(logits)
+            for sampler in self.samplers:
+                logits = sampler(logits)
+            chosen = draw(logits, arrays.column(noise, state.position))
+        chosen = arrays.int32(arrays.where(state.finished, self.padding_id, chosen))
+        state = SamplingState(
+            position=state.position + 1,
+            token_ids=chosen[:, None],
+            generated=arrays.put(state.generated, state.position, chosen),
+            finished=state.finished | arrays.one_of(chosen, self.end_ids),
+        )
+        return state, None
+
+    def done(self, state):
+        """bool `[B]`: which sentences will not change any more."""
+        return arrays.all_(arrays.reshape(state.finished, (-1, self.rows_per_sentence)))
+
+    def grow(self, state, missing):
+        """The state with room for `missing` more tokens."""
+        return state._replace(
+            generated=ops.pad(state.generated, ((0, 0), (0, missing)), constant_values=self.padding_id)
+        )
+
+    def select(self, state, rows, sentences):
+        """The state of fewer sentences."""
+        return SamplingState(state.position, *(arrays.take(field, rows) for field in state[1:]))
+
+    def results(self, state):
+        """int32 `[B, num_return_sequences, L]` and no scores."""
+        return arrays.reshape(state.generated, (-1, self.rows_per_sentence, state.generated.shape[1])), None

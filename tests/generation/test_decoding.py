@@ -1,0 +1,282 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from keras_transformers.generation import GenerationConfig, from_hugging_face, generate, stream, to_hugging_face
+from keras_transformers.generation.decoding import samplers
+from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
+from keras_transformers.records import from_json, to_json
+
+from tests.generation.models import END, HistoryModel, issue_table, likeliest_hypotheses
+
+SOURCES = np.random.default_rng(5).normal(size=(11, 8)).astype("float32") * 2
+
+
+@pytest.fixture(scope="module")
+def model():
+    return HistoryModel(end_logit=1.5)
+
+
+def run(model, sources, config, prompts=None, length=1, **options):
+    prompts = np.zeros((len(sources), 1), int) if prompts is None else prompts
+    return generate(model, model.step, model.cache(sources, length), prompts, config, **options)
+
+
+def rows_alone(model, sources, config, prompts=None, **options):
+    """What each sentence gives by itself, as lists of ids without padding, and scores."""
+    return [
+        run(model, sources[i : i + 1], config, None if prompts is None else prompts[i : i + 1], **options)
+        for i in range(len(sources))
+    ]
+
+
+def trimmed(token_ids, end_id=END):
+    return [row[: list(row).index(end_id) + 1].tolist() if end_id in row else row.tolist() for row in token_ids]
+
+
+# --- the issue's table -------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length_penalty, ids, score", [(0.0, [1], -0.511), (1.0, [2, 3, 1], -0.305)])
+def test_a_finished_hypothesis_leaves_the_beam_and_is_kept(length_penalty, ids, score):
+    table = issue_table()
+    config = GenerationConfig(num_beams=2, end_ids=(END,), length_penalty=length_penalty, max_new_tokens=8)
+    generated = generate(table, table.step, table.cache(), [[0]], config)
+    assert trimmed(generated.token_ids) == [ids]
+    assert generated.scores == pytest.approx([score], abs=1e-3)
+
+
+def test_greedy_takes_the_likeliest_token():
+    table = issue_table()
+    generated = generate(
+        table, table.step, table.cache(), [[0], [2], [3]], GenerationConfig(end_ids=(END,), max_new_tokens=8)
+    )
+    assert generated.token_ids.tolist() == [[1, 0], [3, 1], [1, 0]]
+    assert generated.token_ids.dtype == np.int32
+    assert generated.scores is None
+
+
+def test_weights_are_read_at_each_call():
+    table = issue_table()
+    config = GenerationConfig(end_ids=(END,), max_new_tokens=4)
+    assert generate(table, table.step, table.cache(), [[0]], config).token_ids.tolist() == [[1]]
+    traced = table.traced
+    table.logits.assign(np.eye(4, k=1, dtype="float32"))
+    assert generate(table, table.step, table.cache(), [[1]], config).token_ids.tolist() == [[2, 3, 0, 1]]
+    if keras.backend.backend() != "torch":
+        assert table.traced == traced, "new weights must not compile again"
+
+
+# --- caches, batches, segments -----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_greedy_with_a_cache_is_greedy_without(model):
+    ids = run(model, SOURCES[:4], GenerationConfig(end_ids=(END,), max_new_tokens=40)).token_ids
+    for source, row in zip(SOURCES, trimmed(ids)):
+        expected = [0]
+        while len(expected) <= 40 and END not in expected:
+            expected.append(int(np.argmax(model.numpy_logits(source, expected))))
+        assert row == expected[1:]
+
+
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+def test_beams_as_wide_as_the_space_find_the_best_hypotheses(early_stopping, length_penalty):
+    small = HistoryModel(vocabulary_size=4, end_logit=0.3, seed=3)
+    config = GenerationConfig(
+        num_beams=64,
+        end_ids=(END,),
+        max_new_tokens=3,
+        length_penalty=length_penalty,
+        early_stopping=early_stopping,
+        num_return_sequences=3,
+    )
+    generated = run(small, SOURCES[:2], config)
+    for i in range(2):
+        best = likeliest_hypotheses(small, SOURCES[i], length_penalty, 3, END, 3)
+        assert trimmed(generated.token_ids[3 * i : 3 * i + 3]) == [list(ids) for _, ids in best]
+        assert generated.scores[3 * i : 3 * i + 3] == pytest.approx([score for score, _ in best], rel=1e-5)
+
+
+CONFIGS = {
+    "greedy": GenerationConfig(end_ids=(END,), max_new_tokens=45),
+    "beams": GenerationConfig(num_beams=3, end_ids=(END,), max_new_tokens=45, num_return_sequences=2),
+    "beams, early": GenerationConfig(num_beams=4, end_ids=(END, 5), max_new_tokens=45, early_stopping=True),
+    "beams, never": GenerationConfig(
+        num_beams=2, end_ids=(END,), max_new_tokens=45, early_stopping="never", length_penalty=2.0
+    ),
+    "no end": GenerationConfig(num_beams=2, max_new_tokens=37),
+}
+
+
+@pytest.mark.parametrize("name", ["greedy", "beams", "beams, early", "beams, never"])
+def test_a_batch_equals_its_rows_alone(model, name):
+    config = CONFIGS[name]
+    prompts = np.random.default_rng(0).integers(6, 13, (7, 2))
+    together = run(model, SOURCES[:7], config, prompts)
+    lengths = {len(row) for row in trimmed(together.token_ids)}
+    assert len(lengths) > 2, "the sentences must end at different steps for this to test anything"
+    alone = rows_alone(model, SOURCES[:7], config, prompts)
+    assert trimmed(together.token_ids) == [row for generated in alone for row in trimmed(generated.token_ids)]
+    if config.num_beams > 1:
+        assert together.scores == pytest.approx(np.concatenate([generated.scores for generated in alone]), rel=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_segments_room_and_compaction_change_nothing(model, config, monkeypatch):
+    usual = run(model, SOURCES, config)
+    in_one = run(model, SOURCES, config, length=64, segment_length=1000)  # never grows, never compacts
+    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 1)
+    monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
+    odd = run(model, SOURCES, config, segment_length=3)  # grows from 4 to 64, compacts every third step
+    for other in (in_one, odd):
+        assert other.token_ids.tolist() == usual.token_ids.tolist()
+        if config.num_beams > 1:
+            assert other.scores == pytest.approx(usual.scores, rel=1e-6)
+
+
+def test_sampling_does_not_depend_on_segments_room_or_compaction(model, monkeypatch):
+    config = GenerationConfig(
+        do_sample=True, num_return_sequences=2, end_ids=(END,), max_new_tokens=45, temperature=0.8, seed=3
+    )
+    usual = run(model, SOURCES, config).token_ids
+    assert usual.shape[0] == 22
+    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 1)
+    monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
+    assert run(model, SOURCES, config, segment_length=3).token_ids.tolist() == usual.tolist()
+
+
+def test_a_long_prompt_is_continued_as_if_it_had_been_generated(model):
+    whole = run(model, SOURCES[:2], GenerationConfig(max_new_tokens=50)).token_ids
+    prompts = np.concatenate((np.zeros((2, 1), int), whole[:, :39]), axis=1)
+    assert (
+        run(model, SOURCES[:2], GenerationConfig(max_new_tokens=11), prompts).token_ids.tolist()
+        == whole[:, 39:].tolist()
+    )
+    assert (
+        run(model, SOURCES[:2], GenerationConfig(max_length=51), prompts).token_ids.tolist() == whole[:, 39:].tolist()
+    )
+
+
+def test_one_new_token_and_no_prompts(model):
+    config = GenerationConfig(num_beams=2, end_ids=(END,), max_new_tokens=1, num_return_sequences=2)
+    generated = run(model, SOURCES[:1], config)
+    logits = model.numpy_logits(SOURCES[0], [0])
+    assert generated.token_ids[:, 0].tolist() == np.argsort(-logits)[:2].tolist()
+    assert run(model, SOURCES[:0], config, np.zeros((0, 1), int)).token_ids.shape == (0, 0)
+
+
+# --- streaming ---------------------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"do_sample": True, "seed": 1, "num_return_sequences": 2}])
+def test_streaming_gives_what_generate_gives(model, options):
+    config = GenerationConfig(end_ids=(END,), max_new_tokens=36, **options)
+    prompts = np.zeros((3, 1), int)
+    streamed = list(stream(model, model.step, model.cache(SOURCES[:3]), prompts, config))
+    generated = run(model, SOURCES[:3], config).token_ids
+    assert np.stack(streamed, axis=1).tolist() == generated.tolist()
+
+
+def test_streaming_makes_tokens_as_they_are_asked_for(model):
+    config = GenerationConfig(max_new_tokens=500)
+    tokens = stream(model, model.step, model.cache(SOURCES[:1]), [[0]], config)
+    first = [int(token[0]) for token in itertools.islice(tokens, 3)]
+    assert first == run(model, SOURCES[:1], GenerationConfig(max_new_tokens=3)).token_ids[0].tolist()
+
+
+# --- settings and errors -----------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_beams": 0}, "Expected num_beams to be an int of at least 1, got 0"),
+        ({"num_beams": 1.5}, "Expected num_beams to be an int of at least 1, got 1.5"),
+        ({"max_new_tokens": 0}, "Expected max_new_tokens to be an int of at least 1, got 0"),
+        ({"max_length": 0}, "Expected max_length to be an int of at least 1, got 0"),
+        ({"max_length": None}, "Expected max_length to be an int of at least 1, got None"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "Expected num_return_sequences to be at most num_beams=2, got 3"),
+        ({"num_return_sequences": 2}, "Expected num_return_sequences to be at most num_beams=1, got 2"),
+        ({"early_stopping": "always"}, "Expected early_stopping to be False, True or \"never\", got 'always'"),
+        ({"early_stopping": 1}, 'Expected early_stopping to be False, True or "never", got 1'),
+        ({"do_sample": True, "num_beams": 2}, "Expected num_beams=1 with do_sample=True, got num_beams=2"),
+        ({"temperature": 0.0}, "Expected temperature > 0, got 0.0"),
+        ({"temperature": -1.0}, "Expected temperature > 0, got -1.0"),
+        ({"top_k": 0}, "Expected top_k to be an int of at least 1, got 0"),
+        ({"top_p": 0.0}, r"Expected top_p in \(0, 1\], got 0.0"),
+        ({"top_p": 1.1}, r"Expected top_p in \(0, 1\], got 1.1"),
+        ({"min_p": -0.1}, r"Expected min_p in \(0, 1\], got -0.1"),
+        ({"end_ids": 2}, "Expected end_ids to be a tuple of token ids"),
+        ({"end_ids": (-1,)}, "Expected end_ids to be a tuple of token ids"),
+        ({"padding_id": None}, "Expected padding_id to be a token id"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GenerationConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "prompts, message",
+    [
+        ([0, 1], r"Expected prompts \[B, T\] with T at least 1, got shape \(2,\)"),
+        ([[[0]]], r"got shape \(1, 1, 1\)"),
+        (np.zeros((2, 0), int), r"got shape \(2, 0\)"),
+        ([[0.0]], "Expected prompts of token ids, an int dtype, got float64"),
+        ([[True]], "an int dtype, got bool"),
+        ([[-1]], r"Expected token ids in \[0, 13\), got ids from -1 to -1"),
+        ([[0, 13]], r"Expected token ids in \[0, 13\), got ids from 0 to 13"),
+        ([[0] * 9], "Expected prompts shorter than max_length=9, got 9 tokens"),
+    ],
+)
+def test_wrong_prompts(model, prompts, message):
+    for function in (generate, stream):
+        with pytest.raises(ValueError, match=message):
+            function(
+                model, model.step, model.cache(SOURCES[:1]), prompts, GenerationConfig(max_length=9), vocabulary_size=13
+            )
+
+
+def test_special_tokens_out_of_range(model):
+    with pytest.raises(ValueError, match=r"Expected end_ids and padding_id in \[0, 13\), got \[13, 99\]"):
+        run(model, SOURCES[:1], GenerationConfig(end_ids=(1, 13), padding_id=99), vocabulary_size=13)
+
+
+def test_beams_cannot_be_streamed(model):
+    with pytest.raises(ValueError, match="Expected num_beams=1 to stream tokens, got num_beams=2"):
+        stream(model, model.step, model.cache(SOURCES[:1]), [[0]], GenerationConfig(num_beams=2))
+
+
+def test_config_json():
+    config = GenerationConfig(num_beams=4, end_ids=(2, 3), early_stopping="never", top_k=7)
+    assert from_json(to_json(config)) == config
+    values = to_hugging_face(config)
+    assert values["eos_token_id"] == [2, 3] and "seed" not in values
+    assert from_hugging_face(values) == config
+    assert from_hugging_face(to_hugging_face(GenerationConfig())) == GenerationConfig()
+
+
+def test_config_of_a_hugging_face_file():
+    values = {
+        "_from_model_config": True,
+        "bos_token_id": 7,
+        "eos_token_id": 2,
+        "pad_token_id": 1,
+        "max_length": 200,
+        "no_repeat_ngram_size": 0,
+    }
+    assert from_hugging_face(values) == GenerationConfig(
+        start_id=7, end_ids=(2,), padding_id=1, max_length=200, top_k=50
+    )
+    assert from_hugging_face({**values, "decoder_start_token_id": 4, "top_k": 0}).start_id == 4
+    with pytest.raises(ValueError, match="got also {'no_repeat_ngram_size': 3, 'bad_words_ids'"):
+        from_hugging_face({**values, "no_repeat_ngram_size": 3, "bad_words_ids": [[1]]})
+
+
+def test_samplers_of_a_config():
+    assert samplers(GenerationConfig()) == ()
+    config = GenerationConfig(min_p=0.1, top_p=0.9, top_k=5, temperature=0.5)
+    assert samplers(config) == (Temperature(0.5), TopK(5), TopP(0.9), MinP(0.1))
