@@ -9,16 +9,18 @@ import keras
 def token_cross_entropy(logits, labels, label_smoothing=0.0):
     """Cross-entropy of each token, label-smoothed, beside its plain negative log-likelihood.
 
-    With `e = label_smoothing` the target distribution is `1 - e` on the label plus `e / V` on every entry of the vocabulary, so that
+    With `e = label_smoothing` the target distribution is `1 - e` on the label plus `e / V` on every entry of the
+    vocabulary, so that
 
         loss = logsumexp(logits) - (1 - e) * logits[label] - e * mean(logits)
 
-    Nothing is reduced and nothing is masked: weight the result (0 on padding) and divide by the sum of the weights. All is computed in float32, whatever the
-    dtype of the logits is, and no `[B, T, V]` one-hot is made.
+    Nothing is reduced and nothing is masked: weight the result (0 on padding) and divide by the sum of the weights. All
+    is computed in float32, whatever the dtype of the logits is, and no `[B, T, V]` one-hot is made.
 
     Args:
         logits: `[B, T, V]`, any floating dtype; any leading axes will do.
-        labels: `[B, T]` integers in `[0, V)`. They are not checked here (that would wait for the device); padding must hold a valid id too.
+        labels: `[B, T]` integers in `[0, V)`. They are not checked here (that would wait for the device); padding must
+            hold a valid id too.
         label_smoothing: `e`, in `[0, 1)`. Vaswani et al. 2017 use 0.1.
 
     Returns:
@@ -28,26 +30,28 @@ def token_cross_entropy(logits, labels, label_smoothing=0.0):
         ValueError: if the shapes do not fit or `label_smoothing` lies outside of `[0, 1)`.
 
     Example:
-        >>> loss, negative_log_likelihood = token_cross_entropy(np.zeros((1, 2, 4), "float32"), np.array([[0, 3]]), label_smoothing=0.1)
-        >>> loss                # log 4 each
+        >>> logits, labels = np.zeros((1, 2, 4), "float32"), np.array([[0, 3]])
+        >>> loss, negative_log_likelihood = token_cross_entropy(logits, labels, label_smoothing=0.1)
+        >>> loss  # log 4 each
         [[1.3862944 1.3862944]]
 
     Source: Szegedy et al. 2016, section 7 (label smoothing); Vaswani et al. 2017, section 5.4.
     """
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(
-            f"Expected label_smoothing in [0, 1), got {label_smoothing}. Use 0.1 for the published Transformer, 0 for none."
+            f"Expected label_smoothing in [0, 1), got {label_smoothing}. Use 0.1 for the published Transformer, 0 for "
+            "none."
         )
     if len(logits.shape) != len(labels.shape) + 1:
         raise ValueError(
-            f"Expected logits [B, T, V] and labels [B, T], got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}. "
-            "Labels are token ids, not one-hot vectors."
+            f"Expected logits [B, T, V] and labels [B, T], got logits {tuple(logits.shape)} and labels "
+            f"{tuple(labels.shape)}. Labels are token ids, not one-hot vectors."
         )
-    for logits_size, labels_size in zip(logits.shape, labels.shape):
+    for logits_size, labels_size in zip(logits.shape[:-1], labels.shape, strict=True):
         if isinstance(logits_size, int) and isinstance(labels_size, int) and logits_size != labels_size:
             raise ValueError(
-                f"Expected labels of the leading shape of the logits, got logits {tuple(logits.shape)} and labels {tuple(labels.shape)}. "
-                "Pad both to the same length."
+                f"Expected labels of the leading shape of the logits, got logits {tuple(logits.shape)} and "
+                f"labels {tuple(labels.shape)}. Pad both to the same length."
             )
     body = _bodies.get(keras.backend.backend(), _ops_cross_entropy)
     return body(logits, labels, label_smoothing)

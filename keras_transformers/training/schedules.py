@@ -7,13 +7,15 @@ import keras
 class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to `peak`, then `peak * sqrt(warmup_steps / step)`.
 
-    The published Transformer's schedule is this one with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000 warm-up steps. An optimizer with
-    `gradient_accumulation_steps=N` counts batches, not updates, so multiply `warmup_steps` by N there and `peak` stays what it is.
+    The published Transformer's schedule is this one with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000
+    warm-up steps. An optimizer with `gradient_accumulation_steps=N` counts batches, not updates, so multiply
+    `warmup_steps` by N there and `peak` stays what it is.
 
     Args:
         peak: the highest learning rate, reached at `warmup_steps`.
         warmup_steps: how many steps the warm-up takes; 0 for none, and then `peak / sqrt(step)`.
-        initial: the learning rate that the warm-up starts from. The first update already has one warm-up step behind it, so that it is not lost at 0.
+        initial: the learning rate that the warm-up starts from. The first update already has one warm-up step behind
+            it, so that it is not lost at 0.
 
     Raises:
         ValueError: if `peak` is not positive, or `warmup_steps` or `initial` negative.

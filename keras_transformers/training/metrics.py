@@ -1,0 +1,134 @@
+"""What training reports: token accuracy and perplexity while it runs, BLEU and chrF of translations.
+
+Shapes: `B` batch, `T` tokens, `V` vocabulary.
+"""
+
+import typing
+
+import keras
+
+from keras_transformers.training.losses import token_cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class TokenAccuracy(keras.metrics.Mean):
+    """The share of tokens whose label has the highest logit, over all tokens of weight 1.
+
+    Pass it to `compile(weighted_metrics=[...])`, so that padding (weight 0) does not count.
+
+    Example:
+        >>> metric = TokenAccuracy()
+        >>> metric.update_state([[1, 0]], [[[0.0, 2.0], [0.0, 2.0]]], sample_weight=[[1.0, 0.0]])
+        >>> float(metric.result())
+        1.0
+    """
+
+    def __init__(self, name="token_accuracy", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count labels `[B, T]` (integers) against logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
+        hits = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.argmax(y_pred, axis=-1))
+        super().update_state(keras.ops.cast(hits, "float32"), sample_weight)
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class Perplexity(keras.metrics.Mean):
+    """`exp` of the mean negative log-likelihood over all tokens of weight 1: of all tokens, not a mean of batches'
+    perplexities.
+
+    Label smoothing is no part of it. Pass it to `compile(weighted_metrics=[...])`, or give it the likelihoods that
+    `token_cross_entropy` has made already (`update_likelihood`), which saves a pass over the vocabulary.
+
+    Example:
+        >>> metric = Perplexity()
+        >>> metric.update_state([[1, 0]], [[[0.0, 0.0], [9.0, 0.0]]], sample_weight=[[1.0, 0.0]])
+        >>> float(metric.result())
+        2.0
+    """
+
+    def __init__(self, name="perplexity", dtype="float32"):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Add labels `[B, T]` (integers) under logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
+        y_pred, y_true = keras.ops.convert_to_tensor(y_pred), keras.ops.convert_to_tensor(y_true)
+        _, negative_log_likelihood = token_cross_entropy(y_pred, y_true)
+        self.update_likelihood(negative_log_likelihood, sample_weight)
+
+    def update_likelihood(self, negative_log_likelihood, sample_weight=None):
+        """Add negative log-likelihoods `[B, T]`, weighted by `sample_weight` `[B, T]`."""
+        super().update_state(negative_log_likelihood, sample_weight)
+
+    def result(self):
+        """The perplexity so far; 1 before any token."""
+        return keras.ops.exp(super().result())
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+class Score(typing.NamedTuple):
+    """A score from 0 to 100 and the sacreBLEU signature that says how it was made."""
+
+    score: float
+    signature: str
+
+
+def bleu(hypotheses, references, **options):
+    """Corpus BLEU by sacreBLEU, on detokenized text.
+
+    Args:
+        hypotheses: list of translations, strings.
+        references: list of as many references: a string each, or a list of alternatives each (the same number for all).
+        **options: of `sacrebleu.metrics.BLEU`: `tokenize`, `lowercase`, `smooth_method`, …
+
+    Returns:
+        `Score(score, signature)`. Quote both.
+
+    Raises:
+        ValueError: for unequal counts, or none.
+        TypeError: for what is no string.
+
+    Example:
+        >>> bleu(["the cat sat on the mat"], ["the cat sat on the mat"]).score
+        100.0
+
+    Source: Papineni et al. 2002; Post 2018.
+    """
+    import sacrebleu
+
+    return _score(sacrebleu.metrics.BLEU(**options), hypotheses, references)
+
+
+def chrf(hypotheses, references, **options):
+    """Corpus chrF by sacreBLEU (chrF2; `word_order=2` makes it chrF++). Arguments, results and errors as `bleu`.
+
+    Source: Popović 2015.
+    """
+    import sacrebleu
+
+    return _score(sacrebleu.metrics.CHRF(**options), hypotheses, references)
+
+
+def _score(metric, hypotheses, references):
+    hypotheses, references = list(hypotheses), list(references)
+    if len(hypotheses) != len(references) or not hypotheses:
+        raise ValueError(
+            f"Expected as many references as hypotheses, and one at least, got {len(hypotheses)} hypotheses and "
+            f"{len(references)} references."
+        )
+    alternatives = [[reference] if isinstance(reference, str) else reference for reference in references]
+    for number, (hypothesis, texts) in enumerate(zip(hypotheses, alternatives, strict=True)):
+        if not isinstance(hypothesis, str) or not all(isinstance(text, str) for text in texts or [None]):
+            raise TypeError(
+                f"Expected strings, got hypothesis {hypothesis!r} and reference {texts!r} as pair {number}. Decode "
+                "token ids first."
+            )
+    if len({len(texts) for texts in alternatives}) != 1:
+        raise ValueError("Expected the same number of references for each hypothesis, got unequal numbers.")
+    score = metric.corpus_score(hypotheses, list(zip(*alternatives, strict=True)))
+    return Score(score.score, str(metric.get_signature()))
