@@ -1,0 +1,47 @@
+"""Transformer layers: tensors in, tensors out, each usable alone in anyone's Keras model."""
+
+from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
+from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
+from keras_transformers.layers.cache import Cache
+from keras_transformers.layers.embeddings import EmbeddingsConfig, HeadConfig, PositionalEmbedding, VocabularyHead
+from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
+from keras_transformers.layers.norms import LayerNorm, RMSNorm, RMSNormalization
+from keras_transformers.layers.positions import (
+    Alibi,
+    Learned,
+    RelativeBuckets,
+    RelativePosition,
+    Rotary,
+    Sinusoidal,
+    sinusoids,
+)
+from keras_transformers.layers.stack import Decoder, Encoder, StackConfig, StackOutput
+
+__all__ = [
+    "Alibi",
+    "AttentionConfig",
+    "BlockConfig",
+    "Cache",
+    "Decoder",
+    "DecoderBlock",
+    "EmbeddingsConfig",
+    "Encoder",
+    "EncoderBlock",
+    "FeedForward",
+    "FeedForwardConfig",
+    "HeadConfig",
+    "LayerNorm",
+    "Learned",
+    "MultiHeadAttention",
+    "PositionalEmbedding",
+    "RMSNorm",
+    "RMSNormalization",
+    "RelativeBuckets",
+    "RelativePosition",
+    "Rotary",
+    "Sinusoidal",
+    "StackConfig",
+    "StackOutput",
+    "VocabularyHead",
+    "sinusoids",
+]

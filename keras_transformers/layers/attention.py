@@ -1,0 +1,247 @@
+"""Multi-head attention, to oneself or across to a source; one path with or without a cache.
+
+    heads   multi-head  N = K        grouped  N = 4, K = 2       multi-query  K = 1
+            q q q q                  q q q q                     q q q q
+            │ │ │ │                  └┬┘ └┬┘                     └─┴┬┴─┘
+            k k k k                   k   k                         k
+
+Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length, `D` model width, `N` query heads, `K` key/value heads, `H` head width.
+"""
+
+import dataclasses
+import typing
+
+import keras
+from keras import ops
+
+from keras_transformers.layers import cache as caches
+from keras_transformers.layers import masks
+from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
+from keras_transformers.layers.layer import ShapePreserving, outputs
+from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
+from keras_transformers.records import record
+
+
+@record
+class AttentionConfig:
+    """What one attention is; the fields are the arguments of `MultiHeadAttention`."""
+
+    num_heads: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    positions: RelativePositions | None = None
+    window: int | None = None
+    soft_cap: float | None = None
+    use_bias: bool = True
+    dropout: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """What every layer of a stack may see and is told of positions, computed once for all of them.
+
+    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies itself. Not a tuple, so that Keras passes
+    it on as it is, without casting what it holds.
+    """
+
+    mask: typing.Any = None
+    bias: typing.Any = None
+    causal: bool = False
+    query_angles: typing.Any = None
+    key_angles: typing.Any = None
+
+
+def self_scope(
+    relative, query_positions, key_positions, *, causal, window=None, padding_mask=None, attention_mask=None
+):
+    """The `Scope` of self-attention, from `[B|1, T]` query and `[B|1, S]` key positions.
+
+    `relative` is a built `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are new, none cached.
+    """
+    bias, query_angles, key_angles = (None, None, None) if relative is None else relative(query_positions, key_positions)
+    mask = masks.both(
+        None if window is None else masks.window(query_positions, key_positions, window),
+        masks.padding(padding_mask),
+        masks.explicit(attention_mask),
+    )
+    kernel_causal = causal and mask is None and query_positions is key_positions
+    if causal and not kernel_causal:
+        mask = masks.both(mask, masks.causal(query_positions, key_positions))
+    return Scope(mask, bias, kernel_causal, query_angles, key_angles)
+
+
+def positions_of(length, offset=0):
+    """Positions `[1, length]`, int32, beginning at `offset`."""
+    return ops.expand_dims(ops.arange(length, dtype="int32") + offset, 0)
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class MultiHeadAttention(ShapePreserving):
+    """Multi-head attention (Vaswani et al. 2017, section 3.2), with grouped heads (Ainslie et al. 2023) and relative positions.
+
+    Args:
+        num_heads: query heads, `N`.
+        num_key_value_heads: key/value heads, `K`; divides `num_heads`, and equals it by default. 1 is multi-query attention.
+        head_dim: width of a head, `H`; by default the input's width divided by `num_heads`.
+        positions: a `Rotary`, `Alibi` or `RelativeBuckets` record (self-attention only).
+        window: see only keys fewer than this many positions away.
+        soft_cap: bound the scores smoothly to ±`soft_cap`.
+        use_bias: whether the projections have biases.
+        dropout: share of the attention weights dropped in training.
+        causal: whether a query sees no later position.
+
+    Call arguments:
+        query: `[B, T, D]`, float.
+        source: what to attend to: nothing for self-attention, `[B, S, D']` for cross-attention, or the pair that `project_source` made of it. With a
+            projected source `query` may have `B * beams` rows, those of one sentence side by side.
+        padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the Keras mask attached to it.
+        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look.
+        cache, offset: a pair of buffers `[B, K, S, H]`, and how many of their positions are written; the new keys go there, and the query sees them all.
+        scope: a `Scope`, computed by the stack, in place of the masks and positions.
+        return_attention_scores: also return the weights, `[B, N, T, S]`.
+
+    Returns: `[B, T, D]`, followed by the updated cache and by the attention scores where asked for. A query that may see nothing gets the output projection's
+    bias alone.
+
+    Raises:
+        ValueError: when heads and widths do not divide, or a mask has the wrong shape.
+
+    Example:
+        >>> x = np.ones((2, 5, 32), "float32")
+        >>> MultiHeadAttention(num_heads=4, num_key_value_heads=2, causal=True)(x).shape
+        (2, 5, 32)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        num_key_value_heads=None,
+        head_dim=None,
+        *,
+        positions=None,
+        window=None,
+        soft_cap=None,
+        use_bias=True,
+        dropout=0.0,
+        causal=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if num_heads < 1 or num_heads % (num_key_value_heads or num_heads):
+            raise ValueError(
+                f"Expected num_heads to be a positive multiple of num_key_value_heads, got {num_heads} and {num_key_value_heads}."
+            )
+        if window is not None and window < 1:
+            raise ValueError(f"Expected window to be at least 1 position, got {window}.")
+        self.num_heads = num_heads
+        self.num_key_value_heads = num_key_value_heads or num_heads
+        self.head_dim = head_dim
+        self.positions = positions
+        self.window = window
+        self.soft_cap = soft_cap
+        self.use_bias = use_bias
+        self.causal = causal
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+
+    def build(self, query_shape, source_shape=None):
+        width = query_shape[-1]
+        if self.head_dim is None:
+            if width % self.num_heads:
+                raise ValueError(
+                    f"Expected the input's width to be a multiple of num_heads={self.num_heads}, got {width}; or give head_dim."
+                )
+            self.head_dim = width // self.num_heads
+        projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
+        source_width = width if source_shape is None or projected else source_shape[-1]
+
+        def projection(name, heads, in_width, out_width=None):
+            units = out_width or heads * self.head_dim
+            layer = keras.layers.Dense(units, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+            layer.build((None, None, in_width))
+            return layer
+
+        self.query = projection("query", self.num_heads, width)
+        self.key = projection("key", self.num_key_value_heads, source_width)
+        self.value = projection("value", self.num_key_value_heads, source_width)
+        self.output_projection = projection("output", None, self.num_heads * self.head_dim, width)
+        self.relative = None
+        if self.positions is not None:
+            self.relative = RelativePosition(
+                self.positions, self.num_heads, self.head_dim, self.causal, dtype=self.dtype_policy, name="positions"
+            )
+            self.relative.build()
+
+    def project_source(self, source):
+        """The keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, they serve any number of queries."""
+        return tuple(split_heads(dense(source), self.num_key_value_heads) for dense in (self.key, self.value))
+
+    def call(
+        self,
+        query,
+        source=None,
+        padding_mask=None,
+        attention_mask=None,
+        cache=None,
+        offset=0,
+        scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        if scope is None:
+            if padding_mask is None:
+                padding_mask = masks.attached(query if source is None else source)
+            if source is not None:
+                scope = Scope(masks.both(masks.padding(padding_mask), masks.explicit(attention_mask)))
+            else:
+                scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
+        query_BNTH = split_heads(self.query(query), self.num_heads)
+        if scope.query_angles is not None:
+            query_BNTH = rotate(query_BNTH, scope.query_angles)
+
+        if isinstance(source, (tuple, list)):
+            key, value = source
+        else:
+            key, value = self.project_source(query if source is None else source)
+        if scope.key_angles is not None:
+            key = rotate(key, scope.key_angles if cache is None else scope.query_angles)
+        if cache is not None:
+            (key_buffer, key), (value_buffer, value) = (
+                caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value))
+            )
+            cache = (key_buffer, value_buffer)
+
+        rows, sentences = query_BNTH.shape[0], key.shape[0]
+        folded = source is not None and rows != sentences
+        if folded:
+            query_BNTH = fold_rows(query_BNTH, sentences)
+        x_BNTH, scores = attend(
+            query_BNTH,
+            key,
+            value,
+            scale=self.head_dim**-0.5,
+            mask=scope.mask,
+            bias=scope.bias,
+            causal=scope.causal,
+            soft_cap=self.soft_cap,
+            dropout=self.dropout if training else None,
+            return_scores=return_attention_scores,
+        )
+        if folded:
+            x_BNTH = unfold_rows(x_BNTH, rows)
+            scores = None if scores is None else unfold_rows(scores, rows)
+        return outputs(self.output_projection(merge_heads(x_BNTH)), cache, scores)
+
+    def _self_scope(self, query, padding_mask, attention_mask, cache, offset):
+        length = ops.shape(query)[1]
+        query_positions = key_positions = positions_of(length, offset)
+        if cache is not None:
+            key_positions = positions_of(caches.visible_length(cache[0], offset, length))
+        return self_scope(
+            self.relative,
+            query_positions,
+            key_positions,
+            causal=self.causal or cache is not None,
+            window=self.window,
+            padding_mask=padding_mask,
+            attention_mask=attention_mask,
+        )

@@ -1,0 +1,273 @@
+"""Encoder and decoder blocks: attention and feed-forward layers, each on a residual branch.
+
+    norm_placement   "post"   x = norm(x + f(x))                        Vaswani et al. 2017; BERT, BART, Marian
+                     "pre"    x = x + f(norm(x))                        GPT-2, Llama, mBART
+                     "around" x = x + norm(f(norm(x)))                  Gemma 2
+
+    encoder block    x ─► self-attention ─────────────────────► feed-forward ─►
+    decoder block    x ─► causal self-attention ─► cross-attention ─► feed-forward ─►
+
+Legend: `B` batch, `T` length, `S` source length, `D` model width, `N` heads.
+"""
+
+import dataclasses
+
+import keras
+
+from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
+from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
+from keras_transformers.layers.layer import ShapePreserving, outputs
+from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
+from keras_transformers.records import record
+
+NORM_PLACEMENTS = ("post", "pre", "around")
+
+
+@record
+class BlockConfig:
+    """What one block is; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`. `dropout` falls on each branch's output."""
+
+    attention: AttentionConfig
+    feed_forward: FeedForwardConfig
+    norm: Norm = LayerNorm()
+    norm_placement: str = "post"
+    dropout: float = 0.0
+
+
+def fields(config):
+    """A record's fields as keyword arguments, its nested records whole."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+class _Block(ShapePreserving):
+    """What both kinds of block share: the branches, their norms, and how a branch joins its residual."""
+
+    _causal: bool
+
+    def __init__(
+        self,
+        num_heads=None,
+        intermediate_dim=None,
+        *,
+        attention=None,
+        feed_forward=None,
+        norm=LayerNorm(),
+        norm_placement="post",
+        dropout=0.0,
+        cross_attention=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if (num_heads is None) == (attention is None) or (intermediate_dim is None) == (feed_forward is None):
+            raise ValueError(
+                "Expected num_heads or attention, and intermediate_dim or feed_forward, one of each, got "
+                f"{num_heads=}, {attention=}, {intermediate_dim=}, {feed_forward=}."
+            )
+        if norm_placement not in NORM_PLACEMENTS:
+            raise ValueError(f"Expected norm_placement to be one of {NORM_PLACEMENTS}, got {norm_placement!r}.")
+        attention = attention or AttentionConfig(num_heads)
+        feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
+        self.norm_placement = norm_placement
+        options = {"dtype": self.dtype_policy}
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **options) if dropout else None
+        self.self_attention = MultiHeadAttention(
+            **fields(attention), causal=self._causal, name="self_attention", **options
+        )
+        self.cross_attention = None
+        if cross_attention:
+            across = dataclasses.replace(attention, positions=None, window=None)
+            self.cross_attention = MultiHeadAttention(**fields(across), name="cross_attention", **options)
+        self.feed_forward = FeedForward(**fields(feed_forward), name="feed_forward", **options)
+        for branch in ("self_attention", "cross_attention", "feed_forward"):
+            exists = getattr(self, branch) is not None
+            for place, placements in (("before", ("pre", "around")), ("after", ("post", "around"))):
+                name = f"{branch}_norm_{place}"
+                needed = exists and norm_placement in placements
+                setattr(self, name, make_norm(norm, name=name, **options) if needed else None)
+
+    def build(self, inputs_shape, source_shape=None):
+        self.self_attention.build(inputs_shape)
+        if self.cross_attention is not None:
+            self.cross_attention.build(inputs_shape, inputs_shape if source_shape is None else source_shape)
+        self.feed_forward.build(inputs_shape)
+        for branch in ("self_attention", "cross_attention", "feed_forward"):
+            for place in ("before", "after"):
+                norm = getattr(self, f"{branch}_norm_{place}")
+                if norm is not None:
+                    norm.build(inputs_shape)
+
+    def _join(self, branch, x, training, *args, **kwargs):
+        """`x` plus what `branch` makes of it, normalised where this block normalises; and the branch's extra outputs."""
+        before, after = getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")
+        y = getattr(self, branch)(x if before is None else before(x), *args, training=training, **kwargs)
+        y, *extras = y if isinstance(y, tuple) else (y,)
+        if self.dropout is not None:
+            y = self.dropout(y, training=training)
+        if after is None:
+            return x + y, *extras
+        if before is None:
+            return after(x + y), *extras
+        return x + after(y), *extras
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class EncoderBlock(_Block):
+    """One layer of an encoder: self-attention over the whole input, then a feed-forward layer (Vaswani et al. 2017, section 3.1).
+
+    Args:
+        num_heads, intermediate_dim: heads and feed-forward width, all else at its default; or
+        attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to say more.
+        norm: a `LayerNorm` or `RMSNorm` record.
+        norm_placement: "post", "pre" or "around"; see the picture at the head of this file.
+        dropout: share of each branch's output dropped in training.
+
+    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the attached Keras mask); `attention_mask`, bool
+    `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `scope`, given by a stack; `return_attention_scores`.
+
+    Returns: `[B, T, D]`, and the attention weights `[B, N, T, T]` if asked for.
+
+    Example:
+        >>> EncoderBlock(num_heads=4, intermediate_dim=64)(np.ones((2, 5, 32), "float32")).shape
+        (2, 5, 32)
+    """
+
+    _causal = False
+
+    def __init__(
+        self,
+        num_heads=None,
+        intermediate_dim=None,
+        *,
+        attention=None,
+        feed_forward=None,
+        norm=LayerNorm(),
+        norm_placement="post",
+        dropout=0.0,
+        **kwargs,
+    ):
+        super().__init__(
+            num_heads,
+            intermediate_dim,
+            attention=attention,
+            feed_forward=feed_forward,
+            norm=norm,
+            norm_placement=norm_placement,
+            dropout=dropout,
+            **kwargs,
+        )
+
+    def build(self, inputs_shape):
+        super().build(inputs_shape)
+
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        x, *scores = self._join(
+            "self_attention",
+            inputs,
+            training,
+            padding_mask=padding_mask,
+            attention_mask=attention_mask,
+            scope=scope,
+            return_attention_scores=return_attention_scores,
+        )
+        (x,) = self._join("feed_forward", x, training)
+        return outputs(x, *scores)
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class DecoderBlock(_Block):
+    """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer (Vaswani et al. 2017, section 3.1).
+
+    Args:
+        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout: as for `EncoderBlock`.
+        cross_attention: whether the block attends to a source; without, it is a layer of a GPT-style model.
+
+    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`; `padding_mask` and
+    `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks); `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and `source_scope`, given by a
+    stack; `return_attention_scores`.
+
+    Returns: `[B, T, D]`, then the updated cache, the self-attention weights `[B, N, T, S]` and the cross-attention weights where asked for.
+
+    Example:
+        >>> target, source = np.ones((2, 5, 32), "float32"), np.ones((2, 7, 32), "float32")
+        >>> DecoderBlock(num_heads=4, intermediate_dim=64)(target, source).shape
+        (2, 5, 32)
+    """
+
+    _causal = True
+
+    def __init__(
+        self,
+        num_heads=None,
+        intermediate_dim=None,
+        *,
+        attention=None,
+        feed_forward=None,
+        norm=LayerNorm(),
+        norm_placement="post",
+        dropout=0.0,
+        cross_attention=True,
+        **kwargs,
+    ):
+        super().__init__(
+            num_heads,
+            intermediate_dim,
+            attention=attention,
+            feed_forward=feed_forward,
+            norm=norm,
+            norm_placement=norm_placement,
+            dropout=dropout,
+            cross_attention=cross_attention,
+            **kwargs,
+        )
+
+    def call(
+        self,
+        inputs,
+        source=None,
+        padding_mask=None,
+        source_padding_mask=None,
+        attention_mask=None,
+        cache=None,
+        offset=0,
+        scope=None,
+        source_scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        if (source is None) != (self.cross_attention is None):
+            raise ValueError(
+                "A decoder block with cross_attention=True is called with a source, one with cross_attention=False without: got "
+                f"cross_attention={self.cross_attention is not None} and source={'None' if source is None else 'given'}."
+            )
+        x, *extras = self._join(
+            "self_attention",
+            inputs,
+            training,
+            padding_mask=padding_mask,
+            attention_mask=attention_mask,
+            cache=cache,
+            offset=offset,
+            scope=scope,
+            return_attention_scores=return_attention_scores,
+        )
+        if source is not None:
+            x, *scores = self._join(
+                "cross_attention",
+                x,
+                training,
+                source,
+                padding_mask=source_padding_mask,
+                scope=source_scope,
+                return_attention_scores=return_attention_scores,
+            )
+            extras += scores
+        (x,) = self._join("feed_forward", x, training)
+        return outputs(x, *extras)

@@ -1,0 +1,185 @@
+"""Tokens to vectors and back: token and position embeddings, and the head that scores the next token.
+
+Legend: `B` batch, `T` length, `D` model width, `V` vocabulary.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_transformers.layers.attention import positions_of
+from keras_transformers.layers.layer import Layer
+from keras_transformers.layers.norms import Norm, make_norm
+from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
+from keras_transformers.records import record
+
+
+@record
+class EmbeddingsConfig:
+    """What embeddings are. `positions` None adds none; `scale` multiplies the token vectors by √D; `norm` follows the sum."""
+
+    vocabulary_size: int
+    positions: AbsolutePositions | None = None
+    scale: bool = False
+    norm: Norm | None = None
+    dropout: float = 0.0
+
+
+@record
+class HeadConfig:
+    """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or without."""
+
+    tied: bool = True
+    use_bias: bool = False
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class PositionalEmbedding(Layer):
+    """Token embeddings plus position embeddings (Vaswani et al. 2017, sections 3.4 and 3.5).
+
+    Args:
+        vocabulary_size: `V`.
+        hidden_dim: `D`.
+        max_length: longest input; short for `positions=Sinusoidal(max_length)`.
+        positions: a `Sinusoidal` or `Learned` record; neither this nor `max_length` adds no positions.
+        scale: whether token vectors are multiplied by √D, as in the paper.
+        norm: a norm record, applied to the sum.
+        dropout: share of the sum dropped in training.
+        padding_id: the id whose positions the Keras mask of the output hides; None makes no mask.
+        embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, D]`.
+        trainable_embeddings: False freezes the token embeddings.
+
+    Call arguments: `token_ids`, int32 `[B, T]`, each in `[0, V)`; `offset`, the position of the first token.
+
+    Returns: `[B, T, D]`.
+
+    Raises:
+        ValueError: when the input is longer than the positions, the word vectors have another shape, or both `max_length` and `positions` are given.
+
+    Example:
+        >>> PositionalEmbedding(vocabulary_size=100, hidden_dim=32, max_length=16)(np.ones((2, 5), "int32")).shape
+        (2, 5, 32)
+    """
+
+    _transient = ("embeddings_initializer",)
+
+    def __init__(
+        self,
+        vocabulary_size,
+        hidden_dim,
+        max_length=None,
+        *,
+        positions=None,
+        scale=True,
+        norm=None,
+        dropout=0.0,
+        padding_id=None,
+        embeddings_initializer=None,
+        trainable_embeddings=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if max_length is not None and positions is not None:
+            raise ValueError(f"Expected max_length or positions, got both: {max_length=}, {positions=}.")
+        self.vocabulary_size = vocabulary_size
+        self.hidden_dim = hidden_dim
+        self.positions = Sinusoidal(max_length) if max_length is not None else positions
+        self.scale = scale
+        self.padding_id = padding_id
+        options = {"dtype": self.dtype_policy}
+        self.token = keras.layers.ReversibleEmbedding(
+            vocabulary_size, hidden_dim, embeddings_initializer=self._initializer(embeddings_initializer), name="token", **options
+        )
+        self.token.trainable = trainable_embeddings
+        self.position = None
+        if isinstance(self.positions, Learned):
+            self.position = keras.layers.Embedding(self.positions.max_length, hidden_dim, name="position", **options)
+        elif isinstance(self.positions, Sinusoidal):
+            self._table = sinusoids(self.positions.max_length, hidden_dim, self.positions.layout)
+        self.norm = None if norm is None else make_norm(norm, name="norm", **options)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **options) if dropout else None
+
+    def _initializer(self, given):
+        if given is None:  # token vectors of unit length once scaled by √D
+            return keras.initializers.RandomNormal(stddev=self.hidden_dim**-0.5)
+        if isinstance(given, (str, dict, keras.initializers.Initializer)):
+            return keras.initializers.get(given)
+        vectors = np.asarray(given)
+        if vectors.shape != (self.vocabulary_size, self.hidden_dim):
+            raise ValueError(
+                f"Expected word vectors of shape [vocabulary_size, hidden_dim] = [{self.vocabulary_size}, {self.hidden_dim}], "
+                f"got {list(vectors.shape)}."
+            )
+        return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype)
+
+    def build(self, token_ids_shape=None):
+        self.token.build()
+        if self.position is not None:
+            self.position.build()
+        if self.norm is not None:
+            self.norm.build((None, None, self.hidden_dim))
+
+    def compute_mask(self, token_ids, previous_mask=None):
+        return previous_mask if self.padding_id is None else ops.not_equal(token_ids, self.padding_id)
+
+    def compute_output_spec(self, token_ids, offset=0, training=None):
+        return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
+
+    def call(self, token_ids, offset=0, training=None):
+        x = self.token(ops.cast(token_ids, "int32"))
+        if self.scale:
+            x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
+        if self.positions is not None:
+            length, longest = ops.shape(token_ids)[1], self.positions.max_length
+            if isinstance(length, int) and isinstance(offset, int) and offset + length > longest:
+                raise ValueError(
+                    f"Expected at most {longest} tokens, the longest this model has positions for, got {offset + length}. Shorten the "
+                    "input, or build the model with a larger max_length."
+                )
+            places = positions_of(length, offset)
+            if self.position is not None:
+                x = x + self.position(places)
+            else:
+                x = x + ops.cast(ops.take(ops.convert_to_tensor(self._table), places, axis=0), x.dtype)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self.dropout is None else self.dropout(x, training=training)
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class VocabularyHead(Layer):
+    """Hidden states to one score for each token of the vocabulary (Vaswani et al. 2017, section 3.4).
+
+    Args:
+        vocabulary_size: `V`.
+        tied: whether the matrix is the token embeddings', given at each call; otherwise the head has its own.
+        use_bias: whether a bias `[V]` is added.
+
+    Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
+
+    Returns: `[B, T, V]`.
+    """
+
+    def __init__(self, vocabulary_size, *, tied=True, use_bias=False, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary_size = vocabulary_size
+        self.tied = tied
+        self.use_bias = use_bias
+        self.dense = None
+        if not tied:
+            self.dense = keras.layers.Dense(vocabulary_size, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
+
+    def build(self, inputs_shape):
+        if self.dense is not None:
+            self.dense.build(inputs_shape)
+        elif self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros")
+
+    def compute_output_spec(self, inputs, embedding=None):
+        return keras.KerasTensor((*inputs.shape[:-1], self.vocabulary_size), dtype=self.compute_dtype)
+
+    def call(self, inputs, embedding=None):
+        if self.dense is not None:
+            return self.dense(inputs)
+        logits = embedding.token(inputs, reverse=True)
+        return logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits

@@ -1,0 +1,80 @@
+"""The position-wise feed-forward layer.
+
+Legend: `B` batch, `T` length, `D` model width, `F` feed-forward width.
+"""
+
+import keras
+
+from keras_transformers.layers.layer import ShapePreserving
+from keras_transformers.records import record
+
+ACTIVATIONS = {
+    "relu": keras.activations.relu,
+    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: keras.activations.gelu(x, approximate=True),
+    "silu": keras.activations.silu,
+    "tanh": keras.activations.tanh,
+}
+
+
+@record
+class FeedForwardConfig:
+    """What one feed-forward layer is; the fields are the arguments of `FeedForward`."""
+
+    intermediate_dim: int
+    activation: str = "relu"
+    gated: bool = False
+    use_bias: bool = True
+    dropout: float = 0.0
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class FeedForward(ShapePreserving):
+    """Two projections with an activation between (Vaswani et al. 2017, section 3.3); gated, the activation of one projection multiplies another (Shazeer 2020).
+
+        dense   down(act(up(x)))             gated   down(act(gate(x)) * up(x))
+
+    Args:
+        intermediate_dim: `F`.
+        activation: "relu", "gelu" (exact), "gelu_tanh", "silu" or "tanh".
+        gated: whether there is a gate.
+        use_bias: whether the projections have biases.
+        dropout: share of the intermediate activations dropped in training.
+
+    Shape: `[B, T, D]` to `[B, T, D]`.
+
+    Raises:
+        ValueError: for an unknown activation.
+
+    Example:
+        >>> FeedForward(64, activation="silu", gated=True)(np.ones((2, 5, 32), "float32")).shape
+        (2, 5, 32)
+    """
+
+    def __init__(self, intermediate_dim, activation="relu", *, gated=False, use_bias=True, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+        self.intermediate_dim = intermediate_dim
+        self.activation = activation
+        self.gated = gated
+        self.use_bias = use_bias
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+
+    def build(self, inputs_shape):
+        def projection(name, in_width, out_width):
+            layer = keras.layers.Dense(out_width, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+            layer.build((None, None, in_width))
+            return layer
+
+        width = inputs_shape[-1]
+        self.gate = projection("gate", width, self.intermediate_dim) if self.gated else None
+        self.up = projection("up", width, self.intermediate_dim)
+        self.down = projection("down", self.intermediate_dim, width)
+
+    def call(self, inputs, training=None):
+        activation = ACTIVATIONS[self.activation]
+        x = activation(self.gate(inputs)) * self.up(inputs) if self.gated else activation(self.up(inputs))
+        if self.dropout is not None:
+            x = self.dropout(x, training=training)
+        return self.down(x)

@@ -1,0 +1,62 @@
+"""The base of every layer here: it records its constructor arguments, so that one `get_config` serves them all."""
+
+import functools
+import inspect
+
+import keras
+
+from keras_transformers.records import from_json, to_json
+
+
+class Layer(keras.layers.Layer):
+    """A Keras layer whose configuration is the arguments it was made with.
+
+    Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial weights, say) is named in `_transient` and
+    left out of the configuration: after saving, the weights carry it.
+    """
+
+    _transient: tuple[str, ...] = ()
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls, *args, **kwargs)
+        bound = _signature(cls).bind(layer, *args, **kwargs)
+        bound.apply_defaults()
+        values = dict(list(bound.arguments.items())[1:])
+        for name, parameter in _signature(cls).parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                values.pop(name, None)  # what Keras's own constructor takes; it records that itself
+        object.__setattr__(layer, "_arguments", values)
+        return layer
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def get_config(self):
+        arguments = {name: to_json(value) for name, value in self._arguments.items() if name not in self._transient}
+        return {**super().get_config(), **arguments}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{name: from_json(value) for name, value in config.items()})
+
+
+class ShapePreserving(Layer):
+    """A layer whose output has the shape of its first input, unless the call asks for more than that output."""
+
+    def compute_output_spec(self, inputs, *args, cache=None, **kwargs):
+        more = any(kwargs.get(name) for name in ("return_attention_scores", "return_hidden_states"))
+        if cache is None and not more:
+            return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
+        return super().compute_output_spec(inputs, *args, **({} if cache is None else {"cache": cache}), **kwargs)
+
+
+def outputs(x, *extras):
+    """`x` alone, or followed by those of the extras (an updated cache, attention scores) that the call asked for."""
+    asked = tuple(extra for extra in extras if extra is not None)
+    return (x, *asked) if asked else x
+
+
+@functools.cache
+def _signature(cls):
+    return inspect.signature(cls.__init__)

@@ -1,0 +1,56 @@
+"""Masks as pure functions: boolean, True where a query may look at a key, broadcastable to `[B, N, T, S]`.
+
+Legend: `B` batch, `N` query heads, `T` query length, `S` key length.
+"""
+
+from keras import ops
+from keras.src.backend import get_keras_mask
+
+
+def causal(query_positions, key_positions):
+    """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1, S]`."""
+    return key_positions[:, None, None, :] <= query_positions[:, None, :, None]
+
+
+def window(query_positions, key_positions, size):
+    """Each query sees the keys fewer than `size` positions away, on both sides: `[B|1, 1, T, S]`."""
+    distance = query_positions[:, None, :, None] - key_positions[:, None, None, :]
+    return ops.abs(distance) < size
+
+
+def padding(padding_mask):
+    """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None."""
+    if padding_mask is None:
+        return None
+    if len(padding_mask.shape) != 2:
+        raise ValueError(f"Expected a padding mask of shape [B, S], got shape {tuple(padding_mask.shape)}.")
+    return ops.cast(padding_mask, "bool")[:, None, None, :]
+
+
+def attached(x):
+    """The Keras mask that travels with the tensor `x`, `[B, T]`, or None."""
+    return None if isinstance(x, (tuple, list)) else get_keras_mask(x)
+
+
+def explicit(attention_mask):
+    """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for None."""
+    if attention_mask is None:
+        return None
+    rank = len(attention_mask.shape)
+    if rank not in (2, 3, 4):
+        raise ValueError(
+            f"Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], got shape {tuple(attention_mask.shape)}."
+        )
+    mask = ops.cast(attention_mask, "bool")
+    return mask if rank == 4 else mask[None, None] if rank == 2 else mask[:, None]
+
+
+def both(*masks):
+    """The conjunction of the masks that are not None, or None when all are."""
+    present = [mask for mask in masks if mask is not None]
+    if not present:
+        return None
+    result = present[0]
+    for mask in present[1:]:
+        result = ops.logical_and(result, mask)
+    return result

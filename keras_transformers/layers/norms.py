@@ -1,0 +1,70 @@
+"""Normalisation layers, named by records.
+
+Legend: `D` model width.
+"""
+
+import keras
+from keras import ops
+
+from keras_transformers.layers.layer import ShapePreserving
+from keras_transformers.records import record
+
+
+@record
+class LayerNorm:
+    """Layer normalisation (Ba et al. 2016): subtract the mean, divide by the standard deviation, scale and shift."""
+
+    epsilon: float = 1e-5
+    use_bias: bool = True
+
+
+@record
+class RMSNorm:
+    """Root-mean-square normalisation (Zhang and Sennrich 2019): divide by the root of the mean square, scale."""
+
+    epsilon: float = 1e-6
+    unit_offset: bool = False  # Gemma stores the scale minus one
+
+
+Norm = LayerNorm | RMSNorm
+
+
+def make_norm(norm, **kwargs):
+    """The layer that computes `norm` over the last axis; `kwargs` (`name`, `dtype`) go to the layer."""
+    if isinstance(norm, LayerNorm):
+        return keras.layers.LayerNormalization(epsilon=norm.epsilon, center=norm.use_bias, **kwargs)
+    if isinstance(norm, RMSNorm):
+        return RMSNormalization(epsilon=norm.epsilon, unit_offset=norm.unit_offset, **kwargs)
+    raise ValueError(f"Expected `norm` to be a LayerNorm or RMSNorm record, got {norm!r}.")
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class RMSNormalization(ShapePreserving):
+    """`x / sqrt(mean(x²) + epsilon) * scale` over the last axis, computed in float32.
+
+    Keras's own drops the Keras mask and has no form whose stored scale is an offset from one.
+
+    Args:
+        epsilon: added to the mean square.
+        unit_offset: multiply by `1 + scale` (Gemma) instead of `scale`.
+
+    Shape: `[..., D]` to `[..., D]`, in the compute dtype.
+
+    Example:
+        >>> RMSNormalization()(np.ones((2, 3, 4), "float32")).shape
+        (2, 3, 4)
+    """
+
+    def __init__(self, epsilon=1e-6, unit_offset=False, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+        self.unit_offset = unit_offset
+
+    def build(self, inputs_shape):
+        self.scale = self.add_weight(
+            name="scale", shape=(inputs_shape[-1],), initializer="zeros" if self.unit_offset else "ones"
+        )
+
+    def call(self, inputs):
+        scale = ops.cast(self.scale, "float32") + 1.0 if self.unit_offset else self.scale
+        return ops.cast(ops.rms_normalization(ops.cast(inputs, "float32"), scale, epsilon=self.epsilon), inputs.dtype)

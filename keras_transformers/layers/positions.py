@@ -1,0 +1,169 @@
+"""Where a token stands: a record and a function for each scheme.
+
+`Learned` and `Sinusoidal` are added to the embeddings; `Rotary` turns queries and keys; `Alibi` and `RelativeBuckets` are biases on the attention scores.
+
+Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated width.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_transformers.layers.layer import Layer
+from keras_transformers.records import record
+
+
+@record
+class Learned:
+    """One trained vector for each of `max_length` positions (Gehring et al. 2017; BERT; GPT)."""
+
+    max_length: int
+
+
+@record
+class Sinusoidal:
+    """Fixed sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, section 3.5).
+
+    `layout`: "interleaved" (sine and cosine side by side, as in the paper) or "halves" (all sines, then all cosines, as in Marian).
+    """
+
+    max_length: int
+    layout: str = "interleaved"
+
+
+@record
+class Rotary:
+    """Rotary positions (Su et al. 2021): pairs of channels, half a head apart, turned by an angle that grows with the position."""
+
+    base: float = 10000.0
+    fraction: float = 1.0  # of the head's width that is turned
+
+
+@record
+class Alibi:
+    """Attention with linear biases (Press et al. 2022): scores fall with distance, by a slope fixed for each head."""
+
+
+@record
+class RelativeBuckets:
+    """A trained bias per head and bucket of relative distance (Raffel et al. 2020, T5)."""
+
+    num_buckets: int = 32
+    max_distance: int = 128
+
+
+AbsolutePositions = Learned | Sinusoidal
+RelativePositions = Rotary | Alibi | RelativeBuckets
+
+
+def sinusoids(max_length, hidden_dim, layout="interleaved"):
+    """The table of `Sinusoidal`: `[max_length, hidden_dim]`, float32, computed in float64.
+
+    Raises:
+        ValueError: for an odd `hidden_dim` or an unknown `layout`.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    if hidden_dim % 2:
+        raise ValueError(f"Sinusoidal positions pair sines with cosines: expected an even `hidden_dim`, got {hidden_dim}.")
+    if layout not in ("interleaved", "halves"):
+        raise ValueError(f'Expected `layout` to be "interleaved" or "halves", got {layout!r}.')
+    frequency = 10000.0 ** (-np.arange(0, hidden_dim, 2) / hidden_dim)
+    angles = np.arange(max_length)[:, None] * frequency
+    pair = (np.sin(angles), np.cos(angles))
+    table = np.stack(pair, -1).reshape(max_length, hidden_dim) if layout == "interleaved" else np.concatenate(pair, -1)
+    return table.astype("float32")
+
+
+def rotary_angles(rotary, positions, head_dim):
+    """Cosines and sines for `rotate`: two `[B|1, 1, T, R/2]` float32 tensors from `[B|1, T]` positions."""
+    width = int(head_dim * rotary.fraction)
+    frequency = (rotary.base ** (-np.arange(0, width, 2) / width)).astype("float32")
+    angles = ops.cast(positions, "float32")[:, None, :, None] * frequency
+    return ops.cos(angles), ops.sin(angles)
+
+
+def rotate(x_BNTH, angles):
+    """Turn the first `R` channels of `x` by `angles` (`rotary_angles`); the rest pass through."""
+    cos, sin = (ops.cast(angle, x_BNTH.dtype) for angle in angles)
+    half = cos.shape[-1]
+    first, second, rest = x_BNTH[..., :half], x_BNTH[..., half : 2 * half], x_BNTH[..., 2 * half :]
+    return ops.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
+
+
+def alibi_slopes(num_heads):
+    """The slope of each head, `[N]` float32: a geometric sequence, interpolated when `num_heads` is no power of two.
+
+    Source: Press et al. 2022, section 3, and the authors' code for other numbers of heads.
+    """
+    power = 2 ** math.floor(math.log2(num_heads))
+    slopes = 2.0 ** (-8.0 / power * np.arange(1, power + 1))
+    between = 2.0 ** (-4.0 / power * np.arange(1, 2 * (num_heads - power), 2))
+    return np.concatenate([slopes, between]).astype("float32")
+
+
+def relative_buckets(distance, num_buckets, max_distance, bidirectional):
+    """The bucket of each distance `key position - query position`, int32 of the same shape.
+
+    Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; with `bidirectional` the two directions share them
+    out, otherwise keys ahead of the query count as distance zero.
+
+    Source: Raffel et al. 2020, section 2.1, and mesh-tensorflow's `_relative_position_bucket`.
+    """
+    offset = 0
+    if bidirectional:
+        num_buckets //= 2
+        offset = ops.cast(distance > 0, "int32") * num_buckets
+        distance = ops.abs(distance)
+    else:
+        distance = -ops.minimum(distance, 0)
+    exact = num_buckets // 2
+    ratio = ops.log(ops.cast(ops.maximum(distance, 1), "float32") / exact) / math.log(max_distance / exact)
+    far = ops.minimum(exact + ops.cast(ratio * (num_buckets - exact), "int32"), num_buckets - 1)
+    return offset + ops.where(distance < exact, distance, far)
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class RelativePosition(Layer):
+    """What attention is told about relative positions: a bias on its scores, or angles to turn queries and keys by.
+
+    Args:
+        positions: a `Rotary`, `Alibi` or `RelativeBuckets` record, or None for nothing.
+        num_heads: query heads.
+        head_dim: width of a head.
+        causal: whether queries see no later keys (`RelativeBuckets` then spends its buckets on the past).
+
+    Call with int32 query positions `[B|1, T]` and key positions `[B|1, S]`. Returns `(bias, query_angles, key_angles)`: a float32 bias `[B|1, N, T, S]` or
+    None, and cosines and sines for `rotate`, or None.
+    """
+
+    def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.positions = positions
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.causal = causal
+
+    def build(self, *shapes):
+        if isinstance(self.positions, RelativeBuckets):
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.positions.num_buckets, self.num_heads),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+            )
+
+    def call(self, query_positions, key_positions):
+        if isinstance(self.positions, Rotary):
+            angles = [rotary_angles(self.positions, each, self.head_dim) for each in (query_positions, key_positions)]
+            return None, *angles
+        if self.positions is None:
+            return None, None, None
+        distance = key_positions[:, None, :] - query_positions[:, :, None]
+        if isinstance(self.positions, Alibi):
+            slopes = alibi_slopes(self.num_heads)[None, :, None, None]
+            return -ops.cast(ops.abs(distance), "float32")[:, None] * slopes, None, None
+        buckets = relative_buckets(distance, self.positions.num_buckets, self.positions.max_distance, not self.causal)
+        bias = ops.take(ops.cast(self.bias, "float32"), buckets, axis=0)
+        return ops.transpose(bias, (0, 3, 1, 2)), None, None

@@ -1,0 +1,69 @@
+"""Records: frozen dataclasses that say what a layer or a model is, and their JSON.
+
+A record is a value. Two records with equal fields are equal, a record never changes, and it flattens to plain JSON with a `"kind"` tag at every level, so that
+a field may hold one of several alternatives (`Rotary`, `Alibi`, …) without a flag to tell them apart.
+"""
+
+import dataclasses
+import difflib
+import typing
+
+_kinds: dict[str, type] = {}
+
+
+@typing.dataclass_transform(frozen_default=True)
+def record(cls):
+    """Make `cls` a frozen dataclass that `from_json` knows by its class name."""
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    _kinds[cls.__name__] = cls
+    return cls
+
+
+def is_record(value):
+    """Whether `value` is an instance of a class made by `record`."""
+    return type(value) in _kinds.values()
+
+
+def to_json(value):
+    """Flatten a record, or a structure that holds some, to JSON values; anything else comes back as it is."""
+    if is_record(value):
+        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(value):
+    """Rebuild what `to_json` flattened. Lists come back as tuples where a record holds them.
+
+    Raises:
+        ValueError: for an unknown kind, unknown or missing fields, naming all of them at once.
+    """
+    if isinstance(value, dict) and "kind" in value:
+        return _record_from_json(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(from_json(item) for item in value)
+    return value
+
+
+def _record_from_json(value):
+    kind, values = value["kind"], {name: item for name, item in value.items() if name != "kind"}
+    if kind not in _kinds:
+        raise ValueError(f"Expected a record of a known kind, got kind={kind!r}.{_nearest(kind, _kinds)} Known kinds: {', '.join(sorted(_kinds))}.")
+    cls = _kinds[kind]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    problems = [f"unknown field {name!r}.{_nearest(name, fields)}" for name in values if name not in fields]
+    problems += [
+        f"missing field {name!r}."
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if problems:
+        raise ValueError(f"{kind} does not fit its fields ({', '.join(fields)}): {' '.join(problems)}")
+    return cls(**{name: from_json(item) for name, item in values.items()})
+
+
+def _nearest(name, known):
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
