@@ -57,14 +57,15 @@ test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) hatchling editables
 
 # Stamps: what is installed, renewed when the lists change.
 $(VENV)/.installed-jax $(VENV)/.installed-torch $(VENV)/.installed-tensorflow: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) $(BACKEND_PACKAGE) --editable '.[cli,train]'
+	$(INSTALL) $(BACKEND_PACKAGE) --no-build-isolation --editable '.[cli,train]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) jax torch $(TENSORFLOW) --editable '.[cli,train,dev]'
+	$(INSTALL) jax torch $(TENSORFLOW) --no-build-isolation --editable '.[cli,train,dev]'
 	touch $@
 
 clean:

@@ -69,7 +69,7 @@ def save_folder(folder, files):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.parent):
         _recover(folder)
-        _check_replaceable(folder)
+        check_replaceable(folder)
         partial, old = _beside(folder)
         for leftover in (partial, old):
             if leftover.exists():
@@ -89,6 +89,22 @@ def save_folder(folder, files):
             raise
         for replaced in (partial, old):
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_replaceable(folder):
+    """Raise `FileExistsError` where `save_folder` would, so that a long run can find out before it starts.
+
+    Args:
+        folder: where a preset is to be saved later.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if not folder.exists() or (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
+        return
+    found = "a folder without a config.json" if folder.is_dir() else "a file"
+    raise FileExistsError(
+        f"Expected {folder} to be absent, empty, or a preset to replace, found {found}. "
+        "Choose another place, or clear it first."
+    )
 
 
 def recover(folder):
@@ -338,16 +354,6 @@ def _check_plain_name(name, where):
             f"Expected file names inside the preset's folder, got {name!r} in {where}. "
             "Give a relative name without '..'."
         )
-
-
-def _check_replaceable(folder):
-    if not folder.exists() or (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
-        return
-    found = "a folder without a config.json" if folder.is_dir() else "a file"
-    raise FileExistsError(
-        f"Expected {folder} to be absent, empty, or a preset to replace, found {found}. "
-        "Choose another place, or clear it first."
-    )
 
 
 def _write(path, content):

@@ -1,0 +1,21 @@
+"""`python -m keras_transformers`, and the command `keras-transformers`."""
+
+import sys
+
+
+def main():
+    """Run the command line; an error that the user can mend is one line on standard error, and exit status 1."""
+    try:
+        from keras_transformers.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        sys.exit("keras-transformers: the command line needs typer: `pip install 'keras-transformers[cli]'`.")
+    try:
+        app(prog_name="keras-transformers")
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(f"keras-transformers: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""The commands, put together. Heavy imports stay inside of them, so that `--help` is quick."""
+
+import typer
+
+from keras_transformers.cli.evaluate import evaluate
+from keras_transformers.cli.explain import explain
+from keras_transformers.cli.presets import presets
+from keras_transformers.cli.train import train
+from keras_transformers.cli.translate import translate
+
+app = typer.Typer(
+    help="Transformers in Keras: translate, train, evaluate, explain. KERAS_BACKEND picks tensorflow, jax or torch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (translate, train, evaluate, explain, presets):
+    app.command()(command)

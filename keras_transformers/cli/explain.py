@@ -1,0 +1,12 @@
+"""`keras-transformers explain`: what a preset's model consists of."""
+
+from typing import Annotated
+
+import typer
+
+
+def explain(preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]):
+    """Print the resolved recipe of a model: each layer, norm, bias and position scheme that is on, with shapes."""
+    import keras_transformers as kt
+
+    print(kt.explain(kt.Seq2SeqLM.from_preset(preset)))

@@ -1,0 +1,281 @@
+"""The command line, on a stand-in task that turns words around: what goes in, comes out, and in which order."""
+
+import gzip
+import pathlib
+import subprocess
+import sys
+import types
+
+import pytest
+import typer.testing
+
+import keras_transformers as kt
+from keras_transformers.cli import texts, translate
+from keras_transformers.cli.app import app
+
+pytestmark = pytest.mark.one_backend
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Reverser:
+    """Stands in for `Seq2SeqLM`."""
+
+    made = []
+
+    def __init__(self, config=None, tokenizer=None):
+        self.config, self.tokenizer, self.calls = config, tokenizer, []
+        Reverser.made.append(self)
+
+    @classmethod
+    def from_preset(cls, name):
+        if name == "absent":
+            raise FileNotFoundError("Expected a preset, got 'absent'. Check the spelling.")
+        return cls(name)
+
+    def translate(self, sentences, **options):
+        assert all(sentence.strip() for sentence in sentences)
+        self.calls.append((list(sentences), options))
+        return [" ".join(reversed(sentence.split())) for sentence in sentences]
+
+    def compile(self):
+        self.calls.append("compile")
+
+    def fit(self, *data, **options):
+        self.calls.append((data, options))
+
+    def save_to_preset(self, folder):
+        pathlib.Path(folder).mkdir()
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch):
+    """Names of the package load when first used, so they are put into its dictionary, not looked up first."""
+    Reverser.made = []
+    tokenizer = types.SimpleNamespace(vocabulary_size=77)
+    monkeypatch.setitem(kt.__dict__, "Seq2SeqLM", Reverser)
+    monkeypatch.setitem(kt.__dict__, "models", types.SimpleNamespace(transformer=lambda **fields: fields))
+    monkeypatch.setitem(
+        kt.__dict__, "Tokenizer", types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
+    )
+    monkeypatch.setitem(kt.__dict__, "explain", lambda task: f"the recipe of {task.config}")
+
+
+def call(*arguments, stdin=None):
+    return typer.testing.CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+# --- translate
+
+
+def test_translates_arguments():
+    result = call("translate", "a b c", "", "d e", "--num-beams", 2, "--max-new-tokens", 9)
+    assert result.stdout == "c b a\n\ne d\n"
+    (task,) = Reverser.made
+    assert task.config == "english-french"
+    assert task.calls == [(["a b c", "d e"], {"num_beams": 2, "batch_size": 32, "max_new_tokens": 9})]
+
+
+def test_one_line_out_for_each_line_in_in_order_with_empty_ones_kept():
+    lines = [f"{number} word" if number % 3 else " " * (number % 2) for number in range(1000)]
+    result = call("translate", "--batch-size", 4, stdin="\n".join(lines))
+    assert result.stdout.split("\n")[:-1] == [f"word {number}" if number % 3 else "" for number in range(1000)]
+    assert all(len(sentences) <= 4 * translate.BATCHES_AT_ONCE for sentences, _ in Reverser.made[0].calls)
+
+
+def test_only_a_newline_ends_a_line():
+    result = call("translate", stdin="a\u2028b\r\nc\x0bd\x85e\n\n\nf g".encode())
+    assert result.stdout_bytes.decode().count("\n") == 5
+    assert result.stdout_bytes.decode().split("\n")[4] == "g f"
+
+
+def test_no_input_is_no_output():
+    result = call("translate", stdin="")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_translation_of_several_lines_stays_one(monkeypatch):
+    monkeypatch.setattr(Reverser, "translate", lambda self, sentences, **options: ["x\ny\u2028z"] * len(sentences))
+    assert call("translate", stdin="a\nb\n").stdout == "x y z\nx y z\n"
+
+
+def test_input_that_is_not_utf8_is_refused_with_its_line():
+    result = call("translate", stdin=b"a b\nc \xff\n")
+    assert isinstance(result.exception, ValueError)
+    assert "Expected UTF-8 text in standard input, got byte 0xff in line 2" in str(result.exception)
+
+
+# --- evaluate
+
+
+def test_evaluate_prints_scores_with_signatures_and_draws(tmp_path):
+    pytest.importorskip("sacrebleu")
+    sentences = [" ".join(f"w{number + k}" for k in range(4 + number % 9)) for number in range(60)]
+    write(tmp_path / "source", sentences)
+    write(tmp_path / "target", [" ".join(reversed(sentence.split())) for sentence in sentences])
+    result = call(
+        "evaluate",
+        "x",
+        *("--source", tmp_path / "source", "--target", tmp_path / "target"),
+        *("--picture", tmp_path / "new" / "bleu.png", "--translations", tmp_path / "out"),
+    )
+    assert result.exit_code == 0, result.exception
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert rows[0][:2] == ["BLEU", "100.00"] and "version:" in rows[0][2]
+    assert rows[1][:2] == ["chrF", "100.00"] and "version:" in rows[1][2]
+    assert (tmp_path / "new" / "bleu.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out").read_text() == (tmp_path / "target").read_text()
+
+
+# --- train
+
+
+def test_train_fits_on_pairs_and_saves(tmp_path):
+    write(tmp_path / "pairs.tsv", ["a b\tA B\tCC-BY", "c\tC"])
+    write(tmp_path / "held-out.tsv", ["d\tD"])
+    result = call(
+        "train",
+        tmp_path / "model",
+        *("--pairs", tmp_path / "pairs.tsv", "--validation-pairs", tmp_path / "held-out.tsv"),
+        *("--num-layers", 2, "--hidden-dim", 64, "--epochs", 3),
+    )
+    assert result.exit_code == 0, result.exception
+    (task,) = Reverser.made
+    assert task.config["vocabulary_size"] == 77 and task.config["num_layers"] == 2 and task.config["hidden_dim"] == 64
+    assert task.calls[0] == "compile"
+    data, options = task.calls[1]
+    assert data == (["a b", "c"], ["A B", "C"])
+    assert options == {"validation_data": (["d"], ["D"]), "batch_tokens": 4096, "epochs": 3, "callbacks": []}
+    assert (tmp_path / "model").is_dir()
+
+
+def test_train_refuses_an_output_that_it_could_not_save_to_before_it_starts(tmp_path):
+    write(tmp_path / "pairs.tsv", ["a\tA"])
+    result = call("train", tmp_path, "--pairs", tmp_path / "pairs.tsv")
+    assert isinstance(result.exception, FileExistsError)
+    assert Reverser.made == []
+
+
+# --- pairs
+
+
+def write(path, lines):
+    path.write_text("".join(line + "\n" for line in lines), "utf-8")
+
+
+def test_pairs_from_compressed_files(tmp_path):
+    for name, content in {"s.gz": "a\nb\n", "t.gz": "A\nB\n"}.items():
+        with gzip.open(tmp_path / name, "wt", encoding="utf-8") as file:
+            file.write(content)
+    assert texts.read_pairs(tmp_path / "s.gz", tmp_path / "t.gz", None) == (["a", "b"], ["A", "B"])
+
+
+def test_wrong_pairs_are_refused(tmp_path):
+    write(tmp_path / "two", ["a", "b"])
+    write(tmp_path / "one", ["A"])
+    write(tmp_path / "tabs", ["a\tA", "b"])
+    write(tmp_path / "none", [])
+    with pytest.raises(ValueError, match="Expected as many lines in .*two as in .*one, got 2 and 1"):
+        texts.read_pairs(tmp_path / "two", tmp_path / "one", None)
+    with pytest.raises(ValueError, match="Expected source<TAB>target in .*tabs, got no tab in line 2"):
+        texts.read_pairs(None, None, tmp_path / "tabs")
+    with pytest.raises(ValueError, match="Expected at least one pair, got none in .*none"):
+        texts.read_pairs(None, None, tmp_path / "none")
+    for given, message in [
+        ((tmp_path / "two", None, None), "got source. Give"),
+        ((None, None, None), "got none of them. Give"),
+        ((tmp_path / "two", tmp_path / "one", tmp_path / "tabs"), "got source and target and pairs. Give"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            texts.read_pairs(*given)
+
+
+# --- explain, presets, the program itself
+
+
+def test_explain_prints_the_recipe():
+    assert call("explain", "x").stdout == "the recipe of x\n"
+
+
+def test_presets_lists_what_ships(tmp_path, monkeypatch):
+    from keras_transformers.checkpoints import preset, sources
+
+    (tmp_path / "pyproject.toml").touch()
+    weights = {"w": [[1.0, 2.0]] * 50_000}
+    preset.save_folder(
+        tmp_path / "presets" / "tiny",
+        {
+            "config.json": preset.json_bytes({"task": "Seq2SeqLM"}),
+            preset.WEIGHTS: lambda path: preset.write_tensors(path, weights, dtype="float16"),
+            "README.md": b"---\nlicense: mit\n---\n# A tiny model\n",
+        },
+    )
+    monkeypatch.setattr(sources, "_PACKAGE", tmp_path / "keras_transformers")
+    lines = call("presets").stdout.splitlines()
+    assert lines[0] == "name\ttask\tparameters\tsize\tabout"
+    assert lines[1:] == ["tiny\tSeq2SeqLM\t0.1 M\t0.2 MB\tA tiny model"]
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "keras_transformers", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+
+def test_help_of_every_command_imports_no_keras():
+    program = """
+import sys
+from keras_transformers.__main__ import main
+for command in [[], ["translate"], ["train"], ["evaluate"], ["explain"], ["presets"]]:
+    sys.argv = ["keras-transformers", *command, "--help"]
+    try:
+        main()
+    except SystemExit as exit:
+        print(exit.code)
+print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    assert done.stdout.count("Usage: keras-transformers") == 6
+
+
+def test_an_error_is_one_line_and_no_traceback(tmp_path):
+    write(tmp_path / "two", ["a", "b"])
+    write(tmp_path / "one", ["A"])
+    done = run("train", str(tmp_path / "new"), "--source", str(tmp_path / "two"), "--target", str(tmp_path / "one"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("keras-transformers: Expected as many lines in")
+    assert not (tmp_path / "new").exists()
+    done = run("evaluate", "x", "--pairs", "no-such-file")
+    assert done.returncode == 2 and "does not exist" in done.stderr
+
+
+def test_without_typer_the_message_says_what_to_install():
+    program = "import sys; sys.modules['typer'] = None; from keras_transformers.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "keras-transformers: the command line needs typer: `pip install 'keras-transformers[cli]'`.\n"
+
+
+class Terminal:
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        raise AssertionError("drawn on standard output")
+
+    def flush(self):
+        pass
+
+
+def test_progress_is_drawn_on_a_terminal_of_standard_error_only(monkeypatch, capsys):
+    with texts.progress("x", total=3) as advance:
+        advance(1)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with texts.progress("translating", total=3) as advance:
+        advance(3)
+    out, err = capsys.readouterr()
+    assert out == "" and "translating" in err and "3/3" in err
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with texts.progress("x", total=3) as advance:
+        advance(1)
