@@ -5,6 +5,8 @@ import pytest
 
 from keras_transformers.tokenizers import pack
 
+pytestmark = pytest.mark.one_backend  # NumPy alone
+
 
 def test_start_end_and_padding():
     packed = pack([[7, 9, 5, 4], [8, 4], []], padding_id=0, start_id=2, end_id=3)

@@ -12,6 +12,8 @@ import tokenizers
 
 from keras_transformers.tokenizers import Tokenizer
 
+pytestmark = pytest.mark.one_backend  # no tensor is touched
+
 KINDS = ("bpe", "wordpiece", "unigram")
 EXACT_KINDS = ("bpe", "unigram")
 
