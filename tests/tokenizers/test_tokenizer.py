@@ -277,7 +277,7 @@ def test_tatoeba_round_trip(kind, data_folder):
     texts = [text for line in lines for text in line.split("\t")[:2]]
     started = time.perf_counter()
     tokenizer = Tokenizer.train(texts, kind=kind, vocabulary_size=8000)
-    assert time.perf_counter() - started < 60  # 1.4 s (BPE) and 5 s (Unigram) on two idle cores
+    assert time.perf_counter() - started < 60  # 1.4 to 4 s (BPE) and 5 to 6 s (Unigram) measured on two shared cores
     assert tokenizer.vocabulary_size == 8000
     ids = tokenizer.encode(texts)
     assert tokenizer.decode(ids) == texts
