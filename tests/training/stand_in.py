@@ -61,9 +61,9 @@ class StepLosses(keras.callbacks.Callback):
         self.losses.append(float(logs["loss"]))
 
 
-def compiled():
+def compiled(**options):
     """A stand-in with Adam, built."""
-    model = StandIn()
+    model = StandIn(**options)
     model.build()
     model.compile(optimizer=keras.optimizers.Adam(1e-2), loss=None)
     return model

@@ -1,0 +1,418 @@
+"""What happens beside training: checkpoints that survive a kill, translations scored, curves drawn.
+
+None of these callbacks overrides `on_train_batch_end`, which would make Keras wait for the device after every step to
+hand over its logs. They look before a step instead (`on_train_batch_begin`), where nothing waits unless there is
+something to do."""
+
+import csv
+import math
+import os
+import pathlib
+import re
+import shutil
+import time
+import warnings
+
+import keras
+
+from keras_transformers.checkpoints import preset
+from keras_transformers.training.datasets import Position
+from keras_transformers.training.metrics import Perplexity, bleu, chrf
+
+STATE = "state.json"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves weights, optimizer, step and place in the data while training, and goes on from there after a kill.
+
+    A checkpoint is a folder `step-000001234` in `folder`, with `model.safetensors` and `state.json`. It is written
+    beside its place, forced to disk, and renamed; older ones are removed only then. At whatever moment the program
+    dies, the newest folder is whole. Saved are the weights, the state of random generators, the optimizer's variables,
+    the running metrics of the epoch, and the position.
+
+        checkpoint = Checkpoint("run", every_seconds=300)
+        position = checkpoint.restore(model)                    # None in a new folder
+        fit_batches(model.fit, batches, position=position, epochs=10, callbacks=[checkpoint])
+
+    Dropout on PyTorch draws from torch's own generator, which is not saved: a resumed run is as good, but not the same
+    to the bit.
+
+    Args:
+        folder: where the checkpoints go; made if need be.
+        every_seconds: save within an epoch when this much time has gone by, or `None`.
+        every_steps: save within an epoch after this many steps, or `None`. Each epoch's end is saved in any case.
+        keep: how many of the newest checkpoints stay. `average_weights` needs as many as it averages.
+
+    Raises:
+        ValueError: for sizes below 1; when training starts in a folder that has checkpoints which were not restored;
+            from `restore`, if the checkpoint does not fit the model.
+    """
+
+    def __init__(self, folder, every_seconds=300, every_steps=None, keep=1):
+        super().__init__()
+        for name, value in (("every_steps", every_steps), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ValueError(f"Expected {name} of at least 1, got {value}.")
+        self.folder = pathlib.Path(folder)
+        self.every_seconds, self.every_steps, self.keep = every_seconds, every_steps, keep
+        self._position = Position()  # how far training has come
+        self._begin = Position()  # where the running epoch began in this run
+        self._saved_step = None
+        self._saved_time = 0.0
+        self._metrics = {}
+
+    def restore(self, model):
+        """Put the newest whole checkpoint into `model`, which must be built and compiled as it was when saved.
+
+        Returns:
+            `Position` to go on from, or `None` if there is no checkpoint.
+
+        Raises:
+            ValueError: if the variables do not fit, with a list of those that do not.
+        """
+        for folder in reversed(checkpoints(self.folder)):
+            try:
+                state, tensors = preset.read_json(folder, STATE), preset.read_tensors(folder)
+                position = Position(state["epoch"], state["batch"], state["step"])
+            except (OSError, ValueError, KeyError) as error:
+                aside = folder.with_name(f"{folder.name}.damaged")
+                warnings.warn(f"{folder} is damaged, was renamed {aside.name}, and passed over: {error}", stacklevel=2)
+                os.rename(folder, aside)
+                continue
+            groups = _groups(model)
+            del groups["metrics"]  # Keras makes and resets them when an epoch begins: see on_epoch_begin
+            self._metrics = {name: tensors[name] for name in tensors if name.startswith("metrics/")}
+            problems = _mismatches(groups, tensors)
+            if problems:
+                raise ValueError(
+                    f"{folder} does not fit the model: {'; '.join(problems)}. "
+                    "Build and compile the model as it was, or start in an empty folder."
+                )
+            for name, variable in _named(groups):
+                variable.assign(tensors[name])
+            self._position, self._saved_step = position, position.step
+            return position
+        return None
+
+    def on_train_begin(self, logs=None):
+        found = checkpoints(self.folder)
+        if found and self._saved_step is None:
+            raise ValueError(
+                f"Expected {self.folder} to be empty, or restored from, got {found[-1].name} in it. "
+                "Call restore(model) before training, or choose another folder."
+            )
+        self._saved_time = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch != self._position.epoch:
+            self._position = Position(epoch, 0, self._position.step)
+        self._begin = self._position
+        if self._begin.batch:  # Keras has just reset the metrics of an epoch that is half done
+            variables = dict(_named({"metrics": self.model.metrics_variables}))
+            if variables.keys() == self._metrics.keys():
+                for name, variable in variables.items():
+                    variable.assign(self._metrics[name])
+        self._metrics = {}
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._advance(batch)
+        steps = self._position.step - (self._saved_step or 0)
+        late = self.every_seconds is not None and time.monotonic() - self._saved_time >= self.every_seconds
+        if steps and (late or (self.every_steps is not None and steps >= self.every_steps)):
+            self._save({})
+
+    def on_epoch_end(self, epoch, logs=None):
+        steps = (self.params or {}).get("steps")
+        done = (
+            self._position.step - self._begin.step + self.model.steps_per_execution
+        )  # the last batch has no beginning after it
+        if steps is not None:
+            done = min(done, steps)
+        self._advance(done)
+        if done == steps or not self.model.stop_training:
+            self._position = Position(epoch + 1, 0, self._position.step)
+        self._save(logs or {})
+
+    def _advance(self, done):
+        """`done` batches of the epoch have been trained on in this run."""
+        self._position = Position(self._begin.epoch, self._begin.batch + done, self._begin.step + done)
+
+    def _save(self, logs):
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        epoch, batch, step = self._position
+        state = {"epoch": epoch, "batch": batch, "step": step, "logs": _finite(logs)}
+        tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(_groups(self.model))}
+        preset.save_folder(
+            self.folder / f"step-{step:09d}",
+            {preset.WEIGHTS: lambda path: preset.write_tensors(path, tensors), STATE: preset.json_bytes(state)},
+        )
+        for folder in checkpoints(self.folder)[: -self.keep]:
+            os.rename(folder, folder.with_name(f".{folder.name}.removed"))  # what is half removed is no checkpoint
+        for leftover in [*self.folder.glob(".step-*.removed"), *self.folder.glob(".step-*.partial")]:
+            shutil.rmtree(leftover, ignore_errors=True)
+        self._saved_step, self._saved_time = step, time.monotonic()
+
+
+def checkpoints(folder):
+    """The checkpoints in `folder`, oldest first: paths."""
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{9,}", path.name))
+
+
+def average_weights(model, folder, last=10):
+    """Set the weights of `model` to the mean of those in the last checkpoints.
+
+    The mean is taken in float64, of one variable at a time. Integer weights are those of the newest.
+
+    Args:
+        model: a built model.
+        folder: what `Checkpoint(folder, keep=last)` has filled.
+        last: how many checkpoints, from the newest back. Vaswani et al. 2017 take 5 for the base model and 20 for the
+            big one.
+
+    Raises:
+        ValueError: if there are fewer checkpoints, or one does not fit the model.
+
+    Example:
+        >>> average_weights(model, "run", last=5)
+
+    Source: Vaswani et al. 2017, section 6.1.
+    """
+    folders = checkpoints(folder)[-last:] if last > 0 else []
+    if not folders or len(folders) < last:
+        raise ValueError(
+            f"Expected {last} checkpoints (at least 1) in {folder}, got {len(folders)}. "
+            f"Train with Checkpoint(folder, keep={last}), or average fewer."
+        )
+    groups = {"weights": model.weights}
+    every = [preset.read_tensors(path) for path in folders]
+    for path, tensors in zip(folders, every, strict=True):
+        problems = _mismatches(groups, {name: tensors[name] for name in tensors if name.startswith("weights/")})
+        if problems:
+            raise ValueError(f"{path} does not fit the model: {'; '.join(problems)}. Build the model as it was.")
+    for name, variable in _named(groups):
+        newest = every[-1][name]
+        if newest.dtype.kind in "iub":
+            variable.assign(newest)
+        else:
+            variable.assign((sum(tensors[name].astype("float64") for tensors in every) / last).astype("float32"))
+
+
+class TranslationQuality(keras.callbacks.Callback):
+    """Translates a held-out text after an epoch and puts `val_bleu` and `val_chrf` into the logs.
+
+    Put it before the callbacks that read the logs (`LearningCurve`, `EarlyStopping(monitor="val_bleu", mode="max")`).
+    sacreBLEU's signatures are in `signatures`, the last translations in `hypotheses`.
+
+    Args:
+        sources: list of strings.
+        references: list of as many strings, or of lists of alternatives.
+        every_epochs: translate after each so many epochs.
+        **options: of `model.translate(list of str, **options) -> list of str`, such as `num_beams=1`.
+
+    Raises:
+        ValueError: for unequal counts, or none.
+
+    Example:
+        >>> quality = TranslationQuality(english, french, num_beams=4)
+        >>> model.fit(..., callbacks=[quality])
+    """
+
+    def __init__(self, sources, references, every_epochs=1, **options):
+        super().__init__()
+        self.sources, self.references = list(sources), list(references)
+        if len(self.sources) != len(self.references) or not self.sources:
+            raise ValueError(
+                f"Expected as many references as sources, and one at least, got {len(self.sources)} sources and "
+                f"{len(self.references)} references."
+            )
+        if every_epochs < 1:
+            raise ValueError(f"Expected every_epochs of at least 1, got {every_epochs}.")
+        self.every_epochs, self.options = every_epochs, options
+        self.signatures, self.hypotheses = {}, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every_epochs:
+            return
+        self.hypotheses = self.model.translate(self.sources, **self.options)
+        for name, metric in (("val_bleu", bleu), ("val_chrf", chrf)):
+            score, self.signatures[name] = metric(self.hypotheses, self.references)
+            if logs is not None:
+                logs[name] = score
+
+
+class LearningCurve(keras.callbacks.Callback):
+    """Keeps what training reports, over steps, in a CSV file, and draws it into a PNG picture.
+
+    Within an epoch it records the mean of each metric since the last record (Keras itself reports the mean since the
+    epoch began); at its end all of the logs, those of validation too. A resumed run goes on in the same file: what was
+    recorded beyond the restored step is dropped, since it is trained again.
+
+    Put it after `Checkpoint` and `TranslationQuality` in the list.
+
+    Args:
+        path: of the picture, `.png`; the records go beside it, `.csv`, with the columns step, epoch, name and value.
+        every_steps: steps between two records.
+        title: written above the picture.
+
+    Example:
+        >>> model.fit(..., callbacks=[LearningCurve("run/curve.png")])
+    """
+
+    def __init__(self, path, every_steps=100, title=None):
+        super().__init__()
+        if every_steps < 1:
+            raise ValueError(f"Expected every_steps of at least 1, got {every_steps}.")
+        self.path = pathlib.Path(path)
+        self.records_path = self.path.with_suffix(".csv")
+        self.every_steps, self.title = every_steps, title
+        self._step = self._epoch_step = 0
+        self._epoch = 0
+        self._sums = None  # metric -> (total, count) at the last record
+
+    def on_train_begin(self, logs=None):
+        optimizer = self.model.optimizer
+        accumulated = optimizer.gradient_accumulation_steps or 1
+        self._step = int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [record for record in self.records() if record[0] <= self._step]
+        partial = self.records_path.with_suffix(".csv.partial")
+        with open(partial, "w", newline="") as file:
+            csv.writer(file).writerows([("step", "epoch", "name", "value"), *kept])
+        os.replace(partial, self.records_path)
+
+    def records(self):
+        """`[(step, epoch, name, value)]`, all that was recorded so far, in this run and before."""
+        if not self.records_path.exists():
+            return []
+        records = []
+        with open(self.records_path, newline="") as file:
+            for row in csv.reader(file):
+                try:
+                    records.append((int(row[0]), int(row[1]), row[2], float(row[3])))
+                except (ValueError, IndexError):  # the heading, or a line that a kill has cut
+                    continue
+        return records
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._epoch_step, self._sums = epoch, self._step, None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._step = self._epoch_step + batch
+        if self._sums is None:
+            self._sums = self._totals()
+        elif self._step % self.every_steps == 0:
+            self._record(self._means())
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._step += self.model.steps_per_execution
+        self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
+        self.draw()
+
+    def draw(self):
+        """Draw the picture of all records."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        series = {}
+        for step, _, name, value in self.records():
+            series.setdefault(name, []).append((step, value))
+        quantities = [name for name in series if not name.startswith(("val_", "epoch_"))]
+        quantities += [name[4:] for name in series if name.startswith("val_") and name[4:] not in quantities]
+        if not quantities:
+            return
+        columns = min(len(quantities), 3)
+        rows = -(-len(quantities) // columns)
+        figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        for number, quantity in enumerate(quantities):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            for name, label, style in ((quantity, "training", "-"), (f"val_{quantity}", "validation", "o-")):
+                if name in series:
+                    steps, values = zip(*series[name], strict=True)
+                    axes.plot(steps, values, style, label=label, linewidth=1.2, markersize=4)
+            if quantity == "perplexity":
+                axes.set_yscale("log")
+            axes.set(title=_TITLES.get(quantity, quantity.replace("_", " ")), xlabel="step")
+            axes.grid(alpha=0.3)
+            axes.legend(frameon=False)
+        if self.title:
+            figure.suptitle(self.title)
+        figure.savefig(self.path, dpi=120)
+
+    def _totals(self):
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        means = [metric for metric in self.model.metrics if isinstance(metric, keras.metrics.Mean)]
+        return {
+            metric: tuple(float(keras.ops.convert_to_numpy(v)) for v in (metric.total, metric.count))
+            for metric in means
+        }
+
+    def _means(self):
+        before, self._sums = self._sums, self._totals()
+        means = {}
+        for metric, (total, count) in self._sums.items():
+            old_total, old_count = before.get(metric, (0.0, 0.0))
+            if count > old_count:
+                mean = (total - old_total) / (count - old_count)
+                means[metric.name] = math.exp(min(mean, 700.0)) if isinstance(metric, Perplexity) else mean
+        return means
+
+    def _record(self, values):
+        with open(self.records_path, "a", newline="") as file:
+            csv.writer(file).writerows((self._step, self._epoch, name, float(value)) for name, value in values.items())
+
+
+_TITLES = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "loss": "loss",
+    "perplexity": "perplexity",
+    "token_accuracy": "token accuracy",
+}
+
+
+def _groups(model):
+    """What a checkpoint holds, by group."""
+    if not model.built or getattr(model, "optimizer", None) is None:
+        raise ValueError("Expected a built and compiled model, got one that is not. Call build() and compile() first.")
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    weights = {id(variable) for variable in model.weights}
+    return {
+        "weights": model.weights,
+        "state": [variable for variable in model.variables if id(variable) not in weights],
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+
+
+def _named(groups):
+    """(name in the file, variable) for each variable of `groups`. Keras's own paths differ from process to process."""
+    for group, variables in groups.items():
+        for number, variable in enumerate(variables):
+            yield f"{group}/{number:05d}", variable
+
+
+def _mismatches(groups, tensors):
+    named = dict(_named(groups))
+    problems = []
+    for group in groups:
+        held = sum(name.startswith(f"{group}/") for name in tensors)
+        if held != len(groups[group]):
+            problems.append(f"the model has {len(groups[group])} variables in {group}, the checkpoint {held}")
+    for name, variable in named.items():
+        if name in tensors and tuple(tensors[name].shape) != tuple(variable.shape):
+            shapes = tuple(variable.shape), tuple(tensors[name].shape)
+            problems.append(f"{variable.path} is {shapes[0]} in the model, {shapes[1]} in the checkpoint")
+    return problems
+
+
+def _finite(logs):
+    """JSON has no NaN and no infinity: None stands for them."""
+    values = {name: float(value) for name, value in logs.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

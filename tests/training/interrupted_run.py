@@ -1,0 +1,49 @@
+"""A training run for test_callbacks to kill: `python -m tests.training.interrupted_run FOLDER LOSSES`.
+
+It goes on where the newest checkpoint in FOLDER stopped, and appends a line "step loss" to LOSSES after each step.
+"""
+
+import sys
+
+import keras
+
+from keras_transformers.training.callbacks import Checkpoint
+from keras_transformers.training.datasets import Position, fit_batches, translation_batches
+from tests.training.stand_in import CharacterTokenizer, compiled, sentences
+
+EPOCHS = 3
+
+
+class Journal(keras.callbacks.Callback):
+    """Writes the running loss of the epoch after each step, so that the restored metrics count too."""
+
+    def __init__(self, path, position):
+        super().__init__()
+        self.path, self.step = path, position.step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        with open(self.path, "a") as file:
+            file.write(f"{self.step} {float(logs['loss'])!r} {float(logs['perplexity'])!r}\n")
+
+
+def train(folder, losses):
+    model = compiled(vocabulary_size=4000, hidden_dim=128)  # 12 MB with Adam's moments: a kill finds it being written
+    batches = translation_batches(
+        *sentences(120), tokenizer=CharacterTokenizer(), batch_tokens=128, num_buckets=2, seed=5
+    )
+    checkpoint = Checkpoint(folder, every_steps=2)
+    position = checkpoint.restore(model) or Position()
+    fit_batches(
+        model.fit,
+        batches,
+        position=position,
+        epochs=EPOCHS,
+        callbacks=[checkpoint, Journal(losses, position)],
+        verbose=0,
+    )
+    return model, batches
+
+
+if __name__ == "__main__":
+    train(*sys.argv[1:])

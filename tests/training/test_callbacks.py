@@ -1,0 +1,264 @@
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from keras_transformers.training.callbacks import (
+    Checkpoint,
+    LearningCurve,
+    TranslationQuality,
+    average_weights,
+    checkpoints,
+)
+from keras_transformers.training.datasets import Position, fit_batches, translation_batches
+from tests.training import interrupted_run
+from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def batches(count=100):
+    return translation_batches(
+        *sentences(count), tokenizer=CharacterTokenizer(), batch_tokens=128, num_buckets=2, seed=3
+    )
+
+
+def values(variables):
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+class Stop(Exception):
+    pass
+
+
+class StopBefore(keras.callbacks.Callback):
+    """Raises before the step with this number (from 0) begins."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.left == 0:
+            raise Stop
+        self.left -= 1
+
+
+def interrupted(folder, step, **options):
+    """Train a new model until `step`, saving into `folder`."""
+    model = compiled()
+    with pytest.raises(Stop):
+        callbacks = [Checkpoint(folder, **options), StopBefore(step)]
+        fit_batches(model.fit, batches(), epochs=3, callbacks=callbacks, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("stop", ["within an epoch", "between two epochs"])
+def test_resumes_as_if_nothing_had_happened(tmp_path, stop):
+    data = batches()
+    step = len(data) + (3 if stop == "within an epoch" else 0)
+    whole, losses = compiled(), StepLosses()
+    history = fit_batches(whole.fit, data, epochs=3, callbacks=[losses], verbose=0)
+
+    interrupted(tmp_path, step, every_seconds=None, every_steps=3 if stop == "within an epoch" else None)
+    resumed, checkpoint, rest = compiled(), Checkpoint(tmp_path), StepLosses()
+    position = checkpoint.restore(resumed)
+    assert position == Position(1, step - len(data), step)
+    assert int(resumed.optimizer.iterations) == step
+    again = fit_batches(resumed.fit, data, position=position, epochs=3, callbacks=[checkpoint, rest], verbose=0)
+
+    np.testing.assert_allclose(rest.losses, losses.losses[step:], rtol=1e-5)
+    np.testing.assert_allclose(again.history["loss"], history.history["loss"][1:], rtol=1e-5)
+    np.testing.assert_allclose(again.history["perplexity"], history.history["perplexity"][1:], rtol=1e-5)
+    for ours, expected in zip(values(resumed.variables), values(whole.variables), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    for ours, expected in zip(values(resumed.optimizer.variables), values(whole.optimizer.variables), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+    assert Checkpoint(tmp_path).restore(compiled()) == Position(3, 0, 3 * len(data))
+
+
+def start(folder, losses):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "tests.training.interrupted_run", str(folder), str(losses)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def kill_while_it_writes(process, folder, rng, deadline=120):
+    """SIGKILL one of the first saves at some point of it. Says whether files were found half written."""
+    saves, limit = rng.randrange(3), time.monotonic() + deadline
+    seen = set()
+    while process.poll() is None and time.monotonic() < limit:
+        now = {path.name for path in folder.glob(".step-*.partial")} - seen
+        if now and len(seen) >= saves:
+            time.sleep(rng.random() * 0.01)
+            break
+        seen |= now
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return bool(list(folder.glob(".step-*.partial")))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
+    rng = random.Random(0)
+    folder, losses = tmp_path / "run", tmp_path / "losses"
+    folder.mkdir()
+    half_written = 0
+    for _ in range(5):
+        half_written += kill_while_it_writes(start(folder, losses), folder, rng)
+        for path in checkpoints(folder):  # whatever bears a checkpoint's name is whole
+            assert {item.name for item in path.iterdir()} == {"model.safetensors", "state.json"}
+    assert half_written >= 1
+    assert start(folder, losses).wait(120) == 0
+    assert not list(folder.glob(".step-*"))
+
+    model, data = interrupted_run.train(tmp_path / "whole", tmp_path / "expected")
+    expected = np.loadtxt(tmp_path / "expected")
+    assert len(expected) == interrupted_run.EPOCHS * len(data)
+    lines = [line.split() for line in losses.read_text().splitlines()]
+    assert {int(line[0]) for line in lines if len(line) == 3} == set(range(1, len(expected) + 1))
+    for step, *numbers in lines:
+        np.testing.assert_allclose([float(number) for number in numbers], expected[int(step) - 1, 1:], rtol=1e-5)
+    resumed = compiled(vocabulary_size=4000, hidden_dim=128)
+    Checkpoint(folder).restore(resumed)
+    for ours, value in zip(values(resumed.trainable_variables), values(model.trainable_variables), strict=True):
+        np.testing.assert_allclose(ours, value, rtol=1e-5, atol=1e-6)
+
+
+def test_keeps_the_newest(tmp_path):
+    interrupted(tmp_path, 7, every_seconds=None, every_steps=2, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004", "step-000000006"]
+    interrupted_by_time = tmp_path / "time"
+    interrupted(interrupted_by_time, 4, every_seconds=0, keep=9)
+    assert len(checkpoints(interrupted_by_time)) == 4
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    interrupted(tmp_path, 5, every_seconds=None, every_steps=2, keep=2)
+    newest = checkpoints(tmp_path)[-1]
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.warns(UserWarning, match="step-000000004 is damaged"):
+        assert Checkpoint(tmp_path).restore(compiled()).step == 2
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002"]
+
+
+def test_an_empty_folder_restores_nothing(tmp_path):
+    assert Checkpoint(tmp_path / "new").restore(compiled()) is None
+
+
+def test_refuses_to_train_over_checkpoints_that_were_not_restored(tmp_path):
+    interrupted(tmp_path, 3, every_seconds=None, every_steps=2)
+    with pytest.raises(ValueError, match=r"got step-000000002 in it\. Call restore"):
+        fit_batches(compiled().fit, batches(), callbacks=[Checkpoint(tmp_path)], verbose=0)
+
+
+def test_refuses_another_model(tmp_path):
+    interrupted(tmp_path, 3, every_seconds=None, every_steps=2)
+    with pytest.raises(ValueError, match=r"embeddings is \(31, 8\) in the model, \(31, 16\) in the checkpoint"):
+        Checkpoint(tmp_path).restore(compiled(hidden_dim=8))
+    other = compiled()
+    other.compile(optimizer="sgd")
+    with pytest.raises(ValueError, match="variables in optimizer, the checkpoint"):
+        Checkpoint(tmp_path).restore(other)
+    with pytest.raises(ValueError, match="built and compiled"):
+        Checkpoint(tmp_path).restore(keras.Sequential([keras.layers.Dense(1)]))
+
+
+@pytest.mark.parametrize("option", ["every_steps", "keep"])
+def test_refuses_sizes_below_one(tmp_path, option):
+    with pytest.raises(ValueError, match=f"Expected {option} of at least 1, got 0"):
+        Checkpoint(tmp_path, **{option: 0})
+
+
+def test_average_weights_is_their_mean(tmp_path):
+    interrupted(tmp_path, 8, every_seconds=None, every_steps=2, keep=3)
+    every = []
+    for path in checkpoints(tmp_path):
+        model, alone = compiled(), tmp_path / "alone" / path.name
+        alone.mkdir(parents=True)
+        (alone / path.name).symlink_to(path)
+        Checkpoint(alone).restore(model)
+        every.append(values(model.weights))
+    averaged = compiled()
+    average_weights(averaged, tmp_path, last=2)
+    for ours, *others in zip(values(averaged.weights), *every[-2:], strict=True):
+        np.testing.assert_allclose(ours, np.mean(others, axis=0), rtol=1e-6, atol=1e-7)
+    assert len(every) == 3 and not np.allclose(every[1][0], every[2][0])
+    with pytest.raises(
+        ValueError, match=r"Expected 10 checkpoints .* got 3\. Train with Checkpoint\(folder, keep=10\)"
+    ):
+        average_weights(averaged, tmp_path)
+    with pytest.raises(ValueError, match="does not fit the model"):
+        average_weights(compiled(hidden_dim=8), tmp_path, last=2)
+
+
+class Translator:
+    """Says the sources themselves."""
+
+    def translate(self, texts, **options):
+        self.options = options
+        return list(texts)
+
+
+def test_translation_quality_puts_the_scores_into_the_logs():
+    quality = TranslationQuality(["a b c d e"] * 2, ["a b c d e", "a b c d f"], every_epochs=2, num_beams=1)
+    quality.set_model(Translator())
+    logs = {}
+    quality.on_epoch_end(0, logs)
+    assert logs == {}
+    quality.on_epoch_end(1, logs)
+    assert 0 < logs["val_bleu"] < 100 and 0 < logs["val_chrf"] < 100
+    assert quality.model.options == {"num_beams": 1}
+    assert quality.signatures["val_bleu"].startswith("nrefs:1|") and quality.hypotheses == quality.sources
+    with pytest.raises(ValueError, match="got 1 sources and 0 references"):
+        TranslationQuality(["a"], [])
+    with pytest.raises(ValueError, match="every_epochs of at least 1"):
+        TranslationQuality(["a"], ["b"], every_epochs=0)
+
+
+def test_scores_reach_the_history():
+    model = compiled()
+    model.translate = lambda texts: list(texts)
+    history = fit_batches(model.fit, batches(), epochs=2, callbacks=[TranslationQuality(["a b"], ["a b"])], verbose=0)
+    assert len(history.history["val_bleu"]) == len(history.history["val_chrf"]) == 2
+
+
+def test_learning_curve_survives_resuming(tmp_path):
+    data, folder = batches(), tmp_path / "run"
+    model = compiled()
+    whole = LearningCurve(tmp_path / "whole.png", every_steps=2, title="a stand-in")
+    history = fit_batches(model.fit, data, epochs=3, validation=data, callbacks=[whole], verbose=0)
+
+    picture = tmp_path / "curve.png"
+    stopped = compiled()
+    with pytest.raises(Stop):
+        callbacks = [
+            Checkpoint(folder, every_steps=4),
+            LearningCurve(picture, every_steps=2),
+            StopBefore(len(data) + 7),
+        ]
+        fit_batches(stopped.fit, data, epochs=3, validation=data, callbacks=callbacks, verbose=0)
+    with open(picture.with_suffix(".csv"), "a") as file:
+        file.write("99,1,lo")  # cut by a kill
+    resumed, checkpoint, curve = compiled(), Checkpoint(folder), LearningCurve(picture, every_steps=2)
+    position = checkpoint.restore(resumed)
+    callbacks = [checkpoint, curve]
+    fit_batches(resumed.fit, data, position=position, epochs=3, validation=data, callbacks=callbacks, verbose=0)
+
+    assert [record[:3] for record in curve.records()] == [record[:3] for record in whole.records()]
+    np.testing.assert_allclose([r[3] for r in curve.records()], [r[3] for r in whole.records()], rtol=1e-4)
+    steps = [step for step, _, name, _ in whole.records() if name == "epoch_loss"]
+    assert steps == [len(data), 2 * len(data), 3 * len(data)]
+    assert [v for _, _, name, v in whole.records() if name == "val_perplexity"] == history.history["val_perplexity"]
+    for path in (picture, tmp_path / "whole.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="every_steps of at least 1"):
+        LearningCurve(picture, every_steps=0)
