@@ -1,4 +1,5 @@
-"""Generating tokens: greedy decoding, sampling and beam search over a step function `(token_ids, cache) -> (logits, cache)`."""
+"""Generating tokens: greedy decoding, sampling and beam search over a step function `(token_ids, cache) -> (logits,
+cache)`."""
 
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.decoding import (

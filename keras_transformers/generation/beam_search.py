@@ -2,17 +2,20 @@
 
 Every sentence has `W` running hypotheses, and apart from them the best `W` that have ended:
 
-    running  [B, W] ──► W·V continuations ──► the best C candidates, C = W · (1 + number of end tokens), at least 2·W
-                                                 │
-                      neither ended nor at the limit: the best W run on
-                                                 │
-                      ended, and among the best W candidates: compete with the finished [B, W] by  sum of log-probabilities / length ** length_penalty
+    running [B, W] ──► W·V continuations ──► the best C = W · (1 + number of end tokens) candidates, at least 2·W
+                                               │
+                  neither ended nor at the limit: the best W run on
+                                               │
+                  ended, and among the best W candidates: compete with the finished [B, W]
+                  by sum of log-probabilities / length ** length_penalty
 
-C is large enough that W candidates go on even if every hypothesis proposes all of its end tokens. An ended hypothesis has left the beam for good. The length counts generated
-tokens, the end token among them. A sentence is done when its finished hypotheses cannot be improved any more, by the rule that `early_stopping` names; from then on its
-results stay as they are, whatever the rest of the batch does, so that a batch gives what its sentences give alone.
+C is large enough that W candidates go on even if every hypothesis proposes all of its end tokens. An ended hypothesis
+has left the beam for good. The length counts generated tokens, the end token among them. A sentence is done when its
+finished hypotheses cannot be improved any more, by the rule that `early_stopping` names; from then on its results
+stay as they are, whatever the rest of the batch does, so that a batch gives what its sentences give alone.
 
-The semantics, down to the constant that stands for "impossible", are those of transformers 5 (`_beam_search` in `transformers/generation/utils.py`).
+The semantics, down to the constant that stands for "impossible", are those of transformers 5 (`_beam_search` in
+`transformers/generation/utils.py`).
 
 Legend: `B` sentences, `W` beams, `R = B·W` rows, `C` candidates, `V` vocabulary, `L` room for generated tokens.
 """
@@ -48,9 +51,11 @@ class BeamSearch:
 
     Args:
         num_beams: int, at least 1.
-        length_penalty: float; hypotheses compare by `sum / length ** length_penalty`, so that above 0 longer ones are favoured.
-        early_stopping: when a sentence is done. `True`: when `num_beams` hypotheses have ended. `False`: when besides the best running one, scored as
-            if it ended now, is no better than the worst of them. `"never"`: when it is no better even at the length that suits it best.
+        length_penalty: float; hypotheses compare by `sum / length ** length_penalty`, so that above 0 longer ones are
+            favoured.
+        early_stopping: when a sentence is done. `True`: when `num_beams` hypotheses have ended. `False`: when besides
+            the best running one, scored as if it ended now, is no better than the worst of them. `"never"`: when it
+            is no better even at the length that suits it best.
         end_ids: tuple of ints, the tokens that end a hypothesis.
         padding_id: int, put after the end.
         num_return_sequences: int, how many hypotheses of a sentence are returned, best first.
@@ -103,7 +108,8 @@ class BeamSearch:
             logits: float `[R, V]`, for the token after `state.token_ids`.
             limit: int scalar; the hypotheses that reach this many tokens end there.
 
-        Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, by which a cache is to be reordered.
+        Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, by which a cache is
+        to be reordered.
         """
         scores_BC, sources_BC, tokens_BC = self._candidates(state, logits)
         candidates_BCL = arrays.put(arrays.within(state.running, sources_BC), state.position, tokens_BC)
@@ -130,10 +136,12 @@ class BeamSearch:
         )
 
     def _candidates(self, state, logits):
-        """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens, all `[B, C]`, best first."""
+        """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens,
+        all `[B, C]`, best first."""
         sentences, beams = state.running_scores.shape
         num_candidates = beams * max(2, 1 + len(self.end_ids))
-        # A sentence's best C are among the best C of each of its rows, which are the best C logits: only those need their log-probability.
+        # A sentence's best C are among the best C of each of its rows, which are the best C logits: only those need
+        # their log-probability.
         logits = arrays.float32(logits)
         kept = min(num_candidates, logits.shape[-1])
         values, tokens = arrays.top_k(logits, kept)
@@ -154,7 +162,8 @@ class BeamSearch:
         return hypotheses, scores, arrays.within(arrays.join(state.is_finished, just_finished_BC), places)
 
     def _may_improve(self, state, limit):
-        """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length that `early_stopping` supposes."""
+        """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length
+        that `early_stopping` supposes."""
         never = self.early_stopping == "never" and self.length_penalty > 0
         best_B1 = state.running_scores[:, :1] / arrays.power(limit if never else state.position, self.length_penalty)
         worst_BW = arrays.where(state.is_finished, arrays.smallest(state.finished_scores), IMPOSSIBLE)

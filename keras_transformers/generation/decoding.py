@@ -1,13 +1,15 @@
 """From a prompt to generated tokens: prefill, the loop in segments, stop rules, streaming.
 
-A model takes part as one function, `step(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, with a cache as in `layers/cache.py`. Rows are
-hypotheses: those of one sentence stand together, `R = B * num_beams` (when sampling, `B * num_return_sequences`), and share its cross-attention.
+A model takes part as one function, `step(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position,
+cache)`, with a cache as in `layers/cache.py`. Rows are hypotheses: those of one sentence stand together,
+`R = B * num_beams` (when sampling, `B * num_return_sequences`), and share its cross-attention.
 
-    prompt [B, T] ──► prefill all but its last token, one row a sentence ──► rows repeated ──► segment ──► segment ──► …
-                                                                                                  └─ between segments: make room, drop finished sentences
+    prompt [B, T] ──► prefill all but its last token ──► rows repeated ──► segment ──► segment ──► …
+                      one row a sentence                                └─ between segments: make room,
+                                                                           drop finished sentences
 
-Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, sentences in powers of two once some are done. Neither these nor the length of a segment
-changes a result.
+Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, sentences in powers of two
+once some are done. Neither these nor the length of a segment changes a result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
@@ -36,13 +38,16 @@ class GenerationConfig:
         temperature, top_k, top_p, min_p: what sampling draws from, in this order: see `samplers`. None leaves one out.
         max_new_tokens: int or None, the limit on generated tokens, the end token among them.
         max_length: int, the limit on prompt and generated tokens together, where `max_new_tokens` is None.
-        length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length ** length_penalty.
+        length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length **
+            length_penalty.
         early_stopping: False, True or "never", for beam search: see `BeamSearch`.
-        num_return_sequences: int, how many results a sentence gets: at most `num_beams` of a beam search, any number when sampling.
+        num_return_sequences: int, how many results a sentence gets: at most `num_beams` of a beam search, any number
+            when sampling.
         start_id: int or None, what a decoder's prompt begins with. For those who make the prompt; nothing here adds it.
         end_ids: tuple of ints, the tokens that end a sequence. It may be empty.
         padding_id: int, what follows the end.
-        seed: int or None. With a seed, sampling repeats itself; without, it follows NumPy's global seed, which `keras.utils.set_random_seed` sets.
+        seed: int or None. With a seed, sampling repeats itself; without, it follows NumPy's global seed, which
+            `keras.utils.set_random_seed` sets.
 
     Raises:
         ValueError: for values outside these, naming what was expected.
@@ -78,18 +83,21 @@ class GenerationConfig:
             raise ValueError(f'Expected early_stopping to be False, True or "never", got {self.early_stopping!r}.')
         if self.do_sample and self.num_beams > 1:
             raise ValueError(
-                f"Expected num_beams=1 with do_sample=True, got num_beams={self.num_beams}. Sample without beams, or search without sampling."
+                f"Expected num_beams=1 with do_sample=True, got num_beams={self.num_beams}. "
+                "Sample without beams, or search without sampling."
             )
         if self.num_return_sequences > self.num_beams and not self.do_sample:
             raise ValueError(
-                f"Expected num_return_sequences to be at most num_beams={self.num_beams}, got {self.num_return_sequences}. "
+                f"Expected num_return_sequences to be at most num_beams={self.num_beams}, "
+                f"got {self.num_return_sequences}. "
                 "Raise num_beams, or sample with do_sample=True."
             )
         if not isinstance(self.end_ids, tuple) or not all(_is_id(token_id) for token_id in self.end_ids):
             raise ValueError(f"Expected end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}.")
         if not _is_id(self.padding_id):
             raise ValueError(
-                f"Expected padding_id to be a token id (an int of at least 0), got {self.padding_id!r}. Any id will do where the model has none."
+                f"Expected padding_id to be a token id (an int of at least 0), got {self.padding_id!r}. "
+                "Any id will do where the model has none."
             )
         # Built here for their checks: a wrong value is an error even where do_sample is False.
         samplers(self)
@@ -134,28 +142,33 @@ _INERT = {
     "transformers_version",
     "use_cache",
 }
-# These say "off" by such values.
-_OFF = (None, False, 0, 1.0, [], {})
+# These say "off" by 1; other numbers by 0, but for token ids, of which 0 is one.
+_OFF_AT_ONE = {"encoder_repetition_penalty", "guidance_scale", "num_beam_groups", "repetition_penalty", "typical_p"}
+
+
+def _is_off(name, value):
+    if value is None or value is False or value == [] or value == {}:
+        return True
+    if isinstance(value, bool) or name.endswith("_id"):
+        return False
+    return value == (1 if name in _OFF_AT_ONE else 0)
 
 
 def from_hugging_face(values):
     """A `GenerationConfig` from the values of a `generation_config.json`.
 
-    What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as transformers does. `bos_token_id` begins a prompt where there
-    is no `decoder_start_token_id`.
+    What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as
+    transformers does. `bos_token_id` begins a prompt where there is no `decoder_start_token_id`.
 
     Raises:
         ValueError: for settings that would change the result and that we do not have, naming all of them.
     """
-    unknown = {
-        name: value
-        for name, value in values.items()
-        if name not in _HUGGING_FACE_NAMES and name not in _INERT and name != "eos_token_id" and value not in _OFF
-    }
+    known = {*_HUGGING_FACE_NAMES, *_INERT, "eos_token_id"}
+    unknown = {name: value for name, value in values.items() if name not in known and not _is_off(name, value)}
     if unknown:
         raise ValueError(
-            f"Expected generation settings among {', '.join(_HUGGING_FACE_NAMES)} and eos_token_id, got also {unknown}. They would change what is generated: "
-            "set them to null if that is all right."
+            f"Expected settings among {', '.join(_HUGGING_FACE_NAMES)} and eos_token_id, got also {unknown}. "
+            "They would change what is generated: set them to null if that is all right."
         )
     ends = values.get("eos_token_id")
     fields = {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
@@ -166,7 +179,8 @@ def from_hugging_face(values):
 
 
 def to_hugging_face(config):
-    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. The seed is a call's, so it is left out."""
+    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. The seed is a
+    call's, so it is left out."""
     values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
     ends = list(config.end_ids)
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
@@ -176,8 +190,10 @@ def to_hugging_face(config):
 class Generated(typing.NamedTuple):
     """What `generate` returns: NumPy arrays, the results of one sentence together, the best first.
 
-    token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, the end token where there is one, then padding up to the longest.
-    scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty, of a beam search; else None.
+    token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, the end token where
+        there is one, then padding up to the longest.
+    scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty, of a beam
+        search; else None.
     """
 
     token_ids: np.ndarray
@@ -188,11 +204,15 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
     """Continue each prompt until an end token or the limit.
 
     Args:
-        model: what `step` computes with: `model.variables` are its weights, and the compiled functions are kept on it. None for a step without either.
-        step: `(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, pure but for the cache's buffers on PyTorch. Give the same object
-            in each call (a bound method is): compilations are kept under it.
-        cache: a `layers.cache.Cache` for B rows, with nothing of the prompt written and room for any number of positions. It is used up: make a new one for the next call.
-        token_ids: int `[B, T]`, NumPy array or nested list, the prompts, all of one length, T at least 1; for an encoder-decoder the start token.
+        model: what `step` computes with: `model.variables` are its weights, and the compiled functions are kept on
+            it. None for a step without either.
+        step: `(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, pure but for the
+            cache's buffers on PyTorch. Give the same object in each call (a bound method is): compilations are kept
+            under it.
+        cache: a `layers.cache.Cache` for B rows, with nothing of the prompt written and room for any number of
+            positions. It is used up: make a new one for the next call.
+        token_ids: int `[B, T]`, NumPy array or nested list, the prompts, all of one length, T at least 1; for an
+            encoder-decoder the start token.
         config: a `GenerationConfig`.
         vocabulary_size: int or None; ids are checked against it.
         segment_length: int, how many steps a loop runs before the host looks. No result depends on it.
@@ -204,7 +224,8 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
 
     Example:
 
-    >>> generated = generate(model, model.step, model.empty_cache(batch_size), prompt_ids, GenerationConfig(num_beams=4, end_ids=(2,)))
+    >>> config = GenerationConfig(num_beams=4, end_ids=(2,))
+    >>> generated = generate(model, model.step, cache, [[start_id]] * batch_size, config)
     >>> generated.token_ids.shape, generated.scores.shape
     """
     token_ids = _checked_prompts(token_ids, config, vocabulary_size)
@@ -217,14 +238,17 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
 
 
 def stream(model, step, cache, token_ids, config, *, vocabulary_size=None):
-    """As `generate`, token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`), the newest token of each row, padding after its end.
+    """As `generate`, token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`),
+    the newest token of each row, padding after its end.
 
     Raises:
-        ValueError: as `generate` (at once, not at the first token), and for more than one beam: until the search is over, it is open which hypothesis wins.
+        ValueError: as `generate` (at once, not at the first token), and for more than one beam: until the search is
+        over, it is open which hypothesis wins.
     """
     if config.num_beams > 1:
         raise ValueError(
-            f"Expected num_beams=1 to stream tokens, got num_beams={config.num_beams}. Stream greedily or sampling, or use generate."
+            f"Expected num_beams=1 to stream tokens, got num_beams={config.num_beams}. "
+            "Stream greedily or sampling, or use generate."
         )
     token_ids = _checked_prompts(token_ids, config, vocabulary_size)
 
@@ -242,7 +266,8 @@ def _checked_prompts(token_ids, config, vocabulary_size):
     prompts = np.asarray(token_ids)
     if prompts.ndim != 2 or prompts.shape[1] < 1:
         raise ValueError(
-            f"Expected prompts [B, T] with T at least 1, got shape {prompts.shape}. A single prompt is a batch of one: [[...]]."
+            f"Expected prompts [B, T] with T at least 1, got shape {prompts.shape}. "
+            "A single prompt is a batch of one: [[...]]."
         )
     if not np.issubdtype(prompts.dtype, np.integer):
         raise ValueError(
@@ -251,16 +276,19 @@ def _checked_prompts(token_ids, config, vocabulary_size):
     end = np.iinfo("int32").max if vocabulary_size is None else vocabulary_size
     if prompts.size and (prompts.min() < 0 or prompts.max() >= end):
         raise ValueError(
-            f"Expected token ids in [0, {end}), got ids from {prompts.min()} to {prompts.max()}. Does the tokenizer belong to the model?"
+            f"Expected token ids in [0, {end}), got ids from {prompts.min()} to {prompts.max()}. "
+            "Does the tokenizer belong to the model?"
         )
     beyond = [token_id for token_id in (*config.end_ids, config.padding_id) if token_id >= end]
     if beyond:
         raise ValueError(
-            f"Expected end_ids and padding_id in [0, {end}), got {beyond}. Does the generation config belong to the model?"
+            f"Expected end_ids and padding_id in [0, {end}), got {beyond}. "
+            "Does the generation config belong to the model?"
         )
     if config.max_new_tokens is None and prompts.shape[1] >= config.max_length:
         raise ValueError(
-            f"Expected prompts shorter than max_length={config.max_length}, got {prompts.shape[1]} tokens. Raise max_length, or set max_new_tokens."
+            f"Expected prompts shorter than max_length={config.max_length}, got {prompts.shape[1]} tokens. "
+            "Raise max_length, or set max_new_tokens."
         )
     return prompts.astype("int32")
 
@@ -369,7 +397,7 @@ class _Decoding:
         results = [self.collected[sentence] for sentence in range(len(self.collected))]
         rows = [self._up_to_end(row) for token_ids, _ in results for row in token_ids]
         padded = np.full((len(rows), max(map(len, rows))), self.config.padding_id, "int32")
-        for into, row in zip(padded, rows):
+        for into, row in zip(padded, rows, strict=True):
             into[: len(row)] = row
         return Generated(padded, None if results[0][1] is None else np.concatenate([scores for _, scores in results]))
 

@@ -1,14 +1,15 @@
 """How each backend runs a decoding loop fast.
 
-A loop is run in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between two segments the host may look at the state, make room
-in the cache and drop finished sentences.
+A loop is run in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between
+two segments the host may look at the state, make room in the cache and drop finished sentences.
 
-    jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and compiled again after each change), state and cache
-                 are donated
+    jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and
+                 compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
     torch        a Python loop under `inference_mode`; the cache is written in place
 
-Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every shape it has met.
+Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
+shape it has met.
 """
 
 import keras
@@ -30,7 +31,8 @@ def _advance(step, strategy, state, cache, limit, noise):
 def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
     """The compiled backends' segment: `loop(condition, body, carried)` is their own while-loop.
 
-    Of the cache, only what is written is carried (`written`: offset and self-attention); what is only read (`read`) stays outside.
+    Of the cache, only what is written is carried (`written`: offset and self-attention); what is only read (`read`)
+    stays outside.
     """
     stop = keras.ops.minimum(state.position + max_steps, limit)
 
@@ -66,8 +68,10 @@ if keras.backend.backend() == "torch":
             return step(token_ids, cache)[1]
 
     def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
-        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
-        # Asking whether all are done makes the host wait for a GPU, so it asks seldom: steps taken after the end change nothing.
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the
+        state and the cache."""
+        # Asking whether all are done makes the host wait for a GPU, so it asks seldom: steps taken after the end
+        # change nothing.
         interval = 1 if state.token_ids.device.type == "cpu" else 8
         with torch.inference_mode():
             for taken in range(1, min(max_steps, limit - state.position) + 1):
@@ -85,7 +89,7 @@ elif keras.backend.backend() == "jax":
 
         def make():
             def pure(values, *arguments):
-                with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+                with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                     return function(*arguments)
 
             return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
@@ -98,7 +102,8 @@ elif keras.backend.backend() == "jax":
         return _jitted(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
 
     def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
-        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the
+        state and the cache."""
 
         def segment(state, written, read, limit, noise, max_steps):
             def loop(condition, body, carried):
@@ -123,7 +128,8 @@ else:
         return run(token_ids, cache)
 
     def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
-        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the state and the cache."""
+        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the
+        state and the cache."""
 
         def segment(state, written, read, limit, noise, max_steps):
             return _while(tf.while_loop, step, strategy, state, written, read, limit, noise, max_steps)

@@ -1,13 +1,15 @@
 """Choosing the next token of each row: the likeliest one, or one drawn at random after some have been ruled out.
 
-Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other; what they rule out becomes `-inf`:
+Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other; what they
+rule out becomes `-inf`:
 
     for sampler in (Temperature(0.7), TopK(50), TopP(0.95)):
         logits = sampler(logits)
 
 `Sampling` is the whole strategy that `decoding` drives, with the state that its loop carries.
 
-Legend: `B` sentences, `R` rows (`B` times the sequences returned for each), `V` vocabulary, `L` room for generated tokens.
+Legend: `B` sentences, `R` rows (`B` times the sequences returned for each), `V` vocabulary, `L` room for generated
+tokens.
 """
 
 import typing
@@ -36,7 +38,8 @@ class Temperature:
     def __post_init__(self):
         if not self.temperature > 0:
             raise ValueError(
-                f"Expected temperature > 0, got {self.temperature!r}. For the likeliest token each time, use do_sample=False."
+                f"Expected temperature > 0, got {self.temperature!r}. "
+                "For the likeliest token each time, use do_sample=False."
             )
 
     def __call__(self, logits):
@@ -61,14 +64,16 @@ class TopK:
 
     def __call__(self, logits):
         kept, _ = ops.top_k(logits, min(self.k, logits.shape[-1]))
-        return _ruled_out(logits >= kept[:, -1:], logits)
+        # The minimum, not the last column: from a slice XLA makes a sort of the whole vocabulary.
+        return _ruled_out(logits >= ops.min(kept, axis=-1, keepdims=True), logits)
 
 
 @record
 class TopP:
-    """Keeps the fewest likeliest tokens whose probabilities add up to `p` or more (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751).
+    """Keeps the fewest likeliest tokens whose probabilities add up to `p` or more (nucleus sampling, Holtzman et al.
+    2020, arXiv:1904.09751).
 
-    Tokens as likely as the last one kept are kept too.
+    Tokens as likely as the last one kept, to within 1e-9, are kept too.
 
     Raises:
         ValueError: for a `p` outside (0, 1].
@@ -83,12 +88,19 @@ class TopP:
     def __call__(self, logits):
         if self.p == 1:
             return logits
-        descending = ops.top_k(logits, logits.shape[-1])[0]
-        probabilities = ops.softmax(descending, axis=-1)
-        before = ops.cumsum(probabilities, axis=-1) - probabilities
-        # The first token always stays: nothing comes before it.
-        smallest_kept = ops.min(ops.where(before < self.p, descending, float("inf")), axis=-1, keepdims=True)
-        return _ruled_out(logits >= smallest_kept, logits)
+        probabilities = ops.softmax(logits, axis=-1)
+
+        # The largest threshold that keeps enough, by halving: sorting a vocabulary takes ten times as long.
+        def halve(_, bounds):
+            low, high = bounds
+            middle = (low + high) / 2
+            kept = ops.sum(ops.where(probabilities >= middle, probabilities, 0.0), axis=-1, keepdims=True)
+            enough = kept >= self.p
+            return ops.where(enough, middle, low), ops.where(enough, high, middle)
+
+        highest = ops.max(probabilities, axis=-1, keepdims=True)
+        low, _ = ops.fori_loop(0, 30, halve, (ops.zeros_like(highest), highest))
+        return _ruled_out(probabilities >= low, logits)
 
 
 @record
@@ -114,8 +126,8 @@ def draw(logits, uniform):
 
     Args:
         logits: float `[R, V]`; `-inf` is never drawn.
-        uniform: float32 `[R, 1]` in [0, 1), the random number that decides a row. With the number given, the draw is a pure function, the same on every
-            backend and whatever the other rows are.
+        uniform: float32 `[R, 1]` in [0, 1), the random number that decides a row. With the number given, the draw is
+            a pure function, the same on every backend and whatever the other rows are.
 
     Returns: int32 `[R]`.
     """
@@ -123,12 +135,13 @@ def draw(logits, uniform):
     cumulative = ops.cumsum(probabilities, axis=-1)
     # Sums of floats may wobble in the last bit, so that a probability of 0 has to be excluded by itself.
     reached = (cumulative > uniform * cumulative[:, -1:]) & (probabilities > 0)
-    first = ops.argmax(ops.cast(reached, "int32"), axis=-1)
-    return arrays.int32(ops.where(ops.any(reached, axis=-1), first, ops.argmax(probabilities, axis=-1)))
+    first = arrays.first(reached)
+    return arrays.int32(ops.where(first < logits.shape[-1], first, arrays.argmax(probabilities)))
 
 
 def uniforms(seed, rows, length):
-    """Random numbers for each row: float32 NumPy `[R, length]`. Row `r`'s depend on `seed` and `r` alone, and a longer row begins like a shorter one."""
+    """Random numbers for each row: float32 NumPy `[R, length]`. Row `r`'s depend on `seed` and `r` alone, and a
+    longer row begins like a shorter one."""
     return np.stack([np.random.Generator(np.random.Philox([seed, row])).random(length, "float32") for row in rows])
 
 
@@ -143,7 +156,8 @@ class SamplingState(typing.NamedTuple):
 
 @record
 class Sampling:
-    """Each row goes on by itself, until an end token: greedily without `samplers`, and at random where they are a tuple (it may be empty).
+    """Each row goes on by itself, until an end token: greedily without `samplers`, and at random where they are a
+    tuple (it may be empty).
 
     Args:
         end_ids: tuple of ints, the tokens that end a row.
@@ -172,14 +186,16 @@ class Sampling:
         )
 
     def noise(self, seed, sentences, length):
-        """What chance will decide for these sentences (by their number in the batch): float32 `[R, length]`, or None where it decides nothing."""
+        """What chance will decide for these sentences (by their number in the batch): float32 `[R, length]`, or None
+        where it decides nothing."""
         if self.samplers is None:
             return None
         rows = (np.asarray(sentences)[:, None] * self.rows_per_sentence + np.arange(self.rows_per_sentence)).ravel()
         return arrays.tensor(uniforms(seed, rows, length))
 
     def advance(self, state, logits, limit, noise):
-        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit` unused: the loop counts."""
+        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit`
+        unused: the loop counts."""
         if self.samplers is None:
             chosen = arrays.argmax(logits)
         else:

@@ -1,4 +1,5 @@
-"""Small models that decoding can be checked on by hand: a table, and one whose next token hangs on all that came before."""
+"""Small models that decoding can be checked on by hand: a table, and one whose next token hangs on all that came
+before."""
 
 import itertools
 
@@ -37,15 +38,18 @@ def issue_table():
 
 
 class HistoryModel:
-    """Attends to nothing: adds up what it has seen, each position in its own direction, and its sentence's source. It uses a cache as a decoder does."""
+    """Attends to nothing: adds up what it has seen, each position in its own direction, and its sentence's source. It
+    uses a cache as a decoder does."""
 
-    def __init__(self, vocabulary_size=13, hidden_dim=8, end_id=1, end_logit=1.0, seed=0):
+    def __init__(self, vocabulary_size=13, hidden_dim=8, end_logit=1.0, end_growth=0.0, seed=0):
         random = np.random.default_rng(seed)
         self.vocabulary_size, self.hidden_dim = vocabulary_size, hidden_dim
+        # Added to the end token's logit for every position, so that sentences end, and at different steps.
+        self.end_growth = end_growth * np.eye(vocabulary_size, dtype="float32")[END]
         self.embeddings = keras.Variable(random.normal(size=(vocabulary_size, hidden_dim)).astype("float32"))
         self.head = keras.Variable(random.normal(size=(hidden_dim, vocabulary_size)).astype("float32"))
         bias = np.zeros(vocabulary_size, "float32")
-        bias[end_id] = end_logit
+        bias[END] = end_logit
         self.bias = keras.Variable(bias)
         self.variables = [self.embeddings, self.head, self.bias]
         self.angles = random.normal(size=(1024, hidden_dim)).astype("float32")
@@ -70,16 +74,16 @@ class HistoryModel:
         sources = cache.cross_attention[0][0][:, 0, 0]
         beams = seen.shape[0] // sources.shape[0]
         hidden = ops.tanh(seen / 3 + ops.repeat(sources, beams, axis=0))
-        logits = ops.matmul(hidden, self.head) + self.bias
-        return logits, cache._replace(
-            offset=offset, self_attention=tuple(tuple(buffer for buffer, _ in pair) for pair in pairs)
-        )
+        growth = ops.cast(offset, "float32") * ops.convert_to_tensor(self.end_growth)
+        buffers = tuple(tuple(buffer for buffer, _ in pair) for pair in pairs)
+        logits = ops.matmul(hidden, self.head) + self.bias + growth
+        return logits, cache._replace(offset=offset, self_attention=buffers)
 
     def numpy_logits(self, source, token_ids):
         """The same for one sequence, from the beginning, without a cache."""
         embeddings, head, bias = (keras.ops.convert_to_numpy(variable) for variable in self.variables)
         seen = (2 * embeddings[token_ids] * np.cos(self.angles[: len(token_ids)])).sum(axis=0)
-        return np.tanh(seen / 3 + source) @ head + bias
+        return np.tanh(seen / 3 + source) @ head + bias + len(token_ids) * self.end_growth
 
 
 def likeliest_hypotheses(model, source, length_penalty, max_new_tokens, end_id, count):

@@ -8,7 +8,6 @@ from keras_transformers.generation import GenerationConfig, from_hugging_face, g
 from keras_transformers.generation.decoding import samplers
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import from_json, to_json
-
 from tests.generation.models import END, HistoryModel, issue_table, likeliest_hypotheses
 
 SOURCES = np.random.default_rng(5).normal(size=(11, 8)).astype("float32") * 2
@@ -16,7 +15,7 @@ SOURCES = np.random.default_rng(5).normal(size=(11, 8)).astype("float32") * 2
 
 @pytest.fixture(scope="module")
 def model():
-    return HistoryModel(end_logit=1.5)
+    return HistoryModel(end_logit=-2.0, end_growth=0.5)
 
 
 def run(model, sources, config, prompts=None, length=1, **options):
@@ -32,11 +31,13 @@ def rows_alone(model, sources, config, prompts=None, **options):
     ]
 
 
-def trimmed(token_ids, end_id=END):
-    return [row[: list(row).index(end_id) + 1].tolist() if end_id in row else row.tolist() for row in token_ids]
+def trimmed(token_ids, end_ids=(END,)):
+    """Each row up to its end token, as lists."""
+    ends = [np.flatnonzero(np.isin(row, end_ids)) for row in token_ids]
+    return [row[: end[0] + 1 if len(end) else None].tolist() for row, end in zip(token_ids, ends, strict=True)]
 
 
-# --- the issue's table -------------------------------------------------------------------------------------------------------------------------------------------
+# --- the issue's table ---
 
 
 @pytest.mark.parametrize("length_penalty, ids, score", [(0.0, [1], -0.511), (1.0, [2, 3, 1], -0.305)])
@@ -69,12 +70,12 @@ def test_weights_are_read_at_each_call():
         assert table.traced == traced, "new weights must not compile again"
 
 
-# --- caches, batches, segments -----------------------------------------------------------------------------------------------------------------------------------
+# --- caches, batches, segments ---
 
 
 def test_greedy_with_a_cache_is_greedy_without(model):
     ids = run(model, SOURCES[:4], GenerationConfig(end_ids=(END,), max_new_tokens=40)).token_ids
-    for source, row in zip(SOURCES, trimmed(ids)):
+    for source, row in zip(SOURCES, trimmed(ids), strict=False):
         expected = [0]
         while len(expected) <= 40 and END not in expected:
             expected.append(int(np.argmax(model.numpy_logits(source, expected))))
@@ -101,13 +102,13 @@ def test_beams_as_wide_as_the_space_find_the_best_hypotheses(early_stopping, len
 
 
 CONFIGS = {
-    "greedy": GenerationConfig(end_ids=(END,), max_new_tokens=45),
-    "beams": GenerationConfig(num_beams=3, end_ids=(END,), max_new_tokens=45, num_return_sequences=2),
-    "beams, early": GenerationConfig(num_beams=4, end_ids=(END, 5), max_new_tokens=45, early_stopping=True),
+    "greedy": GenerationConfig(end_ids=(END,), max_new_tokens=24),
+    "beams": GenerationConfig(num_beams=3, end_ids=(END,), max_new_tokens=24, num_return_sequences=2),
+    "beams, early": GenerationConfig(num_beams=4, end_ids=(END, 5), max_new_tokens=24, early_stopping=True),
     "beams, never": GenerationConfig(
-        num_beams=2, end_ids=(END,), max_new_tokens=45, early_stopping="never", length_penalty=2.0
+        num_beams=2, end_ids=(END,), max_new_tokens=24, early_stopping="never", length_penalty=2.0
     ),
-    "no end": GenerationConfig(num_beams=2, max_new_tokens=37),
+    "no end": GenerationConfig(num_beams=2, max_new_tokens=21),
 }
 
 
@@ -116,10 +117,11 @@ def test_a_batch_equals_its_rows_alone(model, name):
     config = CONFIGS[name]
     prompts = np.random.default_rng(0).integers(6, 13, (7, 2))
     together = run(model, SOURCES[:7], config, prompts)
-    lengths = {len(row) for row in trimmed(together.token_ids)}
+    expected = trimmed(together.token_ids, config.end_ids)
+    lengths = {len(row) for row in expected}
     assert len(lengths) > 2, "the sentences must end at different steps for this to test anything"
     alone = rows_alone(model, SOURCES[:7], config, prompts)
-    assert trimmed(together.token_ids) == [row for generated in alone for row in trimmed(generated.token_ids)]
+    assert [row for generated in alone for row in trimmed(generated.token_ids, config.end_ids)] == expected
     if config.num_beams > 1:
         assert together.scores == pytest.approx(np.concatenate([generated.scores for generated in alone]), rel=1e-5)
 
@@ -127,10 +129,10 @@ def test_a_batch_equals_its_rows_alone(model, name):
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_segments_room_and_compaction_change_nothing(model, config, monkeypatch):
     usual = run(model, SOURCES, config)
-    in_one = run(model, SOURCES, config, length=64, segment_length=1000)  # never grows, never compacts
-    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 1)
+    in_one = run(model, SOURCES, config, length=32, segment_length=1000)  # never grows, never compacts
+    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 8)
     monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
-    odd = run(model, SOURCES, config, segment_length=3)  # grows from 4 to 64, compacts every third step
+    odd = run(model, SOURCES, config, segment_length=3)  # grows from 8 to 32, compacts every third step
     for other in (in_one, odd):
         assert other.token_ids.tolist() == usual.token_ids.tolist()
         if config.num_beams > 1:
@@ -139,11 +141,11 @@ def test_segments_room_and_compaction_change_nothing(model, config, monkeypatch)
 
 def test_sampling_does_not_depend_on_segments_room_or_compaction(model, monkeypatch):
     config = GenerationConfig(
-        do_sample=True, num_return_sequences=2, end_ids=(END,), max_new_tokens=45, temperature=0.8, seed=3
+        do_sample=True, num_return_sequences=2, end_ids=(END,), max_new_tokens=24, temperature=0.8, seed=3
     )
     usual = run(model, SOURCES, config).token_ids
     assert usual.shape[0] == 22
-    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 1)
+    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 8)
     monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
     assert run(model, SOURCES, config, segment_length=3).token_ids.tolist() == usual.tolist()
 
@@ -168,7 +170,7 @@ def test_one_new_token_and_no_prompts(model):
     assert run(model, SOURCES[:0], config, np.zeros((0, 1), int)).token_ids.shape == (0, 0)
 
 
-# --- streaming ---------------------------------------------------------------------------------------------------------------------------------------------------
+# --- streaming ---
 
 
 @pytest.mark.parametrize("options", [{}, {"do_sample": True, "seed": 1, "num_return_sequences": 2}])
@@ -187,7 +189,7 @@ def test_streaming_makes_tokens_as_they_are_asked_for(model):
     assert first == run(model, SOURCES[:1], GenerationConfig(max_new_tokens=3)).token_ids[0].tolist()
 
 
-# --- settings and errors -----------------------------------------------------------------------------------------------------------------------------------------
+# --- settings and errors ---
 
 
 @pytest.mark.parametrize(
@@ -272,6 +274,8 @@ def test_config_of_a_hugging_face_file():
         start_id=7, end_ids=(2,), padding_id=1, max_length=200, top_k=50
     )
     assert from_hugging_face({**values, "decoder_start_token_id": 4, "top_k": 0}).start_id == 4
+    with pytest.raises(ValueError, match="got also {'forced_bos_token_id': 0}"):
+        from_hugging_face({**values, "forced_bos_token_id": 0})
     with pytest.raises(ValueError, match="got also {'no_repeat_ngram_size': 3, 'bad_words_ids'"):
         from_hugging_face({**values, "no_repeat_ngram_size": 3, "bad_words_ids": [[1]]})
 

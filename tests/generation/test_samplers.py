@@ -4,7 +4,6 @@ from keras import ops
 
 from keras_transformers.generation import GenerationConfig, MinP, Temperature, TopK, TopP, generate
 from keras_transformers.generation.samplers import draw, uniforms
-
 from tests.generation.models import TableModel
 
 LOGITS = np.log(np.array([[0.05, 0.4, 0.1, 0.3, 0.15], [0.2, 0.2, 0.2, 0.2, 0.2]], "float32"))

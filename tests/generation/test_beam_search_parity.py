@@ -1,0 +1,182 @@
+"""Beam search and greedy decoding beside transformers' own, over many settings: a small random BART, called without a
+cache as our step function."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.one_backend("torch")
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from keras_transformers.generation import GenerationConfig, generate  # noqa: E402
+from keras_transformers.layers.cache import Cache  # noqa: E402
+
+START, END, OTHER_END, PADDING = 2, 3, 7, 1
+VOCABULARY = 23
+
+
+@pytest.fixture(scope="module")
+def bart():
+    torch.manual_seed(0)
+    config = transformers.BartConfig(
+        vocab_size=VOCABULARY,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=64,
+        init_std=0.8,  # distributions far from even, so that sentences differ
+        bos_token_id=0,
+        pad_token_id=PADDING,
+        eos_token_id=END,
+        decoder_start_token_id=START,
+        forced_eos_token_id=None,
+    )
+    model = transformers.BartForConditionalGeneration(config).eval()
+    model.generation_config.forced_eos_token_id = None
+    with torch.no_grad():
+        model.final_logits_bias[:] = torch.randn(1, VOCABULARY) * 0.5
+    return model
+
+
+@pytest.fixture(scope="module")
+def source(bart):
+    token_ids = torch.randint(8, VOCABULARY, (6, 9), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(token_ids)
+    for row, length in enumerate((9, 7, 5, 3, 9, 2)):
+        token_ids[row, length:], mask[row, length:] = PADDING, 0
+    with torch.no_grad():
+        states = bart.get_encoder()(token_ids, attention_mask=mask).last_hidden_state
+    return token_ids, mask, states
+
+
+class Step:
+    """BART as a step function: the cache holds the tokens so far, and everything is computed again."""
+
+    def __init__(self, bart):
+        self.bart = bart
+
+    def cache(self, source):
+        _, mask, states = source
+        history = torch.zeros(len(states), 1, 1, 1)
+        return Cache(0, ((history, history.clone()),), ((states[:, None], states[:, None]),), mask)
+
+    def __call__(self, token_ids, cache):
+        history = cache.self_attention[0][0]
+        end = cache.offset + token_ids.shape[1]
+        history[:, 0, cache.offset : end, 0] = token_ids.float()
+        states, mask = cache.cross_attention[0][0][:, 0], cache.source_padding_mask
+        beams = len(history) // len(states)
+        output = self.bart(
+            encoder_outputs=transformers.modeling_outputs.BaseModelOutput(states.repeat_interleave(beams, dim=0)),
+            attention_mask=mask.repeat_interleave(beams, dim=0),
+            decoder_input_ids=history[:, 0, :end, 0].long(),
+            use_cache=False,
+        )
+        return output.logits[:, -1], cache._replace(offset=end)
+
+
+def theirs(bart, source, prompts, **settings):
+    token_ids, mask, _ = source
+    with torch.no_grad():
+        output = bart.generate(
+            input_ids=token_ids,
+            attention_mask=mask,
+            decoder_input_ids=torch.as_tensor(prompts),
+            do_sample=False,
+            pad_token_id=PADDING,
+            output_scores=True,
+            return_dict_in_generate=True,
+            **settings,
+        )
+    scores = None if settings["num_beams"] == 1 else output.sequences_scores.numpy()
+    return output.sequences[:, prompts.shape[1] :].tolist(), scores
+
+
+def up_to_end(rows, end_ids):
+    """Without what follows the end: their padding token is not always the padding token."""
+    cut = [next((i + 1 for i, token_id in enumerate(row) if token_id in end_ids), len(row)) for row in rows]
+    return [list(row)[:end] for row, end in zip(rows, cut, strict=True)]
+
+
+def compare(bart, source, end_ids, prompt_length=1, **settings):
+    prompts = np.full((6, prompt_length), START)
+    prompts[:, 1:] = np.random.default_rng(0).integers(8, VOCABULARY, (6, prompt_length - 1))
+    expected, expected_scores = theirs(bart, source, prompts, eos_token_id=list(end_ids), **settings)
+    config = GenerationConfig(end_ids=end_ids, padding_id=PADDING, **settings)
+    step = Step(bart)
+    generated = generate(None, step, step.cache(source), prompts, config, segment_length=5)
+    assert up_to_end(generated.token_ids.tolist(), end_ids) == up_to_end(expected, end_ids)
+    if expected_scores is None:
+        assert generated.scores is None
+    else:
+        assert np.abs(generated.scores - expected_scores).max() <= 1e-5 * max(1, np.abs(expected_scores).max())
+    return {len(row) for row in up_to_end(expected, end_ids)}
+
+
+@pytest.mark.parametrize("num_beams", [2, 3, 5])
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+def test_beam_search(bart, source, num_beams, early_stopping):
+    lengths = set()
+    for length_penalty, end_ids in itertools.product((-1.0, 0.0, 0.7, 1.0, 2.0), ((END,), (END, OTHER_END))):
+        lengths |= compare(
+            bart,
+            source,
+            end_ids,
+            num_beams=num_beams,
+            early_stopping=early_stopping,
+            length_penalty=length_penalty,
+            num_return_sequences=num_beams - 1,
+            max_new_tokens=14,
+        )
+    assert len(lengths) > 4, "sentences must end at different steps for this to test anything"
+
+
+@pytest.mark.parametrize("settings", [{"max_new_tokens": 1}, {"max_new_tokens": 2}, {"max_length": 12}])
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_limits_and_longer_prompts(bart, source, num_beams, settings):
+    compare(bart, source, (END,), prompt_length=4, num_beams=num_beams, num_return_sequences=num_beams, **settings)
+
+
+def test_without_an_end_token(bart, source):
+    settings = {"num_beams": 3, "max_new_tokens": 8}
+    prompts = np.full((6, 1), START)
+    theirs_config = transformers.GenerationConfig(pad_token_id=PADDING, decoder_start_token_id=START, **settings)
+    token_ids, mask, _ = source
+    expected = bart.generate(
+        token_ids, attention_mask=mask, generation_config=theirs_config, eos_token_id=None, output_scores=True,
+        return_dict_in_generate=True,
+    )  # fmt: skip
+    step = Step(bart)
+    config = GenerationConfig(padding_id=PADDING, **settings)
+    generated = generate(None, step, step.cache(source), prompts, config)
+    assert generated.scores == pytest.approx(expected.sequences_scores.numpy(), rel=1e-5)
+    assert generated.token_ids.tolist() == expected.sequences[:, 1:].tolist()
+
+
+def test_greedy(bart, source):
+    assert len(compare(bart, source, (END, OTHER_END), num_beams=1, max_new_tokens=20)) > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_other_random_weights(bart, source, seed):
+    """Perturbed weights: ends happen at other steps, early, late or never."""
+    before = {name: weight.clone() for name, weight in bart.state_dict().items()}
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in bart.model.decoder.layers.parameters():
+            weight += torch.randn(weight.shape, generator=generator) * 0.3
+        bart.final_logits_bias[:, END] += 1
+    try:
+        compare(bart, source, (END,), num_beams=1, max_new_tokens=20)
+        for early_stopping, length_penalty in itertools.product((False, True, "never"), (0.5, 1.5)):
+            settings = {"early_stopping": early_stopping, "length_penalty": length_penalty}
+            compare(bart, source, (END,), num_beams=4, num_return_sequences=4, max_new_tokens=20, **settings)
+    finally:
+        bart.load_state_dict(before)
