@@ -1,0 +1,8 @@
+"""What a model is: data, and one class that reads it."""
+
+from keras_transformers.models.backbone import Backbone
+from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.explain import explain
+from keras_transformers.models.transformer import transformer
+
+__all__ = ["Backbone", "ModelConfig", "explain", "transformer"]

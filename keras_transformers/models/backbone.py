@@ -1,0 +1,128 @@
+"""The model without its head: one class for every shape of Transformer.
+
+Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `D` model width, `N` heads.
+"""
+
+import keras
+from keras import ops
+
+from keras_transformers.layers import cache as caches
+from keras_transformers.layers.blocks import fields
+from keras_transformers.layers.cache import Cache
+from keras_transformers.layers.embeddings import PositionalEmbedding
+from keras_transformers.layers.stack import Decoder, Encoder, StackOutput
+from keras_transformers.records import from_json, to_json
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class Backbone(keras.Model):
+    """Embeddings and stacks, as a `ModelConfig` says: an encoder, a decoder, or both.
+
+    Args:
+        config: a `ModelConfig`.
+
+    Call arguments:
+        inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also `decoder_token_ids [B, T]`; and
+            `padding_mask [B, S]`, True where a token is real, by default where it is not `config.padding_id`. Padding goes to the right of decoder inputs.
+        return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`, `attention_scores`,
+            `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over layers, of `[B, T, D]` and of `[B, N, T, S]`.
+
+    Returns: `[B, T, D]`, the last stack's output.
+
+    Example:
+        >>> config = kt.models.transformer(vocabulary_size=100, num_layers=2, hidden_dim=32, num_heads=4)
+        >>> backbone = kt.Backbone(config)
+        >>> backbone({"token_ids": np.ones((2, 7), "int32"), "decoder_token_ids": np.ones((2, 5), "int32")}).shape
+        (2, 5, 32)
+    """
+
+    def __init__(self, config, name="backbone", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.config = config
+        options = {"dtype": self.dtype_policy}
+        width = config.hidden_dim
+
+        def embedding(embeddings, name):
+            layer = PositionalEmbedding(hidden_dim=width, name=name, **fields(embeddings), **options)
+            layer.build()
+            return layer
+
+        def stack(stack_class, name, **more):
+            layer = stack_class(name=name, **fields(getattr(config, name)), **more, **options)
+            layer.build((None, None, width))
+            return layer
+
+        self.embedding = embedding(config.embeddings, "embedding")
+        self.decoder_embedding = self.embedding
+        if config.decoder_embeddings is not None:
+            self.decoder_embedding = embedding(config.decoder_embeddings, "decoder_embedding")
+        self.encoder = stack(Encoder, "encoder") if config.encoder is not None else None
+        self.decoder = None
+        if config.decoder is not None:
+            self.decoder = stack(Decoder, "decoder", cross_attention=self.encoder is not None)
+        self.built = True
+
+    def get_config(self):
+        return {"config": to_json(self.config), "name": self.name, "dtype": keras.saving.serialize_keras_object(self.dtype_policy)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])})
+
+    def padding_mask(self, token_ids):
+        """True where `token_ids [B, T]` is not padding."""
+        return ops.not_equal(token_ids, self.config.padding_id)
+
+    def encode(self, token_ids, padding_mask=None, training=None, **returns):
+        """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or a `StackOutput` when `returns` asks for more."""
+        if padding_mask is None:
+            padding_mask = self.padding_mask(token_ids)
+        x = self.embedding(token_ids, training=training)
+        return self.encoder(x, padding_mask=padding_mask, training=training, **returns)
+
+    def start_cache(self, rows, length, encoder_output=None, source_padding_mask=None):
+        """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is projected here, once."""
+        source = () if encoder_output is None else self.decoder.project_source(encoder_output)
+        return Cache(caches.start(), self.decoder.make_cache(rows, length), source, source_padding_mask)
+
+    def decode(self, token_ids, cache):
+        """The decoder's output for the next `token_ids [R, T]`, `[R, T, D]`, and the cache with them written."""
+        x = self.decoder_embedding(token_ids, offset=cache.offset)
+        source = cache.cross_attention or None
+        x, buffers, *_ = self.decoder(
+            x, source, source_padding_mask=cache.source_padding_mask, cache=cache.self_attention, offset=cache.offset
+        )
+        return x, cache._replace(offset=cache.offset + ops.shape(token_ids)[1], self_attention=buffers)
+
+    def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+        inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
+        expected = {"token_ids"} | ({"decoder_token_ids"} if self.encoder is not None and self.decoder is not None else set())
+        unknown = set(inputs) - expected - {"padding_mask"}
+        if unknown or expected - set(inputs):
+            raise ValueError(f"Expected inputs {sorted(expected)} and perhaps padding_mask, got {sorted(inputs)}.")
+        returns = {}
+        if return_hidden_states or return_attention_scores:
+            returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
+        token_ids, padding_mask = inputs["token_ids"], inputs.get("padding_mask")
+        results = {}
+        if self.encoder is not None:
+            if padding_mask is None:
+                padding_mask = self.padding_mask(token_ids)
+            x = self.encode(token_ids, padding_mask, training, **returns)
+            encoder_results = x._asdict() if isinstance(x, StackOutput) else {"output": x}
+            if self.decoder is None:
+                results = encoder_results
+            else:
+                results = {f"encoder_{key}": value for key, value in encoder_results.items()}
+        if self.decoder is not None:
+            target_ids = token_ids if self.encoder is None else inputs["decoder_token_ids"]
+            x = self.decoder_embedding(target_ids, training=training)
+            if self.encoder is None:
+                x = self.decoder(x, padding_mask=padding_mask, training=training, **returns)
+            else:
+                source = results["encoder_output"]
+                x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
+            results |= x._asdict() if isinstance(x, StackOutput) else {"output": x}
+        if not returns:
+            return results["output"]
+        return {key: value for key, value in results.items() if value is not None}

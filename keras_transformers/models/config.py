@@ -1,0 +1,64 @@
+"""What a model is: data.
+
+    ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal, norm
+                 ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
+                 │                                                ├─ FeedForwardConfig
+                 │                                                └─ LayerNorm │ RMSNorm
+                 └─ head
+"""
+
+from keras_transformers.layers.embeddings import EmbeddingsConfig, HeadConfig
+from keras_transformers.layers.stack import StackConfig
+from keras_transformers.records import record
+
+
+@record
+class ModelConfig:
+    """A Transformer: an encoder, a decoder, or both.
+
+    Attributes:
+        hidden_dim: model width.
+        embeddings: of the source, or of the only stack.
+        encoder: an encoder stack, or None.
+        decoder: a decoder stack, or None; it attends to the encoder if there is one.
+        decoder_embeddings: the decoder's own; None when it reads the encoder's table.
+        head: what scores the vocabulary.
+        padding_id: the token id that fills short rows.
+
+    Raises:
+        ValueError: naming every contradiction at once.
+    """
+
+    hidden_dim: int
+    embeddings: EmbeddingsConfig
+    encoder: StackConfig | None = None
+    decoder: StackConfig | None = None
+    decoder_embeddings: EmbeddingsConfig | None = None
+    head: HeadConfig = HeadConfig()
+    padding_id: int = 0
+
+    def __post_init__(self):
+        problems = []
+        if self.encoder is None and self.decoder is None:
+            problems.append("neither an encoder nor a decoder")
+        if self.decoder_embeddings is not None and (self.encoder is None or self.decoder is None):
+            problems.append("decoder_embeddings without both an encoder and a decoder")
+        for name in ("encoder", "decoder"):
+            stack = getattr(self, name)
+            if stack is None:
+                continue
+            attention = stack.block.attention
+            if attention.head_dim is None and self.hidden_dim % attention.num_heads:
+                problems.append(
+                    f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, and head_dim is not given"
+                )
+        vocabulary_size = self.embeddings.vocabulary_size
+        if not 0 <= self.padding_id < vocabulary_size:
+            problems.append(f"padding_id={self.padding_id} outside the vocabulary of {vocabulary_size} tokens")
+        if problems:
+            raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
+
+    @property
+    def target_embeddings(self):
+        """The embeddings that the decoder reads, and whose vocabulary the head scores."""
+        return self.decoder_embeddings or self.embeddings

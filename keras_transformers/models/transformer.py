@@ -1,0 +1,87 @@
+"""Recipes for training from scratch."""
+
+from keras_transformers.layers.attention import AttentionConfig
+from keras_transformers.layers.blocks import BlockConfig
+from keras_transformers.layers.embeddings import EmbeddingsConfig, HeadConfig
+from keras_transformers.layers.feed_forward import FeedForwardConfig
+from keras_transformers.layers.norms import LayerNorm
+from keras_transformers.layers.positions import Sinusoidal
+from keras_transformers.layers.stack import StackConfig
+from keras_transformers.models.config import ModelConfig
+
+
+def transformer(
+    vocabulary_size,
+    *,
+    num_layers=6,
+    hidden_dim=512,
+    num_heads=8,
+    intermediate_dim=None,
+    dropout=0.1,
+    attention_dropout=0.0,
+    activation="relu",
+    norm_placement="post",
+    norm=LayerNorm(),
+    final_norm=None,
+    max_length=1024,
+    position_layout="interleaved",
+    shared_embeddings=True,
+    target_vocabulary_size=None,
+    tied_head=True,
+    head_bias=False,
+    padding_id=0,
+):
+    """The original encoder-decoder (Vaswani et al. 2017); its defaults are the paper's base model.
+
+    Args:
+        vocabulary_size: tokens of the source, and of the target unless `target_vocabulary_size` says otherwise.
+        num_layers: layers of the encoder and of the decoder; a pair when they differ.
+        hidden_dim, num_heads: model width and heads.
+        intermediate_dim: feed-forward width; by default `4 * hidden_dim`.
+        dropout, attention_dropout: of branches and embeddings, and of attention weights.
+        activation, norm, norm_placement: see `FeedForward` and `EncoderBlock`.
+        final_norm: whether a norm follows each stack; by default where blocks normalise before, not after.
+        max_length: longest source or target, in tokens.
+        position_layout: see `Sinusoidal`.
+        shared_embeddings: whether source and target share one table.
+        target_vocabulary_size: tokens of the target, when its embeddings are its own.
+        tied_head: whether the head is the target embeddings transposed.
+        head_bias: whether the head has a bias.
+        padding_id: the id that fills short rows.
+
+    Returns: a `ModelConfig`.
+
+    Raises:
+        ValueError: for a contradiction, named.
+
+    Example:
+        >>> kt.models.transformer(vocabulary_size=8000, num_layers=3, hidden_dim=256, num_heads=4).hidden_dim
+        256
+    """
+    if shared_embeddings and target_vocabulary_size not in (None, vocabulary_size):
+        raise ValueError(
+            f"Shared embeddings have one vocabulary: got vocabulary_size={vocabulary_size} and "
+            f"target_vocabulary_size={target_vocabulary_size}. Give shared_embeddings=False, or one size."
+        )
+
+    def embeddings(size):
+        return EmbeddingsConfig(size, Sinusoidal(max_length, position_layout), scale=True, dropout=dropout)
+
+    block = BlockConfig(
+        AttentionConfig(num_heads, dropout=attention_dropout),
+        FeedForwardConfig(4 * hidden_dim if intermediate_dim is None else intermediate_dim, activation),
+        norm=norm,
+        norm_placement=norm_placement,
+        dropout=dropout,
+    )
+    final_norm = norm_placement == "pre" if final_norm is None else final_norm
+    encoder_layers, decoder_layers = num_layers if isinstance(num_layers, (tuple, list)) else (num_layers, num_layers)
+    return ModelConfig(
+        hidden_dim,
+        embeddings(vocabulary_size),
+        encoder=StackConfig(encoder_layers, block, final_norm),
+        decoder=StackConfig(decoder_layers, block, final_norm),
+        decoder_embeddings=None if shared_embeddings else embeddings(target_vocabulary_size or vocabulary_size),
+        head=HeadConfig(tied_head, head_bias),
+        padding_id=padding_id,
+    )

@@ -1,0 +1,368 @@
+"""Text to text: an encoder reads the source, a decoder writes the target.
+
+Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
+"""
+
+import dataclasses
+import pathlib
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_transformers.checkpoints import preset
+from keras_transformers.generation import executors
+from keras_transformers.generation.decoding import (
+    SMALLEST_ROOM,
+    GenerationConfig,
+    from_hugging_face,
+    generate,
+    stream,
+    to_hugging_face,
+)
+from keras_transformers.layers.embeddings import VocabularyHead
+from keras_transformers.tasks.task import Task
+from keras_transformers.tokenizers.packing import pack
+from keras_transformers.training.callbacks import Checkpoint
+from keras_transformers.training.datasets import Batches, encode_pairs, fit_batches, keras_data, split
+from keras_transformers.training.losses import token_cross_entropy
+from keras_transformers.training.metrics import Perplexity, TokenAccuracy
+from keras_transformers.training.schedules import InverseSquareRoot
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class Seq2SeqLM(Task):
+    """An encoder-decoder with a head over the target's vocabulary: for translation and other text to text.
+
+    Args:
+        config: a `ModelConfig` with an encoder and a decoder, such as `kt.models.transformer(...)`.
+        tokenizer: a `Tokenizer` with padding, start and end tokens; None when the model only ever sees token ids.
+        generation: a `GenerationConfig`, what `translate` does unless told otherwise; by default greedy, with the tokenizer's start and end.
+
+    Call arguments: a dictionary of int32 `token_ids [B, S]`, source ids and end, padded, and `decoder_token_ids [B, T]`, start and target ids, padded.
+
+    Returns: logits `[B, T, V]`: those at `t` score the target's token `t`.
+
+    Raises:
+        ValueError: when the configuration lacks a stack, or the tokenizer is of another vocabulary.
+
+    Example:
+        >>> translator = kt.Seq2SeqLM.from_preset("english-french")
+        >>> translator.translate(["The house is small."])
+        ['La maison est petite.']
+
+    Source: Vaswani et al. 2017.
+    """
+
+    def __init__(self, config, tokenizer=None, generation=None, **kwargs):
+        super().__init__(config, tokenizer, **kwargs)
+        if config.encoder is None or config.decoder is None:
+            raise ValueError("Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes.")
+        if generation is None:
+            generation = GenerationConfig(padding_id=config.padding_id)
+            if tokenizer is not None:
+                ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
+                generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
+        self.generation = generation
+        self.head = VocabularyHead(
+            config.target_embeddings.vocabulary_size,
+            **dataclasses.asdict(config.head),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.head.build((None, None, config.hidden_dim))
+        self.label_smoothing = 0.0
+        self.token_accuracy = TokenAccuracy()
+        self.perplexity = Perplexity()
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return self.head(self.backbone(inputs, training=training), embedding=self.backbone.decoder_embedding)
+
+    # Training
+
+    def compile(self, optimizer=None, *, label_smoothing=0.1, **kwargs):
+        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token cross-entropy, padding left out.
+
+        Args:
+            optimizer: by default Adam (β₂ 0.98, ε 1e-9) with 4,000 steps of warm-up to `hidden_dim**-0.5 * 4000**-0.5`, then falling by the inverse square root of
+                the step (Vaswani et al. 2017, section 5.3).
+            label_smoothing: how much of the target's probability is spread over the whole vocabulary (section 5.4).
+        """
+        if optimizer is None:
+            schedule = InverseSquareRoot(peak=(self.config.hidden_dim * 4000) ** -0.5, warmup_steps=4000)
+            optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
+        self.label_smoothing = label_smoothing
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def get_compile_config(self):
+        return {**super().get_compile_config(), "label_smoothing": self.label_smoothing}
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
+        loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
+        if sample_weight is None:
+            sample_weight = ops.cast(ops.not_equal(y, self.config.padding_id), "float32")
+        self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
+        self.token_accuracy.update_state(y, y_pred, sample_weight)
+        return ops.sum(loss_BT * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        *,
+        batch_tokens=4096,
+        batch_size=None,
+        max_length=None,
+        num_buckets=8,
+        epochs=1,
+        shuffle=True,
+        seed=0,
+        validation_split=0.0,
+        validation_data=None,
+        callbacks=None,
+        **kwargs,
+    ):
+        """Train by teacher forcing, on raw text or on arrays.
+
+        Args:
+            x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.datasets.encode_pairs` takes, or `Batches`.
+            batch_tokens: about how many tokens a batch holds on its longer side, padding included; `batch_size` sentences instead if given.
+            max_length: cut longer sentences, and say how many; by default what the model has positions for.
+            num_buckets: how many shapes of batches there are, at most: each is compiled once.
+            epochs, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`. A `kt.training.Checkpoint` among the callbacks resumes
+                where it stopped, within an epoch too.
+            seed: of shuffling and splitting.
+
+        Returns: a `keras.callbacks.History`.
+        """
+        if not self.compiled:
+            self.compile()
+        validation, batching = None, {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets}
+        if isinstance(x, Batches):
+            batches = x
+        else:
+            pairs = self._pairs(x, y, max_length)
+            if validation_split:
+                pairs, validation = split(pairs, validation_split, seed)
+            batches = Batches(pairs, shuffle=shuffle, seed=seed, **batching)
+        if validation_data is not None:
+            validation = self._pairs(*_two(validation_data), max_length)
+        if validation is not None:
+            validation = Batches(validation, shuffle=False, **batching)
+        position = None
+        for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+            if isinstance(callback, Checkpoint):
+                position = callback.restore(self) or position
+        return fit_batches(
+            super().fit, batches, position=position, epochs=epochs, validation=validation, callbacks=callbacks, **kwargs
+        )
+
+    def evaluate(self, x=None, y=None, *, batch_tokens=4096, batch_size=None, max_length=None, **kwargs):
+        """Loss, perplexity and token accuracy on `x` and `y`, given as to `fit`: a dictionary."""
+        if isinstance(x, keras.utils.PyDataset) or hasattr(x, "element_spec"):  # what `fit` hands back to us while it validates
+            return super().evaluate(x, y, batch_size=batch_size, **kwargs)
+        if not self.compiled:
+            self.compile()
+        batches = x
+        if not isinstance(x, Batches):
+            pairs = self._pairs(x, y, max_length)
+            batches = Batches(pairs, batch_tokens=batch_tokens, batch_size=batch_size, shuffle=False)
+        return super().evaluate(keras_data(batches), steps=len(batches), return_dict=True, **kwargs)
+
+    def _pairs(self, source, target, max_length):
+        limits = [limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit]
+        start_id = self.generation.start_id
+        return encode_pairs(
+            source, target, tokenizer=self._tokenizer(), max_length=min(limits, default=None), start_id=start_id
+        )
+
+    def _longest(self, embeddings):
+        """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any number."""
+        positions = getattr(self.config, embeddings).positions
+        return None if positions is None else positions.max_length
+
+    def _tokenizer(self):
+        if self.tokenizer is None:
+            raise ValueError("This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`.")
+        return self.tokenizer
+
+    # Generation
+
+    def translate(self, texts, *, batch_size=32, return_scores=False, progress=None, **generation):
+        """Translate texts, by default as the preset's own generation settings say; the same text always becomes the same translation.
+
+        Args:
+            texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one.
+            batch_size: sentences translated together; sentences of similar length are.
+            return_scores: also return each translation's score (with beams: sum of log-probabilities / length ** length_penalty).
+            progress: a function called with the number of texts done, each time some are.
+            **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`, `do_sample=True`, …
+
+        Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for each text, best first; with `return_scores`
+            a pair of that and the scores in the same shape.
+
+        Raises:
+            TypeError, ValueError: for what is no text, and settings that contradict each other.
+        """
+        single = isinstance(texts, str)
+        texts = [texts] if single else list(texts)
+        config = self._generation(generation)
+        tokenizer = self._tokenizer()
+        sources = self._encode_sources(texts)
+        count = config.num_return_sequences
+        results, scores = [[""] * count for _ in texts], [[0.0] * count for _ in texts]
+        todo = [index for index in np.argsort([-len(ids) for ids in sources], kind="stable") if sources[index]]
+        done = len(texts) - len(todo)
+        if progress is not None and done:
+            progress(done)
+        for begin in range(0, len(todo), batch_size):
+            batch = todo[begin : begin + batch_size]
+            generated = self.generate([sources[index] for index in batch], config, min(batch_size, len(todo)))
+            decoded = tokenizer.decode(_without_padding(generated.token_ids, config))
+            for place, index in enumerate(batch):
+                results[index] = decoded[place * count : (place + 1) * count]
+                if generated.scores is not None:
+                    scores[index] = [float(score) for score in generated.scores[place * count : (place + 1) * count]]
+            if progress is not None:
+                progress(len(batch))
+        if count == 1:
+            results, scores = [each[0] for each in results], [each[0] for each in scores]
+        if single:
+            results, scores = results[0], scores[0]
+        return (results, scores) if return_scores else results
+
+    def stream(self, text, **generation):
+        """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are made.
+
+        `generation` is as for `translate`, but for beams: a beam search knows its first word last.
+        """
+        config = self._generation({"num_beams": 1, **generation})
+        (source,) = self._encode_sources([text])
+        if not source:
+            return
+        cache, prompts = self._start([source], config, 1)
+        ids, said = [], ""
+        for token_ids in stream(self, self._step, cache, prompts, config):
+            if int(token_ids[0]) in config.end_ids:
+                break
+            ids.append(int(token_ids[0]))
+            text = self.tokenizer.decode(ids)
+            if text.endswith("\ufffd"):  # in the middle of a character's bytes
+                continue
+            yield text[len(said) :]
+            said = text
+
+    def generate(self, sources, config=None, batch_size=None):
+        """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
+
+        Args:
+            sources: a list of lists of ids.
+            config: a `GenerationConfig`; the model's own by default.
+            batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as one batch.
+        """
+        config = config or self.generation
+        cache, prompts = self._start(sources, config, batch_size or len(sources))
+        generated = generate(self, self._step, cache, prompts, config)
+        rows = len(sources) * config.num_return_sequences
+        return generated._replace(
+            token_ids=generated.token_ids[:rows], scores=None if generated.scores is None else generated.scores[:rows]
+        )
+
+    def _generation(self, changes):
+        names = [field.name for field in dataclasses.fields(GenerationConfig)]
+        unknown = sorted(set(changes) - set(names))
+        if unknown:
+            raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        config = dataclasses.replace(self.generation, **changes)
+        if config.start_id is None:
+            raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
+        longest = self._longest("target_embeddings")
+        limit = config.max_length - 1 if config.max_new_tokens is None else config.max_new_tokens
+        return dataclasses.replace(config, max_new_tokens=limit if longest is None else min(limit, longest))
+
+    def _encode_sources(self, texts):
+        tokenizer = self._tokenizer()
+        longest = self._longest("embeddings")
+        encoded = tokenizer.encode(texts)
+        sources = [[*ids, tokenizer.end_id] if text.strip() else [] for text, ids in zip(texts, encoded)]
+        if longest is not None and any(len(ids) > longest for ids in sources):
+            cut = sum(len(ids) > longest for ids in sources)
+            warnings.warn(
+                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest of each is left out.",
+                stacklevel=3,
+            )
+            sources = [[*ids[: longest - 1], tokenizer.end_id] if len(ids) > longest else ids for ids in sources]
+        return sources
+
+    def _start(self, sources, config, batch_size):
+        """The cache and the prompts for sources: padded to a few shapes where each shape is compiled."""
+        packed = pack(sources, padding_id=self.config.padding_id)
+        token_ids, rows, length = packed.token_ids, *packed.token_ids.shape
+        if keras.backend.backend() != "torch":
+            rows = min(_power_of_two(rows), max(batch_size, rows))
+            length = _bucket(length)
+            longest = self._longest("embeddings")
+            length = length if longest is None else min(length, longest)
+            token_ids = np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])), constant_values=self.config.padding_id)
+            token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
+        cache = executors.prefill(self, self._read, ops.convert_to_tensor(token_ids, "int32"), None)
+        return cache, np.full((rows, 1), config.start_id, "int32")
+
+    def _read(self, token_ids, cache):
+        """The cache for sources `[B, S]`, nothing written yet."""
+        mask = self.backbone.padding_mask(token_ids)
+        encoded = self.backbone.encode(token_ids, mask)
+        return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
+
+    def _step(self, token_ids, cache):
+        """Logits `[R, V]` after the newest of `token_ids [R, T]`, and the cache with them written."""
+        x, cache = self.backbone.decode(token_ids, cache)
+        return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+
+    # Presets
+
+    @classmethod
+    def _read_arguments(cls, folder):
+        arguments = super()._read_arguments(folder)
+        if (pathlib.Path(folder) / "generation_config.json").is_file():
+            arguments["generation"] = from_hugging_face(preset.read_json(folder, "generation_config.json"))
+        return arguments
+
+    def _files(self):
+        return {**super()._files(), "generation_config.json": preset.json_bytes(to_hugging_face(self.generation))}
+
+    def get_config(self):
+        return {**super().get_config(), "generation": to_hugging_face(self.generation)}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config({**config, "generation": from_hugging_face(config["generation"])})
+
+
+def _two(data):
+    """`(x, y)` of validation data, which may be pairs alone."""
+    return data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+
+
+def _without_padding(token_ids, config):
+    special = [*config.end_ids, config.padding_id]
+    return [[int(token_id) for token_id in row if token_id not in special] for row in token_ids]
+
+
+def _power_of_two(n):
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def _bucket(length):
+    """A source length, rounded up to 8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
+    if length <= 32:
+        return -(-length // 8) * 8
+    size = _power_of_two(length)
+    return size * 3 // 4 if length <= size * 3 // 4 else size
