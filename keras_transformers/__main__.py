@@ -1,6 +1,7 @@
 """`python -m keras_transformers`, and the command `keras-transformers`."""
 
 import sys
+import warnings
 
 
 def main():
@@ -11,6 +12,8 @@ def main():
         if error.name != "typer":
             raise
         sys.exit("keras-transformers: the command line needs typer: `pip install 'keras-transformers[cli]'`.")
+    # What limits a run, such as a text that is too long, is said in one line too.
+    warnings.formatwarning = lambda message, *place: f"keras-transformers: {message}\n"
     try:
         app(prog_name="keras-transformers")
     except (ImportError, OSError, ValueError) as error:

@@ -17,14 +17,15 @@ def evaluate(
         pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their reference translations, line by line.")
     ] = None,
     pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
-    num_beams: Annotated[int, typer.Option(min=1, help="Beams; 1 is greedy.")] = 4,
+    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Draw BLEU by sentence length here (PNG).")] = None,
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
 ):
     """Translate a test set and score it: BLEU and chrF by sacreBLEU, each with its signature."""
     from keras_transformers.cli.texts import progress, read_pairs
-    from keras_transformers.cli.translate import BATCHES_AT_ONCE, translated
+    from keras_transformers.cli.translate import given, one_line
 
     sources, references = read_pairs(source, target, pairs)
     for path in (picture, translations):
@@ -35,14 +36,9 @@ def evaluate(
     from keras_transformers.training.metrics import bleu, chrf
 
     task = kt.Seq2SeqLM.from_preset(preset)
-    options = {"num_beams": num_beams, "batch_size": batch_size}
-    size = batch_size * BATCHES_AT_ONCE
-    hypotheses = []
+    options = given(num_beams=num_beams, max_new_tokens=max_new_tokens, batch_size=batch_size)
     with progress("translating", total=len(sources)) as advance:
-        for start in range(0, len(sources), size):
-            chunk = sources[start : start + size]
-            hypotheses += translated(task, chunk, options)
-            advance(len(chunk))
+        hypotheses = [one_line(text) for text in task.translate(sources, progress=advance, **options)]
     for name, (score, signature) in {
         "BLEU": bleu(hypotheses, references),
         "chrF": chrf(hypotheses, references),

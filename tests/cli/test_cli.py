@@ -33,9 +33,9 @@ class Reverser:
             raise FileNotFoundError("Expected a preset, got 'absent'. Check the spelling.")
         return cls(name)
 
-    def translate(self, sentences, **options):
-        assert all(sentence.strip() for sentence in sentences)
+    def translate(self, sentences, progress, **options):
         self.calls.append((list(sentences), options))
+        progress(len(sentences))
         return [" ".join(reversed(sentence.split())) for sentence in sentences]
 
     def compile(self):
@@ -73,7 +73,12 @@ def test_translates_arguments():
     assert result.stdout == "c b a\n\ne d\n"
     (task,) = Reverser.made
     assert task.config == "english-french"
-    assert task.calls == [(["a b c", "d e"], {"num_beams": 2, "batch_size": 32, "max_new_tokens": 9})]
+    assert task.calls == [(["a b c", "", "d e"], {"num_beams": 2, "batch_size": 32, "max_new_tokens": 9})]
+
+
+def test_settings_that_are_not_given_are_left_to_the_preset():
+    call("translate", "a")
+    assert Reverser.made[0].calls == [(["a"], {"batch_size": 32})]
 
 
 def test_one_line_out_for_each_line_in_in_order_with_empty_ones_kept():
