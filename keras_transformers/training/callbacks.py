@@ -2,7 +2,8 @@
 
 None of these callbacks overrides `on_train_batch_end`, which would make Keras wait for the device after every step to
 hand over its logs. They look before a step instead (`on_train_batch_begin`), where nothing waits unless there is
-something to do."""
+something to do.
+"""
 
 import csv
 import math
@@ -330,12 +331,14 @@ class LearningCurve(keras.callbacks.Callback):
         FigureCanvasAgg(figure)
         for number, quantity in enumerate(quantities):
             axes = figure.add_subplot(rows, columns, number + 1)
-            for name, label, style in ((quantity, "training", "-"), (f"val_{quantity}", "validation", "o-")):
+            for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
                 if name in series:
                     steps, values = zip(*series[name], strict=True)
                     axes.plot(steps, values, style, label=label, linewidth=1.2, markersize=4)
             if quantity == "perplexity":
                 axes.set_yscale("log")
+                for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                    axis_formatter("{x:g}")
             axes.set(title=_TITLES.get(quantity, quantity.replace("_", " ")), xlabel="step")
             axes.grid(alpha=0.3)
             axes.legend(frameon=False)

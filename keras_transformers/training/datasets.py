@@ -167,6 +167,8 @@ def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=No
     """
     if isinstance(source, (Pairs, Arrays)):
         return source
+    if tokenizer is None:
+        raise ValueError("Expected a tokenizer to encode the pairs with, got None. Pass tokenizer=, or encoded Pairs.")
     start_id = tokenizer.start_id if start_id is None else start_id
     special = {"padding_id": tokenizer.padding_id, "start_id": start_id, "end_id": tokenizer.end_id}
     missing = [name for name, token_id in special.items() if token_id is None]

@@ -320,6 +320,14 @@ def test_refuses_a_tokenizer_without_a_start_token():
     with pytest.raises(ValueError, match="start_id = None"):
         encode_pairs(["a"], ["b"], tokenizer=NoStart())
     assert encode_pairs(["a"], ["b"], tokenizer=NoStart(), start_id=5).start_id == 5
+    with pytest.raises(ValueError, match="Expected a tokenizer"):
+        translation_batches(["a"], ["b"])
+
+
+@pytest.mark.parametrize("max_length", [0, 1])
+def test_refuses_a_length_without_room_for_a_token(max_length):
+    with pytest.raises(ValueError, match=f"max_length of at least 2 .* got {max_length}"):
+        encode_pairs(["a"], ["b"], tokenizer=TOKENIZER, max_length=max_length)
 
 
 def test_an_index_out_of_the_epoch_is_an_error():
