@@ -1,6 +1,6 @@
 """What `make demo` shows: an embedded preset translates, and draws which source word each target word looked at.
 
-    KERAS_BACKEND=torch python examples/demo.py
+KERAS_BACKEND=torch python examples/demo.py
 """
 
 import pathlib
