@@ -17,6 +17,7 @@ Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generate
 import typing
 
 import numpy as np
+from keras import ops
 
 from keras_transformers.generation import arrays, executors
 from keras_transformers.generation.beam_search import BeamSearch
@@ -313,10 +314,6 @@ def _power_of_two(n):
     return 1 << max(n - 1, 0).bit_length()
 
 
-def _numpy(x):
-    return np.asarray(x.cpu() if hasattr(x, "cpu") and not isinstance(x, np.ndarray) else x)
-
-
 class _Decoding:
     """One batch on its way: what is on the device, and what the host knows about it."""
 
@@ -358,7 +355,7 @@ class _Decoding:
             self.model, self.step, self.strategy, self.state, self.cache, self.limit, self.noise, max_steps
         )
         self.position = int(self.state.position)
-        self.done = _numpy(self.strategy.done(self.state))
+        self.done = ops.convert_to_numpy(self.strategy.done(self.state))
         return self.position < self.limit and not self.done.all()
 
     def _make_room(self):
@@ -385,12 +382,12 @@ class _Decoding:
         self.noise = self.strategy.noise(self.seed, self.sentences, self.room)
 
     def _collect(self):
-        token_ids, scores = (None if x is None else _numpy(x) for x in self.strategy.results(self.state))
+        token_ids, scores = (None if x is None else ops.convert_to_numpy(x) for x in self.strategy.results(self.state))
         for place, sentence in enumerate(self.sentences):
             self.collected[sentence] = token_ids[place, :, : self.position], None if scores is None else scores[place]
 
     def newest(self):
-        return _numpy(self.state.token_ids)[:, 0].astype("int32")
+        return ops.convert_to_numpy(self.state.token_ids)[:, 0].astype("int32")
 
     def generated(self):
         self._collect()

@@ -47,9 +47,11 @@ def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
 
 
 def _kept(model, key, make):
-    """`make()`, or what it returned for this model and key before."""
+    """`make()`, or what it returned before for this model, with the variables that it has now, and this key."""
     if model is None:
         return make()
+    # Other variables (an adapter, a quantized kernel) mean another computation.
+    key = (key, tuple(id(variable) for variable in model.variables))
     if not hasattr(model, _ATTRIBUTE):
         # Past Keras's attribute tracking: these are no part of the model's state.
         object.__setattr__(model, _ATTRIBUTE, {})
