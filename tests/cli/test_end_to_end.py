@@ -38,7 +38,8 @@ def test_lines_in_lines_out_in_order(preset):
     options = ["--preset", preset, "--max-new-tokens", 20, "--num-beams", 2]
     together = call("translate", *options, stdin="\n".join(lines))
     assert together == call("translate", *options, *lines)
-    assert [bool(line) for line in together.split("\n")] == [True, False, True, False, True, False]
+    # So little training may answer with nothing; an empty line must.
+    assert together.count("\n") == 5 and together.split("\n")[1] == together.split("\n")[3] == ""
 
 
 def test_scores_have_signatures(preset, pairs):
