@@ -107,7 +107,8 @@ class Seq2SeqLM(Task):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
         loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         if sample_weight is None:
-            sample_weight = ops.cast(ops.not_equal(y, self.config.padding_id), "float32")
+            sample_weight = ops.not_equal(y, self.config.padding_id)
+        sample_weight = ops.cast(sample_weight, "float32")
         self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)
         return ops.sum(loss_BT * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
