@@ -18,7 +18,7 @@ import zipfile
 import keras
 
 import keras_transformers as kt
-from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
+from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality, average_weights
 from keras_transformers.training.metrics import bleu, chrf
 
 SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u200b": None})  # one kind of space, as in the test set
@@ -132,6 +132,7 @@ def main():
         verbose=2,
     )
 
+    average_weights(model, options.work / "checkpoints", last=min(options.average, options.epochs))
     output = options.output or options.work / "preset"
     model.save_to_preset(output, dtype="float16")
     print(f"saved to {output}")
