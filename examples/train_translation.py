@@ -1,11 +1,12 @@
 """Train a small English→French model from our own layers, and save it as a preset.
 
     python examples/train_translation.py --data fra-eng.zip --output presets/english-french
-    python examples/train_translation.py --epochs 3                    # without data: a small set of its own, in a minute
+    python examples/train_translation.py --epochs 3          # without data: a small set of its own, in a minute
 
-`--data` is the sentence pairs of manythings.org/anki (from tatoeba.org, CC-BY 2.0): the zip, or a file of lines "English<tab>French". `--test` names a folder
-with an OPUS-MT test set (`*.eng.gz`, `*.fra.gz`): its sentences are taken out of the training pairs, and the model is scored on it. Training keeps a checkpoint
-in `--work` every few minutes; the same command goes on where it stopped.
+`--data` is the sentence pairs of manythings.org/anki (tatoeba.org, CC-BY 2.0): the zip, or a file of lines
+"English<tab>French". `--test` names a folder with an OPUS-MT test set (`*.eng.gz`, `*.fra.gz`): its sentences are taken
+out of the training pairs, and the model is scored on it. Training keeps a checkpoint in `--work` every few minutes; the
+same command goes on where it stopped.
 """
 
 import argparse
@@ -18,10 +19,18 @@ import zipfile
 import keras
 
 import keras_transformers as kt
-from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality, average_weights
+from keras_transformers.training import (
+    Checkpoint,
+    InverseSquareRoot,
+    LearningCurve,
+    TranslationQuality,
+    average_weights,
+)
 from keras_transformers.training.metrics import bleu, chrf
 
-SPACES = str.maketrans(dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u200b": None})  # one kind of space, as in the test set
+SPACES = str.maketrans(
+    dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u200b": None}
+)  # one kind of space, as in the test set
 
 
 def own_pairs():
@@ -35,7 +44,10 @@ def own_pairs():
     things = {"bread": "pain", "cat": "chat", "book": "livre", "cake": "gâteau", "train": "train", "boat": "bateau"}
     colours = {"red": "rouge", "yellow": "jaune", "strange": "étrange", "sad": "triste"}
     for (subject, french), verb, thing, colour in itertools.product(subjects.items(), verbs, things, colours):
-        yield f"{subject} {verb} the {colour} {thing}.", f"{french} {verbs[verb][subject]} le {things[thing]} {colours[colour]}."
+        yield (
+            f"{subject} {verb} the {colour} {thing}.",
+            f"{french} {verbs[verb][subject]} le {things[thing]} {colours[colour]}.",
+        )
 
 
 def read_pairs(path):
@@ -96,7 +108,9 @@ def main():
         pairs = without(pairs, *test)
     random.Random(options.seed).shuffle(pairs)
     held_out = min(1000, len(pairs) // 10)
-    validation, (sources, targets) = ([list(side) for side in zip(*part)] for part in (pairs[:held_out], pairs[held_out:]))
+    validation, (sources, targets) = (
+        [list(side) for side in zip(*part, strict=True)] for part in (pairs[:held_out], pairs[held_out:])
+    )
     print(f"{len(sources)} training pairs, {held_out} to validate on, {0 if test is None else len(test[0])} to test on")
 
     tokenizer = kt.Tokenizer.train([*sources, *targets], vocabulary_size=options.vocabulary_size)

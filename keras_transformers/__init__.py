@@ -1,13 +1,13 @@
 """Keras Transformers: Transformer layers and models on TensorFlow, JAX and PyTorch.
 
-Importing this package imports nothing heavy: names load when first used. Should `KERAS_BACKEND` be unset, Keras not yet imported and not configured by a file, and
-TensorFlow, which Keras then assumes, not installed, an installed backend is chosen and said.
+Importing this package imports nothing heavy: names load when first used. Where Keras has not been imported yet,
+`KERAS_BACKEND` is unset, and the backend that Keras would take is not installed, one that is gets chosen, and said.
 """
 
 import importlib
 import importlib.util
+import json
 import os
-import pathlib
 import sys
 
 __version__ = "0.1.0"
@@ -47,14 +47,42 @@ def __dir__():
 
 
 def _choose_backend():
-    """Name an installed backend where Keras would assume TensorFlow and find none."""
-    home = pathlib.Path(os.environ.get("KERAS_HOME", pathlib.Path.home() / ".keras"))
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or (home / "keras.json").exists():
+    """Name an installed backend where Keras would go for one that is not installed.
+
+    That Keras's configuration file names one says little: Keras writes "tensorflow" there when it is first imported,
+    whatever it runs on.
+    """
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
         return
-    installed = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-    if installed and installed[0] != "tensorflow":
-        os.environ["KERAS_BACKEND"] = installed[0]
-        print(f"keras_transformers: KERAS_BACKEND is not set; using {installed[0]}, which is installed.", file=sys.stderr)
+    expected = _configured_backend()
+    installed = [name for name in ("tensorflow", "jax", "torch") if _is_installed(name)]
+    if not installed or expected == "numpy" or _is_installed(expected):
+        return
+    os.environ["KERAS_BACKEND"] = installed[0]
+    print(
+        f"keras_transformers: KERAS_BACKEND is not set and {expected} is not installed: using {installed[0]}.",
+        file=sys.stderr,
+    )
+
+
+def _configured_backend():
+    """What Keras would run on: the backend that its keras.json names, "tensorflow" where there is no such file."""
+    base = os.path.expanduser("~")
+    home = os.environ.get("KERAS_HOME") or os.path.join(base if os.access(base, os.W_OK) else "/tmp", ".keras")
+    try:
+        with open(os.path.expanduser(os.path.join(home, "keras.json")), encoding="utf-8") as file:
+            backend = json.load(file).get("backend")
+    except (OSError, ValueError, AttributeError):
+        backend = None
+    return backend if isinstance(backend, str) and backend.isidentifier() else "tensorflow"
+
+
+def _is_installed(name):
+    """Whether a package is there to import. A mere folder of that name, such as a clone of its repository, is not."""
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 _choose_backend()

@@ -1,7 +1,8 @@
 """Records: frozen dataclasses that say what a layer or a model is, and their JSON.
 
-A record is a value. Two records with equal fields are equal, a record never changes, and it flattens to plain JSON with a `"kind"` tag at every level, so that
-a field may hold one of several alternatives (`Rotary`, `Alibi`, …) without a flag to tell them apart.
+A record is a value. Two records with equal fields are equal, a record never changes, and it flattens to plain JSON with
+a `"kind"` tag at every level, so that a field may hold one of several alternatives (`Rotary`, `Alibi`, …) without a
+flag to tell them apart.
 """
 
 import dataclasses
@@ -50,7 +51,10 @@ def from_json(value):
 def _record_from_json(value):
     kind, values = value["kind"], {name: item for name, item in value.items() if name != "kind"}
     if kind not in _kinds:
-        raise ValueError(f"Expected a record of a known kind, got kind={kind!r}.{_nearest(kind, _kinds)} Known kinds: {', '.join(sorted(_kinds))}.")
+        raise ValueError(
+            f"Expected a record of a known kind, got kind={kind!r}.{_nearest(kind, _kinds)} "
+            f"Known kinds: {', '.join(sorted(_kinds))}."
+        )
     cls = _kinds[kind]
     fields = {field.name: field for field in dataclasses.fields(cls)}
     problems = [f"unknown field {name!r}.{_nearest(name, fields)}" for name in values if name not in fields]

@@ -22,7 +22,8 @@ def build_empty(make):
 
 
 def named_weights(model):
-    """The model's weights by their names in files, `encoder.block_0.self_attention.query.kernel`; random state is no weight."""
+    """The model's weights by their names in files, `encoder.block_0.self_attention.query.kernel`; random state is no
+    weight."""
     weights = {}
     for weight in model.weights:
         name = weight.path.replace("/", ".")
@@ -43,7 +44,8 @@ def assign(model, tensors, source):
         source: where they come from, for the message.
 
     Raises:
-        ValueError: listing all that is missing, unknown or of another shape, with the nearest names. The model is untouched then.
+        ValueError: listing all that is missing, unknown or of another shape, with the nearest names. The model is
+            untouched then.
     """
     weights = named_weights(model)
     shape_of = getattr(tensors, "shape", lambda name: tensors[name].shape)
@@ -58,7 +60,9 @@ def assign(model, tensors, source):
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise ValueError(f"The weights in {source} do not fit the model that its configuration describes:\n  {shown}{more}")
+        raise ValueError(
+            f"The weights in {source} do not fit the model that its configuration describes:\n  {shown}{more}"
+        )
     for name, weight in weights.items():
         _fill(weight, tensors[name])
     _finish(model)

@@ -2,13 +2,16 @@
 
     softmax(Q Kᵀ · scale, capped, + bias, masked) V                          (Vaswani et al. 2017, section 3.2.1)
 
-Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` to each. A group's queries read the same keys, so a group is only more query positions,
+Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` to each. A group's queries read the same keys, so
+a group is only more query positions,
 
-    query  [B, N, T, H]  ─ reshape ─►  [B, K, G·T, H]   ·   key [B, K, S, H]   ─►   scores [B, K, G·T, S]  ─ reshape ─►  [B, N, T, S]
+    query [B, N, T, H] ─ reshape ─► [B, K, G·T, H]  ·  key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ─► [B, N, T, S]
 
-and no key is ever copied. Beam search reads a sentence's keys the same way: `fold_rows` makes its hypotheses more query positions.
+and no key is ever copied. Beam search reads a sentence's keys the same way: `fold_rows` makes its hypotheses more query
+positions.
 
-Legend: `B` batch, `T` query length, `S` key length, `D` model width, `N` query heads, `K` key/value heads, `G` query heads per key/value head, `H` head width.
+Legend: `B` batch, `T` query length, `S` key length, `D` model width, `N` query heads, `K` key/value heads, `G` query
+heads per key/value head, `H` head width.
 """
 
 import keras
@@ -128,8 +131,10 @@ _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed
 _on_torch = keras.backend.backend() == "torch"
 
 attend = _attend_torch if _on_torch else _attend
-"""`attend(query [B, N, T, H], key [B, K, S, H], value [B, K, S, H], *, scale, mask, bias, causal, soft_cap, dropout, return_scores)`
+"""`attend(query [B, N, T, H], key [B, K, S, H], value [B, K, S, H], *, scale, mask, bias, causal, soft_cap, dropout,
+return_scores)`
 
-`mask` is boolean and `bias` float, both broadcastable to `[B, N, T, S]`; `causal` means `T == S` with queries and keys at the same positions; `dropout` is a
-Keras dropout layer, or None when not training. Returns `(output [B, N, T, H], scores [B, N, T, S] or None)`. A query that may see no key gets zeros.
+`mask` is boolean and `bias` float, both broadcastable to `[B, N, T, S]`; `causal` means `T == S` with queries and keys
+at the same positions; `dropout` is a Keras dropout layer, or None when not training. Returns `(output [B, N, T, H],
+scores [B, N, T, S] or None)`. A query that may see no key gets zeros.
 """

@@ -5,7 +5,8 @@
             │ │ │ │                  └┬┘ └┬┘                     └─┴┬┴─┘
             k k k k                   k   k                         k
 
-Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length, `D` model width, `N` query heads, `K` key/value heads, `H` head width.
+Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length, `D` model width, `N` query heads, `K`
+key/value heads, `H` head width.
 """
 
 import dataclasses
@@ -40,8 +41,8 @@ class AttentionConfig:
 class Scope:
     """What every layer of a stack may see and is told of positions, computed once for all of them.
 
-    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies itself. Not a tuple, so that Keras passes
-    it on as it is, without casting what it holds.
+    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
+    itself. Not a tuple, so that Keras passes it on as it is, without casting what it holds.
     """
 
     mask: typing.Any = None
@@ -56,9 +57,12 @@ def self_scope(
 ):
     """The `Scope` of self-attention, from `[B|1, T]` query and `[B|1, S]` key positions.
 
-    `relative` is a built `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are new, none cached.
+    `relative` is a built `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
+    new, none cached.
     """
-    bias, query_angles, key_angles = (None, None, None) if relative is None else relative(query_positions, key_positions)
+    bias, query_angles, key_angles = (
+        (None, None, None) if relative is None else relative(query_positions, key_positions)
+    )
     mask = masks.both(
         None if window is None else masks.window(query_positions, key_positions, window),
         masks.padding(padding_mask),
@@ -77,11 +81,12 @@ def positions_of(length, offset=0):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class MultiHeadAttention(ShapePreserving):
-    """Multi-head attention (Vaswani et al. 2017, section 3.2), with grouped heads (Ainslie et al. 2023) and relative positions.
+    """Multi-head attention, with grouped heads and relative positions if wanted.
 
     Args:
         num_heads: query heads, `N`.
-        num_key_value_heads: key/value heads, `K`; divides `num_heads`, and equals it by default. 1 is multi-query attention.
+        num_key_value_heads: key/value heads, `K`; divides `num_heads`, and equals it by default. 1 is multi-query
+            attention.
         head_dim: width of a head, `H`; by default the input's width divided by `num_heads`.
         positions: a `Rotary`, `Alibi` or `RelativeBuckets` record (self-attention only).
         window: see only keys fewer than this many positions away.
@@ -92,16 +97,19 @@ class MultiHeadAttention(ShapePreserving):
 
     Call arguments:
         query: `[B, T, D]`, float.
-        source: what to attend to: nothing for self-attention, `[B, S, D']` for cross-attention, or the pair that `project_source` made of it. With a
-            projected source `query` may have `B * beams` rows, those of one sentence side by side.
-        padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the Keras mask attached to it.
+        source: what to attend to: nothing for self-attention, `[B, S, D']` for cross-attention, or the pair that
+            `project_source` made of it. With a projected source `query` may have `B * beams` rows, those of one
+            sentence side by side.
+        padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the
+            Keras mask attached to it.
         attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look.
-        cache, offset: a pair of buffers `[B, K, S, H]`, and how many of their positions are written; the new keys go there, and the query sees them all.
+        cache, offset: a pair of buffers `[B, K, S, H]`, and how many of their positions are written; the new keys go
+            there, and the query sees them all.
         scope: a `Scope`, computed by the stack, in place of the masks and positions.
         return_attention_scores: also return the weights, `[B, N, T, S]`.
 
-    Returns: `[B, T, D]`, followed by the updated cache and by the attention scores where asked for. A query that may see nothing gets the output projection's
-    bias alone.
+    Returns: `[B, T, D]`, followed by the updated cache and by the attention scores where asked for. A query that may
+    see nothing gets the output projection's bias alone.
 
     Raises:
         ValueError: when heads and widths do not divide, or a mask has the wrong shape.
@@ -110,6 +118,8 @@ class MultiHeadAttention(ShapePreserving):
         >>> x = np.ones((2, 5, 32), "float32")
         >>> MultiHeadAttention(num_heads=4, num_key_value_heads=2, causal=True)(x).shape
         (2, 5, 32)
+
+    Source: Vaswani et al. 2017, section 3.2; grouped heads: Ainslie et al. 2023.
     """
 
     def __init__(
@@ -129,7 +139,8 @@ class MultiHeadAttention(ShapePreserving):
         super().__init__(**kwargs)
         if num_heads < 1 or num_heads % (num_key_value_heads or num_heads):
             raise ValueError(
-                f"Expected num_heads to be a positive multiple of num_key_value_heads, got {num_heads} and {num_key_value_heads}."
+                "Expected num_heads to be a positive multiple of num_key_value_heads, got "
+                f"{num_heads} and {num_key_value_heads}."
             )
         if window is not None and window < 1:
             raise ValueError(f"Expected window to be at least 1 position, got {window}.")
@@ -148,7 +159,8 @@ class MultiHeadAttention(ShapePreserving):
         if self.head_dim is None:
             if width % self.num_heads:
                 raise ValueError(
-                    f"Expected the input's width to be a multiple of num_heads={self.num_heads}, got {width}; or give head_dim."
+                    f"Expected the input's width to be a multiple of num_heads={self.num_heads}, got {width}. "
+                    "Or give head_dim."
                 )
             self.head_dim = width // self.num_heads
         projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
@@ -172,7 +184,7 @@ class MultiHeadAttention(ShapePreserving):
             self.relative.build()
 
     def project_source(self, source):
-        """The keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, they serve any number of queries."""
+        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, they serve any number of queries."""
         return tuple(split_heads(dense(source), self.num_key_value_heads) for dense in (self.key, self.value))
 
     def call(
@@ -206,7 +218,7 @@ class MultiHeadAttention(ShapePreserving):
             key = rotate(key, scope.key_angles if cache is None else scope.query_angles)
         if cache is not None:
             (key_buffer, key), (value_buffer, value) = (
-                caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value))
+                caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value), strict=True)
             )
             cache = (key_buffer, value_buffer)
 

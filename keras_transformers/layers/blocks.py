@@ -1,8 +1,8 @@
 """Encoder and decoder blocks: attention and feed-forward layers, each on a residual branch.
 
-    norm_placement   "post"   x = norm(x + f(x))                        Vaswani et al. 2017; BERT, BART, Marian
-                     "pre"    x = x + f(norm(x))                        GPT-2, Llama, mBART
-                     "around" x = x + norm(f(norm(x)))                  Gemma 2
+    norm_placement   "post"    Vaswani et al. 2017; BERT, BART, Marian
+                     "pre"     GPT-2, Llama, mBART
+                     "around"  Gemma 2                                    (`NORM_PLACEMENTS` has the formulas)
 
     encoder block    x ─► self-attention ─────────────────────► feed-forward ─►
     decoder block    x ─► causal self-attention ─► cross-attention ─► feed-forward ─►
@@ -20,12 +20,16 @@ from keras_transformers.layers.layer import ShapePreserving, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import record
 
-NORM_PLACEMENTS = ("post", "pre", "around")
+NORM_PLACEMENTS = {
+    "post": "x = norm(x + f(x))",
+    "pre": "x = x + f(norm(x))",
+    "around": "x = x + norm(f(norm(x)))",
+}
 
 
 @record
 class BlockConfig:
-    """What one block is; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`. `dropout` falls on each branch's output."""
+    """What one block is; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`."""
 
     attention: AttentionConfig
     feed_forward: FeedForwardConfig
@@ -64,7 +68,9 @@ class _Block(ShapePreserving):
                 f"{num_heads=}, {attention=}, {intermediate_dim=}, {feed_forward=}."
             )
         if norm_placement not in NORM_PLACEMENTS:
-            raise ValueError(f"Expected norm_placement to be one of {NORM_PLACEMENTS}, got {norm_placement!r}.")
+            raise ValueError(
+                f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {norm_placement!r}."
+            )
         attention = attention or AttentionConfig(num_heads)
         feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
         self.norm_placement = norm_placement
@@ -97,7 +103,8 @@ class _Block(ShapePreserving):
                     norm.build(inputs_shape)
 
     def _join(self, branch, x, training, *args, **kwargs):
-        """`x` plus what `branch` makes of it, normalised where this block normalises; and the branch's extra outputs."""
+        """`x` plus what `branch` makes of it, normalised where this block normalises; and the branch's extra
+        outputs."""
         before, after = getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")
         y = getattr(self, branch)(x if before is None else before(x), *args, training=training, **kwargs)
         y, *extras = y if isinstance(y, tuple) else (y,)
@@ -112,7 +119,7 @@ class _Block(ShapePreserving):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class EncoderBlock(_Block):
-    """One layer of an encoder: self-attention over the whole input, then a feed-forward layer (Vaswani et al. 2017, section 3.1).
+    """One layer of an encoder: self-attention over the whole input, then a feed-forward layer.
 
     Args:
         num_heads, intermediate_dim: heads and feed-forward width, all else at its default; or
@@ -121,14 +128,17 @@ class EncoderBlock(_Block):
         norm_placement: "post", "pre" or "around"; see the picture at the head of this file.
         dropout: share of each branch's output dropped in training.
 
-    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the attached Keras mask); `attention_mask`, bool
-    `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `scope`, given by a stack; `return_attention_scores`.
+    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
+    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `scope`, given by a stack;
+    `return_attention_scores`.
 
     Returns: `[B, T, D]`, and the attention weights `[B, N, T, T]` if asked for.
 
     Example:
         >>> EncoderBlock(num_heads=4, intermediate_dim=64)(np.ones((2, 5, 32), "float32")).shape
         (2, 5, 32)
+
+    Source: Vaswani et al. 2017, section 3.1.
     """
 
     _causal = False
@@ -183,22 +193,26 @@ class EncoderBlock(_Block):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class DecoderBlock(_Block):
-    """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer (Vaswani et al. 2017, section 3.1).
+    """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer.
 
     Args:
         num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout: as for `EncoderBlock`.
         cross_attention: whether the block attends to a source; without, it is a layer of a GPT-style model.
 
-    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`; `padding_mask` and
-    `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks); `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and `source_scope`, given by a
-    stack; `return_attention_scores`.
+    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`;
+    `padding_mask` and `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
+    `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and
+    `source_scope`, given by a stack; `return_attention_scores`.
 
-    Returns: `[B, T, D]`, then the updated cache, the self-attention weights `[B, N, T, S]` and the cross-attention weights where asked for.
+    Returns: `[B, T, D]`, then the updated cache, the self-attention weights `[B, N, T, S]` and the cross-attention
+    weights where asked for.
 
     Example:
         >>> target, source = np.ones((2, 5, 32), "float32"), np.ones((2, 7, 32), "float32")
         >>> DecoderBlock(num_heads=4, intermediate_dim=64)(target, source).shape
         (2, 5, 32)
+
+    Source: Vaswani et al. 2017, section 3.1.
     """
 
     _causal = True
@@ -244,8 +258,9 @@ class DecoderBlock(_Block):
     ):
         if (source is None) != (self.cross_attention is None):
             raise ValueError(
-                "A decoder block with cross_attention=True is called with a source, one with cross_attention=False without: got "
-                f"cross_attention={self.cross_attention is not None} and source={'None' if source is None else 'given'}."
+                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
+                f"cross_attention={self.cross_attention is not None} and "
+                f"{'no source' if source is None else 'a source'}."
             )
         x, *extras = self._join(
             "self_attention",

@@ -3,8 +3,8 @@
     self_attention    per layer, key and value apart     [R, K, S, H]   written at `offset`, fixed in shape
     cross_attention   per layer, key and value apart     [B, K, S, H]   made once from the source, only read
 
-Heads stand before positions, so that each head's keys lie together. With beam search `R = B * beams`: hypotheses have their own self-attention rows, and share
-their sentence's cross-attention rows, which are therefore never copied.
+Heads stand before positions, so that each head's keys lie together. With beam search `R = B * beams`: hypotheses have
+their own self-attention rows, and share their sentence's cross-attention rows, which are therefore never copied.
 
 Legend: `B` sentences, `R` rows (hypotheses), `K` key/value heads, `S` positions, `H` head width, `T` new positions.
 """
@@ -51,7 +51,8 @@ else:
         return ops.zeros((), "int32")
 
     def write(buffer, new, offset):
-        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`, and the keys to attend to: all of it, since shapes are fixed."""
+        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`, and the keys to attend to: all of it, since
+        shapes are fixed."""
         buffer = ops.slice_update(buffer, (0, 0, offset, 0), ops.cast(new, buffer.dtype))
         return buffer, buffer
 

@@ -16,7 +16,8 @@ from keras_transformers.records import record
 
 @record
 class EmbeddingsConfig:
-    """What embeddings are. `positions` None adds none; `scale` multiplies the token vectors by √D; `norm` follows the sum."""
+    """What embeddings are. `positions` None adds none; `scale` multiplies the token vectors by √D; `norm` follows the
+    sum."""
 
     vocabulary_size: int
     positions: AbsolutePositions | None = None
@@ -27,7 +28,8 @@ class EmbeddingsConfig:
 
 @record
 class HeadConfig:
-    """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or without."""
+    """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or
+    without."""
 
     tied: bool = True
     use_bias: bool = False
@@ -54,7 +56,8 @@ class PositionalEmbedding(Layer):
     Returns: `[B, T, D]`.
 
     Raises:
-        ValueError: when the input is longer than the positions, the word vectors have another shape, or both `max_length` and `positions` are given.
+        ValueError: when the input is longer than the positions, the word vectors have another shape, or both
+            `max_length` and `positions` are given.
 
     Example:
         >>> PositionalEmbedding(vocabulary_size=100, hidden_dim=32, max_length=16)(np.ones((2, 5), "int32")).shape
@@ -88,7 +91,11 @@ class PositionalEmbedding(Layer):
         self.padding_id = padding_id
         options = {"dtype": self.dtype_policy}
         self.token = keras.layers.ReversibleEmbedding(
-            vocabulary_size, hidden_dim, embeddings_initializer=self._initializer(embeddings_initializer), name="token", **options
+            vocabulary_size,
+            hidden_dim,
+            embeddings_initializer=self._initializer(embeddings_initializer),
+            name="token",
+            **options,
         )
         self.token.trainable = trainable_embeddings
         self.position = None
@@ -107,8 +114,8 @@ class PositionalEmbedding(Layer):
         vectors = np.asarray(given)
         if vectors.shape != (self.vocabulary_size, self.hidden_dim):
             raise ValueError(
-                f"Expected word vectors of shape [vocabulary_size, hidden_dim] = [{self.vocabulary_size}, {self.hidden_dim}], "
-                f"got {list(vectors.shape)}."
+                "Expected word vectors of shape [vocabulary_size, hidden_dim] = "
+                f"[{self.vocabulary_size}, {self.hidden_dim}], got {list(vectors.shape)}."
             )
         return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype)
 
@@ -133,8 +140,8 @@ class PositionalEmbedding(Layer):
             length, longest = ops.shape(token_ids)[1], self.positions.max_length
             if isinstance(length, int) and isinstance(offset, int) and offset + length > longest:
                 raise ValueError(
-                    f"Expected at most {longest} tokens, the longest this model has positions for, got {offset + length}. Shorten the "
-                    "input, or build the model with a larger max_length."
+                    f"Expected at most {longest} tokens, the longest this model has positions for, got "
+                    f"{offset + length}. Shorten the input, or build the model with a larger max_length."
                 )
             places = positions_of(length, offset)
             if self.position is not None:

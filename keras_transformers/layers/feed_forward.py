@@ -30,7 +30,8 @@ class FeedForwardConfig:
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class FeedForward(ShapePreserving):
-    """Two projections with an activation between (Vaswani et al. 2017, section 3.3); gated, the activation of one projection multiplies another (Shazeer 2020).
+    """Two projections with an activation between (Vaswani et al. 2017, section 3.3); gated, the activation of one
+    projection multiplies another (Shazeer 2020).
 
         dense   down(act(up(x)))             gated   down(act(gate(x)) * up(x))
 

@@ -11,7 +11,8 @@ from keras_transformers.records import from_json, to_json
 class Layer(keras.layers.Layer):
     """A Keras layer whose configuration is the arguments it was made with.
 
-    Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial weights, say) is named in `_transient` and
+    Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial
+    weights, say) is named in `_transient` and
     left out of the configuration: after saving, the weights carry it.
     """
 

@@ -8,7 +8,8 @@ from keras.src.backend import get_keras_mask
 
 
 def causal(query_positions, key_positions):
-    """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1, S]`."""
+    """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1,
+    S]`."""
     return key_positions[:, None, None, :] <= query_positions[:, None, :, None]
 
 
@@ -33,13 +34,15 @@ def attached(x):
 
 
 def explicit(attention_mask):
-    """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for None."""
+    """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for
+    None."""
     if attention_mask is None:
         return None
     rank = len(attention_mask.shape)
     if rank not in (2, 3, 4):
         raise ValueError(
-            f"Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], got shape {tuple(attention_mask.shape)}."
+            "Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], got shape "
+            f"{tuple(attention_mask.shape)}."
         )
     mask = ops.cast(attention_mask, "bool")
     return mask if rank == 4 else mask[None, None] if rank == 2 else mask[:, None]

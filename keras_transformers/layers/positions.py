@@ -1,8 +1,10 @@
 """Where a token stands: a record and a function for each scheme.
 
-`Learned` and `Sinusoidal` are added to the embeddings; `Rotary` turns queries and keys; `Alibi` and `RelativeBuckets` are biases on the attention scores.
+`Learned` and `Sinusoidal` are added to the embeddings; `Rotary` turns queries and keys; `Alibi` and `RelativeBuckets`
+are biases on the attention scores.
 
-Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated width.
+Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated
+width.
 """
 
 import math
@@ -26,7 +28,8 @@ class Learned:
 class Sinusoidal:
     """Fixed sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, section 3.5).
 
-    `layout`: "interleaved" (sine and cosine side by side, as in the paper) or "halves" (all sines, then all cosines, as in Marian).
+    `layout`: "interleaved" (sine and cosine side by side, as in the paper) or "halves" (all sines, then all cosines, as
+        in Marian).
     """
 
     max_length: int
@@ -35,7 +38,8 @@ class Sinusoidal:
 
 @record
 class Rotary:
-    """Rotary positions (Su et al. 2021): pairs of channels, half a head apart, turned by an angle that grows with the position."""
+    """Rotary positions (Su et al. 2021): pairs of channels, half a head apart, turned by an angle that grows with the
+    position."""
 
     base: float = 10000.0
     fraction: float = 1.0  # of the head's width that is turned
@@ -67,7 +71,9 @@ def sinusoids(max_length, hidden_dim, layout="interleaved"):
     Source: Vaswani et al. 2017, section 3.5.
     """
     if hidden_dim % 2:
-        raise ValueError(f"Sinusoidal positions pair sines with cosines: expected an even `hidden_dim`, got {hidden_dim}.")
+        raise ValueError(
+            f"Sinusoidal positions pair sines with cosines: expected an even `hidden_dim`, got {hidden_dim}."
+        )
     if layout not in ("interleaved", "halves"):
         raise ValueError(f'Expected `layout` to be "interleaved" or "halves", got {layout!r}.')
     frequency = 10000.0 ** (-np.arange(0, hidden_dim, 2) / hidden_dim)
@@ -107,8 +113,8 @@ def alibi_slopes(num_heads):
 def relative_buckets(distance, num_buckets, max_distance, bidirectional):
     """The bucket of each distance `key position - query position`, int32 of the same shape.
 
-    Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; with `bidirectional` the two directions share them
-    out, otherwise keys ahead of the query count as distance zero.
+    Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; with
+    `bidirectional` the two directions share them out, otherwise keys ahead of the query count as distance zero.
 
     Source: Raffel et al. 2020, section 2.1, and mesh-tensorflow's `_relative_position_bucket`.
     """
@@ -135,8 +141,8 @@ class RelativePosition(Layer):
         head_dim: width of a head.
         causal: whether queries see no later keys (`RelativeBuckets` then spends its buckets on the past).
 
-    Call with int32 query positions `[B|1, T]` and key positions `[B|1, S]`. Returns `(bias, query_angles, key_angles)`: a float32 bias `[B|1, N, T, S]` or
-    None, and cosines and sines for `rotate`, or None.
+    Call with int32 query positions `[B|1, T]` and key positions `[B|1, S]`. Returns `(bias, query_angles, key_angles)`:
+    a float32 bias `[B|1, N, T, S]` or None, and cosines and sines for `rotate`, or None.
     """
 
     def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):

@@ -31,8 +31,9 @@ class StackConfig:
 class StackOutput(typing.NamedTuple):
     """What a stack computed; what was not asked for is None.
 
-    `output [B, T, D]`; `cache`, the updated buffers of each layer; `hidden_states`, the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`; `attention_scores` and
-    `cross_attention_scores`, one `[B, N, T, S]` a layer.
+    `output [B, T, D]`; `cache`, the updated buffers of each layer; `hidden_states`, the input of each block and the
+    output, `num_layers + 1` tensors `[B, T, D]`; `attention_scores` and `cross_attention_scores`, one `[B, N, T, S]` a
+    layer.
     """
 
     output: typing.Any
@@ -71,7 +72,12 @@ class _Stack(ShapePreserving):
         if attention.positions is not None:
             head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
             self.relative = RelativePosition(
-                attention.positions, attention.num_heads, head_dim, self._causal, dtype=self.dtype_policy, name="positions"
+                attention.positions,
+                attention.num_heads,
+                head_dim,
+                self._causal,
+                dtype=self.dtype_policy,
+                name="positions",
             )
             self.relative.build()
 
@@ -111,8 +117,9 @@ class Encoder(_Stack):
         block: a `BlockConfig`.
         final_norm: whether a norm follows the last block.
 
-    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the attached Keras mask); `attention_mask`, bool
-    `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`, `return_attention_scores`.
+    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
+    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
+    `return_attention_scores`.
 
     Returns: `[B, T, D]`, or a `StackOutput` when more was asked for.
 
@@ -165,9 +172,10 @@ class Decoder(_Stack):
         num_layers, block, final_norm: as for `Encoder`.
         cross_attention: whether the blocks attend to a source.
 
-    Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it; `padding_mask`,
-    `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks); `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`; `return_hidden_states`,
-    `return_attention_scores`.
+    Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
+    `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
+    `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`;
+    `return_hidden_states`, `return_attention_scores`.
 
     Returns: `[B, T, D]`, or a `StackOutput` when a cache was given or more was asked for.
 

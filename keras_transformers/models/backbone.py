@@ -22,10 +22,12 @@ class Backbone(keras.Model):
         config: a `ModelConfig`.
 
     Call arguments:
-        inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also `decoder_token_ids [B, T]`; and
-            `padding_mask [B, S]`, True where a token is real, by default where it is not `config.padding_id`. Padding goes to the right of decoder inputs.
-        return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`, `attention_scores`,
-            `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over layers, of `[B, T, D]` and of `[B, N, T, S]`.
+        inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also
+            `decoder_token_ids [B, T]`; and `padding_mask [B, S]`, True where a token is real, by default where it is
+            not `config.padding_id`. Padding goes to the right of decoder inputs.
+        return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`,
+            `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
+            layers, of `[B, T, D]` and of `[B, N, T, S]`.
 
     Returns: `[B, T, D]`, the last stack's output.
 
@@ -63,11 +65,17 @@ class Backbone(keras.Model):
         self.built = True
 
     def get_config(self):
-        return {"config": to_json(self.config), "name": self.name, "dtype": keras.saving.serialize_keras_object(self.dtype_policy)}
+        return {
+            "config": to_json(self.config),
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+        }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])})
+        return cls(
+            **{**config, "config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
+        )
 
     def padding_mask(self, token_ids):
         """True where `token_ids [B, T]` is not padding."""
@@ -81,7 +89,8 @@ class Backbone(keras.Model):
         return self.encoder(x, padding_mask=padding_mask, training=training, **returns)
 
     def start_cache(self, rows, length, encoder_output=None, source_padding_mask=None):
-        """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is projected here, once."""
+        """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is
+        projected here, once."""
         source = () if encoder_output is None else self.decoder.project_source(encoder_output)
         return Cache(caches.start(), self.decoder.make_cache(rows, length), source, source_padding_mask)
 
@@ -96,7 +105,9 @@ class Backbone(keras.Model):
 
     def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-        expected = {"token_ids"} | ({"decoder_token_ids"} if self.encoder is not None and self.decoder is not None else set())
+        expected = {"token_ids"} | (
+            {"decoder_token_ids"} if self.encoder is not None and self.decoder is not None else set()
+        )
         unknown = set(inputs) - expected - {"padding_mask"}
         if unknown or expected - set(inputs):
             raise ValueError(f"Expected inputs {sorted(expected)} and perhaps padding_mask, got {sorted(inputs)}.")

@@ -1,10 +1,10 @@
 """What a model is: data.
 
-    ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal, norm
-                 ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
-                 │                                                ├─ FeedForwardConfig
-                 │                                                └─ LayerNorm │ RMSNorm
-                 └─ head
+ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal, norm
+             ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
+             │                                                ├─ FeedForwardConfig
+             │                                                └─ LayerNorm │ RMSNorm
+             └─ head
 """
 
 from keras_transformers.layers.embeddings import EmbeddingsConfig, HeadConfig
@@ -50,7 +50,8 @@ class ModelConfig:
             attention = stack.block.attention
             if attention.head_dim is None and self.hidden_dim % attention.num_heads:
                 problems.append(
-                    f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, and head_dim is not given"
+                    f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, "
+                    "and head_dim is not given"
                 )
         vocabulary_size = self.embeddings.vocabulary_size
         if not 0 <= self.padding_id < vocabulary_size:

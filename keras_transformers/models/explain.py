@@ -2,11 +2,13 @@
 
 import math
 
+from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.norms import LayerNorm
 
 
 def explain(model):
-    """What `model` computes, line by line: each embedding, norm, bias, position scheme and branch that is on, with shapes and parameter counts.
+    """What `model` computes, line by line: each embedding, norm, bias, position scheme and branch that is on, with
+    shapes and parameter counts.
 
     Args:
         model: a `Backbone`, or a task, which has one.
@@ -14,79 +16,89 @@ def explain(model):
     Returns: text of several lines.
 
     Example:
-        >>> print(kt.explain(kt.Backbone(kt.models.transformer(100, num_layers=2, hidden_dim=32, num_heads=4))))  # doctest: +ELLIPSIS
-        Backbone: ...
+        >>> print(kt.explain(kt.Seq2SeqLM.from_preset("english-french")))
     """
     backbone = getattr(model, "backbone", model)
-    config = backbone.config
-    kind = "encoder-decoder" if backbone.encoder and backbone.decoder else "encoder" if backbone.encoder else "decoder"
-    lines = [f"{type(model).__name__}: {kind}, width {config.hidden_dim}, {_count(model)} parameters, {model.dtype_policy.name}", ""]
+    config, head = backbone.config, backbone.config.head
+    lines = [_line(f"{type(model).__name__}:", f"width {config.hidden_dim}", _size(model), model.dtype_policy.name), ""]
     if backbone.encoder is not None:
-        lines += _embeddings("source", backbone.embedding, config.embeddings, config)
-        lines += _stack("encoder", backbone.encoder, config.encoder, config, None)
+        lines += [_embeddings("source", backbone.embedding, config.embeddings), *_stack("encoder", backbone, config)]
     if backbone.decoder is not None:
-        shared = backbone.encoder is not None and config.decoder_embeddings is None
-        name = "target" if backbone.encoder is not None else "tokens"
-        lines += _embeddings(name, backbone.decoder_embedding, config.target_embeddings, config, shared)
-        lines += _stack("decoder", backbone.decoder, config.decoder, config, backbone.encoder)
-        head = config.head
-        tied = "the target embeddings, transposed" if head.tied else f"dense {config.hidden_dim} → {config.target_embeddings.vocabulary_size}"
-        lines += [f"head       {tied}{', bias' if head.use_bias else ''}  → logits [B, T, {config.target_embeddings.vocabulary_size}]"]
+        if backbone.encoder is not None and config.decoder_embeddings is None:
+            lines.append(_line("target", "the source's embeddings"))
+        else:
+            lines.append(_embeddings("target", backbone.decoder_embedding, config.target_embeddings))
+        lines += _stack("decoder", backbone, config)
+        matrix = "the target embeddings transposed" if head.tied else "its own matrix"
+        size = config.target_embeddings.vocabulary_size
+        lines.append(_line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias"))
     return "\n".join(lines)
 
 
-def _count(layer):
-    return f"{sum(math.prod(weight.shape) for weight in layer.weights if weight.dtype != 'uint32'):,}"
+def _line(label, *parts):
+    return f"{label:<10} {', '.join(part for part in parts if part)}"
+
+
+def _size(layer):
+    count = sum(math.prod(weight.shape) for weight in layer.weights if "seed_generator" not in weight.path)
+    return f"{count:,} parameters"
+
+
+def _dropout(rate):
+    return f"dropout {rate:g}" if rate else ""
 
 
 def _norm(norm):
-    offset = "" if isinstance(norm, LayerNorm) else ", 1 + scale" if norm.unit_offset else ""
-    bias = ", no bias" if isinstance(norm, LayerNorm) and not norm.use_bias else ""
-    return f"{type(norm).__name__}(ε={norm.epsilon:g}{offset}{bias})"
+    if isinstance(norm, LayerNorm):
+        return f"LayerNorm ε={norm.epsilon:g}{'' if norm.use_bias else ' without bias'}"
+    return f"RMSNorm ε={norm.epsilon:g}{' with unit offset' if norm.unit_offset else ''}"
 
 
-def _embeddings(name, layer, embeddings, config, shared=False):
-    parts = ["the source's table" if shared else f"{embeddings.vocabulary_size} × {config.hidden_dim} ({_count(layer)})"]
-    if embeddings.scale:
-        parts.append(f"× √{config.hidden_dim}")
-    parts.append(f"+ {embeddings.positions}" if embeddings.positions else "no positions added")
-    if embeddings.norm:
-        parts.append(_norm(embeddings.norm))
-    if embeddings.dropout:
-        parts.append(f"dropout {embeddings.dropout:g}")
-    return [f"{name:<10} {', '.join(parts)}  → [B, {'S' if name == 'source' else 'T'}, {config.hidden_dim}]"]
+def _embeddings(label, layer, embeddings):
+    return _line(
+        label,
+        f"{embeddings.vocabulary_size} → {layer.hidden_dim} ({_size(layer)})",
+        f"times √{layer.hidden_dim}" if embeddings.scale else "",
+        f"plus {embeddings.positions}" if embeddings.positions else "no positions added",
+        _norm(embeddings.norm) if embeddings.norm else "",
+        _dropout(embeddings.dropout),
+    )
 
 
-def _stack(name, layer, stack, config, encoder):
+def _stack(label, backbone, config):
+    layer, stack = getattr(backbone, label), getattr(config, label)
     block, attention, feed_forward = stack.block, stack.block.attention, stack.block.feed_forward
-    placement = {
-        "post": "x = norm(x + f(x))",
-        "pre": "x = x + f(norm(x))",
-        "around": "x = x + norm(f(norm(x)))",
-    }[block.norm_placement]
-    head_dim = attention.head_dim or config.hidden_dim // attention.num_heads
-    groups = attention.num_key_value_heads or attention.num_heads
-    heads = f"{attention.num_heads} heads × {head_dim}" + ("" if groups == attention.num_heads else f", {groups} key/value heads")
-    bias = "biases" if attention.use_bias else "no biases"
-
-    def with_dropout(text, rate):
-        return f"{text}, dropout {rate:g}" if rate else text
-
-    details = [heads, bias]
-    if attention.soft_cap is not None:
-        details.append(f"scores capped at ±{attention.soft_cap:g}")
-    self_details = [*details, str(attention.positions) if attention.positions else "no relative positions"]
-    if attention.window is not None:
-        self_details.append(f"window {attention.window}")
-    lines = [f"{name:<10} {stack.num_layers} blocks ({_count(layer)}), each branch f: {with_dropout(placement, block.dropout)}, {_norm(block.norm)}"]
-    causal = "causal " if name == "decoder" else ""
-    lines.append(with_dropout(f"             {causal}self-attention   {', '.join(self_details)}", attention.dropout))
-    if name == "decoder" and encoder is not None:
-        lines.append(with_dropout(f"             cross-attention   {', '.join(details)}", attention.dropout))
-    gate = "gated " if feed_forward.gated else ""
-    bias = "biases" if feed_forward.use_bias else "no biases"
-    text = f"             {gate}feed-forward   {config.hidden_dim} → {feed_forward.intermediate_dim} → {config.hidden_dim}, {feed_forward.activation}, {bias}"
-    lines.append(with_dropout(text, feed_forward.dropout))
+    heads, key_value_heads = attention.num_heads, attention.num_key_value_heads or attention.num_heads
+    shared = (
+        f"{heads} heads of {attention.head_dim or config.hidden_dim // heads}",
+        f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
+        "biases" if attention.use_bias else "no biases",
+        f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
+        _dropout(attention.dropout),
+    )
+    yield _line(
+        label,
+        f"{stack.num_layers} blocks of branches f ({_size(layer)}): {NORM_PLACEMENTS[block.norm_placement]}",
+        _norm(block.norm),
+        _dropout(block.dropout),
+    )
+    yield _line(
+        "",
+        f"  {'causal ' if label == 'decoder' else ''}self-attention: {shared[0]}",
+        *shared[1:],
+        str(attention.positions) if attention.positions else "no relative positions",
+        f"window {attention.window}" if attention.window is not None else "",
+    )
+    if label == "decoder" and backbone.encoder is not None:
+        yield _line("", f"  cross-attention: {shared[0]}", *shared[1:])
+    width, inner = config.hidden_dim, feed_forward.intermediate_dim
+    yield _line(
+        "",
+        f"  {'gated ' if feed_forward.gated else ''}feed-forward: {width} → {inner} → {width}",
+        feed_forward.activation,
+        "biases" if feed_forward.use_bias else "no biases",
+        _dropout(feed_forward.dropout),
+    )
     if stack.final_norm:
-        lines.append(f"             final {_norm(block.norm)}")
-    return [*lines, ""]
+        yield _line("", f"  then {_norm(block.norm)}")
+    yield ""

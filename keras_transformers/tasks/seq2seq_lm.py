@@ -38,9 +38,11 @@ class Seq2SeqLM(Task):
     Args:
         config: a `ModelConfig` with an encoder and a decoder, such as `kt.models.transformer(...)`.
         tokenizer: a `Tokenizer` with padding, start and end tokens; None when the model only ever sees token ids.
-        generation: a `GenerationConfig`, what `translate` does unless told otherwise; by default greedy, with the tokenizer's start and end.
+        generation: a `GenerationConfig`, what `translate` does unless told otherwise; by default greedy, with the
+            tokenizer's start and end.
 
-    Call arguments: a dictionary of int32 `token_ids [B, S]`, source ids and end, padded, and `decoder_token_ids [B, T]`, start and target ids, padded.
+    Call arguments: a dictionary of int32 `token_ids [B, S]`, source ids and end, padded, and `decoder_token_ids [B,
+    T]`, start and target ids, padded.
 
     Returns: logits `[B, T, V]`: those at `t` score the target's token `t`.
 
@@ -58,7 +60,9 @@ class Seq2SeqLM(Task):
     def __init__(self, config, tokenizer=None, generation=None, **kwargs):
         super().__init__(config, tokenizer, **kwargs)
         if config.encoder is None or config.decoder is None:
-            raise ValueError("Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes.")
+            raise ValueError(
+                "Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes."
+            )
         if generation is None:
             generation = GenerationConfig(padding_id=config.padding_id)
             if tokenizer is not None:
@@ -83,11 +87,12 @@ class Seq2SeqLM(Task):
     # Training
 
     def compile(self, optimizer=None, *, label_smoothing=0.1, **kwargs):
-        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token cross-entropy, padding left out.
+        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token
+        cross-entropy, padding left out.
 
         Args:
-            optimizer: by default Adam (β₂ 0.98, ε 1e-9) with 4,000 steps of warm-up to `hidden_dim**-0.5 * 4000**-0.5`, then falling by the inverse square root of
-                the step (Vaswani et al. 2017, section 5.3).
+            optimizer: by default Adam (β₂ 0.98, ε 1e-9) with 4,000 steps of warm-up to `hidden_dim**-0.5 * 4000**-0.5`,
+                then falling by the inverse square root of the step (Vaswani et al. 2017, section 5.3).
             label_smoothing: how much of the target's probability is spread over the whole vocabulary (section 5.4).
         """
         if optimizer is None:
@@ -133,11 +138,14 @@ class Seq2SeqLM(Task):
         """Train by teacher forcing, on raw text or on arrays.
 
         Args:
-            x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.datasets.encode_pairs` takes, or `Batches`.
-            batch_tokens: about how many tokens a batch holds on its longer side, padding included; `batch_size` sentences instead if given.
+            x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.datasets.encode_pairs`
+                takes, or `Batches`.
+            batch_tokens: about how many tokens a batch holds on its longer side, padding included; `batch_size`
+                sentences instead if given.
             max_length: cut longer sentences, and say how many; by default what the model has positions for.
             num_buckets: how many shapes of batches there are, at most: each is compiled once.
-            epochs, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`. A `kt.training.Checkpoint` among the callbacks resumes
+            epochs, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`. A
+            `kt.training.Checkpoint` among the callbacks resumes
                 where it stopped, within an epoch too.
             seed: of shuffling and splitting.
 
@@ -145,7 +153,10 @@ class Seq2SeqLM(Task):
         """
         if not self.compiled:
             self.compile()
-        validation, batching = None, {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets}
+        validation, batching = (
+            None,
+            {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets},
+        )
         if isinstance(x, Batches):
             batches = x
         else:
@@ -167,7 +178,9 @@ class Seq2SeqLM(Task):
 
     def evaluate(self, x=None, y=None, *, batch_tokens=4096, batch_size=None, max_length=None, **kwargs):
         """Loss, perplexity and token accuracy on `x` and `y`, given as to `fit`: a dictionary."""
-        if isinstance(x, keras.utils.PyDataset) or hasattr(x, "element_spec"):  # what `fit` hands back to us while it validates
+        if isinstance(x, keras.utils.PyDataset) or hasattr(
+            x, "element_spec"
+        ):  # what `fit` hands back to us while it validates
             return super().evaluate(x, y, batch_size=batch_size, **kwargs)
         if not self.compiled:
             self.compile()
@@ -178,35 +191,44 @@ class Seq2SeqLM(Task):
         return super().evaluate(keras_data(batches), steps=len(batches), return_dict=True, **kwargs)
 
     def _pairs(self, source, target, max_length):
-        limits = [limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit]
+        limits = [
+            limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit
+        ]
         start_id = self.generation.start_id
         return encode_pairs(
             source, target, tokenizer=self._tokenizer(), max_length=min(limits, default=None), start_id=start_id
         )
 
     def _longest(self, embeddings):
-        """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any number."""
+        """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any
+        number."""
         positions = getattr(self.config, embeddings).positions
         return None if positions is None else positions.max_length
 
     def _tokenizer(self):
         if self.tokenizer is None:
-            raise ValueError("This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`.")
+            raise ValueError(
+                "This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`."
+            )
         return self.tokenizer
 
     # Generation
 
     def translate(self, texts, *, batch_size=32, return_scores=False, progress=None, **generation):
-        """Translate texts, by default as the preset's own generation settings say; the same text always becomes the same translation.
+        """Translate texts, by default as the preset's own generation settings say; the same text always becomes the
+        same translation.
 
         Args:
             texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one.
             batch_size: sentences translated together; sentences of similar length are.
-            return_scores: also return each translation's score (with beams: sum of log-probabilities / length ** length_penalty).
+            return_scores: also return each translation's score (with beams: sum of log-probabilities / length **
+                length_penalty).
             progress: a function called with the number of texts done, each time some are.
-            **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`, `do_sample=True`, …
+            **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
+            `do_sample=True`, …
 
-        Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for each text, best first; with `return_scores`
+        Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for
+        each text, best first; with `return_scores`
             a pair of that and the scores in the same shape.
 
         Raises:
@@ -240,7 +262,8 @@ class Seq2SeqLM(Task):
         return (results, scores) if return_scores else results
 
     def stream(self, text, **generation):
-        """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are made.
+        """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
+        made.
 
         `generation` is as for `translate`, but for beams: a beam search knows its first word last.
         """
@@ -266,7 +289,8 @@ class Seq2SeqLM(Task):
         Args:
             sources: a list of lists of ids.
             config: a `GenerationConfig`; the model's own by default.
-            batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as one batch.
+            batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as
+                one batch.
         """
         config = config or self.generation
         cache, prompts = self._start(sources, config, batch_size or len(sources))
@@ -292,11 +316,12 @@ class Seq2SeqLM(Task):
         tokenizer = self._tokenizer()
         longest = self._longest("embeddings")
         encoded = tokenizer.encode(texts)
-        sources = [[*ids, tokenizer.end_id] if text.strip() else [] for text, ids in zip(texts, encoded)]
+        sources = [[*ids, tokenizer.end_id] if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
         if longest is not None and any(len(ids) > longest for ids in sources):
             cut = sum(len(ids) > longest for ids in sources)
             warnings.warn(
-                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest of each is left out.",
+                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest of "
+                "each is left out.",
                 stacklevel=3,
             )
             sources = [[*ids[: longest - 1], tokenizer.end_id] if len(ids) > longest else ids for ids in sources]
@@ -311,7 +336,9 @@ class Seq2SeqLM(Task):
             length = _bucket(length)
             longest = self._longest("embeddings")
             length = length if longest is None else min(length, longest)
-            token_ids = np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])), constant_values=self.config.padding_id)
+            token_ids = np.pad(
+                token_ids, ((0, 0), (0, length - token_ids.shape[1])), constant_values=self.config.padding_id
+            )
             token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
         cache = executors.prefill(self, self._read, ops.convert_to_tensor(token_ids, "int32"), None)
         return cache, np.full((rows, 1), config.start_id, "int32")

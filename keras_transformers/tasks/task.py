@@ -47,13 +47,14 @@ class Task(keras.Model):
         """Load a preset: its model, weights and tokenizer.
 
         Args:
-            name: an embedded preset's name (`keras-transformers presets` lists them), a folder, `hf://org/name[@revision]`, `kaggle://…`, or
-                `package://package/path`.
-            dtype: what the model computes in and keeps its weights in, such as "bfloat16" or "mixed_float16"; by default Keras's policy, whatever the file
-                stores.
+            name: an embedded preset's name (`keras-transformers presets` lists them), a folder,
+                `hf://org/name[@revision]`, `kaggle://…`, or `package://package/path`.
+            dtype: what the model computes in and keeps its weights in, such as "bfloat16" or "mixed_float16"; by
+                default Keras's policy, whatever the file stores.
 
         Raises:
-            FileNotFoundError, ValueError: when there is no such preset, or it is damaged or of another task; nothing is loaded then.
+            FileNotFoundError, ValueError: when there is no such preset, or it is damaged or of another task; nothing is
+                loaded then.
 
         Example:
             >>> translator = kt.Seq2SeqLM.from_preset("english-french")
@@ -61,12 +62,14 @@ class Task(keras.Model):
         folder = sources.resolve(name)
         config = preset.read_json(folder, "config.json")
         if config.get("model_type") != MODEL_TYPE:
-            raise ValueError(f"Expected model_type {MODEL_TYPE!r} in {folder / 'config.json'}, got {config.get('model_type')!r}.")
+            raise ValueError(
+                f"Expected model_type {MODEL_TYPE!r} in {folder / 'config.json'}, got {config.get('model_type')!r}."
+            )
         unknown = set(config) - {"model_type", "task", "dtype", "config", "keras_transformers_version"}
         if unknown or config.get("task") != cls.__name__ or "config" not in config:
             raise ValueError(
-                f"Expected a preset of {cls.__name__} with a config in {folder / 'config.json'}, got task {config.get('task')!r}"
-                + (f" and unknown keys {sorted(unknown)}." if unknown else ".")
+                f"Expected a preset of {cls.__name__} with a config in {folder / 'config.json'}, got task "
+                f"{config.get('task')!r}" + (f" and unknown keys {sorted(unknown)}." if unknown else ".")
             )
         try:
             model_config = from_json(config["config"])
