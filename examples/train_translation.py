@@ -139,8 +139,8 @@ def main():
         validation_data=tuple(validation),
         seed=options.seed,
         callbacks=[
-            TranslationQuality(validation[0][:500], validation[1][:500], max_new_tokens=64),
             Checkpoint(options.work / "checkpoints", keep=options.average),
+            TranslationQuality(validation[0][:500], validation[1][:500], max_new_tokens=64),
             LearningCurve(options.work / "curve.png"),
         ],
         verbose=2,

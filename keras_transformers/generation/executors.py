@@ -125,7 +125,7 @@ else:
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
         run = _kept(
-            model, (step, "prefill"), lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True)
+            model, (step, "prefill"), lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True, autograph=False)
         )
         return run(token_ids, cache)
 
@@ -136,7 +136,7 @@ else:
         def segment(state, written, read, limit, noise, max_steps):
             return _while(tf.while_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        run = _kept(model, (step, strategy), lambda: tf.function(segment, jit_compile=True))
+        run = _kept(model, (step, strategy), lambda: tf.function(segment, jit_compile=True, autograph=False))
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
         )
