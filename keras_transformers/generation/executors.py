@@ -125,7 +125,9 @@ else:
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
         run = _kept(
-            model, (step, "prefill"), lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True, autograph=False)
+            model,
+            (step, "prefill"),
+            lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True, autograph=False),
         )
         return run(token_ids, cache)
 
