@@ -53,25 +53,49 @@ class Scope:
 
 
 def self_scope(
-    relative, query_positions, key_positions, *, causal, window=None, padding_mask=None, attention_mask=None
+    relative,
+    query_positions,
+    key_positions,
+    *,
+    rows,
+    num_heads,
+    causal,
+    window=None,
+    padding_mask=None,
+    attention_mask=None,
 ):
     """The `Scope` of self-attention, from `[B|1, T]` query and `[B|1, S]` key positions.
 
-    `relative` is a built `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
+    `rows` and `num_heads` are what masks must fit, `rows` None where it is not known. `relative` is a built
+    `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
     new, none cached.
     """
     bias, query_angles, key_angles = (
         (None, None, None) if relative is None else relative(query_positions, key_positions)
     )
+    shape = (rows, num_heads, query_positions.shape[1], key_positions.shape[1])
     mask = masks.both(
         None if window is None else masks.window(query_positions, key_positions, window),
-        masks.padding(padding_mask),
-        masks.explicit(attention_mask),
+        masks.padding(padding_mask, shape),
+        masks.explicit(attention_mask, shape),
     )
     kernel_causal = causal and mask is None and query_positions is key_positions
     if causal and not kernel_causal:
         mask = masks.both(mask, masks.causal(query_positions, key_positions))
     return Scope(mask, bias, kernel_causal, query_angles, key_angles)
+
+
+def cross_scope(query, source, num_heads, padding_mask=None, attention_mask=None):
+    """The `Scope` of attention from `query [R, T, D]` to `source`: `[B, S, D']`, or a projected pair `[B, K, S, H]`."""
+    if isinstance(source, (tuple, list)):
+        sentences, length = source[0].shape[0], source[0].shape[2]
+    else:
+        sentences, length = source.shape[:2]
+    rows, query_length, _ = query.shape
+    if None not in (rows, sentences, query_length):
+        query_length *= rows // sentences  # as `fold_rows` makes it
+    shape = (sentences, num_heads, query_length, length)
+    return Scope(masks.both(masks.padding(padding_mask, shape), masks.explicit(attention_mask, shape)))
 
 
 def positions_of(length, offset=0):
@@ -184,7 +208,7 @@ class MultiHeadAttention(ShapePreserving):
             self.relative.build()
 
     def project_source(self, source):
-        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, they serve any number of queries."""
+        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
         return tuple(split_heads(dense(source), self.num_key_value_heads) for dense in (self.key, self.value))
 
     def call(
@@ -203,7 +227,7 @@ class MultiHeadAttention(ShapePreserving):
             if padding_mask is None:
                 padding_mask = masks.attached(query if source is None else source)
             if source is not None:
-                scope = Scope(masks.both(masks.padding(padding_mask), masks.explicit(attention_mask)))
+                scope = cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
             else:
                 scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
         query_BNTH = split_heads(self.query(query), self.num_heads)
@@ -252,6 +276,8 @@ class MultiHeadAttention(ShapePreserving):
             self.relative,
             query_positions,
             key_positions,
+            rows=query.shape[0],
+            num_heads=self.num_heads,
             causal=self.causal or cache is not None,
             window=self.window,
             padding_mask=padding_mask,

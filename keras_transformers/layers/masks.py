@@ -19,12 +19,18 @@ def window(query_positions, key_positions, size):
     return ops.abs(distance) < size
 
 
-def padding(padding_mask):
-    """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None."""
+def padding(padding_mask, scores_shape):
+    """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None.
+
+    `scores_shape` is `(B, N, T, S)`, None where an axis is not known.
+    """
     if padding_mask is None:
         return None
-    if len(padding_mask.shape) != 2:
-        raise ValueError(f"Expected a padding mask of shape [B, S], got shape {tuple(padding_mask.shape)}.")
+    batch, _, _, length = scores_shape
+    if not _fits(padding_mask.shape, (batch, length)):
+        raise ValueError(
+            f"Expected a padding mask of shape [B, S] = [{batch}, {length}], got shape {tuple(padding_mask.shape)}."
+        )
     return ops.cast(padding_mask, "bool")[:, None, None, :]
 
 
@@ -33,19 +39,27 @@ def attached(x):
     return None if isinstance(x, (tuple, list)) else get_keras_mask(x)
 
 
-def explicit(attention_mask):
+def explicit(attention_mask, scores_shape):
     """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for
-    None."""
+    None. `scores_shape` is as for `padding`."""
     if attention_mask is None:
         return None
-    rank = len(attention_mask.shape)
-    if rank not in (2, 3, 4):
+    batch, _, length, key_length = scores_shape
+    shape = attention_mask.shape
+    if not any(_fits(shape, fitting) for fitting in (scores_shape, (batch, length, key_length), scores_shape[2:])):
         raise ValueError(
-            "Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], got shape "
-            f"{tuple(attention_mask.shape)}."
+            "Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], where [B, N, T, S] = "
+            f"[{', '.join(map(str, scores_shape))}], got shape {tuple(shape)}."
         )
     mask = ops.cast(attention_mask, "bool")
-    return mask if rank == 4 else mask[None, None] if rank == 2 else mask[:, None]
+    return mask if len(shape) == 4 else mask[None, None] if len(shape) == 2 else mask[:, None]
+
+
+def _fits(shape, wanted):
+    """Whether each axis is as wanted, or 1, or not known."""
+    return len(shape) == len(wanted) and all(
+        size in (1, axis) or size is None or axis is None for size, axis in zip(shape, wanted, strict=True)
+    )
 
 
 def both(*masks):

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
-from keras_transformers.layers.attention import Scope, positions_of, self_scope
+from keras_transformers.layers.attention import cross_scope, positions_of, self_scope
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.norms import make_norm
@@ -94,6 +94,8 @@ class _Stack(ShapePreserving):
             self.relative,
             query_positions,
             key_positions,
+            rows=inputs.shape[0],
+            num_heads=self.block.attention.num_heads,
             causal=causal,
             window=self.block.attention.window,
             padding_mask=masks.attached(inputs) if padding_mask is None else padding_mask,
@@ -219,7 +221,10 @@ class Decoder(_Stack):
         scope = self._scope(x, padding_mask, attention_mask, cache, offset)
         if source_padding_mask is None:
             source_padding_mask = masks.attached(source)
-        source_scope = Scope(masks.padding(source_padding_mask))
+        source_scope = None
+        if source is not None:
+            projected = source[0] if isinstance(source, (tuple, list)) else source
+            source_scope = cross_scope(x, projected, self.block.attention.num_heads, source_padding_mask)
         hidden_states, written, scores, cross_scores = [], [], [], []
         for n, block in enumerate(self.blocks):
             hidden_states.append(x)

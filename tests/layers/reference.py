@@ -2,6 +2,7 @@
 with. And the weights that tests give to layers: the same on every backend."""
 
 import numpy as np
+from keras import ops
 
 
 def attention(query, key, value, *, scale, mask=None, bias=None, causal=False, soft_cap=None):
@@ -61,9 +62,7 @@ def fill(layer, seed=0, scale=0.3):
 
 def relative_error(ours, theirs):
     """The largest difference, relative to the largest value."""
-    import keras
-
-    ours = np.asarray(keras.ops.convert_to_numpy(ours), "float64")
-    theirs = np.asarray(theirs, "float64")
+    ours = np.asarray(ops.convert_to_numpy(ours), "float64")
+    theirs = np.asarray(ops.convert_to_numpy(theirs), "float64")
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
