@@ -1,0 +1,243 @@
+"""Pictures: where a translation looked, and how training went. matplotlib is imported when one is drawn.
+
+Legend: `N` heads, `T` query length, `S` key length.
+"""
+
+import math
+import os
+import pathlib
+
+# which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
+_KINDS = {
+    "cross": ("cross_attention_scores", "Cross-attention", "target", "source"),
+    "encoder": ("encoder_attention_scores", "Encoder self-attention", "source", "source"),
+    "decoder": ("attention_scores", "Decoder self-attention", "target", "target"),
+}
+
+
+def plot_attention(
+    model, source, target=None, *, layer=-1, head=None, which="cross", path=None, title=None, **generation
+):
+    """Draw which source token each target token looked at, or any other attention of a translation.
+
+    A row is a query and sums to 1. In cross-attention it is named after the token that the decoder wrote from there; in
+    the decoder's self-attention rows and columns are the tokens that it read, from the start token on. "␣" is a space.
+
+    Args:
+        model: a `Seq2SeqLM` with a tokenizer.
+        source: the text to translate, one string.
+        target: a translation to look at; by default the model's own.
+        layer: which layer, from 0; from the last one backwards when negative.
+        head: which head, from 0; None for the mean of all, "all" for a grid of every head.
+        which: "cross", "encoder" or "decoder".
+        path: where to write the picture; its suffix says the format. Folders are made.
+        title: written above, in place of what is drawn.
+        **generation: of the translation, such as `num_beams=4`: see `Seq2SeqLM.translate`.
+
+    Returns:
+        A `matplotlib.figure.Figure`, which notebooks show.
+
+    Raises:
+        TypeError, ValueError: for what is no text or an empty one, and a layer, head or kind that is not there.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> kt.plot_attention(translator, "The house is small.", path="attention.png")  # doctest: +SKIP
+
+    Source: the pictures of Bahdanau et al. 2015, figure 3.
+    """
+    if which not in _KINDS:
+        raise ValueError(f"Expected which to be one of {', '.join(map(repr, _KINDS))}, got {which!r}.")
+    _require_matplotlib()
+    name, kind, query_name, key_name = _KINDS[which]
+    layers, queries, keys = _attention(model, source, target, which, generation)
+    layer = _index("layer", layer, len(layers))
+    scores_NTS = layers[layer]
+    num_heads = len(scores_NTS)
+    if head is None:
+        panels, heads = (
+            {"": scores_NTS.mean(axis=0)},
+            "the only head" if num_heads == 1 else f"mean of {num_heads} heads",
+        )
+    elif head == "all":
+        panels, heads = {f"head {n}": scores_TS for n, scores_TS in enumerate(scores_NTS)}, f"{num_heads} heads"
+    else:
+        head = _index("head", head, num_heads)
+        panels, heads = {"": scores_NTS[head]}, f"head {head}"
+    figure = _draw_panels(panels, queries, keys, query_name, key_name)
+    figure.suptitle(f"{kind}, layer {layer}, {heads}" if title is None else title, parse_math=False)
+    _save(figure, path)
+    return figure
+
+
+def _attention(model, source, target, which, generation):
+    """The scores of every layer, numpy `[N, T, S]` each, and the pieces that rows and columns stand for."""
+    import numpy as np
+    from keras import ops
+
+    for name, text in {"source": source, "target": target}.items():
+        if not isinstance(text, str) and not (name == "target" and text is None):
+            raise TypeError(
+                f"Expected {name} to be one string, got {type(text).__name__}. Draw one translation at a time."
+            )
+    (source_ids,) = model._encode_sources([source])
+    if not source_ids:
+        raise ValueError(f"Expected a source with some text, got {source!r}. An empty text is not translated.")
+    tokenizer, config = model.tokenizer, model._generation(generation)
+    if target is not None:
+        target_ids = [*tokenizer.encode([target])[0], tokenizer.end_id]
+    elif which == "encoder":
+        target_ids = [tokenizer.end_id]
+    else:
+        written = model.generate([source_ids], config).token_ids[0].tolist()
+        ends = [place for place, token_id in enumerate(written) if token_id in config.end_ids]
+        target_ids = written[: ends[0] + 1] if ends else written
+    read_ids = [config.start_id, *target_ids[:-1]]
+    inputs = {"token_ids": source_ids, "decoder_token_ids": read_ids}
+    results = model.backbone(
+        {name: ops.convert_to_tensor([ids], "int32") for name, ids in inputs.items()}, return_attention_scores=True
+    )
+    layers = [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in results[_KINDS[which][0]]]
+    rows, columns = {
+        "cross": (target_ids, source_ids),
+        "encoder": (source_ids, source_ids),
+        "decoder": (read_ids, read_ids),
+    }[which]
+    return layers, *(tokenizer.tokens(np.array(ids)) for ids in (rows, columns))
+
+
+def _index(name, value, count):
+    if isinstance(value, bool) or not isinstance(value, int) or not -count <= value < count:
+        alternatives = ', "all" or None for their mean' if name == "head" else ""
+        raise ValueError(f"Expected {name} to be from {-count} to {count - 1}{alternatives}, got {value!r}.")
+    return value % count
+
+
+def _draw_panels(panels, queries, keys, query_name, key_name):
+    """Matrices `[T, S]` by title, side by side, on one scale of colours, with the pieces along their outer edges."""
+    columns = math.ceil(math.sqrt(len(panels)))
+    rows = math.ceil(len(panels) / columns)
+    # Inches for a token: what is good to read, until a picture would exceed this page.
+    cell = min(0.32 if len(panels) == 1 else 0.2, 24 / (columns * len(keys)), 24 / (rows * len(queries)))
+    font_size = min(11, max(4, 72 * 0.5 * cell))
+    longest_query, longest_key = (0.65 * font_size / 72 * max(map(len, pieces)) for pieces in (queries, keys))
+    width = max(4.0, columns * cell * len(keys) + longest_query + 1.8)
+    height = max(3.0, rows * cell * len(queries) + longest_key + 1.3)
+    figure = _figure(width, height)
+    all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    highest = max(scores.max() for scores in panels.values())
+    for axes in all_axes.flat[len(panels) :]:
+        axes.set_visible(False)
+    for number, (axes, (name, scores)) in enumerate(zip(all_axes.flat, panels.items(), strict=False)):
+        image = axes.imshow(scores, cmap="Blues", vmin=0, vmax=highest, aspect="equal", interpolation="nearest")
+        axes.set_xticks(range(len(keys)), list(map(_visible, keys)), parse_math=False)
+        axes.set_yticks(range(len(queries)), list(map(_visible, queries)), parse_math=False)
+        axes.tick_params(
+            length=0, labelsize=font_size, top=True, labeltop=number < columns, bottom=False, labelbottom=False
+        )
+        axes.tick_params(axis="y", labelleft=number % columns == 0)
+        for label in axes.get_xticklabels():
+            label.set(rotation=60, ha="left", va="center", rotation_mode="anchor")
+        axes.set_xticks([place - 0.5 for place in range(len(keys) + 1)], minor=True)
+        axes.set_yticks([place - 0.5 for place in range(len(queries) + 1)], minor=True)
+        axes.grid(which="minor", color="0.88", linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
+        axes.spines[:].set_visible(False)
+        if name:
+            axes.set_xlabel(name)
+    figure.supylabel(query_name) if len(panels) > 1 else all_axes[0, 0].set_ylabel(query_name)
+    if len(panels) == 1:
+        all_axes[0, 0].set_xlabel(key_name)
+        all_axes[0, 0].xaxis.set_label_position("top")
+    figure.colorbar(image, ax=all_axes, label="attention weight", shrink=0.8, aspect=30)
+    return figure
+
+
+def _visible(piece):
+    """A piece as a label: spaces as "␣", line ends and tabs as arrows."""
+    arrows = {"\n": "↵", "\r": "↵", "\t": "⇥"}
+    shown = "".join(arrows.get(c, "␣" if c.isspace() else c if c.isprintable() else "\ufffd") for c in piece)
+    return shown if len(shown) <= 24 else f"{shown[:23]}…"
+
+
+def plot_learning_curve(records, path=None, *, title=None):
+    """Draw what a `LearningCurve` callback recorded: loss, perplexity, accuracy, BLEU, … over steps.
+
+    Args:
+        records: the CSV file that the callback keeps beside its picture, or a list of its rows,
+            `[(step, epoch, name, value)]`. Validation's names begin with `val_`.
+        path: the picture to write; by default the CSV file's, with the suffix `.png`.
+        title: written above.
+
+    Returns:
+        The `pathlib.Path` of the picture.
+
+    Raises:
+        FileNotFoundError, ValueError: for no such file, no records in it, and a list without `path`.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> kt.plot_learning_curve("run/curve.csv")  # doctest: +SKIP
+        PosixPath('run/curve.png')
+    """
+    _require_matplotlib()
+    from keras_transformers.training.callbacks import LearningCurve
+
+    if not isinstance(records, (str, os.PathLike)):
+        if path is None:
+            raise ValueError("Expected path=, where to write the picture of a list of records, got None.")
+        rows = list(records)
+    else:
+        records = pathlib.Path(records)
+        if not records.is_file():
+            raise FileNotFoundError(
+                f"Expected the CSV file of a LearningCurve, got nothing at {records}. Check the path."
+            )
+        path = records.with_suffix(".png") if path is None else path
+        rows = None
+    curve = LearningCurve(path, title=title)
+    if rows is None:
+        curve.records_path = records
+        rows = curve.records()
+    if not rows:
+        raise ValueError(
+            f"Expected records of training, got none in {records}. Train for {curve.every_steps} steps first."
+        )
+    curve.records = lambda: rows
+    curve.path.parent.mkdir(parents=True, exist_ok=True)
+    curve.draw()
+    return curve.path
+
+
+def _save(figure, path):
+    if path is not None:
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+
+
+def _figure(width, height):
+    """An empty figure that belongs to no window and no list of open ones, and that a notebook shows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self):
+            import io
+
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    figure = Picture(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _require_matplotlib():
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "Pictures need matplotlib, which is not installed: `pip install 'keras-transformers[train]'`."
+        ) from error
