@@ -25,7 +25,7 @@ from keras_transformers.layers.embeddings import VocabularyHead
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.training.callbacks import Checkpoint
-from keras_transformers.training.datasets import Batches, encode_pairs, fit_batches, keras_data, split
+from keras_transformers.training.datasets import Batches, encode_pairs, fit_batches, keras_data, prepared, split
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.schedules import InverseSquareRoot
@@ -191,6 +191,8 @@ class Seq2SeqLM(Task):
         return super().evaluate(keras_data(batches), steps=len(batches), return_dict=True, **kwargs)
 
     def _pairs(self, source, target, max_length):
+        if isinstance(source, dict):  # arrays need no tokenizer
+            return prepared(source, target, self.config.padding_id)
         limits = [
             limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit
         ]

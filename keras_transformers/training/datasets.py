@@ -178,7 +178,7 @@ def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=No
             "Train or load the tokenizer with these tokens, or pass start_id=."
         )
     if isinstance(source, dict):
-        return _prepared(source, target, tokenizer.padding_id)
+        return prepared(source, target, tokenizer.padding_id)
     if max_length is not None and max_length < 2:
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
@@ -613,7 +613,12 @@ def _short(value):
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
 
 
-def _prepared(inputs, labels, padding_id):
+def prepared(inputs, labels, padding_id):
+    """`Arrays` of prepared inputs, a dict of `token_ids` `[N, S]` and `decoder_token_ids` `[N, T]`, and labels `[N, T]`.
+
+    Raises:
+        ValueError: for other names, dtypes or shapes.
+    """
     names = ("token_ids", "decoder_token_ids")
     if set(inputs) != set(names) or labels is None:
         raise ValueError(

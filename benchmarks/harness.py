@@ -1,0 +1,233 @@
+"""Times contestants against each other on a machine that may be shared.
+
+A contestant is a function `build(case) -> run`: `run()` does one unit of the case's work and returns when it is done.
+Each contestant is a process of its own, with its own backend; all of them are made ready, and then take turns:
+
+    round 1   reference ─► ours_jax ─► ours_torch ─► …        one runs, the others wait
+    round 2   reference ─► ours_jax ─► ours_torch ─► …
+
+so that whatever slows the machine slows a whole round. The figure to trust is the ratio of one round's times, reference
+by contestant; reported is the median over the rounds, with the smallest and the largest. Rounds in which other
+processes used more than `BUSY` of the machine are dropped. Where that would drop all of them, measure
+`--clock cpu`: the processor time of the contestant's process, best with `--threads 1`, rounds kept.
+
+    python benchmarks/translation.py --only jax --cases beam4 --threads 1 --clock cpu --rounds 5
+
+prints a table, and writes it to `benchmarks/results/` as JSON and Markdown. `BENCH_SMOKE=1` runs one round of the
+smallest cases and writes nothing.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import statistics
+import time
+import typing
+
+BUSY = 0.15
+SMOKE = bool(os.environ.get("BENCH_SMOKE"))
+RESULTS = pathlib.Path(__file__).parent / "results"
+LIBRARIES = ("keras", "keras-hub", "transformers", "jax", "tensorflow", "tensorflow_cpu", "torch", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """`build(case) -> run`, in a process with this `KERAS_BACKEND`. `build` is a function of a module, by its name."""
+
+    name: str
+    build: typing.Callable
+    backend: str = "torch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Cases by name (anything that can be pickled), and how many `unit`s one run of a case makes."""
+
+    name: str
+    unit: str
+    cases: dict
+    smoke_cases: dict
+    work: typing.Callable
+    contestants: tuple  # the reference first
+
+    def main(self):
+        options = self._options()
+        cases = self.smoke_cases if SMOKE else self.cases
+        cases = {name: case for name, case in cases.items() if _named(name, options.cases)}
+        contestants = [each for each in self.contestants if _named(each.name, options.only)]
+        if self.contestants[0] not in contestants and not SMOKE:
+            contestants.insert(0, self.contestants[0])
+        processes = [_Process(each, options.threads) for each in contestants]
+        records = []
+        try:
+            for name, case in cases.items():
+                records += self._measure(name, case, processes, options)
+                print(_table(self, records, contestants), flush=True)
+        finally:
+            for process in processes:
+                process.end()
+        if not SMOKE:
+            self._write(records, contestants, options)
+        if any("error" in record for record in records):
+            raise SystemExit(1)
+
+    def _options(self):
+        parser = argparse.ArgumentParser(description=f"Benchmark: {self.name}")
+        parser.add_argument("--only", help="contestants whose name contains one of these, comma-separated")
+        parser.add_argument("--cases", help="cases whose name contains one of these, comma-separated")
+        parser.add_argument("--rounds", type=int, default=1 if SMOKE else 7)
+        parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="processors to use")
+        parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+        parser.add_argument("--save-as", help="name of the result files, if not the benchmark's")
+        return parser.parse_args()
+
+    def _measure(self, name, case, processes, options):
+        ready = {process.name: process.ask("build", case) for process in processes}
+        able = [process for process in processes if "error" not in ready[process.name]]
+        rounds = [{process.name: process.ask("run") for process in able} for _ in range(options.rounds)]
+        if options.clock == "wall" and not SMOKE:
+            quiet = [each for each in rounds if max(times["others"] for times in each.values()) <= BUSY]
+            print(f"{name}: {len(quiet)} of {len(rounds)} rounds undisturbed", flush=True)
+            rounds = quiet
+        records = []
+        for process in processes:
+            record = {"case": name, "contestant": process.name, "rounds": len(rounds), **ready[process.name]}
+            if process in able and rounds:
+                times = [each[process.name][options.clock] for each in rounds]
+                record |= {"seconds": times, "rate": self.work(case) / statistics.median(times)}
+                if able[0] is processes[0]:
+                    reference = [each[processes[0].name][options.clock] for each in rounds]
+                    record["ratios"] = [by / time for by, time in zip(reference, times, strict=True)]
+            records.append(record)
+        return records
+
+    def _write(self, records, contestants, options):
+        RESULTS.mkdir(exist_ok=True)
+        conditions = {
+            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+            "machine": f"{_processor()}, {options.threads} of {os.cpu_count()} processors",
+            "clock": options.clock,
+            "python": platform.python_version(),
+            "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+        }
+        path = RESULTS / (options.save_as or self.name)
+        path.with_suffix(".json").write_text(json.dumps({**conditions, "records": records}, indent=1) + "\n")
+        lines = [f"{key}: {value}  " for key, value in conditions.items()]
+        path.with_suffix(".md").write_text(
+            f"# {self.name}\n\n" + "\n".join(lines) + f"\n\n{_table(self, records, contestants)}\n"
+        )
+
+
+class _Process:
+    """One contestant at work."""
+
+    def __init__(self, contestant, threads):
+        self.name = contestant.name
+        os.environ |= {"KERAS_BACKEND": contestant.backend, "OMP_NUM_THREADS": str(threads), **_QUIET}
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, other_end = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(contestant, threads, other_end), daemon=True)
+        self._process.start()
+        other_end.close()
+
+    def ask(self, *request):
+        self._connection.send(request)
+        try:
+            return self._connection.recv()
+        except EOFError:
+            return {"error": f"ended with exit code {self._process.exitcode}"}
+
+    def end(self):
+        self._connection.close()
+        self._process.join(10)
+        self._process.kill()
+
+
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def _serve(contestant, threads, connection):
+    """In the contestant's process: build cases and run them, as asked."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])  # thread pools size themselves by it
+    run = None
+    while True:
+        try:
+            request, *arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            if request == "build":
+                start = time.perf_counter()
+                run = contestant.build(*arguments)
+                first = _timed(run)
+                if not SMOKE:
+                    run()
+                connection.send({"build_seconds": time.perf_counter() - start, "first_seconds": first["wall"]})
+            else:
+                connection.send(_timed(run))
+        except Exception as error:
+            connection.send({"error": f"{type(error).__name__}: {error}"[:500]})
+
+
+def _timed(run):
+    before, busy, start = time.process_time(), _machine_seconds(), time.perf_counter()
+    run()
+    wall, cpu = time.perf_counter() - start, time.process_time() - before
+    others = (_machine_seconds() - busy - cpu) / (wall * os.cpu_count())
+    return {"wall": wall, "cpu": cpu, "others": others}
+
+
+def _machine_seconds():
+    """Processor seconds that all processes have used since the machine started."""
+    with open("/proc/stat") as lines:
+        user, nice, system, _, _, *interrupts = map(int, lines.readline().split()[1:8])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def _table(benchmark, records, contestants):
+    """Markdown: a row for each contestant, a column for each case, `rate ×ratio [smallest–largest]`."""
+    cases = list(dict.fromkeys(record["case"] for record in records))
+    found = {(record["contestant"], record["case"]): record for record in records}
+    lines = [f"| {benchmark.unit} | {' | '.join(cases)} |", "|---" * (len(cases) + 1) + "|"]
+    for contestant in contestants:
+        cells = [_cell(found[contestant.name, case]) for case in cases]
+        lines.append(f"| {contestant.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(record):
+    if "error" in record:
+        return f"failed: {record['error'].splitlines()[0][:60]}"
+    if "rate" not in record:
+        return "disturbed"
+    ratios = record.get("ratios")
+    if ratios is None:
+        return f"{record['rate']:.0f}"
+    return f"{record['rate']:.0f} ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
+
+
+def _named(name, parts):
+    return parts is None or any(part in name for part in parts.split(","))
+
+
+def _version(library):
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor():
+    with open("/proc/cpuinfo") as lines:
+        return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
