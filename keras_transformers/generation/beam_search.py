@@ -118,7 +118,7 @@ class BeamSearch:
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, ended_BC)
 
         running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
-        first_rows_B1 = arrays.count(len(state.improvable), places_BW)[:, None] * self.num_beams
+        first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
         rows = arrays.within(sources_BC, places_BW) + first_rows_B1
 
         state = BeamState(
