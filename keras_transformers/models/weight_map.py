@@ -1,0 +1,183 @@
+"""Our weights by another library's names, there and back, as one table.
+
+    ours                                          theirs
+    encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
+    …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
+                                                  positional_encoding.pe                  nothing of ours: ignored
+
+An entry names layers. Which weights a layer has, and what they are called over there, follows from ours: `kernel`,
+`embeddings`, `gamma` and `scale` are their `weight`, `bias` and `beta` their `bias`; a kernel `[in, out]` is their
+weight `[out, in]`, transposed. Nothing else is done to a number, so what is read and written again is equal to the bit.
+"""
+
+import collections.abc
+import re
+
+import numpy as np
+from keras import ops
+
+from keras_transformers.records import record
+
+LEAVES = {
+    "kernel": "weight",
+    "embeddings": "weight",
+    "gamma": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "beta": "bias",
+}
+
+
+@record
+class Entry:
+    """One of our layers and one of theirs.
+
+    Args:
+        ours: the path of our layer, `{n}` for the number of a block; or several layers, whose outputs lie one after the
+            other in theirs.
+        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`.
+        transposed: whether their weight is `[out, in]`, as `torch.nn.Linear` has it.
+    """
+
+    ours: str | tuple[str, ...]
+    theirs: str
+    transposed: bool = True
+
+
+@record
+class WeightMap:
+    """A table of entries, and the patterns of their tensors that hold nothing of ours.
+
+    Example:
+        >>> table = WeightMap((Entry("head.dense", "lm_head"),))
+        >>> sorted(table.write({"head.dense.kernel": np.ones((2, 3)), "head.dense.bias": np.zeros(3)}))
+        ['lm_head.bias', 'lm_head.weight']
+    """
+
+    entries: tuple[Entry, ...]
+    ignored: tuple[str, ...] = ()
+
+    def read(self, tensors, weights):
+        """Their tensors under our names.
+
+        Args:
+            tensors: a mapping of their names to numpy arrays; with a method `shape(name)`, shapes are had without
+                reading.
+            weights: ours by name, as `checkpoints.weights.named_weights` gives them; only names and shapes count.
+
+        Returns: a mapping of our names to numpy arrays, each read when it is asked for, with a method `shape(name)`.
+            A tensor that no weight of ours comes from, and that is not ignored, is in it under its own name, so that
+            `checkpoints.weights.assign` says so.
+        """
+        places = self._places(weights)
+        present = {name: place for name, place in places.items() if place.theirs in tensors}
+        ignored = [_pattern(name) for name in self.ignored]
+        used = {place.theirs for place in present.values()}
+        rest = [name for name in tensors if name not in used and not any(each.fullmatch(name) for each in ignored)]
+        return _Renamed(tensors, present, rest)
+
+    def write(self, weights):
+        """Our weights under their names: the inverse of `read`.
+
+        Args:
+            weights: our weights by name, Keras variables or arrays.
+
+        Returns: a dictionary of their names to numpy arrays. What is ignored when reading is not in it.
+
+        Raises:
+            ValueError: listing the weights that the table does not name.
+        """
+        places = self._places(weights)
+        unnamed = [name for name in weights if name not in places]
+        if unnamed:
+            raise ValueError(f"Expected an entry of the table for each weight, got none for {', '.join(unnamed)}.")
+        parts = {}
+        for name, place in places.items():
+            parts.setdefault(place.theirs, {})[place.start] = (place, ops.convert_to_numpy(weights[name]))
+        written = {}
+        for theirs, pieces in parts.items():
+            in_order = [pieces[start] for start in sorted(pieces)]
+            array = np.concatenate([array for _, array in in_order], axis=-1)
+            written[theirs] = np.ascontiguousarray(array.T if in_order[0][0].transposed else array)
+        return written
+
+    def _places(self, weights):
+        """Where each of our weights is found, by our name; names that no entry fits are left out."""
+        patterns = [
+            (_pattern(ours), position, entry)
+            for entry in self.entries
+            for position, ours in enumerate(_several(entry.ours))
+        ]
+        places = {}
+        for name in weights:
+            layer, _, leaf = name.rpartition(".")
+            for pattern, position, entry in patterns:
+                match = pattern.fullmatch(layer)
+                if match and leaf in LEAVES:
+                    numbers = match.groupdict()
+                    theirs = entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}"
+                    widths = [weights[f"{each.format(**numbers)}.{leaf}"].shape[-1] for each in _several(entry.ours)]
+                    start, whole = sum(widths[:position]), len(widths) == 1
+                    places[name] = _Place(
+                        theirs.format(leaf=LEAVES[leaf], **numbers),
+                        entry.transposed and leaf == "kernel",
+                        start,
+                        None if whole else start + widths[position],
+                        sum(widths),
+                    )
+                    break
+        return places
+
+
+@record
+class _Place:
+    """A weight of ours: the part `start:stop` (all of it with `stop` None) of the last axis, `width` long, of one of
+    their tensors."""
+
+    theirs: str
+    transposed: bool
+    start: int
+    stop: int | None
+    width: int
+
+
+class _Renamed(collections.abc.Mapping):
+    """What `WeightMap.read` returns."""
+
+    def __init__(self, tensors, places, rest):
+        self._tensors = tensors
+        self._places = places
+        self._rest = rest
+
+    def __getitem__(self, name):
+        if name in self._rest:
+            return self._tensors[name]
+        place = self._places[name]
+        array = self._tensors[place.theirs]
+        return (array.T if place.transposed else array)[..., place.start : place.stop]
+
+    def shape(self, name):
+        """The shape of one array, as a tuple, without reading it where the tensors can tell."""
+        place = self._places.get(name)
+        theirs = name if place is None else place.theirs
+        shape = self._tensors.shape(theirs) if hasattr(self._tensors, "shape") else self._tensors[theirs].shape
+        if place is None:
+            return tuple(shape)
+        *others, width = reversed(shape) if place.transposed else shape
+        # Of a stack of another width no part is right: it is shown whole.
+        return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
+
+    def __iter__(self):
+        yield from self._places
+        yield from self._rest
+
+    def __len__(self):
+        return len(self._places) + len(self._rest)
+
+
+def _several(ours):
+    return ours if isinstance(ours, tuple) else (ours,)
+
+
+def _pattern(name):
+    return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)"))

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from keras_transformers.models.weight_map import Entry, WeightMap
+
+pytestmark = pytest.mark.one_backend
+
+TABLE = WeightMap(
+    (
+        Entry("embedding.token", "embeddings.word_embeddings"),
+        Entry(tuple(f"encoder.block_{{n}}.self_attention.{part}" for part in ("query", "key", "value")), "h.{n}.qkv"),
+        Entry("encoder.block_{n}.feed_forward.up", "h.{n}.mlp.c_fc", transposed=False),
+        Entry("encoder.norm", "ln_f"),
+    ),
+    ignored=("embeddings.position_ids", "h.{n}.attn.masked_bias"),
+)
+
+
+def ours():
+    random = np.random.default_rng(0)
+    shapes = {"embedding.token.embeddings": (9, 4), "encoder.norm.gamma": (4,), "encoder.norm.beta": (4,)}
+    for n in range(12):
+        block = f"encoder.block_{n}"
+        for part, width in (("query", 8), ("key", 2), ("value", 2)):  # grouped heads: of different widths
+            shapes |= {
+                f"{block}.self_attention.{part}.kernel": (4, width),
+                f"{block}.self_attention.{part}.bias": (width,),
+            }
+        shapes[f"{block}.feed_forward.up.kernel"] = (4, 6)
+    return {name: random.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+
+
+def test_names_and_shapes_over_there():
+    weights = ours()
+    theirs = TABLE.write(weights)
+    assert theirs["embeddings.word_embeddings.weight"].shape == (9, 4)
+    assert theirs["h.11.qkv.weight"].shape == (12, 4)
+    assert theirs["h.11.mlp.c_fc.weight"].shape == (4, 6)
+    np.testing.assert_array_equal(
+        theirs["h.3.qkv.weight"][8:10], weights["encoder.block_3.self_attention.key.kernel"].T
+    )
+    np.testing.assert_array_equal(theirs["h.3.qkv.bias"][10:], weights["encoder.block_3.self_attention.value.bias"])
+    np.testing.assert_array_equal(theirs["ln_f.weight"], weights["encoder.norm.gamma"])
+    np.testing.assert_array_equal(theirs["ln_f.bias"], weights["encoder.norm.beta"])
+    assert len(theirs) == 3 + 12 * 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_reading_undoes_writing(dtype):
+    weights = {name: array.astype(dtype) for name, array in ours().items()}
+    theirs = {**TABLE.write(weights), "embeddings.position_ids": np.arange(3), "h.7.attn.masked_bias": np.zeros(1)}
+    read = TABLE.read(theirs, weights)
+    assert set(read) == set(weights) and len(read) == len(weights)
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+        assert array.dtype == dtype
+        assert read.shape(name) == weights[name].shape
+
+
+def test_missing_unknown_and_misshaped_tensors_show():
+    weights = ours()
+    theirs = TABLE.write(weights)
+    del theirs["h.2.qkv.weight"]
+    theirs["h.3.qkv.bias"] = np.zeros(13)
+    theirs["h.3.mlp.other"] = np.zeros((5, 5))
+    read = TABLE.read(theirs, weights)
+    assert set(weights) - set(read) == {
+        f"encoder.block_2.self_attention.{part}.kernel" for part in ("query", "key", "value")
+    }
+    assert set(read) - set(weights) == {"h.3.mlp.other"}
+    assert read["h.3.mlp.other"].shape == read.shape("h.3.mlp.other") == (5, 5)
+    assert read.shape("encoder.block_3.self_attention.key.bias") == (13,)
+
+
+def test_a_weight_that_no_entry_names_is_not_lost_in_silence():
+    with pytest.raises(ValueError, match="each weight, got none for head.dense.kernel, odd"):
+        TABLE.write({**ours(), "head.dense.kernel": np.zeros((4, 4)), "odd": np.zeros(1)})
+
+
+def test_tensors_are_read_when_asked_for():
+    class Tensors(dict):
+        reads = []
+
+        def __getitem__(self, name):
+            self.reads.append(name)
+            return super().__getitem__(name)
+
+        def shape(self, name):
+            return super().__getitem__(name).shape
+
+    weights = ours()
+    tensors = Tensors(TABLE.write(weights))
+    read = TABLE.read(tensors, weights)
+    assert all(read.shape(name) == weights[name].shape for name in read)
+    assert tensors.reads == []
+    read["encoder.block_0.self_attention.key.kernel"]
+    assert tensors.reads == ["h.0.qkv.weight"]
