@@ -5,7 +5,7 @@
 Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` to each. A group's queries read the same keys, so
 a group is only more query positions,
 
-    query [B, N, T, H] ─ reshape ─► [B, K, G·T, H]  ·  key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ─► [B, N, T, S]
+    query [B, N, T, H] ─ reshape ► [B, K, G·T, H]  ·  key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ─► [B, N, T, S]
 
 and no key is ever copied. Beam search reads a sentence's keys the same way: `fold_rows` makes its hypotheses more query
 positions.

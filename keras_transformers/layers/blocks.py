@@ -58,7 +58,6 @@ class _Block(ShapePreserving):
         norm=LayerNorm(),
         norm_placement="post",
         dropout=0.0,
-        cross_attention=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -71,36 +70,30 @@ class _Block(ShapePreserving):
             raise ValueError(
                 f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {norm_placement!r}."
             )
-        attention = attention or AttentionConfig(num_heads)
-        feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
+        self.attention = attention or AttentionConfig(num_heads)
+        self.norm = norm
         self.norm_placement = norm_placement
-        options = {"dtype": self.dtype_policy}
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", **options) if dropout else None
-        self.self_attention = MultiHeadAttention(
-            **fields(attention), causal=self._causal, name="self_attention", **options
-        )
-        self.cross_attention = None
-        if cross_attention:
-            across = dataclasses.replace(attention, positions=None, window=None)
-            self.cross_attention = MultiHeadAttention(**fields(across), name="cross_attention", **options)
-        self.feed_forward = FeedForward(**fields(feed_forward), name="feed_forward", **options)
-        for branch in ("self_attention", "cross_attention", "feed_forward"):
-            exists = getattr(self, branch) is not None
-            for place, placements in (("before", ("pre", "around")), ("after", ("post", "around"))):
-                name = f"{branch}_norm_{place}"
-                needed = exists and norm_placement in placements
-                setattr(self, name, make_norm(norm, name=name, **options) if needed else None)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
+        self._add("self_attention", MultiHeadAttention, self.attention, causal=self._causal)
+        self._add("feed_forward", FeedForward, feed_forward or FeedForwardConfig(intermediate_dim))
 
-    def build(self, inputs_shape, source_shape=None):
-        self.self_attention.build(inputs_shape)
-        if self.cross_attention is not None:
-            self.cross_attention.build(inputs_shape, inputs_shape if source_shape is None else source_shape)
-        self.feed_forward.build(inputs_shape)
-        for branch in ("self_attention", "cross_attention", "feed_forward"):
-            for place in ("before", "after"):
-                norm = getattr(self, f"{branch}_norm_{place}")
-                if norm is not None:
-                    norm.build(inputs_shape)
+    def _add(self, name, branch_class, config, **options):
+        """A branch, and the norms before and after it that this block has."""
+        setattr(self, name, branch_class(**fields(config), **options, name=name, dtype=self.dtype_policy))
+        for place, placements in (("before", ("pre", "around")), ("after", ("post", "around"))):
+            norm = f"{name}_norm_{place}"
+            here = self.norm_placement in placements
+            setattr(self, norm, make_norm(self.norm, name=norm, dtype=self.dtype_policy) if here else None)
+
+    def _build_branch(self, name, inputs_shape, *shapes):
+        for norm in (getattr(self, f"{name}_norm_before"), getattr(self, f"{name}_norm_after")):
+            if norm is not None:
+                norm.build(inputs_shape)
+        getattr(self, name).build(inputs_shape, *shapes)
+
+    def build(self, inputs_shape):
+        self._build_branch("self_attention", inputs_shape)
+        self._build_branch("feed_forward", inputs_shape)
 
     def _join(self, branch, x, training, *args, **kwargs):
         """`x` plus what `branch` makes of it, normalised where this block normalises; and the branch's extra
@@ -142,32 +135,6 @@ class EncoderBlock(_Block):
     """
 
     _causal = False
-
-    def __init__(
-        self,
-        num_heads=None,
-        intermediate_dim=None,
-        *,
-        attention=None,
-        feed_forward=None,
-        norm=LayerNorm(),
-        norm_placement="post",
-        dropout=0.0,
-        **kwargs,
-    ):
-        super().__init__(
-            num_heads,
-            intermediate_dim,
-            attention=attention,
-            feed_forward=feed_forward,
-            norm=norm,
-            norm_placement=norm_placement,
-            dropout=dropout,
-            **kwargs,
-        )
-
-    def build(self, inputs_shape):
-        super().build(inputs_shape)
 
     def call(
         self,
@@ -238,9 +205,17 @@ class DecoderBlock(_Block):
             norm=norm,
             norm_placement=norm_placement,
             dropout=dropout,
-            cross_attention=cross_attention,
             **kwargs,
         )
+        self.cross_attention = None
+        if cross_attention:
+            across = dataclasses.replace(self.attention, positions=None, window=None)
+            self._add("cross_attention", MultiHeadAttention, across)
+
+    def build(self, inputs_shape, source_shape=None):
+        super().build(inputs_shape)
+        if self.cross_attention is not None:
+            self._build_branch("cross_attention", inputs_shape, source_shape or inputs_shape)
 
     def call(
         self,
