@@ -10,6 +10,7 @@ same command goes on where it stopped.
 """
 
 import argparse
+import dataclasses
 import gzip
 import itertools
 import pathlib
@@ -98,7 +99,7 @@ def main():
     parser.add_argument("--dtype", help='such as "mixed_bfloat16", twice as fast on a CPU that has it')
     parser.add_argument("--average", type=int, default=5, help="how many of the last epochs' weights to average")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--num-beams", type=int, default=4, help="for the test set")
+    parser.add_argument("--num-beams", type=int, default=4, help="of the saved preset")
     options = parser.parse_args()
 
     keras.utils.set_random_seed(options.seed)
@@ -147,11 +148,12 @@ def main():
     )
 
     average_weights(model, options.work / "checkpoints", last=min(options.average, options.epochs))
+    model.generation = dataclasses.replace(model.generation, num_beams=options.num_beams)
     output = options.output or options.work / "preset"
     model.save_to_preset(output, dtype="float16")
     print(f"saved to {output}")
     sources, references = test or validation
-    translations = model.translate(sources, num_beams=options.num_beams, max_new_tokens=128, batch_size=64)
+    translations = model.translate(sources, batch_size=64)
     for score in (bleu(translations, references), chrf(translations, references)):
         print(f"{score.score:.2f}  {score.signature}")
 
