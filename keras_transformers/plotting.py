@@ -3,6 +3,7 @@
 Legend: `N` heads, `T` query length, `S` key length.
 """
 
+import itertools
 import math
 import os
 import pathlib
@@ -207,6 +208,71 @@ def plot_learning_curve(records, path=None, *, title=None):
     curve.path.parent.mkdir(parents=True, exist_ok=True)
     curve.draw()
     return curve.path
+
+
+def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups=6):
+    """Draw BLEU and chrF for groups of sentences of similar length, and for all of them as a line.
+
+    Args:
+        sources, hypotheses, references: lists of as many strings.
+        path: where to write the picture; its suffix says the format. Folders are made.
+        groups: how many, at most, of about equally many sentences each, and 20 at least; equal lengths stay together.
+
+    Returns:
+        A `matplotlib.figure.Figure`, which notebooks show.
+
+    Raises:
+        ValueError, TypeError: as `training.bleu`.
+        ImportError: without matplotlib.
+
+    Example:
+        >>> plot_quality_by_length(english, model.translate(english), french, "quality.png")  # doctest: +SKIP
+    """
+    _require_matplotlib()
+    from keras_transformers.training.metrics import bleu, chrf
+
+    metrics = {"BLEU": bleu, "chrF": chrf}
+    whole = {name: metric(hypotheses, references).score for name, metric in metrics.items()}
+    groups = _length_groups([len(text.split()) for text in sources], max(20, math.ceil(len(sources) / groups)))
+    figure = _figure(max(5.0, 1.5 + 1.2 * len(groups)), 3.8)
+    axes = figure.subplots()
+    highest = 0.0
+    for number, (name, metric) in enumerate(metrics.items()):
+        scores = [
+            metric([hypotheses[row] for row in rows], [references[row] for row in rows]).score
+            for rows in groups.values()
+        ]
+        highest = max(highest, *scores)
+        places = [group + 0.4 * number - 0.2 for group in range(len(groups))]
+        bars = axes.bar(places, scores, 0.38, color=f"C{number}", alpha=0.85, label=f"{name}, {whole[name]:.1f} in all")
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+        axes.axhline(whole[name], color=f"C{number}", linewidth=1, linestyle="--", zorder=0)
+    labels = [f"{name}\n{len(rows)} sentences" for name, rows in groups.items()]
+    axes.set_xticks(range(len(groups)), labels)
+    axes.set(
+        xlabel="source length in words", title="Quality by sentence length", ylim=(0, min(100, 10 + 1.1 * highest))
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    _save(figure, path)
+    return figure
+
+
+def _length_groups(lengths, smallest):
+    """Rows of similar length, `smallest` at least where there are so many: {"4–6": [row, …], …}, shortest first."""
+    groups, rows = [], []
+    for _, equal in itertools.groupby(sorted(range(len(lengths)), key=lengths.__getitem__), key=lengths.__getitem__):
+        rows += equal
+        if len(rows) >= smallest:
+            groups.append(rows)
+            rows = []
+    if rows and groups and len(rows) < smallest / 2:
+        groups[-1] += rows
+    elif rows:
+        groups.append(rows)
+    ends = [(lengths[rows[0]], lengths[rows[-1]]) for rows in groups]
+    names = [str(first) if first == last else f"{first}–{last}" for first, last in ends]
+    return dict(zip(names, groups, strict=True))
 
 
 def _save(figure, path):

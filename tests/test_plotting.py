@@ -177,3 +177,15 @@ def test_a_learning_curve_of_nothing_is_refused(tmp_path):
     (tmp_path / "empty.csv").write_text("step,epoch,name,value\n")
     with pytest.raises(ValueError, match="Expected records of training, got none"):
         kt.plot_learning_curve(tmp_path / "empty.csv")
+
+
+def test_quality_by_length_groups_equal_lengths_together(tmp_path):
+    pytest.importorskip("sacrebleu")
+    sources = ["w " * length for length in [2] * 30 + [3] * 5 + [4] * 25 + [9] * 3]
+    references = ["one two three four five"] * len(sources)
+    figure = plotting.plot_quality_by_length(sources, references, references, tmp_path / "quality.png")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2\n30 sentences", "3–9\n33 sentences"]
+    assert [round(bar.get_height()) for bar in axes.patches] == [100] * 4
+    assert (tmp_path / "quality.png").read_bytes().startswith(PNG)
+    assert plotting._length_groups([5, 1], 20) == {"1–5": [1, 0]}

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import importlib.util
 import pathlib
 import sys
 
@@ -35,12 +36,27 @@ def read_lines(path):
         return list(decoded_lines(file, path))
 
 
-def read_pairs(source, target, pairs):
+def check_installed(**needed):
+    """Raise `ImportError`, saying what to install, where a package is named with a true value and is not installed.
+
+    Example:
+        >>> check_installed(sacrebleu=True, matplotlib=None)
+    """
+    missing = [name for name, value in needed.items() if value and importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"Expected {' and '.join(missing)} for this, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            "`pip install 'keras-transformers[train]'`."
+        )
+
+
+def read_pairs(source, target, pairs, prefix=""):
     """Sentence pairs from two files side by side, or from one with tabs between.
 
     Args:
         source, target: paths; line n of one belongs to line n of the other.
         pairs: the path of a file of `source<TAB>target` lines instead; more columns are allowed, and not read.
+        prefix: what the options' names begin with, for the message.
 
     Returns:
         Two lists of strings of the same length.
@@ -54,7 +70,8 @@ def read_pairs(source, target, pairs):
         ]
         raise ValueError(
             "Expected either a source and a target file, or one file of pairs, "
-            f"got {' and '.join(given) or 'none of them'}. Give --source and --target, or --pairs."
+            f"got {' and '.join(given) or 'none of them'}. "
+            f"Give --{prefix}source and --{prefix}target, or --{prefix}pairs."
         )
     if pairs is not None:
         rows = [line.split("\t") for line in read_lines(pairs)]

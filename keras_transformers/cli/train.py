@@ -8,6 +8,11 @@ import typer
 
 from keras_transformers.cli.texts import TEXT_FILE
 
+# While training, a translation that has not ended after so many tokens is cut: at first few end by themselves.
+LONGEST_SCORED = 128
+# Steps between two points of a curve.
+DRAWN_EVERY = 20
+
 
 def train(
     output: Annotated[pathlib.Path, typer.Argument(help="The preset folder to write.")],
@@ -27,22 +32,41 @@ def train(
     dropout: Annotated[float, typer.Option(min=0, max=1, help="The share of activations dropped.")] = 0.1,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs.")] = 10,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens in a batch.")] = 4096,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="The highest; by default (hidden_dim × warmup_steps)^-½.")
+    ] = None,
+    warmup_steps: Annotated[int, typer.Option(min=1, help="Steps until then; fewer for little data.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of the first weights, dropout and the order of batches.")] = 0,
     checkpoints: Annotated[
         pathlib.Path | None, typer.Option(help="Keep checkpoints here, and go on from the newest.")
     ] = None,
+    picture: Annotated[
+        pathlib.Path | None, typer.Option(help="Draw loss, perplexity and accuracy here (PNG), after each epoch.")
+    ] = None,
+    bleu: Annotated[
+        bool, typer.Option("--bleu", help="Translate and score what is held out, after each epoch.")
+    ] = False,
 ):
     """Train the original Transformer (Vaswani et al. 2017) on sentence pairs and save it as a preset."""
     from keras_transformers.checkpoints.preset import check_replaceable
-    from keras_transformers.cli.texts import read_pairs
+    from keras_transformers.cli.texts import check_installed, read_pairs
 
     # What can fail, fails before hours of training.
     check_replaceable(output)
+    check_installed(matplotlib=picture, sacrebleu=bleu)
     sources, targets = read_pairs(source, target, pairs)
     validation = None
     if validation_source or validation_target or validation_pairs:
-        validation = read_pairs(validation_source, validation_target, validation_pairs)
+        validation = read_pairs(validation_source, validation_target, validation_pairs, prefix="validation-")
+    if bleu and validation is None:
+        raise ValueError("Expected held-out sentences for --bleu, got none. Give --validation-pairs.")
+
+    import keras
 
     import keras_transformers as kt
+    from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
+
+    keras.utils.set_random_seed(seed)
 
     tokenizer = kt.Tokenizer.train([*sources, *targets], kind="bpe", vocabulary_size=vocabulary_size)
     config = kt.models.transformer(
@@ -54,13 +78,30 @@ def train(
         dropout=dropout,
     )
     task = kt.Seq2SeqLM(config, tokenizer=tokenizer)
-    task.compile()
+    peak = (hidden_dim * warmup_steps) ** -0.5 if learning_rate is None else learning_rate
+    task.compile(keras.optimizers.Adam(InverseSquareRoot(peak, warmup_steps), beta_2=0.98, epsilon=1e-9))
+    held_out = f", {len(validation[0])} held out" if validation else ""
+    print(
+        f"{len(sources)} pairs{held_out}; {tokenizer.vocabulary_size} tokens; {task.count_params():,} parameters",
+        file=sys.stderr,
+    )
+    # Each of these reads what the one before it has left in the logs.
     callbacks = []
+    if bleu:
+        callbacks.append(TranslationQuality(*validation, num_beams=1, max_new_tokens=LONGEST_SCORED))
     if checkpoints is not None:
-        from keras_transformers.training.callbacks import Checkpoint
-
         callbacks.append(Checkpoint(checkpoints))
-    options = {"batch_tokens": batch_tokens, "epochs": epochs, "callbacks": callbacks}
-    task.fit(sources, targets, validation_data=validation, **options)
+    if picture is not None:
+        callbacks.append(LearningCurve(picture, every_steps=DRAWN_EVERY))
+    task.fit(
+        sources,
+        targets,
+        validation_data=validation,
+        batch_tokens=batch_tokens,
+        epochs=epochs,
+        seed=seed,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
     task.save_to_preset(output)
     print(f"Saved {output}. Try: keras-transformers translate --preset {output} '…'", file=sys.stderr)

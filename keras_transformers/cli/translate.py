@@ -1,6 +1,7 @@
 """`keras-transformers translate`: arguments, or line in, line out."""
 
 import itertools
+import pathlib
 import sys
 from typing import Annotated
 
@@ -18,10 +19,20 @@ def translate(
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
+    attention: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
+    ] = None,
 ):
     """Translate sentences, or each line of standard input: one line out for each line in, in order, empty ones kept."""
-    from keras_transformers.cli.texts import decoded_lines, progress
+    from keras_transformers.cli.texts import check_installed, decoded_lines, progress
 
+    if attention is not None:
+        check_installed(matplotlib=True)
+        if len(texts or ()) != 1:
+            raise ValueError(
+                f"Expected one sentence to draw the attention of, got {len(texts or ())}. Give it as an argument."
+            )
     lines = iter(texts) if texts else decoded_lines(sys.stdin.buffer, "standard input")
     # Whoever types wants an answer to each line.
     typed = not texts and sys.stdin.isatty()
@@ -33,6 +44,8 @@ def translate(
     with progress("translating", total=len(texts) if texts else None) as advance:
         while chunk := list(itertools.islice(lines, 1 if typed else batch_size * BATCHES_AT_ONCE)):
             write(one_line(text) for text in task.translate(chunk, progress=advance, **options))
+    if attention is not None:
+        kt.plot_attention(task, texts[0], path=attention, **given(num_beams=num_beams, max_new_tokens=max_new_tokens))
 
 
 def given(**options):

@@ -38,8 +38,11 @@ class Reverser:
         progress(len(sentences))
         return [" ".join(reversed(sentence.split())) for sentence in sentences]
 
-    def compile(self):
-        self.calls.append("compile")
+    def compile(self, optimizer):
+        self.calls.append(optimizer.get_config())
+
+    def count_params(self):
+        return 12345
 
     def fit(self, *data, **options):
         self.calls.append((data, options))
@@ -110,6 +113,15 @@ def test_input_that_is_not_utf8_is_refused_with_its_line():
     assert "Expected UTF-8 text in standard input, got byte 0xff in line 2" in str(result.exception)
 
 
+def test_the_attention_of_one_sentence_is_drawn(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setitem(kt.__dict__, "plot_attention", lambda task, text, **options: drawn.append((text, options)))
+    result = call("translate", "a b", "--num-beams", 3, "--attention", tmp_path / "a.png")
+    assert result.stdout == "b a\n" and drawn == [("a b", {"path": tmp_path / "a.png", "num_beams": 3})]
+    result = call("translate", "a", "b", "--attention", tmp_path / "a.png")
+    assert "Expected one sentence to draw the attention of, got 2" in str(result.exception)
+
+
 # --- evaluate
 
 
@@ -128,6 +140,7 @@ def test_evaluate_prints_scores_with_signatures_and_draws(tmp_path):
     rows = [line.split("\t") for line in result.stdout.splitlines()]
     assert rows[0][:2] == ["BLEU", "100.00"] and "version:" in rows[0][2]
     assert rows[1][:2] == ["chrF", "100.00"] and "version:" in rows[1][2]
+    assert "60 sentences in" in result.stderr
     assert (tmp_path / "new" / "bleu.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out").read_text() == (tmp_path / "target").read_text()
 
@@ -147,11 +160,47 @@ def test_train_fits_on_pairs_and_saves(tmp_path):
     assert result.exit_code == 0, result.exception
     (task,) = Reverser.made
     assert task.config["vocabulary_size"] == 77 and task.config["num_layers"] == 2 and task.config["hidden_dim"] == 64
-    assert task.calls[0] == "compile"
+    peak = task.calls[0]["learning_rate"]["config"]
+    assert peak["peak"] == pytest.approx((64 * 4000) ** -0.5) and peak["warmup_steps"] == 4000
     data, options = task.calls[1]
     assert data == (["a b", "c"], ["A B", "C"])
-    assert options == {"validation_data": (["d"], ["D"]), "batch_tokens": 4096, "epochs": 3, "callbacks": []}
+    expected = {"validation_data": (["d"], ["D"]), "batch_tokens": 4096, "epochs": 3, "seed": 0, "callbacks": []}
+    assert options == {**expected, "verbose": 2}
+    assert "2 pairs, 1 held out; 77 tokens; 12,345 parameters\n" in result.stderr
     assert (tmp_path / "model").is_dir()
+
+
+def test_train_draws_scores_and_keeps_checkpoints_in_the_order_in_which_they_read_the_logs(tmp_path):
+    write(tmp_path / "pairs.tsv", ["a b\tA B", "c\tC"])
+    result = call(
+        "train",
+        tmp_path / "model",
+        *("--pairs", tmp_path / "pairs.tsv", "--validation-pairs", tmp_path / "pairs.tsv", "--bleu"),
+        *("--checkpoints", tmp_path / "run", "--picture", tmp_path / "curve.png"),
+        *("--learning-rate", 0.003, "--warmup-steps", 100, "--seed", 7),
+    )
+    assert result.exit_code == 0, result.exception
+    schedule, (_, options) = Reverser.made[0].calls
+    assert schedule["learning_rate"]["config"]["peak"] == 0.003
+    names = [type(callback).__name__ for callback in options["callbacks"]]
+    assert names == ["TranslationQuality", "Checkpoint", "LearningCurve"] and options["seed"] == 7
+    result = call("train", tmp_path / "other", "--pairs", tmp_path / "pairs.tsv", "--bleu")
+    assert "Expected held-out sentences for --bleu, got none" in str(result.exception)
+
+
+def test_what_is_not_installed_is_said_before_the_work(tmp_path, monkeypatch):
+    write(tmp_path / "pairs.tsv", ["a b\tA B", "c\tC"])
+    find = texts.importlib.util.find_spec
+    hidden = ("sacrebleu", "matplotlib")
+    monkeypatch.setattr(texts.importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
+    for command in (
+        ["evaluate", "x", "--pairs", tmp_path / "pairs.tsv"],
+        ["translate", "a", "--attention", tmp_path / "a.png"],
+        ["train", tmp_path / "model", "--pairs", tmp_path / "pairs.tsv", "--picture", tmp_path / "curve.png"],
+    ):
+        error = call(*command).exception
+        assert isinstance(error, ImportError) and r"pip install 'keras-transformers[train]'" in str(error)
+    assert Reverser.made == []
 
 
 def test_train_refuses_an_output_that_it_could_not_save_to_before_it_starts(tmp_path):
@@ -193,6 +242,10 @@ def test_wrong_pairs_are_refused(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             texts.read_pairs(*given)
+    with pytest.raises(
+        ValueError, match="got source. Give --validation-source and --validation-target, or --validation-pairs"
+    ):
+        texts.read_pairs(tmp_path / "two", None, None, prefix="validation-")
 
 
 # --- explain, presets, the program itself
