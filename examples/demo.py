@@ -1,11 +1,19 @@
 """What `make demo` shows: an embedded preset translates, and draws which source word each target word looked at.
 
-KERAS_BACKEND=torch python examples/demo.py
+    KERAS_BACKEND=torch python examples/demo.py
+    python examples/demo.py --preset my-model "Any sentence." "And another."
+
+Needs the extra `train`, for the picture.
 """
 
+import argparse
 import pathlib
+import time
 
 import keras
+import rich
+from rich.markup import escape
+from rich.table import Table
 
 import keras_transformers as kt
 
@@ -13,18 +21,41 @@ SENTENCES = [
     "The house is small.",
     "I don't know where she lives.",
     "Can you help me find my keys?",
+    "We were too tired to go out last night.",
+    "He asked me if I had ever been to France.",
+    "It's the best coffee I've ever had!",
 ]
-PICTURE = pathlib.Path("outputs") / "attention.png"
 
 
 def main():
-    translator = kt.Seq2SeqLM.from_preset("english-french")
-    print(f"english-french on {keras.backend.backend()}, {translator.count_params():,} parameters\n")
-    for sentence, translation in zip(SENTENCES, translator.translate(SENTENCES), strict=True):
-        print(f"{sentence}\n  → {translation}")
-    PICTURE.parent.mkdir(exist_ok=True)
-    kt.plot_attention(translator, SENTENCES[1], path=PICTURE)
-    print(f"\nThe attention of the second translation: {PICTURE.absolute()}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sentences", nargs="*", default=SENTENCES)
+    parser.add_argument("--preset", default="english-french", help="an embedded preset's name, a folder, hf://…")
+    parser.add_argument("--picture", type=pathlib.Path, default=pathlib.Path("outputs") / "attention.png")
+    options = parser.parse_args()
+
+    begin = time.perf_counter()
+    translator = kt.Seq2SeqLM.from_preset(options.preset)
+    loaded = time.perf_counter()
+    translations, scores = translator.translate(
+        options.sentences, num_beams=4, length_penalty=1.0, max_new_tokens=64, return_scores=True
+    )
+    translated = time.perf_counter()
+    print_table(options.sentences, translations, scores)
+    longest = max(options.sentences, key=len)
+    kt.plot_attention(translator, longest, num_beams=4, max_new_tokens=64, path=options.picture)
+
+    print(f"{options.preset} on {keras.backend.backend()}: {translator.count_params():,} parameters, ", end="")
+    print(f"loaded in {loaded - begin:.1f} s, translated in {translated - loaded:.1f} s (compilation included).")
+    print(f"Where the translation of “{longest}” looked: {options.picture.absolute()}")
+
+
+def print_table(sources, translations, scores):
+    """Sentences and translations side by side, with the mean log-probability of a token (0 is certain)."""
+    table = Table("English", "French", "score")
+    for source, translation, score in zip(sources, translations, scores, strict=True):
+        table.add_row(escape(source), escape(translation), f"{score:.2f}")
+    rich.print(table)
 
 
 if __name__ == "__main__":
