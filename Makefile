@@ -9,7 +9,7 @@ MARKED ?= -m "not slow"
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
-LOWEST_KERAS := 3.10.0
+LOWEST_KERAS := 3.12.0
 
 # tensorflow-cpu is the same library without its GPU part; it is published for this platform only.
 TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)

@@ -5,7 +5,7 @@
 Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` to each. A group's queries read the same keys, so
 a group is only more query positions,
 
-    query [B, N, T, H] ─ reshape ► [B, K, G·T, H]  ·  key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ─► [B, N, T, S]
+    query [B, N, T, H] ─ reshape ► [B, K, G·T, H] · key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ► [B, N, T, S]
 
 and no key is ever copied. Beam search reads a sentence's keys the same way: `fold_rows` makes its hypotheses more query
 positions.
@@ -16,6 +16,7 @@ heads per key/value head, `H` head width.
 
 import keras
 from keras import ops
+from keras.src import backend
 
 
 def split_heads(x_BTD, num_heads):
@@ -36,6 +37,8 @@ def merge_heads(x_BNTH):
 
 def fold_rows(query_RNTH, sentences):
     """`[B*beams, N, T, H]` to `[B, N, beams*T, H]`, so that the hypotheses of a sentence read one copy of its keys."""
+    if _on_torch:
+        return query_RNTH.unflatten(0, (sentences, -1)).transpose(1, 2).flatten(2, 3)
     rows, heads, length, width = ops.shape(query_RNTH)
     beams = rows // sentences
     x = ops.transpose(ops.reshape(query_RNTH, (sentences, beams, heads, length, width)), (0, 2, 1, 3, 4))
@@ -44,6 +47,8 @@ def fold_rows(query_RNTH, sentences):
 
 def unfold_rows(x_BNXH, rows):
     """The inverse of `fold_rows`: `[B, N, beams*T, H]` to `[B*beams, N, T, H]`."""
+    if _on_torch:
+        return x_BNXH.unflatten(2, (rows // len(x_BNXH), -1)).transpose(1, 2).flatten(0, 1)
     sentences, heads, folded, width = ops.shape(x_BNXH)
     beams = rows // sentences
     x = ops.reshape(x_BNXH, (sentences, heads, beams, folded // beams, width))
@@ -80,7 +85,7 @@ def _attend(
         mask = past if mask is None else ops.logical_and(mask, past)
     if mask is not None:
         scores = ops.where(mask, scores, _HIDDEN)
-    weights = ops.softmax(scores, axis=-1)
+    weights = backend.nn.softmax(scores, axis=-1)  # that of `ops` warns where there is one key
     if mask is not None:  # a query that sees no key gets zeros, not the mean of what is hidden
         weights = ops.where(ops.any(mask, axis=-1, keepdims=True), weights, 0.0)
     weights = ops.cast(weights, value_BKSH.dtype)
