@@ -218,7 +218,7 @@ def batch_of(length, tokens, vocabulary_size, start_id):
     return inputs, token_ids, np.ones(token_ids.shape, "float32")
 
 
-def measure_lengths(models, lengths, tokens, tokenizer, repeats=5):
+def measure_lengths(models, lengths, tokens, tokenizer, repeats=4):
     """For each length: the seconds and the memory of an update on `tokens` tokens, and the seconds that 8 sentences
     take to translate into as many tokens as they have, with an end that never comes."""
     size = tokenizer.vocabulary_size

@@ -1,0 +1,42 @@
+"""The guides run: every Python block of a page, in order, in one namespace, and each prints what the page says."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import pytest
+
+GUIDES = pathlib.Path(__file__).parents[1] / "docs" / "guides"
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+PAGES = sorted(path.name for path in GUIDES.glob("*.md"))
+
+
+@pytest.mark.one_backend("torch")  # it compiles nothing, so tiny models are quickest on it
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", PAGES)
+def test_a_guide_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sacrebleu")
+    monkeypatch.chdir(tmp_path)
+    text = (GUIDES / page).read_text(encoding="utf-8")
+    namespace = {"__name__": "guide"}
+    for match in BLOCK.finditer(text):
+        code, expected = match.groups()
+        line = text.count("\n", 0, match.start(1))
+        # Blank lines in front, so that a traceback names the line of the page.
+        compiled = compile("\n" * line + code, str(GUIDES / page), "exec")
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compiled, namespace)
+        assert printed.getvalue() == (expected or ""), f"{page}, the block from line {line + 1}"
+
+
+@pytest.mark.one_backend("torch")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pictures_and_pages_that_a_guide_names_are_there(page):
+    text = (GUIDES / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    missing = [link for link in links if not (GUIDES / link).is_file()]
+    heavy = [link for link in links if link.endswith(".png") and (GUIDES / link).stat().st_size > 100_000]
+    assert (missing, heavy) == ([], [])
