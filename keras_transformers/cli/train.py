@@ -87,7 +87,7 @@ def train(
     )
     # Each of these reads what the one before it has left in the logs.
     callbacks = []
-    if bleu:
+    if bleu and validation is not None:
         callbacks.append(TranslationQuality(*validation, num_beams=1, max_new_tokens=LONGEST_SCORED))
     if checkpoints is not None:
         callbacks.append(Checkpoint(checkpoints))

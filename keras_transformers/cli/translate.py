@@ -27,11 +27,12 @@ def translate(
     """Translate sentences, or each line of standard input: one line out for each line in, in order, empty ones kept."""
     from keras_transformers.cli.texts import check_installed, decoded_lines, progress
 
+    texts = texts or []
     if attention is not None:
         check_installed(matplotlib=True)
-        if len(texts or ()) != 1:
+        if len(texts) != 1:
             raise ValueError(
-                f"Expected one sentence to draw the attention of, got {len(texts or ())}. Give it as an argument."
+                f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument."
             )
     lines = iter(texts) if texts else decoded_lines(sys.stdin.buffer, "standard input")
     # Whoever types wants an answer to each line.
