@@ -41,6 +41,8 @@ def translate(
     import keras_transformers as kt
 
     task = kt.Seq2SeqLM.from_preset(preset)
+    if typed:
+        print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
     options = given(num_beams=num_beams, max_new_tokens=max_new_tokens, batch_size=batch_size)
     with progress("translating", total=len(texts) if texts else None) as advance:
         while chunk := list(itertools.islice(lines, 1 if typed else batch_size * BATCHES_AT_ONCE)):

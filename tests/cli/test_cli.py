@@ -1,6 +1,7 @@
 """The command line, on a stand-in task that turns words around: what goes in, comes out, and in which order."""
 
 import gzip
+import io
 import pathlib
 import subprocess
 import sys
@@ -95,6 +96,15 @@ def test_only_a_newline_ends_a_line():
     result = call("translate", stdin="a\u2028b\r\nc\x0bd\x85e\n\n\nf g".encode())
     assert result.stdout_bytes.decode().count("\n") == 5
     assert result.stdout_bytes.decode().split("\n")[4] == "g f"
+
+
+def test_who_types_is_told_how_and_answered_line_by_line(monkeypatch, capsys):
+    keyboard = types.SimpleNamespace(isatty=lambda: True, buffer=io.BytesIO(b"a b\nc d\n"))
+    streams = types.SimpleNamespace(stdin=keyboard, stdout=sys.stdout, stderr=sys.stderr)
+    monkeypatch.setattr(translate, "sys", streams)
+    translate.translate(preset="x", batch_size=8)
+    assert capsys.readouterr() == ("b a\nd c\n", "A sentence a line; Ctrl-D ends.\n")
+    assert [sentences for sentences, _ in Reverser.made[0].calls] == [["a b"], ["c d"]]
 
 
 def test_no_input_is_no_output():
