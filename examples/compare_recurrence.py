@@ -36,6 +36,19 @@ from keras_transformers.training.datasets import Batches
 NAMES = ("Transformer", "LSTM")
 
 
+class TransformerTranslator(kt.Seq2SeqLM):
+    """Ours, with its two parts of decoding in the open: `read` a source, and `step` on by one token."""
+
+    def read(self, token_ids, cache):
+        mask = self.backbone.padding_mask(token_ids)
+        encoded = self.backbone.encode(token_ids, mask)
+        return None, self.backbone.start_cache(token_ids.shape[0], 32, encoded, mask)
+
+    def step(self, token_ids, cache):
+        x, cache = self.backbone.decode(token_ids, cache)
+        return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+
+
 class RecurrentTranslator(keras.Model):
     """LSTM encoder and decoder with attention: Bahdanau et al. 2015's idea in the simpler form of Luong et al. 2015.
 
@@ -103,6 +116,7 @@ class RecurrentTranslator(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """As `Seq2SeqLM`'s."""
         loss, negative_log_likelihood = token_cross_entropy(y_pred, y, 0.1)
+        sample_weight = ops.convert_to_tensor(sample_weight)
         self.perplexity.update_likelihood(negative_log_likelihood, sample_weight)
         return ops.sum(loss * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
 
@@ -147,10 +161,9 @@ def matching(transformer, vocabulary_size, embedding_dim, dropout):
     return model
 
 
-def translate(name, model, tokenizer, texts, num_tokens=64, batch_size=64):
+def translate(model, tokenizer, texts, num_tokens=64, batch_size=64):
     """Greedy translations, and the seconds they took. The loop is the same for both models: only `read` and `step`
     differ."""
-    read, step = (model._read, model._step) if name == "Transformer" else (model.read, model.step)
     config = GenerationConfig(max_new_tokens=num_tokens, start_id=tokenizer.start_id, end_ids=(tokenizer.end_id,))
     begin = time.perf_counter()
     sources = [[*ids, tokenizer.end_id] for ids in tokenizer.encode(texts)]
@@ -161,9 +174,9 @@ def translate(name, model, tokenizer, texts, num_tokens=64, batch_size=64):
         padded = [sources[row] for row in rows] + [sources[rows[0]]] * (batch_size - len(rows))
         length = -(-max(map(len, padded)) // 8) * 8
         token_ids = pack(padded, padding_id=tokenizer.padding_id, length=length).token_ids
-        cache = executors.prefill(model, read, ops.convert_to_tensor(token_ids), None)
+        cache = executors.prefill(model, model.read, ops.convert_to_tensor(token_ids), None)
         prompts = np.full((batch_size, 1), tokenizer.start_id, "int32")
-        generated = generate(model, step, cache, prompts, config)
+        generated = generate(model, model.step, cache, prompts, config)
         for row, text in zip(rows, tokenizer.decode(generated.token_ids[: len(rows)]), strict=True):
             results[row] = text
     return results, time.perf_counter() - begin
@@ -220,7 +233,8 @@ def batch_of(length, tokens, vocabulary_size, start_id):
 
 def measure_lengths(models, lengths, tokens, tokenizer, repeats=4):
     """For each length: the seconds and the memory of an update on `tokens` tokens, and the seconds that 8 sentences
-    take to translate into as many tokens as they have, with an end that never comes."""
+    take to translate into as many tokens as they have, with an end that never comes. Seconds are the processor's, of
+    all threads, which other jobs on the machine hardly change; the least of a few tries."""
     size = tokenizer.vocabulary_size
     for length in lengths:
         batch = batch_of(length, tokens, size, tokenizer.start_id)
@@ -232,15 +246,14 @@ def measure_lengths(models, lengths, tokens, tokenizer, repeats=4):
         config = GenerationConfig(max_new_tokens=length, start_id=tokenizer.start_id)
         for repeat in range(repeats + 1):
             for name, model in models.items():
-                begin = time.perf_counter()
+                begin = time.process_time()
                 model.train_on_batch(*batch)
-                middle = time.perf_counter()
-                read, step = (model._read, model._step) if name == "Transformer" else (model.read, model.step)
-                cache = executors.prefill(model, read, ops.convert_to_tensor(sources), None)
-                generate(model, step, cache, np.full((8, 1), tokenizer.start_id, "int32"), config)
+                middle = time.process_time()
+                cache = executors.prefill(model, model.read, ops.convert_to_tensor(sources), None)
+                generate(model, model.step, cache, np.full((8, 1), tokenizer.start_id, "int32"), config)
                 if repeat:
                     record[name]["update"].append(middle - begin)
-                    record[name]["translation"].append(time.perf_counter() - middle)
+                    record[name]["translation"].append(time.process_time() - middle)
         for name in models:
             record[name] |= {key: min(record[name][key]) for key in ("update", "translation")}
         yield record
@@ -287,11 +300,59 @@ def draw(records, folder):
             ]
 
         panels = [
-            ("seconds an update", "tokens in a sentence", series("update", lambda length: 1), True),
+            ("CPU seconds an update", "tokens in a sentence", series("update", lambda length: 1), True),
             ("MB an update", "tokens in a sentence", series("memory", lambda length: 1e-6), True),
-            ("ms a token, translating", "tokens in a sentence", series("translation", lambda n: 1e3 / n), True),
+            ("CPU ms a token, translating", "tokens in a sentence", series("translation", lambda n: 1e3 / n), True),
         ]
         picture("lengths.png", panels)
+
+
+def summary(records):
+    """The tables of docs/guides/why-not-recurrence.md, in Markdown, from what was measured so far."""
+
+    def row(*cells):
+        return f"| {' | '.join(map(str, cells))} |"
+
+    lines = []
+    last = {each["kind"]: each for each in records}
+    training = [each for each in records if each["kind"] == "training" and each["tokens"]]
+    if training:
+        ratios = [each["Transformer"]["seconds"] / each["LSTM"]["seconds"] for each in training]
+        low, median, high = np.percentile(ratios, (10, 50, 90))
+        lines += [
+            f"An update takes the Transformer {median:.2f} times as long (8 in 10 stretches: {low:.2f}–{high:.2f})."
+        ]
+    validation = {each["update"]: each for each in records if each["kind"] == "validation"}
+    if validation:
+        lines += ["", row("updates", *validation), row(*["---"] * (len(validation) + 1))]
+        lines += [row(f"{name}, BLEU", *(each[name]["bleu"] for each in validation.values())) for name in NAMES]
+    if "test" in last:
+        test = last["test"]
+        lines += ["", row("test", "BLEU", "MB an update", "seconds to translate"), row(*["---"] * 4)]
+        for name in NAMES:
+            memory = test[name]["memory"] and round(test[name]["memory"] / 1e6)
+            lines += [row(name, test[name]["bleu"], memory, f"{test[name]['seconds']:.2f}")]
+        lines += ["", test["Transformer"]["signature"]]
+    lengths = {each["length"]: each for each in records if each["kind"] == "length"}
+    for key, title, scale in (
+        ("update", "ms an update", lambda length: 1e3),
+        ("memory", "MB an update", lambda length: 1e-6),
+        ("translation", "ms a token of 8 sentences, translating", lambda length: 1e3 / length),
+    ):
+        if lengths and all(each["LSTM"][key] for each in lengths.values()):
+            lines += ["", row(title, *lengths), row(*["---"] * (len(lengths) + 1))]
+            for name in NAMES:
+                numbers = (f"{each[name][key] * scale(length):.3g}" for length, each in lengths.items())
+                lines += [row(name, *numbers)]
+    return "\n".join(lines)
+
+
+def finish(results):
+    """Draw and print what `results` holds."""
+    with open(results) as file:
+        records = [json.loads(line) for line in file]
+    draw(records, results.parent)
+    print(summary(records))
 
 
 def main():
@@ -345,7 +406,7 @@ def main():
         dropout=options.dropout,
         padding_id=tokenizer.padding_id,
     )
-    transformer = kt.Seq2SeqLM(config, tokenizer=tokenizer)
+    transformer = TransformerTranslator(config, tokenizer=tokenizer)
     recurrent = matching(transformer, tokenizer.vocabulary_size, options.hidden_dim, options.dropout)
     models = dict(zip(NAMES, (transformer, recurrent), strict=True))
     for model, rate in zip(models.values(), options.peak_learning_rates, strict=True):
@@ -375,7 +436,7 @@ def main():
     if options.lengths:
         for record in measure_lengths(models, options.lengths, options.batch_tokens, tokenizer):
             report(record)
-        draw([json.loads(line) for line in open(results)], options.work)
+        finish(results)
         return
 
     seconds, tokens, seen = dict.fromkeys(NAMES, 0.0), 0, set()
@@ -402,7 +463,7 @@ def main():
         if update % options.validate_every == 0 or update == options.updates:
             record = {"kind": "validation", "update": update}
             for name, model in models.items():
-                translations, _ = translate(name, model, tokenizer, [pair[0] for pair in validation])
+                translations, _ = translate(model, tokenizer, [pair[0] for pair in validation])
                 record[name] = {"bleu": round(bleu(translations, [pair[1] for pair in validation]).score, 2)}
             report(record)
             save(options.work / "state.npz", models, update)
@@ -411,17 +472,17 @@ def main():
         {"kind": "test", "update": max(first, options.updates), "sentences": len(test)},
         [p[0] for p in test],
     )
-    translations = {name: translate(name, model, tokenizer, texts)[0] for name, model in models.items()}  # compiles
+    translations = {name: translate(model, tokenizer, texts)[0] for name, model in models.items()}  # compiles
     seconds = {name: [] for name in NAMES}
     for turn in range(4):
         for name in NAMES if turn % 2 else NAMES[::-1]:
-            seconds[name].append(translate(name, models[name], tokenizer, texts)[1])
+            seconds[name].append(translate(models[name], tokenizer, texts)[1])
     for name, model in models.items():
         score = bleu(translations[name], [pair[1] for pair in test])
         record[name] = {"bleu": round(score.score, 2), "signature": score.signature, "seconds": min(seconds[name])}
         record[name]["memory"] = peak_memory(model, batches.batch(0, 0))
     report(record)
-    draw([json.loads(line) for line in open(results)], options.work)
+    finish(results)
 
 
 if __name__ == "__main__":
