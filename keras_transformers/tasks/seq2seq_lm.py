@@ -322,8 +322,8 @@ class Seq2SeqLM(Task):
         if longest is not None and any(len(ids) > longest for ids in sources):
             cut = sum(len(ids) > longest for ids in sources)
             warnings.warn(
-                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest of "
-                "each is left out.",
+                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest "
+                "of each is left out.",
                 stacklevel=3,
             )
             sources = [[*ids[: longest - 1], tokenizer.end_id] if len(ids) > longest else ids for ids in sources]

@@ -83,13 +83,14 @@ class Checkpoint(keras.callbacks.Callback):
             groups = _groups(model)
             del groups["metrics"]  # Keras makes and resets them when an epoch begins: see on_epoch_begin
             self._metrics = {name: tensors[name] for name in tensors if name.startswith("metrics/")}
-            problems = _mismatches(groups, tensors)
+            named = _named(groups, state.get("paths", {}))
+            problems = _mismatches(groups, named, tensors)
             if problems:
                 raise ValueError(
                     f"{folder} does not fit the model: {'; '.join(problems)}. "
                     "Build and compile the model as it was, or start in an empty folder."
                 )
-            for name, variable in _named(groups):
+            for name, variable in named.items():
                 variable.assign(tensors[name])
             self._position, self._saved_step = position, position.step
             return position
@@ -109,7 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._position = Position(epoch, 0, self._position.step)
         self._begin = self._position
         if self._begin.batch:  # Keras has just reset the metrics of an epoch that is half done
-            variables = dict(_named({"metrics": self.model.metrics_variables}))
+            variables = _named({"metrics": self.model.metrics_variables})
             if variables.keys() == self._metrics.keys():
                 for name, variable in variables.items():
                     variable.assign(self._metrics[name])
@@ -142,8 +143,10 @@ class Checkpoint(keras.callbacks.Callback):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         epoch, batch, step = self._position
-        state = {"epoch": epoch, "batch": batch, "step": step, "logs": _finite(logs)}
-        tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(_groups(self.model))}
+        groups = _groups(self.model)
+        paths = {group: [variable.path for variable in variables] for group, variables in groups.items()}
+        state = {"epoch": epoch, "batch": batch, "step": step, "logs": _finite(logs), "paths": paths}
+        tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(groups).items()}
         preset.save_folder(
             self.folder / f"step-{step:09d}",
             {preset.WEIGHTS: lambda path: preset.write_tensors(path, tensors), STATE: preset.json_bytes(state)},
@@ -189,17 +192,20 @@ def average_weights(model, folder, last=10):
             f"Train with Checkpoint(folder, keep={last}), or average fewer."
         )
     groups = {"weights": model.weights}
-    every = [preset.read_tensors(path) for path in folders]
-    for path, tensors in zip(folders, every, strict=True):
-        problems = _mismatches(groups, {name: tensors[name] for name in tensors if name.startswith("weights/")})
+    every = []
+    for path in folders:
+        tensors, paths = preset.read_tensors(path), preset.read_json(path, STATE).get("paths", {})
+        named = _named(groups, paths)
+        problems = _mismatches(groups, named, tensors)
         if problems:
             raise ValueError(f"{path} does not fit the model: {'; '.join(problems)}. Build the model as it was.")
-    for name, variable in _named(groups):
-        newest = every[-1][name]
-        if newest.dtype.kind in "iub":
-            variable.assign(newest)
+        every.append((tensors, {id(variable): name for name, variable in named.items()}))
+    for variable in model.weights:
+        arrays = [tensors[names[id(variable)]] for tensors, names in every]
+        if arrays[-1].dtype.kind in "iub":
+            variable.assign(arrays[-1])
         else:
-            variable.assign((sum(tensors[name].astype("float64") for tensors in every) / last).astype("float32"))
+            variable.assign((sum(array.astype("float64") for array in arrays) / last).astype("float32"))
 
 
 class TranslationQuality(keras.callbacks.Callback):
@@ -394,15 +400,21 @@ def _groups(model):
     }
 
 
-def _named(groups):
-    """(name in the file, variable) for each variable of `groups`. Keras's own paths differ from process to process."""
+def _named(groups, saved_paths=None):
+    """Variables by their names in a file, numbers. What was saved is found by its path, so that variables may change
+    places; where the paths are others (Keras makes some up, which differ from process to process), by its place."""
+    named = {}
     for group, variables in groups.items():
+        paths = [variable.path for variable in variables]
+        saved = (saved_paths or {}).get(group, paths)
+        places = {path: place for place, path in enumerate(saved)}
+        known = len(places) == len(paths) and sorted(places) == sorted(paths)
         for number, variable in enumerate(variables):
-            yield f"{group}/{number:05d}", variable
+            named[f"{group}/{places[variable.path] if known else number:05d}"] = variable
+    return named
 
 
-def _mismatches(groups, tensors):
-    named = dict(_named(groups))
+def _mismatches(groups, named, tensors, most=20):
     problems = []
     for group in groups:
         held = sum(name.startswith(f"{group}/") for name in tensors)
@@ -412,7 +424,8 @@ def _mismatches(groups, tensors):
         if name in tensors and tuple(tensors[name].shape) != tuple(variable.shape):
             shapes = tuple(variable.shape), tuple(tensors[name].shape)
             problems.append(f"{variable.path} is {shapes[0]} in the model, {shapes[1]} in the checkpoint")
-    return problems
+    more = len(problems) - most
+    return problems if more <= 0 else [*problems[:most], f"and {more} more"]
 
 
 def _finite(logs):

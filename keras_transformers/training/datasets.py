@@ -614,7 +614,7 @@ def _short(value):
 
 
 def prepared(inputs, labels, padding_id):
-    """`Arrays` of prepared inputs, a dict of `token_ids` `[N, S]` and `decoder_token_ids` `[N, T]`, and labels `[N, T]`.
+    """`Arrays` of prepared inputs (a dict of `token_ids` `[N, S]`, `decoder_token_ids` `[N, T]`) and labels `[N, T]`.
 
     Raises:
         ValueError: for other names, dtypes or shapes.

@@ -262,3 +262,24 @@ def test_learning_curve_survives_resuming(tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="every_steps of at least 1"):
         LearningCurve(picture, every_steps=0)
+
+
+def test_variables_that_changed_places_are_restored_by_their_paths(tmp_path):
+    """A model whose layers are made in another order is the same model."""
+
+    def model(names):
+        layers = {name: keras.layers.Dense(3, name=name) for name in names}
+        inputs = keras.Input((3,), name="inputs")
+        model = keras.Model(inputs, [layers[name](inputs) for name in names])
+        model.compile("adam", loss=["mse", "mse"])
+        return model
+
+    before, after = model(["up", "down"]), model(["down", "up"])
+    x = np.eye(3, dtype="float32")
+    before.fit(x, [x, 2 * x], verbose=0, callbacks=[Checkpoint(tmp_path)])
+    assert Checkpoint(tmp_path).restore(after).step == 1
+    for name in ("up", "down"):
+        np.testing.assert_array_equal(
+            keras.ops.convert_to_numpy(after.get_layer(name).kernel),
+            keras.ops.convert_to_numpy(before.get_layer(name).kernel),
+        )
