@@ -192,7 +192,11 @@ class Seq2SeqLM(Task):
 
     def _pairs(self, source, target, max_length):
         if isinstance(source, dict):  # arrays need no tokenizer
-            return prepared(source, target, self.config.padding_id)
+            arrays = prepared(source, target, self.config.padding_id)
+            self._check_ids("token_ids", arrays.inputs["token_ids"], self.config.embeddings)
+            self._check_ids("decoder_token_ids", arrays.inputs["decoder_token_ids"], self.config.target_embeddings)
+            self._check_ids("labels", arrays.labels, self.config.target_embeddings)
+            return arrays
         limits = [
             limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit
         ]
@@ -200,6 +204,15 @@ class Seq2SeqLM(Task):
         return encode_pairs(
             source, target, tokenizer=self._tokenizer(), max_length=min(limits, default=None), start_id=start_id
         )
+
+    def _check_ids(self, name, token_ids, embeddings):
+        """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
+        size = embeddings.vocabulary_size
+        if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
+            raise ValueError(
+                f"Expected token ids in [0, {size}) in {name}, got ids from {token_ids.min()} to {token_ids.max()}. "
+                "Does the tokenizer belong to the model?"
+            )
 
     def _longest(self, embeddings):
         """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any
@@ -332,7 +345,9 @@ class Seq2SeqLM(Task):
     def _start(self, sources, config, batch_size):
         """The cache and the prompts for sources: padded to a few shapes where each shape is compiled."""
         packed = pack(sources, padding_id=self.config.padding_id)
-        token_ids, rows, length = packed.token_ids, *packed.token_ids.shape
+        token_ids = packed.token_ids
+        self._check_ids("sources", token_ids, self.config.embeddings)
+        rows, length = token_ids.shape
         if keras.backend.backend() != "torch":
             rows = min(_power_of_two(rows), max(batch_size, rows))
             length = _bucket(length)
