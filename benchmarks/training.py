@@ -1,9 +1,9 @@
 """Training steps of a small encoder-decoder: 3+3 layers, width 256, 8,000 tokens, batches of 32 × (32 + 32), float32.
 
-Forward, backward and AdamW, dropout 0.1, beside transformers' BART on PyTorch, run eagerly (the reference), and KerasHub's
-BART through its own `fit`. KerasHub drops attention weights too whenever it drops anything: `attention_dropout` is the
-case in which all do; in `branch_dropout` ours and transformers drop the branches alone. Ours counts token accuracy and
-perplexity in each step, as it always does.
+Forward, backward and AdamW, dropout 0.1, beside transformers' BART on PyTorch, run eagerly (the reference), and
+KerasHub's BART through its own `fit`. KerasHub drops attention weights too whenever it drops anything:
+`attention_dropout` is the case in which all do; in `branch_dropout` ours and transformers drop the branches alone. Ours
+counts token accuracy and perplexity in each step, as it always does.
 
     python benchmarks/training.py --only ours --cases branch
 """

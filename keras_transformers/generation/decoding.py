@@ -318,7 +318,7 @@ class _Decoding:
     """One batch on its way: what is on the device, and what the host knows about it."""
 
     def __init__(self, model, step, cache, token_ids, config):
-        self.model, self.step, self.config = model, step, config
+        self.model, self.step, self.config = model, executors.fast_step(step), config
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.limit = config.max_new_tokens or config.max_length - token_ids.shape[1]
@@ -334,7 +334,7 @@ class _Decoding:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
         cache = self._grown(cache)
         if self.prefix:
-            cache = executors.prefill(model, step, arrays.tensor(token_ids[:, :-1]), cache)
+            cache = executors.prefill(model, self.step, arrays.tensor(token_ids[:, :-1]), cache)
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
         self.cache = (
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))

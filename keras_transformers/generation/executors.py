@@ -6,7 +6,8 @@ two segments the host may look at the state, make room in the cache and drop fin
     jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and
                  compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
-    torch        a Python loop under `inference_mode`; the cache is written in place
+    torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
+                 written in place
 
 Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
 shape it has met.
@@ -61,13 +62,25 @@ def _kept(model, key, make):
     return functions[key]
 
 
+def fast_step(step):
+    """`step` as it is: what Keras does for each call of a layer is done once, while tracing."""
+    return step
+
+
 if keras.backend.backend() == "torch":
     import torch
+
+    from keras_transformers.generation import direct
+
+    def fast_step(step):
+        """`step` for one generation, without Keras's cost for each call of a layer."""
+        with torch.inference_mode():
+            return direct.method(step)
 
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
         with torch.inference_mode():
-            return step(token_ids, cache)[1]
+            return fast_step(step)(token_ids, cache)[1]
 
     def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
         """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the

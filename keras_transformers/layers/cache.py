@@ -67,8 +67,30 @@ def _map(pairs, function):
 
 
 def reorder(cache, rows):
-    """The cache with its self-attention rows gathered by `rows [R]`: hypotheses change places, sentences stay."""
-    return cache._replace(self_attention=_map(cache.self_attention, lambda x: ops.take(x, rows, axis=0)))
+    """The cache with its self-attention rows gathered by `rows [R]`: hypotheses change places, sentences stay.
+
+    On PyTorch the buffers of the given cache are used up, as by `write`.
+    """
+    buffers = cache.self_attention
+    if _cut and buffers and len(rows) == len(buffers[0][0]):
+        return cache._replace(self_attention=_gather_in_turn(buffers, rows, cache.offset))
+    return cache._replace(self_attention=_map(buffers, lambda x: ops.take(x, rows, axis=0)))
+
+
+def _gather_in_turn(pairs, rows, end):
+    """The rows of PyTorch buffers, up to position `end`, gathered into one spare buffer, then into the one this frees,
+    and so on: no more is copied than is written, and next to nothing allocated."""
+    import torch
+
+    spare = pairs[0][0].new_empty(pairs[0][0].shape)
+
+    def gather(buffer):
+        nonlocal spare
+        gathered, spare = spare, buffer
+        torch.index_select(buffer[:, :, :end], 0, rows, out=gathered[:, :, :end])
+        return gathered
+
+    return _map(pairs, gather)
 
 
 def select(cache, rows, sentences):

@@ -1,0 +1,102 @@
+"""Layers called without Keras's bookkeeping, for decoding on PyTorch.
+
+`keras.layers.Layer.__call__` takes 30 to 60 µs to check, cast, scope and track a call, and `keras.ops` as much again.
+A decoder calls twenty layers for each of its blocks and each token, so that this is most of the time that a small batch
+takes. A `Direct` layer is a second view of one of our layers: the same methods on the same weights, in which each
+sublayer is a direct view as well,
+
+    Direct(model)._step ─► Direct(decoder) ─► Direct(block) ─► Direct(attention) ─► `F.linear` on the query's kernel
+
+and Keras's own leaves are PyTorch's functions. What is not known here (a quantized or LoRA-enabled `Dense`, anyone's
+own layer) stays the Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast
+in this view: inputs come in the compute dtype, and weights are cast to it when a view first meets them. So a view is
+made for one generation, and forgotten.
+"""
+
+import keras
+import torch
+from torch.nn import functional as F
+
+import keras_transformers
+
+
+class Direct:
+    """A view of `layer`, one of ours; attributes are looked up there, converted once, and kept."""
+
+    def __init__(self, layer):
+        self._layer = layer
+
+    def __getattr__(self, name):
+        value = getattr(self._layer, name)
+        method = getattr(type(self._layer), name, None)
+        if callable(method) and getattr(value, "__self__", None) is self._layer:
+            value = method.__get__(self)  # its `self` is this view
+        elif isinstance(value, list):
+            value = [direct(each) for each in value]
+        else:
+            value = direct(value)
+        setattr(self, name, value)
+        return value
+
+    def __call__(self, *args, **kwargs):
+        return self.call(*args, **kwargs)
+
+
+def direct(layer):
+    """A direct view of a layer; anything else as it is."""
+    if not isinstance(layer, keras.layers.Layer):
+        return layer
+    if type(layer).__module__.partition(".")[0] == keras_transformers.__name__:
+        return Direct(layer)
+    view = _LEAVES.get(type(layer))
+    return layer if view is None or layer.quantization_mode or getattr(layer, "lora_enabled", False) else view(layer)
+
+
+def method(function):
+    """A model's method over the direct view of the model; a function that is no such method as it is."""
+    model = getattr(function, "__self__", None)
+    view = direct(model)
+    return function if view is model else getattr(view, function.__name__)
+
+
+def _weight(layer, variable):
+    return None if variable is None else variable.value.to(getattr(torch, layer.compute_dtype))
+
+
+def _dense(layer):
+    if layer.activation is not keras.activations.linear:
+        return layer
+    kernel, bias = _weight(layer, layer.kernel).t(), _weight(layer, layer.bias)
+    return lambda x: F.linear(x, kernel, bias)
+
+
+def _layer_normalization(layer):
+    if layer.axis not in (-1, [-1]) or layer.rms_scaling:
+        return layer
+    scale, offset, epsilon = _weight(layer, layer.gamma), _weight(layer, layer.beta), layer.epsilon
+    return lambda x: F.layer_norm(x, x.shape[-1:], scale, offset, epsilon)
+
+
+def _embedding(layer):
+    table = _weight(layer, layer.embeddings)
+    return lambda token_ids: F.embedding(token_ids, table)
+
+
+def _reversible_embedding(layer):
+    if not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap:
+        return layer
+    table = _weight(layer, layer.embeddings)
+    return lambda x, reverse=False: F.linear(x, table) if reverse else F.embedding(x, table)
+
+
+def _dropout(layer):
+    return lambda x, training=None: x
+
+
+_LEAVES = {
+    keras.layers.Dense: _dense,
+    keras.layers.LayerNormalization: _layer_normalization,
+    keras.layers.Embedding: _embedding,
+    keras.layers.ReversibleEmbedding: _reversible_embedding,
+    keras.layers.Dropout: _dropout,
+}

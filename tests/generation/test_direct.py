@@ -1,0 +1,89 @@
+"""The direct view of a model computes what Keras's calls compute, and leaves alone what it does not know."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from keras_transformers import layers
+from keras_transformers.generation.decoding import GenerationConfig
+
+pytestmark = pytest.mark.one_backend("torch")
+
+SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
+
+
+def translator(dtype="float32", **options):
+    keras.utils.set_random_seed(0)
+    config = kt.models.transformer(20, num_layers=2, hidden_dim=16, num_heads=4, max_length=32, **options)
+    return kt.Seq2SeqLM(config, dtype=dtype)
+
+
+def first_logits(model, view):
+    """Logits after two tokens, computed by a model or by its view."""
+    import torch
+
+    with torch.no_grad():
+        _, cache = view._read(torch.tensor([[5, 6, 7, 2], [8, 2, 0, 0]], dtype=torch.int32), None)
+        _, cache = view._step(torch.tensor([[1], [1]], dtype=torch.int32), cache)
+        return view._step(torch.tensor([[4], [3]], dtype=torch.int32), cache)[0].float().numpy()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "bfloat16"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm_placement": "pre", "norm": layers.RMSNorm(), "shared_embeddings": False, "tied_head": False},
+        {"norm_placement": "around", "head_bias": True, "activation": "gelu"},
+    ],
+    ids=["original", "pre", "around"],
+)
+def test_the_same_logits(options, dtype):
+    from keras_transformers.generation.direct import direct
+
+    model = translator(dtype, **options)
+    tolerance = 1e-6 if dtype == "float32" else 2e-2
+    expected = first_logits(model, model)
+    np.testing.assert_allclose(first_logits(model, direct(model)), expected, atol=tolerance * np.abs(expected).max())
+
+
+def test_weights_that_change_are_seen_by_the_next_generation():
+    model = translator("mixed_bfloat16")
+    config = GenerationConfig(start_id=1, max_new_tokens=6)
+    before = model.generate(SOURCES, config).token_ids
+    weights = model.get_weights()
+    model.set_weights([np.flip(weight, 0) for weight in weights])
+    assert not np.array_equal(model.generate(SOURCES, config).token_ids, before)
+    model.set_weights(weights)
+    np.testing.assert_array_equal(model.generate(SOURCES, config).token_ids, before)
+
+
+def test_changed_layers_stay_with_keras():
+    from keras_transformers.generation.direct import Direct, direct
+
+    plain, adapted, quantized = (keras.layers.Dense(4) for _ in range(3))
+    for dense in (plain, adapted, quantized):
+        dense.build((None, 8))
+    adapted.enable_lora(2)
+    quantized.quantize("int8")
+
+    class Own(layers.FeedForward):
+        pass
+
+    own = Own(8)
+    assert direct(plain) is not plain
+    assert direct(adapted) is adapted
+    assert direct(quantized) is quantized
+    assert direct(own) is own
+    assert isinstance(direct(layers.FeedForward(8)), Direct)
+
+
+def test_a_model_with_an_adapter_generates_by_it():
+    model = translator()
+    config = GenerationConfig(start_id=1, max_new_tokens=6)
+    before = model.generate(SOURCES, config).token_ids
+    dense = model.backbone.decoder.blocks[1].feed_forward.down
+    dense.enable_lora(2)
+    dense.lora_kernel_b.assign(np.random.default_rng(0).normal(size=dense.lora_kernel_b.shape, scale=9.0))
+    assert not np.array_equal(model.generate(SOURCES, config).token_ids, before)
