@@ -51,12 +51,12 @@ def numbers(shape, seed=0, scale=1.0):
 
 
 def fill(layer, seed=0, scale=0.3):
-    """Give every weight of a built layer or model numbers of its own, the same on each backend; norms stay near one."""
-    for index, weight in enumerate(layer.trainable_weights + layer.non_trainable_weights):
-        if "seed_generator" in weight.path:
-            continue
-        values = numbers(tuple(weight.shape), seed * 1000 + index, scale)
-        weight.assign(values + (np.asarray(weight.path.endswith(("gamma", "scale")), "float32")))
+    """Give every weight of a built layer or model numbers of its own, the same on each backend; what
+    begins as ones, the scale of a norm, stays near one."""
+    weights = [weight for weight in layer.weights if "seed_generator" not in weight.path]
+    for index, weight in enumerate(sorted(weights, key=lambda weight: weight.path)):
+        ones = (ops.convert_to_numpy(weight) == 1).all()
+        weight.assign(numbers(tuple(weight.shape), seed * 1000 + index, scale) + ones)
     return layer
 
 

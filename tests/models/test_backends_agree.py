@@ -1,0 +1,41 @@
+"""The three backends agree: each is held to what one of them computed once, `expected.npz` (see make_expected.py)."""
+
+import numpy as np
+import pytest
+
+from tests.layers.reference import relative_error
+from tests.models import make_expected
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return np.load(make_expected.PATH)
+
+
+@pytest.fixture(scope="module", params=make_expected.CONFIGS)
+def named_model(request):
+    return request.param, make_expected.model(request.param)
+
+
+def test_the_logits_agree(named_model, expected):
+    name, model = named_model
+    assert relative_error(model(make_expected.inputs()), expected[f"{name}/logits"]) < 1e-5
+
+
+def test_greedy_translations_agree(named_model, expected):
+    name, model = named_model
+    np.testing.assert_array_equal(make_expected.found(model, 1).token_ids, expected[f"{name}/greedy"])
+
+
+def test_beam_search_agrees(named_model, expected):
+    name, model = named_model
+    found = make_expected.found(model, 4)
+    np.testing.assert_array_equal(found.token_ids, expected[f"{name}/beams"])
+    np.testing.assert_allclose(found.scores, expected[f"{name}/scores"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name, optimizer", make_expected.TRAINED.items())
+def test_the_loss_of_100_steps_agrees(name, optimizer, expected):
+    losses = make_expected.losses(name, optimizer)
+    assert losses[-1] < 0.7 * losses[0]
+    assert np.abs(losses - expected[f"{name}/losses"]).max() < 1e-4
