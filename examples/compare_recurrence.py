@@ -276,9 +276,8 @@ def draw(records, folder):
             axes.set(title=title, xlabel=xlabel)
             if logarithmic:
                 axes.set_xscale("log", base=2)
-                axes.set_yscale("log", base=2)
                 axes.set_xticks([x for x, _ in series], [str(x) for x, _ in series])
-                axes.yaxis.set_major_formatter("{x:g}")
+                axes.set_ylim(bottom=0)
             axes.grid(alpha=0.3)
             axes.legend(frameon=False)
         figure.savefig(folder / file, dpi=90)
