@@ -138,16 +138,19 @@ class PositionalEmbedding(Layer):
             x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
         if self.positions is not None:
             length, longest = ops.shape(token_ids)[1], self.positions.max_length
-            if isinstance(length, int) and isinstance(offset, int) and offset + length > longest:
+            known = isinstance(length, int) and isinstance(offset, int)
+            if known and offset + length > longest:
                 raise ValueError(
                     f"Expected at most {longest} tokens, the longest this model has positions for, got "
                     f"{offset + length}. Shorten the input, or build the model with a larger max_length."
                 )
-            places = positions_of(length, offset)
             if self.position is not None:
-                x = x + self.position(places)
+                x = x + self.position(positions_of(length, offset))
+            elif known:
+                x = x + ops.convert_to_tensor(self._table[offset : offset + length], x.dtype)
             else:
-                x = x + ops.cast(ops.take(ops.convert_to_tensor(self._table), places, axis=0), x.dtype)
+                table = ops.convert_to_tensor(self._table, x.dtype)
+                x = x + ops.take(table, positions_of(length, offset), axis=0)
         if self.norm is not None:
             x = self.norm(x)
         return x if self.dropout is None else self.dropout(x, training=training)
