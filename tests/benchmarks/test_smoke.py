@@ -1,0 +1,19 @@
+"""Each benchmark runs: ours on this backend, one round of its smallest cases."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
+@pytest.mark.parametrize("name", ["training", "translation"])
+def test_a_round_of_the_smallest_cases(name):
+    command = [sys.executable, FOLDER / f"{name}.py", "--only", f"ours_{os.environ['KERAS_BACKEND']}", "--threads", "1"]
+    ended = subprocess.run(command, env=os.environ | {"BENCH_SMOKE": "1"}, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"| ours_{os.environ['KERAS_BACKEND']} | " in ended.stdout
