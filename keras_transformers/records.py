@@ -7,6 +7,7 @@ flag to tell them apart.
 
 import dataclasses
 import difflib
+import types
 import typing
 
 _kinds: dict[str, type] = {}
@@ -63,9 +64,31 @@ def _record_from_json(value):
         for name, field in fields.items()
         if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
+    values = {name: from_json(item) for name, item in values.items()}
+    problems += [
+        f"field {name!r} is {values[name]!r}, expected {_name(field.type)}."
+        for name, field in fields.items()
+        if name in values and not _fits(values[name], field.type)
+    ]
     if problems:
         raise ValueError(f"{kind} does not fit its fields ({', '.join(fields)}): {' '.join(problems)}")
-    return cls(**{name: from_json(item) for name, item in values.items()})
+    return cls(**values)
+
+
+def _fits(value, annotation):
+    """Whether a value is of an annotated type, so far as a class can tell."""
+    alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    for each in alternatives:
+        each = typing.get_origin(each) or each
+        if each is typing.Any or (isinstance(value, each) and not (isinstance(value, bool) and each is not bool)):
+            return True
+        if each is float and type(value) is int:
+            return True
+    return False
+
+
+def _name(annotation):
+    return getattr(annotation, "__name__", str(annotation))
 
 
 def _nearest(name, known):

@@ -84,16 +84,17 @@ def sinusoids(max_length, hidden_dim, layout="interleaved"):
 
 
 def rotary_angles(rotary, positions, head_dim):
-    """Cosines and sines for `rotate`: two `[B|1, 1, T, R/2]` float32 tensors from `[B|1, T]` positions."""
+    """Cosines and sines for `rotate`: one float32 tensor `[2, B|1, 1, T, R/2]` from `[B|1, T]` positions."""
     width = int(head_dim * rotary.fraction)
     frequency = (rotary.base ** (-np.arange(0, width, 2) / width)).astype("float32")
     angles = ops.cast(positions, "float32")[:, None, :, None] * frequency
-    return ops.cos(angles), ops.sin(angles)
+    return ops.stack([ops.cos(angles), ops.sin(angles)])
 
 
 def rotate(x_BNTH, angles):
     """Turn the first `R` channels of `x` by `angles` (`rotary_angles`); the rest pass through."""
-    cos, sin = (ops.cast(angle, x_BNTH.dtype) for angle in angles)
+    angles = ops.cast(angles, x_BNTH.dtype)
+    cos, sin = angles[0], angles[1]
     half = cos.shape[-1]
     first, second, rest = x_BNTH[..., :half], x_BNTH[..., half : 2 * half], x_BNTH[..., 2 * half :]
     return ops.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)

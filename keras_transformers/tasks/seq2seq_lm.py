@@ -3,6 +3,7 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
+import collections.abc
 import dataclasses
 import pathlib
 import warnings
@@ -178,9 +179,7 @@ class Seq2SeqLM(Task):
 
     def evaluate(self, x=None, y=None, *, batch_tokens=4096, batch_size=None, max_length=None, **kwargs):
         """Loss, perplexity and token accuracy on `x` and `y`, given as to `fit`: a dictionary."""
-        if isinstance(x, keras.utils.PyDataset) or hasattr(
-            x, "element_spec"
-        ):  # what `fit` hands back to us while it validates
+        if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
             return super().evaluate(x, y, batch_size=batch_size, **kwargs)
         if not self.compiled:
             self.compile()
@@ -188,7 +187,7 @@ class Seq2SeqLM(Task):
         if not isinstance(x, Batches):
             pairs = self._pairs(x, y, max_length)
             batches = Batches(pairs, batch_tokens=batch_tokens, batch_size=batch_size, shuffle=False)
-        return super().evaluate(keras_data(batches), steps=len(batches), return_dict=True, **kwargs)
+        return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
     def _pairs(self, source, target, max_length):
         if isinstance(source, dict):  # arrays need no tokenizer
@@ -249,6 +248,8 @@ class Seq2SeqLM(Task):
         Raises:
             TypeError, ValueError: for what is no text, and settings that contradict each other.
         """
+        if not isinstance(texts, collections.abc.Iterable):
+            raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
         single = isinstance(texts, str)
         texts = [texts] if single else list(texts)
         config = self._generation(generation)
@@ -297,6 +298,9 @@ class Seq2SeqLM(Task):
                 continue
             yield text[len(said) :]
             said = text
+        rest = self.tokenizer.decode(ids)[len(said) :]
+        if rest:  # half a character, where the last token was said to be the last
+            yield rest
 
     def generate(self, sources, config=None, batch_size=None):
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
@@ -352,7 +356,8 @@ class Seq2SeqLM(Task):
             rows = min(_power_of_two(rows), max(batch_size, rows))
             length = _bucket(length)
             longest = self._longest("embeddings")
-            length = length if longest is None else min(length, longest)
+            # What is too long stays so: the embeddings say it.
+            length = length if longest is None else max(min(length, longest), token_ids.shape[1])
             token_ids = np.pad(
                 token_ids, ((0, 0), (0, length - token_ids.shape[1])), constant_values=self.config.padding_id
             )

@@ -75,6 +75,10 @@ class Task(keras.Model):
             model_config = from_json(config["config"])
         except (TypeError, ValueError) as error:
             raise ValueError(f"{folder / 'config.json'}: {error}") from None
+        if not isinstance(model_config, ModelConfig):
+            raise ValueError(
+                f"Expected a ModelConfig as config in {folder / 'config.json'}, got {config['config']!r:.80}."
+            )
         tensors = preset.read_tensors(folder)
         arguments = cls._read_arguments(folder)
         model = build_empty(lambda: cls(model_config, **arguments, dtype=dtype))

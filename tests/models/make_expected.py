@@ -70,7 +70,7 @@ CONFIGS = {
 # The step size of each optimizer is such that the loss falls well within 100 steps.
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(1e-3, beta_2=0.98, epsilon=1e-9),
-    "sgd": lambda: keras.optimizers.SGD(0.05),
+    "sgd": lambda: keras.optimizers.SGD(0.003),
 }
 
 

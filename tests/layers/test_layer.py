@@ -1,0 +1,319 @@
+"""What all layers share: configurations, saving, Keras masks, compilation, and a place in anyone's Keras model."""
+
+import dataclasses
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_transformers import layers
+from keras_transformers.layers import (
+    Alibi,
+    AttentionConfig,
+    BlockConfig,
+    Decoder,
+    DecoderBlock,
+    Encoder,
+    EncoderBlock,
+    FeedForward,
+    FeedForwardConfig,
+    LayerNorm,
+    Learned,
+    MultiHeadAttention,
+    PositionalEmbedding,
+    RelativeBuckets,
+    RelativePosition,
+    RMSNorm,
+    RMSNormalization,
+    Rotary,
+    Sinusoidal,
+    VocabularyHead,
+)
+from tests.layers.reference import fill, numbers, relative_error
+
+B, T, D = 2, 6, 16
+ATTENTION = AttentionConfig(4, 2, 6, Rotary(500.0, 0.5), 3, 5.0, False, 0.25)
+FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25)
+BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "around", 0.25)
+
+
+def fields(record):
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+
+
+# Each layer with every argument away from its default.
+CASES = {
+    MultiHeadAttention: {**fields(ATTENTION), "causal": True},
+    FeedForward: fields(FEED_FORWARD),
+    RMSNormalization: {"epsilon": 1e-4, "unit_offset": True},
+    PositionalEmbedding: {
+        "vocabulary_size": 20,
+        "hidden_dim": D,
+        "positions": Learned(10),
+        "scale": False,
+        "norm": LayerNorm(1e-3, False),
+        "dropout": 0.25,
+        "padding_id": 3,
+        "trainable_embeddings": False,
+    },
+    VocabularyHead: {"vocabulary_size": 20, "tied": False, "use_bias": True},
+    RelativePosition: {"positions": RelativeBuckets(8, 20), "num_heads": 4, "head_dim": 6, "causal": True},
+    EncoderBlock: fields(BLOCK),
+    DecoderBlock: {**fields(BLOCK), "cross_attention": False},
+    Encoder: {"num_layers": 2, "block": BLOCK, "final_norm": True},
+    Decoder: {"num_layers": 2, "block": BLOCK, "final_norm": True, "cross_attention": False},
+}
+# Arguments that stand in another's place, or that weights carry.
+OTHER_ARGUMENTS = {
+    PositionalEmbedding: {"max_length", "embeddings_initializer"},
+    EncoderBlock: {"num_heads", "intermediate_dim"},
+    DecoderBlock: {"num_heads", "intermediate_dim"},
+}
+
+
+def call_arguments(layer):
+    if isinstance(layer, PositionalEmbedding):
+        return (np.arange(B * 5, dtype="int32").reshape(B, 5),)
+    if isinstance(layer, RelativePosition):
+        return np.arange(9, dtype="int32")[None], np.arange(9, dtype="int32")[None]
+    return (numbers((B, T, D)),)
+
+
+def first(result):
+    return result[0] if isinstance(result, tuple) else result
+
+
+def test_every_layer_is_here():
+    public = {getattr(layers, name) for name in layers.__all__}
+    assert {each for each in public if inspect.isclass(each) and issubclass(each, keras.layers.Layer)} == set(CASES)
+
+
+@pytest.mark.parametrize("layer_class", CASES)
+def test_the_case_leaves_no_argument_at_its_default(layer_class):
+    parameters = dict(inspect.signature(layer_class.__init__).parameters)
+    names = set(parameters) - {"self", "kwargs"} - OTHER_ARGUMENTS.get(layer_class, set())
+    assert set(CASES[layer_class]) == names
+    for name in names:
+        assert CASES[layer_class][name] != parameters[name].default, name
+
+
+@pytest.mark.parametrize(
+    "layer_class, record, others",
+    [
+        (MultiHeadAttention, AttentionConfig, {"causal"}),
+        (FeedForward, FeedForwardConfig, set()),
+        (EncoderBlock, BlockConfig, {"num_heads", "intermediate_dim"}),
+        (DecoderBlock, BlockConfig, {"num_heads", "intermediate_dim", "cross_attention"}),
+        (Encoder, layers.StackConfig, set()),
+        (Decoder, layers.StackConfig, {"cross_attention"}),
+        (RMSNormalization, RMSNorm, set()),
+        (VocabularyHead, layers.HeadConfig, {"vocabulary_size"}),
+    ],
+)
+def test_a_layer_and_its_record_have_the_same_fields_and_defaults(layer_class, record, others):
+    parameters = dict(inspect.signature(layer_class.__init__).parameters)
+    names = {field.name for field in dataclasses.fields(record)}
+    assert set(parameters) - {"self", "kwargs"} - others == names
+    for field in dataclasses.fields(record):
+        default = parameters[field.name].default
+        if field.default is not dataclasses.MISSING:
+            assert default == field.default, field.name
+        else:  # required; of a block, a number may stand in its place
+            assert default in (inspect.Parameter.empty, None), field.name
+
+
+@pytest.mark.parametrize("layer_class", CASES)
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_configuration_makes_the_same_layer_again(layer_class, dtype):
+    layer = layer_class(**CASES[layer_class], name="mine", dtype=dtype)
+    config = layer.get_config()
+    again = layer_class.from_config(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(config)))
+    assert again.get_config() == config
+    assert again.name == "mine" and again.dtype_policy.name == dtype
+    arguments = call_arguments(layer)
+    first(layer(*arguments)), first(again(*arguments))
+    assert [(weight.path, tuple(weight.shape)) for weight in layer.weights] == [
+        (weight.path, tuple(weight.shape)) for weight in again.weights
+    ]
+    again.set_weights(layer.get_weights())
+    for ours, theirs in zip(flat(layer(*arguments)), flat(again(*arguments)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def flat(result):
+    return [ops.convert_to_numpy(ops.cast(x, "float32")) for x in keras.tree.flatten(result) if x is not None]
+
+
+def test_word_vectors_are_not_in_the_configuration():
+    layer = PositionalEmbedding(20, 6, embeddings_initializer=numbers((20, 6)))
+    assert "embeddings_initializer" not in layer.get_config()
+
+
+def test_an_unknown_argument_is_an_error():
+    with pytest.raises((TypeError, ValueError), match="heads"):
+        MultiHeadAttention(4, heads=4)
+
+
+# --- in anyone's Keras model ---
+
+
+def functional_model(dtype=None):
+    """Token ids to an encoding, and other ids read against it: nothing but our layers, and masks by themselves."""
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    embedding = PositionalEmbedding(30, D, 12, padding_id=0, dtype=dtype, name="embedding")
+    encoded = EncoderBlock(4, 24, dtype=dtype, name="encoder_block")(embedding(source))
+    encoded = Encoder(1, BLOCK, dtype=dtype, name="encoder")(encoded)
+    x = embedding(target)
+    x = DecoderBlock(4, 24, dtype=dtype, name="decoder_block")(x, encoded)
+    x = FeedForward(24, dtype=dtype, name="feed_forward")(RMSNormalization(dtype=dtype, name="norm")(x))
+    x = MultiHeadAttention(4, causal=True, dtype=dtype, name="own")(x)
+    x = MultiHeadAttention(4, dtype=dtype, name="across")(x, encoded)
+    logits = VocabularyHead(30, tied=False, dtype=dtype, name="head")(x)
+    return keras.Model([source, target], logits)
+
+
+def token_ids(rows, length, seed):
+    ids = np.random.default_rng(seed).integers(1, 30, (rows, length)).astype("int32")
+    for row in range(1, rows):
+        ids[row, max(1, length - 2 * row) :] = 0
+    return ids
+
+
+def test_keras_masks_reach_every_layer():
+    """What padding holds changes nothing that is not padding."""
+    model = functional_model()
+    source, target = token_ids(3, 8, 0), token_ids(3, 7, 1)
+    plain = ops.convert_to_numpy(model([source, target]))
+    longer = np.pad(source, ((0, 0), (0, 4))), np.pad(target, ((0, 0), (0, 3)))
+    padded = ops.convert_to_numpy(model(list(longer)))[:, :7]
+    real = target != 0
+    assert relative_error(padded[real], plain[real]) < 1e-5
+    # And padding ids are real tokens to a model whose masks are cut off.
+    embedding = model.get_layer("embedding")
+    embedding.padding_id = None
+    unmasked = ops.convert_to_numpy(model(list(longer)))[:, :7]
+    assert relative_error(unmasked[real], plain[real]) > 1e-3
+
+
+def test_masks_leave_with_the_output():
+    ids = token_ids(3, 8, 0)
+    x = PositionalEmbedding(30, D, 12, padding_id=0)(ids)
+    for layer in (
+        EncoderBlock(4, 24),
+        Encoder(1, BLOCK),
+        DecoderBlock(4, 24, cross_attention=False),
+        Decoder(1, BLOCK, cross_attention=False),
+        MultiHeadAttention(4),
+        FeedForward(24),
+        RMSNormalization(),
+        VocabularyHead(20, tied=False),
+    ):
+        np.testing.assert_array_equal(ops.convert_to_numpy(layer(x)._keras_mask), ids != 0, err_msg=layer.name)
+
+
+def test_scores_of_a_symbolic_layer():
+    x = keras.Input((T, D))
+    output, scores = MultiHeadAttention(4)(x, return_attention_scores=True)
+    assert output.shape == (None, T, D) and scores.shape == (None, 4, T, T)
+    model = keras.Model(x, [output, scores])
+    found = model(numbers((B, T, D)))
+    assert tuple(found[1].shape) == (B, 4, T, T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_a_functional_model_learns(dtype):
+    """Each target token is the source's at the same place."""
+    keras.utils.set_random_seed(0)
+    model = functional_model(dtype)
+    ids = token_ids(64, 6, 0)
+    shifted = np.concatenate([np.ones((64, 1), "int32"), ids[:, :-1]], axis=1)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0)
+    model.compile(keras.optimizers.Adam(3e-3), loss)
+    history = model.fit([ids, shifted], ids, batch_size=32, epochs=12, verbose=0).history["loss"]
+    assert np.isfinite(history).all()
+    assert history[-1] < 0.8 * history[0]
+
+
+def test_a_model_of_our_layers_is_saved_and_loaded(tmp_path):
+    model = functional_model("mixed_bfloat16")
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    inputs = [token_ids(3, 8, 0), token_ids(3, 7, 1)]
+    for ours, theirs in zip(flat(model(inputs)), flat(again(inputs)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert again.get_layer("encoder").get_config() == model.get_layer("encoder").get_config()
+
+
+# --- compiled ---
+
+
+@pytest.mark.parametrize("positions", [None, Rotary(), Alibi(), RelativeBuckets(8, 6)])
+def test_a_compiled_stack_computes_the_same(positions):
+    attention = AttentionConfig(4, 2, positions=positions, window=4)
+    block = BlockConfig(attention, FeedForwardConfig(24), dropout=0.1)
+    decoder = Decoder(1, block)
+    decoder.build((B, T, D))
+    fill(decoder)
+    x, source = (ops.convert_to_tensor(numbers((B, length, D))) for length in (T, 5))
+    mask = ops.convert_to_tensor(np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], bool))
+
+    def function(x, source, mask):
+        return decoder(x, source, source_padding_mask=mask)
+
+    expected = ops.convert_to_numpy(function(x, source, mask))
+    assert relative_error(compiled(function)(x, source, mask), expected) < 1e-5
+
+
+def compiled(function):
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(function)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True, autograph=False)
+    return function
+
+
+@pytest.mark.one_backend("torch")
+def test_torch_compile_breaks_no_graph():
+    """Traced whole, without the code generator, which takes long."""
+    import torch
+
+    block = BlockConfig(AttentionConfig(4, 2, positions=Rotary(), window=3), FeedForwardConfig(24))
+    decoder = Decoder(1, block)
+    decoder.build((B, T, D))
+    fill(decoder)
+    x, source = (torch.from_numpy(numbers((B, length, D))) for length in (T, 5))
+    explained = torch._dynamo.explain(decoder)(x, source)
+    assert explained.graph_break_count == 0, explained.break_reasons
+    traced = torch.compile(decoder, backend="eager", fullgraph=True)
+    assert relative_error(traced(x, source), decoder(x, source)) < 1e-5
+
+
+# --- the head ---
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_a_tied_head_is_the_embeddings_transposed(use_bias):
+    embedding = PositionalEmbedding(20, D)
+    embedding.build()
+    head = VocabularyHead(20, use_bias=use_bias)
+    head.build((B, T, D))
+    fill(head, 1)
+    x = numbers((B, T, D))
+    expected = x @ ops.convert_to_numpy(embedding.token.embeddings).T
+    if use_bias:
+        expected = expected + ops.convert_to_numpy(head.bias)
+    assert relative_error(head(x, embedding=embedding), expected) < 1e-5
+    assert len(head.weights) == int(use_bias)
+
+
+def test_sinusoidal_embeddings_work_at_any_length_up_to_their_own():
+    layer = PositionalEmbedding(20, D, positions=Sinusoidal(10))
+    assert tuple(layer(np.zeros((1, 0), "int32")).shape) == (1, 0, D)

@@ -1,0 +1,309 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_transformers as kt
+from keras_transformers.layers import (
+    Alibi,
+    AttentionConfig,
+    BlockConfig,
+    EmbeddingsConfig,
+    FeedForwardConfig,
+    HeadConfig,
+    LayerNorm,
+    Learned,
+    RelativeBuckets,
+    RMSNorm,
+    Rotary,
+    Sinusoidal,
+    StackConfig,
+)
+from keras_transformers.records import from_json, to_json
+from tests.layers.reference import fill, relative_error
+
+D, V = 16, 30
+
+
+def stack(attention=(), **block):
+    attention = AttentionConfig(**{"num_heads": 4, **dict(attention)})
+    return StackConfig(2, BlockConfig(attention, FeedForwardConfig(24), norm_placement="pre", **block), final_norm=True)
+
+
+def config(kind, attention=(), positions=None, **fields):
+    stacks = {name: stack(attention) for name in ("encoder", "decoder") if name in kind}
+    return kt.ModelConfig(D, EmbeddingsConfig(V, positions), **stacks, **fields)
+
+
+def token_ids(rows, length, seed=0):
+    ids = np.random.default_rng(seed).integers(1, V, (rows, length)).astype("int32")
+    for row in range(1, rows):
+        ids[row, max(1, length - 2 * row) :] = 0
+    return ids
+
+
+def inputs(kind):
+    if kind == "encoder and decoder":
+        return {"token_ids": token_ids(3, 7), "decoder_token_ids": token_ids(3, 6, 1)}
+    return token_ids(3, 7)
+
+
+# --- every shape of Transformer ---
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "encoder and decoder"])
+def test_hidden_states_and_scores_of_any_backbone(kind):
+    backbone = fill(kt.Backbone(config(kind)))
+    x = inputs(kind)
+    plain = backbone(x)
+    found = backbone(x, return_hidden_states=True, return_attention_scores=True)
+    length = 6 if "and" in kind else 7
+    assert tuple(plain.shape) == (3, length, D)
+    assert relative_error(found["output"], plain) < 1e-5
+    names = {"output", "hidden_states", "attention_scores"}
+    if "and" in kind:
+        names |= {"cross_attention_scores"} | {f"encoder_{name}" for name in names}
+    assert set(found) == names
+    for name, value in found.items():
+        if name.endswith("hidden_states"):
+            assert [tuple(each.shape) for each in value] == [(3, 7 if name.startswith("enc") else length, D)] * 3
+        if name.endswith("scores"):
+            queries = 7 if name.startswith("encoder") else length
+            keys = length if name == "attention_scores" else 7
+            assert [tuple(each.shape) for each in value] == [(3, 4, queries, keys)] * 2
+            for scores in value:
+                np.testing.assert_allclose(ops.convert_to_numpy(scores).sum(-1), 1, rtol=1e-5)
+    assert set(backbone(x, return_hidden_states=True)) == {name for name in names if "scores" not in name}
+    assert set(backbone(x, return_attention_scores=True)) == {name for name in names if "hidden" not in name}
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "encoder and decoder"])
+def test_padding_changes_nothing_that_is_real(kind):
+    backbone = fill(kt.Backbone(config(kind)))
+    short = inputs(kind)
+    longer = keras.tree.map_structure(lambda ids: np.pad(ids, ((0, 0), (0, 3))), short)
+    output, padded = (ops.convert_to_numpy(backbone(x)) for x in (short, longer))
+    real = (short["decoder_token_ids"] if "and" in kind else short) != 0
+    assert relative_error(padded[:, : real.shape[1]][real], output[real]) < 1e-5
+
+
+def test_a_padding_mask_of_ones_own():
+    backbone = fill(kt.Backbone(config("encoder")))
+    ids = token_ids(2, 7)
+    mask = np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0]], bool)
+    given = ops.convert_to_numpy(backbone({"token_ids": ids, "padding_mask": mask}))
+    alone = ops.convert_to_numpy(backbone(np.where(mask, ids, 0)))
+    assert relative_error(given[mask], alone[mask]) < 1e-5
+    with pytest.raises(ValueError, match=r"padding mask of shape \[B, S\] = \[2, 7\], got shape \(2, 6\)"):
+        backbone({"token_ids": ids, "padding_mask": mask[:, 1:]})
+
+
+@pytest.mark.parametrize(
+    "kind, given, expected",
+    [
+        ("encoder and decoder", ["token_ids"], r"\['decoder_token_ids', 'token_ids'\].*got \['token_ids'\]"),
+        ("encoder", ["token_ids", "decoder_token_ids"], r"Expected inputs \['token_ids'\]"),
+        ("decoder", ["ids"], r"got \['ids'\]"),
+    ],
+)
+def test_other_inputs_are_an_error(kind, given, expected):
+    with pytest.raises(ValueError, match=expected):
+        kt.Backbone(config(kind))({name: token_ids(2, 5) for name in given})
+
+
+# --- the cache ---
+
+POSITIONS = {
+    "sinusoidal": ((), Sinusoidal(16)),
+    "learned, in a window": ({"window": 2}, Learned(16)),
+    "rotary, grouped": ({"positions": Rotary(), "num_key_value_heads": 2}, None),
+    "alibi, one key head, in a window": ({"positions": Alibi(), "num_key_value_heads": 1, "window": 3}, None),
+    "buckets, capped": ({"positions": RelativeBuckets(8, 6), "soft_cap": 3.0}, None),
+}
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("kind", ["decoder", "encoder and decoder"])
+def test_decoding_with_a_cache_is_decoding_without(kind, positions):
+    """Three hypotheses a sentence, each with its own prompt, in pieces of several tokens and of one."""
+    attention, absolute = POSITIONS[positions]
+    backbone = fill(kt.Backbone(config(kind, attention, absolute)))
+    sentences, beams, length = 2, 3, 6
+    target = np.random.default_rng(2).integers(1, V, (sentences * beams, length)).astype("int32")
+    if kind == "decoder":
+        whole = backbone(target)
+        cache = backbone.start_cache(len(target), 8)
+    else:
+        source = token_ids(sentences, 7)
+        whole = backbone({"token_ids": np.repeat(source, beams, axis=0), "decoder_token_ids": target})
+        mask = backbone.padding_mask(ops.convert_to_tensor(source))
+        cache = backbone.start_cache(len(target), 8, backbone.encode(ops.convert_to_tensor(source)), mask)
+        assert cache.cross_attention[0][0].shape[0] == sentences
+    whole = ops.convert_to_numpy(whole)
+    for begin, end in ((0, 1), (1, 4), (4, 5), (5, 6)):
+        output, cache = backbone.decode(ops.convert_to_tensor(target[:, begin:end]), cache)
+        assert relative_error(output, whole[:, begin:end]) < 1e-5
+    assert int(cache.offset) == length
+
+
+# --- configurations ---
+
+
+def everything_else():
+    """A configuration with no field at its default."""
+    attention = AttentionConfig(4, 2, 6, Rotary(500.0, 0.5), 3, 5.0, False, 0.1)
+    block = BlockConfig(attention, FeedForwardConfig(24, "silu", True, False, 0.1), RMSNorm(1e-4, True), "around", 0.2)
+    own = EmbeddingsConfig(20, Learned(9), True, LayerNorm(1e-3, False), 0.3)
+    encoder, decoder = StackConfig(2, block, True), StackConfig(3, dataclasses.replace(block, norm_placement="pre"))
+    return kt.ModelConfig(
+        D, EmbeddingsConfig(V, Sinusoidal(8, "halves")), encoder, decoder, own, HeadConfig(False, True), 3
+    )
+
+
+def test_a_configuration_survives_json():
+    import json
+
+    original = everything_else()
+    assert from_json(json.loads(json.dumps(to_json(original)))) == original
+    for changed in (dataclasses.replace(original, hidden_dim=32), dataclasses.replace(original, padding_id=4)):
+        assert changed != original
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (lambda value: value.update(widht=3), "unknown field 'widht'"),
+        (lambda value: value.pop("embeddings"), "missing field 'embeddings'"),
+        (lambda value: value["encoder"]["block"].update(norm_placment="pre"), "Did you mean 'norm_placement'"),
+        (lambda value: value["encoder"]["block"]["norm"].update(kind="RMSnorm"), "Did you mean 'RMSNorm'"),
+    ],
+)
+def test_json_that_does_not_fit_is_an_error(change, expected):
+    value = to_json(everything_else())
+    change(value)
+    with pytest.raises(ValueError, match=expected):
+        from_json(value)
+
+
+def test_contradictions_are_listed_together():
+    with pytest.raises(ValueError) as error:
+        kt.ModelConfig(
+            10,
+            EmbeddingsConfig(V),
+            encoder=stack(),
+            decoder_embeddings=EmbeddingsConfig(V),
+            padding_id=V,
+        )
+    for expected in (
+        "decoder_embeddings without both an encoder and a decoder",
+        "encoder: hidden_dim=10 is no multiple of num_heads=4, and head_dim is not given",
+        "padding_id=30 outside the vocabulary of 30 tokens",
+    ):
+        assert expected in str(error.value)
+    with pytest.raises(ValueError, match="neither an encoder nor a decoder"):
+        kt.ModelConfig(D, EmbeddingsConfig(V))
+
+
+@pytest.mark.parametrize("dtype", [None, "mixed_bfloat16", "float16"])
+def test_a_backbone_from_its_configuration(dtype):
+    backbone = kt.Backbone(everything_else(), dtype=dtype)
+    again = kt.Backbone.from_config(backbone.get_config())
+    assert again.config == backbone.config
+    assert again.dtype_policy.name == backbone.dtype_policy.name == (dtype or "float32")
+    assert [weight.path for weight in again.weights] == [weight.path for weight in backbone.weights]
+    assert {weight.dtype for weight in again.trainable_weights} == {"float16" if dtype == "float16" else "float32"}
+
+
+def test_a_backbone_is_saved_and_loaded(tmp_path):
+    backbone = fill(kt.Backbone(everything_else()))
+    backbone.save(tmp_path / "backbone.keras")
+    again = keras.models.load_model(tmp_path / "backbone.keras")
+    x = {"token_ids": token_ids(2, 7), "decoder_token_ids": token_ids(2, 6) % 20}
+    np.testing.assert_array_equal(ops.convert_to_numpy(again(x)), ops.convert_to_numpy(backbone(x)))
+
+
+def test_a_backbone_in_a_functional_model():
+    backbone = kt.Backbone(config("encoder"))
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.GlobalAveragePooling1D()(backbone(ids))
+    model = keras.Model(ids, keras.layers.Dense(2)(x))
+    assert tuple(model(token_ids(3, 7)).shape) == (3, 2)
+
+
+# --- the recipe of the paper ---
+
+
+def test_the_papers_base_model():
+    """65 million parameters (table 3), a vocabulary of about 37,000, one matrix for both embeddings and the head."""
+    base = kt.models.transformer(37000)
+    assert (base.hidden_dim, base.encoder.num_layers, base.decoder.num_layers) == (512, 6, 6)
+    block = base.encoder.block
+    assert (block.attention.num_heads, block.feed_forward.intermediate_dim, block.dropout) == (8, 2048, 0.1)
+    assert block.norm_placement == "post" and not base.encoder.final_norm
+    assert base.head == HeadConfig(tied=True, use_bias=False) and base.decoder_embeddings is None
+    with keras.StatelessScope(initialize_variables=False):
+        count = sum(int(np.prod(weight.shape)) for weight in kt.Seq2SeqLM(base).trainable_weights)
+    assert 62e6 < count < 66e6
+
+
+def test_choices_of_the_recipe():
+    chosen = kt.models.transformer(
+        V,
+        target_vocabulary_size=20,
+        num_layers=(2, 1),
+        hidden_dim=D,
+        num_heads=2,
+        shared_embeddings=False,
+        norm_placement="pre",
+        norm=RMSNorm(),
+        position_layout="halves",
+        tied_head=False,
+        head_bias=True,
+        padding_id=4,
+        max_length=9,
+    )
+    assert (chosen.encoder.num_layers, chosen.decoder.num_layers) == (2, 1)
+    assert chosen.encoder.final_norm and chosen.encoder.block.norm == RMSNorm()
+    assert chosen.target_embeddings.vocabulary_size == 20
+    assert chosen.embeddings.positions == Sinusoidal(9, "halves")
+    assert chosen.head == HeadConfig(False, True) and chosen.padding_id == 4
+    assert chosen.encoder.block.feed_forward.intermediate_dim == 4 * D
+    with pytest.raises(ValueError, match="vocabulary_size=30 and target_vocabulary_size=20. Give shared_embeddings=F"):
+        kt.models.transformer(V, target_vocabulary_size=20)
+
+
+# --- explain ---
+
+
+def test_explain_says_all_that_is_on():
+    text = kt.explain(kt.Seq2SeqLM(everything_else()))
+    for expected in (
+        "Seq2SeqLM: width 16",
+        "Sinusoidal(max_length=8, layout='halves')",
+        "Learned(max_length=9)",
+        "Rotary(base=500.0, fraction=0.5)",
+        "4 heads of 6, 2 key/value heads",
+        "window 3",
+        "±5",
+        "silu",
+        "RMSNorm ε=0.0001 with unit offset",
+        "LayerNorm ε=0.001 without bias",
+        "x + norm(f(norm(x)))",
+        "x + f(norm(x))",
+        "dropout 0.3",
+        "16 → 20, its own matrix, bias",
+    ):
+        assert expected in text, text
+    assert max(map(len, text.splitlines())) < 200
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_explain_of_one_stack(kind):
+    text = kt.explain(kt.Backbone(config(kind), dtype="mixed_bfloat16"))
+    assert text.split()[:3] == ["Backbone:", "width", "16,"] and text.splitlines()[0].endswith("mixed_bfloat16")
+    assert "cross-attention" not in text
+    assert ("causal" in text) == (kind == "decoder")
+    count = sum(int(np.prod(weight.shape)) for weight in kt.Backbone(config(kind)).trainable_weights)
+    assert f"{count:,} parameters" in text

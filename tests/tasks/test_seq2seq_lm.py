@@ -1,0 +1,483 @@
+import dataclasses
+import json
+import time
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_transformers as kt
+from keras_transformers.checkpoints import preset
+from tests.layers.reference import fill, relative_error
+
+PAIRS = [
+    ("a red house", "une maison rouge"),
+    ("a blue house", "une maison bleue"),
+    ("a red car", "une voiture rouge"),
+    ("the cat", "le chat"),
+    ("the red cat sleeps", "le chat rouge dort"),
+    ("the dog sleeps", "le chien dort"),
+    ("I see a dog.", "Je vois un chien."),
+    ("I see a blue car.", "Je vois une voiture bleue."),
+]
+SOURCES, TARGETS = ([pair[side] for pair in PAIRS] for side in (0, 1))
+LONGEST = 40
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return kt.Tokenizer.train(SOURCES + TARGETS, vocabulary_size=300)
+
+
+def make(tokenizer, **settings):
+    settings = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "dropout": 0.0, "max_length": LONGEST, **settings}
+    return kt.Seq2SeqLM(kt.models.transformer(tokenizer.vocabulary_size, **settings), tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    """With weights that make it say something of some length, if nothing sensible."""
+    return fill(make(tokenizer, tied_head=False), scale=0.6)
+
+
+# --- translate ---
+
+
+def test_a_string_for_a_string_and_a_list_for_a_list(model):
+    results = model.translate(SOURCES, max_new_tokens=8)
+    assert isinstance(results, list) and len(results) == len(SOURCES)
+    assert all(isinstance(result, str) for result in results)
+    assert len(set(results)) > 1
+    assert model.translate(SOURCES[3], max_new_tokens=8) == results[3]
+    assert model.translate(np.array(SOURCES), max_new_tokens=8) == results
+    assert model.translate(tuple(SOURCES), max_new_tokens=8) == results
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_batches_change_nothing(model, num_beams):
+    options = {"max_new_tokens": 8, "num_beams": num_beams}
+    together = model.translate(SOURCES, **options)
+    done = []
+    assert model.translate(SOURCES, batch_size=3, progress=done.append, **options) == together
+    assert sum(done) == len(SOURCES)
+    assert model.translate(SOURCES[::-1], batch_size=5, **options) == together[::-1]
+
+
+def test_nothing_in_nothing_out(model):
+    assert model.translate([]) == []
+    assert model.translate("") == ""
+    assert model.translate([""]) == [""]
+    assert model.translate([" ", "\n\t", "\u3000"]) == ["", "", ""]
+    assert model.translate([], return_scores=True, num_beams=2) == ([], [])
+    results = model.translate(["", SOURCES[0], "  "], max_new_tokens=4)
+    assert results == ["", model.translate(SOURCES[0], max_new_tokens=4), ""]
+    results, scores = model.translate(["", SOURCES[0]], max_new_tokens=4, num_beams=2, return_scores=True)
+    assert results[0] == "" and scores[0] == 0.0 and scores[1] < 0
+
+
+def test_a_million_characters_are_cut_and_it_says_so(model):
+    begin = time.perf_counter()
+    with pytest.warns(UserWarning, match=f"1 of 2 texts are longer than the {LONGEST} tokens"):
+        results = model.translate(["the cat " * 125_000, "the cat"], max_new_tokens=4)
+    assert time.perf_counter() - begin < 60
+    assert len(results) == 2 and results[1] == model.translate("the cat", max_new_tokens=4)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800", "x\udfffy", "\U0001f600", "ﷺ\u0301\u200b", "</s><s><pad>"])
+def test_odd_text_is_translated_or_refused_by_name(model, text):
+    try:
+        result = model.translate([text, "the cat"], max_new_tokens=4)
+    except ValueError as error:
+        assert "a lone surrogate" in str(error) and "the text at index 0" in str(error)
+    else:
+        assert len(result) == 2 and result[1] == model.translate("the cat", max_new_tokens=4)
+
+
+@pytest.mark.parametrize("texts", [[1], [None], ["fine", b"bytes"], b"bytes", [["nested"]], None, 3])
+def test_what_is_no_text_is_an_error(model, texts):
+    with pytest.raises(TypeError, match="[Ee]xpected"):
+        model.translate(texts)
+
+
+def test_several_translations_with_scores(model):
+    options = {"num_beams": 4, "num_return_sequences": 3, "max_new_tokens": 6}
+    results, scores = model.translate(SOURCES[:2] + [""], return_scores=True, **options)
+    assert [len(each) for each in results] == [len(each) for each in scores] == [3, 3, 3]
+    for translations, values in zip(results[:2], scores[:2], strict=True):
+        assert len(set(translations)) > 1
+        assert values == sorted(values, reverse=True) and values[0] < 0
+    best, best_scores = model.translate(SOURCES[:2], num_beams=4, max_new_tokens=6, return_scores=True)
+    assert best == [each[0] for each in results[:2]]
+    np.testing.assert_allclose(best_scores, [each[0] for each in scores[:2]], rtol=1e-4)
+    single, score = model.translate(SOURCES[0], return_scores=True, **options)
+    assert single == results[0] and np.allclose(score, scores[0], rtol=1e-4)
+
+
+def test_a_score_is_the_sum_of_log_probabilities_by_length(model):
+    """Found again by teacher forcing."""
+    config = dataclasses.replace(model.generation, num_beams=3, max_new_tokens=6, length_penalty=0.7)
+    source = model.tokenizer.encode(["the red cat"])[0] + [model.tokenizer.end_id]
+    generated = model.generate([source], config)
+    row = [int(token_id) for token_id in generated.token_ids[0]]
+    ends = [place for place, token_id in enumerate(row) if token_id == model.tokenizer.end_id]
+    row = row[: ends[0] + 1] if ends else row
+    x = {"token_ids": [source], "decoder_token_ids": [[model.tokenizer.start_id] + row[:-1]]}
+    logits = ops.convert_to_numpy(model({name: np.array(ids, "int32") for name, ids in x.items()}))[0]
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    total = sum(log_probabilities[place, token_id] for place, token_id in enumerate(row))
+    assert float(generated.scores[0]) == pytest.approx(total / len(row) ** 0.7, rel=1e-4)
+
+
+@pytest.mark.parametrize("text", [*SOURCES[:4], "", "  ", "zzz \U0001f600"])
+def test_a_stream_joins_to_the_translation(model, text):
+    pieces = list(model.stream(text, max_new_tokens=20))
+    assert "".join(pieces) == model.translate(text, num_beams=1, max_new_tokens=20)
+    assert all(isinstance(piece, str) for piece in pieces)
+
+
+def test_a_stream_that_ends_inside_a_character(tokenizer):
+    """A model that says one byte of several, again and again."""
+    babbler = fill(make(tokenizer, tied_head=False, head_bias=True), scale=0.01)
+    first_byte = tokenizer.encode(["\U0001f600"])[0][0]
+    bias = np.zeros(tokenizer.vocabulary_size, "float32")
+    bias[first_byte] = 9.0
+    babbler.head.dense.bias.assign(bias)
+    expected = babbler.translate("the cat", max_new_tokens=3)
+    assert "\ufffd" in expected
+    assert "".join(babbler.stream("the cat", max_new_tokens=3)) == expected
+
+
+def test_settings_that_do_not_exist_or_contradict(model, tokenizer):
+    with pytest.raises(TypeError, match="settings among num_beams.*got beams, top"):
+        model.translate("a", beams=3, top=1)
+    with pytest.raises(ValueError, match="num_return_sequences to be at most num_beams=1, got 2"):
+        model.translate("a", num_beams=1, num_return_sequences=2)
+    with pytest.raises(TypeError, match="num_beam"):
+        list(model.stream("a", num_beam=3))
+    with pytest.raises(ValueError, match="beam"):
+        list(model.stream("a", num_beams=3))
+    without = kt.Seq2SeqLM(model.config)
+    with pytest.raises(ValueError, match="no tokenizer|start_id"):
+        without.translate("a")
+
+
+def test_sampling_repeats_itself_by_its_seed(model):
+    options = {"do_sample": True, "max_new_tokens": 8, "temperature": 2.0}
+    first = model.translate(SOURCES, seed=1, **options)
+    assert model.translate(SOURCES, seed=1, **options) == first
+    assert model.translate(SOURCES, seed=2, **options) != first
+
+
+def test_no_more_tokens_than_there_are_positions(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.translate(SOURCES[:2], max_new_tokens=10 * LONGEST)
+
+
+# --- token ids ---
+
+
+def test_generate_refuses_ids_that_do_not_exist(model):
+    size = model.config.embeddings.vocabulary_size
+    with pytest.raises(ValueError, match=rf"token ids in \[0, {size}\) in sources, got ids from 2 to {size}"):
+        model.generate([[5, size, 2]])
+    for wrong in (-1, 2**40):
+        with pytest.raises(ValueError, match=f"got {wrong} in the sequence at index 0"):
+            model.generate([[5, wrong, 2]])
+
+
+def test_generate_refuses_what_is_too_long(model):
+    with pytest.raises(ValueError, match=f"at most {LONGEST} tokens"):
+        model.generate([[5] * (LONGEST + 1)])
+
+
+def test_generate_of_nothing(model):
+    generated = model.generate([])
+    assert generated.token_ids.shape[0] == 0
+
+
+# --- training ---
+
+
+class PairsOfBatches(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return SOURCES[index * 4 : index * 4 + 4], TARGETS[index * 4 : index * 4 + 4]
+
+
+def as_tf_data():
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((SOURCES, TARGETS))
+
+
+def as_loader():
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.DataLoader(PAIRS, batch_size=3)
+
+
+def as_arrays(tokenizer):
+    from keras_transformers.tokenizers.packing import pack
+
+    sources, targets = tokenizer.encode(SOURCES), tokenizer.encode(TARGETS)
+    start, end, padding = tokenizer.start_id, tokenizer.end_id, tokenizer.padding_id
+    x = {
+        "token_ids": pack(sources, padding_id=padding, end_id=end).token_ids,
+        "decoder_token_ids": pack(targets, padding_id=padding, start_id=start).token_ids,
+    }
+    return x, pack(targets, padding_id=padding, end_id=end).token_ids
+
+
+KINDS = {
+    "lists": lambda tokenizer: (SOURCES, TARGETS),
+    "pairs": lambda tokenizer: (PAIRS, None),
+    "arrays of strings": lambda tokenizer: (np.array(SOURCES), np.array(TARGETS)),
+    "generator": lambda tokenizer: ((pair for pair in PAIRS), None),
+    "tf.data": lambda tokenizer: (as_tf_data(), None),
+    "PyDataset": lambda tokenizer: (PairsOfBatches(), None),
+    "DataLoader": lambda tokenizer: (as_loader(), None),
+    "arrays": as_arrays,
+}
+ONE_SHAPE = {"batch_size": len(PAIRS), "num_buckets": 1}
+
+
+@pytest.fixture(scope="module")
+def fitted(tokenizer):
+    """The weights after one step on all pairs, from lists, and what `evaluate` says then."""
+    trained = fill(make(tokenizer), scale=0.3)
+    trained.compile(keras.optimizers.SGD(0.1))
+    loss = trained.fit(SOURCES, TARGETS, verbose=0, **ONE_SHAPE).history["loss"]
+    return trained.get_weights(), loss, trained.evaluate(SOURCES, TARGETS, verbose=0, batch_size=8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_source_trains_alike(kind, tokenizer, fitted):
+    weights, loss, scores = fitted
+    trained = fill(make(tokenizer), scale=0.3)
+    trained.compile(keras.optimizers.SGD(0.1))
+    history = trained.fit(*KINDS[kind](tokenizer), verbose=0, **ONE_SHAPE)
+    np.testing.assert_allclose(history.history["loss"], loss, rtol=1e-4)
+    for ours, theirs in zip(trained.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    found = trained.evaluate(*KINDS[kind](tokenizer), verbose=0, batch_size=8)
+    assert found.keys() == scores.keys() == {"loss", "perplexity", "token_accuracy"}
+    for name, value in found.items():
+        assert value == pytest.approx(scores[name], rel=1e-3), name
+
+
+def test_training_learns_the_pairs(tokenizer):
+    keras.utils.set_random_seed(1)
+    trained = make(tokenizer, hidden_dim=32, num_heads=4)
+    trained.compile(keras.optimizers.Adam(1e-2), label_smoothing=0.0)
+    history = trained.fit(SOURCES, TARGETS, epochs=60, verbose=0, **ONE_SHAPE).history
+    assert history["loss"][-1] < 0.1 and history["token_accuracy"][-1] > 0.99
+    assert history["perplexity"][-1] == pytest.approx(np.exp(history["loss"][-1]), rel=1e-2)
+    assert trained.translate(SOURCES) == TARGETS
+    assert trained.translate(SOURCES, num_beams=3) == TARGETS
+    assert "".join(trained.stream(SOURCES[4])) == TARGETS[4]
+
+
+def test_a_part_for_validation(tokenizer):
+    trained = make(tokenizer)
+    history = trained.fit(SOURCES, TARGETS, validation_split=0.25, epochs=2, verbose=0, **ONE_SHAPE).history
+    assert {"val_loss", "val_perplexity", "val_token_accuracy"} <= set(history)
+    history = trained.fit(PAIRS, validation_data=PAIRS[:2], verbose=0, **ONE_SHAPE).history
+    alone = trained.evaluate(PAIRS[:2], verbose=0)
+    assert history["val_loss"] == pytest.approx([alone["loss"]], rel=1e-4)
+    history = trained.fit(PAIRS, validation_data=(SOURCES[:2], TARGETS[:2]), verbose=0, **ONE_SHAPE).history
+    alone = trained.evaluate(SOURCES[:2], TARGETS[:2], verbose=0)
+    assert history["val_loss"] == pytest.approx([alone["loss"]], rel=1e-4)
+
+
+def test_padding_is_out_of_the_loss_and_the_metrics(tokenizer):
+    trained = fill(make(tokenizer), scale=0.3)
+    trained.compile(keras.optimizers.SGD(0.0), label_smoothing=0.1)
+    x, y = as_arrays(tokenizer)
+    plain = trained.train_on_batch(x, y, return_dict=True)
+    longer = {name: np.pad(ids, ((0, 0), (0, 5))) for name, ids in x.items()}
+    padded = trained.train_on_batch(longer, np.pad(y, ((0, 0), (0, 5))), return_dict=True)
+    assert plain.keys() == {"loss", "perplexity", "token_accuracy"}
+    logits = ops.convert_to_numpy(trained(x)).astype("float64")
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    real = y != 0
+    likelihoods = np.take_along_axis(log_probabilities, y[..., None], -1)[..., 0][real]
+    smoothed = 0.9 * likelihoods + 0.1 * log_probabilities.mean(-1)[real]
+    assert float(plain["loss"]) == pytest.approx(-smoothed.mean(), rel=1e-4)
+    assert float(plain["perplexity"]) == pytest.approx(np.exp(-likelihoods.mean()), rel=1e-4)
+    assert float(plain["token_accuracy"]) == pytest.approx((logits.argmax(-1) == y)[real].mean(), rel=1e-4)
+    for name, value in plain.items():
+        assert float(padded[name]) == pytest.approx(float(value), rel=1e-4), name
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_training_in_mixed_precision(tokenizer, policy):
+    keras.utils.set_random_seed(0)
+    trained = kt.Seq2SeqLM(make(tokenizer).config, tokenizer, dtype=policy)
+    trained.compile(keras.optimizers.Adam(1e-2))
+    history = trained.fit(PAIRS, epochs=4, verbose=0, **ONE_SHAPE).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+    assert {weight.dtype for weight in trained.trainable_weights} == {"float32"}
+    assert all(isinstance(each, str) for each in trained.translate(SOURCES[:2], num_beams=2, max_new_tokens=5))
+
+
+def test_training_needs_a_tokenizer_for_text(tokenizer):
+    with pytest.raises(ValueError, match="no tokenizer to read text with"):
+        kt.Seq2SeqLM(make(tokenizer).config).fit(SOURCES, TARGETS)
+    with pytest.raises(ValueError, match="8.*7|7.*8"):
+        make(tokenizer).fit(SOURCES, TARGETS[1:])
+
+
+# --- what does not belong together ---
+
+
+def test_models_that_cannot_be(tokenizer):
+    config = make(tokenizer).config
+    with pytest.raises(TypeError, match="a ModelConfig .*got int"):
+        kt.Seq2SeqLM(3)
+    with pytest.raises(ValueError, match="with an encoder and a decoder"):
+        kt.Seq2SeqLM(dataclasses.replace(config, decoder=None))
+    small = kt.models.transformer(20, num_layers=1, hidden_dim=16, num_heads=2, padding_id=3)
+    with pytest.raises(
+        ValueError, match=r"does not belong.*where the model has 20 and padding_id=\d, where the model has 3"
+    ):
+        kt.Seq2SeqLM(small, tokenizer)
+
+
+# --- presets ---
+
+
+def test_a_preset_gives_the_same_model(model, tmp_path):
+    model.save_to_preset(tmp_path / "mine")
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    expected = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"}
+    assert names == expected
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+    assert again.config == model.config and again.generation == model.generation
+    assert {weight.dtype for weight in again.weights if "seed" not in weight.path} <= {"float32"}
+    for ours, theirs in zip(again.weights, model.weights, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs), err_msg=ours.path)
+    assert again.translate(SOURCES, num_beams=2, max_new_tokens=6) == model.translate(
+        SOURCES, num_beams=2, max_new_tokens=6
+    )
+    again.compile(keras.optimizers.SGD(0.1))
+    again.fit(PAIRS, verbose=0, **ONE_SHAPE)
+
+
+@pytest.mark.parametrize("stored", [None, "float16"])
+@pytest.mark.parametrize("dtype", [None, "float16", "bfloat16", "mixed_bfloat16"])
+def test_precision_of_presets(model, tmp_path, stored, dtype):
+    model.save_to_preset(tmp_path / "mine", dtype=stored)
+    kinds = {preset.read_tensors(tmp_path / "mine").dtype(name) for name in preset.read_tensors(tmp_path / "mine")}
+    assert kinds == {"F16" if stored else "F32"}
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "mine", dtype=dtype)
+    kept = dtype if dtype in ("float16", "bfloat16") else "float32"
+    assert {weight.dtype for weight in again.trainable_weights} == {kept}
+    x = {"token_ids": np.array([[5, 6, 2]]), "decoder_token_ids": np.array([[1, 7, 8]])}
+    error = relative_error(ops.cast(again(x), "float32"), ops.convert_to_numpy(model(x)))
+    assert error < (5e-2 if "bfloat16" in str(dtype) else 5e-3 if stored or dtype else 1e-6)
+
+
+def test_a_preset_with_dropout_trains(tokenizer, tmp_path):
+    make(tokenizer, dropout=0.3, attention_dropout=0.1).save_to_preset(tmp_path / "mine")
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+    history = again.fit(PAIRS, epochs=2, verbose=0, **ONE_SHAPE).history
+    assert np.isfinite(history["loss"]).all()
+    x, _ = as_arrays(tokenizer)
+    first, second = (ops.convert_to_numpy(again(x, training=True)) for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
+    model.save_to_preset(tmp_path / "mine")
+    path = tmp_path / "mine" / preset.WEIGHTS
+    tensors = dict(preset.read_tensors(tmp_path / "mine"))
+    del tensors["encoder.block_0.feed_forward.up.bias"]
+    tensors["encoder.block_0.feed_forward.up.bais"] = np.zeros(64, "float32")
+    tensors["decoder.block_0.feed_forward.down.bias"] = np.zeros(3, "float32")
+    preset.write_tensors(path, tensors)
+    with pytest.raises(ValueError) as error:
+        kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+    for expected in (
+        str(tmp_path / "mine"),
+        "missing encoder.block_0.feed_forward.up.bias [64] (is it encoder.block_0.feed_forward.up.bais?)",
+        "decoder.block_0.feed_forward.down.bias: expected shape [16], got [3]",
+        "unknown encoder.block_0.feed_forward.up.bais [64]",
+    ):
+        assert expected in str(error.value)
+    # and the next model is none the worse for it
+    assert np.isfinite(
+        ops.convert_to_numpy(
+            make(model.tokenizer)({name: np.ones((1, 2), "int32") for name in ("token_ids", "decoder_token_ids")})
+        )
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (lambda value: value.update(task="MaskedLM"), "a preset of Seq2SeqLM.*got task 'MaskedLM'"),
+        (lambda value: value.update(model_type="bert"), "model_type 'keras_transformers'.*got 'bert'"),
+        (lambda value: value.update(colour="red"), r"unknown keys \['colour'\]"),
+        (lambda value: value.pop("config"), "with a config"),
+        (lambda value: value["config"].update(hiden_dim=3), "config.json: ModelConfig.*unknown field 'hiden_dim'"),
+        (lambda value: value["config"].update(padding_id=10**6), "config.json: This ModelConfig contradicts itself"),
+        (lambda value: value["config"].update(decoder=None), "an encoder and a decoder"),
+        (lambda value: value.update(config=[]), r"Expected a ModelConfig as config in .*config.json, got \[\]"),
+        (lambda value: value["config"].update(hidden_dim="wide"), "'hidden_dim' is 'wide', expected int"),
+        (lambda value: value["config"].update(padding_id=True), "'padding_id' is True, expected int"),
+        (lambda value: value["config"]["encoder"].update(block=None), "'block' is None, expected BlockConfig"),
+    ],
+)
+def test_a_configuration_that_does_not_fit(model, tmp_path, change, expected):
+    model.save_to_preset(tmp_path / "mine")
+    path = tmp_path / "mine" / "config.json"
+    value = json.loads(path.read_text("utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), "utf-8")
+    with pytest.raises(ValueError, match=expected):
+        kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_that_is_missing_or_cut_short(model, tmp_path, name):
+    model.save_to_preset(tmp_path / "mine")
+    path = tmp_path / "mine" / name
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=name):
+        kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+
+
+# --- Keras's own file ---
+
+
+def test_a_keras_file_keeps_everything(tokenizer, tmp_path):
+    trained = make(tokenizer)
+    trained.generation = dataclasses.replace(trained.generation, num_beams=3, max_new_tokens=7)
+    trained.compile(keras.optimizers.Adam(1e-3, beta_2=0.98), label_smoothing=0.2)
+    trained.fit(PAIRS, verbose=0, **ONE_SHAPE)
+    trained.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.compiled and again.label_smoothing == 0.2
+    assert again.generation == trained.generation and again.config == trained.config
+    assert again.optimizer.get_config() == trained.optimizer.get_config()
+    assert int(again.optimizer.iterations) == int(trained.optimizer.iterations) == 1
+    assert again.translate(SOURCES) == trained.translate(SOURCES)
+    losses = [each.fit(PAIRS, verbose=0, **ONE_SHAPE).history["loss"] for each in (trained, again)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_the_default_optimizer_is_the_papers(tokenizer):
+    compiled = make(tokenizer)
+    compiled.compile()
+    schedule = compiled.optimizer._learning_rate
+    rates = [float(schedule(step)) for step in (1, 2000, 4000, 16000)]
+    peak = 16**-0.5 * 4000**-0.5
+    np.testing.assert_allclose(rates[1:], [peak / 2, peak, peak / 2], rtol=1e-3)
+    assert rates[0] < peak / 1000 and compiled.label_smoothing == 0.1
+    assert compiled.optimizer.beta_2 == 0.98 and compiled.optimizer.epsilon == 1e-9
