@@ -47,12 +47,12 @@ def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
     return loop(condition, body, (state, written))
 
 
-def _kept(model, key, make):
-    """`make()`, or what it returned before for this model, with the variables that it has now, and this key."""
+def _kept(model, variables, key, make):
+    """`make()`, or what it returned before for this model with these variables and this key."""
     if model is None:
         return make()
     # Other variables (an adapter, a quantized kernel) mean another computation.
-    key = (key, tuple(id(variable) for variable in model.variables))
+    key = (key, tuple(map(id, variables)))
     if not hasattr(model, _ATTRIBUTE):
         # Past Keras's attribute tracking: these are no part of the model's state.
         object.__setattr__(model, _ATTRIBUTE, {})
@@ -60,6 +60,11 @@ def _kept(model, key, make):
     if key not in functions:
         functions[key] = make()
     return functions[key]
+
+
+def _variables(model):
+    """The model's variables. Keras walks all layers to find them: ask once for each run."""
+    return [] if model is None else model.variables
 
 
 def fast_step(step):
@@ -100,7 +105,7 @@ elif keras.backend.backend() == "jax":
 
     def _jitted(model, key, function, donated=()):
         """`function(*arguments)` jitted, with the model's variables as its first argument."""
-        variables = [] if model is None else model.variables
+        variables = _variables(model)
 
         def make():
             def pure(values, *arguments):
@@ -109,7 +114,7 @@ elif keras.backend.backend() == "jax":
 
             return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
 
-        jitted = _kept(model, key, make)
+        jitted = _kept(model, variables, key, make)
         return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
 
     def prefill(model, step, token_ids, cache):
@@ -139,6 +144,7 @@ else:
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
         run = _kept(
             model,
+            _variables(model),
             (step, "prefill"),
             lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True, autograph=False),
         )
@@ -151,7 +157,12 @@ else:
         def segment(state, written, read, limit, noise, max_steps):
             return _while(tf.while_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        run = _kept(model, (step, strategy), lambda: tf.function(segment, jit_compile=True, autograph=False))
+        run = _kept(
+            model,
+            _variables(model),
+            (step, strategy),
+            lambda: tf.function(segment, jit_compile=True, autograph=False),
+        )
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
         )
