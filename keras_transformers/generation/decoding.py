@@ -233,6 +233,8 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
     if len(token_ids) == 0:
         return Generated(np.zeros((0, 0), "int32"), np.zeros(0, "float32") if config.num_beams > 1 else None)
     decoding = _Decoding(model, step, cache, token_ids, config)
+    if len(token_ids) == 1:  # done when it is done: there is nobody to drop before
+        segment_length = decoding.limit
     while decoding.run(segment_length):
         decoding.compact()
     return decoding.generated()
