@@ -13,6 +13,19 @@ from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
 from keras_transformers.records import record
 
+_dense_gradient = None
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def _summed(embeddings):
+        return tf.identity(embeddings), tf.convert_to_tensor
+
+    def _dense_gradient(embeddings):
+        """`embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a sparse
+        gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
+        return _summed(tf.identity(embeddings))
+
 
 @record
 class EmbeddingsConfig:
@@ -132,8 +145,15 @@ class PositionalEmbedding(Layer):
     def compute_output_spec(self, token_ids, offset=0, training=None):
         return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
 
+    def _look_up(self, token_ids):
+        token = self.token
+        if _dense_gradient is None or token.quantization_mode or getattr(token, "lora_enabled", False):
+            return token(token_ids)
+        vectors = ops.take(_dense_gradient(ops.convert_to_tensor(token.embeddings)), token_ids, axis=0)
+        return ops.cast(vectors, self.compute_dtype)
+
     def call(self, token_ids, offset=0, training=None):
-        x = self.token(ops.cast(token_ids, "int32"))
+        x = self._look_up(ops.cast(token_ids, "int32"))
         if self.scale:
             x = x * ops.cast(self.hidden_dim**0.5, x.dtype)
         if self.positions is not None:

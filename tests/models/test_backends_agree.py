@@ -37,5 +37,5 @@ def test_beam_search_agrees(named_model, expected):
 @pytest.mark.parametrize("name, optimizer", make_expected.TRAINED.items())
 def test_the_loss_of_100_steps_agrees(name, optimizer, expected):
     losses = make_expected.losses(name, optimizer)
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     assert np.abs(losses - expected[f"{name}/losses"]).max() < 1e-4
