@@ -67,8 +67,8 @@ CONFIGS = {
         norm_placement="pre",
     ),
 }
-# The step size of each optimizer is such that the loss falls well within 100 steps. Adam's epsilon is above the rounding
-# errors that are all the gradient of a key's bias, so that these do not grow into steps.
+# Each step size lets the loss fall well within 100 steps. Adam's epsilon is above the rounding errors that are all the
+# gradient of a key's bias, so that these do not grow into steps.
 OPTIMIZERS = {
     "adam": lambda: keras.optimizers.Adam(3e-4, beta_2=0.98, epsilon=1e-7),
     "sgd": lambda: keras.optimizers.SGD(0.003),
