@@ -69,11 +69,11 @@ class Benchmark:
             for name, case in cases.items():
                 records += self._measure(name, case, processes, options)
                 print(_table(self, records, contestants), flush=True)
+                if not SMOKE:
+                    self._write(records, contestants, options)
         finally:
             for process in processes:
                 process.end()
-        if not SMOKE:
-            self._write(records, contestants, options)
         if any("error" in record for record in records):
             raise SystemExit(1)
 
