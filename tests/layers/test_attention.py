@@ -161,8 +161,9 @@ def test_the_hypotheses_of_a_sentence_share_its_source(length, return_scores, se
     "policy, compute",
     [("float16", "float16"), ("bfloat16", "bfloat16"), ("mixed_float16", "float16"), ("mixed_bfloat16", "bfloat16")],
 )
-@pytest.mark.parametrize("positions", [None, Rotary(), Alibi(), RelativeBuckets()])
-@pytest.mark.parametrize("return_scores", [False, True])
+@pytest.mark.parametrize(
+    "positions, return_scores", [(None, False), (Rotary(), True), (Alibi(), False), (RelativeBuckets(), True)]
+)
 def test_half_precision_and_padding_everywhere(policy, compute, positions, return_scores):
     exact = built(positions=positions, causal=True)
     layer = MultiHeadAttention(4, positions=positions, causal=True, dtype=policy)

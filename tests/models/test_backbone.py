@@ -25,6 +25,7 @@ from keras_transformers.records import from_json, to_json
 from tests.layers.reference import fill, relative_error
 
 D, V = 16, 30
+once = pytest.mark.one_backend("torch")  # nothing is computed
 
 
 def stack(attention=(), **block):
@@ -162,6 +163,7 @@ def everything_else():
     )
 
 
+@once
 def test_a_configuration_survives_json():
     import json
 
@@ -171,6 +173,7 @@ def test_a_configuration_survives_json():
         assert changed != original
 
 
+@once
 @pytest.mark.parametrize(
     "change, expected",
     [
@@ -187,6 +190,7 @@ def test_json_that_does_not_fit_is_an_error(change, expected):
         from_json(value)
 
 
+@once
 def test_contradictions_are_listed_together():
     with pytest.raises(ValueError) as error:
         kt.ModelConfig(
@@ -206,6 +210,7 @@ def test_contradictions_are_listed_together():
         kt.ModelConfig(D, EmbeddingsConfig(V))
 
 
+@once
 @pytest.mark.parametrize("dtype", [None, "mixed_bfloat16", "float16"])
 def test_a_backbone_from_its_configuration(dtype):
     backbone = kt.Backbone(everything_else(), dtype=dtype)
@@ -235,6 +240,7 @@ def test_a_backbone_in_a_functional_model():
 # --- the recipe of the paper ---
 
 
+@once
 def test_the_papers_base_model():
     """65 million parameters (table 3), a vocabulary of about 37,000, one matrix for both embeddings and the head."""
     base = kt.models.transformer(37000)
@@ -248,6 +254,7 @@ def test_the_papers_base_model():
     assert 62e6 < count < 66e6
 
 
+@once
 def test_choices_of_the_recipe():
     chosen = kt.models.transformer(
         V,
@@ -277,6 +284,7 @@ def test_choices_of_the_recipe():
 # --- explain ---
 
 
+@once
 def test_explain_says_all_that_is_on():
     text = kt.explain(kt.Seq2SeqLM(everything_else()))
     for expected in (
@@ -299,6 +307,7 @@ def test_explain_says_all_that_is_on():
     assert max(map(len, text.splitlines())) < 200
 
 
+@once
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_explain_of_one_stack(kind):
     text = kt.explain(kt.Backbone(config(kind), dtype="mixed_bfloat16"))
