@@ -22,10 +22,12 @@ import keras
 import keras_transformers as kt
 from keras_transformers.training import (
     Checkpoint,
+    CoolDown,
     InverseSquareRoot,
     LearningCurve,
     TranslationQuality,
     average_weights,
+    translation_batches,
 )
 from keras_transformers.training.metrics import bleu, chrf
 
@@ -96,8 +98,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--peak-learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--warmup-steps", type=int, default=1500)
+    parser.add_argument("--cool-down", type=int, default=10, help="epochs, the last, of a learning rate that falls to 0")
     parser.add_argument("--dtype", help='such as "mixed_bfloat16", twice as fast on a CPU that has it')
-    parser.add_argument("--average", type=int, default=5, help="how many of the last epochs' weights to average")
+    parser.add_argument("--average", type=int, default=1, help="how many of the last epochs' weights to average")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-beams", type=int, default=4, help="of the saved preset")
     options = parser.parse_args()
@@ -127,18 +130,18 @@ def main():
     model = kt.Seq2SeqLM(config, tokenizer=tokenizer, dtype=options.dtype)
     print(kt.explain(model))
 
-    model.compile(
-        keras.optimizers.Adam(
-            InverseSquareRoot(options.peak_learning_rate, options.warmup_steps), beta_2=0.98, epsilon=1e-9
-        )
+    batches = translation_batches(
+        sources, targets, tokenizer=tokenizer, batch_tokens=options.batch_tokens, seed=options.seed
     )
+    schedule = InverseSquareRoot(options.peak_learning_rate, options.warmup_steps)
+    if options.cool_down:
+        epochs = min(options.cool_down, options.epochs)
+        schedule = CoolDown(schedule, options.epochs * len(batches), epochs * len(batches))
+    model.compile(keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9))
     model.fit(
-        sources,
-        targets,
-        batch_tokens=options.batch_tokens,
+        batches,
         epochs=options.epochs,
         validation_data=tuple(validation),
-        seed=options.seed,
         callbacks=[
             Checkpoint(options.work / "checkpoints", keep=options.average),
             TranslationQuality(validation[0][:500], validation[1][:500], max_new_tokens=64),

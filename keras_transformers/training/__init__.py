@@ -7,7 +7,7 @@ _modules = {
     "datasets": ("Batches", "Position", "encode_pairs", "fit_batches", "keras_data", "split", "translation_batches"),
     "losses": ("token_cross_entropy",),
     "metrics": ("Perplexity", "TokenAccuracy", "bleu", "chrf"),
-    "schedules": ("InverseSquareRoot",),
+    "schedules": ("CoolDown", "InverseSquareRoot"),
 }
 _home = {name: module for module, names in _modules.items() for name in names}
 __all__ = sorted(_home)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules with a warm-up."""
+"""Learning-rate schedules: a warm-up, and a cool-down."""
 
 import keras
 
@@ -48,3 +48,54 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self):
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "initial": self.initial}
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
+    """Follows another schedule, and falls in a straight line to zero over the last steps.
+
+    The small steps at the end settle what large ones keep stirring, so that the last weights need no averaging; and a
+    run that was meant to be longer or shorter can begin its cool-down at any checkpoint.
+
+    Args:
+        schedule: a `LearningRateSchedule`, or a number.
+        total_steps: how many steps the training takes; the learning rate is 0 from there on. With
+            `gradient_accumulation_steps`, steps count batches.
+        cool_down_steps: how many of them, the last ones, the fall takes.
+
+    Raises:
+        ValueError: if `cool_down_steps` is below 1 or above `total_steps`.
+
+    Example:
+        >>> batches = translation_batches(english, french, tokenizer=tokenizer)
+        >>> schedule = CoolDown(InverseSquareRoot(1e-3, 4000), 20 * len(batches), 5 * len(batches))
+        >>> model.compile(keras.optimizers.Adam(schedule))
+        >>> model.fit(batches, epochs=20)
+
+    Source: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", section 3.
+    """
+
+    def __init__(self, schedule, total_steps, cool_down_steps):
+        if not 1 <= cool_down_steps <= total_steps:
+            raise ValueError(
+                "Expected cool_down_steps from 1 to total_steps, got "
+                f"cool_down_steps={cool_down_steps}, total_steps={total_steps}."
+            )
+        self.schedule, self.total_steps, self.cool_down_steps = schedule, int(total_steps), int(cool_down_steps)
+
+    def __call__(self, step):
+        """The learning rate, float32 scalar, for the update after `step` updates (from 0)."""
+        rate = self.schedule(step) if callable(self.schedule) else self.schedule
+        left = (self.total_steps - keras.ops.cast(step, "float32")) / self.cool_down_steps
+        return rate * keras.ops.clip(left, 0.0, 1.0)
+
+    def get_config(self):
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "total_steps": self.total_steps,
+            "cool_down_steps": self.cool_down_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config | {"schedule": keras.saving.deserialize_keras_object(config["schedule"])})
