@@ -15,7 +15,6 @@ The run keeps a checkpoint each epoch in `--work`, and the same command goes on 
 import argparse
 import gzip
 import json
-import math
 import pathlib
 
 import keras
@@ -58,7 +57,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, help="by default .cache/train_multi30k/seed-<seed>")
-    parser.add_argument("--updates", type=int, default=8000)
+    parser.add_argument("--updates", type=int, default=8000, help="at most, in whole epochs")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", help='such as "mixed_bfloat16"')
     options = parser.parse_args()
@@ -81,14 +80,15 @@ def main():
     print(kt.explain(model))
     model.compile(keras.optimizers.Adam(InverseSquareRoot(0.005, 2000), beta_2=0.98, epsilon=1e-9), label_smoothing=0.1)
     batches = translation_batches(sources, targets, tokenizer=tokenizer, batch_tokens=4096, seed=options.seed)
+    epochs = max(options.updates // len(batches), 1)
     model.fit(
         batches,
-        epochs=math.ceil(options.updates / len(batches)),
+        epochs=epochs,
         validation_data=tuple(read(options.data, "valid")),
         callbacks=[Checkpoint(work / "checkpoints", keep=10), LearningCurve(work / "curve.png")],
         verbose=2,
     )
-    average_weights(model, work / "checkpoints", last=min(10, math.ceil(options.updates / len(batches))))
+    average_weights(model, work / "checkpoints", last=min(10, epochs))
 
     results = {"seed": options.seed, "updates": int(model.optimizer.iterations), "backend": keras.backend.backend()}
     for part in ("test.2016", "test.2017", "test.coco"):

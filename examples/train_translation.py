@@ -98,7 +98,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--peak-learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--warmup-steps", type=int, default=1500)
-    parser.add_argument("--cool-down", type=int, default=10, help="epochs, the last, of a learning rate that falls to 0")
+    parser.add_argument(
+        "--cool-down", type=int, default=10, help="epochs, the last, of a learning rate that falls to 0"
+    )
     parser.add_argument("--dtype", help='such as "mixed_bfloat16", twice as fast on a CPU that has it')
     parser.add_argument("--average", type=int, default=1, help="how many of the last epochs' weights to average")
     parser.add_argument("--seed", type=int, default=0)

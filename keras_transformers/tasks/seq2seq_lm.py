@@ -26,9 +26,10 @@ from keras_transformers.layers.embeddings import VocabularyHead
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.training.callbacks import Checkpoint
-from keras_transformers.training.datasets import Batches, encode_pairs, fit_batches, keras_data, prepared, split
+from keras_transformers.training.datasets import Batches, fit_batches, keras_data
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
+from keras_transformers.training.pairs import encode_pairs, prepared, split
 from keras_transformers.training.schedules import InverseSquareRoot
 
 
@@ -139,16 +140,15 @@ class Seq2SeqLM(Task):
         """Train by teacher forcing, on raw text or on arrays.
 
         Args:
-            x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.datasets.encode_pairs`
+            x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.encode_pairs`
                 takes, or `Batches`.
             batch_tokens: about how many tokens a batch holds on its longer side, padding included; `batch_size`
                 sentences instead if given.
             max_length: cut longer sentences, and say how many; by default what the model has positions for.
             num_buckets: how many shapes of batches there are, at most: each is compiled once.
+            shuffle, seed: deal the pairs anew in each epoch, and what that and `validation_split` start from.
             epochs, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`. A
-            `kt.training.Checkpoint` among the callbacks resumes
-                where it stopped, within an epoch too.
-            seed: of shuffling and splitting.
+                `kt.training.Checkpoint` among the callbacks resumes where it stopped, within an epoch too.
 
         Returns: a `keras.callbacks.History`.
         """

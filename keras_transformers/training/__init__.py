@@ -4,9 +4,10 @@ import importlib
 
 _modules = {
     "callbacks": ("Checkpoint", "LearningCurve", "TranslationQuality", "average_weights"),
-    "datasets": ("Batches", "Position", "encode_pairs", "fit_batches", "keras_data", "split", "translation_batches"),
+    "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
     "losses": ("token_cross_entropy",),
     "metrics": ("Perplexity", "TokenAccuracy", "bleu", "chrf"),
+    "pairs": ("encode_pairs", "split"),
     "schedules": ("CoolDown", "InverseSquareRoot"),
 }
 _home = {name: module for module, names in _modules.items() for name in names}
