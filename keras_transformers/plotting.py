@@ -81,10 +81,10 @@ def _attention(model, source, target, which, generation):
             raise TypeError(
                 f"Expected {name} to be one string, got {type(text).__name__}. Draw one translation at a time."
             )
-    (source_ids,) = model._encode_sources([source])
+    (source_ids,) = model.encode_sources([source])
     if not source_ids:
         raise ValueError(f"Expected a source with some text, got {source!r}. An empty text is not translated.")
-    tokenizer, config = model.tokenizer, model._generation(generation)
+    tokenizer, config = model.tokenizer, model.generation_config(**generation)
     if target is not None:
         target_ids = [*tokenizer.encode([target])[0], tokenizer.end_id]
     elif which == "encoder":

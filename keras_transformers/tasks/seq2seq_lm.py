@@ -154,10 +154,8 @@ class Seq2SeqLM(Task):
         """
         if not self.compiled:
             self.compile()
-        validation, batching = (
-            None,
-            {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets},
-        )
+        batching = {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets}
+        validation = None
         if isinstance(x, Batches):
             batches = x
         else:
@@ -239,11 +237,10 @@ class Seq2SeqLM(Task):
                 length_penalty).
             progress: a function called with the number of texts done, each time some are.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
-            `do_sample=True`, …
+                `do_sample=True`, …
 
         Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for
-        each text, best first; with `return_scores`
-            a pair of that and the scores in the same shape.
+            each text, best first; with `return_scores` a pair of that and the scores in the same shape.
 
         Raises:
             TypeError, ValueError: for what is no text, and settings that contradict each other.
@@ -252,9 +249,9 @@ class Seq2SeqLM(Task):
             raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
         single = isinstance(texts, str)
         texts = [texts] if single else list(texts)
-        config = self._generation(generation)
+        config = self.generation_config(**generation)
         tokenizer = self._tokenizer()
-        sources = self._encode_sources(texts)
+        sources = self.encode_sources(texts)
         count = config.num_return_sequences
         results, scores = [[""] * count for _ in texts], [[0.0] * count for _ in texts]
         todo = [index for index in np.argsort([-len(ids) for ids in sources], kind="stable") if sources[index]]
@@ -283,8 +280,8 @@ class Seq2SeqLM(Task):
 
         `generation` is as for `translate`, but for beams: a beam search knows its first word last.
         """
-        config = self._generation({"num_beams": 1, **generation})
-        (source,) = self._encode_sources([text])
+        config = self.generation_config(**{"num_beams": 1, **generation})
+        (source,) = self.encode_sources([text])
         if not source:
             return
         cache, prompts = self._start([source], config, 1)
@@ -319,7 +316,12 @@ class Seq2SeqLM(Task):
             token_ids=generated.token_ids[:rows], scores=None if generated.scores is None else generated.scores[:rows]
         )
 
-    def _generation(self, changes):
+    def generation_config(self, **changes):
+        """The model's `GenerationConfig` with changes, and within what the model has positions for.
+
+        Raises:
+            TypeError, ValueError: for unknown settings, and ones that contradict each other.
+        """
         names = [field.name for field in dataclasses.fields(GenerationConfig)]
         unknown = sorted(set(changes) - set(names))
         if unknown:
@@ -331,7 +333,11 @@ class Seq2SeqLM(Task):
         limit = config.max_length - 1 if config.max_new_tokens is None else config.max_new_tokens
         return dataclasses.replace(config, max_new_tokens=limit if longest is None else min(limit, longest))
 
-    def _encode_sources(self, texts):
+    def encode_sources(self, texts):
+        """Texts as the encoder reads them: lists of ids, each with its end token; an empty one where there is no text.
+
+        What is longer than the model reads is cut, with a warning that says how many were.
+        """
         tokenizer = self._tokenizer()
         longest = self._longest("embeddings")
         encoded = tokenizer.encode(texts)
