@@ -79,7 +79,9 @@ def main():
     model = kt.Seq2SeqLM(config, tokenizer=tokenizer, dtype=options.dtype)
     print(kt.explain(model))
     model.compile(keras.optimizers.Adam(InverseSquareRoot(0.005, 2000), beta_2=0.98, epsilon=1e-9), label_smoothing=0.1)
-    batches = translation_batches(sources, targets, tokenizer=tokenizer, batch_tokens=4096, seed=options.seed)
+    batches = translation_batches(
+        sources, targets, tokenizer=tokenizer, batch_tokens=4096, max_length=256, seed=options.seed
+    )
     epochs = max(options.updates // len(batches), 1)
     model.fit(
         batches,

@@ -61,7 +61,7 @@ def read_pairs(path):
         text = archive.read(name).decode("utf-8")
     else:
         text = path.read_text(encoding="utf-8")
-    return [tuple(line.translate(SPACES).split("\t")[:2]) for line in text.splitlines()]
+    return [tuple(line.translate(SPACES).split("\t")[:2]) for line in text.split("\n") if "\t" in line]
 
 
 def read_test(folder):
@@ -133,7 +133,7 @@ def main():
     print(kt.explain(model))
 
     batches = translation_batches(
-        sources, targets, tokenizer=tokenizer, batch_tokens=options.batch_tokens, seed=options.seed
+        sources, targets, tokenizer=tokenizer, batch_tokens=options.batch_tokens, max_length=256, seed=options.seed
     )
     schedule = InverseSquareRoot(options.peak_learning_rate, options.warmup_steps)
     if options.cool_down:

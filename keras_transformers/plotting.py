@@ -3,10 +3,13 @@
 Legend: `N` heads, `T` query length, `S` key length.
 """
 
+import csv
 import itertools
 import math
 import os
 import pathlib
+
+from keras_transformers.extras import require
 
 # which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
 _KINDS = {
@@ -14,6 +17,7 @@ _KINDS = {
     "encoder": ("encoder_attention_scores", "Encoder self-attention", "source", "source"),
     "decoder": ("attention_scores", "Decoder self-attention", "target", "target"),
 }
+_QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
 
 
 def plot_attention(
@@ -49,7 +53,7 @@ def plot_attention(
     """
     if which not in _KINDS:
         raise ValueError(f"Expected which to be one of {', '.join(map(repr, _KINDS))}, got {which!r}.")
-    _require_matplotlib()
+    require(matplotlib=True)
     name, kind, query_name, key_name = _KINDS[which]
     layers, queries, keys = _attention(model, source, target, which, generation)
     layer = _index("layer", layer, len(layers))
@@ -181,33 +185,58 @@ def plot_learning_curve(records, path=None, *, title=None):
         >>> kt.plot_learning_curve("run/curve.csv")  # doctest: +SKIP
         PosixPath('run/curve.png')
     """
-    _require_matplotlib()
-    from keras_transformers.training.callbacks import LearningCurve
-
-    if not isinstance(records, (str, os.PathLike)):
-        if path is None:
-            raise ValueError("Expected path=, where to write the picture of a list of records, got None.")
-        rows = list(records)
-    else:
-        records = pathlib.Path(records)
-        if not records.is_file():
+    require(matplotlib=True)
+    if isinstance(records, (str, os.PathLike)):
+        source = pathlib.Path(records)
+        if not source.is_file():
             raise FileNotFoundError(
-                f"Expected the CSV file of a LearningCurve, got nothing at {records}. Check the path."
+                f"Expected the CSV file of a LearningCurve, got nothing at {source}. Check the path."
             )
-        path = records.with_suffix(".png") if path is None else path
-        rows = None
-    curve = LearningCurve(path, title=title)
-    if rows is None:
-        curve.records_path = records
-        rows = curve.records()
-    if not rows:
+        path = source.with_suffix(".png") if path is None else path
+        records = read_curve(source)
+    if path is None:
+        raise ValueError("Expected path=, where to write the picture of a list of records, got None.")
+    series = {}
+    for step, _, name, value in records:
+        series.setdefault(name, []).append((step, value))
+    quantities = [name for name in series if not name.startswith(("val_", "epoch_"))]
+    quantities += [name[4:] for name in series if name.startswith("val_") and name[4:] not in quantities]
+    if not quantities:
         raise ValueError(
-            f"Expected records of training, got none in {records}. Train for {curve.every_steps} steps first."
+            "Expected records of training, got none. Train for some steps first: `LearningCurve` says which."
         )
-    curve.records = lambda: rows
-    curve.path.parent.mkdir(parents=True, exist_ok=True)
-    curve.draw()
-    return curve.path
+    columns = min(len(quantities), 3)
+    rows = math.ceil(len(quantities) / columns)
+    figure = _figure(4.5 * columns, 3.2 * rows)
+    for number, quantity in enumerate(quantities):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
+            if name in series:
+                axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
+        if quantity == "perplexity":
+            axes.set_yscale("log")
+            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                set_formatter("{x:g}")
+        axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    if title:
+        figure.suptitle(title)
+    _save(figure, path)
+    return pathlib.Path(path)
+
+
+def read_curve(path):
+    """What a `LearningCurve` has recorded in a CSV file, `[(step, epoch, name, value)]`: nothing without a file."""
+    records = []
+    if pathlib.Path(path).exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.reader(file):
+                try:
+                    records.append((int(row[0]), int(row[1]), row[2], float(row[3])))
+                except (ValueError, IndexError):  # the heading, or a line that a kill has cut
+                    continue
+    return records
 
 
 def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups=6):
@@ -228,9 +257,11 @@ def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups
     Example:
         >>> plot_quality_by_length(english, model.translate(english), french, "quality.png")  # doctest: +SKIP
     """
-    _require_matplotlib()
+    require(matplotlib=True)
     from keras_transformers.training.metrics import bleu, chrf
 
+    if len(sources) != len(hypotheses):
+        raise ValueError(f"Expected as many hypotheses as sources, got {len(hypotheses)} and {len(sources)}.")
     metrics = {"BLEU": bleu, "chrF": chrf}
     whole = {name: metric(hypotheses, references).score for name, metric in metrics.items()}
     groups = _length_groups([len(text.split()) for text in sources], max(20, math.ceil(len(sources) / groups)))
@@ -298,12 +329,3 @@ def _figure(width, height):
     figure = Picture(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def _require_matplotlib():
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Pictures need matplotlib, which is not installed: `pip install 'keras-transformers[train]'`."
-        ) from error

@@ -141,7 +141,7 @@ def test_what_is_not_there_is_refused(model, options, error, message):
 def test_without_matplotlib_the_message_names_the_extra(model, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for draw in (lambda: kt.plot_attention(model, SOURCE), lambda: kt.plot_learning_curve([], tmp_path / "curve.png")):
-        with pytest.raises(ImportError, match=r"need matplotlib.*pip install 'keras-transformers\[train\]'"):
+        with pytest.raises(ImportError, match=r"Expected matplotlib.*pip install 'keras-transformers\[train\]'"):
             draw()
 
 

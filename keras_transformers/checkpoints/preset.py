@@ -98,6 +98,10 @@ def check_replaceable(folder):
         folder: where a preset is to be saved later.
     """
     folder = pathlib.Path(folder).expanduser()
+    if pathlib.Path.cwd().is_relative_to(folder.resolve()):
+        raise FileExistsError(
+            f"Expected a folder to replace, got {folder}, which this program works in. Name a folder inside it."
+        )
     if not folder.exists() or (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
         return
     found = "a folder without a config.json" if folder.is_dir() else "a file"

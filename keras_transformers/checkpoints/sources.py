@@ -70,7 +70,7 @@ def embedded_presets():
     """
     inside, beside = _PACKAGE / "presets", _PACKAGE.parent / "presets"
     # Beside an installed package is site-packages, where a folder "presets" would be somebody else's.
-    checkout = (_PACKAGE.parent / "pyproject.toml").is_file()
+    checkout = (_PACKAGE.parent / "pyproject.toml").is_file() and not inside.is_dir()
     root = beside if checkout else inside
     if not root.is_dir():
         return {}

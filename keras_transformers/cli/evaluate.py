@@ -26,10 +26,11 @@ def evaluate(
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
 ):
     """Translate a test set and score it: BLEU and chrF by sacreBLEU, each with its signature."""
-    from keras_transformers.cli.texts import check_installed, progress, read_pairs
+    from keras_transformers.cli.texts import progress, read_pairs
     from keras_transformers.cli.translate import given, one_line
+    from keras_transformers.extras import require
 
-    check_installed(sacrebleu=True, matplotlib=picture)
+    require(sacrebleu=True, matplotlib=picture)
     sources, references = read_pairs(source, target, pairs)
     for path in (picture, translations):
         if path is not None:

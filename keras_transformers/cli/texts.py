@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import importlib.util
 import pathlib
 import sys
 
@@ -34,20 +33,6 @@ def read_lines(path):
     path = pathlib.Path(path)
     with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
         return list(decoded_lines(file, path))
-
-
-def check_installed(**needed):
-    """Raise `ImportError`, saying what to install, where a package is named with a true value and is not installed.
-
-    Example:
-        >>> check_installed(sacrebleu=True, matplotlib=None)
-    """
-    missing = [name for name, value in needed.items() if value and importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"Expected {' and '.join(missing)} for this, which {'is' if len(missing) == 1 else 'are'} not installed: "
-            "`pip install 'keras-transformers[train]'`."
-        )
 
 
 def read_pairs(source, target, pairs, prefix=""):

@@ -49,11 +49,12 @@ def train(
 ):
     """Train the original Transformer (Vaswani et al. 2017) on sentence pairs and save it as a preset."""
     from keras_transformers.checkpoints.preset import check_replaceable
-    from keras_transformers.cli.texts import check_installed, read_pairs
+    from keras_transformers.cli.texts import read_pairs
+    from keras_transformers.extras import require
 
     # What can fail, fails before hours of training.
     check_replaceable(output)
-    check_installed(matplotlib=picture, sacrebleu=bleu)
+    require(matplotlib=picture, sacrebleu=bleu)
     sources, targets = read_pairs(source, target, pairs)
     validation = None
     if validation_source or validation_target or validation_pairs:

@@ -25,11 +25,12 @@ def translate(
     ] = None,
 ):
     """Translate sentences, or each line of standard input: one line out for each line in, in order, empty ones kept."""
-    from keras_transformers.cli.texts import check_installed, decoded_lines, progress
+    from keras_transformers.cli.texts import decoded_lines, progress
+    from keras_transformers.extras import require
 
     texts = texts or []
     if attention is not None:
-        check_installed(matplotlib=True)
+        require(matplotlib=True)
         if len(texts) != 1:
             raise ValueError(
                 f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument."

@@ -95,6 +95,12 @@ class GenerationConfig:
             )
         if not isinstance(self.end_ids, tuple) or not all(_is_id(token_id) for token_id in self.end_ids):
             raise ValueError(f"Expected end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}.")
+        if self.start_id is not None and not _is_id(self.start_id):
+            raise ValueError(
+                f"Expected start_id to be None or a token id (an int of at least 0), got {self.start_id!r}."
+            )
+        if not isinstance(self.length_penalty, int | float):
+            raise ValueError(f"Expected length_penalty to be a number, got {self.length_penalty!r}.")
         if not _is_id(self.padding_id):
             raise ValueError(
                 f"Expected padding_id to be a token id (an int of at least 0), got {self.padding_id!r}. "
@@ -201,7 +207,9 @@ class Generated(typing.NamedTuple):
     scores: np.ndarray | None
 
 
-def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, segment_length=SEGMENT_LENGTH):
+def generate(
+    model, step, cache, token_ids, config, *, vocabulary_size=None, numbers=None, segment_length=SEGMENT_LENGTH
+):
     """Continue each prompt until an end token or the limit.
 
     Args:
@@ -216,6 +224,8 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
             encoder-decoder the start token.
         config: a `GenerationConfig`.
         vocabulary_size: int or None; ids are checked against it.
+        numbers: int `[B]`, which draws each prompt gets when sampling, whatever else is in its batch; by default its
+            place.
         segment_length: int, how many steps a loop runs before the host looks. No result depends on it.
 
     Returns: a `Generated`.
@@ -232,7 +242,7 @@ def generate(model, step, cache, token_ids, config, *, vocabulary_size=None, seg
     token_ids = _checked_prompts(token_ids, config, vocabulary_size)
     if len(token_ids) == 0:
         return Generated(np.zeros((0, 0), "int32"), np.zeros(0, "float32") if config.num_beams > 1 else None)
-    decoding = _Decoding(model, step, cache, token_ids, config)
+    decoding = _Decoding(model, step, cache, token_ids, config, numbers)
     if len(token_ids) == 1:  # done when it is done: there is nobody to drop before
         segment_length = decoding.limit
     while decoding.run(segment_length):
@@ -311,7 +321,7 @@ def _strategy(config):
     )
 
 
-def _power_of_two(n):
+def power_of_two(n):
     """The smallest power of two that is at least `n`."""
     return 1 << max(n - 1, 0).bit_length()
 
@@ -319,7 +329,7 @@ def _power_of_two(n):
 class _Decoding:
     """One batch on its way: what is on the device, and what the host knows about it."""
 
-    def __init__(self, model, step, cache, token_ids, config):
+    def __init__(self, model, step, cache, token_ids, config, numbers=None):
         self.model, self.step, self.config = model, executors.fast_step(step), config
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
@@ -327,11 +337,12 @@ class _Decoding:
         self.position = 0
         self.seed = np.random.randint(2**31) if config.seed is None else config.seed
         self.sentences = np.arange(len(token_ids))  # which of the batch's sentences the device still holds
+        self.numbers = self.sentences if numbers is None else np.asarray(numbers)
         self.done = np.zeros(len(token_ids), bool)
         self.collected = {}
 
         # Positions of the cache, and as many tokens of the state (a few too many, but then they grow together).
-        self.room = max(SMALLEST_ROOM, _power_of_two(self.prefix + min(self.limit, SEGMENT_LENGTH)))
+        self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, SEGMENT_LENGTH)))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
         cache = self._grown(cache)
@@ -342,7 +353,10 @@ class _Decoding:
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))
         )
         self.state = self.strategy.start(token_ids[:, -1], self.room)
-        self.noise = self.strategy.noise(self.seed, self.sentences, self.room)
+        self.noise = self._noise()
+
+    def _noise(self):
+        return self.strategy.noise(self.seed, self.numbers[self.sentences], self.room)
 
     def _grown(self, cache):
         return caches.grow(cache, self.room) if cache.self_attention else cache
@@ -361,15 +375,15 @@ class _Decoding:
         return self.position < self.limit and not self.done.all()
 
     def _make_room(self):
-        old, self.room = self.room, _power_of_two(self.room + 1)
+        old, self.room = self.room, power_of_two(self.room + 1)
         self.cache = self._grown(self.cache)
         self.state = self.strategy.grow(self.state, self.room - old)
-        self.noise = self.strategy.noise(self.seed, self.sentences, self.room)
+        self.noise = self._noise()
 
     def compact(self):
         """Take done sentences off the device, where that at least halves what it computes."""
         unfinished = np.flatnonzero(~self.done)
-        size = _power_of_two(len(unfinished))
+        size = power_of_two(len(unfinished))
         if 2 * size > len(self.sentences):
             return
         self._collect()
@@ -381,7 +395,7 @@ class _Decoding:
         self.cache = caches.select(self.cache, rows, places)
         self.state = self.strategy.select(self.state, rows, places)
         self.sentences = self.sentences[kept]
-        self.noise = self.strategy.noise(self.seed, self.sentences, self.room)
+        self.noise = self._noise()
 
     def _collect(self):
         token_ids, scores = (None if x is None else ops.convert_to_numpy(x) for x in self.strategy.results(self.state))

@@ -36,6 +36,17 @@ class AttentionConfig:
     use_bias: bool = True
     dropout: float = 0.0
 
+    def __post_init__(self):
+        if self.num_heads < 1 or self.num_heads % (self.num_key_value_heads or self.num_heads):
+            raise ValueError(
+                "Expected num_heads to be a positive multiple of num_key_value_heads, got "
+                f"{self.num_heads} and {self.num_key_value_heads}."
+            )
+        for name in ("head_dim", "window", "soft_cap"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Expected {name} to be None or above 0, got {value}.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
@@ -161,13 +172,7 @@ class MultiHeadAttention(ShapePreserving):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if num_heads < 1 or num_heads % (num_key_value_heads or num_heads):
-            raise ValueError(
-                "Expected num_heads to be a positive multiple of num_key_value_heads, got "
-                f"{num_heads} and {num_key_value_heads}."
-            )
-        if window is not None and window < 1:
-            raise ValueError(f"Expected window to be at least 1 position, got {window}.")
+        AttentionConfig(num_heads, num_key_value_heads, head_dim, positions, window, soft_cap)  # for its checks
         self.num_heads = num_heads
         self.num_key_value_heads = num_key_value_heads or num_heads
         self.head_dim = head_dim

@@ -37,6 +37,12 @@ class BlockConfig:
     norm_placement: str = "post"
     dropout: float = 0.0
 
+    def __post_init__(self):
+        if self.norm_placement not in NORM_PLACEMENTS:
+            raise ValueError(
+                f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}."
+            )
+
 
 def fields(config):
     """A record's fields as keyword arguments, its nested records whole."""
@@ -66,16 +72,14 @@ class _Block(ShapePreserving):
                 "Expected num_heads or attention, and intermediate_dim or feed_forward, one of each, got "
                 f"{num_heads=}, {attention=}, {intermediate_dim=}, {feed_forward=}."
             )
-        if norm_placement not in NORM_PLACEMENTS:
-            raise ValueError(
-                f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {norm_placement!r}."
-            )
+        feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
         self.attention = attention or AttentionConfig(num_heads)
+        BlockConfig(self.attention, feed_forward, norm, norm_placement, dropout)  # for its checks
         self.norm = norm
         self.norm_placement = norm_placement
         self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
         self._add("self_attention", MultiHeadAttention, self.attention, causal=self._causal)
-        self._add("feed_forward", FeedForward, feed_forward or FeedForwardConfig(intermediate_dim))
+        self._add("feed_forward", FeedForward, feed_forward)
 
     def _add(self, name, branch_class, config, **options):
         """A branch, and the norms before and after it that this block has."""

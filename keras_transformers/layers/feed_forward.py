@@ -27,6 +27,12 @@ class FeedForwardConfig:
     use_bias: bool = True
     dropout: float = 0.0
 
+    def __post_init__(self):
+        if self.intermediate_dim < 1:
+            raise ValueError(f"Expected intermediate_dim of at least 1, got {self.intermediate_dim}.")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}.")
+
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class FeedForward(ShapePreserving):
@@ -54,8 +60,7 @@ class FeedForward(ShapePreserving):
 
     def __init__(self, intermediate_dim, activation="relu", *, gated=False, use_bias=True, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+        FeedForwardConfig(intermediate_dim, activation)  # for its checks
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = gated

@@ -27,7 +27,10 @@ def padding(padding_mask, scores_shape):
     if padding_mask is None:
         return None
     batch, _, _, length = scores_shape
-    if not _fits(padding_mask.shape, (batch, length)):
+    shape = padding_mask.shape
+    if len(shape) != 2 or any(
+        None not in (size, axis) and size != axis for size, axis in zip(shape, (batch, length), strict=True)
+    ):
         raise ValueError(
             f"Expected a padding mask of shape [B, S] = [{batch}, {length}], got shape {tuple(padding_mask.shape)}."
         )

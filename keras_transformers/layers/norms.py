@@ -10,12 +10,20 @@ from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.records import record
 
 
+def _check_epsilon(epsilon):
+    if epsilon < 0:
+        raise ValueError(f"Expected epsilon of at least 0, got {epsilon}.")
+
+
 @record
 class LayerNorm:
     """Layer normalisation (Ba et al. 2016): subtract the mean, divide by the standard deviation, scale and shift."""
 
     epsilon: float = 1e-5
     use_bias: bool = True
+
+    def __post_init__(self):
+        _check_epsilon(self.epsilon)
 
 
 @record
@@ -24,6 +32,9 @@ class RMSNorm:
 
     epsilon: float = 1e-6
     unit_offset: bool = False  # Gemma stores the scale minus one
+
+    def __post_init__(self):
+        _check_epsilon(self.epsilon)
 
 
 Norm = LayerNorm | RMSNorm

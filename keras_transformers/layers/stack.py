@@ -27,6 +27,10 @@ class StackConfig:
     block: BlockConfig
     final_norm: bool = False
 
+    def __post_init__(self):
+        if self.num_layers < 1:
+            raise ValueError(f"Expected num_layers to be at least 1, got {self.num_layers}.")
+
 
 class StackOutput(typing.NamedTuple):
     """What a stack computed; what was not asked for is None.
@@ -48,8 +52,7 @@ class _Stack(ShapePreserving):
 
     def __init__(self, num_layers, block, *, final_norm=False, cross_attention=False, **kwargs):
         super().__init__(**kwargs)
-        if num_layers < 1:
-            raise ValueError(f"Expected num_layers to be at least 1, got {num_layers}.")
+        StackConfig(num_layers, block)  # for its checks
         self.num_layers = num_layers
         self.block = block
         self.attends_across = cross_attention

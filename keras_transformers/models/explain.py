@@ -4,6 +4,7 @@ import math
 
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.norms import LayerNorm
+from keras_transformers.models.backbone import Backbone
 
 
 def explain(model):
@@ -19,6 +20,8 @@ def explain(model):
         >>> print(kt.explain(kt.Seq2SeqLM.from_preset("english-french")))
     """
     backbone = getattr(model, "backbone", model)
+    if not isinstance(backbone, Backbone):
+        raise TypeError(f"Expected a Backbone or a task, got {type(model).__name__}. Build it first: Backbone(config).")
     config, head = backbone.config, backbone.config.head
     lines = [_line(f"{type(model).__name__}:", f"width {config.hidden_dim}", _size(model), model.dtype_policy.name), ""]
     if backbone.encoder is not None:

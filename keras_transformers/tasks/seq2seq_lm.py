@@ -19,6 +19,7 @@ from keras_transformers.generation.decoding import (
     GenerationConfig,
     from_hugging_face,
     generate,
+    power_of_two,
     stream,
     to_hugging_face,
 )
@@ -26,10 +27,10 @@ from keras_transformers.layers.embeddings import VocabularyHead
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.training.callbacks import Checkpoint
-from keras_transformers.training.datasets import Batches, fit_batches, keras_data
+from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
 from keras_transformers.training.losses import token_cross_entropy
-from keras_transformers.training.metrics import Perplexity, TokenAccuracy
-from keras_transformers.training.pairs import encode_pairs, prepared, split
+from keras_transformers.training.metrics import Perplexity, TokenAccuracy, TokenMean
+from keras_transformers.training.pairs import encode_pairs, split
 from keras_transformers.training.schedules import InverseSquareRoot
 
 
@@ -79,9 +80,16 @@ class Seq2SeqLM(Task):
         )
         self.head.build((None, None, config.hidden_dim))
         self.label_smoothing = 0.0
+        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
+        self.token_loss = TokenMean(name="loss")
         self.token_accuracy = TokenAccuracy()
         self.perplexity = Perplexity()
         self.built = True
+
+    def _check_tokenizer(self, tokenizer):
+        super()._check_tokenizer(tokenizer)
+        if tokenizer.end_id is None:
+            raise ValueError("Expected a tokenizer with an end token, which ends each source and target, got none.")
 
     def call(self, inputs, training=None):
         return self.head(self.backbone(inputs, training=training), embedding=self.backbone.decoder_embedding)
@@ -100,6 +108,10 @@ class Seq2SeqLM(Task):
         if optimizer is None:
             schedule = InverseSquareRoot(peak=(self.config.hidden_dim * 4000) ** -0.5, warmup_steps=4000)
             optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"Expected label_smoothing in [0, 1), got {label_smoothing}.")
+        if kwargs.pop("loss", None) is not None:
+            raise ValueError("Expected no loss: a Seq2SeqLM is trained by token cross-entropy. Set label_smoothing=.")
         self.label_smoothing = label_smoothing
         super().compile(optimizer=optimizer, **kwargs)
 
@@ -116,6 +128,7 @@ class Seq2SeqLM(Task):
         if sample_weight is None:
             sample_weight = ops.not_equal(y, self.config.padding_id)
         sample_weight = ops.cast(sample_weight, "float32")
+        self.token_loss.update_state(loss_BT, sample_weight)
         self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)
         return ops.sum(loss_BT * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
@@ -125,11 +138,13 @@ class Seq2SeqLM(Task):
         x=None,
         y=None,
         *,
+        sample_weight=None,
         batch_tokens=4096,
         batch_size=None,
         max_length=None,
         num_buckets=8,
         epochs=1,
+        initial_epoch=0,
         shuffle=True,
         seed=0,
         validation_split=0.0,
@@ -141,70 +156,102 @@ class Seq2SeqLM(Task):
 
         Args:
             x, y: source and target texts; or pairs alone as `x`; or arrays. All that `training.encode_pairs`
-                takes, or `Batches`.
+                takes, or `Batches`, which are dealt out as they are.
+            sample_weight: float `[N, T]`, how much each label counts, for arrays; by default padding does not.
             batch_tokens: about how many tokens a batch holds on its longer side, padding included; `batch_size`
                 sentences instead if given.
             max_length: cut longer sentences, and say how many; by default what the model has positions for.
             num_buckets: how many shapes of batches there are, at most: each is compiled once.
             shuffle, seed: deal the pairs anew in each epoch, and what that and `validation_split` start from.
-            epochs, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`. A
-                `kt.training.Checkpoint` among the callbacks resumes where it stopped, within an epoch too.
+            epochs, initial_epoch, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`.
+                A `kt.training.Checkpoint` among the callbacks resumes where it stopped, within an epoch too.
 
         Returns: a `keras.callbacks.History`.
+
+        Raises:
+            TypeError, ValueError: as `training.encode_pairs`; for ids and lengths that the model has no place for, and
+                options that contradict each other.
         """
+        if kwargs.pop("steps_per_epoch", None) is not None:
+            raise ValueError(
+                "Expected no steps_per_epoch: an epoch is all the pairs. Pass fewer pairs, or more epochs."
+            )
         if not self.compiled:
             self.compile()
         batching = {"batch_tokens": batch_tokens, "batch_size": batch_size, "num_buckets": num_buckets}
+        data = x, y, sample_weight
+        if validation_split:
+            if validation_data is not None or isinstance(x, Batches):
+                other = "Batches, which are made already" if isinstance(x, Batches) else "validation_data"
+                raise ValueError(f"Expected validation_split alone, got it together with {other}. Give one of the two.")
+            pairs, validation_data = split(self._pairs(*data, max_length), validation_split, seed)
+            data = pairs, None, None
+        batches = self._batches(data, max_length, shuffle=shuffle, seed=seed, **batching)
         validation = None
-        if isinstance(x, Batches):
-            batches = x
-        else:
-            pairs = self._pairs(x, y, max_length)
-            if validation_split:
-                pairs, validation = split(pairs, validation_split, seed)
-            batches = Batches(pairs, shuffle=shuffle, seed=seed, **batching)
         if validation_data is not None:
-            validation = self._pairs(*_two(validation_data), max_length)
-        if validation is not None:
-            validation = Batches(validation, shuffle=False, **batching)
-        position = None
-        for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+            validation = self._batches(_unpacked(validation_data), max_length, shuffle=False, **batching)
+        position = Position(initial_epoch, 0, initial_epoch * len(batches))
+        callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
+        for callback in callbacks:
             if isinstance(callback, Checkpoint):
-                position = callback.restore(self) or position
+                position = callback.restore(self, batches.fingerprint()) or position
         return fit_batches(
             super().fit, batches, position=position, epochs=epochs, validation=validation, callbacks=callbacks, **kwargs
         )
 
-    def evaluate(self, x=None, y=None, *, batch_tokens=4096, batch_size=None, max_length=None, **kwargs):
+    def evaluate(
+        self, x=None, y=None, *, sample_weight=None, batch_tokens=4096, batch_size=None, max_length=None, **kwargs
+    ):
         """Loss, perplexity and token accuracy on `x` and `y`, given as to `fit`: a dictionary."""
         if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
-            return super().evaluate(x, y, batch_size=batch_size, **kwargs)
+            return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
         if not self.compiled:
             self.compile()
-        batches = x
-        if not isinstance(x, Batches):
-            pairs = self._pairs(x, y, max_length)
-            batches = Batches(pairs, batch_tokens=batch_tokens, batch_size=batch_size, shuffle=False)
+        batching = {"batch_tokens": batch_tokens, "batch_size": batch_size}
+        batches = self._batches((x, y, sample_weight), max_length, shuffle=False, **batching)
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
-    def _pairs(self, source, target, max_length):
-        if isinstance(source, dict):  # arrays need no tokenizer
-            arrays = prepared(source, target, self.config.padding_id)
-            self._check_ids("token_ids", arrays.inputs["token_ids"], self.config.embeddings)
-            self._check_ids("decoder_token_ids", arrays.inputs["decoder_token_ids"], self.config.target_embeddings)
-            self._check_ids("labels", arrays.labels, self.config.target_embeddings)
-            return arrays
-        limits = [
-            limit for limit in (max_length, self._longest("embeddings"), self._longest("target_embeddings")) if limit
-        ]
-        start_id = self.generation.start_id
-        return encode_pairs(
-            source, target, tokenizer=self._tokenizer(), max_length=min(limits, default=None), start_id=start_id
+    def _batches(self, data, max_length, **options):
+        """`Batches` of what `fit` and `evaluate` are given; those that the user has made, if they fit the model."""
+        batches, *rest = data
+        if not isinstance(batches, Batches):
+            return Batches(self._pairs(*data, max_length), **options)
+        if any(value is not None for value in (*rest, max_length)):
+            raise ValueError("Expected Batches alone: targets, weights and max_length are given when they are made.")
+        self._check_pairs(batches.pairs)
+        return batches
+
+    def _pairs(self, source, target, sample_weight, max_length):
+        positions = (self._longest("embeddings"), self._longest("target_embeddings"))
+        limits = [limit for limit in (max_length, *positions) if limit]
+        pairs = encode_pairs(
+            source,
+            target,
+            tokenizer=self.tokenizer,
+            max_length=min(limits, default=None),
+            start_id=self.generation.start_id,
+            padding_id=self.config.padding_id,
+            sample_weight=sample_weight,
         )
+        self._check_pairs(pairs)
+        return pairs
+
+    def _check_pairs(self, pairs):
+        """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
+        sides = {"embeddings": ("token_ids",), "target_embeddings": ("decoder_token_ids", "labels")}
+        for column, (side, names) in enumerate(sides.items()):
+            for name in set(names) & set(pairs.token_ids):
+                self._check_ids(name, pairs.token_ids[name], side)
+            longest, length = self._longest(side), pairs.lengths[:, column].max()
+            if longest is not None and length > longest:
+                raise ValueError(
+                    f"Expected at most {longest} {names[0]}, for which the model has positions, got {length}. "
+                    f"Make the batches with max_length={longest}, which cuts them and says so."
+                )
 
     def _check_ids(self, name, token_ids, embeddings):
         """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
-        size = embeddings.vocabulary_size
+        size = getattr(self.config, embeddings).vocabulary_size
         if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
             raise ValueError(
                 f"Expected token ids in [0, {size}) in {name}, got ids from {token_ids.min()} to {token_ids.max()}. "
@@ -245,6 +292,8 @@ class Seq2SeqLM(Task):
         Raises:
             TypeError, ValueError: for what is no text, and settings that contradict each other.
         """
+        if batch_size < 1:
+            raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
         if not isinstance(texts, collections.abc.Iterable):
             raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
         single = isinstance(texts, str)
@@ -260,8 +309,10 @@ class Seq2SeqLM(Task):
             progress(done)
         for begin in range(0, len(todo), batch_size):
             batch = todo[begin : begin + batch_size]
-            generated = self.generate([sources[index] for index in batch], config, min(batch_size, len(todo)))
-            decoded = tokenizer.decode(_without_padding(generated.token_ids, config))
+            generated = self.generate(
+                [sources[index] for index in batch], config, min(batch_size, len(todo)), numbers=batch
+            )
+            decoded = tokenizer.decode(_words(generated.token_ids, config, tokenizer))
             for place, index in enumerate(batch):
                 results[index] = decoded[place * count : (place + 1) * count]
                 if generated.scores is not None:
@@ -278,9 +329,10 @@ class Seq2SeqLM(Task):
         """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
         made.
 
-        `generation` is as for `translate`, but for beams: a beam search knows its first word last.
+        `generation` is as for `translate`, but for beams (a beam search knows its first word last) and for more than
+        one translation.
         """
-        config = self.generation_config(**{"num_beams": 1, **generation})
+        config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
         (source,) = self.encode_sources([text])
         if not source:
             return
@@ -289,7 +341,7 @@ class Seq2SeqLM(Task):
         for token_ids in stream(self, self._step, cache, prompts, config):
             if int(token_ids[0]) in config.end_ids:
                 break
-            ids.append(int(token_ids[0]))
+            ids += _words(token_ids[None, :1], config, self.tokenizer)[0]
             text = self.tokenizer.decode(ids)
             if text.endswith("\ufffd"):  # in the middle of a character's bytes
                 continue
@@ -299,7 +351,7 @@ class Seq2SeqLM(Task):
         if rest:  # half a character, where the last token was said to be the last
             yield rest
 
-    def generate(self, sources, config=None, batch_size=None):
+    def generate(self, sources, config=None, batch_size=None, numbers=None):
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
 
         Args:
@@ -307,10 +359,13 @@ class Seq2SeqLM(Task):
             config: a `GenerationConfig`; the model's own by default.
             batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as
                 one batch.
+            numbers: int `[B]`, which draws each source gets when sampling; by default its place.
         """
-        config = config or self.generation
+        config = self.generation_config() if config is None else self._checked(config)
         cache, prompts = self._start(sources, config, batch_size or len(sources))
-        generated = generate(self, self._step, cache, prompts, config)
+        numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
+        numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
+        generated = generate(self, self._step, cache, prompts, config, numbers=numbers)
         rows = len(sources) * config.num_return_sequences
         return generated._replace(
             token_ids=generated.token_ids[:rows], scores=None if generated.scores is None else generated.scores[:rows]
@@ -326,9 +381,13 @@ class Seq2SeqLM(Task):
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
-        config = dataclasses.replace(self.generation, **changes)
+        return self._checked(dataclasses.replace(self.generation, **changes))
+
+    def _checked(self, config):
         if config.start_id is None:
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
+        token_ids = np.array([config.start_id, config.padding_id, *config.end_ids])
+        self._check_ids("the generation settings", token_ids, "target_embeddings")
         longest = self._longest("target_embeddings")
         limit = config.max_length - 1 if config.max_new_tokens is None else config.max_new_tokens
         return dataclasses.replace(config, max_new_tokens=limit if longest is None else min(limit, longest))
@@ -354,12 +413,13 @@ class Seq2SeqLM(Task):
 
     def _start(self, sources, config, batch_size):
         """The cache and the prompts for sources: padded to a few shapes where each shape is compiled."""
-        packed = pack(sources, padding_id=self.config.padding_id)
-        token_ids = packed.token_ids
-        self._check_ids("sources", token_ids, self.config.embeddings)
+        if not all(map(len, sources)):
+            raise ValueError("Expected at least one token in each source, its end token, got an empty source.")
+        token_ids = pack(sources, padding_id=self.config.padding_id).token_ids
+        self._check_ids("sources", token_ids, "embeddings")
         rows, length = token_ids.shape
         if keras.backend.backend() != "torch":
-            rows = min(_power_of_two(rows), max(batch_size, rows))
+            rows = min(power_of_two(rows), max(batch_size, rows))
             length = _bucket(length)
             longest = self._longest("embeddings")
             # What is too long stays so: the embeddings say it.
@@ -386,10 +446,11 @@ class Seq2SeqLM(Task):
 
     @classmethod
     def _read_arguments(cls, folder):
-        arguments = super()._read_arguments(folder)
-        if (pathlib.Path(folder) / "generation_config.json").is_file():
-            arguments["generation"] = from_hugging_face(preset.read_json(folder, "generation_config.json"))
-        return arguments
+        try:
+            generation = from_hugging_face(preset.read_json(folder, "generation_config.json"))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{pathlib.Path(folder) / 'generation_config.json'}: {error}") from None
+        return {**super()._read_arguments(folder), "generation": generation}
 
     def _files(self):
         return {**super()._files(), "generation_config.json": preset.json_bytes(to_hugging_face(self.generation))}
@@ -402,23 +463,22 @@ class Seq2SeqLM(Task):
         return super().from_config({**config, "generation": from_hugging_face(config["generation"])})
 
 
-def _two(data):
-    """`(x, y)` of validation data, which may be pairs alone."""
-    return data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+def _unpacked(data):
+    """`(x, y, sample_weight)` of validation data, which may be pairs alone."""
+    if isinstance(data, tuple) and (len(data) == 2 or len(data) == 3 and isinstance(data[0], dict)):
+        return (*data, None)[:3]
+    return data, None, None
 
 
-def _without_padding(token_ids, config):
-    special = [*config.end_ids, config.padding_id]
-    return [[int(token_id) for token_id in row if token_id not in special] for row in token_ids]
-
-
-def _power_of_two(n):
-    return 1 << max(n - 1, 0).bit_length()
+def _words(token_ids, config, tokenizer):
+    """The ids that stand for text: no end, no padding, nothing that a model with a rounded-up vocabulary has beyond."""
+    special, size = {*config.end_ids, config.padding_id}, tokenizer.vocabulary_size
+    return [[token_id for token_id in row if token_id not in special and token_id < size] for row in token_ids.tolist()]
 
 
 def _bucket(length):
     """A source length, rounded up to 8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
     if length <= 32:
         return -(-length // 8) * 8
-    size = _power_of_two(length)
+    size = power_of_two(length)
     return size * 3 // 4 if length <= size * 3 // 4 else size

@@ -33,7 +33,7 @@ class Task(keras.Model):
             self._check_tokenizer(tokenizer)
 
     def _check_tokenizer(self, tokenizer):
-        size = self.config.target_embeddings.vocabulary_size
+        size = min(self.config.embeddings.vocabulary_size, self.config.target_embeddings.vocabulary_size)
         problems = []
         if tokenizer.vocabulary_size > size:
             problems.append(f"a vocabulary of {tokenizer.vocabulary_size} tokens, where the model has {size}")
@@ -88,7 +88,9 @@ class Task(keras.Model):
     @classmethod
     def _read_arguments(cls, folder):
         """What else the constructor takes from a preset's folder, by argument name."""
-        has_tokenizer = (pathlib.Path(folder) / "tokenizer.json").is_file()
+        has_tokenizer = any(
+            (pathlib.Path(folder) / f"{name}.json").is_file() for name in ("tokenizer", "tokenizer_config")
+        )
         return {"tokenizer": Tokenizer.load(folder) if has_tokenizer else None}
 
     def save_to_preset(self, folder, dtype=None):

@@ -212,7 +212,16 @@ class Tokenizer:
                 f"Expected a tokenizer in {folder / 'tokenizer.json'}, got a broken or truncated file ({error}). "
                 "Fetch or save it again."
             ) from None
-        tokenizer = cls(engine, **{ours: _token_text(config.get(theirs)) for ours, theirs in _CONFIG_NAMES.items()})
+        names = {}
+        for ours, theirs in _CONFIG_NAMES.items():
+            token = config.get(theirs)
+            # Hugging Face writes a token as a string, or as an object with its stripping rules.
+            names[ours] = token.get("content") if isinstance(token, dict) else token
+            if not isinstance(names[ours], str | None):
+                raise ValueError(
+                    f"Expected a token as {theirs} in {folder / 'tokenizer_config.json'}, got {token!r}. Mend the file."
+                )
+        tokenizer = cls(engine, **names)
         tokenizer._config = {**_CONFIG_DEFAULTS, **config}
         return tokenizer
 
@@ -455,8 +464,3 @@ def _read(path: pathlib.Path) -> str:
         raise ValueError(
             f"Expected UTF-8 text in {path}, got a broken or truncated file. Fetch or save it again."
         ) from None
-
-
-def _token_text(token: "str | dict[str, Any] | None") -> str | None:
-    # Hugging Face writes a token as a string, or as an object with its stripping rules.
-    return token["content"] if isinstance(token, dict) else token

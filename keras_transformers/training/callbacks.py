@@ -17,6 +17,8 @@ import warnings
 import keras
 
 from keras_transformers.checkpoints import preset
+from keras_transformers.extras import require
+from keras_transformers.plotting import plot_learning_curve, read_curve
 from keras_transformers.training.datasets import Position
 from keras_transformers.training.metrics import Perplexity, bleu, chrf
 
@@ -42,11 +44,12 @@ class Checkpoint(keras.callbacks.Callback):
         folder: where the checkpoints go; made if need be.
         every_seconds: save within an epoch when this much time has gone by, or `None`.
         every_steps: save within an epoch after this many steps, or `None`. Each epoch's end is saved in any case.
-        keep: how many of the newest checkpoints stay. `average_weights` needs as many as it averages.
+        keep: how many of the newest checkpoints stay, of those at epochs' ends and after `every_steps`. One that only
+            time asked for goes when the next is there. `average_weights` needs as many as it averages.
 
     Raises:
         ValueError: for sizes below 1; when training starts in a folder that has checkpoints which were not restored;
-            from `restore`, if the checkpoint does not fit the model.
+            from `restore`, if the checkpoint does not fit the model, or was made with other data.
     """
 
     def __init__(self, folder, every_seconds=300, every_steps=None, keep=1):
@@ -59,27 +62,39 @@ class Checkpoint(keras.callbacks.Callback):
         self._position = Position()  # how far training has come
         self._begin = Position()  # where the running epoch began in this run
         self._saved_step = None
+        self._kept_step = 0
         self._saved_time = 0.0
         self._metrics = {}
+        self._data = None
 
-    def restore(self, model):
+    def restore(self, model, data=None):
         """Put the newest whole checkpoint into `model`, which must be built and compiled as it was when saved.
+
+        Args:
+            model: the model.
+            data: `Batches.fingerprint()` of what it is trained on. It is kept, and compared with what was kept.
 
         Returns:
             `Position` to go on from, or `None` if there is no checkpoint.
 
         Raises:
-            ValueError: if the variables do not fit, with a list of those that do not.
+            ValueError: if the variables do not fit, with a list of those that do not, or `data` is another.
         """
+        self._data = data
         for folder in reversed(checkpoints(self.folder)):
             try:
                 state, tensors = preset.read_json(folder, STATE), preset.read_tensors(folder)
                 position = Position(state["epoch"], state["batch"], state["step"])
             except (OSError, ValueError, KeyError) as error:
-                aside = folder.with_name(f"{folder.name}.damaged")
+                aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
                 warnings.warn(f"{folder} is damaged, was renamed {aside.name}, and passed over: {error}", stacklevel=2)
                 os.rename(folder, aside)
                 continue
+            if data is not None and state.get("data") not in (None, data):
+                raise ValueError(
+                    f"Expected the data, batch sizes and seed that {folder} was trained with, got others: a place in "
+                    "those would mean nothing here. Give the same, or another folder."
+                )
             groups = _groups(model)
             del groups["metrics"]  # Keras makes and resets them when an epoch begins: see on_epoch_begin
             self._metrics = {name: tensors[name] for name in tensors if name.startswith("metrics/")}
@@ -93,6 +108,7 @@ class Checkpoint(keras.callbacks.Callback):
             for name, variable in named.items():
                 variable.assign(tensors[name])
             self._position, self._saved_step = position, position.step
+            self._kept_step = position.step if state.get("kept", True) else 0
             return position
         return None
 
@@ -118,10 +134,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         self._advance(batch)
-        steps = self._position.step - (self._saved_step or 0)
+        step = self._position.step
+        due = self.every_steps is not None and step - self._kept_step >= self.every_steps
         late = self.every_seconds is not None and time.monotonic() - self._saved_time >= self.every_seconds
-        if steps and (late or (self.every_steps is not None and steps >= self.every_steps)):
-            self._save({})
+        if step > (self._saved_step or 0) and (due or late):
+            self._save({}, kept=due)
 
     def on_epoch_end(self, epoch, logs=None):
         steps = (self.params or {}).get("steps")
@@ -133,29 +150,32 @@ class Checkpoint(keras.callbacks.Callback):
         self._advance(done)
         if done == steps or not self.model.stop_training:
             self._position = Position(epoch + 1, 0, self._position.step)
-        self._save(logs or {})
+        self._save(logs or {}, kept=True)
 
     def _advance(self, done):
         """`done` batches of the epoch have been trained on in this run."""
         self._position = Position(self._begin.epoch, self._begin.batch + done, self._begin.step + done)
 
-    def _save(self, logs):
+    def _save(self, logs, kept):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         epoch, batch, step = self._position
         groups = _groups(self.model)
         paths = {group: [variable.path for variable in variables] for group, variables in groups.items()}
-        state = {"epoch": epoch, "batch": batch, "step": step, "logs": _finite(logs), "paths": paths}
+        state = {"epoch": epoch, "batch": batch, "step": step, "kept": kept, "data": self._data}
+        state |= {"logs": _finite(logs), "paths": paths}
         tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(groups).items()}
         preset.save_folder(
             self.folder / f"step-{step:09d}",
             {preset.WEIGHTS: lambda path: preset.write_tensors(path, tensors), STATE: preset.json_bytes(state)},
         )
-        for folder in checkpoints(self.folder)[: -self.keep]:
+        every = checkpoints(self.folder)
+        for folder in {*every[:-1]} - {*kept_checkpoints(self.folder)[-self.keep :]}:
             os.rename(folder, folder.with_name(f".{folder.name}.removed"))  # what is half removed is no checkpoint
         for leftover in [*self.folder.glob(".step-*.removed"), *self.folder.glob(".step-*.partial")]:
             shutil.rmtree(leftover, ignore_errors=True)
         self._saved_step, self._saved_time = step, time.monotonic()
+        self._kept_step = step if kept else self._kept_step
 
 
 def checkpoints(folder):
@@ -166,8 +186,20 @@ def checkpoints(folder):
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{9,}", path.name))
 
 
+def kept_checkpoints(folder):
+    """Those of epochs' ends and of `every_steps`, oldest first, without the one that only time asked for."""
+
+    def is_kept(path):
+        try:
+            return preset.read_json(path, STATE).get("kept", True)
+        except (OSError, ValueError):  # damaged
+            return False
+
+    return [path for path in checkpoints(folder) if is_kept(path)]
+
+
 def average_weights(model, folder, last=10):
-    """Set the weights of `model` to the mean of those in the last checkpoints.
+    """Set the weights of `model` to the mean of those in the last checkpoints (of epochs' ends and `every_steps`).
 
     The mean is taken in float64, of one variable at a time. Integer weights are those of the newest.
 
@@ -178,14 +210,14 @@ def average_weights(model, folder, last=10):
             big one.
 
     Raises:
-        ValueError: if there are fewer checkpoints, or one does not fit the model.
+        ValueError: if there are fewer such checkpoints, or one does not fit the model.
 
     Example:
         >>> average_weights(model, "run", last=5)
 
     Source: Vaswani et al. 2017, section 6.1.
     """
-    folders = checkpoints(folder)[-last:] if last > 0 else []
+    folders = kept_checkpoints(folder)[-last:] if last > 0 else []
     if not folders or len(folders) < last:
         raise ValueError(
             f"Expected {last} checkpoints (at least 1) in {folder}, got {len(folders)}. "
@@ -230,6 +262,7 @@ class TranslationQuality(keras.callbacks.Callback):
 
     def __init__(self, sources, references, every_epochs=1, **options):
         super().__init__()
+        require(sacrebleu=True)
         self.sources, self.references = list(sources), list(references)
         if len(self.sources) != len(self.references) or not self.sources:
             raise ValueError(
@@ -273,6 +306,7 @@ class LearningCurve(keras.callbacks.Callback):
         super().__init__()
         if every_steps < 1:
             raise ValueError(f"Expected every_steps of at least 1, got {every_steps}.")
+        require(matplotlib=True)
         self.path = pathlib.Path(path)
         self.records_path = self.path.with_suffix(".csv")
         self.every_steps, self.title = every_steps, title
@@ -285,24 +319,11 @@ class LearningCurve(keras.callbacks.Callback):
         accumulated = optimizer.gradient_accumulation_steps or 1
         self._step = int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [record for record in self.records() if record[0] <= self._step]
+        kept = [record for record in read_curve(self.records_path) if record[0] <= self._step]
         partial = self.records_path.with_suffix(".csv.partial")
         with open(partial, "w", newline="") as file:
             csv.writer(file).writerows([("step", "epoch", "name", "value"), *kept])
         os.replace(partial, self.records_path)
-
-    def records(self):
-        """`[(step, epoch, name, value)]`, all that was recorded so far, in this run and before."""
-        if not self.records_path.exists():
-            return []
-        records = []
-        with open(self.records_path, newline="") as file:
-            for row in csv.reader(file):
-                try:
-                    records.append((int(row[0]), int(row[1]), row[2], float(row[3])))
-                except (ValueError, IndexError):  # the heading, or a line that a kill has cut
-                    continue
-        return records
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch, self._epoch_step, self._sums = epoch, self._step, None
@@ -317,40 +338,7 @@ class LearningCurve(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._step += self.model.steps_per_execution
         self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
-        self.draw()
-
-    def draw(self):
-        """Draw the picture of all records."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        series = {}
-        for step, _, name, value in self.records():
-            series.setdefault(name, []).append((step, value))
-        quantities = [name for name in series if not name.startswith(("val_", "epoch_"))]
-        quantities += [name[4:] for name in series if name.startswith("val_") and name[4:] not in quantities]
-        if not quantities:
-            return
-        columns = min(len(quantities), 3)
-        rows = -(-len(quantities) // columns)
-        figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        for number, quantity in enumerate(quantities):
-            axes = figure.add_subplot(rows, columns, number + 1)
-            for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
-                if name in series:
-                    steps, values = zip(*series[name], strict=True)
-                    axes.plot(steps, values, style, label=label, linewidth=1.2, markersize=4)
-            if quantity == "perplexity":
-                axes.set_yscale("log")
-                for axis_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                    axis_formatter("{x:g}")
-            axes.set(title=_TITLES.get(quantity, quantity.replace("_", " ")), xlabel="step")
-            axes.grid(alpha=0.3)
-            axes.legend(frameon=False)
-        if self.title:
-            figure.suptitle(self.title)
-        figure.savefig(self.path, dpi=120)
+        plot_learning_curve(self.records_path, self.path, title=self.title)
 
     def _totals(self):
         if hasattr(self.model, "jax_state_sync"):
@@ -374,15 +362,6 @@ class LearningCurve(keras.callbacks.Callback):
     def _record(self, values):
         with open(self.records_path, "a", newline="") as file:
             csv.writer(file).writerows((self._step, self._epoch, name, float(value)) for name, value in values.items())
-
-
-_TITLES = {
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "loss": "loss",
-    "perplexity": "perplexity",
-    "token_accuracy": "token accuracy",
-}
 
 
 def _groups(model):

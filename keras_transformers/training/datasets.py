@@ -13,10 +13,12 @@ Shapes: `N` pairs, `B` rows of a batch, `S` source tokens, `T` target tokens.
 """
 
 import collections
+import hashlib
 import itertools
 import operator
 import threading
 import typing
+import warnings
 
 import keras
 import numpy as np
@@ -134,6 +136,15 @@ class Batches:
         bucket, rows = self._plan(epoch)[index]
         return self.pairs.batch(rows, bucket.size, bucket.source_length, bucket.target_length)
 
+    def fingerprint(self):
+        """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.pairs.lengths, *self.pairs.token_ids.values()):
+            digest.update(np.ascontiguousarray(array))
+        shapes = [bucket[1:] for bucket in self.buckets]
+        digest.update(repr((len(self), self.shuffle, self.seed, shapes)).encode())
+        return digest.hexdigest()
+
     def epoch(self, epoch, start=0):
         """Iterate over the batches of `epoch` from `start` on, prepared on threads ahead of their use."""
         return self._ahead((epoch, index) for index in range(start, len(self)))
@@ -191,11 +202,11 @@ def keras_data(batches, position=None):
     return dataset.prefetch(2)
 
 
-def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, **options):
+def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callbacks=(), verbose="auto", **options):
     """Train by `fit` on `batches` from `position` on, epoch by epoch, and return its `keras.callbacks.History`.
 
     Keras has one number of steps for all epochs of a `fit`, so an epoch that was interrupted is finished by a `fit` of
-    its own, and the others follow in a second; the histories are joined.
+    its own, and the others follow in a second; to the callbacks it is one training.
 
     Args:
         fit: `model.fit`, bound.
@@ -203,31 +214,67 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, **opt
         position: where to begin, as `Checkpoint.restore` returns it; the very beginning if `None`.
         epochs: the epoch to stop before, counted from the start of training, not from `position`.
         validation: `Batches` to evaluate on after each epoch (made with `shuffle=False`), or `None`.
-        **options: `callbacks`, `verbose` and others of `fit`.
+        callbacks, verbose, **options: of `fit`.
+
+    Raises:
+        ValueError: for a `steps_per_execution` that does not divide the epoch: Keras would train on more.
     """
-    position = position or BEGINNING
-    if validation is not None:
-        options |= {"validation_data": keras_data(validation), "validation_steps": len(validation)}
-    options |= {"shuffle": False}
+    model, position = fit.__self__, position or BEGINNING
     if position.batch >= len(batches):
         position = Position(position.epoch + 1, 0, position.step)
-    parts = []
-    if position.batch and position.epoch < epochs:
-        rest = {"initial_epoch": position.epoch, "epochs": position.epoch + 1}
-        parts.append(
-            fit(keras_data(batches, position), steps_per_epoch=len(batches) - position.batch, **rest, **options)
+    if any(steps % model.steps_per_execution for steps in (len(batches), position.batch)):
+        raise ValueError(
+            f"Expected steps_per_execution to divide the {len(batches)} batches of an epoch, got "
+            f"{model.steps_per_execution}. Compile with steps_per_execution=1."
         )
-        if parts[0].model.stop_training:
-            return parts[0]
+    if position.epoch >= epochs:
+        warnings.warn(
+            f"Nothing is trained: {position.epoch} epochs are done, and epochs={epochs} counts from the beginning. "
+            "Ask for more, or train in an empty folder.",
+            stacklevel=3,
+        )
+    if validation is not None:
+        options |= {"validation_data": keras_data(validation), "validation_steps": len(validation)}
+    told = _Told(
+        list(callbacks or ()), add_history=True, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=epochs
+    )
+
+    def part(position, epochs):
+        steps = len(batches) - position.batch
+        told.set_params({**told.params, "steps": steps})
+        rest = {"initial_epoch": position.epoch, "epochs": epochs, "steps_per_epoch": steps, "shuffle": False}
+        return fit(keras_data(batches, position), callbacks=told, verbose=verbose, **rest, **options)
+
+    if position.batch:
+        told.more = position.epoch + 1 < epochs
+        history = part(position, position.epoch + 1)
+        if model.stop_training or not told.more:
+            told.end()
+            return history
         position = Position(position.epoch + 1, 0, position.step + len(batches) - position.batch)
-    if position.epoch < epochs or not parts:
-        rest = {"initial_epoch": position.epoch, "epochs": epochs}
-        parts.append(fit(keras_data(batches, position), steps_per_epoch=len(batches), **rest, **options))
-    history = parts[-1]
-    if len(parts) == 2:
-        history.epoch = parts[0].epoch + history.epoch
-        history.history = {name: parts[0].history.get(name, []) + values for name, values in history.history.items()}
-    return history
+        told.more = False
+    return part(position, epochs)
+
+
+class _Told(keras.callbacks.CallbackList):
+    """The callbacks of a training in two parts: told of its beginning and of its end once each."""
+
+    begun = more = False
+
+    def on_train_begin(self, logs=None):
+        if not self.begun:
+            super().on_train_begin(logs)
+        self.begun = True
+
+    def on_train_end(self, logs=None):
+        self.last_logs = logs
+        if not self.more:
+            super().on_train_end(logs)
+
+    def end(self):
+        """The second part does not come."""
+        if self.more:
+            super().on_train_end(self.last_logs)
 
 
 class _Stream(keras.utils.PyDataset):

@@ -12,7 +12,29 @@ from keras_transformers.training.losses import token_cross_entropy
 
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
-class TokenAccuracy(keras.metrics.Mean):
+class TokenMean(keras.metrics.Mean):
+    """The mean of a value over all tokens of weight 1.
+
+    Keras's own first takes the mean of each row, over its padding too, so that a batch's shape changes the result.
+
+    Example:
+        >>> metric = TokenMean("loss")
+        >>> metric.update_state([[2.0, 0.0], [3.0, 4.0]], [[1.0, 0.0], [1.0, 1.0]])
+        >>> float(metric.result())
+        3.0
+    """
+
+    def update_state(self, values, sample_weight=None):
+        """Add values `[B, T]`, weighted by `sample_weight` `[B, T]`."""
+        values = keras.ops.reshape(values, (-1,))
+        super().update_state(values, None if sample_weight is None else keras.ops.reshape(sample_weight, (-1,)))
+
+    def get_config(self):
+        return {"name": self.name, "dtype": self.dtype}
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class TokenAccuracy(TokenMean):
     """The share of tokens whose label has the highest logit, over all tokens of weight 1.
 
     Pass it to `compile(weighted_metrics=[...])`, so that padding (weight 0) does not count.
@@ -33,12 +55,9 @@ class TokenAccuracy(keras.metrics.Mean):
         hits = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(best, "int32"))
         super().update_state(keras.ops.cast(hits, "float32"), sample_weight)
 
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
-
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
-class Perplexity(keras.metrics.Mean):
+class Perplexity(TokenMean):
     """`exp` of the mean negative log-likelihood over all tokens of weight 1: of all tokens, not a mean of batches'
     perplexities.
 
@@ -68,9 +87,6 @@ class Perplexity(keras.metrics.Mean):
     def result(self):
         """The perplexity so far; 1 before any token."""
         return keras.ops.exp(super().result())
-
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
 
 
 class Score(typing.NamedTuple):

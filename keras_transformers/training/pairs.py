@@ -65,6 +65,11 @@ class Pairs:
         """int64 `[N, 2]`: source and target lengths in tokens, with the end token."""
         return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
 
+    @property
+    def token_ids(self):
+        """All ids there are, by what they are for."""
+        return {"token_ids": self.sources.token_ids, "labels": self.targets.token_ids}
+
     def take(self, rows):
         """The pairs numbered `rows`, in that order."""
         return dataclasses.replace(self, sources=self.sources.take(rows), targets=self.targets.take(rows))
@@ -96,6 +101,10 @@ class Arrays:
     def lengths(self):
         return np.tile([self.inputs["token_ids"].shape[1], self.labels.shape[1]], (len(self), 1))
 
+    @property
+    def token_ids(self):
+        return {**self.inputs, "labels": self.labels}
+
     def take(self, rows):
         """The rows numbered `rows`, in that order."""
         inputs = {name: array[rows] for name, array in self.inputs.items()}
@@ -104,13 +113,21 @@ class Arrays:
         )
 
     def batch(self, rows, size, source_length, target_length):
-        taken, empty = self.take(rows), ((0, size - len(rows)), (0, 0))
-        inputs = {name: np.pad(array, empty, constant_values=self.padding_id) for name, array in taken.inputs.items()}
-        labels = np.pad(taken.labels, empty, constant_values=self.padding_id)
-        return inputs, labels, np.pad(taken.sample_weight, empty)
+        """These rows, filled up to `size` rows and to these lengths with padding that has no weight."""
+        taken = self.take(rows)
+
+        def filled(array, length, value=self.padding_id):
+            shape = ((0, size - len(rows)), (0, length - array.shape[1]))
+            return np.pad(array, shape, constant_values=value)
+
+        lengths = {"token_ids": source_length, "decoder_token_ids": target_length}
+        inputs = {name: filled(array, lengths[name]) for name, array in taken.inputs.items()}
+        return inputs, filled(taken.labels, target_length), filled(taken.sample_weight, target_length, 0)
 
 
-def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=None):
+def encode_pairs(
+    source, target=None, *, tokenizer=None, max_length=None, start_id=None, padding_id=None, sample_weight=None
+):
     """Read a source of sentence pairs to its end and keep it as token ids.
 
     Args:
@@ -121,12 +138,14 @@ def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=No
             a `tf.data.Dataset`, `keras.utils.PyDataset`, torch `DataLoader` or generator of such pairs, or of
             `(sources, targets)` batches of them. It must come to an end;
             a dict of prepared arrays, `token_ids` `[N, S]` and `decoder_token_ids` `[N, T]`, with the labels `[N, T]`
-            as `target`.
+            as `target`; or any of the above that yields batches `(dict, labels)` or `(dict, labels, sample_weight)`.
         target: the translations, one for each source, where `source` holds one side only.
-        tokenizer: a `Tokenizer`: `encode(list of str)`, `padding_id`, `start_id`, `end_id`.
+        tokenizer: a `Tokenizer`: `encode(list of str)`, `padding_id`, `start_id`, `end_id`. Arrays need none.
         max_length: the most tokens a side may have, its end token included. Longer ones are cut, counted, and reported
             by a warning. `None` cuts nothing.
         start_id: what the decoder starts from; the tokenizer's start token if not given.
+        padding_id: what fills arrays up; the tokenizer's padding token if not given.
+        sample_weight: float `[N, T]`, how much each label of an array counts; by default 1, and padding 0.
 
     Returns:
         `Pairs` (`Arrays` for a dict), with `truncated`, the number of pairs that were cut.
@@ -142,6 +161,18 @@ def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=No
     """
     if isinstance(source, (Pairs, Arrays)):
         return source
+    if padding_id is None and tokenizer is not None:
+        padding_id = tokenizer.padding_id
+    if isinstance(source, dict):
+        return prepared(source, target, sample_weight, padding_id)
+    if sample_weight is not None:
+        raise ValueError("Expected sample_weight with a dict of arrays only: text has no tokens to weigh yet.")
+    if target is None and not isinstance(source, (list, tuple, np.ndarray)):
+        items = iter(_items(source))
+        first = next(items, None)
+        source = () if first is None else itertools.chain([first], items)
+        if isinstance(first, (list, tuple)) and isinstance(first[0], dict):
+            return _joined([prepared(*_arrays(*item), padding_id) for item in source])
     if tokenizer is None:
         raise ValueError("Expected a tokenizer to encode the pairs with, got None. Pass tokenizer=, or encoded Pairs.")
     start_id = tokenizer.start_id if start_id is None else start_id
@@ -152,8 +183,6 @@ def encode_pairs(source, target=None, *, tokenizer, max_length=None, start_id=No
             f"Expected a tokenizer with padding, start and end tokens, got {', '.join(missing)} = None. "
             "Train or load the tokenizer with these tokens, or pass start_id=."
         )
-    if isinstance(source, dict):
-        return prepared(source, target, tokenizer.padding_id)
     if max_length is not None and max_length < 2:
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
@@ -223,6 +252,8 @@ def _chunks(source, target):
 
 
 def _side(texts, name):
+    if hasattr(texts, "numpy"):  # a tensor of strings
+        texts = texts.numpy()
     if isinstance(texts, (str, bytes)):
         raise TypeError(f"Expected {name} to be a list of strings, got one string, {texts[:40]!r}. Write [{name}].")
     if not hasattr(texts, "__len__") or not hasattr(texts, "__getitem__"):
@@ -304,8 +335,18 @@ def _short(value):
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
 
 
-def prepared(inputs, labels, padding_id):
-    """`Arrays` of prepared inputs (a dict of `token_ids` `[N, S]`, `decoder_token_ids` `[N, T]`) and labels `[N, T]`.
+def _arrays(inputs, labels=None, sample_weight=None):
+    """The parts of one prepared batch, as NumPy arrays."""
+
+    def array(value):
+        return value.numpy() if hasattr(value, "numpy") else value
+
+    return {name: array(value) for name, value in inputs.items()}, array(labels), array(sample_weight)
+
+
+def prepared(inputs, labels, sample_weight, padding_id):
+    """`Arrays` of prepared inputs (a dict of `token_ids` `[N, S]`, `decoder_token_ids` `[N, T]`), labels `[N, T]` and
+    their weights `[N, T]`, by default 0 for padding and 1 for the rest.
 
     Raises:
         ValueError: for other names, dtypes or shapes.
@@ -325,7 +366,19 @@ def prepared(inputs, labels, padding_id):
     if labels.shape != inputs["decoder_token_ids"].shape or len(labels) != len(inputs["token_ids"]) or not len(labels):
         raise ValueError(f"Expected token_ids [N, S], decoder_token_ids and labels [N, T] with N > 0, got {shapes}.")
     inputs = {name: array.astype("int32") for name, array in inputs.items()}
-    return Arrays(inputs, labels.astype("int32"), (labels != padding_id).astype("float32"), padding_id)
+    weight = (labels != padding_id if sample_weight is None else np.asarray(sample_weight)).astype("float32")
+    if weight.shape != labels.shape:
+        raise ValueError(f"Expected sample_weight [N, T], one for each label, got {weight.shape} for {labels.shape}.")
+    return Arrays(inputs, labels.astype("int32"), weight, padding_id)
+
+
+def _joined(parts):
+    """One `Arrays` of several, of the longest's lengths."""
+    lengths = np.max([part.lengths[0] for part in parts], axis=0)
+    grown = [part.batch(np.arange(len(part)), len(part), *lengths) for part in parts]
+    inputs = {name: np.concatenate([batch[0][name] for batch in grown]) for name in parts[0].inputs}
+    labels, weight = (np.concatenate([batch[place] for batch in grown]) for place in (1, 2))
+    return Arrays(inputs, labels, weight, parts[0].padding_id)
 
 
 def in_background(function, arguments, *, ahead, threads):

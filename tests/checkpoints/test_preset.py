@@ -75,6 +75,16 @@ def test_own_files_of_the_user_are_kept_and_stale_weights_are_not(tmp_path):
     assert not (folder / "model-00001-of-00002.safetensors").exists()
 
 
+def test_refuses_to_replace_the_folder_it_works_in(tmp_path, monkeypatch):
+    save(tmp_path / "mine", 1)
+    (tmp_path / "mine" / "inner").mkdir()
+    for place in ("mine", "mine/inner"):
+        monkeypatch.chdir(tmp_path / place)
+        with pytest.raises(FileExistsError, match="which this program works in"):
+            save(tmp_path / "mine", 2)
+    assert (tmp_path / "mine" / "inner").is_dir()
+
+
 def test_refuses_to_replace_what_is_no_preset(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="absent, empty, or a preset to replace, found a folder without a config"):

@@ -1,5 +1,6 @@
 """Names and addresses of presets → local paths."""
 
+import shutil
 import sys
 import types
 
@@ -36,6 +37,12 @@ def test_an_embedded_preset_is_found_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_PACKAGE", tmp_path / "keras_transformers")
     assert sources.embedded_presets() == {"tiny": tmp_path / "presets" / "tiny"}
     assert sources.resolve("tiny") == tmp_path / "presets" / "tiny"
+    # Installed, the presets lie in the package, whatever another wheel has put beside it.
+    inside = tmp_path / "keras_transformers" / "presets" / "shipped"
+    inside.mkdir(parents=True)
+    (inside / "config.json").write_text("{}")
+    assert sources.embedded_presets() == {"shipped": inside}
+    shutil.rmtree(inside.parent)
     # A user's own folder of that name goes first.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()

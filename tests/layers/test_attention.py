@@ -106,6 +106,7 @@ def test_attention_masks_of_every_rank(shape, causal):
             {"padding_mask": np.ones((B, T, T), bool)},
             r"padding mask of shape \[B, S\] = \[3, 6\], got shape \(3, 6, 6\)",
         ),
+        ({"padding_mask": np.ones((1, T), bool)}, r"padding mask of shape \[B, S\] = \[3, 6\], got shape \(1, 6\)"),
         ({"padding_mask": np.ones((B, T - 1), bool)}, r"padding mask of shape \[B, S\] = \[3, 6\], got shape \(3, 5\)"),
         ({"attention_mask": np.ones(T, bool)}, r"attention_mask of shape.*got shape \(6,\)"),
         ({"attention_mask": np.ones((T, T + 1), bool)}, r"where \[B, N, T, S\] = \[3, 4, 6, 6\], got shape \(6, 7\)"),

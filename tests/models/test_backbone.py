@@ -285,6 +285,11 @@ def test_choices_of_the_recipe():
 
 
 @once
+def test_explain_takes_a_model():
+    with pytest.raises(TypeError, match="a Backbone or a task, got ModelConfig"):
+        kt.explain(everything_else())
+
+
 def test_explain_says_all_that_is_on():
     text = kt.explain(kt.Seq2SeqLM(everything_else()))
     for expected in (

@@ -180,6 +180,8 @@ def test_sampling_repeats_itself_by_its_seed(model):
     first = model.translate(SOURCES, seed=1, **options)
     assert model.translate(SOURCES, seed=1, **options) == first
     assert model.translate(SOURCES, seed=2, **options) != first
+    assert model.translate(SOURCES, seed=1, batch_size=3, **options) == first
+    assert model.translate(SOURCES[:5], seed=1, **options) == first[:5]
 
 
 @once
@@ -187,6 +189,35 @@ def test_no_more_tokens_than_there_are_positions(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         model.translate(SOURCES[:2], max_new_tokens=10 * LONGEST)
+    endless = kt.GenerationConfig(start_id=model.generation.start_id, padding_id=model.config.padding_id)
+    assert model.generate([[5, 6]], endless).token_ids.shape == (1, LONGEST)
+
+
+@once
+def test_settings_that_the_model_cannot_follow(model):
+    size = model.config.embeddings.vocabulary_size
+    for change in ({"start_id": size}, {"end_ids": (size,)}, {"padding_id": size}):
+        with pytest.raises(ValueError, match=rf"token ids in \[0, {size}\) in the generation settings"):
+            model.translate("a", **change)
+    with pytest.raises(ValueError, match="nothing to start with"):
+        model.generate([[5]], kt.GenerationConfig())
+    with pytest.raises(ValueError, match="got an empty source"):
+        model.generate([[5], []])
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size of at least 1, got {batch_size}"):
+            model.translate(SOURCES, batch_size=batch_size)
+
+
+@once
+def test_a_vocabulary_rounded_up_says_nothing_of_what_the_tokenizer_has_not(tokenizer):
+    config = kt.models.transformer(tokenizer.vocabulary_size + 60, num_layers=1, hidden_dim=16, num_heads=2)
+    babbler = fill(kt.Seq2SeqLM(config, tokenizer), scale=2.0)
+    written = babbler.generate(babbler.encode_sources(SOURCES), babbler.generation_config(max_new_tokens=20)).token_ids
+    assert (written >= tokenizer.vocabulary_size).any()
+    results = babbler.translate(SOURCES, max_new_tokens=20)
+    assert [len(result) > 0 for result in results].count(True) and results[3] == "".join(
+        babbler.stream(SOURCES[3], max_new_tokens=20)
+    )
 
 
 # --- token ids ---
@@ -244,7 +275,26 @@ def as_arrays(tokenizer):
     return x, pack(targets, padding_id=padding, end_id=end).token_ids
 
 
+def in_halves(tokenizer, weighted=False):
+    """The prepared arrays as two batches of their own lengths."""
+    x, y = as_arrays(tokenizer)
+    for half in (slice(4), slice(4, None)):
+        length = (y[half] != 0).sum(1).max()
+        batch = {name: ids[half] for name, ids in x.items()}
+        batch["decoder_token_ids"] = batch["decoder_token_ids"][:, :length]
+        yield (batch, y[half, :length], (y[half, :length] != 0).astype("float32"))[: 3 if weighted else 2]
+
+
+def batches_as_tf_data(tokenizer):
+    tf = pytest.importorskip("tensorflow")
+    x, y = as_arrays(tokenizer)
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(3)
+
+
 KINDS = {
+    "generator of arrays": lambda tokenizer: (in_halves(tokenizer), None),
+    "list of arrays with weights": lambda tokenizer: (iter([*in_halves(tokenizer, weighted=True)]), None),
+    "tf.data of arrays": lambda tokenizer: (batches_as_tf_data(tokenizer), None),
     "lists": lambda tokenizer: (SOURCES, TARGETS),
     "pairs": lambda tokenizer: (PAIRS, None),
     "arrays of strings": lambda tokenizer: (np.array(SOURCES), np.array(TARGETS)),
@@ -293,6 +343,94 @@ def test_training_learns_the_pairs(tokenizer):
     assert "".join(trained.stream(SOURCES[4])) == TARGETS[4]
 
 
+def test_the_loss_is_the_mean_over_tokens_however_they_are_batched(tokenizer):
+    trained = fill(make(tokenizer), scale=0.3)
+    trained.compile(keras.optimizers.SGD(0.0), label_smoothing=0.0)
+    for options in ({"batch_size": 8}, {"batch_tokens": 24}, *({"batch_size": n} for n in (1, 3))):
+        scores = trained.evaluate(PAIRS, verbose=0, **options)
+        assert scores["loss"] == pytest.approx(np.log(scores["perplexity"]), rel=1e-5)
+        assert scores["loss"] == pytest.approx(trained.evaluate(PAIRS, verbose=0)["loss"], rel=1e-4)
+    history = trained.fit(PAIRS, batch_tokens=24, validation_data=PAIRS, verbose=0).history
+    assert history["val_loss"] == pytest.approx([scores["loss"]], rel=1e-4)
+    assert history["loss"] == pytest.approx([scores["loss"]], rel=1e-4)
+
+
+@once
+def test_weights_of_labels(tokenizer):
+    trained = fill(make(tokenizer), scale=0.3)
+    x, y = as_arrays(tokenizer)
+    first = np.zeros(y.shape)
+    first[:, 0] = 1
+    trained.compile(keras.optimizers.SGD(0.0), label_smoothing=0.0)
+    logits = ops.convert_to_numpy(trained(x))[:, 0].astype("float64")
+    expected = np.log(np.exp(logits).sum(-1)) - logits[np.arange(len(y)), y[:, 0]]
+    assert trained.evaluate(x, y, sample_weight=first, verbose=0)["loss"] == pytest.approx(expected.mean(), rel=1e-4)
+    history = trained.fit(x, y, sample_weight=first, validation_data=(x, y, first), verbose=0).history
+    assert history["loss"] == pytest.approx(history["val_loss"], rel=1e-4)
+    assert history["loss"] == pytest.approx([expected.mean()], rel=1e-4)
+    for wrong in ({"sample_weight": first[:, 1:]}, {"sample_weight": first[0]}):
+        with pytest.raises(ValueError, match=r"sample_weight \[N, T\]"):
+            trained.fit(x, y, **wrong)
+    with pytest.raises(ValueError, match="dict of arrays only"):
+        trained.fit(SOURCES, TARGETS, sample_weight=first)
+
+
+@once
+def test_ready_batches_must_fit_the_model(tokenizer):
+    from keras_transformers.training import translation_batches
+
+    trained = make(tokenizer)
+    long = translation_batches(["the cat " * LONGEST], ["le chat"], tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=rf"at most {LONGEST} token_ids.*max_length={LONGEST}"):
+        trained.fit(long)
+    with pytest.raises(ValueError, match=rf"at most {LONGEST} decoder_token_ids"):
+        trained.evaluate(translation_batches(["a"], ["le chat " * LONGEST], tokenizer=tokenizer))
+    other = kt.models.transformer(100, target_vocabulary_size=300, shared_embeddings=False, num_layers=1, hidden_dim=16)
+    with pytest.raises(ValueError, match="300 tokens, where the model has 100"):
+        kt.Seq2SeqLM(other, tokenizer)
+    batches = translation_batches(PAIRS, tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=r"token ids in \[0, 100\) in token_ids"):
+        kt.Seq2SeqLM(other).fit(batches)
+    history = trained.fit(batches, validation_data=batches, verbose=0).history
+    assert history["val_loss"] == pytest.approx([trained.evaluate(batches, verbose=0)["loss"]], rel=1e-4)
+
+
+@once
+def test_options_that_contradict_each_other(tokenizer):
+    from keras_transformers.training import translation_batches
+
+    trained, batches = make(tokenizer), translation_batches(PAIRS, tokenizer=tokenizer)
+    for arguments, expected in (
+        ({"x": batches, "validation_split": 0.5}, "validation_split alone, got it together with Batches"),
+        ({"x": PAIRS, "validation_split": 0.5, "validation_data": PAIRS}, "together with validation_data"),
+        ({"x": batches, "max_length": 4}, "Batches alone"),
+        ({"x": batches, "y": TARGETS}, "Batches alone"),
+        ({"x": PAIRS, "steps_per_epoch": 3}, "no steps_per_epoch"),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            trained.fit(**arguments)
+    with pytest.raises(ValueError, match="Expected no loss"):
+        trained.compile(loss="mse")
+    for wrong in (-0.1, 1.0, 1.5):
+        with pytest.raises(ValueError, match=rf"label_smoothing in \[0, 1\), got {wrong}"):
+            trained.compile(label_smoothing=wrong)
+    assert trained.fit(PAIRS, initial_epoch=2, epochs=4, verbose=0).epoch == [2, 3]
+
+
+@once
+def test_a_folder_of_checkpoints_belongs_to_its_data(tokenizer, tmp_path):
+    from keras_transformers.training import Checkpoint
+
+    make(tokenizer).fit(PAIRS, epochs=2, verbose=0, callbacks=[Checkpoint(tmp_path)])
+    for change in ({"seed": 1}, {"batch_size": 3}, {"x": PAIRS[::-1]}):
+        with pytest.raises(ValueError, match="Expected the data, batch sizes and seed that"):
+            make(tokenizer).fit(**{"x": PAIRS, "epochs": 3, "verbose": 0, **change}, callbacks=[Checkpoint(tmp_path)])
+    with pytest.warns(UserWarning, match="Nothing is trained: 2 epochs are done"):
+        history = make(tokenizer).fit(PAIRS, epochs=2, verbose=0, callbacks=[Checkpoint(tmp_path)])
+    assert history.epoch == []
+    assert make(tokenizer).fit(PAIRS, epochs=3, verbose=0, callbacks=[Checkpoint(tmp_path)]).epoch == [2]
+
+
 def test_a_part_for_validation(tokenizer):
     trained = make(tokenizer)
     history = trained.fit(SOURCES, TARGETS, validation_split=0.25, epochs=2, verbose=0, **ONE_SHAPE).history
@@ -338,7 +476,7 @@ def test_training_in_mixed_precision(tokenizer, policy):
 
 @once
 def test_training_needs_a_tokenizer_for_text(tokenizer):
-    with pytest.raises(ValueError, match="no tokenizer to read text with"):
+    with pytest.raises(ValueError, match="Expected a tokenizer to encode the pairs with"):
         kt.Seq2SeqLM(make(tokenizer).config).fit(SOURCES, TARGETS)
     with pytest.raises(ValueError, match="8.*7|7.*8"):
         make(tokenizer).fit(SOURCES, TARGETS[1:])
@@ -448,6 +586,11 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         (lambda value: value["config"].update(hidden_dim="wide"), "'hidden_dim' is 'wide', expected int"),
         (lambda value: value["config"].update(padding_id=True), "'padding_id' is True, expected int"),
         (lambda value: value["config"]["encoder"].update(block=None), "'block' is None, expected BlockConfig"),
+        (lambda value: value["config"]["encoder"].update(num_layers=0), "config.json: .*num_layers to be at least 1"),
+        (lambda value: value["config"]["encoder"]["block"]["attention"].update(num_heads=0), "positive multiple"),
+        (lambda value: value["config"]["encoder"]["block"]["attention"].update(window=-1), "window to be None or"),
+        (lambda value: value["config"]["encoder"]["block"]["norm"].update(epsilon=-1), "epsilon of at least 0"),
+        (lambda value: value["config"]["encoder"]["block"]["feed_forward"].update(activation="x"), "activation to be"),
     ],
 )
 def test_a_configuration_that_does_not_fit(model, tmp_path, change, expected):
@@ -461,7 +604,9 @@ def test_a_configuration_that_does_not_fit(model, tmp_path, change, expected):
 
 
 @once
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+)
 def test_a_file_that_is_missing_or_cut_short(model, tmp_path, name):
     model.save_to_preset(tmp_path / "mine")
     path = tmp_path / "mine" / name
@@ -470,6 +615,25 @@ def test_a_file_that_is_missing_or_cut_short(model, tmp_path, name):
         kt.Seq2SeqLM.from_preset(tmp_path / "mine")
     path.unlink()
     with pytest.raises(FileNotFoundError, match=name):
+        kt.Seq2SeqLM.from_preset(tmp_path / "mine")
+
+
+@once
+@pytest.mark.parametrize(
+    "name, change",
+    [
+        ("generation_config.json", {"temperature": "hot"}),
+        ("generation_config.json", {"length_penalty": "long"}),
+        ("generation_config.json", {"decoder_start_token_id": "x"}),
+        ("tokenizer_config.json", {"eos_token": 5}),
+        ("tokenizer_config.json", {"pad_token": {"x": [1]}}),
+    ],
+)
+def test_values_of_a_wrong_kind_name_the_file(model, tmp_path, name, change):
+    model.save_to_preset(tmp_path / "mine")
+    path = tmp_path / "mine" / name
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | change), "utf-8")
+    with pytest.raises(ValueError, match=name if "x" not in str(change) or name[0] == "g" else "padding|token"):
         kt.Seq2SeqLM.from_preset(tmp_path / "mine")
 
 

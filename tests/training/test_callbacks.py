@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_transformers.plotting import read_curve
 from keras_transformers.training.callbacks import (
     Checkpoint,
     LearningCurve,
@@ -135,9 +136,13 @@ def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
 def test_keeps_the_newest(tmp_path):
     interrupted(tmp_path, 7, every_seconds=None, every_steps=2, keep=2)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004", "step-000000006"]
-    interrupted_by_time = tmp_path / "time"
-    interrupted(interrupted_by_time, 4, every_seconds=0, keep=9)
-    assert len(checkpoints(interrupted_by_time)) == 4
+
+
+def test_what_only_time_asked_for_stays_until_the_next(tmp_path):
+    interrupted(tmp_path, 7, every_seconds=0, every_steps=2, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004", "step-000000006", "step-000000007"]
+    with pytest.raises(ValueError, match="Expected 3 checkpoints .* got 2"):
+        average_weights(compiled(), tmp_path, last=3)
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):
@@ -253,11 +258,12 @@ def test_learning_curve_survives_resuming(tmp_path):
     callbacks = [checkpoint, curve]
     fit_batches(resumed.fit, data, position=position, epochs=3, validation=data, callbacks=callbacks, verbose=0)
 
-    assert [record[:3] for record in curve.records()] == [record[:3] for record in whole.records()]
-    np.testing.assert_allclose([r[3] for r in curve.records()], [r[3] for r in whole.records()], rtol=1e-4)
-    steps = [step for step, _, name, _ in whole.records() if name == "epoch_loss"]
+    again, expected = read_curve(curve.records_path), read_curve(whole.records_path)
+    assert [record[:3] for record in again] == [record[:3] for record in expected]
+    np.testing.assert_allclose([record[3] for record in again], [record[3] for record in expected], rtol=1e-4)
+    steps = [step for step, _, name, _ in expected if name == "epoch_loss"]
     assert steps == [len(data), 2 * len(data), 3 * len(data)]
-    assert [v for _, _, name, v in whole.records() if name == "val_perplexity"] == history.history["val_perplexity"]
+    assert [v for _, _, name, v in expected if name == "val_perplexity"] == history.history["val_perplexity"]
     for path in (picture, tmp_path / "whole.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="every_steps of at least 1"):

@@ -168,6 +168,42 @@ def test_fit_sees_exactly_these_batches():
     assert history.history["val_loss"][-1] == pytest.approx(again["loss"], rel=1e-5)
 
 
+class Told(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def on_train_begin(self, logs=None):
+        self.heard.append("begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.heard.append(epoch)
+
+    def on_train_end(self, logs=None):
+        self.heard.append("end")
+
+
+@pytest.mark.parametrize("epochs, expected", [(2, ["begin", 1, "end"]), (4, ["begin", 1, 2, 3, "end"])])
+def test_a_resumed_training_is_one_to_the_callbacks(epochs, expected):
+    told, model = Told(), compiled()
+    history = fit_batches(model.fit, make(60), position=Position(1, 2, 9), epochs=epochs, callbacks=[told], verbose=0)
+    assert told.heard == expected and history.epoch == expected[1:-1] and model.history is history
+
+
+def test_stopping_in_a_resumed_epoch_ends_the_training():
+    told, model = Told(), compiled()
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
+    fit_batches(model.fit, make(60), position=Position(1, 2, 9), epochs=4, callbacks=[told, stop], verbose=0)
+    assert told.heard == ["begin", 1, "end"]
+
+
+def test_refuses_executions_that_do_not_divide_an_epoch():
+    model, batches = compiled(), make(60)
+    model.steps_per_execution = len(batches) - 1
+    with pytest.raises(ValueError, match=f"steps_per_execution to divide the {len(batches)} batches"):
+        fit_batches(model.fit, batches)
+
+
 def test_fit_finishes_an_interrupted_epoch():
     batches = make(100)
     by_hand = compiled()

@@ -5,18 +5,18 @@ import pytest
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy, bleu, chrf
 
 
-def batch(seed, rows):
+def batch(seed, rows, length=5):
     rng = np.random.default_rng(seed)
-    logits = rng.standard_normal((rows, 5, 11)).astype("float32")
-    labels = rng.integers(0, 11, (rows, 5)).astype("int32")
-    return labels, logits, (rng.random((rows, 5)) < 0.6).astype("float32")
+    logits = rng.standard_normal((rows, length, 11)).astype("float32")
+    labels = rng.integers(0, 11, (rows, length)).astype("int32")
+    return labels, logits, (rng.random((rows, length)) < 0.6).astype("float32")
 
 
 def test_both_average_over_tokens_not_batches():
     accuracy, perplexity = TokenAccuracy(), Perplexity()
     hits, likelihoods = [], []
-    for seed, rows in [(0, 3), (1, 20)]:
-        labels, logits, weight = batch(seed, rows)
+    for seed, rows, length in [(0, 3, 5), (1, 20, 9)]:
+        labels, logits, weight = batch(seed, rows, length)
         accuracy.update_state(labels, logits, weight)
         perplexity.update_state(labels, logits, weight)
         log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
