@@ -4,9 +4,11 @@
 
 Wu et al. 2021 ("Good for Misconceived Reasons", ACL; code LividWo/Revisit-MMT) report BLEU 41.02 on test 2016 for their
 text-only Transformer: 4+4 layers of width 128, feed-forward width 256, 4 heads, dropout 0.3, all embeddings shared;
-Adam with a learning rate of 0.005 after 2,000 steps of warm-up, then the inverse square root; label smoothing 0.1;
-batches of 4,096 tokens, at most 8,000 updates; the last 10 epochs' weights averaged; beam 5. `--data` is that paper's
-data: lower-cased, tokenised, split by a joint byte-pair code of 10,000 merges (`@@` marks a piece that goes on).
+Adam with a learning rate of 0.005 after 2,000 steps of warm-up, then the inverse square root; label smoothing 0.1; at
+most 8,000 updates, stopped after 10 epochs without a better validation loss; the last 10 epochs' weights averaged; beam
+5. An update sees 4,096 tokens on each of two processors, as their README-baseline.md runs it: 8,192 here. `--data` is
+that paper's data: lower-cased, tokenised, split by a joint byte-pair code of 10,000 merges (`@@` marks a piece that
+goes on).
 
 The run keeps a checkpoint each epoch in `--work`, and the same command goes on where it stopped. Results go to
 `results.json` there, the learning curve to `curve.png`.
@@ -58,6 +60,8 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, help="by default .cache/train_multi30k/seed-<seed>")
     parser.add_argument("--updates", type=int, default=8000, help="at most, in whole epochs")
+    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--patience", type=int, default=10, help="stop after so many epochs without a better loss")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", help='such as "mixed_bfloat16"')
     options = parser.parse_args()
@@ -78,16 +82,20 @@ def main():
     )
     model = kt.Seq2SeqLM(config, tokenizer=tokenizer, dtype=options.dtype)
     print(kt.explain(model))
-    model.compile(keras.optimizers.Adam(InverseSquareRoot(0.005, 2000), beta_2=0.98, epsilon=1e-9), label_smoothing=0.1)
+    model.compile(keras.optimizers.Adam(InverseSquareRoot(0.005, 2000), beta_2=0.98, epsilon=1e-8), label_smoothing=0.1)
     batches = translation_batches(
-        sources, targets, tokenizer=tokenizer, batch_tokens=4096, max_length=256, seed=options.seed
+        sources, targets, tokenizer=tokenizer, batch_tokens=options.batch_tokens, max_length=256, seed=options.seed
     )
     epochs = max(options.updates // len(batches), 1)
     model.fit(
         batches,
         epochs=epochs,
         validation_data=tuple(read(options.data, "valid")),
-        callbacks=[Checkpoint(work / "checkpoints", keep=10), LearningCurve(work / "curve.png")],
+        callbacks=[
+            Checkpoint(work / "checkpoints", keep=10),
+            LearningCurve(work / "curve.png"),
+            keras.callbacks.EarlyStopping("val_loss", patience=options.patience),
+        ],
         verbose=2,
     )
     average_weights(model, work / "checkpoints", last=min(10, epochs))

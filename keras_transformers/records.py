@@ -15,7 +15,22 @@ _kinds: dict[str, type] = {}
 
 @typing.dataclass_transform(frozen_default=True)
 def record(cls):
-    """Make `cls` a frozen dataclass that `from_json` knows by its class name."""
+    """Make `cls` a frozen dataclass that checks the types of its fields, and that `from_json` knows by its class name.
+
+    Example:
+        >>> @record
+        ... class Point:
+        ...     x: int = 0
+        >>> Point("far")
+        ValueError: Point does not fit its fields (x): field 'x' is 'far', expected int.
+    """
+    check = cls.__dict__.get("__post_init__", lambda self: None)
+
+    def __post_init__(self):
+        _raise_for(type(self), _wrong_types(type(self), vars(self)))
+        check(self)
+
+    cls.__post_init__ = __post_init__
     cls = dataclasses.dataclass(frozen=True)(cls)
     _kinds[cls.__name__] = cls
     return cls
@@ -65,14 +80,22 @@ def _record_from_json(value):
         if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     values = {name: from_json(item) for name, item in values.items()}
-    problems += [
-        f"field {name!r} is {values[name]!r}, expected {_name(field.type)}."
-        for name, field in fields.items()
-        if name in values and not _fits(values[name], field.type)
-    ]
-    if problems:
-        raise ValueError(f"{kind} does not fit its fields ({', '.join(fields)}): {' '.join(problems)}")
+    _raise_for(cls, problems + _wrong_types(cls, values))
     return cls(**values)
+
+
+def _wrong_types(cls, values):
+    return [
+        f"field {field.name!r} is {values[field.name]!r}, expected {_name(field.type)}."
+        for field in dataclasses.fields(cls)
+        if field.name in values and not _fits(values[field.name], field.type)
+    ]
+
+
+def _raise_for(cls, problems):
+    if problems:
+        names = ", ".join(field.name for field in dataclasses.fields(cls))
+        raise ValueError(f"{cls.__name__} does not fit its fields ({names}): {' '.join(problems)}")
 
 
 def _fits(value, annotation):

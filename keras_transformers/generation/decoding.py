@@ -14,6 +14,7 @@ once some are done. Neither these nor the length of a segment changes a result.
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
 
+import math
 import typing
 
 import numpy as np
@@ -99,8 +100,10 @@ class GenerationConfig:
             raise ValueError(
                 f"Expected start_id to be None or a token id (an int of at least 0), got {self.start_id!r}."
             )
-        if not isinstance(self.length_penalty, int | float):
-            raise ValueError(f"Expected length_penalty to be a number, got {self.length_penalty!r}.")
+        if not math.isfinite(self.length_penalty):
+            raise ValueError(f"Expected a finite length_penalty, got {self.length_penalty!r}.")
+        if self.seed is not None and self.seed < 0:
+            raise ValueError(f"Expected seed to be None or at least 0, got {self.seed}.")
         if not _is_id(self.padding_id):
             raise ValueError(
                 f"Expected padding_id to be a token id (an int of at least 0), got {self.padding_id!r}. "
@@ -189,7 +192,7 @@ def to_hugging_face(config):
     """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. The seed is a
     call's, so it is left out."""
     values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
-    ends = list(config.end_ids)
+    ends = [int(token_id) for token_id in config.end_ids]
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -15,7 +15,7 @@ from keras_transformers.layers.positions import (
     Sinusoidal,
     sinusoids,
 )
-from keras_transformers.layers.stack import Decoder, Encoder, StackConfig, StackOutput
+from keras_transformers.layers.stack import Decoder, Encoder, StackConfig
 
 __all__ = [
     "Alibi",
@@ -41,7 +41,6 @@ __all__ = [
     "Rotary",
     "Sinusoidal",
     "StackConfig",
-    "StackOutput",
     "VocabularyHead",
     "sinusoids",
 ]

@@ -98,13 +98,16 @@ def self_scope(
 
 def cross_scope(query, source, num_heads, padding_mask=None, attention_mask=None):
     """The `Scope` of attention from `query [R, T, D]` to `source`: `[B, S, D']`, or a projected pair `[B, K, S, H]`."""
-    if isinstance(source, (tuple, list)):
-        sentences, length = source[0].shape[0], source[0].shape[2]
-    else:
-        sentences, length = source.shape[:2]
+    projected = isinstance(source, (tuple, list))
+    sentences, length = (source[0].shape[0], source[0].shape[2]) if projected else source.shape[:2]
     rows, query_length, _ = query.shape
-    if None not in (rows, sentences, query_length):
-        query_length *= rows // sentences  # as `fold_rows` makes it
+    if None not in (rows, sentences) and rows != sentences:
+        if not projected or not sentences or rows % sentences:
+            raise ValueError(
+                f"Expected as many queries as sources, got {rows} and {sentences}. A batch's rows belong together; "
+                "several rows may share a source that `project_source` has projected."
+            )
+        query_length = query_length and query_length * (rows // sentences)  # as `fold_rows` makes it
     shape = (sentences, num_heads, query_length, length)
     return Scope(masks.both(masks.padding(padding_mask, shape), masks.explicit(attention_mask, shape)))
 
@@ -132,14 +135,15 @@ class MultiHeadAttention(ShapePreserving):
 
     Call arguments:
         query: `[B, T, D]`, float.
-        source: what to attend to: nothing for self-attention, `[B, S, D']` for cross-attention, or the pair that
-            `project_source` made of it. With a projected source `query` may have `B * beams` rows, those of one
-            sentence side by side.
+        source: what to attend to: nothing for self-attention (the only one that is causal, windowed or knows
+            positions), `[B, S, D']` for cross-attention, or the pair that `project_source` made of it. With a projected
+            source `query` may have `B * beams` rows, those of one sentence side by side.
         padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the
             Keras mask attached to it.
         attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look.
-        cache, offset: a pair of buffers `[B, K, S, H]`, and how many of their positions are written; the new keys go
-            there, and the query sees them all.
+        cache, offset: a pair of buffers `[B, K, S, H]` (`layers.cache.empty` makes some), and how many of their
+            positions are written; the new keys go there, and the query sees them all. A padding mask is then of the
+            buffers' length, and none is taken from the input.
         scope: a `Scope`, computed by the stack, in place of the masks and positions.
         return_attention_scores: also return the weights, `[B, N, T, S]`.
 
@@ -147,7 +151,8 @@ class MultiHeadAttention(ShapePreserving):
     see nothing gets the output projection's bias alone.
 
     Raises:
-        ValueError: when heads and widths do not divide, or a mask has the wrong shape.
+        ValueError: when heads and widths do not divide, a mask has the wrong shape, the rows of query and source do not
+            go together, or a causal or windowed layer, or one with positions, is given a source.
 
     Example:
         >>> x = np.ones((2, 5, 32), "float32")
@@ -196,8 +201,15 @@ class MultiHeadAttention(ShapePreserving):
         source_width = width if source_shape is None or projected else source_shape[-1]
 
         def projection(name, heads, in_width, out_width=None):
-            units = out_width or heads * self.head_dim
-            layer = keras.layers.Dense(units, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+            # Queries, keys and values begin as one matrix of three would: as in torch.nn.MultiheadAttention and fairseq.
+            units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
+            layer = keras.layers.Dense(
+                units,
+                use_bias=self.use_bias,
+                kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
+                dtype=self.dtype_policy,
+                name=name,
+            )
             layer.build((None, None, in_width))
             return layer
 
@@ -214,6 +226,8 @@ class MultiHeadAttention(ShapePreserving):
 
     def project_source(self, source):
         """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
+        if not self.built:
+            raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
         return tuple(split_heads(dense(source), self.num_key_value_heads) for dense in (self.key, self.value))
 
     def call(
@@ -228,8 +242,13 @@ class MultiHeadAttention(ShapePreserving):
         return_attention_scores=False,
         training=None,
     ):
+        if source is not None and (self.causal or self.window is not None or self.positions is not None):
+            raise ValueError(
+                "Expected no source: this attention is causal, has a window or positions, which say nothing of another "
+                "sequence. For self-attention, leave source out."
+            )
         if scope is None:
-            if padding_mask is None:
+            if padding_mask is None and cache is None:
                 padding_mask = masks.attached(query if source is None else source)
             if source is not None:
                 scope = cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
@@ -276,7 +295,9 @@ class MultiHeadAttention(ShapePreserving):
         length = ops.shape(query)[1]
         query_positions = key_positions = positions_of(length, offset)
         if cache is not None:
-            key_positions = positions_of(caches.visible_length(cache[0], offset, length))
+            seen = caches.visible_length(cache[0], offset, length)
+            key_positions = positions_of(seen)
+            padding_mask = None if padding_mask is None else padding_mask[:, :seen]
         return self_scope(
             self.relative,
             query_positions,

@@ -94,7 +94,7 @@ class PositionalEmbedding(Layer):
         trainable_embeddings=True,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # token ids that come as floats must not be rounded
         if max_length is not None and positions is not None:
             raise ValueError(f"Expected max_length or positions, got both: {max_length=}, {positions=}.")
         self.vocabulary_size = vocabulary_size
@@ -164,13 +164,17 @@ class PositionalEmbedding(Layer):
                     f"Expected at most {longest} tokens, the longest this model has positions for, got "
                     f"{offset + length}. Shorten the input, or build the model with a larger max_length."
                 )
-            if self.position is not None:
-                x = x + self.position(positions_of(length, offset))
-            elif known:
+            if known and self.position is None:
                 x = x + ops.convert_to_tensor(self._table[offset : offset + length], x.dtype)
             else:
-                table = ops.convert_to_tensor(self._table, x.dtype)
-                x = x + ops.take(table, positions_of(length, offset), axis=0)
+                positions = positions_of(length, offset)
+                if self.position is not None:
+                    vectors = self.position(positions)
+                else:
+                    vectors = ops.take(ops.convert_to_tensor(self._table, x.dtype), positions, axis=0)
+                if not known:  # compiled, a position too far would silently be the last
+                    vectors = ops.where(ops.expand_dims(positions < longest, -1), vectors, float("nan"))
+                x = x + vectors
         if self.norm is not None:
             x = self.norm(x)
         return x if self.dropout is None else self.dropout(x, training=training)
@@ -206,9 +210,15 @@ class VocabularyHead(Layer):
             self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros")
 
     def compute_output_spec(self, inputs, embedding=None):
+        self._check(embedding)
         return keras.KerasTensor((*inputs.shape[:-1], self.vocabulary_size), dtype=self.compute_dtype)
 
+    def _check(self, embedding):
+        if self.tied and embedding is None:
+            raise ValueError("Expected embedding=, the layer whose matrix a tied head uses. Pass it, or tied=False.")
+
     def call(self, inputs, embedding=None):
+        self._check(embedding)
         if self.dense is not None:
             return self.dense(inputs)
         logits = embedding.token(inputs, reverse=True)

@@ -26,6 +26,7 @@ class Layer(keras.layers.Layer):
         for name, parameter in _signature(cls).parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 values.pop(name, None)  # what Keras's own constructor takes; it records that itself
+        values = {name: value for name, value in values.items() if name not in cls._transient}
         object.__setattr__(layer, "_arguments", values)
         return layer
 
@@ -34,8 +35,7 @@ class Layer(keras.layers.Layer):
         self.supports_masking = True
 
     def get_config(self):
-        arguments = {name: to_json(value) for name, value in self._arguments.items() if name not in self._transient}
-        return {**super().get_config(), **arguments}
+        return {**super().get_config(), **{name: to_json(value) for name, value in self._arguments.items()}}
 
     @classmethod
     def from_config(cls, config):
@@ -45,11 +45,12 @@ class Layer(keras.layers.Layer):
 class ShapePreserving(Layer):
     """A layer whose output has the shape of its first input, unless the call asks for more than that output."""
 
-    def compute_output_spec(self, inputs, *args, cache=None, **kwargs):
-        more = any(kwargs.get(name) for name in ("return_attention_scores", "return_hidden_states"))
-        if cache is None and not more:
-            return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)
-        return super().compute_output_spec(inputs, *args, **({} if cache is None else {"cache": cache}), **kwargs)
+    def compute_output_spec(self, *args, **kwargs):
+        extras = ("cache", "return_attention_scores", "return_hidden_states")
+        if any(kwargs.get(name) for name in extras):
+            return super().compute_output_spec(*args, **kwargs)
+        first = args[0] if args else kwargs[list(_signature(type(self), "call").parameters)[1]]
+        return keras.KerasTensor(first.shape, dtype=self.compute_dtype)
 
 
 def outputs(x, *extras):
@@ -59,5 +60,5 @@ def outputs(x, *extras):
 
 
 @functools.cache
-def _signature(cls):
-    return inspect.signature(cls.__init__)
+def _signature(cls, method="__init__"):
+    return inspect.signature(getattr(cls, method))

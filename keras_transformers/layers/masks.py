@@ -3,6 +3,7 @@
 Legend: `B` batch, `N` query heads, `T` query length, `S` key length.
 """
 
+import keras
 from keras import ops
 from keras.src.backend import get_keras_mask
 
@@ -27,10 +28,7 @@ def padding(padding_mask, scores_shape):
     if padding_mask is None:
         return None
     batch, _, _, length = scores_shape
-    shape = padding_mask.shape
-    if len(shape) != 2 or any(
-        None not in (size, axis) and size != axis for size, axis in zip(shape, (batch, length), strict=True)
-    ):
+    if not _fits(padding_mask.shape, (batch, length), broadcast=False):
         raise ValueError(
             f"Expected a padding mask of shape [B, S] = [{batch}, {length}], got shape {tuple(padding_mask.shape)}."
         )
@@ -54,14 +52,20 @@ def explicit(attention_mask, scores_shape):
             "Expected an attention_mask of shape [T, S], [B, T, S] or [B, N, T, S], where [B, N, T, S] = "
             f"[{', '.join(map(str, scores_shape))}], got shape {tuple(shape)}."
         )
+    if "float" in keras.backend.standardize_dtype(attention_mask.dtype):
+        raise ValueError(
+            f"Expected an attention_mask that is True where a query may look, got {attention_mask.dtype}. "
+            "Of a mask to add to scores, pass `mask == 0`."
+        )
     mask = ops.cast(attention_mask, "bool")
     return mask if len(shape) == 4 else mask[None, None] if len(shape) == 2 else mask[:, None]
 
 
-def _fits(shape, wanted):
-    """Whether each axis is as wanted, or 1, or not known."""
+def _fits(shape, wanted, broadcast=True):
+    """Whether each axis is as wanted, or not known, or 1 where that is all right."""
     return len(shape) == len(wanted) and all(
-        size in (1, axis) or size is None or axis is None for size, axis in zip(shape, wanted, strict=True)
+        size == axis or size is None or axis is None or (size == 1 and broadcast)
+        for size, axis in zip(shape, wanted, strict=True)
     )
 
 

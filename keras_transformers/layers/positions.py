@@ -44,6 +44,10 @@ class Rotary:
     base: float = 10000.0
     fraction: float = 1.0  # of the head's width that is turned
 
+    def __post_init__(self):
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"Expected fraction in (0, 1], got {self.fraction}.")
+
 
 @record
 class Alibi:
@@ -56,6 +60,13 @@ class RelativeBuckets:
 
     num_buckets: int = 32
     max_distance: int = 128
+
+    def __post_init__(self):
+        if self.num_buckets < 4 or self.num_buckets % 2 or self.max_distance <= self.num_buckets // 2:
+            raise ValueError(
+                "Expected an even num_buckets of at least 4 and a max_distance above its half, got "
+                f"num_buckets={self.num_buckets}, max_distance={self.max_distance}."
+            )
 
 
 AbsolutePositions = Learned | Sinusoidal
@@ -86,6 +97,8 @@ def sinusoids(max_length, hidden_dim, layout="interleaved"):
 def rotary_angles(rotary, positions, head_dim):
     """Cosines and sines for `rotate`: one float32 tensor `[2, B|1, 1, T, R/2]` from `[B|1, T]` positions."""
     width = int(head_dim * rotary.fraction)
+    if width % 2:
+        raise ValueError(f"Expected to turn an even number of channels, got {width} of {head_dim} in {rotary}.")
     frequency = (rotary.base ** (-np.arange(0, width, 2) / width)).astype("float32")
     angles = ops.cast(positions, "float32")[:, None, :, None] * frequency
     return ops.stack([ops.cos(angles), ops.sin(angles)])

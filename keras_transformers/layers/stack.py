@@ -4,7 +4,6 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` length, `S` key length, `D` m
 """
 
 import dataclasses
-import typing
 
 import keras
 from keras import ops
@@ -30,21 +29,6 @@ class StackConfig:
     def __post_init__(self):
         if self.num_layers < 1:
             raise ValueError(f"Expected num_layers to be at least 1, got {self.num_layers}.")
-
-
-class StackOutput(typing.NamedTuple):
-    """What a stack computed; what was not asked for is None.
-
-    `output [B, T, D]`; `cache`, the updated buffers of each layer; `hidden_states`, the input of each block and the
-    output, `num_layers + 1` tensors `[B, T, D]`; `attention_scores` and `cross_attention_scores`, one `[B, N, T, S]` a
-    layer.
-    """
-
-    output: typing.Any
-    cache: typing.Any = None
-    hidden_states: tuple | None = None
-    attention_scores: tuple | None = None
-    cross_attention_scores: tuple | None = None
 
 
 class _Stack(ShapePreserving):
@@ -91,8 +75,11 @@ class _Stack(ShapePreserving):
         if cache is not None:
             seen = caches.visible_length(cache[0][0], offset, length)
             key_positions = positions_of(seen)
+            padding_mask = None if padding_mask is None else padding_mask[:, :seen]
             if isinstance(seen, int) and isinstance(offset, int) and seen == offset + 1:
                 causal = False  # one new token sees all that is written
+        elif padding_mask is None:
+            padding_mask = masks.attached(inputs)
         return self_scope(
             self.relative,
             query_positions,
@@ -101,16 +88,17 @@ class _Stack(ShapePreserving):
             num_heads=self.block.attention.num_heads,
             causal=causal,
             window=self.block.attention.window,
-            padding_mask=masks.attached(inputs) if padding_mask is None else padding_mask,
+            padding_mask=padding_mask,
             attention_mask=attention_mask,
         )
 
-    def _finish(self, x, cache, hidden_states, scores, cross_scores):
+    def _finish(self, x, **extras):
+        """The output alone, or a dictionary of it and those extras that are not None."""
         x = x if self.norm is None else self.norm(x)
-        if cache is None and hidden_states is None and scores is None:
-            return x
-        hidden_states = None if hidden_states is None else (*hidden_states, x)
-        return StackOutput(x, cache, hidden_states, scores, cross_scores)
+        if extras.get("hidden_states") is not None:
+            extras["hidden_states"] += (x,)
+        asked = {name: value for name, value in extras.items() if value is not None}
+        return {"output": x, **asked} if asked else x
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -126,7 +114,8 @@ class Encoder(_Stack):
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
     `return_attention_scores`.
 
-    Returns: `[B, T, D]`, or a `StackOutput` when more was asked for.
+    Returns: `[B, T, D]`; a dictionary when more was asked for, of `output`, `hidden_states` (the input of each block
+    and the output, `num_layers + 1` tensors `[B, T, D]`) and `attention_scores` (one `[B, N, T, T]` a layer).
 
     Example:
         >>> block = BlockConfig(AttentionConfig(num_heads=4), FeedForwardConfig(64))
@@ -162,10 +151,8 @@ class Encoder(_Stack):
                 scores.append(layer_scores)
         return self._finish(
             x,
-            None,
-            tuple(hidden_states) if return_hidden_states else None,
-            tuple(scores) if return_attention_scores else None,
-            None,
+            hidden_states=tuple(hidden_states) if return_hidden_states else None,
+            attention_scores=tuple(scores) if return_attention_scores else None,
         )
 
 
@@ -182,7 +169,8 @@ class Decoder(_Stack):
     `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`;
     `return_hidden_states`, `return_attention_scores`.
 
-    Returns: `[B, T, D]`, or a `StackOutput` when a cache was given or more was asked for.
+    Returns: `[B, T, D]`; when a cache was given or more was asked for, a dictionary of `output`, `cache` (the updated
+    buffers of each layer), and `hidden_states`, `attention_scores` as of `Encoder`, `cross_attention_scores`.
 
     Example:
         >>> block = BlockConfig(AttentionConfig(num_heads=4), FeedForwardConfig(64))
@@ -249,8 +237,8 @@ class Decoder(_Stack):
                 cross_scores += extras
         return self._finish(
             x,
-            tuple(written) if cache is not None else None,
-            tuple(hidden_states) if return_hidden_states else None,
-            tuple(scores) if return_attention_scores else None,
-            tuple(cross_scores) if cross_scores else None,
+            cache=tuple(written) if cache is not None else None,
+            hidden_states=tuple(hidden_states) if return_hidden_states else None,
+            attention_scores=tuple(scores) if return_attention_scores else None,
+            cross_attention_scores=tuple(cross_scores) or None,
         )

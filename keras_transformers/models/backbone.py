@@ -10,7 +10,7 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
-from keras_transformers.layers.stack import Decoder, Encoder, StackOutput
+from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.records import from_json, to_json
 
 
@@ -24,7 +24,8 @@ class Backbone(keras.Model):
     Call arguments:
         inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also
             `decoder_token_ids [B, T]`; and `padding_mask [B, S]`, True where a token is real, by default where it is
-            not `config.padding_id`. Padding goes to the right of decoder inputs.
+            not `config.padding_id` (of an encoder; a decoder alone takes every token for real). Padding goes to the
+            right of decoder inputs.
         return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`,
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
             layers, of `[B, T, D]` and of `[B, N, T, S]`.
@@ -40,6 +41,7 @@ class Backbone(keras.Model):
 
     def __init__(self, config, name="backbone", **kwargs):
         super().__init__(name=name, **kwargs)
+        self.autocast = False  # token ids that come as floats must not be rounded
         self.config = config
         options = {"dtype": self.dtype_policy}
         width = config.hidden_dim
@@ -82,7 +84,7 @@ class Backbone(keras.Model):
         return ops.not_equal(token_ids, self.config.padding_id)
 
     def encode(self, token_ids, padding_mask=None, training=None, **returns):
-        """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or a `StackOutput` when `returns` asks for more."""
+        """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or what `Encoder` returns when asked for more."""
         if padding_mask is None:
             padding_mask = self.padding_mask(token_ids)
         x = self.embedding(token_ids, training=training)
@@ -98,10 +100,11 @@ class Backbone(keras.Model):
         """The decoder's output for the next `token_ids [R, T]`, `[R, T, D]`, and the cache with them written."""
         x = self.decoder_embedding(token_ids, offset=cache.offset)
         source = cache.cross_attention or None
-        x, buffers, *_ = self.decoder(
+        results = self.decoder(
             x, source, source_padding_mask=cache.source_padding_mask, cache=cache.self_attention, offset=cache.offset
         )
-        return x, cache._replace(offset=cache.offset + ops.shape(token_ids)[1], self_attention=buffers)
+        offset = cache.offset + ops.shape(token_ids)[1]
+        return results["output"], cache._replace(offset=offset, self_attention=results["cache"])
 
     def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
@@ -120,7 +123,7 @@ class Backbone(keras.Model):
             if padding_mask is None:
                 padding_mask = self.padding_mask(token_ids)
             x = self.encode(token_ids, padding_mask, training, **returns)
-            encoder_results = x._asdict() if isinstance(x, StackOutput) else {"output": x}
+            encoder_results = x if returns else {"output": x}
             if self.decoder is None:
                 results = encoder_results
             else:
@@ -133,7 +136,5 @@ class Backbone(keras.Model):
             else:
                 source = results["encoder_output"]
                 x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
-            results |= x._asdict() if isinstance(x, StackOutput) else {"output": x}
-        if not returns:
-            return results["output"]
-        return {key: value for key, value in results.items() if value is not None}
+            results |= x if returns else {"output": x}
+        return results if returns else results["output"]

@@ -53,9 +53,9 @@ class ModelConfig:
                     f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, "
                     "and head_dim is not given"
                 )
-        vocabulary_size = self.embeddings.vocabulary_size
-        if not 0 <= self.padding_id < vocabulary_size:
-            problems.append(f"padding_id={self.padding_id} outside the vocabulary of {vocabulary_size} tokens")
+        for vocabulary_size in {each.vocabulary_size for each in (self.embeddings, self.target_embeddings)}:
+            if not 0 <= self.padding_id < vocabulary_size:
+                problems.append(f"padding_id={self.padding_id} outside the vocabulary of {vocabulary_size} tokens")
         if problems:
             raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
 

@@ -32,6 +32,8 @@ def explain(model):
         else:
             lines.append(_embeddings("target", backbone.decoder_embedding, config.target_embeddings))
         lines += _stack("decoder", backbone, config)
+        if backbone is model:
+            return "\n".join(lines)
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
         lines.append(_line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias"))

@@ -75,7 +75,10 @@ def transformer(
         dropout=dropout,
     )
     final_norm = norm_placement == "pre" if final_norm is None else final_norm
-    encoder_layers, decoder_layers = num_layers if isinstance(num_layers, (tuple, list)) else (num_layers, num_layers)
+    both = tuple(num_layers) if isinstance(num_layers, (tuple, list)) else (num_layers, num_layers)
+    if len(both) != 2:
+        raise ValueError(f"Expected num_layers to be a number or a pair (encoder, decoder), got {num_layers}.")
+    encoder_layers, decoder_layers = both
     return ModelConfig(
         hidden_dim,
         embeddings(vocabulary_size),

@@ -24,6 +24,7 @@ class Task(keras.Model):
 
     def __init__(self, config, tokenizer=None, **kwargs):
         super().__init__(**kwargs)
+        self.autocast = False  # token ids that come as floats must not be rounded
         if not isinstance(config, ModelConfig):
             raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {type(config).__name__}.")
         self.config = config

@@ -250,7 +250,7 @@ def test_a_cache_changes_nothing(settings, pieces):
     [
         ({"num_heads": 4, "num_key_value_heads": 3}, "positive multiple of num_key_value_heads, got 4 and 3"),
         ({"num_heads": 0}, "num_heads to be a positive multiple"),
-        ({"num_heads": 4, "window": 0}, "window to be at least 1 position, got 0"),
+        ({"num_heads": 4, "window": 0}, "window to be None or above 0, got 0"),
     ],
 )
 def test_settings_that_cannot_be(settings, expected):
@@ -262,3 +262,46 @@ def test_a_width_that_heads_do_not_divide():
     with pytest.raises(ValueError, match="multiple of num_heads=3, got 16. Or give head_dim"):
         MultiHeadAttention(3)(numbers((B, T, D)))
     assert MultiHeadAttention(3, head_dim=4)(numbers((B, T, D))).shape == (B, T, D)
+
+
+@pytest.mark.parametrize("option", [{"causal": True}, {"window": 2}, {"positions": RelativeBuckets()}])
+def test_what_orders_one_sequence_takes_no_other(option):
+    x = numbers((B, T, D))
+    with pytest.raises(ValueError, match="leave source out"):
+        MultiHeadAttention(4, **option)(x, x)
+
+
+def test_rows_and_sources_that_do_not_go_together():
+    layer = MultiHeadAttention(4)
+    source = numbers((2, S, D))
+    with pytest.raises(ValueError, match="as many queries as sources, got 4 and 2"):
+        layer(numbers((4, T, D)), source)
+    projected = layer.project_source(ops.convert_to_tensor(source))
+    assert layer(numbers((4, T, D)), projected).shape == (4, T, D)
+    with pytest.raises(ValueError, match="as many queries as sources, got 3 and 2"):
+        layer(numbers((3, T, D)), projected)
+    assert layer(numbers((0, T, D)), numbers((0, S, D))).shape == (0, T, D)
+    with pytest.raises(ValueError, match="to be built"):
+        MultiHeadAttention(4).project_source(source)
+
+
+def test_a_mask_to_add_is_no_mask_to_look_through():
+    with pytest.raises(ValueError, match="pass `mask == 0`"):
+        MultiHeadAttention(4)(numbers((B, T, D)), attention_mask=np.where(np.tri(T), 0.0, -np.inf).astype("float32"))
+
+
+def test_its_arguments_go_by_name_in_a_functional_model():
+    x = keras.Input((None, D))
+    assert MultiHeadAttention(4)(query=x).shape == (None, None, D)
+
+
+def test_a_padding_mask_with_a_cache_is_over_the_buffers():
+    layer, x = MultiHeadAttention(4), numbers((2, 3, D))
+    whole = layer(x, attention_mask=np.tri(3, dtype=bool), padding_mask=np.array([[1, 1, 1], [0, 1, 1]], bool))
+    buffers = caches.empty(1, 2, 4, 8, D // 4, "float32")[0]
+    mask = ops.convert_to_tensor(np.array([[1] * 8, [0] + [1] * 7], bool))
+    offset, cache = caches.start(), buffers
+    for place in range(3):
+        y, cache = layer(x[:, place : place + 1], cache=cache, offset=offset, padding_mask=mask)
+        np.testing.assert_allclose(ops.convert_to_numpy(y)[:, 0], ops.convert_to_numpy(whole)[:, place], atol=1e-5)
+        offset = offset + 1

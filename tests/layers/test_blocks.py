@@ -1,5 +1,6 @@
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -17,7 +18,6 @@ from keras_transformers.layers import (
     RelativeBuckets,
     RMSNorm,
     Rotary,
-    StackOutput,
 )
 from keras_transformers.layers import cache as caches
 from tests.layers.reference import fill, numbers, relative_error
@@ -146,18 +146,27 @@ def test_a_stack_is_its_blocks_in_a_row(attention):
         assert relative_error(layer(x, padding_mask=PADDING), layer.norm(expected)) < 1e-5
 
 
+def test_what_a_stack_can_return_in_a_functional_model():
+    inputs, source = keras.Input((None, D)), keras.Input((None, D))
+    found = stack(Decoder, {})(inputs, source, return_hidden_states=True, return_attention_scores=True)
+    model = keras.Model([inputs, source], found)
+    results = model([numbers((B, T, D)), numbers((B, S, D))])
+    assert [tuple(x.shape) for x in results["hidden_states"]] == [(B, T, D)] * 3
+    assert [tuple(x.shape) for x in results["cross_attention_scores"]] == [(B, 4, T, S)] * 2
+
+
 def test_what_a_stack_can_return():
     x, source = numbers((B, T, D)), numbers((B, S, D))
     encoder = stack(Encoder, {})
     plain = encoder(x, padding_mask=PADDING)
     found = encoder(x, padding_mask=PADDING, return_hidden_states=True, return_attention_scores=True)
-    assert isinstance(found, StackOutput) and found.cache is None and found.cross_attention_scores is None
-    assert relative_error(found.output, plain) < 1e-5
-    np.testing.assert_allclose(ops.convert_to_numpy(found.hidden_states[0]), x, rtol=1e-6)
-    assert relative_error(found.hidden_states[2], plain) < 1e-5
-    assert relative_error(encoder.blocks[0](x, padding_mask=PADDING), found.hidden_states[1]) < 1e-5
-    assert len(found.hidden_states) == 3 and len(found.attention_scores) == 2
-    for scores in found.attention_scores:
+    assert found.keys() == {"output", "hidden_states", "attention_scores"}
+    assert relative_error(found["output"], plain) < 1e-5
+    np.testing.assert_allclose(ops.convert_to_numpy(found["hidden_states"][0]), x, rtol=1e-6)
+    assert relative_error(found["hidden_states"][2], plain) < 1e-5
+    assert relative_error(encoder.blocks[0](x, padding_mask=PADDING), found["hidden_states"][1]) < 1e-5
+    assert len(found["hidden_states"]) == 3 and len(found["attention_scores"]) == 2
+    for scores in found["attention_scores"]:
         scores = ops.convert_to_numpy(scores)
         assert scores.shape == (B, 4, T, T)
         np.testing.assert_allclose(scores.sum(-1), 1, rtol=1e-5)
@@ -165,12 +174,12 @@ def test_what_a_stack_can_return():
 
     decoder = stack(Decoder, {})
     found = decoder(x, source, source_padding_mask=SOURCE_PADDING, return_attention_scores=True)
-    assert found.hidden_states is None
-    for scores, across in zip(found.attention_scores, found.cross_attention_scores, strict=True):
+    assert found.keys() == {"output", "attention_scores", "cross_attention_scores"}
+    for scores, across in zip(found["attention_scores"], found["cross_attention_scores"], strict=True):
         assert not ops.convert_to_numpy(scores)[..., ~FUTURE].any()
         assert tuple(across.shape) == (B, 4, T, S)
         assert not ops.convert_to_numpy(across)[2].any()
-    assert relative_error(found.output, decoder(x, source, source_padding_mask=SOURCE_PADDING)) < 1e-5
+    assert relative_error(found["output"], decoder(x, source, source_padding_mask=SOURCE_PADDING)) < 1e-5
 
 
 @pytest.mark.parametrize("attention", POSITIONS.values(), ids=POSITIONS)
@@ -185,8 +194,8 @@ def test_a_cached_stack_computes_what_the_whole_does(attention, across):
     for length in (1, 3, 1, 1):
         begin = int(offset)
         found = decoder(x[:, begin : begin + length], *projected, cache=cache, offset=offset, **options)
-        assert relative_error(found.output, whole[:, begin : begin + length]) < 1e-5
-        cache, offset = found.cache, offset + length
+        assert relative_error(found["output"], whole[:, begin : begin + length]) < 1e-5
+        cache, offset = found["cache"], offset + length
     assert len(cache) == 2
 
 

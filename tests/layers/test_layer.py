@@ -34,7 +34,7 @@ from keras_transformers.layers import (
 from tests.layers.reference import fill, numbers, relative_error
 
 B, T, D = 2, 6, 16
-ATTENTION = AttentionConfig(4, 2, 6, Rotary(500.0, 0.5), 3, 5.0, False, 0.25)
+ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5), 3, 5.0, False, 0.25)
 FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25)
 BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "around", 0.25)
 

@@ -234,3 +234,20 @@ def test_precision_of_positions():
         output = layer(token_ids)
         assert keras.backend.standardize_dtype(output.dtype) == dtype
         assert relative_error(ops.cast(output, "float32"), ops.convert_to_numpy(exact(token_ids))) < tolerance
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: RelativeBuckets(32, 16), "num_buckets=32, max_distance=16"),
+        (lambda: RelativeBuckets(2, 16), "num_buckets=2"),
+        (lambda: RelativeBuckets(7, 16), "num_buckets=7"),
+        (lambda: Rotary(fraction=0.0), "fraction in"),
+        (lambda: Rotary(fraction=2.0), "fraction in"),
+        (lambda: Rotary(base="far"), "field 'base' is 'far', expected float"),
+        (lambda: rotary_angles(Rotary(fraction=0.5), np.zeros((1, 1), "int32"), 6), "got 3 of 6"),
+    ],
+)
+def test_settings_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -154,7 +154,7 @@ def test_decoding_with_a_cache_is_decoding_without(kind, positions):
 
 def everything_else():
     """A configuration with no field at its default."""
-    attention = AttentionConfig(4, 2, 6, Rotary(500.0, 0.5), 3, 5.0, False, 0.1)
+    attention = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5), 3, 5.0, False, 0.1)
     block = BlockConfig(attention, FeedForwardConfig(24, "silu", True, False, 0.1), RMSNorm(1e-4, True), "around", 0.2)
     own = EmbeddingsConfig(20, Learned(9), True, LayerNorm(1e-3, False), 0.3)
     encoder, decoder = StackConfig(2, block, True), StackConfig(3, dataclasses.replace(block, norm_placement="pre"))
@@ -297,7 +297,7 @@ def test_explain_says_all_that_is_on():
         "Sinusoidal(max_length=8, layout='halves')",
         "Learned(max_length=9)",
         "Rotary(base=500.0, fraction=0.5)",
-        "4 heads of 6, 2 key/value heads",
+        "4 heads of 8, 2 key/value heads",
         "window 3",
         "±5",
         "silu",
@@ -321,3 +321,36 @@ def test_explain_of_one_stack(kind):
     assert ("causal" in text) == (kind == "decoder")
     count = sum(int(np.prod(weight.shape)) for weight in kt.Backbone(config(kind)).trainable_weights)
     assert f"{count:,} parameters" in text
+
+
+def test_token_ids_that_come_as_floats_are_not_rounded():
+    model = kt.Backbone(kt.models.transformer(2000, num_layers=1, hidden_dim=16, num_heads=2), dtype="mixed_bfloat16")
+    ids = {"token_ids": np.array([[1001, 1003]]), "decoder_token_ids": np.array([[1005]])}
+    found = model({name: array.astype("float32") for name, array in ids.items()})
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(ops.cast(found, "float32")), ops.convert_to_numpy(ops.cast(model(ids), "float32"))
+    )
+
+
+def test_unequal_counts_are_no_beams():
+    model = kt.Backbone(kt.models.transformer(50, num_layers=1, hidden_dim=16, num_heads=2))
+    with pytest.raises(ValueError, match="as many queries as sources, got 4 and 2"):
+        model({"token_ids": np.ones((2, 7), "int32"), "decoder_token_ids": np.ones((4, 5), "int32")})
+    empty = model({"token_ids": np.ones((0, 7), "int32"), "decoder_token_ids": np.ones((0, 5), "int32")})
+    assert empty.shape == (0, 5, 16)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"num_layers": (1, 2, 3)}, "a number or a pair"),
+        (
+            {"vocabulary_size": 30, "shared_embeddings": False, "target_vocabulary_size": 20, "padding_id": 25},
+            "of 20 tokens",
+        ),
+        ({"hidden_dim": "wide"}, "expected int"),
+    ],
+)
+def test_recipes_that_cannot_be(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        kt.models.transformer(**{"vocabulary_size": 50, **arguments})

@@ -210,14 +210,14 @@ def test_settings_that_the_model_cannot_follow(model):
 
 @once
 def test_a_vocabulary_rounded_up_says_nothing_of_what_the_tokenizer_has_not(tokenizer):
-    config = kt.models.transformer(tokenizer.vocabulary_size + 60, num_layers=1, hidden_dim=16, num_heads=2)
-    babbler = fill(kt.Seq2SeqLM(config, tokenizer), scale=2.0)
-    written = babbler.generate(babbler.encode_sources(SOURCES), babbler.generation_config(max_new_tokens=20)).token_ids
-    assert (written >= tokenizer.vocabulary_size).any()
-    results = babbler.translate(SOURCES, max_new_tokens=20)
-    assert [len(result) > 0 for result in results].count(True) and results[3] == "".join(
-        babbler.stream(SOURCES[3], max_new_tokens=20)
+    beyond = tokenizer.vocabulary_size + 30
+    config = kt.models.transformer(
+        tokenizer.vocabulary_size + 60, num_layers=1, hidden_dim=16, num_heads=2, tied_head=False, head_bias=True
     )
+    babbler = fill(kt.Seq2SeqLM(config, tokenizer), scale=0.1)
+    babbler.head.dense.bias.assign(np.eye(tokenizer.vocabulary_size + 60)[beyond] * 50)
+    assert set(babbler.generate([[5]], babbler.generation_config(max_new_tokens=4)).token_ids[0]) == {beyond}
+    assert babbler.translate("the cat", max_new_tokens=4) == "".join(babbler.stream("the cat", max_new_tokens=4)) == ""
 
 
 # --- token ids ---
