@@ -201,7 +201,7 @@ class MultiHeadAttention(ShapePreserving):
         source_width = width if source_shape is None or projected else source_shape[-1]
 
         def projection(name, heads, in_width, out_width=None):
-            # Queries, keys and values begin as one matrix of three would: as in torch.nn.MultiheadAttention and fairseq.
+            # Queries, keys and values begin as one matrix for all three would (torch.nn.MultiheadAttention, fairseq).
             units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
             layer = keras.layers.Dense(
                 units,
