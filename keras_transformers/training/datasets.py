@@ -236,7 +236,13 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
     if validation is not None:
         options |= {"validation_data": keras_data(validation), "validation_steps": len(validation)}
     told = _Told(
-        list(callbacks or ()), add_history=True, add_progbar=verbose != 0, model=model, verbose=verbose, epochs=epochs
+        list(callbacks or ()),
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=len(batches),
     )
 
     def part(position, epochs):

@@ -190,6 +190,14 @@ def test_a_resumed_training_is_one_to_the_callbacks(epochs, expected):
     assert told.heard == expected and history.epoch == expected[1:-1] and model.history is history
 
 
+def test_progress_is_shown(capsys):
+    batches = make(40)
+    fit_batches(compiled().fit, batches, position=Position(0, 1, 1), epochs=2, verbose=2)
+    shown = capsys.readouterr().out
+    assert "Epoch 1/2" in shown and "Epoch 2/2" in shown
+    assert f"{len(batches) - 1}/{len(batches) - 1} - " in shown and f"\n{len(batches)}/{len(batches)} - " in shown
+
+
 def test_stopping_in_a_resumed_epoch_ends_the_training():
     told, model = Told(), compiled()
     stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
