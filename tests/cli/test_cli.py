@@ -1,6 +1,7 @@
 """The command line, on a stand-in task that turns words around: what goes in, comes out, and in which order."""
 
 import gzip
+import importlib.util
 import io
 import pathlib
 import subprocess
@@ -200,9 +201,9 @@ def test_train_draws_scores_and_keeps_checkpoints_in_the_order_in_which_they_rea
 
 def test_what_is_not_installed_is_said_before_the_work(tmp_path, monkeypatch):
     write(tmp_path / "pairs.tsv", ["a b\tA B", "c\tC"])
-    find = texts.importlib.util.find_spec
+    find = importlib.util.find_spec
     hidden = ("sacrebleu", "matplotlib")
-    monkeypatch.setattr(texts.importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in hidden else find(name))
     for command in (
         ["evaluate", "x", "--pairs", tmp_path / "pairs.tsv"],
         ["translate", "a", "--attention", tmp_path / "a.png"],
