@@ -30,7 +30,14 @@ from keras_transformers.generation import GenerationConfig, executors, generate
 from keras_transformers.layers import Cache
 from keras_transformers.layers import cache as caches
 from keras_transformers.tokenizers.packing import pack
-from keras_transformers.training import InverseSquareRoot, Perplexity, bleu, encode_pairs, token_cross_entropy
+from keras_transformers.training import (
+    InverseSquareRoot,
+    Perplexity,
+    TokenMean,
+    bleu,
+    encode_pairs,
+    token_cross_entropy,
+)
 from keras_transformers.training.datasets import Batches
 
 NAMES = ("Transformer", "LSTM")
@@ -87,7 +94,7 @@ class RecurrentTranslator(keras.Model):
         self.attention = keras.layers.Attention()
         self.combine = keras.layers.Dense(embedding_dim, activation="tanh", use_bias=False)
         self.dropout = keras.layers.Dropout(dropout)
-        self.perplexity = Perplexity()
+        self.token_loss, self.perplexity = TokenMean("loss"), Perplexity()
 
     def call(self, inputs, training=None):
         memory, mask, states = self.encode(inputs["token_ids"], training)
@@ -117,6 +124,7 @@ class RecurrentTranslator(keras.Model):
         """As `Seq2SeqLM`'s."""
         loss, negative_log_likelihood = token_cross_entropy(y_pred, y, 0.1)
         sample_weight = ops.convert_to_tensor(sample_weight)
+        self.token_loss.update_state(loss, sample_weight)
         self.perplexity.update_likelihood(negative_log_likelihood, sample_weight)
         return ops.sum(loss * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
 

@@ -6,7 +6,7 @@ _modules = {
     "callbacks": ("Checkpoint", "LearningCurve", "TranslationQuality", "average_weights"),
     "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
     "losses": ("token_cross_entropy",),
-    "metrics": ("Perplexity", "TokenAccuracy", "bleu", "chrf"),
+    "metrics": ("Perplexity", "TokenAccuracy", "TokenMean", "bleu", "chrf"),
     "pairs": ("encode_pairs", "split"),
     "schedules": ("CoolDown", "InverseSquareRoot"),
 }
