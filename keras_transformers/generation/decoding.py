@@ -348,7 +348,7 @@ class _Decoding:
         self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, SEGMENT_LENGTH)))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
-        cache = self._grown(cache)
+        cache = caches.grow(cache, self.room)
         if self.prefix:
             cache = executors.prefill(model, self.step, arrays.tensor(token_ids[:, :-1]), cache)
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
@@ -360,9 +360,6 @@ class _Decoding:
 
     def _noise(self):
         return self.strategy.noise(self.seed, self.numbers[self.sentences], self.room)
-
-    def _grown(self, cache):
-        return caches.grow(cache, self.room) if cache.self_attention else cache
 
     def run(self, max_steps):
         """Run up to `max_steps` steps; returns whether anything is left to do."""
@@ -379,7 +376,7 @@ class _Decoding:
 
     def _make_room(self):
         old, self.room = self.room, power_of_two(self.room + 1)
-        self.cache = self._grown(self.cache)
+        self.cache = caches.grow(self.cache, self.room)
         self.state = self.strategy.grow(self.state, self.room - old)
         self.noise = self._noise()
 

@@ -13,6 +13,8 @@ Compiled functions are kept on the model object, by step function and strategy; 
 shape it has met.
 """
 
+import functools
+
 import keras
 
 from keras_transformers.generation import arrays
@@ -100,69 +102,49 @@ if keras.backend.backend() == "torch":
                     break
         return state, cache
 
-elif keras.backend.backend() == "jax":
-    import jax
-
-    def _jitted(model, key, function, donated=()):
-        """`function(*arguments)` jitted, with the model's variables as its first argument."""
-        variables = _variables(model)
-
-        def make():
-            def pure(values, *arguments):
-                with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-                    return function(*arguments)
-
-            return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
-
-        jitted = _kept(model, variables, key, make)
-        return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
-
-    def prefill(model, step, token_ids, cache):
-        """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
-        return _jitted(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
-
-    def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
-        """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the
-        state and the cache."""
-
-        def segment(state, written, read, limit, noise, max_steps):
-            def loop(condition, body, carried):
-                return jax.lax.while_loop(lambda carried: condition(*carried), lambda carried: body(*carried), carried)
-
-            return _while(loop, step, strategy, state, written, read, limit, noise, max_steps)
-
-        run = _jitted(model, (step, strategy), segment, donated=(0, 1))
-        state, written = run(
-            state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
-        )
-        return state, caches.Cache(*written, *cache[2:])
-
 else:
-    import tensorflow as tf
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def _compiled(model, key, function, donated=()):
+            """`function(*arguments)` jitted; the model's variables are its first argument."""
+            variables = _variables(model)
+
+            def make():
+                def pure(values, *arguments):
+                    with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                        return function(*arguments)
+
+                return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
+
+            jitted = _kept(model, variables, key, make)
+            return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
+
+        def _loop(condition, body, carried):
+            return jax.lax.while_loop(lambda carried: condition(*carried), lambda carried: body(*carried), carried)
+
+    else:
+        import tensorflow as tf
+
+        def _compiled(model, key, function, donated=()):
+            """`function(*arguments)` compiled by XLA."""
+            make = functools.partial(tf.function, function, jit_compile=True, autograph=False)
+            return _kept(model, _variables(model), key, make)
+
+        _loop = tf.while_loop
 
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
-        run = _kept(
-            model,
-            _variables(model),
-            (step, "prefill"),
-            lambda: tf.function(lambda *arguments: step(*arguments)[1], jit_compile=True, autograph=False),
-        )
-        return run(token_ids, cache)
+        return _compiled(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
 
     def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
         """Up to `max_steps` steps (a Python int), fewer if `limit` is reached or all sentences are done. Returns the
         state and the cache."""
 
         def segment(state, written, read, limit, noise, max_steps):
-            return _while(tf.while_loop, step, strategy, state, written, read, limit, noise, max_steps)
+            return _while(_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        run = _kept(
-            model,
-            _variables(model),
-            (step, strategy),
-            lambda: tf.function(segment, jit_compile=True, autograph=False),
-        )
+        run = _compiled(model, (step, strategy), segment, donated=(0, 1))
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
         )

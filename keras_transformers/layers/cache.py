@@ -105,8 +105,8 @@ def select(cache, rows, sentences):
 
 def grow(cache, length):
     """The cache with room for `length` positions; what is written stays where it is."""
-    missing = length - cache.self_attention[0][0].shape[2]
-    if missing <= 0:
+    if not cache.self_attention or length <= cache.self_attention[0][0].shape[2]:
         return cache
+    missing = length - cache.self_attention[0][0].shape[2]
     padding = ((0, 0), (0, 0), (0, missing), (0, 0))
     return cache._replace(self_attention=_map(cache.self_attention, lambda x: ops.pad(x, padding)))

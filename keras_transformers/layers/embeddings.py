@@ -62,7 +62,8 @@ class PositionalEmbedding(Layer):
         dropout: share of the sum dropped in training.
         padding_id: the id whose positions the Keras mask of the output hides; None makes no mask.
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, D]`.
-        trainable_embeddings: False freezes the token embeddings.
+        trainable_embeddings: False freezes the token embeddings. (Keras forgets it when `trainable` of a whole model is
+            set: freeze `layer.token` again then.)
 
     Call arguments: `token_ids`, int32 `[B, T]`, each in `[0, V)`; `offset`, the position of the first token.
 
