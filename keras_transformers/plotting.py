@@ -215,8 +215,9 @@ def plot_learning_curve(records, path=None, *, title=None):
                 axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
         if quantity == "perplexity":
             axes.set_yscale("log")
-            for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                set_formatter("{x:g}")
+            axes.yaxis.set_major_formatter("{x:g}")
+            low, high = axes.get_ylim()
+            axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # between powers of ten only if few
         axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
