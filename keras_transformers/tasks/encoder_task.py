@@ -17,7 +17,6 @@ from keras_transformers.generation.decoding import bucket
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.training.examples import Examples, read_columns
-from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import Ragged, short
 
 
@@ -30,8 +29,6 @@ class EncoderTask(Task):
         super().__init__(config, tokenizer, **kwargs)
         if config.encoder is None or config.decoder is not None:
             raise ValueError("Expected a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes.")
-        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
-        self.mean_loss = TokenMean(name="loss")
 
     def hidden_states(self, inputs, training=None):
         """The encoder's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
@@ -41,13 +38,6 @@ class EncoderTask(Task):
             padding_mask = self.backbone.padding_mask(inputs["token_ids"])
         x = self.backbone({**inputs, "padding_mask": padding_mask}, training=training)
         return x, padding_mask
-
-    def weighted_mean(self, losses, sample_weight):
-        """The mean of losses over all that counts, and the same in the metric."""
-        weight = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
-        self.mean_loss.update_state(losses, weight)
-        total = ops.sum(weight)
-        return ops.sum(losses * weight) / ops.where(ops.equal(total, 0.0), 1.0, total)
 
     # Texts to ids
 

@@ -29,7 +29,7 @@ from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.training.losses import token_cross_entropy
-from keras_transformers.training.metrics import Perplexity, TokenAccuracy, TokenMean
+from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.pairs import encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
 
@@ -80,8 +80,6 @@ class Seq2SeqLM(Task):
         )
         self.head.build((None, None, config.hidden_dim))
         self.label_smoothing = 0.0
-        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
-        self.token_loss = TokenMean(name="loss")
         self.token_accuracy = TokenAccuracy()
         self.perplexity = Perplexity()
         self.built = True
@@ -124,10 +122,9 @@ class Seq2SeqLM(Task):
         if sample_weight is None:
             sample_weight = ops.not_equal(y, self.config.padding_id)
         sample_weight = ops.cast(sample_weight, "float32")
-        self.token_loss.update_state(loss_BT, sample_weight)
         self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)
-        return ops.sum(loss_BT * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
+        return self.weighted_mean(loss_BT, sample_weight)
 
     def _examples(self, source, target, sample_weight, max_length):
         """Sentence pairs: all that `training.encode_pairs` takes."""

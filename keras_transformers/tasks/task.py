@@ -16,6 +16,7 @@ from keras_transformers.records import from_json, to_json
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
+from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay
 
@@ -44,6 +45,8 @@ class Task(keras.Model):
         self.tokenizer = tokenizer
         self.origin = None
         self.backbone = Backbone(config, dtype=self.dtype_policy)
+        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
+        self.mean_loss = TokenMean(name="loss")
         if tokenizer is not None:
             self._check_tokenizer(tokenizer)
 
@@ -262,6 +265,13 @@ class Task(keras.Model):
             var_list=[weight for weight in self.trainable_variables if len(weight.shape) < 2]
         )
         return optimizer
+
+    def weighted_mean(self, losses, sample_weight):
+        """The mean of losses over all that counts, and the same in the metric."""
+        weight = keras.ops.ones_like(losses) if sample_weight is None else keras.ops.cast(sample_weight, "float32")
+        self.mean_loss.update_state(losses, weight)
+        total = keras.ops.sum(weight)
+        return keras.ops.sum(losses * weight) / keras.ops.where(keras.ops.equal(total, 0.0), 1.0, total)
 
     # In a `.keras` file: Keras's own configuration of an optimizer forgets what weight decay leaves out.
 
