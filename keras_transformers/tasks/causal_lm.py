@@ -31,10 +31,10 @@ class CausalLM(GenerativeTask):
     Source: Radford et al. 2018.
     """
 
-    def __init__(self, config, tokenizer=None, generation=None, **kwargs):
+    @classmethod
+    def _check_stacks(cls, config):
         if config.encoder is not None or config.decoder is None:
             raise ValueError("Expected a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes.")
-        super().__init__(config, tokenizer, generation, **kwargs)
 
     def _check_tokenizer(self, tokenizer):
         size = self.config.embeddings.vocabulary_size  # padding is told by `starts`: any id will do

@@ -30,8 +30,7 @@ class GenerativeTask(Task):
 
     def __init__(self, config, tokenizer=None, generation=None, **kwargs):
         super().__init__(config, tokenizer, **kwargs)
-        if config.decoder is None:
-            raise ValueError("Expected a ModelConfig with a decoder, which writes the text, got one without.")
+        self._check_stacks(config)
         if generation is None:
             generation = GenerationConfig(padding_id=config.padding_id)
             if tokenizer is not None:
@@ -49,6 +48,11 @@ class GenerativeTask(Task):
         self.token_accuracy = TokenAccuracy()
         self.perplexity = Perplexity()
         self.built = True
+
+    @classmethod
+    def _check_stacks(cls, config):
+        """Refuse a configuration that lacks what the task needs. Abstract."""
+        raise NotImplementedError
 
     def call(self, inputs, training=None):
         return self.head(self.backbone(inputs, training=training), embedding=self.backbone.decoder_embedding)

@@ -50,12 +50,12 @@ class Seq2SeqLM(GenerativeTask):
     Source: Vaswani et al. 2017.
     """
 
-    def __init__(self, config, tokenizer=None, generation=None, **kwargs):
+    @classmethod
+    def _check_stacks(cls, config):
         if config.encoder is None or config.decoder is None:
             raise ValueError(
                 "Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes."
             )
-        super().__init__(config, tokenizer, generation, **kwargs)
 
     def _check_tokenizer(self, tokenizer):
         super()._check_tokenizer(tokenizer)
