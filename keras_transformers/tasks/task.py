@@ -479,18 +479,13 @@ class Task(keras.Model):
 
     def get_config(self):
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
-        transforms = saved.describe(self)
-        told = {"transforms": transforms} if transforms else {}
-        return {"config": to_json(self.config), "name": self.name, "dtype": dtype, **told}
+        return {"config": to_json(self.config), "name": self.name, "dtype": dtype, **saved.in_config(self)}
 
     @classmethod
     def from_config(cls, config):
         policy = keras.saving.deserialize_keras_object(config["dtype"])
-        transforms = config.get("transforms", {})
-        config = {name: value for name, value in config.items() if name != "transforms"}
-        model = cls(**{**config, "config": from_json(config["config"]), "dtype": policy})
-        saved.restore(model, transforms)
-        return model
+        changes = {"config": from_json(config["config"]), "dtype": policy}
+        return saved.from_config(config, lambda rest: cls(**{**rest, **changes}))
 
     def save_assets(self, folder):
         if self.tokenizer is not None:

@@ -23,15 +23,14 @@ import keras
 import numpy as np
 
 from keras_transformers.checkpoints import preset, sources
-from keras_transformers.checkpoints.weights import is_head, named_weights
+from keras_transformers.checkpoints.weights import named_weights
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
-from keras_transformers.transforms.sublayers import label_weights, named_sublayers, naming_of, renew, replace
+from keras_transformers.transforms.sublayers import ADAPTER, label_weights, named_sublayers, naming_of, renew, replace
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _FROZEN = "_frozen_by_lora"
 _PREFIX = "base_model.model."
-_PARTS = ("lora_A", "lora_B")
 # What a module that PEFT knows a task by is called over there.
 _TASKS = {
     "TextClassifier": "SEQ_CLS",
@@ -139,7 +138,8 @@ def add_lora(
     dense, own = named_sublayers(model, keras.layers.Dense), named_weights(model)
     trained = label_weights(model) if train is None else _within(train, own)
     if targets == "all":
-        chosen = [name for name in dense if not is_head(name)]
+        heads = {"head", *(name.partition(".")[0] for name in label_weights(model))}
+        chosen = [name for name in dense if name.partition(".")[0] not in heads]
     else:
         chosen = _ending(targets, dense)
     both = sorted(set(chosen) & {name.rpartition(".")[0] for name in trained})
@@ -267,7 +267,7 @@ def _check_plain(model):
 
 
 def _is_adapter(name):
-    return name.split(".")[-2] in _PARTS
+    return name.split(".")[-2] in ADAPTER
 
 
 def _trained(model):
@@ -287,17 +287,15 @@ def _within(parts, weights):
     """The weights in whose names one of `parts` is a layer, or some in a row."""
     parts = (parts,) if isinstance(parts, str) else tuple(parts)
     fitting = {part: [name for name in weights if f".{part}." in f".{name}"] for part in parts}
-    _refuse_missing("train", fitting, {name.rpartition(".")[0] for name in weights if is_head(name)})
+    _refuse_missing("train", fitting, {name.split(".")[-2] for name in weights})
     return [name for name in weights if any(name in each for each in fitting.values())]
 
 
 def _refuse_missing(argument, fitting, known):
     missing = [repr(end) for end, names in fitting.items() if not names]
     if missing or not fitting and argument == "targets":
-        raise ValueError(
-            f"Expected {argument} to name dense layers, such as {', '.join(sorted(known))}, got "
-            f"{', '.join(missing) or 'none'}."
-        )
+        known = ", ".join(sorted(known))
+        raise ValueError(f"Expected {argument} to name layers such as {known}, got {', '.join(missing) or 'none'}.")
 
 
 # PEFT's files
@@ -313,14 +311,10 @@ def _table(model):
     return family.table(head), None if head.entries else ()
 
 
-def _stand_ins(model, rank=1):
-    """Arrays of zeros `[rank, out]` by the names of all kernels that may have an adapter: what B is to the table."""
+def _stand_ins(model):
+    """Arrays of zeros `[1, out]` by the names of all kernels: what the table is asked about, as if it were B."""
     dense = named_sublayers(model, keras.layers.Dense)
-    return {
-        f"{name}.kernel": np.broadcast_to(np.float32(0), (rank, layer.units))
-        for name, layer in dense.items()
-        if not _is_adapter(f"{name}.kernel")
-    }
+    return {f"{name}.kernel": np.broadcast_to(np.float32(0), (1, layer.units)) for name, layer in dense.items()}
 
 
 def save_lora(model, folder, base_model=None):
@@ -475,7 +469,7 @@ def load_lora(model, source):
         match = re.fullmatch(r"(.+)\.(lora_[AB])\.weight", bare)
         if match:
             pairs[match[1]][match[2]] = name
-        elif "lora" in bare.rpartition(".")[0]:
+        elif ".lora_" in bare:
             problems.append(f"{bare}: only lora_A and lora_B of linear layers are supported")
         else:
             whole[bare] = name
@@ -540,11 +534,11 @@ def _fitted(model, values, tensors, pairs, whole, problems):
         expected = {"lora_A": (sizes[0], width), "lora_B": (out, sizes[0])}
         shapes = {part: tensors.shape(name) for part, name in pair.items()}
         if shapes != expected:
-            told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in _PARTS)
+            told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
             wanted = ", ".join(f"{part} {list(shape)}" for part, shape in expected.items())
             problems.append(f"{module}: expected {wanted}, got {told}")
             continue
-        a, b = (np.asarray(tensors[pair[part]]).astype("float32") for part in _PARTS)
+        a, b = (np.asarray(tensors[pair[part]]).astype("float32") for part in ADAPTER)
         stand_ins = {name: np.broadcast_to(np.float32(0), (len(a), zeros[name].shape[1])) for name in names}
         parts = table.read({f"{module}.weight": b if places[names[0]].transposed else b.T}, stand_ins)
         used = {name: np.array(parts[name]) for name in names}

@@ -20,7 +20,7 @@ MODES = ("int8", "int4")
 _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmbedding)
 
 
-def quantize(model, mode="int8", *, block_size=128):
+def quantize(model, mode="int8", *, block_size=32):
     """Store a model's matrices and tables in fewer bits, in place.
 
     The body is quantized, and what scores the vocabulary; norms, biases, heads of labels and LoRA adapters stay as they
@@ -47,7 +47,7 @@ def quantize(model, mode="int8", *, block_size=128):
     layers = {name: layer for name, layer in named_sublayers(model, *_KINDS).items() if name not in kept}
     done = [name for name, layer in layers.items() if layer.quantization_mode]
     if done:
-        raise ValueError(f"Expected a model with float weights, got quantized ones in {', '.join(done[:3])}.")
+        raise ValueError(f"Expected a model with float weights, got quantized ones in {', '.join(sorted(done)[:3])}.")
     _quantize(layers.values(), config)
     renew(model)
 

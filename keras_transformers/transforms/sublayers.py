@@ -10,10 +10,13 @@ from keras_transformers.checkpoints.weights import is_head, named_weights
 from keras_transformers.generation import executors
 from keras_transformers.models.weight_map import WeightMap
 
+ADAPTER = ("lora_A", "lora_B")  # the layers that an adapter is made of
+
 
 def named_sublayers(model, *kinds):
-    """The built sublayers of these classes by name, in the order of the model; subclasses are other classes."""
-    return {name_of(layer): layer for layer in model._flatten_layers(include_self=False) if type(layer) in kinds}
+    """The built sublayers of these classes by name, but those of adapters. Subclasses are other classes."""
+    found = [layer for layer in model._flatten_layers(include_self=False) if type(layer) in kinds]
+    return {name_of(layer): layer for layer in found if layer.name not in ADAPTER}
 
 
 def name_of(layer):
