@@ -13,6 +13,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import collections.abc
+import functools
 import math
 import pathlib
 import struct
@@ -68,10 +69,9 @@ class GGUFFile(collections.abc.Mapping):
         self.path = pathlib.Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"Expected a GGUF file at {self.path}, found none. Check the path.")
-        # An empty file cannot be mapped.
-        empty = not self.path.stat().st_size
-        self._bytes = np.zeros(0, "uint8") if empty else np.asarray(np.memmap(self.path, "uint8", "r"))
-        self.metadata, self._places = _Header(self.path, self._bytes).read()
+        status = self.path.stat()
+        self._bytes = _mapped(self.path)
+        self.metadata, self._places = _header(self.path.resolve(), status.st_size, status.st_mtime_ns)
 
     def __getitem__(self, name):
         return self.part(name)
@@ -94,6 +94,11 @@ class GGUFFile(collections.abc.Mapping):
         """The kind of one array, of `KINDS`."""
         return self._places[name][1]
 
+    def same(self, first, second):
+        """Whether two arrays are the same, byte for byte."""
+        (*form, start, stop), (*other_form, other_start, other_stop) = self._places[first], self._places[second]
+        return form == other_form and np.array_equal(self._bytes[start:stop], self._bytes[other_start:other_stop])
+
     def __contains__(self, name):  # without reading it
         return name in self._places
 
@@ -102,6 +107,17 @@ class GGUFFile(collections.abc.Mapping):
 
     def __len__(self):
         return len(self._places)
+
+
+@functools.lru_cache(maxsize=1)
+def _header(path, size, modified):
+    """The header of a file, which the model, its tokenizer and its settings are each read from."""
+    return _Header(path, _mapped(path)).read()
+
+
+def _mapped(path):
+    """The bytes of a file, read when they are looked at; an empty one cannot be mapped."""
+    return np.asarray(np.memmap(path, "uint8", "r")) if path.stat().st_size else np.zeros(0, "uint8")
 
 
 class _Header:
@@ -185,7 +201,7 @@ class _Header:
         if kind not in _NUMBERS:
             self._refuse(f"a list of type {kind}")
         dtype = np.dtype(_NUMBERS[kind]).newbyteorder("<")
-        return np.frombuffer(self._take(count * dtype.itemsize), dtype)
+        return np.frombuffer(self._take(count * dtype.itemsize), dtype).copy()
 
     def _number(self, kind):
         (number,) = struct.unpack(f"<{kind}", self._take(struct.calcsize(f"<{kind}")))

@@ -9,8 +9,9 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import preset
+from keras_transformers.checkpoints import gguf, preset
 from keras_transformers.generation.decoding import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.task import Task
@@ -117,13 +118,14 @@ class GenerativeTask(Task):
     @classmethod
     def _read_arguments(cls, folder):
         # without a file of their own, settings stand in the model's configuration
-        own = (pathlib.Path(folder) / "generation_config.json").is_file()
+        folder = pathlib.Path(folder)
+        own = (folder / "generation_config.json").is_file()
         name = "generation_config.json" if own else "config.json"
-        values = preset.read_json(folder, name)
+        values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, name)
         try:
             generation = from_hugging_face(values if own else {each: values.get(each) for each in GENERATION_KEYS})
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{pathlib.Path(folder) / name}: {error}") from None
+            raise ValueError(f"{folder / name}: {error}") from None
         return {**super()._read_arguments(folder), "generation": generation}
 
     def _files(self):

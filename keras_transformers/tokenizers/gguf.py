@@ -5,8 +5,9 @@
     "llama"                 SentencePiece's BPE: merges by     given a space in front; each space is "▁"
                             score, bytes for the rest
 
-Control tokens are special tokens; those that the user defined are found in a text as a whole. Start and end tokens go
-around a text where `add_bos_token` and `add_eos_token` say so, or as llama.cpp has it where they say nothing.
+Control tokens are special tokens; those that the user defined are found in a text as a whole, and what comes after one
+is given a space again, as in llama.cpp. Start and end tokens go around a text where `add_bos_token` and `add_eos_token`
+say so, or as llama.cpp has it where they say nothing.
 
 What transformers 5 makes of the same files differs in two cases, and llama.cpp and the models' authors agree with what
 is here: SmolLM, StarCoder and Falcon split numbers before words, and SentencePiece puts its space in front of a text
