@@ -21,7 +21,6 @@ from keras import ops
 
 from keras_transformers.records import record
 
-
 if keras.backend.backend() == "torch":
 
     def constant(array, beside):
