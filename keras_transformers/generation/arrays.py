@@ -59,6 +59,10 @@ if keras.backend.backend() == "torch":
     def column(x, position):
         return x[:, position : position + 1]
 
+    def pick(x, indices):
+        """`x [R, N]` at one index of each row: `[R]`."""
+        return x.gather(1, indices.long()[:, None])[:, 0]
+
     def put(x, position, values):
         """`x [..., N]` with `values [...]` at `position` of its last axis. It writes in place: give it a tensor that
         nobody else holds."""
@@ -135,6 +139,10 @@ else:
 
     def column(x, position):
         return ops.expand_dims(ops.take(x, position, axis=1), 1)
+
+    def pick(x, indices):
+        """`x [R, N]` at one index of each row: `[R]`."""
+        return ops.take_along_axis(x, ops.expand_dims(indices, 1), axis=1)[:, 0]
 
     def put(x, position, values):
         """`x [..., N]` with `values [...]` at `position` of its last axis."""

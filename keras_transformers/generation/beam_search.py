@@ -73,7 +73,7 @@ class BeamSearch:
         return self.num_beams
 
     def start(self, token_ids, length):
-        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`.
+        """The state before the first token, from the last prompt tokens, int32 NumPy `[B, 1]`.
 
         All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
         """
@@ -87,7 +87,7 @@ class BeamSearch:
 
         return BeamState(
             position=arrays.scalar(0),
-            token_ids=arrays.tensor(np.repeat(token_ids, self.num_beams)[:, None]),
+            token_ids=arrays.tensor(np.repeat(token_ids, self.num_beams, axis=0)),
             running=blank(),
             running_scores=arrays.tensor(scores),
             finished=blank(),
@@ -189,8 +189,10 @@ class BeamSearch:
         )
 
     def results(self, state):
-        """int32 `[B, num_return_sequences, L]` and float32 `[B, num_return_sequences]`, best first."""
-        return state.finished[:, : self.num_return_sequences], state.finished_scores[:, : self.num_return_sequences]
+        """int32 `[B, num_return_sequences, L]` and float32 `[B, num_return_sequences]`, best first, and None: of single
+        tokens nothing is kept."""
+        count = self.num_return_sequences
+        return state.finished[:, :count], state.finished_scores[:, :count], None
 
 
 def _impossible(condition):

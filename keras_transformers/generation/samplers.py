@@ -149,9 +149,10 @@ class SamplingState(typing.NamedTuple):
     """What the loop carries. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
-    token_ids: typing.Any  # int32 [R, 1]: the newest tokens
+    token_ids: typing.Any  # int32 [R, 1]: the newest tokens; before the first step those of the prompt not yet read
     generated: typing.Any  # int32 [R, L]
     finished: typing.Any  # bool [R]
+    log_probabilities: typing.Any  # float32 [R, L], or [R, 0] where nobody asks for them
 
 
 @record
@@ -164,25 +165,29 @@ class Sampling:
         padding_id: int, put after the end.
         samplers: None, or a tuple of records such as `Temperature`.
         num_return_sequences: int, the rows of one sentence.
+        scored: whether to note how likely the model finds the tokens, before samplers change that.
     """
 
     end_ids: tuple
     padding_id: int
     samplers: tuple | None = None
     num_return_sequences: int = 1
+    scored: bool = False
 
     @property
     def rows_per_sentence(self):
         return self.num_return_sequences
 
     def start(self, token_ids, length):
-        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`."""
-        last = np.repeat(token_ids, self.rows_per_sentence)
+        """The state before the first token, from the prompts' tokens that are not yet read, int32 NumPy `[B, T]`."""
+        token_ids = np.repeat(token_ids, self.rows_per_sentence, axis=0)
+        rows = len(token_ids)
         return SamplingState(
             position=arrays.scalar(0),
-            token_ids=arrays.tensor(last[:, None]),
-            generated=arrays.tensor(np.full((len(last), length), self.padding_id, "int32")),
-            finished=arrays.tensor(np.zeros(len(last), bool)),
+            token_ids=arrays.tensor(token_ids),
+            generated=arrays.tensor(np.full((rows, length), self.padding_id, "int32")),
+            finished=arrays.tensor(np.zeros(rows, bool)),
+            log_probabilities=arrays.tensor(np.zeros((rows, length if self.scored else 0), "float32")),
         )
 
     def noise(self, seed, sentences, length):
@@ -196,6 +201,7 @@ class Sampling:
     def advance(self, state, logits, limit, noise):
         """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit`
         unused: the loop counts."""
+        found = logits
         if self.samplers is None:
             chosen = arrays.argmax(logits)
         else:
@@ -203,12 +209,18 @@ class Sampling:
             for sampler in self.samplers:
                 logits = sampler(logits)
             chosen = draw(logits, arrays.column(noise, state.position))
+        log_probabilities = state.log_probabilities
+        if self.scored:
+            found = arrays.float32(found)
+            values = arrays.pick(found, chosen) - arrays.log_normalizer(found)[:, 0]
+            log_probabilities = arrays.put(log_probabilities, state.position, values)
         chosen = arrays.int32(arrays.where(state.finished, self.padding_id, chosen))
         state = SamplingState(
             position=state.position + 1,
             token_ids=chosen[:, None],
             generated=arrays.put(state.generated, state.position, chosen),
             finished=state.finished | arrays.one_of(chosen, self.end_ids),
+            log_probabilities=log_probabilities,
         )
         return state, None
 
@@ -218,14 +230,19 @@ class Sampling:
 
     def grow(self, state, missing):
         """The state with room for `missing` more tokens."""
-        return state._replace(
-            generated=ops.pad(state.generated, ((0, 0), (0, missing)), constant_values=self.padding_id)
-        )
+        padding = ((0, 0), (0, missing))
+        state = state._replace(generated=ops.pad(state.generated, padding, constant_values=self.padding_id))
+        return state._replace(log_probabilities=ops.pad(state.log_probabilities, padding)) if self.scored else state
 
     def select(self, state, rows, sentences):
         """The state of fewer sentences."""
         return SamplingState(state.position, *(arrays.take(field, rows) for field in state[1:]))
 
     def results(self, state):
-        """int32 `[B, num_return_sequences, L]` and no scores."""
-        return arrays.reshape(state.generated, (-1, self.rows_per_sentence, state.generated.shape[1])), None
+        """int32 `[B, num_return_sequences, L]`, no scores, and float32 log-probabilities of the same shape, or None."""
+        shape = (-1, self.rows_per_sentence, state.generated.shape[1])
+        return (
+            arrays.reshape(state.generated, shape),
+            None,
+            arrays.reshape(state.log_probabilities, shape) if self.scored else None,
+        )

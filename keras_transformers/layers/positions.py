@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers.layer import Layer
+from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import record
 
 
@@ -53,6 +54,7 @@ class Rotary:
 
     base: float = 10000.0
     fraction: float = 1.0  # of the head's width that is turned
+    scaling: RotaryScaling | None = None  # for longer texts than the model was first trained on
 
     def __post_init__(self):
         if not 0 < self.fraction <= 1:
@@ -109,9 +111,13 @@ def rotary_angles(rotary, positions, head_dim):
     width = int(head_dim * rotary.fraction)
     if width % 2:
         raise ValueError(f"Expected to turn an even number of channels, got {width} of {head_dim} in {rotary}.")
-    frequency = (rotary.base ** (-np.arange(0, width, 2) / width)).astype("float32")
-    angles = ops.cast(positions, "float32")[:, None, :, None] * frequency
-    return ops.stack([ops.cos(angles), ops.sin(angles)])
+    if rotary.scaling is None:
+        frequency, factor = plain_frequencies(rotary.base, width), 1.0
+    else:
+        frequency, factor = rotary.scaling.frequencies(rotary.base, width, positions)
+    angles = ops.cast(positions, "float32")[:, None, :, None] * ops.convert_to_tensor(frequency)
+    turned = ops.stack([ops.cos(angles), ops.sin(angles)])
+    return turned if factor == 1 else turned * factor
 
 
 def rotate(x_BNTH, angles):

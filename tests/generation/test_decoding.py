@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_transformers.generation import GenerationConfig, from_hugging_face, generate, stream, to_hugging_face
-from keras_transformers.generation.decoding import samplers
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
+from keras_transformers.generation.settings import samplers
 from keras_transformers.layers import cache as caches
 from keras_transformers.records import from_json, to_json
 from tests.generation.models import END, HistoryModel, issue_table, likeliest_hypotheses

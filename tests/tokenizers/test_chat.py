@@ -20,14 +20,28 @@ TEMPLATES = {
     "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}"
     "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
-    "like Mistral's": "{%- if messages[0]['role'] == 'system' %}\n    {%- set system = messages[0]['content'] %}\n    "
-    "{%- set rest = messages[1:] %}\n{%- else %}\n    {%- set rest = messages %}\n{%- endif %}\n{{- bos_token }}\n"
-    "{%- for message in rest %}\n    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\n        "
-    "{{- raise_exception('Roles must alternate.') }}\n    {%- endif %}\n    {%- if message['role'] == 'user' %}\n"
-    "        {%- if loop.last and system is defined %}\n            {{- '[INST] ' + system + '\\n\\n' + "
-    "message['content'] + '[/INST]' }}\n        {%- else %}\n            {{- '[INST] ' + message['content'] + '[/INST]' }}\n        "
-    "{%- endif %}\n    {%- else %}\n        {{- ' ' + message['content'] + eos_token }}\n    {%- endif %}\n"
-    "{%- endfor %}\n",
+    "like Mistral's": """{%- if messages[0]['role'] == 'system' %}
+    {%- set system = messages[0]['content'] %}
+    {%- set rest = messages[1:] %}
+{%- else %}
+    {%- set rest = messages %}
+{%- endif %}
+{{- bos_token }}
+{%- for message in rest %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('Roles must alternate.') }}
+    {%- endif %}
+    {%- if message['role'] == 'user' %}
+        {%- if loop.last and system is defined %}
+            {{- '[INST] ' + system + '\\n\\n' + message['content'] + '[/INST]' }}
+        {%- else %}
+            {{- '[INST] ' + message['content'] + '[/INST]' }}
+        {%- endif %}
+    {%- else %}
+        {{- ' ' + message['content'] + eos_token }}
+    {%- endif %}
+{%- endfor %}
+""",
     "namespaces, breaks, generation": "{%- set ns = namespace(seen=0) -%}\n{%- for message in messages %}\n"
     "  {%- if message.role == 'assistant' -%}\n{% generation %}{{ message.content }}{% endgeneration %}\n"
     "  {%- else %}\n<{{ message['role'] }}>{{ message.content }}\n  {%- endif %}\n  {%- set ns.seen = ns.seen + 1 %}\n"
