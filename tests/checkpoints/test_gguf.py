@@ -368,6 +368,13 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
 
 
+def test_a_part_of_a_model_is_refused(small, tmp_path):
+    tensors = {"token_embd.weight": GGUFFile(small[0])["token_embd.weight"]}
+    path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
+    with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
+        kt.CausalLM.from_preset(path)
+
+
 def test_frequencies_of_no_llama_are_refused(tmp_path):
     divisors = {"rope_freqs.weight": np.array([1, 2, 3, 4], "float32")}
     model = theirs(CASES["llama"])
