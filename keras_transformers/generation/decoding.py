@@ -23,7 +23,7 @@ from keras import ops
 from keras_transformers.generation import arrays, executors
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
-from keras_transformers.generation.settings import samplers
+from keras_transformers.generation.settings import penalties, samplers
 from keras_transformers.layers import cache as caches
 
 SEGMENT_LENGTH = 16
@@ -166,14 +166,24 @@ def _strategy(config):
             float(config.length_penalty),
             config.early_stopping,
             config.num_return_sequences,
+            penalties(config),
         )
     return Sampling(
         config.end_ids,
         config.padding_id,
         samplers(config) if config.do_sample else None,
         config.num_return_sequences,
+        penalties(config),
         config.log_probabilities,
     )
+
+
+def _without_padding(token_ids, cache):
+    """Prompts with -1 for the padding before them."""
+    if cache.starts is None:
+        return token_ids
+    places = np.arange(token_ids.shape[1])
+    return np.where(places < ops.convert_to_numpy(cache.starts), -1, token_ids).astype("int32")
 
 
 def bucket(length):
@@ -211,7 +221,7 @@ class Decoding:
         self.done = np.zeros(len(token_ids), bool)
         self.collected = {}
 
-        # Positions of the cache, and as many tokens of the state (a few too many, but then they grow together).
+        # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, SEGMENT_LENGTH)))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
@@ -220,7 +230,8 @@ class Decoding:
         self.cache = (
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))
         )
-        self.state = self.strategy.start(unread, self.room)
+        # One place more than the cache, for the newest token: nothing is computed from it yet.
+        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1)
         self.noise = self._noise()
 
     def _limits(self, token_ids, cache, longest):
@@ -310,7 +321,8 @@ class Decoding:
     def _results(self):
         """What the strategy has for each sentence so far: ids `[B, n, L]`, scores and log-probabilities."""
         token_ids, *others = (None if x is None else ops.convert_to_numpy(x) for x in self.strategy.results(self.state))
-        return token_ids[:, :, : self.position], *others
+        begin = int(self.state.begin)
+        return token_ids[:, :, begin : begin + self.position], *others
 
     def _collect(self):
         token_ids, scores, log_probabilities = self._results()

@@ -1,9 +1,18 @@
 """How to generate: a record of settings, and the same in a `generation_config.json`."""
 
+import dataclasses
 import math
 
 import numpy as np
 
+from keras_transformers.generation.penalties import (
+    BadWords,
+    FrequencyPenalty,
+    MinNewTokens,
+    NoRepeatNgram,
+    PresencePenalty,
+    RepetitionPenalty,
+)
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import record
 
@@ -16,6 +25,13 @@ class GenerationConfig:
         num_beams: int, at least 1. 1 is greedy decoding (or sampling), more is beam search.
         do_sample: bool, whether tokens are drawn at random. Not together with beams.
         temperature, top_k, top_p, min_p: what sampling draws from, in this order: see `samplers`. None leaves one out.
+        repetition_penalty: float above 0: logits of tokens that stand in the text, prompt and all, are divided by it
+            where they are positive, and multiplied where not. 1 is none.
+        presence_penalty, frequency_penalty: floats, subtracted from the logits of generated tokens: once, and for each
+            time.
+        no_repeat_ngram_size: int, how many tokens in a row may not come twice in the text. 0 is none.
+        bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated.
+        min_new_tokens: int; before so many tokens, none ends the text.
         max_new_tokens: int or None, the limit on generated tokens, the end token among them.
         max_length: int, the limit on prompt and generated tokens together, where `max_new_tokens` is None.
         length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length **
@@ -46,6 +62,12 @@ class GenerationConfig:
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    bad_words_ids: tuple = ()
+    min_new_tokens: int = 0
     max_new_tokens: int | None = None
     max_length: int = 256
     length_penalty: float = 1.0
@@ -59,57 +81,88 @@ class GenerationConfig:
     seed: int | None = None
 
     def __post_init__(self):
+        problems = []
         for name in ("num_beams", "num_return_sequences", "max_length", "max_new_tokens"):
             value = getattr(self, name)
             if not (_is_id(value) and value >= 1) and not (name == "max_new_tokens" and value is None):
-                raise ValueError(f"Expected {name} to be an int of at least 1, got {value!r}.")
+                problems.append(f"{name} to be an int of at least 1, got {value!r}")
         if self.early_stopping not in (False, True, "never") or not isinstance(self.early_stopping, (bool, str)):
-            raise ValueError(f'Expected early_stopping to be False, True or "never", got {self.early_stopping!r}.')
-        if self.do_sample and self.num_beams > 1:
-            raise ValueError(
-                f"Expected num_beams=1 with do_sample=True, got num_beams={self.num_beams}. "
-                "Sample without beams, or search without sampling."
-            )
+            problems.append(f'early_stopping to be False, True or "never", got {self.early_stopping!r}')
+        alone = {"do_sample=True": self.do_sample, "stop": self.stop, "log_probabilities=True": self.log_probabilities}
+        if self.num_beams > 1 and any(alone.values()):
+            names = " and ".join(name for name, on in alone.items() if on)
+            problems.append(f"num_beams=1 with {names}, got num_beams={self.num_beams}")
         if self.num_return_sequences > self.num_beams and not self.do_sample:
-            raise ValueError(
-                f"Expected num_return_sequences to be at most num_beams={self.num_beams}, "
-                f"got {self.num_return_sequences}. "
-                "Raise num_beams, or sample with do_sample=True."
+            problems.append(
+                f"num_return_sequences to be at most num_beams={self.num_beams}, got {self.num_return_sequences} "
+                "(raise num_beams, or sample with do_sample=True)"
             )
-        if not isinstance(self.end_ids, tuple) or not all(_is_id(token_id) for token_id in self.end_ids):
-            raise ValueError(f"Expected end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}.")
+        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
+            problems.append(
+                f"min_new_tokens to be at most max_new_tokens={self.max_new_tokens}, got {self.min_new_tokens}"
+            )
         if not all(isinstance(text, str) and text for text in self.stop):
-            raise ValueError(f"Expected stop to be a tuple of strings that are not empty, got {self.stop!r}.")
-        if self.num_beams > 1 and (self.stop or self.log_probabilities):
-            what = "stop" if self.stop else "log_probabilities"
-            raise ValueError(
-                f"Expected num_beams=1 with {what}, got num_beams={self.num_beams}. Decode greedily or sampling."
-            )
+            problems.append(f"stop to be a tuple of strings that are not empty, got {self.stop!r}")
+        if not all(_is_id(token_id) for token_id in self.end_ids):
+            problems.append(f"end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}")
         if self.start_id is not None and not _is_id(self.start_id):
-            raise ValueError(
-                f"Expected start_id to be None or a token id (an int of at least 0), got {self.start_id!r}."
-            )
-        if not math.isfinite(self.length_penalty):
-            raise ValueError(f"Expected a finite length_penalty, got {self.length_penalty!r}.")
-        if self.seed is not None and self.seed < 0:
-            raise ValueError(f"Expected seed to be None or at least 0, got {self.seed}.")
+            problems.append(f"start_id to be None or a token id (an int of at least 0), got {self.start_id!r}")
         if not _is_id(self.padding_id):
-            raise ValueError(
-                f"Expected padding_id to be a token id (an int of at least 0), got {self.padding_id!r}. "
-                "Any id will do where the model has none."
+            problems.append(
+                f"padding_id to be a token id (an int of at least 0; any will do where the model has none), "
+                f"got {self.padding_id!r}"
             )
+        for name in ("length_penalty", "presence_penalty", "frequency_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                problems.append(f"a finite {name}, got {getattr(self, name)!r}")
+        if self.seed is not None and self.seed < 0:
+            problems.append(f"seed to be None or at least 0, got {self.seed}")
         # Built here for their checks: a wrong value is an error even where do_sample is False.
-        samplers(self)
+        for make, arguments in (*_penalties(self), *_samplers(self)):
+            try:
+                make(*arguments)
+            except ValueError as error:
+                problems.append(str(error).removeprefix("Expected ").removesuffix("."))
+        if problems:
+            raise ValueError(f"Expected {'; '.join(problems)}.")
 
 
 def _is_id(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
 
 
+def _penalties(config):
+    """The class and arguments of each penalty that a config names."""
+    named = (
+        (RepetitionPenalty, config.repetition_penalty != 1, config.repetition_penalty),
+        (PresencePenalty, config.presence_penalty, config.presence_penalty),
+        (FrequencyPenalty, config.frequency_penalty, config.frequency_penalty),
+        (NoRepeatNgram, config.no_repeat_ngram_size, config.no_repeat_ngram_size),
+        (BadWords, config.bad_words_ids, config.bad_words_ids),
+        (MinNewTokens, config.min_new_tokens, config.min_new_tokens, config.end_ids),
+    )
+    return [(make, arguments) for make, on, *arguments in named if on]
+
+
+def penalties(config):
+    """The penalties that a config names, as a tuple of records."""
+    return tuple(make(*arguments) for make, arguments in _penalties(config))
+
+
+def _samplers(config):
+    """The class and arguments of each sampler that a config names."""
+    named = (
+        (Temperature, config.temperature != 1, config.temperature),
+        (TopK, config.top_k is not None, config.top_k),
+        (TopP, config.top_p is not None, config.top_p),
+        (MinP, config.min_p is not None, config.min_p),
+    )
+    return [(make, arguments) for make, on, *arguments in named if on]
+
+
 def samplers(config):
     """The samplers that a config names, as a tuple of records."""
-    named = ((Temperature, config.temperature), (TopK, config.top_k), (TopP, config.top_p), (MinP, config.min_p))
-    return tuple(make(value) for make, value in named if value is not None and (make, value) != (Temperature, 1.0))
+    return tuple(make(*arguments) for make, arguments in _samplers(config))
 
 
 _HUGGING_FACE_NAMES = {
@@ -119,6 +172,13 @@ _HUGGING_FACE_NAMES = {
     "top_k": "top_k",
     "top_p": "top_p",
     "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",  # this and the next are no settings of transformers
+    "frequency_penalty": "frequency_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "bad_words_ids": "bad_words_ids",
+    "min_new_tokens": "min_new_tokens",
+    "stop_strings": "stop",
     "max_new_tokens": "max_new_tokens",
     "max_length": "max_length",
     "length_penalty": "length_penalty",
@@ -144,7 +204,19 @@ _INERT = {
     "use_cache",
 }
 # These say "off" by 1; other numbers by 0, but for token ids, of which 0 is one.
-_OFF_AT_ONE = {"encoder_repetition_penalty", "guidance_scale", "num_beam_groups", "repetition_penalty", "typical_p"}
+_OFF_AT_ONE = {"encoder_repetition_penalty", "guidance_scale", "num_beam_groups", "typical_p"}
+
+
+_LEFT_OUT_AT_DEFAULT = (
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "min_new_tokens",
+    "stop_strings",
+)
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationConfig)}
 
 
 def _is_off(name, value):
@@ -175,14 +247,21 @@ def from_hugging_face(values):
     fields = {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
     fields["end_ids"] = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
     fields["top_k"] = values.get("top_k", 50) or None
+    stop = fields.get("stop", ())
+    fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    fields["bad_words_ids"] = tuple(map(tuple, fields.get("bad_words_ids", ())))
     fields.setdefault("start_id", values.get("bos_token_id"))
     return GenerationConfig(**fields)
 
 
 def to_hugging_face(config):
-    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. The seed is a
-    call's, so it is left out."""
+    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. Seed and
+    log-probabilities are a call's, so they are left out; so are penalties that are none."""
     values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
     ends = [int(token_id) for token_id in config.end_ids]
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
+    values |= {"stop_strings": list(config.stop), "bad_words_ids": list(map(list, config.bad_words_ids))}
+    for name in _LEFT_OUT_AT_DEFAULT:
+        if values[name] in (_DEFAULTS[_HUGGING_FACE_NAMES[name]], []):
+            del values[name]
     return {name: value for name, value in values.items() if value is not None}

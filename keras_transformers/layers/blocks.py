@@ -2,7 +2,8 @@
 
     norm_placement   "post"    Vaswani et al. 2017; BERT, BART, Marian
                      "pre"     GPT-2, Llama, mBART
-                     "around"  Gemma 2                                    (`NORM_PLACEMENTS` has the formulas)
+                     "around"  Gemma 2
+                     "branch"  OLMo 2                                     (`NORM_PLACEMENTS` has the formulas)
 
     encoder block    x ─► self-attention ─────────────────────► feed-forward ─►
     decoder block    x ─► causal self-attention ─► cross-attention ─► feed-forward ─►
@@ -24,6 +25,7 @@ NORM_PLACEMENTS = {
     "post": "x = norm(x + f(x))",
     "pre": "x = x + f(norm(x))",
     "around": "x = x + norm(f(norm(x)))",
+    "branch": "x = x + norm(f(x))",
 }
 
 
@@ -85,7 +87,7 @@ class _Block(ShapePreserving):
     def _add(self, name, branch_class, config, norm_before=True, **options):
         """A branch, and the norms before and after it that this block has."""
         setattr(self, name, branch_class(**fields(config), **options, name=name, dtype=self.dtype_policy))
-        for place, placements in (("before", ("pre", "around")), ("after", ("post", "around"))):
+        for place, placements in (("before", ("pre", "around")), ("after", ("post", "around", "branch"))):
             norm = f"{name}_norm_{place}"
             here = self.norm_placement in placements and (norm_before or place == "after")
             setattr(self, norm, make_norm(self.norm, name=norm, dtype=self.dtype_policy) if here else None)
@@ -110,7 +112,7 @@ class _Block(ShapePreserving):
             y = self.dropout(y, training=training)
         if after is None:
             return x + y, *extras
-        if before is None:
+        if self.norm_placement == "post":
             return after(x + y), *extras
         return x + after(y), *extras
 
@@ -123,7 +125,7 @@ class EncoderBlock(_Block):
         num_heads, intermediate_dim: heads and feed-forward width, all else at its default; or
         attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to say more.
         norm: a `LayerNorm` or `RMSNorm` record.
-        norm_placement: "post", "pre" or "around"; see the picture at the head of this file.
+        norm_placement: "post", "pre", "around" or "branch"; see the picture at the head of this file.
         dropout: share of each branch's output dropped in training.
         attention_norm: False leaves out the norm before the attention, for inputs that come from one.
 

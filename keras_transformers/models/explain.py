@@ -37,10 +37,16 @@ def explain(model):
             return "\n".join(lines)
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
-        lines.append(_line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias"))
+        lines.append(
+            _line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias", _cap(head))
+        )
     elif backbone is not model:
         lines += _heads(model, config)
     return "\n".join(lines)
+
+
+def _cap(head):
+    return f"scores capped at ±{head.soft_cap:g}" if head.soft_cap is not None else ""
 
 
 def _heads(model, config):
@@ -70,7 +76,7 @@ def _heads(model, config):
         inner = config.embeddings.embedding_dim or width if head.transform is not None else width
         transform = _transform(head.transform, inner)
         size = f"{inner} → {head.vocabulary_size}"
-        yield _line("head", transform, size, matrix, "bias" if head.use_bias else "no bias")
+        yield _line("head", transform, size, matrix, "bias" if head.use_bias else "no bias", _cap(head))
 
 
 def _transform(transform, width):
@@ -112,6 +118,29 @@ def _norm(norm):
     return f"RMSNorm ε={norm.epsilon:g}{' with unit offset' if norm.unit_offset else ''}"
 
 
+def _biases(use_bias):
+    return {True: "biases", False: "no biases", "inputs": "biases of queries, keys and values"}[use_bias]
+
+
+def _query_key_norm(norm):
+    if norm is None:
+        return ""
+    return f"queries and keys normalised {'head by head' if norm.by_head else 'over their width'} ({_norm(norm.norm)})"
+
+
+def _places(attention):
+    """What one layer's attention has of its own."""
+    positions = _brief(attention.positions) if attention.positions else "no relative positions"
+    return positions, f"window {attention.window}" if attention.window is not None else ""
+
+
+def _experts(experts):
+    if experts is None:
+        return ""
+    shares = "" if experts.normalize else ", by their shares of all"
+    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}"
+
+
 def _embeddings(label, layer, embeddings):
     return _line(
         label,
@@ -132,7 +161,9 @@ def _stack(label, backbone, config):
     shared = (
         f"{heads} heads of {attention.head_dim or config.hidden_dim // heads}",
         f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
-        "biases" if attention.use_bias else "no biases",
+        _biases(attention.use_bias),
+        f"scores times {attention.scale:g}" if attention.scale is not None else "",
+        _query_key_norm(attention.query_key_norm),
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         _dropout(attention.dropout),
     )
@@ -146,9 +177,12 @@ def _stack(label, backbone, config):
         "",
         f"  {'causal ' if label == 'decoder' else ''}self-attention: {shared[0]}",
         *shared[1:],
-        str(attention.positions) if attention.positions else "no relative positions",
-        f"window {attention.window}" if attention.window is not None else "",
+        *(() if stack.pattern else _places(attention)),
     )
+    for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
+        numbers = [str(n) for n, other in enumerate(stack.attentions) if other == each]
+        shown = ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
+        yield _line("", f"    in layers {shown}: {_places(each)[0]}", *_places(each)[1:])
     if label == "decoder" and backbone.encoder is not None:
         yield _line("", f"  cross-attention: {shared[0]}", *shared[1:])
     width, inner = config.hidden_dim, feed_forward.intermediate_dim
@@ -156,7 +190,8 @@ def _stack(label, backbone, config):
         "",
         f"  {'gated ' if feed_forward.gated else ''}feed-forward: {width} → {inner} → {width}",
         feed_forward.activation,
-        "biases" if feed_forward.use_bias else "no biases",
+        _biases(feed_forward.use_bias),
+        _experts(feed_forward.experts),
         _dropout(feed_forward.dropout),
     )
     if stack.final_norm:

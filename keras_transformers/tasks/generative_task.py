@@ -10,8 +10,9 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import own, preset
+from keras_transformers.checkpoints import gguf, own, preset
 from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.task import Task
@@ -191,17 +192,19 @@ class GenerativeTask(Task):
 
     @classmethod
     def _read_arguments(cls, folder):
-        name = "generation_config.json"
-        if not (pathlib.Path(folder) / name).is_file():
-            values = preset.read_json(folder, "config.json")
+        folder, name = pathlib.Path(folder), "generation_config.json"
+        if not (folder / name).is_file():
+            values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, "config.json")
             # of others' models; ours always have the file
             name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"
-        values = preset.read_json(folder, name)
+        if name == "config.json":
+            told = {each: values.get(each) for each in GENERATION_KEYS}
+        else:
+            told = preset.read_json(folder, name)
         try:
-            told = {each: values.get(each) for each in GENERATION_KEYS} if name == "config.json" else values
             generation = from_hugging_face(told)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{pathlib.Path(folder) / name}: {error}") from None
+            raise ValueError(f"{folder / name}: {error}") from None
         return {**super()._read_arguments(folder), "generation": generation}
 
     def _files(self):

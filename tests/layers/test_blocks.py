@@ -36,10 +36,12 @@ def branch(block, name, placement, x, *arguments, **options):
         return after(x + layer(x, *arguments, **options))
     if placement == "pre":
         return x + layer(before(x), *arguments, **options)
+    if placement == "branch":
+        return x + after(layer(x, *arguments, **options))
     return x + after(layer(before(x), *arguments, **options))
 
 
-@pytest.mark.parametrize("placement", ["post", "pre", "around"])
+@pytest.mark.parametrize("placement", ["post", "pre", "around", "branch"])
 @pytest.mark.parametrize("norm", [LayerNorm(), RMSNorm()])
 def test_where_norms_stand(placement, norm):
     x, source = numbers((B, T, D)), numbers((B, S, D))
@@ -83,7 +85,10 @@ def test_dropout_of_branches_in_training(block):
         ({}, "num_heads or attention, and intermediate_dim or feed_forward"),
         ({"num_heads": 4}, "num_heads or attention"),
         ({"num_heads": 4, "intermediate_dim": 8, "attention": AttentionConfig(4)}, "one of each"),
-        ({"num_heads": 4, "intermediate_dim": 8, "norm_placement": "middle"}, "one of post, pre, around, got 'middle'"),
+        (
+            {"num_heads": 4, "intermediate_dim": 8, "norm_placement": "middle"},
+            "post, pre, around, branch, got 'middle'",
+        ),
     ],
 )
 @pytest.mark.parametrize("block_class", [EncoderBlock, DecoderBlock])

@@ -17,6 +17,7 @@ from keras_transformers.layers import (
     DecoderBlock,
     Encoder,
     EncoderBlock,
+    ExpertsConfig,
     FeedForward,
     FeedForwardConfig,
     LayerNorm,
@@ -24,6 +25,7 @@ from keras_transformers.layers import (
     MultiHeadAttention,
     Pooler,
     PositionalEmbedding,
+    QueryKeyNorm,
     RelativeBuckets,
     RelativePosition,
     RMSNorm,
@@ -37,8 +39,9 @@ from keras_transformers.layers import (
 from tests.layers.reference import fill, numbers, relative_error
 
 B, T, D = 2, 6, 16
-ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5), 3, 5.0, False, 0.25)
-FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25)
+QUERY_KEY_NORM = QueryKeyNorm(RMSNorm(1e-4, True), by_head=False)
+ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5), 3, 5.0, "inputs", 0.25, 0.3, QUERY_KEY_NORM)
+FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25, ExpertsConfig(5, 3, False))
 BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "around", 0.25)
 
 
@@ -72,6 +75,7 @@ CASES = {
         "tied": False,
         "use_bias": True,
         "transform": TransformConfig("relu", RMSNorm(1e-4), False),
+        "soft_cap": 3.0,
         "embedding_dim": 6,
     },
     Transform: {"activation": "relu", "norm": RMSNorm(1e-4), "use_bias": False, "output_dim": 6},
@@ -342,6 +346,20 @@ def test_a_tied_head_is_the_embeddings_transposed(use_bias):
         expected = expected + ops.convert_to_numpy(head.bias)
     assert relative_error(head(x, embedding=embedding), expected) < 1e-5
     assert len(head.weights) == int(use_bias)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_bounds_its_scores(tied):
+    embedding, x = PositionalEmbedding(20, D), 10 * numbers((B, T, D))
+    embedding.build()
+    plain, bounded = (VocabularyHead(20, tied=tied, soft_cap=cap) for cap in (None, 3.0))
+    for head in (plain, bounded):
+        head.build((B, T, D))
+        fill(head)
+    expected = 3 * np.tanh(ops.convert_to_numpy(plain(x, embedding=embedding)) / 3)
+    assert relative_error(bounded(x, embedding=embedding), expected) < 1e-5
+    with pytest.raises(ValueError, match="soft_cap to be None or above 0, got 0.0"):
+        VocabularyHead(20, soft_cap=0.0)
 
 
 def test_sinusoidal_embeddings_work_at_any_length_up_to_their_own():
