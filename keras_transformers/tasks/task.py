@@ -99,7 +99,7 @@ class Task(keras.Model):
             told |= cls._read_values(checkpoint.labelled(cls.__name__))
         model = build_empty(lambda: cls(checkpoint.config, **cls._merged(told, arguments), dtype=dtype))
         same_head = same_task and model._head_is_of(told)
-        saved.restore(model, values.get("transforms", {}))
+        saved.restore(model, checkpoint.values.get("transforms", {}))
         weights = named_weights(model)
         tensors = checkpoint.read(weights, cls.__name__ if same_head else None)
         new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
