@@ -21,6 +21,7 @@ _homes = {
     "checkpoints": None,
     "tasks": None,
     "Backbone": "models.backbone",
+    "CausalLM": "tasks.causal_lm",
     "GenerationConfig": "generation.decoding",
     "MaskedLM": "tasks.masked_lm",
     "ModelConfig": "models.config",

@@ -138,6 +138,8 @@ _HUGGING_FACE_NAMES = {
     "decoder_start_token_id": "start_id",
     "pad_token_id": "padding_id",
 }
+# All that a file may set; old ones have it in the model's `config.json`.
+GENERATION_KEYS = (*_HUGGING_FACE_NAMES, "eos_token_id", "bos_token_id")
 # These change no token.
 _INERT = {
     "_from_model_config",

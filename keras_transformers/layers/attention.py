@@ -75,21 +75,26 @@ def self_scope(
     window=None,
     padding_mask=None,
     attention_mask=None,
+    starts=None,
 ):
     """The `Scope` of self-attention, from `[B|1, T]` query and `[B|1, S]` key positions.
+
+    `starts`, int32 `[B, 1]` or `[B, T]`, is where the text of each query begins: what stands before it is another text,
+    or padding.
 
     `rows` and `num_heads` are what masks must fit, `rows` None where it is not known. `relative` is a built
     `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
     new, none cached.
     """
     bias, query_angles, key_angles = (
-        (None, None, None) if relative is None else relative(query_positions, key_positions)
+        (None, None, None) if relative is None else relative(query_positions, key_positions, starts)
     )
     shape = (rows, num_heads, query_positions.shape[1], key_positions.shape[1])
     mask = masks.both(
         None if window is None else masks.window(query_positions, key_positions, window),
         masks.padding(padding_mask, shape),
         masks.explicit(attention_mask, shape),
+        None if starts is None else masks.beginning(starts, key_positions),
     )
     kernel_causal = causal and mask is None and query_positions is key_positions
     if causal and not kernel_causal:

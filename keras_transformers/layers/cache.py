@@ -16,12 +16,14 @@ from keras import ops
 
 
 class Cache(typing.NamedTuple):
-    """`offset` positions are written, in every row alike: an int32 scalar, a Python int on PyTorch."""
+    """`offset` positions are written, in every row alike: an int32 scalar, a Python int on PyTorch. `starts`, int32
+    `[R, 1]`, is where the text of each row begins, after its padding; None where no row has any."""
 
     offset: typing.Any
     self_attention: tuple
     cross_attention: tuple = ()
     source_padding_mask: typing.Any = None
+    starts: typing.Any = None
 
 
 def empty(num_layers, rows, num_key_value_heads, length, head_dim, dtype):
@@ -72,6 +74,8 @@ def reorder(cache, rows):
     On PyTorch the buffers of the given cache are used up, as by `write`.
     """
     buffers = cache.self_attention
+    if cache.starts is not None:
+        cache = cache._replace(starts=ops.take(cache.starts, rows, axis=0))
     if _cut and buffers and len(rows) == len(buffers[0][0]):
         return cache._replace(self_attention=_gather_in_turn(buffers, rows, cache.offset))
     return cache._replace(self_attention=_map(buffers, lambda x: ops.take(x, rows, axis=0)))
@@ -95,11 +99,12 @@ def _gather_in_turn(pairs, rows, end):
 
 def select(cache, rows, sentences):
     """The cache of fewer sentences: self-attention rows `rows`, cross-attention rows `sentences`."""
-    mask = cache.source_padding_mask
+    mask, starts = cache.source_padding_mask, cache.starts
     return cache._replace(
         self_attention=_map(cache.self_attention, lambda x: ops.take(x, rows, axis=0)),
         cross_attention=_map(cache.cross_attention, lambda x: ops.take(x, sentences, axis=0)),
         source_padding_mask=None if mask is None else ops.take(mask, sentences, axis=0),
+        starts=None if starts is None else ops.take(starts, rows, axis=0),
     )
 
 

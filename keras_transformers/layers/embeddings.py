@@ -31,7 +31,8 @@ if keras.backend.backend() == "tensorflow":
 class EmbeddingsConfig:
     """What embeddings are. `positions` None adds none, `num_segments` 0 neither; `scale` multiplies the token vectors
     by the root of their width; `norm` follows the sum; `embedding_dim` is the width of it all where a projection to the
-    model's follows."""
+    model's follows; `context_length` is the longest text that the model was made for, where no table of positions ends
+    there."""
 
     vocabulary_size: int
     positions: AbsolutePositions | None = None
@@ -40,6 +41,7 @@ class EmbeddingsConfig:
     dropout: float = 0.0
     num_segments: int = 0
     embedding_dim: int | None = None
+    context_length: int | None = None
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -64,7 +66,8 @@ class PositionalEmbedding(Layer):
             set: freeze `layer.token` again then.)
 
     Call arguments: `token_ids`, int32 `[B, T]`, each in `[0, V)`; `segment_ids`, int32 `[B, T]`, all 0 by default;
-        `offset`, the position of the first token.
+        `offset`, the position of the first token in its row; `starts`, int32 `[B, 1]` or `[B, T]`, that at which the
+        text of each token begins, where it is not the first of the row.
 
     Returns: `[B, T, D]`.
 
@@ -156,7 +159,7 @@ class PositionalEmbedding(Layer):
     def compute_mask(self, token_ids, previous_mask=None):
         return previous_mask if self.padding_id is None else ops.not_equal(token_ids, self.padding_id)
 
-    def compute_output_spec(self, token_ids, segment_ids=None, offset=0, training=None):
+    def compute_output_spec(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
         return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
 
     def _look_up(self, token_ids):
@@ -166,15 +169,20 @@ class PositionalEmbedding(Layer):
         vectors = ops.take(_dense_gradient(ops.convert_to_tensor(token.embeddings)), token_ids, axis=0)
         return ops.cast(vectors, self.compute_dtype)
 
-    def _learned_rows(self, token_ids, offset):
+    def _positions(self, token_ids, offset, starts):
+        """Where in their texts `token_ids [B, T]` stand: `[1, T]`, or `[B, T]` with starts."""
+        positions = positions_of(ops.shape(token_ids)[1], offset)
+        return positions if starts is None else ops.maximum(positions - starts, 0)
+
+    def _learned_rows(self, token_ids, offset, starts):
         """The rows of the position table for `token_ids [B, T]`: `[1, T]`, or `[B, T]` where padding is not counted."""
         before = self.positions.offset
         if not self.positions.skip_padding:
-            return positions_of(ops.shape(token_ids)[1], offset) + before
+            return self._positions(token_ids, offset, starts) + before
         real = ops.cast(ops.not_equal(token_ids, self.padding_id), "int32")
         return ops.where(real, ops.cumsum(real, axis=1) + offset, 0) + (before - 1)
 
-    def call(self, token_ids, segment_ids=None, offset=0, training=None):
+    def call(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
         token_ids = ops.cast(token_ids, "int32")
         x = self._look_up(token_ids)
         if self.scale:
@@ -183,7 +191,7 @@ class PositionalEmbedding(Layer):
             x = x + self.segment(ops.zeros_like(token_ids[:1]) if segment_ids is None else segment_ids)
         if self.positions is not None:
             length, longest = ops.shape(token_ids)[1], self.positions.max_length
-            known = isinstance(length, int) and isinstance(offset, int)
+            known = isinstance(length, int) and isinstance(offset, int) and starts is None
             if known and offset + length > longest:
                 raise ValueError(
                     f"Expected at most {longest} tokens, the longest this model has positions for, got "
@@ -193,12 +201,12 @@ class PositionalEmbedding(Layer):
                 x = x + ops.convert_to_tensor(self._table[offset : offset + length], x.dtype)
             else:
                 if self.position is not None:
-                    vectors = self.position(self._learned_rows(token_ids, offset))
+                    vectors = self.position(self._learned_rows(token_ids, offset, starts))
                 else:
                     table = ops.convert_to_tensor(self._table, x.dtype)
-                    vectors = ops.take(table, positions_of(length, offset), axis=0)
+                    vectors = ops.take(table, self._positions(token_ids, offset, starts), axis=0)
                 if not known:  # compiled, a position too far would silently be the last
-                    there = ops.expand_dims(positions_of(length, offset) < longest, -1)
+                    there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
                     vectors = ops.where(there, vectors, float("nan"))
                 x = x + vectors
         if self.norm is not None:

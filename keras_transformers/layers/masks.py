@@ -20,6 +20,11 @@ def window(query_positions, key_positions, size):
     return ops.abs(distance) < size
 
 
+def beginning(starts, key_positions):
+    """Each query sees the keys from its start on: `[B, 1, 1|T, S]` from starts `[B, 1|T]` and positions `[B|1, S]`."""
+    return key_positions[:, None, None, :] >= starts[:, None, :, None]
+
+
 def padding(padding_mask, scores_shape):
     """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None.
 

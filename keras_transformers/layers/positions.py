@@ -191,8 +191,9 @@ class RelativePosition(Layer):
         head_dim: width of a head.
         causal: whether queries see no later keys (`RelativeBuckets` then spends its buckets on the past).
 
-    Call with int32 query positions `[B|1, T]` and key positions `[B|1, S]`. Returns `(bias, query_angles, key_angles)`:
-    a float32 bias `[B|1, N, T, S]` or None, and cosines and sines for `rotate`, or None.
+    Call with int32 query positions `[B|1, T]`, key positions `[B|1, S]`, and perhaps `starts`, `[B, 1]` or `[B, T]`, at
+    which the texts begin that positions are counted from (`S = T` where there are several in a row). Returns `(bias,
+    query_angles, key_angles)`: a float32 bias `[B|1, N, T, S]` or None, and cosines and sines for `rotate`, or None.
     """
 
     def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):
@@ -210,10 +211,12 @@ class RelativePosition(Layer):
                 initializer=keras.initializers.RandomNormal(stddev=0.02),
             )
 
-    def call(self, query_positions, key_positions):
+    def call(self, query_positions, key_positions, starts=None):
         if isinstance(self.positions, Rotary):
-            angles = [rotary_angles(self.positions, each, self.head_dim) for each in (query_positions, key_positions)]
-            return None, *angles
+            positions = query_positions, key_positions
+            if starts is not None:
+                positions = [ops.maximum(each - starts, 0) for each in positions]
+            return None, *(rotary_angles(self.positions, each, self.head_dim) for each in positions)
         if self.positions is None:
             return None, None, None
         distance = key_positions[:, None, :] - query_positions[:, :, None]

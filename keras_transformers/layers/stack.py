@@ -120,7 +120,7 @@ class _Stack(ShapePreserving):
         """The block of each layer; some may serve several."""
         return [self.blocks[n * len(self.blocks) // self.num_layers] for n in range(self.num_layers)]
 
-    def _scopes(self, inputs, padding_mask, attention_mask, cache=None, offset=0):
+    def _scopes(self, inputs, padding_mask, attention_mask, cache=None, offset=0, starts=None):
         """The scope of each layer's self-attention; layers of one kind share it."""
         length = ops.shape(inputs)[1]
         query_positions = key_positions = positions_of(length, offset)
@@ -144,6 +144,7 @@ class _Stack(ShapePreserving):
                 window=attention.window,
                 padding_mask=padding_mask,
                 attention_mask=attention_mask,
+                starts=starts,
             )
             for attention, relative in zip(dict.fromkeys(self.attentions), self.relatives, strict=True)
         }
@@ -224,7 +225,8 @@ class Decoder(_Stack):
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
     `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
-    `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`;
+    `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`; `starts`, int32
+    `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins, where it is not the first;
     `return_hidden_states`, `return_attention_scores`.
 
     Returns: `[B, T, D]`; when a cache was given or more was asked for, a dictionary of `output`, `cache` (the updated
@@ -274,12 +276,13 @@ class Decoder(_Stack):
         attention_mask=None,
         cache=None,
         offset=0,
+        starts=None,
         return_hidden_states=False,
         return_attention_scores=False,
         training=None,
     ):
         x = inputs
-        scopes = self._scopes(x, padding_mask, attention_mask, cache, offset)
+        scopes = self._scopes(x, padding_mask, attention_mask, cache, offset, starts)
         if source_padding_mask is None:
             source_padding_mask = masks.attached(source)
         source_scope = None

@@ -13,7 +13,7 @@ from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.records import from_json, to_json
 
-_OPTIONAL = ("padding_mask", "segment_ids")
+_OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -27,7 +27,9 @@ class Backbone(keras.Model):
         inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also
             `decoder_token_ids [B, T]`; and `padding_mask [B, S]`, True where a token is real, by default where it is
             not `config.padding_id` (of an encoder; a decoder alone takes every token for real). Padding goes to the
-            right of decoder inputs. `segment_ids [B, T]`, where the embeddings have segments; by default all 0.
+            right of decoder inputs. `segment_ids [B, T]`, where the embeddings have segments; by default all 0. Of a
+            decoder alone, `starts`, int32 `[B, 1]` or `[B, T]`: the position in the row at which the text of each token
+            begins. With it padding may go to the left, and several texts may share a row without seeing each other.
         return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`,
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
             layers, of `[B, T, D]` and of `[B, N, T, S]`.
@@ -51,7 +53,9 @@ class Backbone(keras.Model):
         def embedding(embeddings, name):
             # of a layer that knows its padding Keras makes a mask, which is the caller's to give here
             counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
-            layer = PositionalEmbedding(hidden_dim=width, name=name, **fields(embeddings), **counted, **options)
+            arguments = fields(embeddings) | counted
+            arguments.pop("context_length")  # what it was made for, not what it computes
+            layer = PositionalEmbedding(hidden_dim=width, name=name, **arguments, **options)
             layer.build()
             return layer
 
@@ -94,18 +98,22 @@ class Backbone(keras.Model):
         x = self.embedding(token_ids, segment_ids, training=training)
         return self.encoder(x, padding_mask=padding_mask, training=training, **returns)
 
-    def start_cache(self, rows, length, encoder_output=None, source_padding_mask=None):
+    def start_cache(self, rows, length, encoder_output=None, source_padding_mask=None, starts=None):
         """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is
-        projected here, once."""
+        projected here, once. `starts`, int32 `[R, 1]`, is where the texts begin, where there is padding before them."""
         source = () if encoder_output is None else self.decoder.project_source(encoder_output)
-        return Cache(caches.start(), self.decoder.make_cache(rows, length), source, source_padding_mask)
+        return Cache(caches.start(), self.decoder.make_cache(rows, length), source, source_padding_mask, starts)
 
     def decode(self, token_ids, cache):
         """The decoder's output for the next `token_ids [R, T]`, `[R, T, D]`, and the cache with them written."""
-        x = self.decoder_embedding(token_ids, offset=cache.offset)
-        source = cache.cross_attention or None
+        x = self.decoder_embedding(token_ids, offset=cache.offset, starts=cache.starts)
         results = self.decoder(
-            x, source, source_padding_mask=cache.source_padding_mask, cache=cache.self_attention, offset=cache.offset
+            x,
+            cache.cross_attention or None,
+            source_padding_mask=cache.source_padding_mask,
+            cache=cache.self_attention,
+            offset=cache.offset,
+            starts=cache.starts,
         )
         offset = cache.offset + ops.shape(token_ids)[1]
         return results["output"], cache._replace(offset=offset, self_attention=results["cache"])
@@ -115,7 +123,11 @@ class Backbone(keras.Model):
         expected = {"token_ids"} | (
             {"decoder_token_ids"} if self.encoder is not None and self.decoder is not None else set()
         )
-        optional = set(_OPTIONAL if self.config.embeddings.num_segments else _OPTIONAL[:1])
+        optional = {"padding_mask"}
+        if self.config.embeddings.num_segments:
+            optional.add("segment_ids")
+        if self.encoder is None:
+            optional.add("starts")
         if set(inputs) - expected - optional or expected - set(inputs):
             raise ValueError(
                 f"Expected inputs {sorted(expected)} and perhaps {sorted(optional)}, got {sorted(inputs)}."
@@ -123,7 +135,7 @@ class Backbone(keras.Model):
         returns = {}
         if return_hidden_states or return_attention_scores:
             returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
-        token_ids, padding_mask, segment_ids = (inputs.get(each) for each in ("token_ids", *_OPTIONAL))
+        token_ids, padding_mask, segment_ids, starts = (inputs.get(each) for each in ("token_ids", *_OPTIONAL))
         results = {}
         if self.encoder is not None:
             if padding_mask is None:
@@ -135,12 +147,11 @@ class Backbone(keras.Model):
             else:
                 results = {f"encoder_{key}": value for key, value in encoder_results.items()}
         if self.decoder is not None:
-            alone = self.encoder is None
-            target_ids = token_ids if alone else inputs["decoder_token_ids"]
-            x = self.decoder_embedding(target_ids, segment_ids if alone else None, training=training)
             if self.encoder is None:
-                x = self.decoder(x, padding_mask=padding_mask, training=training, **returns)
+                x = self.decoder_embedding(token_ids, segment_ids, starts=starts, training=training)
+                x = self.decoder(x, padding_mask=padding_mask, starts=starts, training=training, **returns)
             else:
+                x = self.decoder_embedding(inputs["decoder_token_ids"], training=training)
                 source = results["encoder_output"]
                 x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
             results |= x if returns else {"output": x}

@@ -1,5 +1,6 @@
 """What models do: text in, answers out."""
 
+from keras_transformers.tasks.causal_lm import CausalLM
 from keras_transformers.tasks.classification import TextClassifier, TokenClassifier
 from keras_transformers.tasks.embedding import TextEmbedder
 from keras_transformers.tasks.encoder_task import EncoderTask
@@ -9,6 +10,7 @@ from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.tasks.task import Task
 
 __all__ = [
+    "CausalLM",
     "EncoderTask",
     "MaskedLM",
     "QuestionAnswerer",

@@ -10,7 +10,6 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket

@@ -4,38 +4,28 @@ Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target len
 """
 
 import collections.abc
-import dataclasses
-import pathlib
 import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import preset
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
-    GenerationConfig,
     bucket,
-    from_hugging_face,
     generate,
     power_of_two,
     stream,
-    to_hugging_face,
 )
-from keras_transformers.layers.blocks import fields
-from keras_transformers.layers.heads import VocabularyHead
-from keras_transformers.tasks.task import Task
+from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tokenizers.packing import pack
-from keras_transformers.training.losses import token_cross_entropy
-from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.pairs import encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class Seq2SeqLM(Task):
+class Seq2SeqLM(GenerativeTask):
     """An encoder-decoder with a head over the target's vocabulary: for translation and other text to text.
 
     Args:
@@ -60,37 +50,17 @@ class Seq2SeqLM(Task):
     Source: Vaswani et al. 2017.
     """
 
-    def __init__(self, config, tokenizer=None, generation=None, **kwargs):
-        super().__init__(config, tokenizer, **kwargs)
+    @classmethod
+    def _check_stacks(cls, config):
         if config.encoder is None or config.decoder is None:
             raise ValueError(
                 "Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes."
             )
-        if generation is None:
-            generation = GenerationConfig(padding_id=config.padding_id)
-            if tokenizer is not None:
-                ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
-                generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
-        self.generation = generation
-        self.head = VocabularyHead(
-            config.target_embeddings.vocabulary_size,
-            **fields(config.head),
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        self.head.build((None, None, config.hidden_dim))
-        self.label_smoothing = 0.0
-        self.token_accuracy = TokenAccuracy()
-        self.perplexity = Perplexity()
-        self.built = True
 
     def _check_tokenizer(self, tokenizer):
         super()._check_tokenizer(tokenizer)
         if tokenizer.end_id is None:
             raise ValueError("Expected a tokenizer with an end token, which ends each source and target, got none.")
-
-    def call(self, inputs, training=None):
-        return self.head(self.backbone(inputs, training=training), embedding=self.backbone.decoder_embedding)
 
     # Training
 
@@ -103,28 +73,12 @@ class Seq2SeqLM(Task):
                 then falling by the inverse square root of the step (Vaswani et al. 2017, section 5.3).
             label_smoothing: how much of the target's probability is spread over the whole vocabulary (section 5.4).
         """
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ValueError(f"Expected label_smoothing in [0, 1), got {label_smoothing}.")
-        self.label_smoothing = label_smoothing
-        super().compile(optimizer, **kwargs)
+        super().compile(optimizer, label_smoothing=label_smoothing, **kwargs)
 
     def default_optimizer(self):
         """Adam as in Vaswani et al. 2017, section 5.3."""
         schedule = InverseSquareRoot(peak=(self.config.hidden_dim * 4000) ** -0.5, warmup_steps=4000)
         return keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
-
-    def get_compile_config(self):
-        return {**super().get_compile_config(), "label_smoothing": self.label_smoothing}
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
-        loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
-        if sample_weight is None:
-            sample_weight = ops.not_equal(y, self.config.padding_id)
-        sample_weight = ops.cast(sample_weight, "float32")
-        self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
-        self.token_accuracy.update_state(y, y_pred, sample_weight)
-        return self.weighted_mean(loss_BT, sample_weight)
 
     def _examples(self, source, target, sample_weight, max_length):
         """Sentence pairs: all that `training.encode_pairs` takes."""
@@ -249,26 +203,10 @@ class Seq2SeqLM(Task):
             token_ids=generated.token_ids[:rows], scores=None if generated.scores is None else generated.scores[:rows]
         )
 
-    def generation_config(self, **changes):
-        """The model's `GenerationConfig` with changes, and within what the model has positions for.
-
-        Raises:
-            TypeError, ValueError: for unknown settings, and ones that contradict each other.
-        """
-        names = [field.name for field in dataclasses.fields(GenerationConfig)]
-        unknown = sorted(set(changes) - set(names))
-        if unknown:
-            raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
-        return self._checked(dataclasses.replace(self.generation, **changes))
-
     def _checked(self, config):
         if config.start_id is None:
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
-        token_ids = np.array([config.start_id, config.padding_id, *config.end_ids])
-        self._check_ids("the generation settings", token_ids, "target_embeddings")
-        longest = self._longest("target_embeddings")
-        limit = config.max_length - 1 if config.max_new_tokens is None else config.max_new_tokens
-        return dataclasses.replace(config, max_new_tokens=limit if longest is None else min(limit, longest))
+        return super()._checked(config)
 
     def encode_sources(self, texts):
         """Texts as the encoder reads them: lists of ids, each with its end token; an empty one where there is no text.
@@ -314,31 +252,6 @@ class Seq2SeqLM(Task):
         mask = self.backbone.padding_mask(token_ids)
         encoded = self.backbone.encode(token_ids, mask)
         return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
-
-    def _step(self, token_ids, cache):
-        """Logits `[R, V]` after the newest of `token_ids [R, T]`, and the cache with them written."""
-        x, cache = self.backbone.decode(token_ids, cache)
-        return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
-
-    # Presets
-
-    @classmethod
-    def _read_arguments(cls, folder):
-        try:
-            generation = from_hugging_face(preset.read_json(folder, "generation_config.json"))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{pathlib.Path(folder) / 'generation_config.json'}: {error}") from None
-        return {**super()._read_arguments(folder), "generation": generation}
-
-    def _files(self):
-        return {**super()._files(), "generation_config.json": preset.json_bytes(to_hugging_face(self.generation))}
-
-    def get_config(self):
-        return {**super().get_config(), "generation": to_hugging_face(self.generation)}
-
-    @classmethod
-    def from_config(cls, config):
-        return super().from_config({**config, "generation": from_hugging_face(config["generation"])})
 
 
 def _words(token_ids, config, tokenizer):

@@ -453,8 +453,8 @@ class Task(keras.Model):
     def _longest(self, embeddings):
         """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any
         number."""
-        positions = getattr(self.config, embeddings).positions
-        return None if positions is None else positions.max_length
+        embeddings = getattr(self.config, embeddings)
+        return embeddings.context_length if embeddings.positions is None else embeddings.positions.max_length
 
     def _tokenizer(self):
         if self.tokenizer is None:
