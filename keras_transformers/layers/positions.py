@@ -193,7 +193,7 @@ class RelativePosition(Layer):
 
     Call with int32 query positions `[B|1, T]`, key positions `[B|1, S]`, and perhaps `starts`, `[B, 1]` or `[B, T]`, at
     which the texts begin that positions are counted from (`S = T` where there are several in a row). Returns `(bias,
-    query_angles, key_angles)`: a float32 bias `[B|1, N, T, S]` or None, and cosines and sines for `rotate`, or None.
+    query_angles, key_angles)`: a float32 bias `[B|1, N, T|1, S]` or None, and cosines and sines for `rotate`, or None.
     """
 
     def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):
@@ -223,8 +223,10 @@ class RelativePosition(Layer):
         if isinstance(self.positions, Alibi):
             slopes = alibi_slopes(self.num_heads)[None, :, None, None]
             if self.positions.rounded:
-                growth = _rounded(_rounded(slopes) * _rounded(ops.cast(key_positions, "float32")[:, None, None]))
-                return growth * self.head_dim**-0.5, None, None
+                if starts is not None:
+                    key_positions = ops.maximum(key_positions - starts, 0)
+                growth = _rounded(slopes) * _rounded(ops.cast(key_positions, "float32")[:, None, None])
+                return _rounded(growth) * self.head_dim**-0.5, None, None
             return -ops.cast(ops.abs(distance), "float32")[:, None] * slopes, None, None
         buckets = relative_buckets(distance, self.positions.num_buckets, self.positions.max_distance, not self.causal)
         bias = ops.take(ops.cast(self.embeddings, "float32"), buckets, axis=0)

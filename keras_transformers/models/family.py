@@ -149,7 +149,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bert  # noqa: F401  registers its families
+    from keras_transformers.models import bert, gpt  # noqa: F401  they register their families
 
     return dict(_families)
 

@@ -27,6 +27,11 @@ class Case:
     def config(self):
         return self.family.config(self.values)
 
+    @property
+    def decodes(self):
+        """Whether it is a decoder, whose texts begin where `starts` say."""
+        return self.config.encoder is None
+
     def config_file(self, head):
         """The content of a `config.json` for this model with a `Head`."""
         count = len(head.labels) or (2 if head.task == "QuestionAnswerer" else self.num_classes)
@@ -74,6 +79,22 @@ _DISTILBERT = {
     "qa_dropout": 0.25,
     "max_position_embeddings": 40,
     "pad_token_id": 5,
+    "tie_word_embeddings": True,
+}
+_GPT2 = {
+    "vocab_size": 67,
+    "n_positions": 40,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_inner": 48,
+    "activation_function": "gelu",
+    "resid_pdrop": 0.2,
+    "embd_pdrop": 0.3,
+    "attn_pdrop": 0.25,
+    "layer_norm_epsilon": 1e-3,
+    "pad_token_id": 5,
+    "classifier_dropout": 0.4,
     "tie_word_embeddings": True,
 }
 _MODERNBERT = {
@@ -139,6 +160,8 @@ CASES = {
     ),
     "modernbert": Case("modernbert", _MODERNBERT),
     "modernbert-biases": Case("modernbert", _MODERNBERT | _MODERNBERT_BIASES | {"tie_word_embeddings": False}),
+    "gpt2": Case("gpt2", _GPT2),
+    "gpt2-untied": Case("gpt2", _GPT2 | {"activation_function": "relu", "tie_word_embeddings": False}),
 }
 
 # Each case with each head of its family, by name.
