@@ -53,7 +53,8 @@ class Scope:
     """What every layer of a stack may see and is told of positions, computed once for all of them.
 
     `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
-    itself; `layout` is that of the channels which the angles turn. Not a tuple, so that Keras passes it on as it is, without casting what it holds.
+    itself; `layout` is that of the channels which the angles turn. Not a tuple, so that Keras passes it on as it is,
+    without casting what it holds.
     """
 
     mask: typing.Any = None

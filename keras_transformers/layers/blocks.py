@@ -205,8 +205,8 @@ class DecoderBlock(_Block):
     """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer.
 
     Args:
-        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual, attention_norm: as
-            for `EncoderBlock`.
+        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual,
+        attention_norm: as for `EncoderBlock`.
         cross_attention: whether the block attends to a source; without, it is a layer of a GPT-style model.
 
     Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`;

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers.layer import Layer
+from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import record
 
 
@@ -56,12 +57,14 @@ class Rotary:
     """Rotary positions (Su et al. 2021): pairs of channels turned by an angle that grows with the position.
 
     `fraction` of the head's width is turned; `layout`: where the two of a pair stand, half of that apart ("halves", as
-    in GPT-NeoX) or side by side ("interleaved", as in the paper and GPT-J).
+    in GPT-NeoX) or side by side ("interleaved", as in the paper and GPT-J); `scaling`: for longer texts than the model
+    was first trained on.
     """
 
     base: float = 10000.0
     fraction: float = 1.0
     layout: str = "halves"
+    scaling: RotaryScaling | None = None
 
     def __post_init__(self):
         _check_layout(self.layout)
@@ -124,9 +127,13 @@ def rotary_angles(rotary, positions, head_dim):
     width = int(head_dim * rotary.fraction)
     if width % 2:
         raise ValueError(f"Expected to turn an even number of channels, got {width} of {head_dim} in {rotary}.")
-    frequency = (rotary.base ** (-np.arange(0, width, 2) / width)).astype("float32")
-    angles = ops.cast(positions, "float32")[:, None, :, None] * frequency
-    return ops.stack([ops.cos(angles), ops.sin(angles)])
+    if rotary.scaling is None:
+        frequency, factor = plain_frequencies(rotary.base, width), 1.0
+    else:
+        frequency, factor = rotary.scaling.frequencies(rotary.base, width, positions)
+    angles = ops.cast(positions, "float32")[:, None, :, None] * ops.convert_to_tensor(frequency)
+    turned = ops.stack([ops.cos(angles), ops.sin(angles)])
+    return turned if factor == 1 else turned * factor
 
 
 def rotate(x_BNTH, angles, layout="halves"):
@@ -221,7 +228,7 @@ class RelativePosition(Layer):
             return None, None, None
         distance = key_positions[:, None, :] - query_positions[:, :, None]
         if isinstance(self.positions, Alibi):
-            slopes = alibi_slopes(self.num_heads)[None, :, None, None]
+            slopes = ops.convert_to_tensor(alibi_slopes(self.num_heads)[None, :, None, None])
             if self.positions.rounded:
                 if starts is not None:
                     key_positions = ops.maximum(key_positions - starts, 0)

@@ -149,7 +149,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bert, gpt  # noqa: F401  they register their families
+    from keras_transformers.models import bert, gpt, llama  # noqa: F401  they register their families
 
     return dict(_families)
 
@@ -207,6 +207,12 @@ class ConfigReader:
                 self.problems.append(f"{name}: expected {type(default).__name__}, got {value!r}")
                 return default
         return float(value) if type(default) is float else value
+
+    def optional(self, name, kind, default=None):
+        """What `name` holds, a `kind` or None, which a file may say where the default is another."""
+        if self.values.get(name, default) is None:
+            return self(name, None)
+        return self(name, kind() if default is None else default)
 
     def expect(self, name, *allowed):
         """Refuse any other value than those allowed, the first of which is the default."""

@@ -1,0 +1,186 @@
+"""Rotary positions of longer texts than a model was first trained on: a record for each scheme, with one method.
+
+    LinearScaling    all frequencies lower
+    DynamicScaling   a larger base, the longer the text
+    Llama3Scaling    low frequencies lower, high ones as they are, a ramp between
+    YarnScaling      the same with another ramp, and larger scores
+    LongScaling      a divisor for each frequency, of two sets the one for long texts or for short, and larger scores
+
+`frequencies(base, width, positions)` gives one frequency for each pair of channels, `[R/2]` float32, and the number
+that multiplies cosines and sines. Angles far into a text depend on the last bit of a frequency: each rounding to
+float32 is made where the published models' own code makes it.
+
+Legend: `R` rotated width.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_transformers.records import record
+
+
+def plain_frequencies(base, width):
+    """`base ** (-2i / width)` for pair `i`: `[R/2]` float32, rounded three times, as everyone does."""
+    return np.float32(1) / (base ** _exponents(width).astype("float64")).astype("float32")
+
+
+def _exponents(width):
+    return np.arange(0, width, 2, dtype="float32") / np.float32(width)
+
+
+def _length(positions):
+    """How long the text is that reaches the last of the positions, a float32 scalar."""
+    return ops.cast(ops.max(positions) + 1, "float32")
+
+
+def _check(factor, length=1):
+    if factor < 1 or length < 1:
+        raise ValueError(f"Expected a factor and an original length of at least 1, got {factor} and {length}.")
+
+
+@record
+class LinearScaling:
+    """Frequencies divided by `factor` (Chen et al. 2023)."""
+
+    factor: float
+
+    def __post_init__(self):
+        _check(self.factor)
+
+    def frequencies(self, base, width, positions):
+        return plain_frequencies(base, width) / np.float32(self.factor), 1.0
+
+
+@record
+class DynamicScaling:
+    """A base that grows with the text once it is longer than `original_length`, by how much `factor` says ("dynamic
+    NTK"). A token's angles then depend on how long the text is when it is read: keys in a cache keep theirs."""
+
+    factor: float
+    original_length: int
+
+    def __post_init__(self):
+        _check(self.factor, self.original_length)
+
+    def frequencies(self, base, width, positions):
+        length = ops.maximum(_length(positions), float(self.original_length))
+        growth = self.factor * length / self.original_length - (self.factor - 1)
+        grown = base * ops.power(growth, width / (width - 2))
+        return 1.0 / ops.power(grown, ops.convert_to_tensor(_exponents(width))), 1.0
+
+
+@record
+class Llama3Scaling:
+    """Frequencies that turn less than `low_frequency_factor` times in `original_length` positions divided by `factor`,
+    those that turn more than `high_frequency_factor` times as they are, and a straight ramp between (Llama 3.1)."""
+
+    factor: float
+    low_frequency_factor: float
+    high_frequency_factor: float
+    original_length: int
+
+    def __post_init__(self):
+        _check(self.factor, self.original_length)
+        if not 0 < self.low_frequency_factor < self.high_frequency_factor:
+            raise ValueError(
+                "Expected 0 < low_frequency_factor < high_frequency_factor, got "
+                f"{self.low_frequency_factor} and {self.high_frequency_factor}."
+            )
+
+    def frequencies(self, base, width, positions):
+        plain = plain_frequencies(base, width)
+        wavelength = np.float32(2 * math.pi) / plain
+        low, high = self.low_frequency_factor, self.high_frequency_factor
+        share = (np.float32(self.original_length) / wavelength - np.float32(low)) / np.float32(high - low)
+        divided = plain / np.float32(self.factor)
+        between = (1 - share) * plain / np.float32(self.factor) + share * plain
+        is_low, is_high = wavelength > self.original_length / low, wavelength < self.original_length / high
+        return np.where(is_low, divided, np.where(is_high, plain, between)), 1.0
+
+
+@record
+class YarnScaling:
+    """Frequencies divided by `factor` or not, with a ramp over the channels between (YaRN: Peng et al. 2023).
+
+    `fast`, `slow`: how often a pair of channels turns in `original_length` positions at the two ends of the ramp, which
+    are whole channels with `truncate`. `attention_factor` multiplies cosines and sines; None for
+    `0.1 ln(factor) + 1`.
+    """
+
+    factor: float
+    original_length: int
+    attention_factor: float | None = None
+    fast: float = 32.0
+    slow: float = 1.0
+    truncate: bool = True
+
+    def __post_init__(self):
+        _check(self.factor, self.original_length)
+
+    def frequencies(self, base, width, positions):
+        def channel(turns):
+            return width * math.log(self.original_length / (turns * 2 * math.pi)) / (2 * math.log(base))
+
+        first, last = channel(self.fast), channel(self.slow)
+        if self.truncate:
+            first, last = math.floor(first), math.ceil(last)
+        first, last = max(first, 0), min(last, width - 1)
+        if first == last:
+            last += 0.001
+        ramp = (np.arange(width // 2, dtype="float32") - np.float32(first)) / np.float32(last - first)
+        kept = 1 - np.clip(ramp, 0, 1)
+        wavelengths = (base ** _exponents(width).astype("float64")).astype("float32")
+        divided = np.float32(1) / (np.float32(self.factor) * wavelengths)
+        scaled = divided * (1 - kept) + np.float32(1) / wavelengths * kept
+        return scaled, _or(self.attention_factor, yarn_attention_factor(self.factor))
+
+
+def yarn_attention_factor(factor, multiplier=1.0):
+    """How much larger YaRN makes the cosines and sines of texts that are `factor` times as long."""
+    return 0.1 * multiplier * math.log(factor) + 1.0
+
+
+@record
+class LongScaling:
+    """A divisor for each frequency: `long_factors` for texts longer than `original_length`, else `short_factors`
+    (LongRoPE: Ding et al. 2024; Phi-3). Keys in a cache keep the angles that they were read with.
+
+    `attention_factor` multiplies cosines and sines; None for what the paper says of texts `factor` times as long.
+    """
+
+    short_factors: tuple[float, ...]
+    long_factors: tuple[float, ...]
+    factor: float
+    original_length: int
+    attention_factor: float | None = None
+
+    def __post_init__(self):
+        _check(max(self.factor, 1.0), self.original_length)
+        if len(self.short_factors) != len(self.long_factors):
+            raise ValueError(
+                "Expected as many short_factors as long_factors, got "
+                f"{len(self.short_factors)} and {len(self.long_factors)}."
+            )
+
+    def frequencies(self, base, width, positions):
+        if len(self.short_factors) != width // 2:
+            raise ValueError(
+                f"Expected a factor for each of {width // 2} pairs of channels, got {len(self.short_factors)}."
+            )
+        wavelengths = (base ** _exponents(width).astype("float64")).astype("float32")
+        short, long = (
+            np.float32(1) / (np.asarray(factors, "float32") * wavelengths)
+            for factors in (self.short_factors, self.long_factors)
+        )
+        grown = math.log(self.factor) / math.log(self.original_length) if self.factor > 1 else 0.0
+        scaled = ops.where(_length(positions) > self.original_length, long, short)
+        return scaled, _or(self.attention_factor, math.sqrt(1 + grown))
+
+
+def _or(value, default):
+    return default if value is None else value
+
+
+RotaryScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling

@@ -1,0 +1,137 @@
+"""Rotary positions as a `config.json` says them: version 4 of transformers in two keys, version 5 in one.
+
+    4   "rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, …}
+    5   "rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0, …}
+
+Both versions read the two keys, so those are written.
+"""
+
+from keras_transformers.layers.positions import Rotary
+from keras_transformers.layers.rotary_scaling import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    YarnScaling,
+    yarn_attention_factor,
+)
+
+# By what transformers calls a scaling: our record, and its fields by what transformers calls them.
+_LENGTH, _FACTOR = "original_max_position_embeddings", "attention_factor"
+_KINDS = {
+    "linear": (LinearScaling, {"factor": "factor"}),
+    "dynamic": (DynamicScaling, {"factor": "factor"}),
+    "llama3": (
+        Llama3Scaling,
+        {
+            "factor": "factor",
+            "low_freq_factor": "low_frequency_factor",
+            "high_freq_factor": "high_frequency_factor",
+            _LENGTH: "original_length",
+        },
+    ),
+    "yarn": (
+        YarnScaling,
+        {
+            "factor": "factor",
+            _LENGTH: "original_length",
+            _FACTOR: _FACTOR,
+            "beta_fast": "fast",
+            "beta_slow": "slow",
+            "truncate": "truncate",
+        },
+    ),
+    "longrope": (
+        LongScaling,
+        {
+            "short_factor": "short_factors",
+            "long_factor": "long_factors",
+            "factor": "factor",
+            _LENGTH: "original_length",
+            _FACTOR: _FACTOR,
+        },
+    ),
+}
+SCALINGS = ("linear", "dynamic", "llama3", "yarn")
+
+
+def read_rotary(read, context_length, *, base=10000.0, scalings=SCALINGS, partial=False):
+    """The `Rotary` of a `config.json`.
+
+    Args:
+        read: a `ConfigReader`.
+        context_length: the longest text that the model was made for, which scalings start from that name no other.
+        base: where the file says none.
+        scalings: transformers' names of those that the family's own code knows.
+        partial: whether it knows heads that are turned in part.
+    """
+    values = {"rope_theta": read("rope_theta", base)}
+    if partial:
+        values["partial_rotary_factor"] = read("partial_rotary_factor", 1.0)
+    old, new = read("rope_scaling", None), read("rope_parameters", None)
+    where = "rope_scaling" if old else "rope_parameters"
+    return rotary_of(values | _given(old or new), context_length, where, scalings, partial)
+
+
+def _given(values):
+    return {name: value for name, value in (values or {}).items() if value is not None}
+
+
+def rotary_of(values, context_length, where, scalings=SCALINGS, partial=False):
+    """The `Rotary` of one dictionary of parameters, which `where` holds.
+
+    Raises:
+        ValueError: for a kind that is not among `scalings`, unknown parameters, and such as are missing.
+    """
+    values = _given(values)
+    old_kind = values.pop("type", "default")
+    kind = values.pop("rope_type", old_kind)
+    base, fraction = float(values.pop("rope_theta")), float(values.pop("partial_rotary_factor", 1.0))
+    if kind not in ("default", *scalings):
+        known = ", ".join(repr(each) for each in ("default", *scalings))
+        raise ValueError(f"{where}: expected a rope_type of {known}, got {kind!r}")
+    if fraction != 1.0 and not partial:
+        raise ValueError(f"{where}: only partial_rotary_factor=1.0 is supported, got {fraction}")
+    record, names = _KINDS.get(kind, (None, {}))
+    if kind == "yarn":
+        values = _without_multipliers(values)
+    if set(values) - set(names):
+        raise ValueError(f"{where}: rope_type {kind!r} knows no {', '.join(sorted(set(values) - set(names)))}")
+    if record is None:
+        return Rotary(base, fraction)
+    if kind != "linear":
+        original = values.setdefault(_LENGTH, context_length)
+        if kind in ("yarn", "longrope"):
+            values.setdefault("factor", context_length / original)
+    names = {**names, _LENGTH: "original_length"}
+    values = {names[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return Rotary(base, fraction, scaling=record(**values))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _without_multipliers(given):
+    """YaRN's parameters with the attention factor that DeepSeek's two multipliers stand for, where they do."""
+    given = dict(given)
+    above, below = given.pop("mscale", None), given.pop("mscale_all_dim", None)
+    if above and below and _FACTOR not in given and "factor" in given:
+        given[_FACTOR] = yarn_attention_factor(given["factor"], above) / yarn_attention_factor(given["factor"], below)
+    return given
+
+
+def written_rotary(rotary):
+    """The keys of a `config.json` that `read_rotary` reads."""
+    scaling = written_scaling(rotary.scaling)
+    fraction = {} if rotary.fraction == 1.0 else {"partial_rotary_factor": rotary.fraction}
+    return {"rope_theta": rotary.base, **fraction, **({"rope_scaling": scaling} if scaling else {})}
+
+
+def written_scaling(scaling):
+    """The parameters of a scaling; none for None."""
+    for kind, (record, names) in _KINDS.items():
+        if isinstance(scaling, record):
+            values = {theirs: getattr(scaling, ours) for theirs, ours in names.items()}
+            values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+            return {"rope_type": kind, **{name: value for name, value in values.items() if value is not None}}
+    return {}

@@ -1,0 +1,79 @@
+"""Llama and its relatives compute what transformers does, with a cache too, until the conformance suite says so."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_transformers as kt
+from tests.layers.reference import relative_error
+
+pytestmark = pytest.mark.one_backend("torch")
+
+SMALL = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 16,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 50.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8,
+}
+CASES = {
+    "llama": ("llama", SMALL),
+    "llama3": ("llama", SMALL | {"num_key_value_heads": 2, "tie_word_embeddings": True, "rope_parameters": LLAMA3}),
+    "llama-biases": ("llama", SMALL | {"head_dim": 12, "attention_bias": True, "mlp_bias": True, "pad_token_id": 3}),
+}
+
+
+@pytest.fixture(params=CASES)
+def models(request, tmp_path):
+    """transformers' model of a case and ours of the files that it saves, with numbers that show every weight."""
+    import torch
+    import transformers
+
+    model_type, values = CASES[request.param]
+    torch.manual_seed(0)
+    theirs = transformers.AutoModelForCausalLM.from_config(transformers.CONFIG_MAPPING[model_type](**values)).eval()
+    with torch.no_grad():
+        for name, weight in theirs.named_parameters():
+            weight.copy_(torch.randn(weight.shape) * 0.2 + float(name.endswith("norm.weight")))
+    theirs.save_pretrained(tmp_path / "theirs")
+    return theirs, kt.CausalLM.from_preset(tmp_path / "theirs"), tmp_path
+
+
+TOKENS = np.random.default_rng(0).integers(1, 67, (2, 40))
+
+
+def test_logits_and_hidden_states_agree(models):
+    import torch
+
+    theirs, ours, _ = models
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(TOKENS), output_hidden_states=True)
+    assert relative_error(ops.convert_to_numpy(ours(TOKENS)), wanted.logits.numpy()) <= 1e-5
+    found = ours.backbone(TOKENS, return_hidden_states=True)["hidden_states"]
+    for one, other in zip(found, wanted.hidden_states, strict=True):
+        assert relative_error(ops.convert_to_numpy(one), other.numpy()) <= 1e-5
+
+
+def test_a_cache_changes_nothing(models):
+    _, ours, _ = models
+    cache, outputs = ours.backbone.start_cache(2, 40), []
+    for first, end in ((0, 13), *((each, each + 1) for each in range(13, 40))):
+        output, cache = ours.backbone.decode(TOKENS[:, first:end], cache)
+        outputs.append(ops.convert_to_numpy(output))
+    assert relative_error(np.concatenate(outputs, axis=1), ops.convert_to_numpy(ours.backbone(TOKENS))) <= 1e-5
+
+
+def test_files_come_back_byte_for_byte(models):
+    _, ours, folder = models
+    ours.save_to_preset(folder / "ours")
+    for file in ("config.json", "model.safetensors"):
+        assert (folder / "ours" / file).read_bytes() == (folder / "theirs" / file).read_bytes(), file
