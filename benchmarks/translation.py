@@ -79,7 +79,7 @@ def transformers_model(case):
 
 def keras_transformers_model(case):
     import keras_transformers as kt
-    from keras_transformers.generation.decoding import GenerationConfig
+    from keras_transformers.generation.settings import GenerationConfig
 
     size = case.size
     config = kt.models.transformer(

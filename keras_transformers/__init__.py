@@ -22,7 +22,7 @@ _homes = {
     "tasks": None,
     "Backbone": "models.backbone",
     "CausalLM": "tasks.causal_lm",
-    "GenerationConfig": "generation.decoding",
+    "GenerationConfig": "generation.settings",
     "MaskedLM": "tasks.masked_lm",
     "ModelConfig": "models.config",
     "QuestionAnswerer": "tasks.question_answering",

@@ -58,13 +58,15 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An opened folder. `config` is its `ModelConfig`, `tensors` its arrays by their own names, read when asked for.
+    """An opened folder. `config` is its `ModelConfig`, `tensors` its arrays by their own names, read when asked for;
+    `values` and `text` are its `config.json`, read and as it was.
 
     `own.Checkpoint` and `keras_hub.Checkpoint` have the same names: `config`, `task`, `labelled`, `read`, `origin`.
     """
 
     folder: pathlib.Path
     values: dict
+    text: bytes
     family: Family
     config: typing.Any
     tensors: collections.abc.Mapping
@@ -99,7 +101,7 @@ class Checkpoint:
             self.family,
             self.head(self.task),
             self.values,
-            (self.folder / "config.json").read_bytes(),
+            self.text,
             {name: _dtype(self.tensors, name) for name in self.tensors},
             {name: self.tensors[name] for name in (read.ignored if read is not None else ())},
             headers,
@@ -130,7 +132,7 @@ def read(folder, values):
         config = family.config(values)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return Checkpoint(folder, values, family, config, _tensors(folder))
+    return Checkpoint(folder, values, where.read_bytes(), family, config, _tensors(folder))
 
 
 def write(config, weights, task, origin=None, values=None, dtype=None):

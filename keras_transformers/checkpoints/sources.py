@@ -3,6 +3,7 @@
     "english-french"                       a preset that ships with this library
     "runs/my-model", pathlib.Path(…)       a folder, or a file, on this machine
     "hf://Helsinki-NLP/opus-mt-en-de"      a Hugging Face repository, at "@revision" where one is given
+    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it
     "kaggle://keras/bert/keras/bert_tiny"  a Kaggle model, downloaded by `kagglehub`
     "package://my_models/small"            a folder or file inside an installed Python package, which is never imported
 
@@ -102,12 +103,14 @@ def _from_disk(text):
 
 
 def _from_hugging_face(text, rest, revision):
-    repository, _, written = rest.partition("@")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    place, _, written = rest.partition("@")
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/((?:[\w.-]+/)*[\w.-]+\.gguf))?", place)
+    if not match:
         raise ValueError(
             f"Expected hf://org/name or hf://org/name@revision, got {text!r}. "
-            "Give the repository's two names and no file."
+            "Give the repository's two names and no file, unless it is a GGUF file."
         )
+    repository, file = match.groups()
     if written and revision not in (None, written):
         raise ValueError(f"Expected one revision, got {written!r} in {text!r} and revision={revision!r}. Give it once.")
     import huggingface_hub
@@ -120,6 +123,8 @@ def _from_hugging_face(text, rest, revision):
         )
 
     try:
+        if file:
+            return pathlib.Path(huggingface_hub.hf_hub_download(repository, file, revision=written or revision))
         folder = download(_HUGGING_FACE_FILES)
         if not any(folder.rglob("*.safetensors")):
             folder = download([*_HUGGING_FACE_FILES, *_TORCH_FILES])

@@ -2,15 +2,9 @@
 cache)`."""
 
 from keras_transformers.generation.beam_search import BeamSearch
-from keras_transformers.generation.decoding import (
-    Generated,
-    GenerationConfig,
-    from_hugging_face,
-    generate,
-    stream,
-    to_hugging_face,
-)
+from keras_transformers.generation.decoding import Generated, generate, stream
 from keras_transformers.generation.samplers import MinP, Sampling, Temperature, TopK, TopP
+from keras_transformers.generation.settings import GenerationConfig, from_hugging_face, to_hugging_face
 
 __all__ = [
     "BeamSearch",

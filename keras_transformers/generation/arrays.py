@@ -59,11 +59,38 @@ if keras.backend.backend() == "torch":
     def column(x, position):
         return x[:, position : position + 1]
 
+    def pick(x, indices):
+        """`x [R, N]` at one index of each row: `[R]`."""
+        return x.gather(1, indices.long()[:, None])[:, 0]
+
     def put(x, position, values):
         """`x [..., N]` with `values [...]` at `position` of its last axis. It writes in place: give it a tensor that
         nobody else holds."""
         x[..., position] = values
         return x
+
+    def until(x, end):
+        """`x [R, S]` up to place `end`: what comes after is cut off, or -1."""
+        return x[:, :end]
+
+    def since(x, begin):
+        """`x [R, S]` from place `begin` on: what comes before is cut off, or -1."""
+        return x[:, begin:]
+
+    def last(x, end, count):
+        """The `count` places of `x [R, S]` before `end`; -1 where it begins later."""
+        missing = max(count - end, 0)
+        return torch.nn.functional.pad(x[:, end - count + missing : end], (missing, 0), value=-1)
+
+    def counts(token_ids, size):
+        """How often each id stands in each row of `token_ids [R, N]`: float32 `[R, size]`. -1 is not counted."""
+        places = torch.where(token_ids < 0, size, token_ids).long()
+        found = torch.zeros(len(token_ids), size + 1, device=token_ids.device)
+        return found.scatter_add_(1, places, torch.ones((), device=token_ids.device).expand(places.shape))[:, :size]
+
+    def constant(x, like):
+        """A NumPy array as a tensor, on the device of `like`."""
+        return torch.as_tensor(x, device=like.device)
 
     def int32(x):
         return x.to(torch.int32)
@@ -136,9 +163,38 @@ else:
     def column(x, position):
         return ops.expand_dims(ops.take(x, position, axis=1), 1)
 
+    def pick(x, indices):
+        """`x [R, N]` at one index of each row: `[R]`."""
+        return ops.take_along_axis(x, ops.expand_dims(indices, 1), axis=1)[:, 0]
+
     def put(x, position, values):
         """`x [..., N]` with `values [...]` at `position` of its last axis."""
         return ops.where(ops.arange(x.shape[-1], dtype="int32") == position, ops.expand_dims(values, -1), x)
+
+    def until(x, end):
+        """`x [R, S]` up to place `end`: what comes after is cut off, or -1."""
+        return ops.where(ops.arange(x.shape[1], dtype="int32") < end, x, -1)
+
+    def since(x, begin):
+        """`x [R, S]` from place `begin` on: what comes before is cut off, or -1."""
+        return ops.where(ops.arange(x.shape[1], dtype="int32") >= begin, x, -1)
+
+    def last(x, end, count):
+        """The `count` places of `x [R, S]` before `end`; -1 where it begins later."""
+        places = end - count + ops.arange(count, dtype="int32")
+        return ops.where(places >= 0, ops.take(x, ops.maximum(places, 0), axis=1), -1)
+
+    def counts(token_ids, size):
+        """How often each id stands in each row of `token_ids [R, N]`: float32 `[R, size]`. -1 is not counted."""
+        rows = token_ids.shape[0]
+        places = ops.where(token_ids < 0, size, token_ids) + ops.arange(rows, dtype="int32")[:, None] * (size + 1)
+        places = ops.reshape(places, (-1,))
+        found = ops.segment_sum(ops.ones_like(places, dtype="float32"), places, rows * (size + 1))
+        return ops.reshape(found, (rows, size + 1))[:, :size]
+
+    def constant(x, like):
+        """A NumPy array as a tensor."""
+        return ops.convert_to_tensor(x)
 
     def int32(x):
         return ops.cast(x, "int32")

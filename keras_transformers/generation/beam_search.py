@@ -26,6 +26,8 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.generation import arrays
+from keras_transformers.generation.penalties import History, penalized
+from keras_transformers.generation.samplers import kept
 from keras_transformers.records import record
 
 # Added to scores that must not win. It is finite, so that hypotheses ruled out still have an order, and no NaN arises.
@@ -36,6 +38,7 @@ class BeamState(typing.NamedTuple):
     """What the loop carries. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
+    begin: typing.Any  # the same: where the generated tokens begin in `running`, after the prompt if it is kept
     token_ids: typing.Any  # int32 [R, 1]: the newest tokens of the running hypotheses
     running: typing.Any  # int32 [B, W, L], best first
     running_scores: typing.Any  # float32 [B, W]: sums of log-probabilities
@@ -59,6 +62,7 @@ class BeamSearch:
         end_ids: tuple of ints, the tokens that end a hypothesis.
         padding_id: int, put after the end.
         num_return_sequences: int, how many hypotheses of a sentence are returned, best first.
+        penalties: a tuple of records such as `RepetitionPenalty`, applied to log-probabilities.
     """
 
     num_beams: int
@@ -67,13 +71,15 @@ class BeamSearch:
     length_penalty: float = 1.0
     early_stopping: bool | str = False
     num_return_sequences: int = 1
+    penalties: tuple = ()
 
     @property
     def rows_per_sentence(self):
         return self.num_beams
 
-    def start(self, token_ids, length):
-        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`.
+    def start(self, token_ids, prompts, length):
+        """The state before the first token, from the prompts' last tokens, int32 NumPy `[B, 1]`, and all of them, as
+        for `Sampling`.
 
         All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
         """
@@ -81,16 +87,19 @@ class BeamSearch:
         scores = np.full(size, IMPOSSIBLE, "float32")
         scores[:, 0] = 0
 
-        def blank():
+        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties))
+
+        def hypotheses():
             # Each its own buffer: a compiled loop writes over the buffers it is given.
-            return arrays.tensor(np.full((*size, length), self.padding_id, "int32"))
+            return arrays.tensor(np.repeat(written[:, None], self.num_beams, axis=1))
 
         return BeamState(
             position=arrays.scalar(0),
-            token_ids=arrays.tensor(np.repeat(token_ids, self.num_beams)[:, None]),
-            running=blank(),
+            begin=arrays.scalar(begin),
+            token_ids=arrays.tensor(np.repeat(token_ids, self.num_beams, axis=0)),
+            running=hypotheses(),
             running_scores=arrays.tensor(scores),
-            finished=blank(),
+            finished=hypotheses(),
             finished_scores=arrays.tensor(np.full(size, IMPOSSIBLE, "float32")),
             is_finished=arrays.tensor(np.zeros(size, bool)),
             improvable=arrays.tensor(np.ones(size[0], bool)),
@@ -112,7 +121,8 @@ class BeamSearch:
         to be reordered.
         """
         scores_BC, sources_BC, tokens_BC = self._candidates(state, logits)
-        candidates_BCL = arrays.put(arrays.within(state.running, sources_BC), state.position, tokens_BC)
+        end = state.begin + state.position
+        candidates_BCL = arrays.put(arrays.within(state.running, sources_BC), end, tokens_BC)
         ended_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
 
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, ended_BC)
@@ -123,6 +133,7 @@ class BeamSearch:
 
         state = BeamState(
             position=state.position + 1,
+            begin=state.begin,
             token_ids=arrays.reshape(arrays.within(tokens_BC, places_BW), (-1, 1)),
             running=arrays.within(candidates_BCL, places_BW),
             running_scores=running_scores,
@@ -143,13 +154,18 @@ class BeamSearch:
         # A sentence's best C are among the best C of each of its rows, which are the best C logits: only those need
         # their log-probability.
         logits = arrays.float32(logits)
-        kept = min(num_candidates, logits.shape[-1])
-        values, tokens = arrays.top_k(logits, kept)
-        log_probabilities = arrays.reshape(values - arrays.log_normalizer(logits), (sentences, beams, kept))
-        scores = arrays.reshape(log_probabilities + state.running_scores[:, :, None], (sentences, beams * kept))
+        best = min(num_candidates, logits.shape[-1])
+        normalizer = arrays.log_normalizer(logits)
+        if self.penalties:
+            written = arrays.reshape(state.running, (sentences * beams, -1))
+            history = History.of(written, state.begin, state.begin + state.position)
+            logits, normalizer = penalized(self.penalties, logits - normalizer, history), 0.0
+        values, tokens = arrays.top_k(logits, best)
+        log_probabilities = arrays.reshape(values - normalizer, (sentences, beams, best))
+        scores = arrays.reshape(log_probabilities + state.running_scores[:, :, None], (sentences, beams * best))
         scores, places = arrays.ranked(scores, num_candidates)
-        tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * kept)), places)
-        return scores, places // kept, arrays.int32(tokens)
+        tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * best)), places)
+        return scores, places // best, arrays.int32(tokens)
 
     def _finish(self, state, scores_BC, candidates_BCL, ended_BC):
         """The best W of those finished before and those that have just ended among the best W candidates."""
@@ -184,13 +200,14 @@ class BeamSearch:
 
     def select(self, state, rows, sentences):
         """The state of fewer sentences."""
-        return BeamState(
-            state.position, arrays.take(state.token_ids, rows), *(arrays.take(field, sentences) for field in state[2:])
-        )
+        token_ids, *others = state[2:]
+        return BeamState(*state[:2], arrays.take(token_ids, rows), *(arrays.take(field, sentences) for field in others))
 
     def results(self, state):
-        """int32 `[B, num_return_sequences, L]` and float32 `[B, num_return_sequences]`, best first."""
-        return state.finished[:, : self.num_return_sequences], state.finished_scores[:, : self.num_return_sequences]
+        """What is written, int32 `[B, num_return_sequences, L]`, and scores, float32 `[B, num_return_sequences]`, best
+        first; and None: of single tokens nothing is kept."""
+        count = self.num_return_sequences
+        return state.finished[:, :count], state.finished_scores[:, :count], None
 
 
 def _impossible(condition):

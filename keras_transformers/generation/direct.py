@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 import keras_transformers
+from keras_transformers.layers.norms import RMSNormalization
 
 
 class Direct:
@@ -46,9 +47,9 @@ def direct(layer):
     """A direct view of a layer; anything else as it is."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
-    if type(layer).__module__.partition(".")[0] == keras_transformers.__name__:
-        return Direct(layer)
     view = _LEAVES.get(type(layer))
+    if view is None and type(layer).__module__.partition(".")[0] == keras_transformers.__name__:
+        return Direct(layer)
     return layer if view is None or layer.quantization_mode or getattr(layer, "lora_enabled", False) else view(layer)
 
 
@@ -77,6 +78,15 @@ def _layer_normalization(layer):
     return lambda x: F.layer_norm(x, x.shape[-1:], scale, offset, epsilon)
 
 
+def _rms_normalization(layer):
+    scale, epsilon = _weight(layer, layer.scale), layer.epsilon
+    if layer.unit_offset:
+        if scale.dtype != torch.float32:  # one more than it would be rounded
+            return Direct(layer)
+        scale = scale + 1
+    return lambda x: F.rms_norm(x, x.shape[-1:], scale, epsilon)
+
+
 def _embedding(layer):
     table = _weight(layer, layer.embeddings)
     return lambda token_ids: F.embedding(token_ids, table)
@@ -96,6 +106,7 @@ def _dropout(layer):
 _LEAVES = {
     keras.layers.Dense: _dense,
     keras.layers.LayerNormalization: _layer_normalization,
+    RMSNormalization: _rms_normalization,
     keras.layers.Embedding: _embedding,
     keras.layers.ReversibleEmbedding: _reversible_embedding,
     keras.layers.Dropout: _dropout,

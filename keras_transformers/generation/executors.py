@@ -104,6 +104,9 @@ if keras.backend.backend() == "torch":
 
         return run
 
+    # Shapes may vary: the first step may take a whole prompt.
+    PREFILLS_IN_STEP = True
+
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
         with torch.inference_mode():
@@ -168,6 +171,8 @@ else:
         shape, and fast while the weights stay as they are."""
         compiled = _compiled(model, (function, "forward"), lambda inputs: keras.ops.cast(function(inputs), "float32"))
         return lambda inputs: np.asarray(_call(model, compiled, inputs))
+
+    PREFILLS_IN_STEP = False
 
     def prefill(model, step, token_ids, cache):
         """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""

@@ -18,6 +18,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.generation import arrays
+from keras_transformers.generation.penalties import History, penalized
 from keras_transformers.records import record
 
 
@@ -149,9 +150,11 @@ class SamplingState(typing.NamedTuple):
     """What the loop carries. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
-    token_ids: typing.Any  # int32 [R, 1]: the newest tokens
-    generated: typing.Any  # int32 [R, L]
+    begin: typing.Any  # the same: where the generated tokens begin in `written`, after the prompt if it is kept
+    token_ids: typing.Any  # int32 [R, 1]: the newest tokens; before the first step those of the prompt not yet read
+    written: typing.Any  # int32 [R, L]
     finished: typing.Any  # bool [R]
+    log_probabilities: typing.Any  # float32 [R, L], or [R, 0] where nobody asks for them
 
 
 @record
@@ -164,25 +167,39 @@ class Sampling:
         padding_id: int, put after the end.
         samplers: None, or a tuple of records such as `Temperature`.
         num_return_sequences: int, the rows of one sentence.
+        penalties: a tuple of records such as `RepetitionPenalty`, applied before all else.
+        scored: whether to note how likely the model finds the tokens, before penalties and samplers change that.
     """
 
     end_ids: tuple
     padding_id: int
     samplers: tuple | None = None
     num_return_sequences: int = 1
+    penalties: tuple = ()
+    scored: bool = False
 
     @property
     def rows_per_sentence(self):
         return self.num_return_sequences
 
-    def start(self, token_ids, length):
-        """The state before the first token, from the last prompt tokens, int32 NumPy `[B]`."""
-        last = np.repeat(token_ids, self.rows_per_sentence)
+    def start(self, token_ids, prompts, length):
+        """The state before the first token.
+
+        Args:
+            token_ids: int32 NumPy `[B, T']`, the prompts' tokens that are not yet read.
+            prompts: int32 NumPy `[B, T]`, the whole of them; -1 is padding. They are kept where there are penalties.
+            length: int, the places for tokens.
+        """
+        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties))
+        token_ids, written = (np.repeat(each, self.rows_per_sentence, axis=0) for each in (token_ids, written))
+        rows = len(token_ids)
         return SamplingState(
             position=arrays.scalar(0),
-            token_ids=arrays.tensor(last[:, None]),
-            generated=arrays.tensor(np.full((len(last), length), self.padding_id, "int32")),
-            finished=arrays.tensor(np.zeros(len(last), bool)),
+            begin=arrays.scalar(begin),
+            token_ids=arrays.tensor(token_ids),
+            written=arrays.tensor(written),
+            finished=arrays.tensor(np.zeros(rows, bool)),
+            log_probabilities=arrays.tensor(np.zeros((rows, length if self.scored else 0), "float32")),
         )
 
     def noise(self, seed, sentences, length):
@@ -196,6 +213,9 @@ class Sampling:
     def advance(self, state, logits, limit, noise):
         """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit`
         unused: the loop counts."""
+        found, end = logits, state.begin + state.position
+        if self.penalties:
+            logits = penalized(self.penalties, logits, History.of(state.written, state.begin, end))
         if self.samplers is None:
             chosen = arrays.argmax(logits)
         else:
@@ -203,12 +223,19 @@ class Sampling:
             for sampler in self.samplers:
                 logits = sampler(logits)
             chosen = draw(logits, arrays.column(noise, state.position))
+        log_probabilities = state.log_probabilities
+        if self.scored:
+            found = arrays.float32(found)
+            values = arrays.pick(found, chosen) - arrays.log_normalizer(found)[:, 0]
+            log_probabilities = arrays.put(log_probabilities, state.position, values)
         chosen = arrays.int32(arrays.where(state.finished, self.padding_id, chosen))
         state = SamplingState(
             position=state.position + 1,
+            begin=state.begin,
             token_ids=chosen[:, None],
-            generated=arrays.put(state.generated, state.position, chosen),
+            written=arrays.put(state.written, end, chosen),
             finished=state.finished | arrays.one_of(chosen, self.end_ids),
+            log_probabilities=log_probabilities,
         )
         return state, None
 
@@ -218,14 +245,28 @@ class Sampling:
 
     def grow(self, state, missing):
         """The state with room for `missing` more tokens."""
-        return state._replace(
-            generated=ops.pad(state.generated, ((0, 0), (0, missing)), constant_values=self.padding_id)
-        )
+        padding = ((0, 0), (0, missing))
+        state = state._replace(written=ops.pad(state.written, padding, constant_values=self.padding_id))
+        return state._replace(log_probabilities=ops.pad(state.log_probabilities, padding)) if self.scored else state
 
     def select(self, state, rows, sentences):
         """The state of fewer sentences."""
-        return SamplingState(state.position, *(arrays.take(field, rows) for field in state[1:]))
+        return SamplingState(*state[:2], *(arrays.take(field, rows) for field in state[2:]))
 
     def results(self, state):
-        """int32 `[B, num_return_sequences, L]` and no scores."""
-        return arrays.reshape(state.generated, (-1, self.rows_per_sentence, state.generated.shape[1])), None
+        """int32 `[B, num_return_sequences, L]`, what is written, no scores, and float32 log-probabilities of as many
+        places, or None."""
+
+        def split(x):
+            return arrays.reshape(x, (-1, self.rows_per_sentence, x.shape[1]))
+
+        return split(state.written), None, split(state.log_probabilities) if self.scored else None
+
+
+def kept(prompts, length, padding_id, keep):
+    """A buffer int32 NumPy `[B, length]` for tokens, the prompts in front if they are to be kept, and where that which
+    is generated begins."""
+    begin = prompts.shape[1] if keep else 0
+    written = np.full((len(prompts), length), padding_id, "int32")
+    written[:, :begin] = prompts[:, :begin]
+    return written, begin

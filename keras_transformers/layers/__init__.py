@@ -1,9 +1,10 @@
 """Transformer layers: tensors in, tensors out, each usable alone in anyone's Keras model."""
 
-from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
+from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention, QueryKeyNorm
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
+from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
 from keras_transformers.layers.heads import (
     HeadConfig,
@@ -24,6 +25,13 @@ from keras_transformers.layers.positions import (
     Sinusoidal,
     sinusoids,
 )
+from keras_transformers.layers.rotary_scaling import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    YarnScaling,
+)
 from keras_transformers.layers.stack import Decoder, Encoder, StackConfig
 
 __all__ = [
@@ -33,18 +41,24 @@ __all__ = [
     "Cache",
     "Decoder",
     "DecoderBlock",
+    "DynamicScaling",
     "EmbeddingsConfig",
     "Encoder",
     "EncoderBlock",
+    "ExpertsConfig",
     "FeedForward",
     "FeedForwardConfig",
     "HeadConfig",
     "LayerNorm",
     "Learned",
+    "LinearScaling",
+    "Llama3Scaling",
+    "LongScaling",
     "MultiHeadAttention",
     "Pooler",
     "PoolerConfig",
     "PositionalEmbedding",
+    "QueryKeyNorm",
     "RMSNorm",
     "RMSNormalization",
     "RelativeBuckets",
@@ -56,5 +70,6 @@ __all__ = [
     "Transform",
     "TransformConfig",
     "VocabularyHead",
+    "YarnScaling",
     "sinusoids",
 ]

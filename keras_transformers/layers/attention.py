@@ -19,8 +19,20 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
 from keras_transformers.layers.layer import ShapePreserving, outputs
+from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.records import record
+
+BIASES = (True, False, "inputs")
+
+
+@record
+class QueryKeyNorm:
+    """A norm of queries, and another of keys, after their projections: of each head's vector by itself (`by_head`;
+    Qwen 3, Gemma 3), with one scale for all heads, or of all heads' together (OLMo 2)."""
+
+    norm: Norm
+    by_head: bool = True
 
 
 @record
@@ -33,8 +45,10 @@ class AttentionConfig:
     positions: RelativePositions | None = None
     window: int | None = None
     soft_cap: float | None = None
-    use_bias: bool = True
+    use_bias: bool | str = True
     dropout: float = 0.0
+    scale: float | None = None
+    query_key_norm: QueryKeyNorm | None = None
 
     def __post_init__(self):
         if self.num_heads < 1 or self.num_heads % (self.num_key_value_heads or self.num_heads):
@@ -42,10 +56,12 @@ class AttentionConfig:
                 "Expected num_heads to be a positive multiple of num_key_value_heads, got "
                 f"{self.num_heads} and {self.num_key_value_heads}."
             )
-        for name in ("head_dim", "window", "soft_cap"):
+        for name in ("head_dim", "window", "soft_cap", "scale"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"Expected {name} to be None or above 0, got {value}.")
+        if self.use_bias not in BIASES:
+            raise ValueError(f'Expected use_bias to be True, False or "inputs", got {self.use_bias!r}.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +153,10 @@ class MultiHeadAttention(ShapePreserving):
         positions: a `Rotary`, `Alibi` or `RelativeBuckets` record (self-attention only).
         window: see only keys fewer than this many positions away.
         soft_cap: bound the scores smoothly to ±`soft_cap`.
-        use_bias: whether the projections have biases.
+        use_bias: whether the projections have biases; "inputs" for those of queries, keys and values alone.
         dropout: share of the attention weights dropped in training.
+        scale: what multiplies the scores; None for `H ** -0.5`.
+        query_key_norm: a `QueryKeyNorm` record, or None.
         causal: whether a query sees no later position.
 
     Call arguments:
@@ -181,11 +199,15 @@ class MultiHeadAttention(ShapePreserving):
         soft_cap=None,
         use_bias=True,
         dropout=0.0,
+        scale=None,
+        query_key_norm=None,
         causal=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        AttentionConfig(num_heads, num_key_value_heads, head_dim, positions, window, soft_cap)  # for its checks
+        AttentionConfig(  # for its checks
+            num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale
+        )
         self.num_heads = num_heads
         self.num_key_value_heads = num_key_value_heads or num_heads
         self.head_dim = head_dim
@@ -193,6 +215,8 @@ class MultiHeadAttention(ShapePreserving):
         self.window = window
         self.soft_cap = soft_cap
         self.use_bias = use_bias
+        self.scale = scale
+        self.query_key_norm = query_key_norm
         self.causal = causal
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
@@ -205,6 +229,8 @@ class MultiHeadAttention(ShapePreserving):
                     "Or give head_dim."
                 )
             self.head_dim = width // self.num_heads
+        if self.scale is None:
+            self.scale = self.head_dim**-0.5
         projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
         source_width = width if source_shape is None or projected else source_shape[-1]
 
@@ -213,7 +239,7 @@ class MultiHeadAttention(ShapePreserving):
             units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
             layer = keras.layers.Dense(
                 units,
-                use_bias=self.use_bias,
+                use_bias=self.use_bias is True or (self.use_bias == "inputs" and out_width is None),
                 kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
                 dtype=self.dtype_policy,
                 name=name,
@@ -225,6 +251,8 @@ class MultiHeadAttention(ShapePreserving):
         self.key = projection("key", self.num_key_value_heads, source_width)
         self.value = projection("value", self.num_key_value_heads, source_width)
         self.output_projection = projection("output", None, self.num_heads * self.head_dim, width)
+        self.query_norm = self._input_norm("query_norm", self.num_heads)
+        self.key_norm = self._input_norm("key_norm", self.num_key_value_heads)
         self.relative = None
         if self.positions is not None:
             self.relative = RelativePosition(
@@ -232,11 +260,27 @@ class MultiHeadAttention(ShapePreserving):
             )
             self.relative.build()
 
+    def _input_norm(self, name, heads):
+        if self.query_key_norm is None:
+            return None
+        layer = make_norm(self.query_key_norm.norm, dtype=self.dtype_policy, name=name)
+        layer.build((None, None, self.head_dim * (1 if self.query_key_norm.by_head else heads)))
+        return layer
+
+    def _heads(self, x, norm, num_heads):
+        """Projected queries or keys `[B, T, N*H]` as heads `[B, N, T, H]`, normalised where that is wanted."""
+        if norm is None:
+            return split_heads(x, num_heads)
+        if self.query_key_norm.by_head:
+            return norm(split_heads(x, num_heads))
+        return split_heads(norm(x), num_heads)
+
     def project_source(self, source):
         """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
-        return tuple(split_heads(dense(source), self.num_key_value_heads) for dense in (self.key, self.value))
+        key = self._heads(self.key(source), self.key_norm, self.num_key_value_heads)
+        return key, split_heads(self.value(source), self.num_key_value_heads)
 
     def call(
         self,
@@ -262,7 +306,7 @@ class MultiHeadAttention(ShapePreserving):
                 scope = cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
             else:
                 scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
-        query_BNTH = split_heads(self.query(query), self.num_heads)
+        query_BNTH = self._heads(self.query(query), self.query_norm, self.num_heads)
         if scope.query_angles is not None:
             query_BNTH = rotate(query_BNTH, scope.query_angles, scope.layout)
 
@@ -286,7 +330,7 @@ class MultiHeadAttention(ShapePreserving):
             query_BNTH,
             key,
             value,
-            scale=self.head_dim**-0.5,
+            scale=self.scale,
             mask=scope.mask,
             bias=scope.bias,
             causal=scope.causal,

@@ -2,7 +2,8 @@
 
     norm_placement   "post"    Vaswani et al. 2017; BERT, BART, Marian
                      "pre"     GPT-2, Llama, mBART
-                     "around"  Gemma 2                                    (`NORM_PLACEMENTS` has the formulas)
+                     "around"  Gemma 2
+                     "branch"  OLMo 2                                     (`NORM_PLACEMENTS` has the formulas)
 
     residual   "sequential"        x ─┬─ norm ─ attention ─ + ─┬─ norm ─ feed-forward ─ + ─►      GPT-2, Llama
                                       └────────────────────┘   └───────────────────────┘
@@ -35,6 +36,7 @@ NORM_PLACEMENTS = {
     "post": "x = norm(x + f(x))",
     "pre": "x = x + f(norm(x))",
     "around": "x = x + norm(f(norm(x)))",
+    "branch": "x = x + norm(f(x))",
 }
 RESIDUALS = ("sequential", "parallel", "parallel_shared")
 
@@ -107,7 +109,7 @@ class _Block(ShapePreserving):
     def _add(self, name, branch_class, config, norm_before=True, **options):
         """A branch, and the norms before and after it that this block has."""
         setattr(self, name, branch_class(**fields(config), **options, name=name, dtype=self.dtype_policy))
-        for place, placements in (("before", ("pre", "around")), ("after", ("post", "around"))):
+        for place, placements in (("before", ("pre", "around")), ("after", ("post", "around", "branch"))):
             norm = f"{name}_norm_{place}"
             here = self.norm_placement in placements and (norm_before or place == "after")
             setattr(self, norm, make_norm(self.norm, name=norm, dtype=self.dtype_policy) if here else None)
@@ -136,14 +138,14 @@ class _Block(ShapePreserving):
     def _join(self, branch, x, read, training, *args, **kwargs):
         """`x` plus what `branch` makes of what it `read`, normalised where this block normalises after; and the
         branch's extra outputs."""
-        before, after = getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")
+        after = getattr(self, f"{branch}_norm_after")
         y = getattr(self, branch)(read, *args, training=training, **kwargs)
         y, *extras = y if isinstance(y, tuple) else (y,)
         if self.dropout is not None:
             y = self.dropout(y, training=training)
         if after is None:
             return x + y, *extras
-        if before is None:
+        if self.norm_placement == "post":
             return after(x + y), *extras
         return x + after(y), *extras
 
@@ -156,7 +158,7 @@ class EncoderBlock(_Block):
         num_heads, intermediate_dim: heads and feed-forward width, all else at its default; or
         attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to say more.
         norm: a `LayerNorm` or `RMSNorm` record.
-        norm_placement: "post", "pre" or "around"; see the picture at the head of this file.
+        norm_placement: "post", "pre", "around" or "branch"; see the picture at the head of this file.
         dropout: share of each branch's output dropped in training.
         residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.
         attention_norm: False leaves out the norm before the attention, for inputs that come from one.

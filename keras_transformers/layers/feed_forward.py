@@ -4,7 +4,9 @@ Legend: `B` batch, `T` length, `D` model width, `F` feed-forward width.
 """
 
 import keras
+from keras import ops
 
+from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose, mix
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.records import record
 
@@ -26,6 +28,7 @@ class FeedForwardConfig:
     gated: bool = False
     use_bias: bool = True
     dropout: float = 0.0
+    experts: ExpertsConfig | None = None
 
     def __post_init__(self):
         if self.intermediate_dim < 1:
@@ -41,12 +44,15 @@ class FeedForward(ShapePreserving):
 
         dense   down(act(up(x)))             gated   down(act(gate(x)) * up(x))
 
+    With experts there are several of them, and a router chooses some for each token (see `experts.py`).
+
     Args:
         intermediate_dim: `F`.
         activation: "relu", "gelu" (exact), "gelu_tanh", "silu" or "tanh".
         gated: whether there is a gate.
         use_bias: whether the projections have biases.
         dropout: share of the intermediate activations dropped in training.
+        experts: an `ExpertsConfig` record, or None for one layer that all tokens go through.
 
     Shape: `[B, T, D]` to `[B, T, D]`.
 
@@ -58,29 +64,58 @@ class FeedForward(ShapePreserving):
         (2, 5, 32)
     """
 
-    def __init__(self, intermediate_dim, activation="relu", *, gated=False, use_bias=True, dropout=0.0, **kwargs):
+    def __init__(
+        self, intermediate_dim, activation="relu", *, gated=False, use_bias=True, dropout=0.0, experts=None, **kwargs
+    ):
         super().__init__(**kwargs)
         FeedForwardConfig(intermediate_dim, activation)  # for its checks
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = gated
         self.use_bias = use_bias
+        self.experts = experts
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
     def build(self, inputs_shape):
         def projection(name, in_width, out_width):
-            layer = keras.layers.Dense(out_width, use_bias=self.use_bias, dtype=self.dtype_policy, name=name)
+            options = {"use_bias": self.use_bias, "dtype": self.dtype_policy, "name": name}
+            if self.experts is None:
+                layer = keras.layers.Dense(out_width, **options)
+            else:
+                layer = StackedDense(self.experts.num_experts, out_width, **options)
             layer.build((None, None, in_width))
             return layer
 
         width = inputs_shape[-1]
+        self.router = None
+        if self.experts is not None:
+            options = {"use_bias": False, "dtype": self.dtype_policy, "name": "router"}
+            self.router = keras.layers.Dense(self.experts.num_experts, **options)
+            self.router.build(inputs_shape)
         self.gate = projection("gate", width, self.intermediate_dim) if self.gated else None
         self.up = projection("up", width, self.intermediate_dim)
         self.down = projection("down", self.intermediate_dim, width)
 
     def call(self, inputs, training=None):
+        if self.router is None:
+            return self._compute(inputs, training)
+        x_XD = ops.reshape(inputs, (-1, inputs.shape[-1]))
+        weights_Xk, chosen_Xk = choose(self.router(x_XD), self.experts)
+        mixed_XD = mix(
+            x_XD,
+            weights_Xk,
+            chosen_Xk,
+            self.experts.num_experts,
+            lambda x, experts: self._compute(x, training, experts=experts),
+        )
+        return ops.reshape(mixed_XD, ops.shape(inputs))
+
+    def _compute(self, x, training, **of_experts):
         activation = ACTIVATIONS[self.activation]
-        x = activation(self.gate(inputs)) * self.up(inputs) if self.gated else activation(self.up(inputs))
+        if self.gated:
+            hidden = activation(self.gate(x, **of_experts)) * self.up(x, **of_experts)
+        else:
+            hidden = activation(self.up(x, **of_experts))
         if self.dropout is not None:
-            x = self.dropout(x, training=training)
-        return self.down(x)
+            hidden = self.dropout(hidden, training=training)
+        return self.down(hidden, **of_experts)

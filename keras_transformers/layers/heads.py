@@ -34,11 +34,17 @@ class TransformConfig:
 @record
 class HeadConfig:
     """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or
-    without, perhaps after a `transform`, which then narrows to the width of the token embeddings."""
+    without, perhaps after a `transform`, which then narrows to the width of the token embeddings; `soft_cap` bounds the
+    scores smoothly to ± itself."""
 
     tied: bool = True
     use_bias: bool = False
     transform: TransformConfig | None = None
+    soft_cap: float | None = None
+
+    def __post_init__(self):
+        if self.soft_cap is not None and not self.soft_cap > 0:
+            raise ValueError(f"Expected soft_cap to be None or above 0, got {self.soft_cap}.")
 
 
 @record
@@ -119,6 +125,7 @@ class VocabularyHead(Layer):
         tied: whether the matrix is the token embeddings', given at each call; otherwise the head has its own.
         use_bias: whether a bias `[V]` is added.
         transform: a `TransformConfig` of what comes before, or None.
+        soft_cap: bound the scores smoothly to ±`soft_cap`, by a tanh (Gemma 2); None for no bound.
         embedding_dim: `E`, the width of the matrix, where it is not `D` (with a transform only).
 
     Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
@@ -126,10 +133,14 @@ class VocabularyHead(Layer):
     Returns: `[B, T, V]`.
     """
 
-    def __init__(self, vocabulary_size, *, tied=True, use_bias=False, transform=None, embedding_dim=None, **kwargs):
+    def __init__(
+        self, vocabulary_size, *, tied=True, use_bias=False, transform=None, soft_cap=None, embedding_dim=None, **kwargs
+    ):
         super().__init__(**kwargs)
+        HeadConfig(soft_cap=soft_cap)  # for its checks
         self.vocabulary_size = vocabulary_size
         self.tied = tied
+        self.soft_cap = soft_cap
         self.use_bias = use_bias
         self.transform = self.dense = None
         if transform is not None:
@@ -160,9 +171,11 @@ class VocabularyHead(Layer):
         if self.transform is not None:
             inputs = self.transform(inputs)
         if self.dense is not None:
-            return self.dense(inputs)
-        logits = embedding.token(inputs, reverse=True)
-        return logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits
+            logits = self.dense(inputs)
+        else:
+            logits = embedding.token(inputs, reverse=True)
+            logits = logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits
+        return logits if self.soft_cap is None else ops.tanh(logits / self.soft_cap) * self.soft_cap
 
 
 @keras.saving.register_keras_serializable("keras_transformers")

@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers.layer import Layer
-from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
+from keras_transformers.layers.rotary_scaling import RotaryScaling, constant, plain_frequencies
 from keras_transformers.records import record
 
 
@@ -131,7 +131,10 @@ def rotary_angles(rotary, positions, head_dim):
         frequency, factor = plain_frequencies(rotary.base, width), 1.0
     else:
         frequency, factor = rotary.scaling.frequencies(rotary.base, width, positions)
-    angles = ops.cast(positions, "float32")[:, None, :, None] * ops.convert_to_tensor(frequency)
+    positions = ops.cast(positions, "float32")[:, None, :, None]
+    if isinstance(frequency, np.ndarray):
+        frequency = constant(frequency, positions)
+    angles = positions * frequency
     turned = ops.stack([ops.cos(angles), ops.sin(angles)])
     return turned if factor == 1 else turned * factor
 
@@ -228,7 +231,7 @@ class RelativePosition(Layer):
             return None, None, None
         distance = key_positions[:, None, :] - query_positions[:, :, None]
         if isinstance(self.positions, Alibi):
-            slopes = ops.convert_to_tensor(alibi_slopes(self.num_heads)[None, :, None, None])
+            slopes = constant(alibi_slopes(self.num_heads)[None, :, None, None], distance)
             if self.positions.rounded:
                 if starts is not None:
                     key_positions = ops.maximum(key_positions - starts, 0)

@@ -15,10 +15,25 @@ Legend: `R` rotated width.
 
 import math
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_transformers.records import record
+
+if keras.backend.backend() == "torch":
+
+    def constant(array, beside):
+        """A numpy array as a tensor where the tensor `beside` lies."""
+        import torch
+
+        return torch.as_tensor(array, device=beside.device)  # of Keras's function PyTorch traces no numpy array
+
+else:
+
+    def constant(array, beside):
+        """A numpy array as a tensor."""
+        return ops.convert_to_tensor(array)
 
 
 def plain_frequencies(base, width):
@@ -68,7 +83,7 @@ class DynamicScaling:
         length = ops.maximum(_length(positions), float(self.original_length))
         growth = self.factor * length / self.original_length - (self.factor - 1)
         grown = base * ops.power(growth, width / (width - 2))
-        return 1.0 / ops.power(grown, ops.convert_to_tensor(_exponents(width))), 1.0
+        return 1.0 / ops.power(grown, constant(_exponents(width), length)), 1.0
 
 
 @record
@@ -171,7 +186,7 @@ class LongScaling:
             )
         wavelengths = (base ** _exponents(width).astype("float64")).astype("float32")
         short, long = (
-            np.float32(1) / (np.asarray(factors, "float32") * wavelengths)
+            constant(np.float32(1) / (np.asarray(factors, "float32") * wavelengths), positions)
             for factors in (self.short_factors, self.long_factors)
         )
         grown = math.log(self.factor) / math.log(self.original_length) if self.factor > 1 else 0.0

@@ -49,7 +49,7 @@ class StackConfig:
             problems.append("the pattern to begin with block.attention")
         if len({_plain(attention) for attention in self.pattern}) > 1:
             problems.append("the attentions of the pattern to differ in positions and window alone")
-        if not self.first_norm and (self.block.norm_placement == "post" or self.num_distinct is not None):
+        if not self.first_norm and (self.block.norm_placement in ("post", "branch") or self.num_distinct is not None):
             problems.append("first_norm=False with norms before attention, and blocks of their own weights")
         if problems:
             raise ValueError(f"Expected {'; '.join(problems)}.")

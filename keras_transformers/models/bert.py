@@ -21,7 +21,8 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Learned, RelativeBuckets, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import ConfigReader, Family, Head, activation_name, register
+from keras_transformers.models.family import ConfigReader, Family, Head, activation_name, expect_one_stack, register
+from keras_transformers.models.patterns import KINDS, layer_types, repeating, written_layer_types
 from keras_transformers.models.weight_map import Entry, WeightMap
 
 _SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
@@ -76,10 +77,8 @@ def _read_body(
 
 def _expect_encoder(read):
     """What every configuration may say of other kinds of models, and an encoder's does not."""
-    for name in ("is_decoder", "is_encoder_decoder", "add_cross_attention"):
-        read.expect(name, False)
-    read.expect("cross_attention_hidden_size", None)
-    read.expect("pruned_heads", {}, None)
+    read.expect("is_decoder", False)
+    expect_one_stack(read)
 
 
 def _with_heads(read, config, pooler, *, dropout, act="gelu", token_head=None, span_dropout=0.0):
@@ -198,11 +197,7 @@ def _read_modernbert(read):
     read.expect("attention_dropout", 0.0)  # it would be dropped at two places, with one name
     layers = read("num_hidden_layers", 22)
     every = read("global_attn_every_n_layers", 3)
-    types = read("layer_types", None) or ["sliding_attention" if n % every else "full_attention" for n in range(layers)]
-    if len(types) != layers or not set(types) <= set(_LAYER_TYPES):
-        raise ValueError(
-            f"layer_types: expected num_hidden_layers={layers} of {' and '.join(_LAYER_TYPES)}, got {types!r:.80}"
-        )
+    types = layer_types(read, layers, lambda n: "sliding_attention" if n % every else "full_attention")
     bases = _rotary_bases(read)
     heads, use_bias = read("num_attention_heads", 12), read("attention_bias", False)
     window = read("local_attention", 128) // 2 + 1
@@ -213,9 +208,9 @@ def _read_modernbert(read):
             window=window if kind == "sliding_attention" else None,
             use_bias=use_bias,
         )
-        for kind in _LAYER_TYPES
+        for kind in KINDS
     }
-    pattern = _shortest([attentions[kind] for kind in types])
+    pattern = repeating([attentions[kind] for kind in types])
     norm = LayerNorm(read("norm_eps", 1e-5), read("norm_bias", False))
     feed_forward = FeedForwardConfig(
         read("intermediate_size", 1152),
@@ -244,7 +239,6 @@ def _read_modernbert(read):
 
 
 _DISCRIMINATOR = "ElectraForPreTraining"
-_LAYER_TYPES = ("full_attention", "sliding_attention")
 _POOLINGS = {"cls": "first", "mean": "mean"}
 
 
@@ -262,14 +256,6 @@ def _rotary_bases(read):
     if set(parameters) - set(bases):
         raise ValueError(f"rope_parameters: expected {' and '.join(bases)}, got {sorted(parameters)}")
     return bases
-
-
-def _shortest(items):
-    """The shortest beginning whose repetition gives all items, as a tuple."""
-    for length in range(1, len(items) + 1):
-        if all(item == items[n % length] for n, item in enumerate(items)):
-            return tuple(items[:length])
-    return tuple(items)
 
 
 def _write_bert(config):
@@ -337,7 +323,7 @@ def _write_mpnet(config):
 def _write_modernbert(config):
     stack, transform = config.encoder, config.head.transform
     block, attentions = stack.block, stack.attentions
-    kinds = ["full_attention" if each.window is None else "sliding_attention" for each in attentions]
+    kinds = written_layer_types(stack)
     bases = {kind: each.positions.base for kind, each in zip(kinds, attentions, strict=True)}
     windows = {each.window for each in attentions if each.window is not None} or {65}
     return {

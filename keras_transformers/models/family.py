@@ -18,8 +18,8 @@ from keras_transformers.models.weight_map import Entry, WeightMap
 # they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
 INERT = frozenset(
     """
-    architectures model_type _name_or_path transformers_version torch_dtype dtype finetuning_task task_specific_params
-    id2label label2id num_labels problem_type tokenizer_class prefix name language
+    architectures auto_map model_type _name_or_path transformers_version torch_dtype dtype finetuning_task
+    task_specific_params id2label label2id num_labels problem_type tokenizer_class prefix name language
     bos_token_id eos_token_id eos_token_ids sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
     initializer_range initializer_factor initializer_cutoff_factor use_cache gradient_checkpointing output_past
     output_attentions output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16
@@ -239,6 +239,14 @@ class ConfigReader:
                 self.problems.append(f"unknown key {name!r}{f' (is it {near[0]!r}?)' if near else ''}")
         if self.problems:
             raise ValueError("The configuration does not fit: " + "; ".join(self.problems) + ".")
+
+
+def expect_one_stack(read):
+    """What every configuration may say of an encoder with a decoder, and that of one stack alone does not."""
+    for name in ("is_encoder_decoder", "add_cross_attention"):
+        read.expect(name, False)
+    read.expect("cross_attention_hidden_size", None)
+    read.expect("pruned_heads", {}, None)
 
 
 def activation_name(activation):

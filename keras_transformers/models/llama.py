@@ -1,20 +1,35 @@
-"""Llama and its relatives: decoders with RMS norms, rotary positions and gated feed-forward layers, and no biases.
-Data alone: `family.py` says what the records mean.
+"""Llama and its relatives: decoders with RMS norms, rotary positions and gated feed-forward layers. Data alone:
+`family.py` says what the records mean.
 
-model_type      what else is its own
-llama           (1, 2 and 3; many others call themselves so)
+model_type    what is its own
+llama         (1, 2 and 3)
+mistral       a window
+qwen2         biases of queries, keys and values; windows in some layers
+qwen3         norms of queries and keys, head by head; windows in some layers
+smollm3       layers without positions; windows in some layers
+olmo2         norms after each branch alone; norms of queries and keys over their whole width
+phi3          fused weights; heads turned in part; factors for each frequency
+gemma         norms that store their scale less one; scaled embeddings
+gemma2        the same, and norms around each branch; every other layer has a window; capped scores
+gemma3_text   the same, without caps; norms of queries and keys; other positions where there is a window
+mixtral       experts
+qwen3_moe     experts; norms of queries and keys
 """
 
-from keras_transformers.layers.attention import AttentionConfig
+import dataclasses
+
+from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
+from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.heads import HeadConfig
 from keras_transformers.layers.norms import RMSNorm
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import Family, Head, activation_name, register
-from keras_transformers.models.rotary import read_rotary, written_rotary
+from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
+from keras_transformers.models.patterns import KINDS, layer_types, repeating, written_layer_types
+from keras_transformers.models.rotary import read_rotary, rotary_of, written_rotary, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
 
 _SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
@@ -31,95 +46,449 @@ _LLAMA = {
     "head_dim": None,
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
+    "rope_theta": 10000.0,
     "rms_norm_eps": 1e-6,
     "pad_token_id": None,
     "tie_word_embeddings": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+_BIASES = ("attention_bias", "mlp_bias")
+_MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
+_QWEN = {
+    "vocab_size": 151936,
+    "intermediate_size": 22016,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+}
+_SMOLLM3 = {
+    "vocab_size": 128256,
+    "hidden_size": 2048,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32768,
+    "rope_theta": 2000000.0,
+    "pad_token_id": 128004,
+    "tie_word_embeddings": True,
+}
+_OLMO2 = {"vocab_size": 50304, "pad_token_id": 1, "rms_norm_eps": 1e-5}
+_PHI3 = {
+    "vocab_size": 32064,
+    "hidden_size": 3072,
+    "intermediate_size": 8192,
+    "max_position_embeddings": 4096,
+    "rms_norm_eps": 1e-5,
+    "pad_token_id": 32000,
+}
+_GEMMA = {
+    "vocab_size": 256000,
+    "hidden_size": 3072,
+    "intermediate_size": 24576,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "head_dim": 256,
+    "hidden_act": "gelu_pytorch_tanh",
+    "max_position_embeddings": 8192,
+    "pad_token_id": 0,
+    "tie_word_embeddings": True,
+}
+_GEMMA2 = _GEMMA | {
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+}
+_GEMMA3 = _GEMMA2 | {"vocab_size": 262208, "max_position_embeddings": 131072}
+_MIXTRAL = _MISTRAL | {"rms_norm_eps": 1e-5, "rope_theta": 1000000.0}
+_QWEN3_MOE = _QWEN | {
+    "hidden_size": 2048,
+    "num_hidden_layers": 24,
+    "num_key_value_heads": 4,
+    "intermediate_size": 768,
 }
 
 
-def _read_body(read, defaults):
-    """Llama's keys, which all share with other defaults, and a `ModelConfig` of them."""
-    defaults = _LLAMA | defaults
-    width, heads = (
-        read("hidden_size", defaults["hidden_size"]),
-        read("num_attention_heads", defaults["num_attention_heads"]),
-    )
-    whole = width // heads if heads > 0 and width % heads == 0 else None  # else the model's width does not divide
-    context_length = read("max_position_embeddings", defaults["max_position_embeddings"])
+def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
+    """Llama's keys, which all share with other `defaults`, and a `ModelConfig` of them.
+
+    `without` names the keys that a family has not, `called` the pairs of those that are called otherwise there;
+    `rotary(read, context_length, base=…)` reads the positions.
+    """
+    expect_one_stack(read)
+    defaults, called = _LLAMA | defaults, dict(called)
+
+    def get(name, how=read):
+        return defaults[name] if name in without else how(called.get(name, name), defaults[name])
+
+    def number(name):
+        return read.optional(name, int, defaults[name])
+
+    width, heads, context_length = get("hidden_size"), get("num_attention_heads"), get("max_position_embeddings")
+    whole = width // heads if heads > 0 and width % heads == 0 else None  # else it is refused, where head_dim is not
     attention = AttentionConfig(
         heads,
-        read.optional("num_key_value_heads", int, defaults["num_key_value_heads"]) or heads,
-        read.optional("head_dim", int, defaults["head_dim"]) or whole,
-        read_rotary(read, context_length),
-        use_bias=read("attention_bias", False),
+        number("num_key_value_heads") or heads,
+        number("head_dim") or whole,
+        rotary(read, context_length, base=defaults["rope_theta"]),
+        use_bias=get("attention_bias"),
         dropout=read("attention_dropout", 0.0),
     )
     feed_forward = FeedForwardConfig(
-        read("intermediate_size", defaults["intermediate_size"]),
-        read.activation("hidden_act", defaults["hidden_act"]),
-        gated=True,
-        use_bias=read("mlp_bias", False),
+        get("intermediate_size"), get("hidden_act", read.activation), gated=True, use_bias=get("mlp_bias")
     )
-    norm = RMSNorm(read("rms_norm_eps", defaults["rms_norm_eps"]))
-    padding_id = read.optional("pad_token_id", int, defaults["pad_token_id"])
+    padding_id = number("pad_token_id")
+    block = BlockConfig(attention, feed_forward, RMSNorm(get("rms_norm_eps")), "pre")
     return ModelConfig(
         width,
-        EmbeddingsConfig(read("vocab_size", defaults["vocab_size"]), context_length=context_length),
-        decoder=StackConfig(
-            read("num_hidden_layers", defaults["num_hidden_layers"]),
-            BlockConfig(attention, feed_forward, norm, "pre"),
-            final_norm=True,
-        ),
-        head=HeadConfig(read("tie_word_embeddings", defaults["tie_word_embeddings"])),
-        padding_id=padding_id if padding_id is not None and padding_id >= 0 else 0,
+        EmbeddingsConfig(get("vocab_size"), context_length=context_length),
+        decoder=StackConfig(get("num_hidden_layers"), block, final_norm=True),
+        head=HeadConfig(get("tie_word_embeddings")),
+        padding_id=0 if padding_id is None or padding_id < 0 else padding_id,
     )
+
+
+def _with(config, attentions=None, **block):
+    """`config` with the attention of one layer after the other, and other fields of its blocks."""
+    stack = config.decoder
+    pattern = (stack.block.attention,) if attentions is None else repeating(attentions)
+    block = dataclasses.replace(stack.block, attention=pattern[0], **block)
+    stack = dataclasses.replace(stack, block=block, pattern=pattern if len(pattern) > 1 else ())
+    return dataclasses.replace(config, decoder=stack)
+
+
+def _attending(config, **fields):
+    """`config` with other fields of all its attentions."""
+    return _with(config, [dataclasses.replace(each, **fields) for each in config.decoder.attentions])
+
+
+def _with_windows(read, config, window, usual):
+    """`config` with a window in those layers that slide; `usual(n)` is the kind of layer `n` where no file says it."""
+    types = layer_types(read, config.decoder.num_layers, usual)
+    if window is None and "sliding_attention" in types:
+        raise ValueError("layer_types: expected a sliding_window where there is sliding_attention, got none")
+    attentions = [
+        dataclasses.replace(attention, window=window if kind == "sliding_attention" else None)
+        for attention, kind in zip(config.decoder.attentions, types, strict=True)
+    ]
+    return _with(config, attentions)
+
+
+def _kind(slides):
+    return KINDS[bool(slides)]
+
+
+def _norms_of_heads(config, by_head=True):
+    return _attending(config, query_key_norm=QueryKeyNorm(config.decoder.block.norm, by_head))
 
 
 def _read_llama(read):
     return _read_body(read, {})
 
 
-def _write_llama(config):
-    block = config.decoder.block
+def _read_mistral(read):
+    config = _read_body(read, _MISTRAL, without=_BIASES)
+    return _attending(config, window=read.optional("sliding_window", int, 4096))
+
+
+def _read_qwen2(read):
+    read.expect("use_mrope", False)
+    config = _read_body(read, _QWEN, without=_BIASES)
+    return _qwen_windows(read, _attending(config, use_bias="inputs"))
+
+
+def _read_qwen3(read):
+    config = _read_body(read, _QWEN | {"head_dim": 128}, without=("mlp_bias",))
+    return _qwen_windows(read, _norms_of_heads(config))
+
+
+def _qwen_windows(read, config):
+    window, first = read.optional("sliding_window", int, 4096), read("max_window_layers", 28)
+    window = window if read("use_sliding_window", False) else None
+    return _with_windows(read, config, window, lambda n: _kind(window is not None and n >= first))
+
+
+def _read_smollm3(read):
+    config = _read_body(read, _SMOLLM3)
+    layers, every = config.decoder.num_layers, read("no_rope_layer_interval", 4)
+    turned = read("no_rope_layers", None) or [int((n + 1) % every != 0) for n in range(layers)]
+    if len(turned) != layers or not set(turned) <= {0, 1}:
+        raise ValueError(f"no_rope_layers: expected num_hidden_layers={layers} of 0 and 1, got {turned!r:.80}")
+    attention, window = config.decoder.block.attention, read.optional("sliding_window", int)
+    slides = read("use_sliding_window", False) and window is not None
+    config = _with(
+        config,
+        [dataclasses.replace(attention, positions=attention.positions if turned[n] else None) for n in range(layers)],
+    )
+    return _with_windows(read, config, window, lambda n: _kind(slides and not turned[n]))
+
+
+def _read_olmo2(read):
+    config = _read_body(read, _OLMO2, without=("mlp_bias",))
+    return _with(_norms_of_heads(config, by_head=False), norm_placement="branch")
+
+
+def _read_phi3(read):
+    for name in ("attention_bias", "mlp_bias", "lm_head_bias"):
+        read.expect(name, False)
+    config = _read_body(read, _PHI3, without=_BIASES, rotary=_read_phi3_rotary)
+    config = _attending(config, window=read.optional("sliding_window", int))
+    return _with(config, dropout=read("resid_pdrop", 0.0))
+
+
+def _read_phi3_rotary(read, context_length, base):
+    original = read(_ORIGINAL, 4096)
+    return read_rotary(read, context_length, base=base, kinds=("longrope",), partial=True, original_length=original)
+
+
+def _read_gemma_body(read, defaults, **names):
+    read.expect("use_bidirectional_attention", None, False)
+    config = _read_body(read, defaults, without=("mlp_bias",), **names)
+    config = dataclasses.replace(config, embeddings=dataclasses.replace(config.embeddings, scale=True))
+    return _with(config, norm=dataclasses.replace(config.decoder.block.norm, unit_offset=True))
+
+
+def _read_gemma(read):
+    config = _read_gemma_body(read, _GEMMA)
+    read.expect("hidden_activation", None, "gelu_pytorch_tanh")
+    feed_forward = config.decoder.block.feed_forward
+    if feed_forward.activation == "gelu":  # what its first files say, and none computed
+        feed_forward = dataclasses.replace(feed_forward, activation="gelu_tanh")
+    return _with(config, feed_forward=feed_forward)
+
+
+def _read_gemma2_body(read, defaults, usual, cap, **names):
+    config = _read_gemma_body(read, defaults, called={"hidden_act": "hidden_activation"}, **names)
+    scalar, head_dim = read("query_pre_attn_scalar", 256), config.decoder.block.attention.head_dim
+    config = _attending(config, scale=None if scalar == head_dim else scalar**-0.5)
+    cap = read.optional("final_logit_softcapping", float, cap)
+    config = dataclasses.replace(config, head=dataclasses.replace(config.head, soft_cap=cap))
+    config = _with(config, norm_placement="around")
+    return _with_windows(read, config, read.optional("sliding_window", int, 4096), usual)
+
+
+def _read_gemma2(read):
+    config = _read_gemma2_body(read, _GEMMA2, lambda n: _kind(n % 2 == 0), cap=30.0)
+    return _attending(config, soft_cap=read.optional("attn_logit_softcapping", float, 50.0))
+
+
+def _read_gemma3(read):
+    every = read("sliding_window_pattern", 6)
+    config = _read_gemma2_body(read, _GEMMA3, lambda n: _kind((n + 1) % every), None, rotary=_read_gemma3_rotary)
+    config, local = _norms_of_heads(config), _read_gemma3_rotary(read, None, None, "sliding_attention")
+    attentions = config.decoder.attentions
+    return _with(config, [each if each.window is None else _turned(each, local) for each in attentions])
+
+
+def _turned(attention, rotary):
+    return dataclasses.replace(attention, positions=rotary)
+
+
+def _read_gemma3_rotary(read, context_length, base, kind="full_attention"):
+    """The positions of one kind of layer: version 4 has a key for each that is another, version 5 one for all."""
+    bases = {"full_attention": read("rope_theta", 1e6), "sliding_attention": read("rope_local_base_freq", 1e4)}
+    given, scaling = read("rope_parameters", None) or {}, read("rope_scaling", None) or {}
+    if set(given) - set(KINDS):
+        raise ValueError(f"rope_parameters: expected {' and '.join(KINDS)}, got {', '.join(sorted(given))}")
+    values = {"rope_theta": bases[kind], **(given.get(kind) or {}), **(scaling if kind == "full_attention" else {})}
+    return rotary_of(values, context_length or read("max_position_embeddings", 131072), "rope_parameters")
+
+
+def _read_mixtral(read):
+    config = _read_body(read, _MIXTRAL, without=_BIASES)
+    config = _attending(config, window=read.optional("sliding_window", int))
+    return _with_experts(read, config, read("num_local_experts", 8), read("num_experts_per_tok", 2))
+
+
+def _read_qwen3_moe(read):
+    read.expect("decoder_sparse_step", 1)
+    read.expect("mlp_only_layers", [], None)
+    config = _read_body(read, _QWEN3_MOE, without=("mlp_bias",), called={"intermediate_size": "moe_intermediate_size"})
+    window = read.optional("sliding_window", int, 4096)
+    config = _attending(_norms_of_heads(config), window=window if read("use_sliding_window", False) else None)
+    num_experts = read.optional("num_experts", int) or read("num_local_experts", 128)  # transformers writes the second
+    return _with_experts(read, config, num_experts, read("num_experts_per_tok", 8), read("norm_topk_prob", False))
+
+
+def _with_experts(read, config, *experts):
+    read.expect("output_router_logits", False)  # it would add to the loss
+    read.expect("router_jitter_noise", 0.0)
+    feed_forward = dataclasses.replace(config.decoder.block.feed_forward, experts=ExpertsConfig(*experts))
+    return _with(config, feed_forward=feed_forward)
+
+
+_ORIGINAL = "original_max_position_embeddings"
+
+
+def _write_body(config, *, without=(), called=()):
+    """Llama's keys, the inverse of `_read_body`."""
+    block, called = config.decoder.block, dict(called)
     attention, feed_forward = block.attention, block.feed_forward
-    return {
+    values = {
         "vocab_size": config.embeddings.vocabulary_size,
         "hidden_size": config.hidden_dim,
         "intermediate_size": feed_forward.intermediate_dim,
         "num_hidden_layers": config.decoder.num_layers,
         "num_attention_heads": attention.num_heads,
         "num_key_value_heads": attention.num_key_value_heads,
-        "head_dim": attention.head_dim,
         "hidden_act": activation_name(feed_forward.activation),
         "max_position_embeddings": config.embeddings.context_length,
         "rms_norm_eps": block.norm.epsilon,
         "pad_token_id": config.padding_id,
         "tie_word_embeddings": config.head.tied,
-        **written_rotary(attention.positions),
+        **written_rotary(_rotary(config)),
         "attention_bias": attention.use_bias,
         "attention_dropout": attention.dropout,
         "mlp_bias": feed_forward.use_bias,
+    }
+    if attention.head_dim * attention.num_heads != config.hidden_dim:
+        values["head_dim"] = attention.head_dim
+    return {called.get(name, name): value for name, value in values.items() if name not in without}
+
+
+def _rotary(config):
+    """The positions of the first layer that has any, and sees all."""
+    attentions = sorted(config.decoder.attentions, key=lambda each: each.window is not None)
+    return next(each.positions for each in attentions if each.positions is not None)
+
+
+def _window(config):
+    return next((each.window for each in config.decoder.attentions if each.window is not None), None)
+
+
+def _write_llama(config):
+    return _write_body(config)
+
+
+def _write_mistral(config):
+    return {**_write_body(config, without=_BIASES), "sliding_window": _window(config)}
+
+
+def _write_windows(config):
+    window = _window(config)
+    return {
+        "use_sliding_window": window is not None,
+        "sliding_window": window,
+        "layer_types": written_layer_types(config.decoder),
+    }
+
+
+def _write_qwen2(config):
+    return _write_body(config, without=_BIASES) | _write_windows(config)
+
+
+def _write_qwen3(config):
+    head_dim = {"head_dim": config.decoder.block.attention.head_dim}
+    return _write_body(config, without=("mlp_bias",)) | head_dim | _write_windows(config)
+
+
+def _write_smollm3(config):
+    turned = [int(each.positions is not None) for each in config.decoder.attentions]
+    return _write_body(config) | _write_windows(config) | {"no_rope_layers": turned}
+
+
+def _write_olmo2(config):
+    return _write_body(config, without=("mlp_bias",))
+
+
+def _write_phi3(config):
+    values, scaling = _write_mistral(config), _rotary(config).scaling
+    if scaling is not None:  # version 4 takes these three alone
+        written = written_scaling(scaling)
+        kept = {"type": "longrope", **{name: written[name] for name in ("short_factor", "long_factor")}}
+        if scaling.factor != config.embeddings.context_length / scaling.original_length:
+            kept["factor"] = scaling.factor
+        if scaling.attention_factor is not None:
+            kept["attention_factor"] = scaling.attention_factor
+        values |= {"rope_scaling": kept, _ORIGINAL: scaling.original_length}
+    return values | {"resid_pdrop": config.decoder.block.dropout}
+
+
+def _write_gemma(config, **names):
+    head_dim = {"head_dim": config.decoder.block.attention.head_dim}
+    return _write_body(config, without=("mlp_bias",), **names) | head_dim
+
+
+def _write_gemma2_body(config):
+    attention = config.decoder.block.attention
+    return _write_gemma(config, called={"hidden_act": "hidden_activation"}) | {
+        "query_pre_attn_scalar": attention.head_dim if attention.scale is None else round(attention.scale**-2),
+        "final_logit_softcapping": config.head.soft_cap,
+        "sliding_window": _window(config) or 4096,
+        "layer_types": written_layer_types(config.decoder),
+    }
+
+
+def _write_gemma2(config):
+    return _write_gemma2_body(config) | {"attn_logit_softcapping": config.decoder.block.attention.soft_cap}
+
+
+def _write_gemma3(config):
+    local = next((each.positions for each in config.decoder.attentions if each.window is not None), None)
+    return _write_gemma2_body(config) | ({} if local is None else {"rope_local_base_freq": local.base})
+
+
+def _write_mixtral(config):
+    experts = config.decoder.block.feed_forward.experts
+    return _write_mistral(config) | {
+        "num_local_experts": experts.num_experts,
+        "num_experts_per_tok": experts.num_chosen,
+    }
+
+
+def _write_qwen3_moe(config):
+    experts, window = config.decoder.block.feed_forward.experts, _window(config)
+    values = _write_body(config, without=("mlp_bias",), called={"intermediate_size": "moe_intermediate_size"})
+    return values | {
+        "use_sliding_window": window is not None,
+        "sliding_window": window,
+        "num_experts": experts.num_experts,
+        "num_experts_per_tok": experts.num_chosen,
+        "norm_topk_prob": experts.normalize,
     }
 
 
 # Weights
 
-_LAYER = {
-    **{f"self_attention.{part}": f"self_attn.{part[0]}_proj" for part in ("query", "key", "value", "output")},
-    **{f"feed_forward.{part}": f"mlp.{part}_proj" for part in ("gate", "up", "down")},
+_ATTENTION = {f"self_attention.{part}": f"self_attn.{part[0]}_proj" for part in ("query", "key", "value", "output")}
+_NORMED_HEADS = {f"self_attention.{part}_norm": f"self_attn.{part[0]}_norm" for part in ("query", "key")}
+_FEED_FORWARD = {f"feed_forward.{part}": f"mlp.{part}_proj" for part in ("gate", "up", "down")}
+_BEFORE = {
     "self_attention_norm_before": "input_layernorm",
     "feed_forward_norm_before": "post_attention_layernorm",
+}
+_AFTER = {
+    "self_attention_norm_after": "post_attention_layernorm",
+    "feed_forward_norm_after": "post_feedforward_layernorm",
+}
+_AROUND = _AFTER | {
+    "self_attention_norm_before": "input_layernorm",
+    "feed_forward_norm_before": "pre_feedforward_layernorm",
+}
+_LAYER = _ATTENTION | _FEED_FORWARD | _BEFORE
+_FUSED = _BEFORE | {
+    tuple(f"self_attention.{part}" for part in ("query", "key", "value")): "self_attn.qkv_proj",
+    "self_attention.output": "self_attn.o_proj",
+    tuple(f"feed_forward.{part}" for part in ("gate", "up")): "mlp.gate_up_proj",
+    "feed_forward.down": "mlp.down_proj",
 }
 
 
 def _weights(layer):
     """The table of a body, with the names inside a layer."""
+
+    def path(ours):
+        block = "decoder.block_{n}."
+        return block + ours if isinstance(ours, str) else tuple(block + each for each in ours)
+
     return WeightMap(
         (),
         ("layers.{n}.self_attn.rotary_emb.inv_freq",),
         (
             Entry("embedding.token", "embed_tokens"),
-            *(Entry(f"decoder.block_{{n}}.{ours}", f"layers.{{n}}.{theirs}") for ours, theirs in layer.items()),
+            *(Entry(path(ours), f"layers.{{n}}.{theirs}") for ours, theirs in layer.items()),
             Entry("decoder.norm", "norm"),
         ),
         "model.",
@@ -132,10 +501,49 @@ def _heads(name):
 
 
 def _family(model_type, name, read, write, layer=_LAYER, inert=()):
-    links = tuple(f"{_SOURCE}/{model_type}/{kind}_{model_type}.py" for kind in ("configuration", "modeling"))
-    return Family(model_type, read, write, _weights(layer), _heads(name), links, inert)
+    source = model_type.removesuffix("_text")
+    links = tuple(f"{_SOURCE}/{source}/{kind}_{source}.py" for kind in ("configuration", "modeling"))
+    return Family(model_type, read, write, _weights(layer), _heads(name), links, ("is_decoder", *inert))
 
+
+# Of these each says something only together with the others, or where no longer list stands beside it.
+_SLIDING = ("use_sliding_window", "sliding_window", "max_window_layers")
 
 register(
     _family("llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp",)),
+    _family("mistral", "Mistral", _read_mistral, _write_mistral),
+    _family("qwen2", "Qwen2", _read_qwen2, _write_qwen2, inert=_SLIDING),
+    _family("qwen3", "Qwen3", _read_qwen3, _write_qwen3, _LAYER | _NORMED_HEADS, _SLIDING),
+    _family(
+        "smollm3",
+        "SmolLM3",
+        _read_smollm3,
+        _write_smollm3,
+        inert=(*_SLIDING, "no_rope_layer_interval", "pretraining_tp"),
+    ),
+    _family("olmo2", "Olmo2", _read_olmo2, _write_olmo2, _ATTENTION | _FEED_FORWARD | _AFTER | _NORMED_HEADS),
+    _family("phi3", "Phi3", _read_phi3, _write_phi3, _FUSED, ("embd_pdrop", _ORIGINAL)),
+    _family("gemma", "Gemma", _read_gemma, _write_gemma),
+    _family(
+        "gemma2",
+        "Gemma2",
+        _read_gemma2,
+        _write_gemma2,
+        _ATTENTION | _FEED_FORWARD | _AROUND,
+        ("hidden_act", "cache_implementation"),
+    ),
+    _family(
+        "gemma3_text",
+        "Gemma3",
+        _read_gemma3,
+        _write_gemma3,
+        _ATTENTION | _FEED_FORWARD | _AROUND | _NORMED_HEADS,
+        (
+            "hidden_act",
+            "cache_implementation",
+            "attn_logit_softcapping",
+            "sliding_window_pattern",
+            "_sliding_window_pattern",
+        ),
+    ),
 )

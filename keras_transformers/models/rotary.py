@@ -52,43 +52,46 @@ _KINDS = {
         },
     ),
 }
+_OLD_KINDS = {"su": "longrope"}
 SCALINGS = ("linear", "dynamic", "llama3", "yarn")
 
 
-def read_rotary(read, context_length, *, base=10000.0, scalings=SCALINGS, partial=False):
+def read_rotary(read, context_length, *, base=10000.0, kinds=SCALINGS, partial=False, original_length=None):
     """The `Rotary` of a `config.json`.
 
     Args:
         read: a `ConfigReader`.
-        context_length: the longest text that the model was made for, which scalings start from that name no other.
+        context_length: the longest text that the model was made for.
         base: where the file says none.
-        scalings: transformers' names of those that the family's own code knows.
+        kinds: transformers' names of the scalings that the family's own code knows.
         partial: whether it knows heads that are turned in part.
+        original_length: the longest text before any scaling, where another key than the scaling's own says it.
     """
     values = {"rope_theta": read("rope_theta", base)}
     if partial:
         values["partial_rotary_factor"] = read("partial_rotary_factor", 1.0)
     old, new = read("rope_scaling", None), read("rope_parameters", None)
     where = "rope_scaling" if old else "rope_parameters"
-    return rotary_of(values | _given(old or new), context_length, where, scalings, partial)
+    return rotary_of(values | _given(old or new), context_length, where, kinds, partial, original_length)
 
 
 def _given(values):
     return {name: value for name, value in (values or {}).items() if value is not None}
 
 
-def rotary_of(values, context_length, where, scalings=SCALINGS, partial=False):
+def rotary_of(values, context_length, where, kinds=SCALINGS, partial=False, original_length=None):
     """The `Rotary` of one dictionary of parameters, which `where` holds.
 
     Raises:
-        ValueError: for a kind that is not among `scalings`, unknown parameters, and such as are missing.
+        ValueError: for a kind that is not among `kinds`, unknown parameters, and such as are missing.
     """
     values = _given(values)
     old_kind = values.pop("type", "default")
     kind = values.pop("rope_type", old_kind)
+    kind = _OLD_KINDS.get(kind, kind)
     base, fraction = float(values.pop("rope_theta")), float(values.pop("partial_rotary_factor", 1.0))
-    if kind not in ("default", *scalings):
-        known = ", ".join(repr(each) for each in ("default", *scalings))
+    if kind not in ("default", *kinds):
+        known = ", ".join(repr(each) for each in ("default", *kinds))
         raise ValueError(f"{where}: expected a rope_type of {known}, got {kind!r}")
     if fraction != 1.0 and not partial:
         raise ValueError(f"{where}: only partial_rotary_factor=1.0 is supported, got {fraction}")
@@ -97,16 +100,14 @@ def rotary_of(values, context_length, where, scalings=SCALINGS, partial=False):
         values = _without_multipliers(values)
     if set(values) - set(names):
         raise ValueError(f"{where}: rope_type {kind!r} knows no {', '.join(sorted(set(values) - set(names)))}")
-    if record is None:
-        return Rotary(base, fraction)
-    if kind != "linear":
-        original = values.setdefault(_LENGTH, context_length)
+    if record is not None and kind != "linear":
+        original = values[_LENGTH] = original_length or values.get(_LENGTH, context_length)
         if kind in ("yarn", "longrope"):
             values.setdefault("factor", context_length / original)
     names = {**names, _LENGTH: "original_length"}
     values = {names[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
-        return Rotary(base, fraction, scaling=record(**values))
+        return Rotary(base, fraction, scaling=None if record is None else record(**values))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
 

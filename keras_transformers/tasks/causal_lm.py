@@ -6,7 +6,8 @@ Legend: `B` batch, `T` length, `V` vocabulary.
 import keras
 import numpy as np
 
-from keras_transformers.generation.decoding import SMALLEST_ROOM, bucket, generate
+from keras_transformers.generation.decoding import SMALLEST_ROOM, generate, power_of_two, stream
+from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks.generative_task import GenerativeTask
 
 
@@ -38,22 +39,116 @@ class CausalLM(GenerativeTask):
 
     # Generation
 
-    def generate_ids(self, prompts, config=None):
+    def generate(
+        self, prompts, *, batch_size=32, return_prompt=False, return_scores=False, progress=None, **generation
+    ):
+        """Continue texts, by default as the preset's own generation settings say.
+
+        Args:
+            prompts: a string, or a list of strings. The tokenizer puts before each what it puts before any text; an
+                empty one begins with the start token.
+            batch_size: prompts continued together; prompts of similar length are.
+            return_prompt: whether the prompt stands before what follows it.
+            return_scores: also return each text's score: sum of log-probabilities / length ** length_penalty.
+            progress: a function called with the number of prompts done, each time some are.
+            **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
+                `top_p=0.9`, `stop=("\\n",)`, `num_beams=4`, …
+
+        Returns: what follows the prompts: a string for a string, a list for a list; with `num_return_sequences` > 1 a
+            list of texts for each prompt; with `return_scores` a pair of that and the scores in the same shape.
+
+        Raises:
+            TypeError, ValueError: for what is no text, a prompt longer than the model reads, and settings that
+                contradict each other.
+
+        Example:
+            >>> lm = kt.CausalLM.from_preset("hf://openai-community/gpt2")
+            >>> lm.generate("Once upon a time", max_new_tokens=20)
+        """
+        config = self.generation_config(**generation)
+        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
+        results = self._texts(self._encode, self.generate_ids, prompts, config, **options)
+        return _with_prompts(prompts, results, return_scores) if return_prompt else results
+
+    def stream(self, prompt, **generation):
+        """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
+        made.
+
+        `generation` is as for `generate`, but for beams (a beam search knows its first word last) and for more than one
+        result.
+
+        Example:
+            >>> for piece in lm.stream("Once upon a time", max_new_tokens=50):
+            ...     print(piece, end="", flush=True)
+        """
+        config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
+        (ids,) = self._encode([prompt])
+        cache, token_ids = self._start([ids], config)
+        longest = self._longest("embeddings")
+        return self._pieces(ids, stream(self, self._step, cache, token_ids, config, longest=longest), config)
+
+    def generate_ids(self, prompts, config=None, batch_size=None, numbers=None):
         """Continue prompts given as token ids: the `Generated` of `generation.generate`.
 
         Args:
             prompts: a list of lists of ids, each with one at least.
             config: a `GenerationConfig`; the model's own by default.
+            batch_size: where shapes are compiled, fill up to so many rows, at most; more prompts than that still go as
+                one batch.
+            numbers: int `[B]`, which draws each prompt gets when sampling; by default its place.
         """
         config = self.generation_config() if config is None else self._checked(config)
+        rows = len(prompts)
+        if rows == 0:
+            return generate(self, self._step, None, np.zeros((0, 1), int), config)
+        numbers = list(range(rows) if numbers is None else numbers)
+        # Rows that fill up the batch are copies of the first.
+        fill = 0 if _on_torch else min(power_of_two(rows), max(batch_size or rows, rows)) - rows
+        prompts, numbers = [*prompts, *prompts[:1] * fill], [*numbers, *numbers[:1] * fill]
+        cache, token_ids = self._start(prompts, config)
+        options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
+        generated = generate(self, self._step, cache, token_ids, config, **options)
+        return generated.first(rows * config.num_return_sequences)
+
+    def _encode(self, texts):
+        """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""
+        tokenizer = self._tokenizer()
+        parts = [part for part, _ in tokenizer.template.single]
+        before = parts[: parts.index("A")]
+        start = () if self.generation.start_id is None else (self.generation.start_id,)
+        return [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+
+    def _start(self, prompts, config):
+        """The cache and the prompts as one array, with padding before the shorter ones."""
+        if not all(map(len, prompts)):
+            raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
         length = max(map(len, prompts))
-        if keras.backend.backend() != "torch":
-            length = bucket(length - 1) + 1  # all but the last token are read at once, in one of a few shapes
         token_ids = np.full((len(prompts), length), config.padding_id, "int32")
-        for row, prompt in enumerate(prompts):
-            token_ids[row, length - len(prompt) :] = prompt
+        for row, prompt in zip(token_ids, prompts, strict=True):
+            row[length - len(prompt) :] = prompt
         self._check_ids("prompts", token_ids, "embeddings")
         starts = np.array([[length - len(prompt)] for prompt in prompts], "int32")
         starts = keras.ops.convert_to_tensor(starts) if starts.any() else None
-        cache = self.backbone.start_cache(len(prompts), SMALLEST_ROOM, starts=starts)
-        return generate(self, self._step, cache, token_ids, config)
+        return self.backbone.start_cache(len(prompts), SMALLEST_ROOM, starts=starts), token_ids
+
+    def _continuation(self, config, prompt):
+        # A decoder strips the space before a first word: this many tokens before tell it that the first is none.
+        context = self._words(prompt[-16:], config)
+        return Continuation(self._tokenizer().decode, config.stop, context)
+
+
+_on_torch = keras.backend.backend() == "torch"  # there shapes may vary
+
+
+def _with_prompts(prompts, results, scored):
+    """Each prompt before what follows it; `results` as `generate` returns them."""
+    texts, *scores = results if scored else (results,)
+
+    def join(prompt, following):
+        return [prompt + text for text in following] if isinstance(following, list) else prompt + following
+
+    if isinstance(prompts, str):
+        joined = join(prompts, texts)
+    else:
+        joined = [join(prompt, following) for prompt, following in zip(prompts, texts, strict=True)]
+    return (joined, *scores) if scored else joined

@@ -3,14 +3,16 @@
 Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target vocabulary.
 """
 
+import collections.abc
 import dataclasses
 import pathlib
 
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import preset
-from keras_transformers.generation.decoding import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.checkpoints import gguf, own, preset
+from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.task import Task
@@ -88,7 +90,7 @@ class GenerativeTask(Task):
     # Generation
 
     def generation_config(self, **changes):
-        """The model's `GenerationConfig` with changes, and within what the model has positions for.
+        """The model's `GenerationConfig` with changes.
 
         Raises:
             TypeError, ValueError: for unknown settings, and ones that contradict each other.
@@ -103,9 +105,83 @@ class GenerativeTask(Task):
         starts = () if config.start_id is None else (config.start_id,)
         token_ids = np.array([*starts, config.padding_id, *config.end_ids])
         self._check_ids("the generation settings", token_ids, "target_embeddings")
-        longest = self._longest("target_embeddings")
-        limit = config.max_length - 1 if config.max_new_tokens is None else config.max_new_tokens
-        return dataclasses.replace(config, max_new_tokens=limit if longest is None else min(limit, longest))
+        return config
+
+    def _texts(self, encode, generate, texts, config, *, batch_size, return_scores, progress):
+        """What `generate(prompts, config, batch_size, numbers)` makes of texts that `encode` makes prompts of: a string
+        for a string, a list for a list, of lists where each text has several results; and with `return_scores` the
+        scores beside it, in the same shape. An empty prompt is answered by an empty text.
+
+        Prompts of similar length go together.
+        """
+        if not isinstance(texts, collections.abc.Iterable):
+            raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
+        prompts = encode([texts] if isinstance(texts, str) else list(texts))
+        if batch_size < 1:
+            raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
+        if return_scores and config.num_beams == 1:
+            config = dataclasses.replace(config, log_probabilities=True)
+        count = config.num_return_sequences
+        results, scores = [[""] * count for _ in prompts], [[0.0] * count for _ in prompts]
+        todo = [index for index in np.argsort([-len(ids) for ids in prompts], kind="stable") if prompts[index]]
+        done = len(prompts) - len(todo)
+        if progress is not None and done:
+            progress(done)
+        for begin in range(0, len(todo), batch_size):
+            batch = todo[begin : begin + batch_size]
+            generated = generate([prompts[index] for index in batch], config, min(batch_size, len(todo)), numbers=batch)
+            for row, (ids, length) in enumerate(zip(generated.token_ids.tolist(), generated.lengths, strict=True)):
+                index, place = batch[row // count], row % count
+                results[index][place] = self._continuation(config, prompts[index]).text(
+                    self._words(ids[:length], config)
+                )
+                if return_scores:
+                    scores[index][place] = float(generated.scores[row])
+            if progress is not None:
+                progress(len(batch))
+        if count == 1:
+            results, scores = [each[0] for each in results], [each[0] for each in scores]
+        if isinstance(texts, str):
+            results, scores = results[0], scores[0]
+        return (results, scores) if return_scores else results
+
+    def _pieces(self, prompt, token_ids, config):
+        """The text of token ids as they come, piece by piece, behind a prompt of ids."""
+        text = self._continuation(config, prompt)
+        for (token_id,) in token_ids:
+            if token_id in config.end_ids:
+                break
+            for word in self._words([int(token_id)], config):
+                piece, stopped = text.add(word)
+                if piece:
+                    yield piece
+                if stopped:
+                    return
+        rest = text.rest()  # half a character or a stop string, where the last token was said to be the last
+        if rest:
+            yield rest
+
+    def _continuation(self, config, prompt):
+        """The text behind a prompt. Abstract: a decoder's prompt belongs to its text, an encoder's does not."""
+        raise NotImplementedError
+
+    def _over(self, config, prompts):
+        """What `generation.generate` asks for stop strings; None without any."""
+        if not config.stop:
+            return None
+        texts = [self._continuation(config, prompt) for prompt in prompts]
+
+        def over(sentence, token_ids):
+            # rows that only fill up a batch are copies of the first
+            text = texts[sentence if sentence < len(texts) else 0]
+            return text.stops(self._words(token_ids.tolist(), config))
+
+        return over
+
+    def _words(self, token_ids, config):
+        """The ids that stand for text: no end, nothing that a model with a rounded-up vocabulary has beyond."""
+        size = self._tokenizer().vocabulary_size
+        return [token_id for token_id in token_ids if token_id not in config.end_ids and token_id < size]
 
     def _step(self, token_ids, cache):
         """Logits `[R, V]` after the newest of `token_ids [R, T]`, and the cache with them written."""
@@ -116,14 +192,19 @@ class GenerativeTask(Task):
 
     @classmethod
     def _read_arguments(cls, folder):
-        # without a file of their own, settings stand in the model's configuration
-        own = (pathlib.Path(folder) / "generation_config.json").is_file()
-        name = "generation_config.json" if own else "config.json"
-        values = preset.read_json(folder, name)
+        folder, name = pathlib.Path(folder), "generation_config.json"
+        if not (folder / name).is_file():
+            values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, "config.json")
+            # of others' models; ours always have the file
+            name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"
+        if name == "config.json":
+            told = {each: values.get(each) for each in GENERATION_KEYS}
+        else:
+            told = preset.read_json(folder, name)
         try:
-            generation = from_hugging_face(values if own else {each: values.get(each) for each in GENERATION_KEYS})
+            generation = from_hugging_face(told)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{pathlib.Path(folder) / name}: {error}") from None
+            raise ValueError(f"{folder / name}: {error}") from None
         return {**super()._read_arguments(folder), "generation": generation}
 
     def _files(self):

@@ -3,7 +3,6 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
-import collections.abc
 import warnings
 
 import keras
@@ -18,6 +17,7 @@ from keras_transformers.generation.decoding import (
     power_of_two,
     stream,
 )
+from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.training.pairs import encode_pairs
@@ -112,8 +112,7 @@ class Seq2SeqLM(GenerativeTask):
         Args:
             texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one.
             batch_size: sentences translated together; sentences of similar length are.
-            return_scores: also return each translation's score (with beams: sum of log-probabilities / length **
-                length_penalty).
+            return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty.
             progress: a function called with the number of texts done, each time some are.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
@@ -124,38 +123,9 @@ class Seq2SeqLM(GenerativeTask):
         Raises:
             TypeError, ValueError: for what is no text, and settings that contradict each other.
         """
-        if batch_size < 1:
-            raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
-        if not isinstance(texts, collections.abc.Iterable):
-            raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
-        single = isinstance(texts, str)
-        texts = [texts] if single else list(texts)
         config = self.generation_config(**generation)
-        tokenizer = self._tokenizer()
-        sources = self.encode_sources(texts)
-        count = config.num_return_sequences
-        results, scores = [[""] * count for _ in texts], [[0.0] * count for _ in texts]
-        todo = [index for index in np.argsort([-len(ids) for ids in sources], kind="stable") if sources[index]]
-        done = len(texts) - len(todo)
-        if progress is not None and done:
-            progress(done)
-        for begin in range(0, len(todo), batch_size):
-            batch = todo[begin : begin + batch_size]
-            generated = self.generate(
-                [sources[index] for index in batch], config, min(batch_size, len(todo)), numbers=batch
-            )
-            decoded = tokenizer.decode(_words(generated.token_ids, config, tokenizer))
-            for place, index in enumerate(batch):
-                results[index] = decoded[place * count : (place + 1) * count]
-                if generated.scores is not None:
-                    scores[index] = [float(score) for score in generated.scores[place * count : (place + 1) * count]]
-            if progress is not None:
-                progress(len(batch))
-        if count == 1:
-            results, scores = [each[0] for each in results], [each[0] for each in scores]
-        if single:
-            results, scores = results[0], scores[0]
-        return (results, scores) if return_scores else results
+        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
+        return self._texts(self.encode_sources, self.generate, texts, config, **options)
 
     def stream(self, text, **generation):
         """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
@@ -169,19 +139,8 @@ class Seq2SeqLM(GenerativeTask):
         if not source:
             return
         cache, prompts = self._start([source], config, 1)
-        ids, said = [], ""
-        for token_ids in stream(self, self._step, cache, prompts, config):
-            if int(token_ids[0]) in config.end_ids:
-                break
-            ids += _words(token_ids[None, :1], config, self.tokenizer)[0]
-            text = self.tokenizer.decode(ids)
-            if text.endswith("\ufffd"):  # in the middle of a character's bytes
-                continue
-            yield text[len(said) :]
-            said = text
-        rest = self.tokenizer.decode(ids)[len(said) :]
-        if rest:  # half a character, where the last token was said to be the last
-            yield rest
+        token_ids = stream(self, self._step, cache, prompts, config, longest=self._longest("target_embeddings"))
+        yield from self._pieces(source, token_ids, config)
 
     def generate(self, sources, config=None, batch_size=None, numbers=None):
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
@@ -197,11 +156,12 @@ class Seq2SeqLM(GenerativeTask):
         cache, prompts = self._start(sources, config, batch_size or len(sources))
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
         numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
-        generated = generate(self, self._step, cache, prompts, config, numbers=numbers)
-        rows = len(sources) * config.num_return_sequences
-        return generated._replace(
-            token_ids=generated.token_ids[:rows], scores=None if generated.scores is None else generated.scores[:rows]
-        )
+        options = {"longest": self._longest("target_embeddings"), "over": self._over(config, sources)}
+        generated = generate(self, self._step, cache, prompts, config, numbers=numbers, **options)
+        return generated.first(len(sources) * config.num_return_sequences)
+
+    def _continuation(self, config, prompt):
+        return Continuation(self._tokenizer().decode, config.stop)
 
     def _checked(self, config):
         if config.start_id is None:
@@ -252,9 +212,3 @@ class Seq2SeqLM(GenerativeTask):
         mask = self.backbone.padding_mask(token_ids)
         encoded = self.backbone.encode(token_ids, mask)
         return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
-
-
-def _words(token_ids, config, tokenizer):
-    """The ids that stand for text: no end, no padding, nothing that a model with a rounded-up vocabulary has beyond."""
-    special, size = {*config.end_ids, config.padding_id}, tokenizer.vocabulary_size
-    return [[token_id for token_id in row if token_id not in special and token_id < size] for row in token_ids.tolist()]

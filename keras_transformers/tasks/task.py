@@ -8,8 +8,9 @@ import warnings
 import keras
 import numpy as np
 
-from keras_transformers.checkpoints import hugging_face, keras_hub, own, preset, sources
+from keras_transformers.checkpoints import gguf, hugging_face, keras_hub, own, preset, sources
 from keras_transformers.checkpoints.weights import assign, build_empty, is_head, named_weights
+from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import from_json, to_json
@@ -69,7 +70,7 @@ class Task(keras.Model):
 
         Args:
             name: an embedded preset's name (`keras-transformers presets` lists them), a folder, ours, Hugging Face's or
-                KerasHub's, `hf://org/name[@revision]`, `kaggle://…`, or `package://package/path`.
+                KerasHub's, a GGUF file, `hf://org/name[@revision]`, `kaggle://…`, or `package://package/path`.
             dtype: what the model computes in and keeps its weights in, such as "bfloat16" or "mixed_float16"; by
                 default Keras's policy, whatever the file stores.
             model_type: the family, where an old `config.json` does not name it.
@@ -85,10 +86,7 @@ class Task(keras.Model):
         """
         root = sources.resolve(name)
         folder = cls._model_folder(root)
-        values = preset.read_json(folder, "config.json")
-        if model_type is not None:
-            values.setdefault("model_type", model_type)
-        checkpoint = _open(folder, values, cls.__name__)
+        checkpoint = _open(folder, model_type, cls.__name__)
         task = checkpoint.task
         same_task = task in (cls.__name__, None)
         told = cls._read_arguments(root)
@@ -485,16 +483,23 @@ class Task(keras.Model):
             self.tokenizer = Tokenizer.load(folder)
 
 
-def _open(folder, values, task):
-    """The checkpoint in a folder, by its `config.json`, read."""
+def _open(path, model_type, task):
+    """The checkpoint in a folder, by its `config.json`, or in a GGUF file."""
+    if path.suffix == GGUF:
+        return gguf.read(path)
+    values = preset.read_json(path, "config.json")
+    if model_type is not None:
+        values.setdefault("model_type", model_type)
     if values.get("model_type") == own.MODEL_TYPE:
-        return own.read(folder, values)
+        return own.read(path, values)
     if keras_hub.is_preset(values):
-        return keras_hub.read(folder, values, task)
-    return hugging_face.read(folder, values)
+        return keras_hub.read(path, values, task)
+    return hugging_face.read(path, values)
 
 
 def _has_tokenizer(folder):
+    if folder.suffix == GGUF:
+        return "tokenizer.ggml.model" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any((folder / name).is_file() for name in files) or any(folder.glob("*.model"))
 

@@ -388,14 +388,7 @@ def _albert_steps(options: _Options) -> list[normalizers.Normalizer]:
 def _llama(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
     model = _sentencepiece(paths, "bpe")
     ids = {piece: i for i, (piece, _) in enumerate(model.pieces)}
-    # A BPE model's pieces stand in the order in which they were merged.
-    merges = [
-        (piece[:at], piece[at:])
-        for piece in ids
-        for at in range(1, len(piece))
-        if {piece[:at], piece[at:]} <= ids.keys()
-    ]
-    engine = tokenizers.Tokenizer(models.BPE(ids, merges, fuse_unk=True, byte_fallback=True))
+    engine = tokenizers.Tokenizer(models.BPE(ids, merges_of(list(ids)), fuse_unk=True, byte_fallback=True))
     prefix = options.get("add_prefix_space")
     prefix = True if prefix is None else prefix
     scheme = ("always" if options.get("legacy", False) else "first") if prefix else "never"
@@ -403,6 +396,17 @@ def _llama(paths: list[pathlib.Path], options: _Options, special: _Special) -> _
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     engine.decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
     return engine, _marked(model)
+
+
+def merges_of(pieces: list[str]) -> list[tuple[str, str]]:
+    """The merges of a BPE model of SentencePiece's, of its pieces in the order in which they were merged."""
+    known = set(pieces)
+    return [
+        (piece[:at], piece[at:])
+        for piece in pieces
+        for at in range(1, len(piece))
+        if piece[:at] in known and piece[at:] in known
+    ]
 
 
 def _around(single: str, pair: str) -> Callable[[tokenizers.Tokenizer, _Options, _Special], processors.PostProcessor]:
@@ -435,7 +439,9 @@ def _around_like_roberta(
     )
 
 
-def _around_as_asked(engine: tokenizers.Tokenizer, options: _Options, special: _Special) -> processors.PostProcessor:
+def around_as_asked(engine: tokenizers.Tokenizer, options: _Options, special: _Special) -> processors.PostProcessor:
+    """What puts the start token in front of a text, and the end token behind it, where `options` ask for them by
+    `add_bos_token` and `add_eos_token`, and `special` has them."""
     start = "bos_token:{0} " if options.get("add_bos_token") and "bos_token" in special else ""
     end = " eos_token:{0}" if options.get("add_eos_token") and "eos_token" in special else ""
     first, second = ((start + text + end).format(i) for i, text in enumerate(("$A:{0}", "$B:{0}")))
@@ -509,7 +515,7 @@ CLASSES = (
         model_types=("gpt2", "opt"),
         files=_BPE,
         read=_byte_level,
-        wrap=_around_as_asked,
+        wrap=around_as_asked,
         special=_END_OF_TEXT,
     ),
     TokenizerClass(
@@ -550,7 +556,7 @@ CLASSES = (
         model_types=("llama",),
         files=("*.model",),
         read=_llama,
-        wrap=_around_as_asked,
+        wrap=around_as_asked,
         special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "unk_token")},
     ),
 )

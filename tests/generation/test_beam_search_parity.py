@@ -84,6 +84,8 @@ class Step:
 
 def theirs(bart, source, prompts, **settings):
     token_ids, mask, _ = source
+    if "bad_words_ids" in settings:
+        settings["bad_words_ids"] = list(map(list, settings["bad_words_ids"]))
     with torch.no_grad():
         output = bart.generate(
             input_ids=token_ids,
@@ -162,6 +164,35 @@ def test_without_an_end_token(bart, source):
 
 def test_greedy(bart, source):
     assert len(compare(bart, source, (END, OTHER_END), num_beams=1, max_new_tokens=20)) > 1
+
+
+PENALTIES = {
+    "repetition": {"repetition_penalty": 1.7},
+    "encouraged repetition": {"repetition_penalty": 0.6},
+    "n-gram of one": {"no_repeat_ngram_size": 1},
+    "n-gram": {"no_repeat_ngram_size": 2},
+    "long n-gram": {"no_repeat_ngram_size": 4},
+    "bad words": {"bad_words_ids": ((9,), (12, 15), (15, 12, 20), (20,))},
+    "not too short": {"min_new_tokens": 9},
+    "all": {
+        "repetition_penalty": 1.2,
+        "no_repeat_ngram_size": 3,
+        "bad_words_ids": ((11, 9), (14,)),
+        "min_new_tokens": 4,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_penalties(bart, source, num_beams, name):
+    settings = {"num_beams": num_beams, "num_return_sequences": num_beams, "max_new_tokens": 20}
+    for prompt_length in (1, 6):
+        compare(bart, source, (END, OTHER_END), prompt_length, **settings, **PENALTIES[name])
+    prompts = np.full((6, 1), START)
+    settings["num_return_sequences"] = 1
+    plain, _ = theirs(bart, source, prompts, eos_token_id=[END, OTHER_END], **settings)
+    assert plain != theirs(bart, source, prompts, eos_token_id=[END, OTHER_END], **settings, **PENALTIES[name])[0]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keras_transformers.generation import GenerationConfig, from_hugging_face, generate, stream, to_hugging_face
-from keras_transformers.generation.decoding import samplers
+from keras_transformers.generation.penalties import BadWords, MinNewTokens, NoRepeatNgram, RepetitionPenalty
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
+from keras_transformers.generation.settings import penalties, samplers
 from keras_transformers.layers import cache as caches
 from keras_transformers.records import from_json, to_json
 from tests.generation.models import END, HistoryModel, issue_table, likeliest_hypotheses
@@ -231,6 +232,17 @@ def test_streaming_makes_tokens_as_they_are_asked_for(model):
         ({"length_penalty": float("nan")}, "Expected a finite length_penalty, got nan"),
         ({"do_sample": "no"}, "'do_sample' is 'no', expected bool"),
         ({"seed": -1}, "Expected seed to be None or at least 0"),
+        ({"repetition_penalty": 0.0}, "Expected repetition_penalty > 0, got 0.0"),
+        ({"presence_penalty": float("inf")}, "Expected a finite presence_penalty, got inf"),
+        ({"no_repeat_ngram_size": -1}, "Expected no_repeat_ngram_size to be at least 0, got -1"),
+        ({"bad_words_ids": ((3,), ())}, r"Expected bad_words_ids to be a tuple of tuples of token ids .* a word \(\)"),
+        ({"bad_words_ids": ([3],)}, r"a word \[3\]"),
+        ({"min_new_tokens": -1}, "Expected min_new_tokens to be at least 0, got -1"),
+        ({"min_new_tokens": 3, "max_new_tokens": 2}, "Expected min_new_tokens to be at most max_new_tokens=2, got 3"),
+        (
+            {"num_beams": 2, "do_sample": True, "stop": ("a",), "top_k": 0},
+            "Expected num_beams=1 with do_sample=True and stop, got num_beams=2; top_k to be an int of at least 1",
+        ),
     ],
 )
 def test_wrong_settings(settings, message):
@@ -293,8 +305,39 @@ def test_config_of_a_hugging_face_file():
     assert from_hugging_face({**values, "decoder_start_token_id": 4, "top_k": 0}).start_id == 4
     with pytest.raises(ValueError, match="got also {'forced_bos_token_id': 0}"):
         from_hugging_face({**values, "forced_bos_token_id": 0})
-    with pytest.raises(ValueError, match="got also {'no_repeat_ngram_size': 3, 'bad_words_ids'"):
-        from_hugging_face({**values, "no_repeat_ngram_size": 3, "bad_words_ids": [[1]]})
+    with pytest.raises(ValueError, match="got also {'forced_eos_token_id': 0, 'typical_p': 0.5}"):
+        from_hugging_face({**values, "forced_eos_token_id": 0, "typical_p": 0.5})
+
+
+def test_penalties_and_stop_strings_in_a_hugging_face_file():
+    values = {
+        "repetition_penalty": 1.3,
+        "no_repeat_ngram_size": 2,
+        "bad_words_ids": [[4], [5, 6]],
+        "min_new_tokens": 3,
+        "stop_strings": "end",
+    }
+    config = from_hugging_face(values)
+    assert config == GenerationConfig(
+        repetition_penalty=1.3,
+        no_repeat_ngram_size=2,
+        bad_words_ids=((4,), (5, 6)),
+        min_new_tokens=3,
+        stop=("end",),
+        top_k=50,
+    )
+    assert penalties(config) == (
+        RepetitionPenalty(1.3),
+        NoRepeatNgram(2),
+        BadWords(((4,), (5, 6))),
+        MinNewTokens(3, ()),
+    )
+    written = to_hugging_face(config)
+    assert written["bad_words_ids"] == [[4], [5, 6]] and written["stop_strings"] == ["end"]
+    assert from_hugging_face(written) == config
+    config = GenerationConfig(presence_penalty=0.5, frequency_penalty=-0.25)
+    assert from_hugging_face(to_hugging_face(config)) == config
+    assert not {"repetition_penalty", "bad_words_ids", "stop_strings"} & set(to_hugging_face(GenerationConfig()))
 
 
 def test_samplers_of_a_config():

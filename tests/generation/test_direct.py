@@ -6,7 +6,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers import layers
-from keras_transformers.generation.decoding import GenerationConfig
+from keras_transformers.generation.settings import GenerationConfig
 
 pytestmark = pytest.mark.one_backend("torch")
 

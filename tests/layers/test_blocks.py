@@ -99,7 +99,10 @@ def test_dropout_of_branches_in_training(block):
         ({}, "num_heads or attention, and intermediate_dim or feed_forward"),
         ({"num_heads": 4}, "num_heads or attention"),
         ({"num_heads": 4, "intermediate_dim": 8, "attention": AttentionConfig(4)}, "one of each"),
-        ({"num_heads": 4, "intermediate_dim": 8, "norm_placement": "middle"}, "one of post, pre, around, got 'middle'"),
+        (
+            {"num_heads": 4, "intermediate_dim": 8, "norm_placement": "middle"},
+            "post, pre, around, branch, got 'middle'",
+        ),
         (
             {"num_heads": 4, "intermediate_dim": 8, "residual": "none"},
             "one of sequential, parallel, parallel_shared, got 'none'",

@@ -17,6 +17,7 @@ from keras_transformers.layers import (
     DecoderBlock,
     Encoder,
     EncoderBlock,
+    ExpertsConfig,
     FeedForward,
     FeedForwardConfig,
     LayerNorm,
@@ -24,6 +25,7 @@ from keras_transformers.layers import (
     MultiHeadAttention,
     Pooler,
     PositionalEmbedding,
+    QueryKeyNorm,
     RelativeBuckets,
     RelativePosition,
     RMSNorm,
@@ -37,8 +39,9 @@ from keras_transformers.layers import (
 from tests.layers.reference import fill, numbers, relative_error
 
 B, T, D = 2, 6, 16
-ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5, "interleaved"), 3, 5.0, False, 0.25)
-FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25)
+QUERY_KEY_NORM = QueryKeyNorm(RMSNorm(1e-4, True), by_head=False)
+ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5, "interleaved"), 3, 5.0, "inputs", 0.25, 0.3, QUERY_KEY_NORM)
+FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25, ExpertsConfig(5, 3, False))
 BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "pre", 0.25, "parallel")
 
 
@@ -72,6 +75,7 @@ CASES = {
         "tied": False,
         "use_bias": True,
         "transform": TransformConfig("relu", RMSNorm(1e-4), False),
+        "soft_cap": 3.0,
         "embedding_dim": 6,
     },
     Transform: {"activation": "relu", "norm": RMSNorm(1e-4), "use_bias": False, "output_dim": 6},

@@ -25,10 +25,44 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8,
 }
+YARN = {"rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 8}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 50.0,
+    "partial_rotary_factor": 0.5,
+    "short_factor": [1.1, 1.2],
+    "long_factor": [2.3, 4.0],
+}
+GROUPED = SMALL | {"num_key_value_heads": 2, "rms_norm_eps": 1e-3, "pad_token_id": 3, "head_dim": 12}
+BIASED = {"attention_bias": True, "mlp_bias": True}
+FULL, SLIDING = "full_attention", "sliding_attention"
+WINDOWS = {"use_sliding_window": True, "sliding_window": 7}
+GEMMA2 = {
+    "sliding_window": 7,
+    "query_pre_attn_scalar": 17,
+    "final_logit_softcapping": 3.0,
+    "attn_logit_softcapping": 2.0,
+}
+TWO_BASES = {
+    FULL: {"rope_type": "linear", "factor": 3.0, "rope_theta": 60.0},
+    SLIDING: {"rope_type": "default", "rope_theta": 20.0},
+}
 CASES = {
     "llama": ("llama", SMALL),
-    "llama3": ("llama", SMALL | {"num_key_value_heads": 2, "tie_word_embeddings": True, "rope_parameters": LLAMA3}),
-    "llama-biases": ("llama", SMALL | {"head_dim": 12, "attention_bias": True, "mlp_bias": True, "pad_token_id": 3}),
+    "llama3": ("llama", GROUPED | {"tie_word_embeddings": True, "rope_parameters": LLAMA3}),
+    "llama-biases": ("llama", SMALL | BIASED),
+    "mistral": ("mistral", GROUPED | {"sliding_window": 7}),
+    "qwen2": ("qwen2", GROUPED | WINDOWS | {"max_window_layers": 1, "rope_parameters": YARN}),
+    "qwen3": ("qwen3", GROUPED | WINDOWS | {"layer_types": [SLIDING, FULL, SLIDING], "attention_bias": True}),
+    "smollm3": ("smollm3", GROUPED | WINDOWS | BIASED | {"no_rope_layer_interval": 2}),
+    "olmo2": ("olmo2", GROUPED | {"attention_bias": True}),
+    "phi3": ("phi3", GROUPED | {"head_dim": 8, "rope_parameters": LONG, "original_max_position_embeddings": 10}),
+    "gemma": ("gemma", GROUPED | {"attention_bias": True}),
+    "gemma2": ("gemma2", GROUPED | GEMMA2),
+    "gemma3": (
+        "gemma3_text",
+        GROUPED | GEMMA2 | {"layer_types": [SLIDING, SLIDING, FULL], "rope_parameters": TWO_BASES},
+    ),
 }
 
 

@@ -11,9 +11,10 @@ from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
+from keras_transformers.layers.heads import HeadConfig
 from keras_transformers.layers.positions import Alibi, Learned, RelativeBuckets, Rotary, Sinusoidal
 from keras_transformers.layers.stack import StackConfig
-from tests.layers.reference import relative_error
+from tests.layers.reference import fill, relative_error
 
 POSITIONS = {
     "rotary": (None, Rotary()),
@@ -84,3 +85,127 @@ def test_a_window_counts_from_the_query(model):
 def test_a_model_with_an_encoder_is_refused():
     with pytest.raises(ValueError, match="with a decoder and no encoder"):
         kt.CausalLM(kt.models.encoder(40, num_layers=1, hidden_dim=16, num_heads=4))
+
+
+# --- Text to text ---
+
+SENTENCES = [
+    "The cat sat on the mat.",
+    "The dog ran after the cat, and the cat ran home.",
+    "Once upon a time there was a small house.",
+    "Où est le vélo ? Là-bas.",
+]
+LONGEST = 64
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return kt.Tokenizer.train(SENTENCES, vocabulary_size=320)
+
+
+@pytest.fixture(scope="module")
+def writer(tokenizer):
+    """With weights that make it say something, if nothing sensible."""
+    block = BlockConfig(AttentionConfig(4, 2, positions=Rotary()), FeedForwardConfig(24), norm_placement="pre")
+    embeddings = EmbeddingsConfig(tokenizer.vocabulary_size, context_length=LONGEST)
+    config = kt.ModelConfig(16, embeddings, decoder=StackConfig(2, block, True), head=HeadConfig(tied=False))
+    return fill(kt.CausalLM(config, tokenizer), scale=0.6)
+
+
+def test_a_string_for_a_string_and_a_list_for_a_list(writer):
+    results = writer.generate(SENTENCES, max_new_tokens=8)
+    assert isinstance(results, list) and len(set(results)) == len(SENTENCES)
+    assert writer.generate(SENTENCES[1], max_new_tokens=8) == results[1]
+    assert writer.generate(tuple(SENTENCES), max_new_tokens=8, batch_size=3) == results
+    assert writer.generate([]) == []
+    whole = writer.generate(SENTENCES, max_new_tokens=8, return_prompt=True)
+    assert whole == [prompt + text for prompt, text in zip(SENTENCES, results, strict=True)]
+    assert writer.generate(SENTENCES[1], max_new_tokens=8, return_prompt=True) == whole[1]
+
+
+def test_a_text_goes_on_as_its_ids_do(writer, tokenizer):
+    (ids,) = tokenizer.encode(SENTENCES[:1])
+    config = writer.generation_config(max_new_tokens=6)
+    generated = writer.generate_ids([[tokenizer.start_id, *ids]], config)
+    assert writer.generate(SENTENCES[0], max_new_tokens=6) == tokenizer.decode(generated.token_ids[0])
+    for _ in range(6):
+        ids.append(int(logits(writer, [[tokenizer.start_id, *ids]])[0, -1].argmax()))
+    assert ids[-6:] == generated.token_ids[0].tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"do_sample": True, "seed": 3, "temperature": 2.0}, {"stop": ("e", "at")}])
+def test_a_stream_joins_to_what_generate_returns(writer, options):
+    for prompt in SENTENCES:
+        pieces = list(writer.stream(prompt, max_new_tokens=24, **options))
+        assert "".join(pieces) == writer.generate(prompt, max_new_tokens=24, **options)
+        assert all(pieces)
+
+
+def test_a_text_ends_before_a_stop_string(writer):
+    texts = writer.generate(SENTENCES, max_new_tokens=24)
+    for text in texts:
+        stop = text[5:8]  # which may begin in one token and end in another
+        options = {"max_new_tokens": 24, "stop": (stop, "never to be found")}
+        wanted = [each[: each.find(stop)] if stop in each else each for each in texts]
+        assert writer.generate(SENTENCES, **options) == wanted
+        assert ["".join(writer.stream(sentence, **options)) for sentence in SENTENCES] == wanted
+    assert writer.generate(SENTENCES, max_new_tokens=24, stop=("never to be found",)) == texts
+
+
+def test_sampling_hangs_on_seed_and_place_alone(writer):
+    options = {"max_new_tokens": 8, "do_sample": True, "temperature": 2.0, "num_return_sequences": 3, "seed": 5}
+    results = writer.generate(SENTENCES, **options)
+    assert [len(set(each)) for each in results] == [3] * len(SENTENCES)
+    assert writer.generate(SENTENCES, batch_size=1, **options) == results
+    assert writer.generate(SENTENCES[0], **options) == results[0]
+
+
+def test_scores_are_mean_log_probabilities(writer, tokenizer):
+    texts, scores = writer.generate(SENTENCES, max_new_tokens=5, return_scores=True, end_ids=())
+    assert texts == writer.generate(SENTENCES, max_new_tokens=5, end_ids=())
+    config = writer.generation_config(max_new_tokens=5, log_probabilities=True, end_ids=())
+    for sentence, score in zip(SENTENCES, scores, strict=True):
+        ids = [tokenizer.start_id, *tokenizer.encode([sentence])[0]]
+        generated = writer.generate_ids([ids], config)
+        found = logits(writer, [[*ids, *generated.token_ids[0]]])[0, len(ids) - 1 : -1].astype("float64")
+        likely = found - np.log(np.exp(found).sum(-1, keepdims=True))
+        wanted = likely[range(5), generated.token_ids[0]]
+        np.testing.assert_allclose(generated.log_probabilities[0], wanted, rtol=1e-4)
+        np.testing.assert_allclose([score, generated.scores[0]], wanted.mean(), rtol=1e-4)
+    _, with_beams = writer.generate(SENTENCES, max_new_tokens=5, return_scores=True, end_ids=(), num_beams=4)
+    assert all(beam >= greedy - 1e-5 for beam, greedy in zip(with_beams, scores, strict=True))
+
+
+def test_the_context_is_the_longest_text(writer, tokenizer):
+    ids = tokenizer.encode(["The cat ran home. " * 30])[0]
+    config = writer.generation_config(max_new_tokens=200, end_ids=())
+    generated = writer.generate_ids([ids[:LONGEST], ids[: LONGEST - 4], ids[:7]], config)
+    assert generated.lengths.tolist() == [1, 5, LONGEST + 1 - 7]
+    for row, length in enumerate((LONGEST, LONGEST - 4, 7)):
+        alone = writer.generate_ids([ids[:length]], config).token_ids
+        np.testing.assert_array_equal(generated.token_ids[row, : alone.shape[1]], alone[0])
+    with pytest.raises(ValueError, match=f"prompts of at most {LONGEST} tokens, .* got {LONGEST + 1}"):
+        writer.generate_ids([ids[: LONGEST + 1]], config)
+    with pytest.raises(ValueError, match=f"prompts of at most {LONGEST} tokens"):
+        writer.stream("The cat ran home. " * 30)
+    with pytest.raises(ValueError, match="prompts shorter than max_length=7, got 7 tokens"):
+        writer.generate_ids([ids[:7], ids[:3]], writer.generation_config(max_length=7))
+
+
+def test_what_cannot_be_continued(writer, tokenizer):
+    for amount in (0, -3):
+        with pytest.raises(ValueError, match=f"max_new_tokens to be an int of at least 1, got {amount}"):
+            writer.generate("a", max_new_tokens=amount)
+    with pytest.raises(ValueError, match="at least one token in each prompt"):
+        writer.generate_ids([[5], []])
+    with pytest.raises(TypeError, match="a string or a list of strings, got int"):
+        writer.generate(3)
+    with pytest.raises(ValueError, match="num_beams=1 with stop, got num_beams=2"):
+        writer.generate("a", stop=("b",), num_beams=2)
+    with pytest.raises(ValueError, match="stop to be a tuple of strings that are not empty"):
+        writer.generate("a", stop=("",))
+    with pytest.raises(ValueError, match="num_beams=1 to stream tokens"):
+        writer.stream("a", num_beams=2)
+    assert writer.generate("", max_new_tokens=3) == tokenizer.decode(
+        writer.generate_ids([[tokenizer.start_id]], writer.generation_config(max_new_tokens=3)).token_ids[0]
+    )

@@ -1,0 +1,313 @@
+"""GGUF files: one file of metadata and tensors, read as the family of Hugging Face's that describes the same model.
+
+    metadata ──► config.json's values ──► Family ──► ModelConfig
+    tensors  ──► Hugging Face's names ──► WeightMap ──► weights       one tensor at a time, as float32
+
+So a model that came as GGUF is saved as a folder that transformers opens. Of the names the `gguf` package knows, for
+each architecture, which of Hugging Face's are which; what llama.cpp changes in a tensor when it converts it is undone
+here:
+
+    llama, smollm3          rows of queries and keys, which lie for rotary positions in pairs of neighbours
+    gemma, gemma2, gemma3   norms, to which one is added
+    gpt2                    matrices, transposed
+    bloom, gptneox, falcon  queries, keys and values, which are taken apart: all queries, all keys, all values
+
+Metadata that is not understood is refused by name, as keys of a `config.json` are.
+
+Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion and https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import collections.abc
+import dataclasses
+import re
+import typing
+
+import numpy as np
+
+from keras_transformers.checkpoints import hugging_face, preset
+from keras_transformers.gguf_file import GGUFFile
+from keras_transformers.layers.rotary_scaling import Llama3Scaling, plain_frequencies
+from keras_transformers.models.family import ConfigReader, family_of
+
+# Tensors
+
+
+def _halves(array, heads):
+    """Rows of each head whose rotary pairs are neighbours, with the first halves of all pairs before the second."""
+    return array.reshape(heads, -1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+
+def _grouped(array, heads, key_value_heads):
+    """All queries, keys and values, with those that belong together next to each other."""
+    width = array.shape[0] // (heads + 2 * key_value_heads)
+    ends = (heads * width, (heads + key_value_heads) * width)
+    parts = [part.reshape(key_value_heads, -1, width, *array.shape[1:]) for part in np.split(array, ends)]
+    return np.concatenate(parts, axis=1).reshape(array.shape)
+
+
+_PAIRED = (
+    (r"blk\.\d+\.attn_q\..*", lambda array, heads, key_value_heads: _halves(array, heads)),
+    (r"blk\.\d+\.attn_k\..*", lambda array, heads, key_value_heads: _halves(array, key_value_heads)),
+)
+_ONE_MORE = ((r".*norm\.weight", lambda array, *_: array - np.float32(1)),)
+_TRANSPOSED = ((r"blk\.\d+\.(attn_qkv|attn_output|ffn_up|ffn_down)\.weight", lambda array, *_: array.T),)
+_APART = ((r"blk\.\d+\.attn_qkv\..*", _grouped),)
+
+# Metadata
+
+_KEYS = {
+    "context_length": "max_position_embeddings",
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+}
+_RMS = {**_KEYS, "attention.layer_norm_rms_epsilon": "rms_norm_eps"}
+_LAYER_NORM = {**_KEYS, "attention.layer_norm_epsilon": "layer_norm_eps"}
+_HEADS = ("head_count", "head_count_kv")
+_MAY_LACK = {
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "rope.freq_base": "rope_theta",
+}
+# Keys that change nothing: `vocab_size`, which the table of tokens shows, and llama.cpp's own.
+_INERT = frozenset(("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "use_kv_cache"))
+_FLOATS = {"F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Architecture:
+    """How one of llama.cpp's architectures is said in a `config.json` of Hugging Face's.
+
+    Attributes:
+        model_type: the family.
+        keys: llama.cpp's keys, which must be there, and Hugging Face's names.
+        optional: the same of those that may be missing.
+        values: what is always so.
+        read: reads what else there is, of a `ConfigReader`, the file and the values so far, to which it adds.
+        changed: patterns of tensors' names, and what makes of such a tensor what Hugging Face has: a function of it and
+            the numbers of query heads and of key and value heads.
+    """
+
+    model_type: str
+    keys: dict[str, str] = dataclasses.field(default_factory=lambda: _RMS)
+    optional: dict[str, str] = dataclasses.field(default_factory=lambda: _MAY_LACK)
+    values: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, told: None
+    changed: tuple = ()
+
+
+def _rotary(read, file, told):
+    """Rotary positions over whole heads, and how they reach longer texts."""
+    width = told.get("head_dim") or told["hidden_size"] // told["num_attention_heads"]
+    read.expect("rope.dimension_count", width)
+    _scaling(read, told)
+    if "rope_freqs.weight" in file:
+        told["rope_scaling"] = _llama3_scaling(file, told.get("rope_theta", 10000.0), width)
+
+
+def _scaling(read, told):
+    kind = read("rope.scaling.type", "none")
+    scaling = {"rope_type": kind}
+    for key, name in {
+        "rope.scaling.factor": "factor",
+        "rope.scaling.original_context_length": "original_max_position_embeddings",
+        "rope.scaling.yarn_beta_fast": "beta_fast",
+        "rope.scaling.yarn_beta_slow": "beta_slow",
+    }.items():
+        if read(key, None) is not None:
+            scaling[name] = read(key, None)
+    for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
+        read.expect(f"rope.scaling.{name}", 1.0)
+    if kind == "yarn" or kind == "linear":
+        told["rope_scaling"] = scaling
+    elif kind != "none":
+        read.problems.append(f"rope.scaling.type: expected none, linear or yarn, got {kind!r}")
+
+
+def _llama3_scaling(file, base, width):
+    """The scaling of Llama 3.1 and later, of which the file has only what it comes to: the divisor of each frequency.
+
+    How far from each other its numbers are tells one, and for all of Llama's models the others are the same.
+    """
+    divisors = file["rope_freqs.weight"]
+    scaling = Llama3Scaling(float(divisors.max()), 1.0, 4.0, 8192)
+    plain = plain_frequencies(base, width)
+    expected, _ = scaling.frequencies(base, width, None)
+    if divisors.shape != plain.shape or not np.allclose(plain / divisors, expected, rtol=1e-4, atol=0):
+        raise ValueError("rope_freqs.weight: expected the frequencies of Llama 3.1 by some factor, got others")
+    return {
+        "rope_type": "llama3",
+        "factor": scaling.factor,
+        "low_freq_factor": scaling.low_frequency_factor,
+        "high_freq_factor": scaling.high_frequency_factor,
+        "original_max_position_embeddings": scaling.original_length,
+    }
+
+
+def _llama(read, file, told):
+    _rotary(read, file, told)
+    told["attention_bias"] = "blk.0.attn_q.bias" in file
+    experts = read("expert_count", 0)
+    if experts:
+        told |= {
+            "model_type": "mixtral",
+            "num_local_experts": experts,
+            "num_experts_per_tok": read("expert_used_count", 2),
+        }
+    else:
+        read.expect("expert_used_count", 0)
+        told["mlp_bias"] = "blk.0.ffn_up.bias" in file
+
+
+ARCHITECTURES = {
+    "llama": _Architecture("llama", read=_llama, changed=_PAIRED),
+}
+
+
+def read(path):
+    """Open a file: its metadata is understood, its tensors are not read yet.
+
+    Args:
+        path: the file.
+
+    Returns: a `hugging_face.Checkpoint` of the same model.
+
+    Raises:
+        ImportError: without the `gguf` package.
+        FileNotFoundError, ValueError: for a file that is damaged, an architecture that is not in the table, and
+            metadata that is missing, unknown or says what this library does not compute; all of it is listed.
+
+    Example:
+        >>> read("SmolLM2-135M-Instruct.Q4_1.gguf").config.hidden_dim  # doctest: +SKIP
+        576
+    """
+    values, file = config_values(path), GGUFFile(path)
+    family = family_of(values, path)
+    try:
+        config = family.config(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    head = family.head("CausalLM")
+    values["architectures"] = [head.architecture]
+    tensors = _Tensors(file, family.table(head), values)
+    return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
+
+
+def config_values(path):
+    """The `config.json` of Hugging Face's that says what a file's metadata says.
+
+    Raises: as `read`.
+    """
+    file = GGUFFile(path)
+    name = file.metadata.get("general.architecture")
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
+            "checkpoint of Hugging Face's of the same model."
+        )
+    try:
+        return _values(file, name, ARCHITECTURES[name])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _values(file, name, architecture):
+    mine = {key.removeprefix(f"{name}."): value for key, value in file.metadata.items() if key.startswith(f"{name}.")}
+    read = ConfigReader({key: _one(value) for key, value in mine.items()})
+    missing = [key for key in architecture.keys if key not in mine]
+    missing += [key for key in ("token_embd.weight",) if key not in file]
+    if missing:
+        raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
+    told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
+    told |= architecture.values
+    told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
+    told = {key: value for key, value in told.items() if value is not None}
+    if "attention.key_length" in mine:
+        read.expect("attention.value_length", read("attention.key_length", None))
+    architecture.read(read, file, told)
+    read.finish(_INERT)
+    told["tie_word_embeddings"] = _tied(file)
+    tokens = {"bos": "bos", "eos": "eos", "pad": "padding"}
+    for theirs, ours in tokens.items():
+        told[f"{theirs}_token_id"] = file.metadata.get(f"tokenizer.ggml.{ours}_token_id")
+    ends = {told["eos_token_id"], *(file.metadata.get(f"tokenizer.ggml.{end}_token_id") for end in ("eot", "eom"))}
+    if len(ends - {None}) > 1:
+        told["eos_token_id"] = sorted(ends - {None})
+    return told | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
+
+
+def _one(value):
+    """What is said layer by layer, where all layers have the same."""
+    same = isinstance(value, np.ndarray) and value.size and (value == value[0]).all()
+    return value[0].item() if same else value
+
+
+def _tied(file):
+    """Whether the table of tokens is the head's as well: no other is there, or the same again."""
+    return "output.weight" not in file or file.same("output.weight", "token_embd.weight")
+
+
+class _Tensors(collections.abc.Mapping):
+    """A file's tensors by Hugging Face's names, and as Hugging Face has them, each made when it is asked for."""
+
+    def __init__(self, file, table, values):
+        self._file = file
+        name = file.metadata["general.architecture"]
+        heads, key_value_heads = (_one(file.metadata.get(f"{name}.attention.{each}")) for each in _HEADS)
+        self._heads = heads, key_value_heads or heads
+        self._changed = ARCHITECTURES[name].changed
+        self._dtype = values["torch_dtype"]
+        layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
+        self._names = {}
+        for theirs in file:
+            layer, _, leaf = theirs.rpartition(".")
+            if theirs != "output.weight" or not values["tie_word_embeddings"]:
+                self._names[f"{layers[layer]}.{leaf}" if layer in layers else theirs] = theirs
+        for theirs in _IN_THE_CONFIG:
+            self._names.pop(theirs, None)
+
+    def _change(self, name):
+        return next((change for pattern, change in self._changed if re.fullmatch(pattern, name)), None)
+
+    def __getitem__(self, name):
+        theirs = self._names[name]
+        change = self._change(theirs)
+        return self._file[theirs] if change is None else change(self._file[theirs], *self._heads)
+
+    def shape(self, name):
+        """The shape of one array, as a tuple, without reading it."""
+        theirs = self._names[name]
+        shape = self._file.shape(theirs)
+        return shape[::-1] if (_TRANSPOSED[0][1] is self._change(theirs)) else shape
+
+    def dtype(self, name):
+        """The dtype to store it as: that of the table of tokens, where it is not quantized."""
+        return self._dtype
+
+    def __contains__(self, name):  # without reading it
+        return name in self._names
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
+
+
+_IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+def _hugging_face_names(name, table, num_layers):
+    """Hugging Face's names of layers by GGUF's."""
+    import gguf
+
+    architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
+    known = gguf.get_tensor_name_map(architecture, num_layers)
+    names = {}
+    prefixed = [f"{table.prefix}{entry.theirs}" for entry in table.body]
+    for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
+        for n in range(num_layers if "{n}" in theirs else 1):
+            layer = theirs.format(n=n)
+            names[known.get_name(layer)] = layer
+    return names

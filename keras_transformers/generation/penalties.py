@@ -1,0 +1,181 @@
+"""Making tokens less likely for what stands before them: repetitions, words that are not wanted, an end that comes too
+soon.
+
+Penalties are records with one pure method, `(logits [R, V], history) -> logits [R, V]`, applied one after the other,
+before any sampler:
+
+    for penalty in (RepetitionPenalty(1.2), NoRepeatNgram(3)):
+        logits = penalty(logits, history)
+
+A beam search gives them log-probabilities, as transformers does. What they rule out becomes `-inf`.
+
+Legend: `R` rows, `S` places of a text, `V` vocabulary, `W` words.
+"""
+
+import typing
+
+import numpy as np
+
+from keras_transformers.generation import arrays
+from keras_transformers.records import record
+
+
+class History(typing.NamedTuple):
+    """What stands before the next token of each row.
+
+    token_ids: int32 `[R, S]`, the prompt and what was generated; -1 where there is nothing.
+    begin: where that which was generated begins, an int scalar.
+    end: where it ends.
+    """
+
+    token_ids: typing.Any
+    begin: typing.Any
+    end: typing.Any
+
+    @classmethod
+    def of(cls, token_ids, begin, end):
+        """The history in a buffer `[R, S]`, of which `end` places are written."""
+        return cls(arrays.until(token_ids, end), begin, end)
+
+    def counts(self, vocabulary_size, generated):
+        """How often each token has come, float32 `[R, V]`; with `generated` in what was generated alone."""
+        token_ids = arrays.since(self.token_ids, self.begin) if generated else self.token_ids
+        return arrays.counts(token_ids, vocabulary_size)
+
+    def last(self, count):
+        """The last tokens, int32 `[R, count]`; -1 where there are fewer."""
+        return arrays.last(self.token_ids, self.end, count)
+
+
+def _without(logits, token_ids):
+    """Logits without the tokens `[R, N]` of each row; -1 is none."""
+    return arrays.where(arrays.counts(token_ids, logits.shape[-1]) > 0, float("-inf"), logits)
+
+
+@record
+class RepetitionPenalty:
+    """Divides the positive logits of tokens that stand in the text, prompt and all, and multiplies the negative ones
+    (Keskar et al. 2019, arXiv:1909.05858, section 4.1).
+
+    Raises:
+        ValueError: for a penalty that is not above 0.
+    """
+
+    penalty: float
+
+    def __post_init__(self):
+        if not self.penalty > 0:
+            raise ValueError(f"Expected repetition_penalty > 0, got {self.penalty!r}. 1 is none.")
+
+    def __call__(self, logits, history):
+        seen = history.counts(logits.shape[-1], generated=False) > 0
+        return arrays.where(seen, arrays.where(logits < 0, logits * self.penalty, logits / self.penalty), logits)
+
+
+@record
+class PresencePenalty:
+    """Subtracts `penalty` from the logits of tokens that were generated, as OpenAI's interface does."""
+
+    penalty: float
+
+    def __call__(self, logits, history):
+        return logits - self.penalty * arrays.float32(history.counts(logits.shape[-1], generated=True) > 0)
+
+
+@record
+class FrequencyPenalty:
+    """Subtracts `penalty` from a token's logit for each time that it was generated, as OpenAI's interface does."""
+
+    penalty: float
+
+    def __call__(self, logits, history):
+        return logits - self.penalty * history.counts(logits.shape[-1], generated=True)
+
+
+@record
+class NoRepeatNgram:
+    """Rules out each token that would repeat `size` tokens in a row of the text (Paulus et al. 2018, arXiv:1705.04304,
+    section 2.5).
+
+    Raises:
+        ValueError: for a size that is not an int of at least 1.
+    """
+
+    size: int
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"Expected no_repeat_ngram_size to be at least 0, got {self.size!r}. 0 is none.")
+
+    def __call__(self, logits, history):
+        token_ids, before = history.token_ids, self.size - 1
+        places = token_ids.shape[1] - before
+        if places < 1:
+            return logits
+        following = token_ids[:, before:]
+        repeats, last = following >= 0, history.last(before)
+        for n in range(before):
+            repeats = repeats & (token_ids[:, n : n + places] == last[:, n : n + 1])
+        return _without(logits, arrays.where(repeats, following, -1))
+
+
+@record
+class BadWords:
+    """Rules out words: of each, its last token where all others stand before.
+
+    Args:
+        words: a tuple of tuples of token ids.
+
+    Raises:
+        ValueError: for words that are not tuples of ids.
+    """
+
+    words: tuple
+
+    def __post_init__(self):
+        for word in self.words:
+            if not (isinstance(word, tuple) and word and all(type(i) is int and i >= 0 for i in word)):
+                raise ValueError(
+                    "Expected bad_words_ids to be a tuple of tuples of token ids (ints of at least 0), got a word "
+                    f"{word!r}."
+                )
+
+    def __call__(self, logits, history):
+        before = max(map(len, self.words)) - 1
+        wanted = np.full((len(self.words), before), -1, "int32")
+        for row, word in zip(wanted, self.words, strict=True):
+            row[before - len(word) + 1 :] = word[:-1]
+        wanted_1WS = arrays.constant(wanted[None], like=history.token_ids)
+        there_RW = arrays.all_((wanted_1WS < 0) | (wanted_1WS == history.last(before)[:, None]))
+        final_1W = arrays.constant(np.array([[word[-1] for word in self.words]], "int32"), like=history.token_ids)
+        return _without(logits, arrays.where(there_RW, final_1W, -1))
+
+
+@record
+class MinNewTokens:
+    """Rules out the end until `count` tokens are generated.
+
+    Raises:
+        ValueError: for a count below 0.
+    """
+
+    count: int
+    end_ids: tuple
+
+    def __post_init__(self):
+        if self.count < 0:
+            raise ValueError(f"Expected min_new_tokens to be at least 0, got {self.count!r}.")
+
+    def __call__(self, logits, history):
+        ends = np.zeros((1, logits.shape[-1]), bool)
+        ends[:, list(self.end_ids)] = True
+        too_soon = history.end - history.begin < self.count
+        return arrays.where(arrays.constant(ends, like=logits) & too_soon, float("-inf"), logits)
+
+
+def penalized(penalties, logits, history):
+    """`logits` after all of them, in float32."""
+    logits = arrays.float32(logits)
+    for penalty in penalties:
+        logits = penalty(logits, history)
+    return logits

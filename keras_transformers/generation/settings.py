@@ -1,0 +1,267 @@
+"""How to generate: a record of settings, and the same in a `generation_config.json`."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_transformers.generation.penalties import (
+    BadWords,
+    FrequencyPenalty,
+    MinNewTokens,
+    NoRepeatNgram,
+    PresencePenalty,
+    RepetitionPenalty,
+)
+from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
+from keras_transformers.records import record
+
+
+@record
+class GenerationConfig:
+    """How to generate: a checkpoint's own settings, or a call's.
+
+    Args:
+        num_beams: int, at least 1. 1 is greedy decoding (or sampling), more is beam search.
+        do_sample: bool, whether tokens are drawn at random. Not together with beams.
+        temperature, top_k, top_p, min_p: what sampling draws from, in this order: see `samplers`. None leaves one out.
+        repetition_penalty: float above 0: logits of tokens that stand in the text, prompt and all, are divided by it
+            where they are positive, and multiplied where not. 1 is none.
+        presence_penalty, frequency_penalty: floats, subtracted from the logits of generated tokens: once, and for each
+            time.
+        no_repeat_ngram_size: int, how many tokens in a row may not come twice in the text. 0 is none.
+        bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated.
+        min_new_tokens: int; before so many tokens, none ends the text.
+        max_new_tokens: int or None, the limit on generated tokens, the end token among them.
+        max_length: int, the limit on prompt and generated tokens together, where `max_new_tokens` is None.
+        length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length **
+            length_penalty.
+        early_stopping: False, True or "never", for beam search: see `BeamSearch`.
+        num_return_sequences: int, how many results a sentence gets: at most `num_beams` of a beam search, any number
+            when sampling.
+        start_id: int or None, what a decoder's prompt begins with. For those who make the prompt; nothing here adds it.
+        end_ids: tuple of ints, the tokens that end a sequence. It may be empty.
+        padding_id: int, what follows the end.
+        stop: tuple of strings; a text ends before the first of them that it comes to. Not with beams.
+        log_probabilities: whether to tell how likely the model finds each token. Not with beams, which have scores.
+        seed: int or None. With a seed, sampling repeats itself; without, it follows NumPy's global seed, which
+            `keras.utils.set_random_seed` sets.
+
+    Raises:
+        ValueError: for values outside these, naming what was expected.
+
+    Example:
+
+    >>> GenerationConfig(num_beams=4, end_ids=(2,), max_new_tokens=64).num_beams
+    4
+    """
+
+    num_beams: int = 1
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    bad_words_ids: tuple = ()
+    min_new_tokens: int = 0
+    max_new_tokens: int | None = None
+    max_length: int = 256
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    num_return_sequences: int = 1
+    start_id: int | None = None
+    end_ids: tuple = ()
+    padding_id: int = 0
+    stop: tuple = ()
+    log_probabilities: bool = False
+    seed: int | None = None
+
+    def __post_init__(self):
+        problems = []
+        for name in ("num_beams", "num_return_sequences", "max_length", "max_new_tokens"):
+            value = getattr(self, name)
+            if not (_is_id(value) and value >= 1) and not (name == "max_new_tokens" and value is None):
+                problems.append(f"{name} to be an int of at least 1, got {value!r}")
+        if self.early_stopping not in (False, True, "never") or not isinstance(self.early_stopping, (bool, str)):
+            problems.append(f'early_stopping to be False, True or "never", got {self.early_stopping!r}')
+        alone = {"do_sample=True": self.do_sample, "stop": self.stop, "log_probabilities=True": self.log_probabilities}
+        if self.num_beams > 1 and any(alone.values()):
+            names = " and ".join(name for name, on in alone.items() if on)
+            problems.append(f"num_beams=1 with {names}, got num_beams={self.num_beams}")
+        if self.num_return_sequences > self.num_beams and not self.do_sample:
+            problems.append(
+                f"num_return_sequences to be at most num_beams={self.num_beams}, got {self.num_return_sequences} "
+                "(raise num_beams, or sample with do_sample=True)"
+            )
+        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
+            problems.append(
+                f"min_new_tokens to be at most max_new_tokens={self.max_new_tokens}, got {self.min_new_tokens}"
+            )
+        if not all(isinstance(text, str) and text for text in self.stop):
+            problems.append(f"stop to be a tuple of strings that are not empty, got {self.stop!r}")
+        if not all(_is_id(token_id) for token_id in self.end_ids):
+            problems.append(f"end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}")
+        if self.start_id is not None and not _is_id(self.start_id):
+            problems.append(f"start_id to be None or a token id (an int of at least 0), got {self.start_id!r}")
+        if not _is_id(self.padding_id):
+            problems.append(
+                f"padding_id to be a token id (an int of at least 0; any will do where the model has none), "
+                f"got {self.padding_id!r}"
+            )
+        for name in ("length_penalty", "presence_penalty", "frequency_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                problems.append(f"a finite {name}, got {getattr(self, name)!r}")
+        if self.seed is not None and self.seed < 0:
+            problems.append(f"seed to be None or at least 0, got {self.seed}")
+        # Built here for their checks: a wrong value is an error even where do_sample is False.
+        for make, arguments in (*_penalties(self), *_samplers(self)):
+            try:
+                make(*arguments)
+            except ValueError as error:
+                problems.append(str(error).removeprefix("Expected ").removesuffix("."))
+        if problems:
+            raise ValueError(f"Expected {'; '.join(problems)}.")
+
+
+def _is_id(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+
+
+def _penalties(config):
+    """The class and arguments of each penalty that a config names."""
+    named = (
+        (RepetitionPenalty, config.repetition_penalty != 1, config.repetition_penalty),
+        (PresencePenalty, config.presence_penalty, config.presence_penalty),
+        (FrequencyPenalty, config.frequency_penalty, config.frequency_penalty),
+        (NoRepeatNgram, config.no_repeat_ngram_size, config.no_repeat_ngram_size),
+        (BadWords, config.bad_words_ids, config.bad_words_ids),
+        (MinNewTokens, config.min_new_tokens, config.min_new_tokens, config.end_ids),
+    )
+    return [(make, arguments) for make, on, *arguments in named if on]
+
+
+def penalties(config):
+    """The penalties that a config names, as a tuple of records."""
+    return tuple(make(*arguments) for make, arguments in _penalties(config))
+
+
+def _samplers(config):
+    """The class and arguments of each sampler that a config names."""
+    named = (
+        (Temperature, config.temperature != 1, config.temperature),
+        (TopK, config.top_k is not None, config.top_k),
+        (TopP, config.top_p is not None, config.top_p),
+        (MinP, config.min_p is not None, config.min_p),
+    )
+    return [(make, arguments) for make, on, *arguments in named if on]
+
+
+def samplers(config):
+    """The samplers that a config names, as a tuple of records."""
+    return tuple(make(*arguments) for make, arguments in _samplers(config))
+
+
+_HUGGING_FACE_NAMES = {
+    "num_beams": "num_beams",
+    "do_sample": "do_sample",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",  # this and the next are no settings of transformers
+    "frequency_penalty": "frequency_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "bad_words_ids": "bad_words_ids",
+    "min_new_tokens": "min_new_tokens",
+    "stop_strings": "stop",
+    "max_new_tokens": "max_new_tokens",
+    "max_length": "max_length",
+    "length_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
+    "num_return_sequences": "num_return_sequences",
+    "decoder_start_token_id": "start_id",
+    "pad_token_id": "padding_id",
+}
+# All that a file may set; old ones have it in the model's `config.json`.
+GENERATION_KEYS = (*_HUGGING_FACE_NAMES, "eos_token_id", "bos_token_id")
+# These change no token.
+_INERT = {
+    "_from_model_config",
+    "bos_token_id",
+    "cache_implementation",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "renormalize_logits",  # beam search normalises anyway, before anything is ruled out
+    "return_dict_in_generate",
+    "transformers_version",
+    "use_cache",
+}
+# These say "off" by 1; other numbers by 0, but for token ids, of which 0 is one.
+_OFF_AT_ONE = {"encoder_repetition_penalty", "guidance_scale", "num_beam_groups", "typical_p"}
+
+
+_LEFT_OUT_AT_DEFAULT = (
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "min_new_tokens",
+    "stop_strings",
+)
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationConfig)}
+
+
+def _is_off(name, value):
+    if value is None or value is False or value == [] or value == {}:
+        return True
+    if isinstance(value, bool) or name.endswith("_id"):
+        return False
+    return value == (1 if name in _OFF_AT_ONE else 0)
+
+
+def from_hugging_face(values):
+    """A `GenerationConfig` from the values of a `generation_config.json`.
+
+    What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as
+    transformers does. `bos_token_id` begins a prompt where there is no `decoder_start_token_id`.
+
+    Raises:
+        ValueError: for settings that would change the result and that we do not have, naming all of them.
+    """
+    known = {*_HUGGING_FACE_NAMES, *_INERT, "eos_token_id"}
+    unknown = {name: value for name, value in values.items() if name not in known and not _is_off(name, value)}
+    if unknown:
+        raise ValueError(
+            f"Expected settings among {', '.join(_HUGGING_FACE_NAMES)} and eos_token_id, got also {unknown}. "
+            "They would change what is generated: set them to null if that is all right."
+        )
+    ends = values.get("eos_token_id")
+    fields = {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
+    fields["end_ids"] = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
+    fields["top_k"] = values.get("top_k", 50) or None
+    stop = fields.get("stop", ())
+    fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    fields["bad_words_ids"] = tuple(map(tuple, fields.get("bad_words_ids", ())))
+    fields.setdefault("start_id", values.get("bos_token_id"))
+    return GenerationConfig(**fields)
+
+
+def to_hugging_face(config):
+    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. Seed and
+    log-probabilities are a call's, so they are left out; so are penalties that are none."""
+    values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
+    ends = [int(token_id) for token_id in config.end_ids]
+    values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
+    values |= {"stop_strings": list(config.stop), "bad_words_ids": list(map(list, config.bad_words_ids))}
+    for name in _LEFT_OUT_AT_DEFAULT:
+        if values[name] in (_DEFAULTS[_HUGGING_FACE_NAMES[name]], []):
+            del values[name]
+    return {name: value for name, value in values.items() if value is not None}

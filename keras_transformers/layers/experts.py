@@ -1,0 +1,130 @@
+"""Mixture of experts: of several feed-forward layers, each token goes through a few, which a router chooses.
+
+    x ─┬─ router ── softmax ── the k highest ─────────┐
+       │                        │ which               │ how much
+       └────────────────── experts ── outputs ── weighted sum ─►
+
+What that costs, for `X` tokens:
+
+    PyTorch, run as it is    each expert computes the tokens that chose it: nothing is computed in vain
+    compiled, X·k < E        the weights of the chosen experts are gathered, as for one new token
+    compiled, else           every expert computes every token: E/k times the multiplications, but shapes are fixed
+
+Legend: `X` tokens, `D` model width, `F` feed-forward width, `E` experts, `k` chosen by each token.
+"""
+
+import keras
+from keras import ops
+
+from keras_transformers.layers.layer import Layer
+from keras_transformers.records import record
+
+
+@record
+class ExpertsConfig:
+    """How many experts there are, how many each token chooses, and whether the weights of the chosen ones add up to 1
+    (`normalize`), or stay what they are of the softmax over all experts (Shazeer et al. 2017; Mixtral)."""
+
+    num_experts: int
+    num_chosen: int = 2
+    normalize: bool = True
+
+    def __post_init__(self):
+        if not 1 <= self.num_chosen <= self.num_experts:
+            raise ValueError(
+                f"Expected num_chosen of at least 1 and at most num_experts={self.num_experts}, got {self.num_chosen}."
+            )
+
+
+def choose(scores_XE, experts):
+    """The experts that each token chooses by a router's scores: their weights and numbers, `[X, k]`."""
+    shares_XE = ops.softmax(ops.cast(scores_XE, "float32"), axis=-1)
+    weights_Xk, chosen_Xk = ops.top_k(shares_XE, experts.num_chosen)
+    if experts.normalize:
+        weights_Xk = weights_Xk / ops.sum(weights_Xk, axis=-1, keepdims=True)
+    return ops.cast(weights_Xk, scores_XE.dtype), chosen_Xk
+
+
+def mix(x_XD, weights_Xk, chosen_Xk, num_experts, compute):
+    """The weighted sum of what the chosen experts make of each token: `[X, D]`.
+
+    `compute(x, experts)` is the work of experts: that of one for `[X, D]`, given its number; of all for `[X, D]`, given
+    None, as `[E, X, D]`; or of those in `experts [X, k]`, as `[X, k, D]`.
+    """
+    if _runs_as_it_is():
+        return _mix_in_turn(x_XD, weights_Xk, chosen_Xk, compute)
+    tokens, num_chosen = x_XD.shape[0], chosen_Xk.shape[1]
+    if tokens is not None and tokens * num_chosen < num_experts:
+        return ops.einsum("xk,xkd->xd", weights_Xk, compute(x_XD, chosen_Xk))
+    weights_XE = ops.sum(ops.one_hot(chosen_Xk, num_experts, dtype=weights_Xk.dtype) * weights_Xk[..., None], axis=1)
+    return ops.einsum("xe,exd->xd", weights_XE, compute(x_XD, None))
+
+
+def _mix_in_turn(x_XD, weights_Xk, chosen_Xk, compute):
+    import torch
+
+    mixed_XD = torch.zeros_like(x_XD)
+    for expert in torch.unique(chosen_Xk).tolist():
+        tokens, places = torch.where(chosen_Xk == expert)
+        mixed_XD = mixed_XD.index_add(
+            0, tokens, compute(x_XD[tokens], expert) * weights_Xk[tokens, places][:, None].to(x_XD.dtype)
+        )
+    return mixed_XD
+
+
+if keras.backend.backend() == "torch":
+    import torch
+
+    def _runs_as_it_is():
+        return not torch.compiler.is_compiling()
+
+else:
+
+    def _runs_as_it_is():
+        return False
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class StackedDense(Layer):
+    """A dense layer of each expert, their kernels in one weight `[E, in, out]`.
+
+    Args:
+        num_experts: `E`.
+        units: width of the output.
+        use_bias: whether each has a bias.
+
+    Call arguments: `inputs [X, in]`, or `[E, X, in]` of all experts, or `[X, k, in]` of chosen ones; `experts`, the
+    number of one, None for all, or the numbers `[X, k]` of the chosen.
+
+    Returns: `[X, units]` of one, `[E, X, units]` of all, `[X, k, units]` of the chosen.
+    """
+
+    def __init__(self, num_experts, units, use_bias=False, **kwargs):
+        super().__init__(**kwargs)
+        self.num_experts = num_experts
+        self.units = units
+        self.use_bias = use_bias
+
+    def build(self, inputs_shape):
+        # as a dense layer's, whose fans are those of a kernel without the axis of experts
+        initializer = keras.initializers.VarianceScaling(float(self.num_experts), "fan_avg", "uniform")
+        shape = (self.num_experts, inputs_shape[-1], self.units)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=initializer)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.num_experts, self.units), initializer="zeros")
+
+    def call(self, inputs, experts=None):
+        kernel, bias = (
+            None if each is None else ops.cast(ops.convert_to_tensor(each), self.compute_dtype)
+            for each in (self.kernel, self.bias)
+        )
+        if isinstance(experts, int):
+            x = ops.matmul(inputs, kernel[experts])
+            return x if bias is None else x + bias[experts]
+        if experts is None:
+            x = ops.matmul(inputs, kernel)
+            return x if bias is None else x + bias[:, None]
+        inputs = inputs[:, None] if len(inputs.shape) == 2 else inputs
+        x = ops.einsum("xki,xkio->xko", inputs, ops.take(kernel, experts, axis=0))
+        return x if bias is None else x + ops.take(bias, experts, axis=0)

@@ -1,0 +1,226 @@
+"""Tokenizers in the metadata of GGUF files: pieces and their order; how a text is split is told by a name alone.
+
+    tokenizer.ggml.model    pieces                             a text is first
+    "gpt2"                  BPE of bytes, with merges          split as tokenizer.ggml.pre names it: `SPLITS`
+    "llama"                 SentencePiece's BPE: merges by     given a space in front; each space is "▁"
+                            score, bytes for the rest
+
+Control tokens are special tokens; those that the user defined are found in a text as a whole, and what comes after one
+is given a space again, as in llama.cpp. Start and end tokens go around a text where `add_bos_token` and `add_eos_token`
+say so, or as llama.cpp has it where they say nothing.
+
+What transformers 5 makes of the same files differs in two cases, and llama.cpp and the models' authors agree with what
+is here: SmolLM, StarCoder and Falcon split numbers before words, and SentencePiece puts its space in front of a text
+that begins with one too.
+
+Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
+"""
+
+import dataclasses
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+
+from keras_transformers.gguf_file import GGUFFile
+from keras_transformers.tokenizers.convert import ROLES, around_as_asked, merges_of
+
+# GPT-2's (Radford et al. 2019): a word with the space before it, numbers, signs.
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+# GPT-4's: any sign before a word, numbers by {digits}, line ends with the signs before them.
+_WORDS_AND_LINES = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}"
+    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# GPT-4o's: words split where capitals begin, too, {ending} an English ending.
+_CASED_WORDS = (
+    r"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]*[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]+{ending}"
+    r"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]+[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]*{ending}"
+    r"|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """How a text is split before its bytes are merged.
+
+    Attributes:
+        names: in `tokenizer.ggml.pre`.
+        patterns: what is split off, one after the other.
+        composed: whether accents are composed with their letters first (NFC).
+        whole: whether a part that is a piece is not taken apart, whatever the merges say.
+        start: whether a start token goes in front of a text where the file does not say.
+    """
+
+    names: tuple[str, ...]
+    patterns: tuple[str, ...]
+    composed: bool = False
+    whole: bool = False
+    start: bool = False
+
+
+SPLITS = (
+    Split(("gpt-2", "phi-2"), (_WORDS,)),
+    Split(("mpt", "olmo"), (_WORDS,), composed=True),
+    Split(("smollm", "starcoder", "refact"), (r"\p{N}", _WORDS)),
+    Split(("command-r",), (r"\p{N}", _WORDS), composed=True),
+    Split(("falcon",), (r"[\p{P}$+<=>^~|`]+", _WORDS, r"[0-9][0-9][0-9]")),
+    Split(("bloom",), (r" ?[^(\s|[.,!?…。，、।۔،])]+",)),
+    Split(("dbrx", "smaug-bpe"), (_WORDS_AND_LINES.format(digits="{1,3}"),)),
+    Split(
+        ("llama-bpe", "llama3", "llama-v3", "falcon3"),
+        (_WORDS_AND_LINES.format(digits="{1,3}"),),
+        whole=True,
+        start=True,
+    ),
+    Split(("qwen2", "deepseek-r1-qwen", "megrez"), (_WORDS_AND_LINES.format(digits=""),), composed=True),
+    Split(("stablelm2",), (_WORDS_AND_LINES.format(digits=""),)),
+    Split(("gpt-4o", "llama4"), (_CASED_WORDS.format(ending="(?i:'s|'t|'re|'ve|'m|'ll|'d)?", digits="{1,3}"),)),
+    Split(("tekken",), (_CASED_WORDS.format(ending="", digits=""),), whole=True, start=True),
+)
+
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6  # tokenizer.ggml.token_type
+_IDS = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "sep_token": "seperator_token_id",  # as they spell it
+    "pad_token": "padding_token_id",
+    "cls_token": "cls_token_id",
+    "mask_token": "mask_token_id",
+}
+# What SentencePiece's trainer numbers them, where the file does not.
+_SENTENCEPIECE_IDS = {"bos_token": 1, "eos_token": 2, "unk_token": 0}
+
+
+def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+    """The engine that a file's metadata describes, and what `tokenizer_config.json` says of such a tokenizer.
+
+    Args:
+        file: the file, opened.
+
+    Raises:
+        ValueError: for a file without a tokenizer, a kind or a split that is not known, and what contradicts itself.
+
+    Example:
+        >>> engine, config = read_gguf(GGUFFile("SmolLM2-135M-Instruct.Q4_1.gguf"))  # doctest: +SKIP
+        >>> config["eos_token"]  # doctest: +SKIP
+        '<|im_end|>'
+    """
+    values = _Values(file)
+    kind = values("model", str)
+    if kind not in ("gpt2", "llama"):
+        raise ValueError(
+            f"Expected tokenizer.ggml.model in {file.path} to be 'gpt2' or 'llama', got {kind!r}. Load the tokenizer "
+            "of the model that it was made from."
+        )
+    tokens, types = values("tokens", list), values.numbers("token_type", None)
+    types = [_NORMAL] * len(tokens) if types is None else types
+    values.expect(len(types) == len(tokens), f"{len(types)} types of {len(tokens)} tokens")
+    if kind == "llama":  # they are found in a text before its spaces become "▁"
+        pairs = zip(tokens, types, strict=True)
+        tokens = [token.replace("▁", " ") if type == _USER_DEFINED else token for token, type in pairs]
+    ids = {token: i for i, token in enumerate(tokens)}
+    values.expect(len(ids) == len(tokens), "two tokens that are spelled the same")
+    config: dict[str, Any] = {}
+    for role in ROLES:
+        i = values(_IDS[role], int, _SENTENCEPIECE_IDS.get(role) if kind == "llama" else None)
+        if i is not None:
+            values.expect(0 <= i < len(tokens), f"{_IDS[role]}={i} of {len(tokens)} tokens")
+            config[role] = tokens[i]
+    build = _byte_level if kind == "gpt2" else _sentencepiece
+    try:
+        engine, start = build(values, tokens, types, config)
+    except ValueError:
+        raise
+    except Exception as error:  # the engine raises plain `Exception`s
+        raise ValueError(f"Expected a tokenizer in {file.path}, got {error}. Convert the model again.") from None
+    marked = {_CONTROL: True, _USER_DEFINED: False}
+    for token, type in zip(tokens, types, strict=True):
+        if type in marked:
+            engine.add_tokens([AddedToken(token, normalized=False, special=marked[type])])
+    config |= {
+        "add_bos_token": values("add_bos_token", bool, start),
+        "add_eos_token": values("add_eos_token", bool, False),
+    }
+    engine.post_processor = around_as_asked(engine, config, config)
+    template = file.metadata.get("tokenizer.chat_template")
+    return engine, config | ({} if template is None else {"chat_template": template})
+
+
+class _Values:
+    """What stands under `tokenizer.ggml.` in a file."""
+
+    def __init__(self, file):
+        self._metadata = file.metadata
+        self._path = file.path
+
+    def __call__(self, name, kind, *default):
+        """A value of a kind; without a default it must be there."""
+        value = self._metadata.get(f"tokenizer.ggml.{name}", *default)
+        if value is None and default:
+            return None
+        self.expect(isinstance(value, kind), f"{'none' if value is None else repr(value)[:40]} as {name}")
+        return value
+
+    def numbers(self, name, *default):
+        """A list of numbers; without a default it must be there."""
+        value = self._metadata.get(f"tokenizer.ggml.{name}", *default)
+        if value is None and default:
+            return None
+        self.expect(hasattr(value, "tolist"), f"{'none' if value is None else repr(value)[:40]} as {name}")
+        return value.tolist()
+
+    def expect(self, fits, got):
+        if not fits:
+            raise ValueError(
+                f"Expected a tokenizer under tokenizer.ggml in {self._path}, got {got}. Convert the model again, or "
+                "give a tokenizer."
+            )
+
+    def refuse_split(self, name):
+        known = ", ".join(name for split in SPLITS for name in split.names)
+        raise ValueError(
+            f"Expected tokenizer.ggml.pre in {self._path} to be one of {known}, got {name!r}. Load the tokenizer of "
+            "the model that it was made from."
+        )
+
+
+def _byte_level(values, tokens, types, special):
+    """The engine of BPE over bytes, and whether a text begins with the start token by default."""
+    name = values("pre", str, None)
+    split = next((split for split in SPLITS if name in split.names), None)
+    if split is None:
+        values.refuse_split(name)
+    merges = [tuple(merge.split(" ")) for merge in values("merges", list)]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    engine = tokenizers.Tokenizer(models.BPE(vocabulary, merges, ignore_merges=split.whole))
+    if split.composed:
+        engine.normalizer = normalizers.NFC()
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in split.patterns),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    engine.decoder = decoders.ByteLevel()
+    return engine, split.start
+
+
+def _sentencepiece(values, tokens, types, special):
+    """The same of SentencePiece's BPE, of which a piece with a higher score was merged before."""
+    scores = values.numbers("scores")
+    values.expect(len(scores) == len(tokens), f"{len(scores)} scores of {len(tokens)} tokens")
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    pieces = [(-score, i) for i, (score, type) in enumerate(zip(scores, types, strict=True)) if type == _NORMAL]
+    merges = merges_of([tokens[i] for _, i in sorted(pieces)])
+    model = models.BPE(
+        vocabulary, merges, unk_token=special.get("unk_token"), fuse_unk=True, byte_fallback=_BYTE in types
+    )
+    engine = tokenizers.Tokenizer(model)
+    prefix = values("add_space_prefix", bool, True)
+    spaces = normalizers.Replace(" ", "▁")
+    engine.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), spaces]) if prefix else spaces
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    engine.decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
+    return engine, True

@@ -1,0 +1,338 @@
+"""GGUF files: the same model as transformers' own, of each architecture and kind of tensor; bad files are refused."""
+
+import dataclasses
+import struct
+import sys
+import time
+
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_transformers as kt
+from keras_transformers.checkpoints import gguf as checkpoints
+from keras_transformers.checkpoints import sources
+from keras_transformers.gguf_file import KINDS, GGUFFile
+from tests.checkpoints import gguf_files
+from tests.layers.reference import relative_error
+
+# Files are read alike on every backend.
+pytestmark = pytest.mark.one_backend("torch")
+
+TOKENS = np.random.default_rng(0).integers(0, 96, (3, 40)).astype("int32")
+_HEADS = {".attention.head_count": 4, ".attention.head_count_kv": 2}
+_SIZES = {".context_length": 64, ".embedding_length": 32, ".feed_forward_length": 48, ".block_count": 3, **_HEADS}
+_RMS = {**_SIZES, ".attention.layer_norm_rms_epsilon": 1e-3}
+_THEIRS = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-3,
+    "pad_token_id": None,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A small model of an architecture: what a file's metadata says, and what transformers' configuration says."""
+
+    architecture: str
+    model_type: str
+    metadata: dict
+    values: dict
+    extra: dict = dataclasses.field(default_factory=dict)  # tensors besides
+
+
+def _llama(metadata=None, values=None, extra=None):
+    return Case("llama", "llama", {**_RMS, **(metadata or {})}, {**_THEIRS, **(values or {})}, extra or {})
+
+
+def llama3_divisors(base, width, factor):
+    """What the converter writes of Llama 3.1's scaling: by how much each frequency is divided."""
+    divisors = []
+    for frequency in base ** (-np.arange(0, width, 2) / width):
+        turns = 8192 * frequency / (2 * np.pi)
+        share = np.clip((turns - 1) / (4 - 1), 0, 1)
+        divisors.append(1 / ((1 - share) / factor + share))
+    return np.array(divisors, "float32")
+
+
+_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+_LONG = {".rope.scaling.factor": 4.0, ".rope.scaling.original_context_length": 16}
+CASES = {
+    "llama": _llama({".rope.freq_base": 5e3, ".rope.dimension_count": 8, ".vocab_size": 96}, {"rope_theta": 5e3}),
+    "llama, tied": _llama({}, {"tie_word_embeddings": True}),
+    "llama, wide heads": _llama({".attention.key_length": 16, ".attention.value_length": 16}, {"head_dim": 16}),
+    "llama, biases": _llama({}, {"attention_bias": True, "mlp_bias": True}),
+    "llama, linear": _llama(
+        {".rope.scaling.type": "linear", ".rope.scaling.factor": 4.0},
+        {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}},
+    ),
+    "llama, yarn": _llama(
+        {".rope.scaling.type": "yarn", **_LONG},
+        {
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 16,
+                "rope_theta": 1e4,
+            }
+        },
+    ),
+    "llama 3": _llama(
+        {".rope.freq_base": 5e5},
+        {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5, **_LLAMA3}},
+        {"rope_freqs.weight": llama3_divisors(5e5, 8, 8.0)},
+    ),
+}
+
+
+def theirs(case):
+    """Transformers' model of a case, with random weights."""
+    import torch
+    import transformers
+
+    config = transformers.CONFIG_MAPPING[case.model_type](**case.values)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return model
+
+
+def logits(model, token_ids=TOKENS):
+    import torch
+
+    with torch.no_grad():
+        return model(torch.tensor(token_ids).long()).logits.numpy()
+
+
+def write(path, case, model, **options):
+    state = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        del state["lm_head.weight"]
+    heads, groups = (case.metadata.get(f".attention.{each}", 4) for each in ("head_count", "head_count_kv"))
+    tensors = gguf_files.converted(state, case.architecture, case.metadata[".block_count"], heads, groups)
+    return gguf_files.write(path, case.architecture, case.metadata, {**tensors, **case.extra}, **options)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small Llama, its file, and transformers' model of it."""
+    model = theirs(CASES["llama"])
+    return write(tmp_path_factory.mktemp("small") / "small.gguf", CASES["llama"], model), model
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_architecture_computes_what_transformers_does(name, tmp_path):
+    model = theirs(CASES[name])
+    path = write(tmp_path / "model.gguf", CASES[name], model)
+    ours = kt.CausalLM.from_preset(path)
+    wanted = logits(model)
+    assert relative_error(ops.convert_to_numpy(ours(TOKENS)), wanted) <= 1e-5
+    ours.save_to_preset(tmp_path / "saved")
+    assert relative_error(logits(type(model).from_pretrained(tmp_path / "saved")), wanted) <= 1e-5
+
+
+def test_a_head_that_is_the_table_of_tokens_again_is_tied(small, tmp_path):
+    model = theirs(CASES["llama, tied"])
+    table = model.state_dict()["model.embed_tokens.weight"].numpy()
+    case = dataclasses.replace(CASES["llama, tied"], extra={"output.weight": table})
+    ours = kt.CausalLM.from_preset(write(tmp_path / "model.gguf", case, model))
+    assert ours.config.head.tied
+    assert relative_error(ops.convert_to_numpy(ours(TOKENS)), logits(model)) <= 1e-5
+
+
+# Kinds of tensors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tensors_of_each_kind_are_read(kind, tmp_path):
+    import gguf
+
+    random, number = np.random.default_rng(0), gguf.GGMLQuantizationType[kind]
+    array = random.normal(0, 1, (5, 3, 512)).astype("float32")
+    only_read = kind.endswith("_K")
+    written = gguf_files.random_blocks(kind, array.shape, random) if only_read else gguf.quantize(array, number)
+    path = gguf_files.write(tmp_path / "kinds.gguf", "llama", {}, {"one": array[0], "a": written}, {"a": kind})
+    file = GGUFFile(path)
+    found = file["a"]
+    assert found.dtype == np.float32 and file.shape("a") == found.shape == array.shape
+    np.testing.assert_array_equal(found, gguf.dequantize(written, number).reshape(array.shape))
+    np.testing.assert_array_equal(file.part("a", 2), found[2])
+    if not only_read:
+        assert relative_error(found, array) < 0.2
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_halves_are_saved_as_halves(kind, tmp_path):
+    import torch
+
+    dtype = {"F16": torch.float16, "BF16": torch.bfloat16}[kind]
+    model = theirs(CASES["llama"]).to(dtype).float()
+    matrices = [name for name, tensor in model.state_dict().items() if tensor.ndim == 2]
+    kinds = {
+        name: kind for name in GGUFFile(write(tmp_path / "plain.gguf", CASES["llama"], model)) if "norm" not in name
+    }
+    assert len(kinds) == len(matrices)
+    ours = kt.CausalLM.from_preset(write(tmp_path / "model.gguf", CASES["llama"], model, kinds=kinds))
+    ours.save_to_preset(tmp_path / "saved")
+    saved = type(model).from_pretrained(tmp_path / "saved")
+    assert saved.dtype == dtype
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(saved.state_dict()[name].float().numpy(), tensor.numpy())
+
+
+def test_kinds_that_are_not_read_are_refused_by_name(tmp_path):
+    import gguf
+
+    blocks = np.zeros((4, 84), "uint8")
+    names = {f"blk.{n}.attn_q.weight": "Q2_K" for n in range(7)}
+    path = gguf_files.write(tmp_path / "kinds.gguf", "llama", {}, dict.fromkeys(names, blocks), names)
+    with pytest.raises(ValueError, match=r"of the kinds F32, F16.* got blk\.0\.attn_q\.weight \(Q2_K\).* and 2 more"):
+        GGUFFile(path)
+    content = path.read_bytes()
+    number = struct.pack("<I", gguf.GGMLQuantizationType.Q2_K)
+    path.write_bytes(content.replace(number, struct.pack("<I", 99)))
+    with pytest.raises(ValueError, match=r"got blk\.0\.attn_q\.weight \(kind 99\)"):
+        GGUFFile(path)
+
+
+# Files that are damaged
+
+
+def test_a_file_that_is_cut_short_is_refused_wherever_it_ends(small, tmp_path):
+    content = small[0].read_bytes()
+    path = tmp_path / "cut.gguf"
+    for length in [*range(0, 3000, 7), *range(3000, len(content), 1009), len(content) - 33]:
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="Expected a (whole )?GGUF file"):
+            GGUFFile(path)
+
+
+NAME = struct.pack("<Q", 1) + b"a"
+
+
+def header(tensors, values, *rest):
+    """A header of so many tensors and values."""
+    return b"GGUF" + struct.pack("<IQQ", 3, tensors, values) + b"".join(rest)
+
+
+def test_a_file_that_claims_more_than_it_holds_is_refused_at_once(tmp_path):
+    many = 1 << 60
+    for number, content in enumerate(
+        (
+            header(many, 0),
+            header(0, many),
+            header(0, 1, struct.pack("<Q", many), bytes(64)),  # a name
+            header(0, 1, NAME, struct.pack("<IIQ", 9, 4, many), bytes(64)),  # a list of numbers
+            header(0, 1, NAME, struct.pack("<IIQ", 9, 8, many), bytes(64)),  # a list of strings
+            header(0, 1, NAME, struct.pack("<IQ", 8, many), bytes(64)),  # a string
+            header(1, 0, NAME, struct.pack("<IQQIQ", 2, 1 << 40, 1 << 40, 0, 0), bytes(64)),  # a tensor's shape
+            header(1, 0, NAME, struct.pack("<IQIQ", 1, 4, 0, many), bytes(64)),  # a tensor's place
+        )
+    ):
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(content)
+        start = time.perf_counter()
+        with pytest.raises(ValueError, match="which claims to hold"):
+            GGUFFile(path)
+        assert time.perf_counter() - start < 1
+
+
+def test_what_contradicts_the_format_is_refused(tmp_path):
+    path = tmp_path / "odd.gguf"
+    for content, message in {
+        b"PK" + bytes(30): r"one that starts with b'PK",
+        b"GGUF" + struct.pack(">I", 3) + bytes(16): "for big-endian machines",
+        b"GGUF" + struct.pack("<I", 1) + bytes(16): "Expected version 2 or 3 .* got 1",
+        header(0, 2, 2 * (NAME + struct.pack("<IB", 0, 1))): "'a' twice",
+        header(0, 1, NAME, struct.pack("<II", 77, 0)): "a value of type 77",
+        header(0, 1, NAME, struct.pack("<IIQ", 9, 9, 0)): "a list of type 9",
+        header(0, 1, struct.pack("<Q", 1), b"\xff", bytes(8)): "not UTF-8",
+        header(1, 0, NAME, struct.pack("<IQIQ", 1, 0, 0, 0)): r"of shape \[0\]",
+        header(1, 0, NAME, struct.pack("<IIQ", 9, 0, 0), bytes(72)): "of 9 axes",
+        header(1, 0, NAME, struct.pack("<IQIQ", 1, 33, 8, 0), bytes(64)): "rows of 33 numbers",
+        header(2, 0, 2 * (NAME + struct.pack("<IQIQ", 1, 1, 0, 0)), bytes(64)): "two tensors 'a'",
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            GGUFFile(path)
+    with pytest.raises(FileNotFoundError, match="Expected a GGUF file at"):
+        GGUFFile(tmp_path / "none.gguf")
+
+
+# Metadata
+
+
+def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
+    tensors = {"token_embd.weight": np.zeros((8, 4), "float32")}
+    for message, metadata in {
+        "unknown key 'attention.clamp_kqv'": {".attention.clamp_kqv": 8.0},
+        "rope.dimension_count: only 8 is supported, got 4": {".rope.dimension_count": 4},
+        "attention.value_length: only 8 is supported, got 4": {
+            ".attention.key_length": 8,
+            ".attention.value_length": 4,
+        },
+        "rope.scaling.type: expected none, linear or yarn, got 'longrope'": {".rope.scaling.type": "longrope"},
+        "rope.scaling.attn_factor: only 1.0 is supported, got 2.0": {".rope.scaling.attn_factor": 2.0},
+        "intermediate_size: expected int": {".feed_forward_length": [48, 48, 32]},
+    }.items():
+        path = gguf_files.write(tmp_path / "odd.gguf", "llama", {**_RMS, **metadata}, tensors)
+        with pytest.raises(ValueError, match=message):
+            checkpoints.read(path)
+    lacking = {name: value for name, value in _RMS.items() if name != ".block_count"}
+    with pytest.raises(ValueError, match="Expected block_count, token_embd.weight in the file, got none such"):
+        checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "llama", lacking, {"a": np.zeros(4, "float32")}))
+    with pytest.raises(ValueError, match="general.architecture .* to be one of llama.* got 'mamba'"):
+        checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
+
+
+def test_frequencies_of_no_llama_are_refused(tmp_path):
+    divisors = {"rope_freqs.weight": np.array([1, 2, 3, 4], "float32")}
+    model = theirs(CASES["llama"])
+    path = write(tmp_path / "odd.gguf", dataclasses.replace(CASES["llama"], extra=divisors), model)
+    with pytest.raises(ValueError, match="rope_freqs.weight: expected the frequencies of Llama 3.1"):
+        checkpoints.read(path)
+
+
+def test_tensors_that_are_missing_or_too_many_are_listed(small, tmp_path):
+    file = GGUFFile(small[0])
+    tensors = {name.replace("blk.1.attn_q.", "blk.1.attn_qq."): file[name] for name in file}
+    path = gguf_files.write(tmp_path / "odd.gguf", "llama", _RMS, tensors)
+    with pytest.raises(
+        ValueError, match=r"(?s)missing decoder\.block_1\.self_attention\.query.*unknown blk\.1\.attn_qq"
+    ):
+        kt.CausalLM.from_preset(path)
+
+
+# Where files lie
+
+
+def test_a_file_in_a_package_or_on_the_hub_is_found(small, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    (tmp_path / "carrier").mkdir()
+    (tmp_path / "carrier" / "small.gguf").write_bytes(small[0].read_bytes())
+    monkeypatch.syspath_prepend(tmp_path)
+    wanted = logits(small[1])
+    found = kt.CausalLM.from_preset("package://carrier/small.gguf")
+    assert relative_error(ops.convert_to_numpy(found(TOKENS)), wanted) <= 1e-5
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: asked.append((a, k)) or str(small[0]))
+    assert sources.resolve("hf://org/name/deep/small.gguf@v2") == small[0]
+    assert asked == [(("org/name", "deep/small.gguf"), {"revision": "v2"})]
+    with pytest.raises(ValueError, match="Give the repository's two names and no file, unless it is a GGUF file"):
+        sources.resolve("hf://org/name/config.json")
+
+
+def test_without_the_package_it_is_said(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'keras-transformers\[gguf\]'"):
+        GGUFFile(small[0])
