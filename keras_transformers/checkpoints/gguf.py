@@ -19,6 +19,7 @@ Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion and https:/
 
 import collections.abc
 import dataclasses
+import math
 import re
 import typing
 
@@ -55,21 +56,45 @@ _APART = ((r"blk\.\d+\.attn_qkv\..*", _grouped),)
 
 # Metadata
 
-_KEYS = {
+_SIZES = {
     "context_length": "max_position_embeddings",
     "block_count": "num_hidden_layers",
     "embedding_length": "hidden_size",
     "feed_forward_length": "intermediate_size",
     "attention.head_count": "num_attention_heads",
 }
-_RMS = {**_KEYS, "attention.layer_norm_rms_epsilon": "rms_norm_eps"}
-_LAYER_NORM = {**_KEYS, "attention.layer_norm_epsilon": "layer_norm_eps"}
-_HEADS = ("head_count", "head_count_kv")
-_MAY_LACK = {
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "rope.freq_base": "rope_theta",
+_RMS = {**_SIZES, "attention.layer_norm_rms_epsilon": "rms_norm_eps"}
+_LAYER_NORM = {**_SIZES, "attention.layer_norm_epsilon": "layer_norm_eps"}
+_GPT2 = {
+    "context_length": "n_positions",
+    "block_count": "n_layer",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_inner",
+    "attention.head_count": "n_head",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
 }
+_BLOOM = {
+    **{key: _GPT2[key] for key in ("block_count", "attention.head_count", "attention.layer_norm_epsilon")},
+    "context_length": "seq_length",
+    "embedding_length": "hidden_size",
+}
+_FALCON = {
+    **_LAYER_NORM,
+    "feed_forward_length": "ffn_hidden_size",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+}
+_EXPERTS = {
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+}
+_PHI3 = {
+    **_RMS,
+    "attention.sliding_window": "sliding_window",
+    "rope.scaling.original_context_length": "original_max_position_embeddings",
+}
+_HEADS = ("head_count", "head_count_kv")
+_GROUPED = {"attention.head_count_kv": "num_key_value_heads"}
 # Keys that change nothing: `vocab_size`, which the table of tokens shows, and llama.cpp's own.
 _INERT = frozenset(("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "use_kv_cache"))
 _FLOATS = {"F16": "float16", "BF16": "bfloat16"}
@@ -91,19 +116,36 @@ class _Architecture:
 
     model_type: str
     keys: dict[str, str] = dataclasses.field(default_factory=lambda: _RMS)
-    optional: dict[str, str] = dataclasses.field(default_factory=lambda: _MAY_LACK)
+    optional: dict[str, str] = dataclasses.field(default_factory=lambda: _GROUPED)
     values: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
     read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, told: None
     changed: tuple = ()
 
 
+def _width(read, told):
+    """The width of a head."""
+    width = read("attention.key_length", None) or told["hidden_size"] // told["num_attention_heads"]
+    read.expect("attention.value_length", width)
+    return width
+
+
 def _rotary(read, file, told):
     """Rotary positions over whole heads, and how they reach longer texts."""
-    width = told.get("head_dim") or told["hidden_size"] // told["num_attention_heads"]
-    read.expect("rope.dimension_count", width)
+    told["head_dim"], told["rope_theta"] = _width(read, told), read("rope.freq_base", 10000.0)
+    read.expect("rope.dimension_count", told["head_dim"])
     _scaling(read, told)
     if "rope_freqs.weight" in file:
-        told["rope_scaling"] = _llama3_scaling(file, told.get("rope_theta", 10000.0), width)
+        told["rope_scaling"] = _llama3_scaling(file, told["rope_theta"], told["head_dim"])
+
+
+def _partly(name, base="rope_theta"):
+    """Reads rotary positions over a part of each head; what that is called, and the base."""
+
+    def read_rotary(read, file, told):
+        width = _width(read, told)
+        told |= {name: read("rope.dimension_count", width) / width, base: read("rope.freq_base", 10000.0)}
+
+    return read_rotary
 
 
 def _scaling(read, told):
@@ -147,21 +189,117 @@ def _llama3_scaling(file, base, width):
 
 def _llama(read, file, told):
     _rotary(read, file, told)
-    told["attention_bias"] = "blk.0.attn_q.bias" in file
-    experts = read("expert_count", 0)
+    experts, used = read("expert_count", 0), read("expert_used_count", 0)
     if experts:
-        told |= {
-            "model_type": "mixtral",
-            "num_local_experts": experts,
-            "num_experts_per_tok": read("expert_used_count", 2),
-        }
+        told |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
     else:
-        read.expect("expert_used_count", 0)
-        told["mlp_bias"] = "blk.0.ffn_up.bias" in file
+        told |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
 
+
+_WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
+
+
+def _windows(read, told, every):
+    """A window in all layers but the last of so many, or in those that the file lists."""
+    told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
+    pattern, layers = read("attention.sliding_window_pattern", None), told["num_hidden_layers"]
+    every = pattern if type(pattern) is int else every
+    slides = pattern if isinstance(pattern, np.ndarray) else [(n + 1) % every for n in range(layers)]
+    if len(slides) != layers:
+        read.problems.append(f"attention.sliding_window_pattern: expected {layers} layers, got {len(slides)}")
+    told["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
+
+
+def _gemma_scale(told, largest):
+    """What scores are divided by the root of: the width of a head, but in the largest model, of so many layers."""
+    whole = told["hidden_size"] // told["num_attention_heads"]
+    told["query_pre_attn_scalar"] = whole if told["num_hidden_layers"] == largest else told["head_dim"]
+
+
+def _gemma2(read, file, told):
+    _rotary(read, file, told)
+    _windows(read, told, 2)
+    _gemma_scale(told, 46)
+    for name, default in {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}.items():
+        told[name] = read(name, default)
+
+
+def _gemma3(read, file, told):
+    _rotary(read, file, told)
+    _windows(read, told, 6 if read("attention.sliding_window", 0) else 1)
+    _gemma_scale(told, 62)
+    told["rope_local_base_freq"] = read("rope.freq_base_swa", 10000.0)
+    told["final_logit_softcapping"] = read("final_logit_softcapping", None)
+
+
+def _phi3(read, file, told):
+    _partly("partial_rotary_factor")(read, file, told)
+    told["sliding_window"] = told["sliding_window"] or None
+    original, factor = told["original_max_position_embeddings"], read("rope.scaling.attn_factor", 1.0)
+    growth = told["max_position_embeddings"] / original
+    if "rope_factors_long.weight" in file:
+        kinds = {kind: file[f"rope_factors_{kind}.weight"] for kind in ("short", "long")}
+        told["rope_scaling"] = {"type": "longrope"} | {f"{kind}_factor": _decimals(kinds[kind]) for kind in kinds}
+        if not math.isclose(factor, math.sqrt(1 + math.log(max(growth, 1)) / math.log(original)), rel_tol=1e-6):
+            told["rope_scaling"]["attention_factor"] = factor
+    else:
+        read.expect("rope.scaling.attn_factor", 1.0)
+
+
+def _decimals(array):
+    """The decimals that float32 numbers were made of."""
+    return [float(str(number)) for number in array]
+
+
+def _alone(read, told, heads):
+    """Refuse keys and values that several heads share."""
+    read.expect("attention.head_count_kv", told[heads])
+
+
+def _gpt2(read, file, told):
+    _alone(read, told, "n_head")
+
+
+def _bloom(read, file, told):
+    _alone(read, told, "n_head")
+    read.expect("feed_forward_length", 4 * told["hidden_size"])
+
+
+def _falcon(read, file, told):
+    told["rope_theta"], told["bias"] = read("rope.freq_base", 10000.0), "blk.0.attn_qkv.bias" in file
+    heads, groups = told["num_attention_heads"], read("attention.head_count_kv", told["num_attention_heads"])
+    norms = 2 if "blk.0.attn_norm_2.weight" in file else 1
+    told["new_decoder_architecture"] = norms == 2 or groups not in (1, heads)
+    if told["new_decoder_architecture"]:
+        told |= {"num_kv_heads": groups, "num_ln_in_parallel_attn": norms}
+    else:
+        told["multi_query"] = groups == 1
+
+
+def _gpt_neox(read, file, told):
+    _alone(read, told, "num_attention_heads")
+    _partly("rotary_pct", "rotary_emb_base")(read, file, told)
+    told["use_parallel_residual"] = read("use_parallel_residual", True)
+
+
+_GEMMA = {"hidden_activation": "gelu_pytorch_tanh"}
 
 ARCHITECTURES = {
     "llama": _Architecture("llama", read=_llama, changed=_PAIRED),
+    "smollm3": _Architecture("smollm3", values={"no_rope_layer_interval": 4}, read=_rotary, changed=_PAIRED),
+    "qwen2": _Architecture("qwen2", read=_rotary),
+    "qwen3": _Architecture("qwen3", read=_rotary),
+    "qwen3moe": _Architecture("qwen3_moe", {**_RMS, **_EXPERTS}, values={"norm_topk_prob": True}, read=_rotary),
+    "olmo2": _Architecture("olmo2", read=_rotary),
+    "phi3": _Architecture("phi3", _PHI3, read=_phi3),
+    "gemma": _Architecture("gemma", values=_GEMMA, read=_rotary, changed=_ONE_MORE),
+    "gemma2": _Architecture("gemma2", values=_GEMMA, read=_gemma2, changed=_ONE_MORE),
+    "gemma3": _Architecture("gemma3_text", values=_GEMMA, read=_gemma3, changed=_ONE_MORE),
+    "gpt2": _Architecture("gpt2", _GPT2, {}, read=_gpt2, changed=_TRANSPOSED),
+    "gptneox": _Architecture("gpt_neox", _LAYER_NORM, {}, {"hidden_act": "gelu"}, _gpt_neox, _APART),
+    "bloom": _Architecture("bloom", _BLOOM, {}, read=_bloom, changed=_APART),
+    "falcon": _Architecture("falcon", _FALCON, {}, read=_falcon, changed=_APART),
+    "phi2": _Architecture("phi", _LAYER_NORM, values={"hidden_act": "gelu_new"}, read=_partly("partial_rotary_factor")),
 }
 
 
@@ -206,6 +344,11 @@ def config_values(path):
             f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
             "checkpoint of Hugging Face's of the same model."
         )
+    if file.metadata.get("split.count", 1) > 1:
+        raise ValueError(
+            f"Expected a whole model in {path}, got part {file.metadata.get('split.no', 0) + 1} of "
+            f"{file.metadata['split.count']}. Join them first: `llama-gguf-split --merge {path} whole.gguf`."
+        )
     try:
         return _values(file, name, ARCHITECTURES[name])
     except ValueError as error:
@@ -223,8 +366,6 @@ def _values(file, name, architecture):
     told |= architecture.values
     told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
     told = {key: value for key, value in told.items() if value is not None}
-    if "attention.key_length" in mine:
-        read.expect("attention.value_length", read("attention.key_length", None))
     architecture.read(read, file, told)
     read.finish(_INERT)
     told["tie_word_embeddings"] = _tied(file)
@@ -239,7 +380,8 @@ def _values(file, name, architecture):
 
 def _one(value):
     """What is said layer by layer, where all layers have the same."""
-    same = isinstance(value, np.ndarray) and value.size and (value == value[0]).all()
+    numbers = isinstance(value, np.ndarray) and value.dtype != bool and value.size
+    same = numbers and (value == value[0]).all()
     return value[0].item() if same else value
 
 
@@ -259,11 +401,14 @@ class _Tensors(collections.abc.Mapping):
         self._changed = ARCHITECTURES[name].changed
         self._dtype = values["torch_dtype"]
         layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
-        self._names = {}
+        self._names = {}  # theirs, and which of a stack of experts
         for theirs in file:
             layer, _, leaf = theirs.rpartition(".")
-            if theirs != "output.weight" or not values["tie_word_embeddings"]:
-                self._names[f"{layers[layer]}.{leaf}" if layer in layers else theirs] = theirs
+            ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
+            if "*" in ours:
+                self._names |= {ours.replace("*", str(n)): (theirs, n) for n in range(file.shape(theirs)[0])}
+            elif theirs != "output.weight" or not values["tie_word_embeddings"]:
+                self._names[ours] = theirs, None
         for theirs in _IN_THE_CONFIG:
             self._names.pop(theirs, None)
 
@@ -271,15 +416,15 @@ class _Tensors(collections.abc.Mapping):
         return next((change for pattern, change in self._changed if re.fullmatch(pattern, name)), None)
 
     def __getitem__(self, name):
-        theirs = self._names[name]
-        change = self._change(theirs)
-        return self._file[theirs] if change is None else change(self._file[theirs], *self._heads)
+        theirs, number = self._names[name]
+        array, change = self._file.part(theirs, number), self._change(theirs)
+        return array if change is None else change(array, *self._heads)
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it."""
-        theirs = self._names[name]
-        shape = self._file.shape(theirs)
-        return shape[::-1] if (_TRANSPOSED[0][1] is self._change(theirs)) else shape
+        theirs, number = self._names[name]
+        shape = self._file.shape(theirs)[0 if number is None else 1 :]
+        return shape[::-1] if self._change(theirs) is _TRANSPOSED[0][1] else shape
 
     def dtype(self, name):
         """The dtype to store it as: that of the table of tokens, where it is not quantized."""
@@ -299,7 +444,7 @@ _IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors
 
 
 def _hugging_face_names(name, table, num_layers):
-    """Hugging Face's names of layers by GGUF's."""
+    """Hugging Face's names of layers by GGUF's; `*` is the number of an expert."""
     import gguf
 
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
@@ -309,5 +454,5 @@ def _hugging_face_names(name, table, num_layers):
     for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
         for n in range(num_layers if "{n}" in theirs else 1):
             layer = theirs.format(n=n)
-            names[known.get_name(layer)] = layer
+            names[known.get_name(layer.replace(".*", ""))] = layer
     return names

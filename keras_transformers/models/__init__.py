@@ -3,6 +3,6 @@
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
-from keras_transformers.models.transformer import encoder, transformer
+from keras_transformers.models.transformer import encoder, gpt, transformer
 
-__all__ = ["Backbone", "ModelConfig", "encoder", "explain", "transformer"]
+__all__ = ["Backbone", "ModelConfig", "encoder", "explain", "gpt", "transformer"]

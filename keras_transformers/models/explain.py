@@ -33,23 +33,29 @@ def explain(model):
         else:
             lines.append(_embeddings("target", backbone.decoder_embedding, config.target_embeddings))
         lines += _stack("decoder", backbone, config)
-        if backbone is model:
-            return "\n".join(lines)
+    if backbone.decoder is not None and hasattr(model, "head"):
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
-        lines.append(_line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias"))
+        lines.append(
+            _line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias", _cap(head))
+        )
     elif backbone is not model:
         lines += _heads(model, config)
     return "\n".join(lines)
 
 
+def _cap(head):
+    return f"scores capped at ±{head.soft_cap:g}" if head.soft_cap is not None else ""
+
+
 def _heads(model, config):
-    """What a task of an encoder adds to it, layer by layer, in order."""
+    """What a task that reads texts adds, layer by layer, in order."""
     width = config.hidden_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
         shown = {
             "first": "the first token",
+            "last": "the last token",
             "mean": "the mean of all tokens",
             "max": "the maxima of all tokens",
         }
@@ -62,7 +68,13 @@ def _heads(model, config):
     dropped = "" if token_dropout is None else f"after {_dropout(token_dropout.rate)}" if token_dropout.rate else ""
     if labels is not None:
         names = ", ".join(labels[:8]) + (f", … {labels[-1]}" if len(labels) > 8 else "")
-        yield _line("classifier", f"{width} → {len(labels)}", "bias", dropped, f"{model.problem}: {names}")
+        yield _line(
+            "classifier",
+            f"{width} → {len(labels)}",
+            "bias" if model.classifier.use_bias else "no bias",
+            dropped,
+            f"{model.problem}: {names}",
+        )
     if hasattr(model, "span"):
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
@@ -70,7 +82,7 @@ def _heads(model, config):
         inner = config.embeddings.embedding_dim or width if head.transform is not None else width
         transform = _transform(head.transform, inner)
         size = f"{inner} → {head.vocabulary_size}"
-        yield _line("head", transform, size, matrix, "bias" if head.use_bias else "no bias")
+        yield _line("head", transform, size, matrix, "bias" if head.use_bias else "no bias", _cap(head))
 
 
 def _transform(transform, width):
@@ -112,6 +124,37 @@ def _norm(norm):
     return f"RMSNorm ε={norm.epsilon:g}{' with unit offset' if norm.unit_offset else ''}"
 
 
+def _biases(use_bias):
+    return {True: "biases", False: "no biases", "inputs": "biases of queries, keys and values"}[use_bias]
+
+
+def _query_key_norm(norm):
+    if norm is None:
+        return ""
+    return f"queries and keys normalised {'head by head' if norm.by_head else 'over their width'} ({_norm(norm.norm)})"
+
+
+def _residual(residual):
+    return {
+        "sequential": "",
+        "parallel": "both branches read the block's input",
+        "parallel_shared": "both branches read the block's input, through one norm",
+    }[residual]
+
+
+def _places(attention):
+    """What one layer's attention has of its own."""
+    positions = _brief(attention.positions) if attention.positions else "no relative positions"
+    return positions, f"window {attention.window}" if attention.window is not None else ""
+
+
+def _experts(experts):
+    if experts is None:
+        return ""
+    shares = "" if experts.normalize else ", by their shares of all"
+    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}"
+
+
 def _embeddings(label, layer, embeddings):
     return _line(
         label,
@@ -132,13 +175,16 @@ def _stack(label, backbone, config):
     shared = (
         f"{heads} heads of {attention.head_dim or config.hidden_dim // heads}",
         f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
-        "biases" if attention.use_bias else "no biases",
+        _biases(attention.use_bias),
+        f"scores times {attention.scale:g}" if attention.scale is not None else "",
+        _query_key_norm(attention.query_key_norm),
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         _dropout(attention.dropout),
     )
     yield _line(
         label,
         f"{stack.num_layers} blocks of branches f ({_size(layer)}): {NORM_PLACEMENTS[block.norm_placement]}",
+        _residual(block.residual),
         _norm(block.norm),
         _dropout(block.dropout),
     )
@@ -146,9 +192,12 @@ def _stack(label, backbone, config):
         "",
         f"  {'causal ' if label == 'decoder' else ''}self-attention: {shared[0]}",
         *shared[1:],
-        str(attention.positions) if attention.positions else "no relative positions",
-        f"window {attention.window}" if attention.window is not None else "",
+        *(() if stack.pattern else _places(attention)),
     )
+    for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
+        numbers = [str(n) for n, other in enumerate(stack.attentions) if other == each]
+        shown = ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
+        yield _line("", f"    in layers {shown}: {_places(each)[0]}", *_places(each)[1:])
     if label == "decoder" and backbone.encoder is not None:
         yield _line("", f"  cross-attention: {shared[0]}", *shared[1:])
     width, inner = config.hidden_dim, feed_forward.intermediate_dim
@@ -156,7 +205,8 @@ def _stack(label, backbone, config):
         "",
         f"  {'gated ' if feed_forward.gated else ''}feed-forward: {width} → {inner} → {width}",
         feed_forward.activation,
-        "biases" if feed_forward.use_bias else "no biases",
+        _biases(feed_forward.use_bias),
+        _experts(feed_forward.experts),
         _dropout(feed_forward.dropout),
     )
     if stack.final_norm:

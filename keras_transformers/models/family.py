@@ -149,7 +149,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bert, gpt, llama  # noqa: F401  they register their families
+    from keras_transformers.models import bert, gpt2, llama  # noqa: F401  they register their families
 
     return dict(_families)
 

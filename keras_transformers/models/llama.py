@@ -351,7 +351,7 @@ def _write_body(config, *, without=(), called=()):
 def _rotary(config):
     """The positions of the first layer that has any, and sees all."""
     attentions = sorted(config.decoder.attentions, key=lambda each: each.window is not None)
-    return next(each.positions for each in attentions if each.positions is not None)
+    return next((each.positions for each in attentions if each.positions is not None), None)
 
 
 def _window(config):
@@ -468,6 +468,15 @@ _AROUND = _AFTER | {
     "feed_forward_norm_before": "pre_feedforward_layernorm",
 }
 _LAYER = _ATTENTION | _FEED_FORWARD | _BEFORE
+_MIXTRAL_NAMES = {"gate": "w1", "up": "w3", "down": "w2"}
+_MIXTRAL_EXPERTS = {
+    "feed_forward.router": "block_sparse_moe.gate",
+    **{f"feed_forward.{ours}": f"block_sparse_moe.experts.*.{theirs}" for ours, theirs in _MIXTRAL_NAMES.items()},
+}
+_QWEN_EXPERTS = {
+    "feed_forward.router": "mlp.gate",
+    **{f"feed_forward.{part}": f"mlp.experts.*.{part}_proj" for part in ("gate", "up", "down")},
+}
 _FUSED = _BEFORE | {
     tuple(f"self_attention.{part}" for part in ("query", "key", "value")): "self_attn.qkv_proj",
     "self_attention.output": "self_attn.o_proj",
@@ -545,5 +554,21 @@ register(
             "sliding_window_pattern",
             "_sliding_window_pattern",
         ),
+    ),
+    _family(
+        "mixtral",
+        "Mixtral",
+        _read_mixtral,
+        _write_mixtral,
+        _ATTENTION | _BEFORE | _MIXTRAL_EXPERTS,
+        ("router_aux_loss_coef",),
+    ),
+    _family(
+        "qwen3_moe",
+        "Qwen3Moe",
+        _read_qwen3_moe,
+        _write_qwen3_moe,
+        _ATTENTION | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS,
+        (*_SLIDING, "router_aux_loss_coef", "intermediate_size"),
     ),
 )

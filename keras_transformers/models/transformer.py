@@ -151,3 +151,62 @@ def encoder(
         pooler=PoolerConfig("first", TransformConfig("tanh", None), dropout=dropout),
         token_head=TokenHeadConfig(dropout=dropout),
     )
+
+
+def gpt(
+    vocabulary_size,
+    *,
+    num_layers=12,
+    hidden_dim=768,
+    num_heads=12,
+    intermediate_dim=None,
+    dropout=0.1,
+    attention_dropout=None,
+    activation="gelu_tanh",
+    norm=LayerNorm(),
+    max_length=1024,
+    tied_head=True,
+    padding_id=0,
+):
+    """A decoder that writes on (Radford et al. 2019); its defaults are GPT-2's smallest model.
+
+    transformers opens what is saved of it, as a model of the family "gpt2".
+
+    Args:
+        vocabulary_size: how many tokens there are.
+        num_layers, hidden_dim, num_heads: layers, model width and heads.
+        intermediate_dim: feed-forward width; by default `4 * hidden_dim`.
+        dropout: of branches and embeddings.
+        attention_dropout: of attention weights; by default as `dropout`.
+        activation: of the feed-forward branches, see `FeedForward`.
+        norm: a `LayerNorm` with a bias; it stands before each branch, and after the last layer.
+        max_length: longest text, in tokens: positions are learned.
+        tied_head: whether the head over the vocabulary is the embeddings transposed.
+        padding_id: the id that fills short rows.
+
+    Returns: a `ModelConfig`.
+
+    Raises:
+        ValueError: for a contradiction, named.
+
+    Example:
+        >>> config = kt.models.gpt(vocabulary_size=1000, num_layers=4, hidden_dim=256, num_heads=4, max_length=256)
+        >>> model = kt.CausalLM(config)
+    """
+    attention_dropout = dropout if attention_dropout is None else attention_dropout
+    block = BlockConfig(
+        AttentionConfig(num_heads, dropout=attention_dropout),
+        FeedForwardConfig(4 * hidden_dim if intermediate_dim is None else intermediate_dim, activation),
+        norm=norm,
+        norm_placement="pre",
+        dropout=dropout,
+    )
+    return ModelConfig(
+        hidden_dim,
+        EmbeddingsConfig(vocabulary_size, Learned(max_length), dropout=dropout),
+        decoder=StackConfig(num_layers, block, final_norm=True),
+        head=HeadConfig(tied_head),
+        padding_id=padding_id,
+        pooler=PoolerConfig("last", classifier_bias=False),
+        token_head=TokenHeadConfig(dropout=dropout),
+    )

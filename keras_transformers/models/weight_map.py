@@ -4,6 +4,7 @@
     encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
     …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
     …self_attention.query, .key, .value           …attention.query_key_value              the same, group by group
+    decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
                                                   positional_encoding.pe                  nothing of ours: ignored
 
 An entry names layers. Which weights a layer has, and what they are called over there, follows from ours: `kernel`,
@@ -42,7 +43,8 @@ class Entry:
     Args:
         ours: the path of our layer, `{n}` for the number of a block; or several layers, whose outputs lie one after the
             other in theirs.
-        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`.
+        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`. With a
+            `*` there are several of theirs, numbered from 0 in its place, and ours has them on its first axis.
         transposed: whether their weight is `[out, in]`, as `torch.nn.Linear` has it.
         groups: in how many groups theirs holds several of ours, with an equal part of each in every group.
         input_heads, output_heads: how many heads theirs keeps apart on an axis of their own, among the inputs or the
@@ -96,6 +98,7 @@ class WeightMap:
             and an attribute `ignored`, the names of tensors that were. A tensor that no weight of ours comes from, and
             that is not ignored, is in it under its own name, so that `checkpoints.weights.assign` says so.
         """
+        tensors = _Stacked(tensors, self._numbered())
         places = self._places(weights, *self._spelling(tensors))
         originals = {original: copy for copy, original in self.copies if original not in tensors}
         present = {}
@@ -135,7 +138,11 @@ class WeightMap:
             if len(in_order) > 1:
                 array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
             array = array.reshape(place.apart(array.shape))
-            written[theirs] = np.ascontiguousarray(array.T if place.transposed else array)
+            array = _transposed(array) if place.transposed else array
+            if "*" in theirs:
+                written |= {theirs.replace("*", str(n)): np.ascontiguousarray(each) for n, each in enumerate(array)}
+            else:
+                written[theirs] = np.ascontiguousarray(array)
         for copy, original in self.copies:
             if like is not None and copy in like and copy not in written and original in written:
                 written[copy] = written[original]
@@ -147,6 +154,17 @@ class WeightMap:
         """Whether a file's names leave out the prefix, and whether they are old."""
         bare = not any(name.startswith(self.prefix) for name in names)
         return bare, any(name.endswith(".gamma") for name in names)
+
+    def _numbered(self):
+        """Patterns of the names of theirs of which several are one of ours; their number is the group `one`."""
+        entries = [(entry, self.prefix) for entry in self.body] + [(entry, "") for entry in self.entries]
+        names = [
+            spelled + (entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}")
+            for entry, prefix in entries
+            for spelled in {prefix, ""}
+            if "*" in entry.theirs
+        ]
+        return [_pattern(name) for name in names]
 
     def _is_ignored(self, name):
         bare = name.removeprefix(self.prefix)
@@ -244,7 +262,7 @@ class _Renamed(collections.abc.Mapping):
         place = self._places[name]
         array = self._tensors[place.theirs]
         array = array.reshape(place.joined(array.shape))
-        return place.part(array.T if place.transposed else array)
+        return place.part(_transposed(array) if place.transposed else array)
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it where the tensors can tell."""
@@ -254,7 +272,7 @@ class _Renamed(collections.abc.Mapping):
         if place is None:
             return tuple(shape)
         shape = place.joined(tuple(shape))
-        *others, width = reversed(shape) if place.transposed else shape
+        *others, width = (*shape[:-2], *shape[:-3:-1]) if place.transposed else shape
         # Of a stack of another width no part is right: it is shown whole.
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
@@ -269,10 +287,49 @@ class _Renamed(collections.abc.Mapping):
         return len(self._places) + len(self._rest)
 
 
+class _Stacked(collections.abc.Mapping):
+    """Their tensors, those that are numbered as one with `*` for the number: a stack, made when it is asked for."""
+
+    def __init__(self, tensors, patterns):
+        self._tensors = tensors
+        self._names = {}
+        for name in tensors:
+            match = next(filter(None, (pattern.fullmatch(name) for pattern in patterns)), None)
+            begin, end = match.span("one") if match else (0, 0)
+            stack = f"{name[:begin]}*{name[end:]}" if match else name
+            self._names.setdefault(stack, {})[int(name[begin:end] or 0)] = name
+
+    def _parts(self, name):
+        return [self._names[name][number] for number in sorted(self._names[name])]
+
+    def __getitem__(self, name):
+        parts = self._parts(name)
+        return self._tensors[name] if parts == [name] else np.stack([self._tensors[each] for each in parts])
+
+    def shape(self, name):
+        parts, own = self._parts(name), getattr(self._tensors, "shape", lambda each: self._tensors[each].shape)
+        shape = tuple(own(parts[0]))
+        return shape if parts == [name] else (len(parts), *shape)
+
+    def __contains__(self, name):
+        return name in self._names
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
+
+
+def _transposed(array):
+    """An array with its last two axes the other way round; one of fewer as it is."""
+    return array.swapaxes(-1, -2) if array.ndim > 1 else array
+
+
 def _several(ours):
     return ours if isinstance(ours, tuple) else (ours,)
 
 
 def _pattern(name):
     pattern = re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)")
-    return re.compile(pattern.replace(r"\{leaf\}", "(?:weight|bias)"))
+    return re.compile(pattern.replace(r"\{leaf\}", "(?:weight|bias)").replace(r"\*", r"(?P<one>\d+)"))

@@ -31,11 +31,15 @@ class Task(keras.Model):
 
     Attributes:
         origin: what a checkpoint of Hugging Face's held besides the model, where it was loaded from one.
+        pretrained: whether the weights were loaded: whether training is fine-tuning.
         batch_tokens, batch_size: how many tokens, or examples, a batch of `fit` holds by default.
+        reading: what options `fit` and `evaluate` have beside `max_length` that say how texts are read.
     """
 
+    pretrained = False
     batch_tokens: int = 4096
     batch_size: int | None = None
+    reading: tuple[str, ...] = ()
 
     def __init__(self, config, tokenizer=None, **kwargs):
         super().__init__(**kwargs)
@@ -99,6 +103,7 @@ class Task(keras.Model):
         new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
         assign(model, tensors, folder, new)
         model.origin = checkpoint.origin(tensors if task == cls.__name__ else None)
+        model.pretrained = True
         if new:
             warnings.warn(
                 f"{folder} holds {'no head of this task' if task != cls.__name__ else 'a head of other classes'}"
@@ -259,11 +264,7 @@ class Task(keras.Model):
     def default_optimizer(self):
         """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
         and a learning rate that rises to 5e-5 over the first tenth of `fit` and falls to 0 over the rest."""
-        optimizer = keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01)
-        optimizer.exclude_from_weight_decay(
-            var_list=[weight for weight in self.trainable_variables if len(weight.shape) < 2]
-        )
-        return optimizer
+        return without_decay(keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables)
 
     def weighted_mean(self, losses, sample_weight):
         """The mean of losses over all that counts, and the same in the metric."""
@@ -365,17 +366,18 @@ class Task(keras.Model):
         if not self.compiled:
             self.compile()
         batching = {**self._batching(batch_tokens, batch_size), "num_buckets": num_buckets}
+        reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
         data = x, y, sample_weight
         if validation_split:
             if validation_data is not None or isinstance(x, Batches):
                 other = "Batches, which are made already" if isinstance(x, Batches) else "validation_data"
                 raise ValueError(f"Expected validation_split alone, got it together with {other}. Give one of the two.")
-            examples, validation_data = split(self._examples(*data, max_length), validation_split, seed)
+            examples, validation_data = split(self._examples(*data, **reading), validation_split, seed)
             data = examples, None, None
-        batches = self._batches(data, max_length, shuffle=shuffle, seed=seed, **batching)
+        batches = self._batches(data, reading, shuffle=shuffle, seed=seed, **batching)
         validation = None
         if validation_data is not None:
-            validation = self._batches(_unpacked(validation_data), max_length, shuffle=False, **batching)
+            validation = self._batches(_unpacked(validation_data), reading, shuffle=False, **batching)
         position = Position(initial_epoch, 0, initial_epoch * len(batches))
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         for callback in callbacks:
@@ -401,8 +403,9 @@ class Task(keras.Model):
             return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
         if not self.compiled:
             self.compile()
+        reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
         batches = self._batches(
-            (x, y, sample_weight), max_length, shuffle=False, **self._batching(batch_tokens, batch_size)
+            (x, y, sample_weight), reading, shuffle=False, **self._batching(batch_tokens, batch_size)
         )
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
@@ -412,16 +415,17 @@ class Task(keras.Model):
             batch_tokens, batch_size = self.batch_tokens, self.batch_size
         return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
 
-    def _examples(self, x, y, sample_weight, max_length):
+    def _examples(self, x, y, sample_weight, max_length, **reading):
         """What `Batches` are made of, from what `fit` is given. Abstract."""
         raise NotImplementedError
 
-    def _batches(self, data, max_length, **options):
+    def _batches(self, data, reading, **options):
         """`Batches` of what `fit` and `evaluate` are given; those that the user has made, if they fit the model."""
         batches, *rest = data
         if not isinstance(batches, Batches):
-            return Batches(self._examples(*data, max_length), **options)
-        if any(value is not None for value in (*rest, max_length)):
+            positions = [each for each in map(self._longest, ("embeddings", "target_embeddings")) if each]
+            return Batches(self._examples(*data, **reading), longest=min(positions, default=None), **options)
+        if any(value is not None for value in (*rest, reading["max_length"])):
             raise ValueError("Expected Batches alone: targets, weights and max_length are given when they are made.")
         self._check_examples(batches.pairs)
         return batches
@@ -483,6 +487,12 @@ class Task(keras.Model):
             self.tokenizer = Tokenizer.load(folder)
 
 
+def without_decay(optimizer, variables):
+    """An optimizer whose weight decay leaves norms and biases out."""
+    optimizer.exclude_from_weight_decay(var_list=[weight for weight in variables if len(weight.shape) < 2])
+    return optimizer
+
+
 def _open(path, model_type, task):
     """The checkpoint in a folder, by its `config.json`, or in a GGUF file."""
     if path.suffix == GGUF:
@@ -499,7 +509,7 @@ def _open(path, model_type, task):
 
 def _has_tokenizer(folder):
     if folder.suffix == GGUF:
-        return "tokenizer.ggml.model" in GGUFFile(folder).metadata
+        return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any((folder / name).is_file() for name in files) or any(folder.glob("*.model"))
 

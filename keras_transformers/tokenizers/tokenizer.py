@@ -25,7 +25,7 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -34,6 +34,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from keras_transformers.extras import require
 from keras_transformers.gguf_file import GGUF, GGUFFile
+from keras_transformers.tokenizers import chat
 from keras_transformers.tokenizers.convert import (
     class_by_files,
     class_of,
@@ -109,6 +110,7 @@ class Tokenizer:
         vocabulary_size: one more than the highest id: what an embedding needs. After training it may be smaller than
             asked, when the text has no more pieces.
         padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
+        chat_template: how the model writes chats, in jinja2; None where it knows none. May be set.
 
     Raises:
         ValueError: when a special token is not in the engine's vocabulary.
@@ -157,6 +159,7 @@ class Tokenizer:
         self._engine = engine
         self._config = dict(_CONFIG_DEFAULTS)
         self._content: bytes | None = None  # of the tokenizer.json that this was read from and still agrees with
+        self._template_content: bytes | None = None  # of chat_template.jinja, where there is one
         self.padding_id, self.start_id, self.end_id, self.unknown_id = (
             None if token is None else engine.token_to_id(token)
             for token in (padding_token, start_token, end_token, unknown_token)
@@ -305,10 +308,12 @@ class Tokenizer:
         tokenizer = cls(engine, **{name: token and token.content for name, token in tokens.items()})
         tokenizer._config = {"tokenizer_class": rules.names[0] if rules else "PreTrainedTokenizerFast"} | config
         tokenizer._content = path.read_bytes() if path.is_file() else None
+        template = folder / chat.TEMPLATE_FILE
+        tokenizer._template_content = template.read_bytes() if template.is_file() else None
         return tokenizer
 
     def files(self) -> dict[str, bytes]:
-        """The two files of the folder format by name, for whoever writes them with others in one atomic step.
+        """The files of the folder format by name, for whoever writes them with others in one atomic step.
 
         A `tokenizer.json` that was loaded comes back byte by byte, unless tokens were added; so do the other entries of
         `tokenizer_config.json`.
@@ -320,10 +325,11 @@ class Tokenizer:
             stated, token = config.get(theirs), getattr(self, ours)
             if (stated.get("content") if isinstance(stated, dict) else stated) != token:
                 config[theirs] = token
-        return {
+        files = {
             "tokenizer.json": self._content or self._json().encode(),
             "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
         }
+        return files if self._template_content is None else files | {chat.TEMPLATE_FILE: self._template_content}
 
     def _json(self) -> str:
         """The engine as it came, with the truncation and padding that are switched off here."""
@@ -409,11 +415,11 @@ class Tokenizer:
                 encoded.words.append(words)
         return encoded
 
-    def encode_with_offsets(self, texts: Sequence[str]) -> EncodedSpans:
+    def encode_with_offsets(self, texts: Sequence[str], parse_special: bool = False) -> EncodedSpans:
         """Turn texts into ids, and tell which characters each stands for.
 
         Args:
-            texts: as for `encode`; special tokens are text.
+            texts, parse_special: as for `encode`.
 
         Returns:
             `EncodedSpans(token_ids, spans)`, where `spans[i]` is int32 `[T, 2]` of starts and ends, counted in
@@ -429,13 +435,72 @@ class Tokenizer:
         ["Où ?"[start:end] for start, end in spans]  # ["Où", "?"]
         ```
         """
-        encoded = EncodedSpans([], [])
+        encoded, engine = EncodedSpans([], []), self._parsing_engine if parse_special else self._engine
         for chunk in _chunks(_checked_texts(texts)):
-            for encoding in self._engine.encode_batch(chunk, add_special_tokens=False):
-                ids, spans = self._without_control_ids(encoding.ids, encoding.offsets)
+            for encoding in engine.encode_batch(chunk, add_special_tokens=False):
+                ids, spans = encoding.ids, encoding.offsets
+                if not parse_special:
+                    ids, spans = self._without_control_ids(ids, spans)
                 encoded.token_ids.append(ids)
                 encoded.spans.append(np.array(spans, dtype=np.int32).reshape(-1, 2))
         return encoded
+
+    @property
+    def chat_template(self) -> str | None:
+        if self._template_content is not None:
+            return self._template_content.decode("utf-8")
+        template: Any = self._config.get("chat_template")
+        if isinstance(template, list):  # several by name, as older folders have them
+            named = {each["name"]: each["template"] for each in template}
+            template = named.get("default", next(iter(named.values()), None))
+        return template
+
+    @chat_template.setter
+    def chat_template(self, template: str | None) -> None:
+        self._template_content = None if template is None else template.encode("utf-8")
+        self._config.pop("chat_template", None)
+
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = False,
+        tokenize: bool = False,
+        template: str | None = None,
+        **variables: Any,
+    ) -> Any:
+        """A chat as the text, or the ids, that the model was trained on.
+
+        Args:
+            messages: a list of dictionaries, `{"role": "user", "content": "…"}`; roles are "system", "user",
+                "assistant", and what else the template knows.
+            add_generation_prompt: whether what opens the assistant's next turn follows.
+            tokenize: whether to return ids, special tokens of the template parsed (and also those that a message
+                spells, as transformers does).
+            template: another template than the tokenizer's own.
+            **variables: what else the template reads, such as `tools` or `enable_thinking`.
+
+        Returns:
+            A string, or a list of ids.
+
+        Raises:
+            ImportError: without jinja2 (the extra `chat`).
+            TypeError: for what is no list of messages.
+            ValueError: for a tokenizer without a template, and a template that is broken, refuses these messages, or
+                reaches for what the sandbox denies it.
+
+        Example:
+        ```python
+        tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True)
+        ```
+        """
+        template = self.chat_template if template is None else template
+        if template is None:
+            raise ValueError("Expected a tokenizer with a chat template, got one without. Give template=, in jinja2.")
+        special = {theirs: getattr(self, ours) for ours, theirs in _CONFIG_NAMES.items()}
+        named = {name: token for name, token in special.items() if token is not None} | variables
+        text = chat.render(template, messages, add_generation_prompt=add_generation_prompt, **named)
+        return self.encode([text], parse_special=True)[0] if tokenize else text
 
     def add_tokens(self, tokens: Sequence[str], special: bool = False) -> int:
         """Add tokens behind the vocabulary; each is found in a text as a whole, before anything else.

@@ -104,15 +104,16 @@ class Batches:
         pairs: `Pairs`, `Arrays` or `Examples`: what has `lengths` int `[N, C]`, `token_ids` (arrays by name),
             `truncated`, `take(rows)` and `batch(rows, size, lengths, rng)`.
         batch_tokens, batch_size, num_buckets, shuffle, seed: see `translation_batches`.
+        longest: how many positions the model has: rows are filled up to a round length, but no further than that.
     """
 
-    def __init__(self, pairs, *, batch_tokens=4096, batch_size=None, num_buckets=8, shuffle=True, seed=0):
+    def __init__(self, pairs, *, batch_tokens=4096, batch_size=None, num_buckets=8, shuffle=True, seed=0, longest=None):
         for name, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size), ("num_buckets", num_buckets)):
             if value is not None and operator.index(value) < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {value}.")
         self.pairs, self.shuffle, self.seed = pairs, shuffle, seed
         self.truncated = pairs.truncated
-        self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets)
+        self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets, longest)
         self._plans = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -302,16 +303,17 @@ class _Stream(keras.utils.PyDataset):
         return next(self._iterator)
 
 
-def _round_up(length):
-    """To a multiple of 8, or of 4 up to 16: few shapes, little padding."""
+def _round_up(length, limit=None):
+    """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
     step = 4 if length <= 16 else 8
-    return -(-int(length) // step) * step
+    rounded = -(-int(length) // step) * step
+    return rounded if limit is None else min(rounded, max(limit, int(length)))
 
 
-def _buckets(lengths, batch_tokens, batch_size, num_buckets):
+def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
     """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
     longest = lengths.max(axis=1)
-    candidates = np.unique([_round_up(length) for length in np.unique(longest)])
+    candidates = np.unique([_round_up(length, limit) for length in np.unique(longest)])
     if len(candidates) > MAX_EDGES:
         candidates = candidates[np.linspace(0, len(candidates) - 1, MAX_EDGES).round().astype(int)]
     group = np.searchsorted(candidates, longest)
@@ -321,7 +323,7 @@ def _buckets(lengths, batch_tokens, batch_size, num_buckets):
 
     def shape(begin, end):
         """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
-        longest = tuple(_round_up(length) for length in maxima[begin : end + 1].max(axis=0))
+        longest = tuple(_round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
         count = int(counts[begin : end + 1].sum())
         size = batch_size or max(batch_tokens // max(longest), 1)
         if batch_size is None and size > 8:

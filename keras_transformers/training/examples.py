@@ -18,8 +18,8 @@ from keras_transformers.training.pairs import Ragged, as_text, items, short
 NO_LABEL = -100  # of a token that has none: special tokens, pieces inside a word, padding
 
 # What columns may be called, ours first.
-_TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "tokens", "words")
-_SECOND = ("text_pair", "sentence2", "hypothesis", "question2", "context")
+_TEXT = ("text", "sentence", "sentence1", "premise", "question1", "question", "tokens", "words", "prompt")
+_SECOND = ("text_pair", "sentence2", "hypothesis", "question2", "context", "completion")
 _LABEL = ("label", "labels", "score", "ner_tags", "tags")
 
 
@@ -29,7 +29,7 @@ class Examples:
 
     Attributes:
         columns: by the name of the model's input, a `Ragged` of each; segments lie beside their tokens, under the same
-            name with "segment_ids" for "token_ids".
+            name with "segment_ids" for "token_ids", and starts beside `token_ids`.
         labels: `[N, …]`, or a `Ragged` of one for each token, `NO_LABEL` where there is none.
         sample_weight: float `[N]`.
         padding_id: what fills rows up.
@@ -76,7 +76,7 @@ class Examples:
         shapes = dict(zip(self.token_columns, ((size, length) for length in lengths), strict=True))
         inputs = {}
         for name, column in self.columns.items():
-            kind = name.replace("segment_ids", "token_ids")
+            kind = "token_ids" if name == "starts" else name.replace("segment_ids", "token_ids")
             fill = self.padding_id if kind == name else 0
             inputs[name], _ = column.padded(rows, shapes[kind], fill)
         weight = np.zeros(size, "float32")

@@ -13,6 +13,7 @@ import keras_transformers as kt
 from keras_transformers.checkpoints import gguf as checkpoints
 from keras_transformers.checkpoints import sources
 from keras_transformers.gguf_file import KINDS, GGUFFile
+from keras_transformers.models.family import families
 from tests.checkpoints import gguf_files
 from tests.layers.reference import relative_error
 
@@ -62,6 +63,11 @@ def llama3_divisors(base, width, factor):
 
 
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+_PLAIN = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}
+_WIDE = {".attention.key_length": 16, ".attention.value_length": 16}
+_GEMMA = {**_THEIRS, "head_dim": 16, "tie_word_embeddings": True, "pad_token_id": 0}
+_GEMMA2 = {**_GEMMA, "query_pre_attn_scalar": 16, "sliding_window": 12}
+_PHI3 = {".attention.sliding_window": 12, ".rope.scaling.original_context_length": 16}
 _LONG = {".rope.scaling.factor": 4.0, ".rope.scaling.original_context_length": 16}
 CASES = {
     "llama": _llama({".rope.freq_base": 5e3, ".rope.dimension_count": 8, ".vocab_size": 96}, {"rope_theta": 5e3}),
@@ -88,7 +94,95 @@ CASES = {
         {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5, **_LLAMA3}},
         {"rope_freqs.weight": llama3_divisors(5e5, 8, 8.0)},
     ),
+    "mixtral": Case(
+        "llama",
+        "mixtral",
+        {**_RMS, ".expert_count": 5, ".expert_used_count": 3},
+        {**_THEIRS, **_PLAIN, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": None},
+    ),
+    "qwen3moe": Case(
+        "qwen3moe",
+        "qwen3_moe",
+        {**_RMS, **_WIDE, ".expert_count": 5, ".expert_used_count": 3, ".expert_feed_forward_length": 24},
+        {
+            **_THEIRS,
+            "head_dim": 16,
+            "num_experts": 5,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
+    ),
+    "smollm3": Case("smollm3", "smollm3", {**_RMS, ".block_count": 5}, {**_THEIRS, **_PLAIN, "num_hidden_layers": 5}),
+    "qwen2": Case("qwen2", "qwen2", {**_RMS, ".rope.freq_base": 1e6}, {**_THEIRS, "rope_theta": 1e6}),
+    "qwen3": Case("qwen3", "qwen3", {**_RMS, **_WIDE}, {**_THEIRS, "head_dim": 16}),
+    "olmo2": Case("olmo2", "olmo2", _RMS, _THEIRS),
+    "phi3": Case(
+        "phi3",
+        "phi3",
+        {**_RMS, **_PHI3, ".rope.dimension_count": 6, ".rope.scaling.attn_factor": (1 + np.log(4) / np.log(16)) ** 0.5},
+        {
+            **_THEIRS,
+            "sliding_window": 12,
+            "original_max_position_embeddings": 16,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 1e4,
+                "short_factor": [1.0, 1.1, 1.3],
+                "long_factor": [1.0, 2.1, 3.3],
+                "partial_rotary_factor": 0.75,
+                "original_max_position_embeddings": 16,
+            },
+        },
+        {
+            "rope_factors_short.weight": np.array([1.0, 1.1, 1.3], "float32"),
+            "rope_factors_long.weight": np.array([1.0, 2.1, 3.3], "float32"),
+        },
+    ),
+    "phi3, short": Case("phi3", "phi3", {**_RMS, **_PHI3, ".attention.sliding_window": 0}, {**_THEIRS, **_PLAIN}),
+    "gemma": Case("gemma", "gemma", {**_RMS, **_WIDE}, _GEMMA),
+    "gemma2": Case("gemma2", "gemma2", {**_RMS, **_WIDE, ".attention.sliding_window": 12}, _GEMMA2),
+    "gemma3": Case(
+        "gemma3",
+        "gemma3_text",
+        {
+            **_RMS,
+            **_WIDE,
+            ".block_count": 7,
+            ".attention.sliding_window": 12,
+            ".rope.freq_base": 1e6,
+            ".rope.scaling.type": "linear",
+            ".rope.scaling.factor": 8.0,
+        },
+        {
+            **_GEMMA2,
+            "num_hidden_layers": 7,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+            },
+        },
+    ),
+    "gemma3, windows listed": Case(
+        "gemma3",
+        "gemma3_text",
+        {
+            **_RMS,
+            **_WIDE,
+            ".attention.sliding_window": 12,
+            ".attention.sliding_window_pattern": [True, False, False],
+            ".rope.freq_base": 1e6,
+        },
+        {**_GEMMA2, "layer_types": ["sliding_attention", "full_attention", "full_attention"]},
+    ),
+    "gemma3, no windows": Case(
+        "gemma3",
+        "gemma3_text",
+        {**_RMS, **_WIDE, ".rope.freq_base": 1e6},
+        {**_GEMMA2, "layer_types": ["full_attention"] * 3},
+    ),
 }
+CASES = {name: case for name, case in CASES.items() if case.model_type in families()}
 
 
 def theirs(case):
@@ -291,6 +385,13 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "llama", lacking, {"a": np.zeros(4, "float32")}))
     with pytest.raises(ValueError, match="general.architecture .* to be one of llama.* got 'mamba'"):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
+
+
+def test_a_part_of_a_model_is_refused(small, tmp_path):
+    tensors = {"token_embd.weight": GGUFFile(small[0])["token_embd.weight"]}
+    path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
+    with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
+        kt.CausalLM.from_preset(path)
 
 
 def test_frequencies_of_no_llama_are_refused(tmp_path):

@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.layers import Alibi, MultiHeadAttention, RelativeBuckets, Rotary
+from keras_transformers.layers import (
+    Alibi,
+    LayerNorm,
+    MultiHeadAttention,
+    QueryKeyNorm,
+    RelativeBuckets,
+    RMSNorm,
+    Rotary,
+)
 from keras_transformers.layers import cache as caches
 from tests.layers.reference import attention, fill, merge, numbers, projections, relative_error, split
 
@@ -20,18 +28,39 @@ def expected_output(layer, query, source=None, **settings):
     """What the layer should compute for float `query`, positions left out: the output and the weights."""
     to_query, to_key, to_value, to_output = projections(layer)
     source = query if source is None else source
+    norms = layer.query_key_norm
+    if norms is not None and not norms.by_head:
+        to_query, to_key = normed(to_query, layer.query_norm), normed(to_key, layer.key_norm)
     heads = split(to_query(query), layer.num_heads)
     keys, values = (split(project(source), layer.num_key_value_heads) for project in (to_key, to_value))
+    if norms is not None and norms.by_head:
+        heads, keys = normed(lambda x: x, layer.query_norm)(heads), normed(lambda x: x, layer.key_norm)(keys)
     output, scores = attention(heads, keys, values, **{"scale": heads.shape[-1] ** -0.5, **settings})
     return to_output(merge(output)), scores
 
 
+def normed(function, norm):
+    """A function followed by an RMS norm over the last axis, with one more than the layer's scale."""
+    scale = 1 + np.asarray(ops.convert_to_numpy(norm.scale), "float64")
+
+    def result(x):
+        y = function(x)
+        return y / np.sqrt((y**2).mean(-1, keepdims=True) + norm.epsilon) * scale
+
+    return result
+
+
+BY_HEAD, OVER_WIDTH = (QueryKeyNorm(RMSNorm(1e-3, unit_offset=True), by_head) for by_head in (True, False))
 SETTINGS = [
     {},
     {"num_key_value_heads": 2},
     {"num_key_value_heads": 1},
     {"head_dim": 6, "num_key_value_heads": 2},
     {"use_bias": False},
+    {"use_bias": "inputs"},
+    {"scale": 0.7},
+    {"query_key_norm": BY_HEAD, "num_key_value_heads": 2},
+    {"query_key_norm": OVER_WIDTH, "num_key_value_heads": 2, "scale": 0.7},
     {"soft_cap": 0.5},
     {"causal": True},
     {"causal": True, "num_key_value_heads": 2},
@@ -44,7 +73,7 @@ def test_self_attention_is_what_numpy_computes(settings, return_scores):
     layer, x = built(**settings), numbers((B, T, D))
     result = layer(x, return_attention_scores=return_scores)
     output, scores = result if return_scores else (result, None)
-    options = {name: settings[name] for name in ("soft_cap", "causal") if name in settings}
+    options = {name: settings[name] for name in ("soft_cap", "causal", "scale") if name in settings}
     expected, expected_scores = expected_output(layer, x, **options)
     assert relative_error(output, expected) < 1e-5
     if return_scores:
@@ -58,6 +87,20 @@ def test_widths_of_heads_and_projections():
     ]
     assert shapes == [(D, 24), (D, 12), (D, 12), (24, D)]
     assert len(layer.weights) == 4
+
+
+def test_biases_of_the_inputs_alone():
+    layer = built(use_bias="inputs")
+    assert [each.bias is not None for each in (layer.query, layer.key, layer.value)] == [True] * 3
+    assert layer.output_projection.bias is None
+
+
+@pytest.mark.parametrize("by_head", [True, False])
+@pytest.mark.parametrize("norm", [RMSNorm(), LayerNorm(use_bias=False)])
+def test_norms_of_queries_and_keys_have_weights_of_their_own(by_head, norm):
+    layer = built(head_dim=6, num_key_value_heads=2, query_key_norm=QueryKeyNorm(norm, by_head))
+    shapes = [tuple(each.weights[0].shape) for each in (layer.query_norm, layer.key_norm)]
+    assert shapes == [(6,), (6,)] if by_head else [(24,), (12,)]
 
 
 distance = np.arange(T)[None, :] - np.arange(T)[:, None]
@@ -217,6 +260,8 @@ def test_dropout_keeps_the_mean():
         {"num_key_value_heads": 1},
         {"soft_cap": 0.5, "num_key_value_heads": 2},
         {"positions": Rotary()},
+        {"query_key_norm": BY_HEAD, "positions": Rotary(), "num_key_value_heads": 2},
+        {"query_key_norm": OVER_WIDTH, "num_key_value_heads": 2},
         {"positions": Rotary(fraction=0.5), "num_key_value_heads": 2, "window": 3},
         {"positions": Alibi()},
         {"positions": Alibi(), "num_key_value_heads": 1},
@@ -251,6 +296,8 @@ def test_a_cache_changes_nothing(settings, pieces):
         ({"num_heads": 4, "num_key_value_heads": 3}, "positive multiple of num_key_value_heads, got 4 and 3"),
         ({"num_heads": 0}, "num_heads to be a positive multiple"),
         ({"num_heads": 4, "window": 0}, "window to be None or above 0, got 0"),
+        ({"num_heads": 4, "scale": -0.5}, "scale to be None or above 0, got -0.5"),
+        ({"num_heads": 4, "use_bias": "outputs"}, "use_bias to be True, False or \"inputs\", got 'outputs'"),
     ],
 )
 def test_settings_that_cannot_be(settings, expected):

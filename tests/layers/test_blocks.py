@@ -36,10 +36,12 @@ def branch(block, name, placement, x, *arguments, **options):
         return after(x + layer(x, *arguments, **options))
     if placement == "pre":
         return x + layer(before(x), *arguments, **options)
+    if placement == "branch":
+        return x + after(layer(x, *arguments, **options))
     return x + after(layer(before(x), *arguments, **options))
 
 
-@pytest.mark.parametrize("placement", ["post", "pre", "around"])
+@pytest.mark.parametrize("placement", ["post", "pre", "around", "branch"])
 @pytest.mark.parametrize("norm", [LayerNorm(), RMSNorm()])
 def test_where_norms_stand(placement, norm):
     x, source = numbers((B, T, D)), numbers((B, S, D))

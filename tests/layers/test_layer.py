@@ -348,6 +348,20 @@ def test_a_tied_head_is_the_embeddings_transposed(use_bias):
     assert len(head.weights) == int(use_bias)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_bounds_its_scores(tied):
+    embedding, x = PositionalEmbedding(20, D), 10 * numbers((B, T, D))
+    embedding.build()
+    plain, bounded = (VocabularyHead(20, tied=tied, soft_cap=cap) for cap in (None, 3.0))
+    for head in (plain, bounded):
+        head.build((B, T, D))
+        fill(head)
+    expected = 3 * np.tanh(ops.convert_to_numpy(plain(x, embedding=embedding)) / 3)
+    assert relative_error(bounded(x, embedding=embedding), expected) < 1e-5
+    with pytest.raises(ValueError, match="soft_cap to be None or above 0, got 0.0"):
+        VocabularyHead(20, soft_cap=0.0)
+
+
 def test_sinusoidal_embeddings_work_at_any_length_up_to_their_own():
     layer = PositionalEmbedding(20, D, positions=Sinusoidal(10))
     assert tuple(layer(np.zeros((1, 0), "int32")).shape) == (1, 0, D)

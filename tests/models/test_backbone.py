@@ -11,10 +11,13 @@ from keras_transformers.layers import (
     AttentionConfig,
     BlockConfig,
     EmbeddingsConfig,
+    ExpertsConfig,
     FeedForwardConfig,
     HeadConfig,
     LayerNorm,
     Learned,
+    LinearScaling,
+    QueryKeyNorm,
     RelativeBuckets,
     RMSNorm,
     Rotary,
@@ -321,6 +324,29 @@ def test_explain_of_one_stack(kind):
     assert ("causal" in text) == (kind == "decoder")
     count = sum(int(np.prod(weight.shape)) for weight in kt.Backbone(config(kind)).trainable_weights)
     assert f"{count:,} parameters" in text
+
+
+def test_explain_says_what_decoders_have_of_their_own():
+    norm = RMSNorm(1e-5)
+    attention = AttentionConfig(
+        4, positions=Rotary(scaling=LinearScaling(2.0)), use_bias="inputs", scale=0.3, query_key_norm=QueryKeyNorm(norm)
+    )
+    pattern = (attention, dataclasses.replace(attention, positions=None, window=3))
+    block = BlockConfig(attention, FeedForwardConfig(24, experts=ExpertsConfig(5, 2, False)), norm, "branch")
+    stack = StackConfig(3, block, pattern=pattern)
+    model = kt.CausalLM(kt.ModelConfig(16, EmbeddingsConfig(20), decoder=stack, head=HeadConfig(soft_cap=7.0)))
+    text = kt.explain(model)
+    for expected in (
+        "x = x + norm(f(x))",
+        "biases of queries, keys and values",
+        "scores times 0.3",
+        "queries and keys normalised head by head (RMSNorm ε=1e-05)",
+        "in layers 0, 2: Rotary(scaling=LinearScaling(factor=2.0))",
+        "in layers 1: no relative positions, window 3",
+        "2 of 5 experts for each token, by their shares of all",
+        "no bias, scores capped at ±7",
+    ):
+        assert expected in text, text
 
 
 def test_token_ids_that_come_as_floats_are_not_rounded():

@@ -59,6 +59,8 @@ CASES = {
     "phi3": ("phi3", GROUPED | {"head_dim": 8, "rope_parameters": LONG, "original_max_position_embeddings": 10}),
     "gemma": ("gemma", GROUPED | {"attention_bias": True}),
     "gemma2": ("gemma2", GROUPED | GEMMA2),
+    "mixtral": ("mixtral", GROUPED | {"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 7}),
+    "qwen3_moe": ("qwen3_moe", GROUPED | {"num_experts": 9, "moe_intermediate_size": 24, "num_experts_per_tok": 2}),
     "gemma3": (
         "gemma3_text",
         GROUPED | GEMMA2 | {"layer_types": [SLIDING, SLIDING, FULL], "rope_parameters": TWO_BASES},

@@ -147,3 +147,49 @@ def test_tensors_are_read_when_asked_for():
     assert tensors.reads == []
     read["encoder.block_0.self_attention.key.kernel"]
     assert tensors.reads == ["h.0.qkv.weight"]
+
+
+# --- several of theirs in one of ours ---
+
+EXPERTS = WeightMap(
+    (), (), (Entry("block_{n}.up", "layers.{n}.experts.*.w1"), Entry("block_{n}.norm", "layers.{n}.norm")), "model."
+)
+
+
+def experts(count=12):
+    random = np.random.default_rng(0)
+    shapes = {"block_0.up.kernel": (count, 4, 6), "block_0.up.bias": (count, 6), "block_0.norm.scale": (4,)}
+    return {name: random.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("prefix", ["model.", ""])
+def test_numbered_layers_are_one_of_ours_in_the_order_of_their_numbers(prefix):
+    weights = experts()
+    theirs = {name.replace("model.", prefix): array for name, array in EXPERTS.write(weights).items()}
+    assert len(theirs) == 12 + 12 + 1
+    one = theirs[f"{prefix}layers.0.experts.10.w1.weight"]
+    np.testing.assert_array_equal(one, weights["block_0.up.kernel"][10].T)
+    read = EXPERTS.read(dict(sorted(theirs.items())), weights)
+    assert set(read) == set(weights)
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+        assert read.shape(name) == weights[name].shape
+
+
+def test_a_missing_one_of_several_shows_in_the_shape():
+    weights = experts()
+    theirs = EXPERTS.write(weights)
+    del theirs["model.layers.0.experts.3.w1.weight"]
+    assert EXPERTS.read(theirs, weights).shape("block_0.up.kernel") == (11, 4, 6)
+
+
+def test_several_that_are_stacked_already_are_taken_as_they_are():
+    weights = experts()
+    stacked = {
+        "model.layers.0.experts.*.w1.weight": weights["block_0.up.kernel"].swapaxes(1, 2),
+        "model.layers.0.experts.*.w1.bias": weights["block_0.up.bias"],
+        "model.layers.0.norm.weight": weights["block_0.norm.scale"],
+    }
+    read = EXPERTS.read(stacked, weights)
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
