@@ -8,9 +8,9 @@ cache)`, with a cache as in `layers/cache.py`. Rows are hypotheses: those of one
                       one row a sentence                                └─ between segments: make room,
                                                                            drop finished sentences
 
-Shapes come in few sizes, so that little is compiled: prompts and the first room as `bucket` says (what is read beyond a
-prompt's end is overwritten), more room in powers of two, sentences in powers of two once some are done. Neither these
-nor the length of a segment changes a result.
+Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, prompts as `bucket` says (what
+is read beyond a prompt's end is overwritten), sentences in powers of two once some are done. Neither these nor the
+length of a segment changes a result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
@@ -251,7 +251,7 @@ class Decoding:
 
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
-        self.room = max(SMALLEST_ROOM, bucket(self.prefix + min(self.limit, ahead)))
+        self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, ahead)))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
         cache, unread = self._read(token_ids, caches.grow(cache, self.room))
@@ -353,8 +353,6 @@ class Decoding:
 
     def _make_room(self):
         old, self.room = self.room, power_of_two(self.room + 1)
-        if self.prefix + self.limit > old:  # and no more than there may be
-            self.room = min(self.room, bucket(self.prefix + self.limit))
         self.cache = caches.grow(self.cache, self.room)
         self.state = self.strategy.grow(self.state, self.room - old)
         self.noise = self._noise()
