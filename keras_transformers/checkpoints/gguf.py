@@ -328,7 +328,7 @@ def read(path):
         raise ValueError(f"{path}: {error}") from None
     head = family.head("CausalLM")
     values["architectures"] = [head.architecture]
-    tensors = _Tensors(file, family.table(head), values)
+    tensors = _Tensors(file, family.table(config, head), values)
     return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
 
 

@@ -308,7 +308,7 @@ def _table(model):
         layers = {name.rpartition(".")[0] for name in named_weights(model) if not _is_adapter(name)}
         return WeightMap(tuple(Entry(layer, layer) for layer in layers)), None
     family, head = naming
-    return family.table(head), None if head.entries else ()
+    return family.table(model.config, head), None if head.entries else ()
 
 
 def _stand_ins(model):

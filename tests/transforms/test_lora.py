@@ -288,6 +288,10 @@ NAMES = [
     "electra/ElectraForQuestionAnswering",
     "albert/AlbertForSequenceClassification",
     "modernbert/ModernBertForSequenceClassification",
+    # Several of ours are one over there: side by side in another orientation, head by head, group by group.
+    "gpt2/GPT2LMHeadModel",
+    "gpt_neox/GPTNeoXForTokenClassification",
+    "falcon-grouped/FalconForCausalLM",
 ]
 
 
@@ -311,6 +315,28 @@ def test_peft_computes_what_our_adapters_do(name, tmp_path):
     ours, back = values(model.trainable_variables), values(again.trainable_variables)
     assert ours.keys() == back.keys() and all((back[path] == ours[path]).all() for path in ours)
     np.testing.assert_array_equal(outputs(again), outputs(model))
+
+
+@once
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["gpt2/GPT2LMHeadModel", "gpt_neox/GPTNeoXForCausalLM", "falcon-grouped/FalconForCausalLM"]
+)
+def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path):
+    import torch
+
+    options = {"target_modules": "all-linear", "r": 3}
+    theirs = PEFT.get_peft_model(their_model(name), PEFT.LoraConfig(**options)).eval()
+    with torch.no_grad():
+        for _, weight in [each for each in theirs.named_parameters() if "lora_B" in each[0]]:
+            weight.add_(torch.randn_like(weight) * 0.1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    model = conformance.load(conformance.folder(name), conformance.CHECKPOINTS[name][1])
+    load_lora(model, tmp_path / "theirs")
+    assert relative_error(outputs(model), their_outputs(theirs, name)) <= 1e-5
+    save_lora(model, tmp_path / "ours")
+    ours, back = (preset.read_tensors(tmp_path / each / "adapter_model.safetensors") for each in ("theirs", "ours"))
+    assert set(ours) == set(back) and all((ours[each] == back[each]).all() for each in ours)
 
 
 @pytest.mark.filterwarnings("ignore")
