@@ -351,7 +351,7 @@ def config_values(path):
         )
     try:
         return _values(file, name, ARCHITECTURES[name])
-    except ValueError as error:
+    except (ArithmeticError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -362,6 +362,10 @@ def _values(file, name, architecture):
     missing += [key for key in ("token_embd.weight",) if key not in file]
     if missing:
         raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
+    odd = {key: read(key, None) for key in architecture.keys}
+    odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
+    if odd:
+        raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
     told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
     told |= architecture.values
     told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
