@@ -366,6 +366,8 @@ def _values(file, name, architecture):
     odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
     if odd:
         raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
+    if (layers := read("block_count", 0)) > len(file):
+        raise ValueError(f"Expected tensors for each of block_count={layers} layers, got {len(file)} in all.")
     told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
     told |= architecture.values
     told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}

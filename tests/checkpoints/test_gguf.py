@@ -411,7 +411,7 @@ def test_what_contradicts_the_format_is_refused(tmp_path):
 
 
 def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
-    tensors = {"token_embd.weight": np.zeros((8, 4), "float32")}
+    tensors = {name: np.zeros((8, 4), "float32") for name in ("token_embd.weight", "a", "b")}
     for message, metadata in {
         "unknown key 'attention.clamp_kqv'": {".attention.clamp_kqv": 8.0},
         "rope.dimension_count: only 8 is supported, got 4": {".rope.dimension_count": 4},
@@ -423,6 +423,7 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         "rope.scaling.attn_factor: only 1.0 is supported, got 2.0": {".rope.scaling.attn_factor": 2.0},
         r"one number for all layers as feed_forward_length, got \[array": {".feed_forward_length": [48, 48, 32]},
         "one number for all layers as embedding_length, got": {".embedding_length": "32"},
+        "tensors for each of block_count=1000000000 layers, got 3": {".block_count": 10**9},
         "division or modulo by zero": {".attention.head_count": 0},
     }.items():
         path = gguf_files.write(tmp_path / "odd.gguf", "llama", {**_RMS, **metadata}, tensors)
@@ -436,7 +437,7 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
 
 
 def test_a_part_of_a_model_is_refused(small, tmp_path):
-    tensors = {"token_embd.weight": GGUFFile(small[0])["token_embd.weight"]}
+    tensors = {name: GGUFFile(small[0])["token_embd.weight"] for name in ("token_embd.weight", "a", "b")}
     path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
     with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
         kt.CausalLM.from_preset(path)
