@@ -328,7 +328,7 @@ def read(path):
         raise ValueError(f"{path}: {error}") from None
     head = family.head("CausalLM")
     values["architectures"] = [head.architecture]
-    tensors = _Tensors(file, family.table(head), values)
+    tensors = _Tensors(file, family.table(config, head), values)
     return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
 
 
@@ -456,9 +456,10 @@ def _hugging_face_names(name, table, num_layers):
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
     known = gguf.get_tensor_name_map(architecture, num_layers)
     names = {}
-    prefixed = [f"{table.prefix}{entry.theirs}" for entry in table.body]
-    for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
+    prefixed = [(table.prefix, entry.theirs) for entry in table.body]
+    for prefix, theirs in (*prefixed, *(("", entry.theirs) for entry in table.entries)):
         for n in range(num_layers if "{n}" in theirs else 1):
             layer = theirs.format(n=n)
-            names[known.get_name(layer.replace(".*", ""))] = layer
+            asked = layer.replace(".*", "")
+            names[known.get_name(prefix + asked) or known.get_name(asked)] = prefix + layer
     return names
