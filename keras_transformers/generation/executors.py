@@ -70,6 +70,11 @@ def _kept(model, variables, key, make):
     return functions[key]
 
 
+def forget(model):
+    """Drop what is kept for a model whose layers are no longer what they were."""
+    getattr(model, _ATTRIBUTE, {}).clear()
+
+
 def _variables(model):
     """The model's variables. Keras walks all layers to find them: ask once for each run."""
     return [] if model is None else model.variables
