@@ -72,7 +72,7 @@ def _expect_decoder(read):
     read.expect("pruned_heads", {}, None)
 
 
-def _model(read, width, embeddings, stack, head, *, padding_id=0, classifier_dropout=None):
+def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_dropout=None):
     """A `ModelConfig` of these, with what all of these families share; `classifier_dropout` is what a file that says
     none means, of a family that has a classifier of tokens."""
     _expect_decoder(read)
@@ -84,7 +84,7 @@ def _model(read, width, embeddings, stack, head, *, padding_id=0, classifier_dro
         embeddings,
         decoder=stack,
         head=head,
-        padding_id=_or(read.optional("pad_token_id", int, padding_id or None), padding_id),
+        padding_id=read.optional("pad_token_id", int, padding_id),
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(dropout=dropout),
     )

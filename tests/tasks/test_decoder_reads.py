@@ -22,9 +22,13 @@ def tokenizer():
     return kt.Tokenizer.train(TEXTS * 3, kind="bpe", vocabulary_size=300, **without)
 
 
+def config_of(tokenizer):
+    sizes = {"num_layers": 2, "hidden_dim": 32, "num_heads": 4, "max_length": 96}
+    return kt.models.gpt(tokenizer.vocabulary_size, **sizes, padding_id=None)
+
+
 def make(task, tokenizer, **arguments):
-    config = kt.models.gpt(tokenizer.vocabulary_size, num_layers=2, hidden_dim=32, num_heads=4, max_length=96)
-    return fill(getattr(kt, task)(config, tokenizer, **arguments), scale=0.1)
+    return fill(getattr(kt, task)(config_of(tokenizer), tokenizer, **arguments), scale=0.1)
 
 
 @pytest.mark.parametrize("task", ["TextClassifier", pytest.param("TokenClassifier", marks=once), "TextEmbedder"])
@@ -87,13 +91,14 @@ def test_transformers_classifies_a_text_the_same(tokenizer, tmp_path):
         with torch.no_grad():
             expected = theirs(torch.tensor([tokenizer.encode([text])[0]])).logits[0].numpy()
         assert relative_error(found, expected) < 1e-5
-    assert kt.TextClassifier.from_preset(tmp_path).classify(TEXTS) == model.classify(TEXTS)
+    assert json.loads((tmp_path / "config.json").read_text())["pad_token_id"] is None
+    again = kt.TextClassifier.from_preset(tmp_path)
+    assert again.labels == model.labels and relative_error(again.predict(TEXTS), model.predict(TEXTS)) < 1e-6
 
 
 @once
 def test_a_language_model_becomes_a_classifier(tokenizer, tmp_path):
-    config = kt.models.gpt(tokenizer.vocabulary_size, num_layers=2, hidden_dim=32, num_heads=4, max_length=96)
-    fill(kt.CausalLM(config, tokenizer), scale=0.1).save_to_preset(tmp_path)
+    fill(kt.CausalLM(config_of(tokenizer), tokenizer), scale=0.1).save_to_preset(tmp_path)
     with pytest.warns(UserWarning, match="holds no head of this task .* begin anew"):
         model = kt.TextClassifier.from_preset(tmp_path, num_classes=2)
     assert model.predict(TEXTS).shape == (6, 2)
