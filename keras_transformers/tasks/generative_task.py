@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import gguf, own, preset
+from keras_transformers.checkpoints import gguf_config, own, preset
 from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
@@ -194,7 +194,8 @@ class GenerativeTask(Task):
     def _read_arguments(cls, folder):
         folder, name = pathlib.Path(folder), "generation_config.json"
         if not (folder / name).is_file():
-            values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, "config.json")
+            of_file = folder.suffix == GGUF
+            values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
             # of others' models; ours always have the file
             name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"
         if name == "config.json":
