@@ -91,7 +91,7 @@ class Checkpoint:
             weights: ours by name.
             task: whose head is among them; None for the body alone.
         """
-        return self.family.table(self.head(task) if task else None).read(self.tensors, weights)
+        return self.family.table(self.config, self.head(task) if task else None).read(self.tensors, weights)
 
     def origin(self, read=None):
         """What is to be kept of it, for a model of the same task with what nothing of it came from; `read` is what
@@ -159,7 +159,7 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
     if same_task:
         head = origin.head
     like = origin.dtypes if same_task else None if head.entries else ()
-    arrays = family.table(head).write(weights, like)
+    arrays = family.table(config, head).write(weights, like)
     if same_task:
         arrays |= {name: array for name, array in origin.kept.items() if name not in arrays}
     if dtype is None:

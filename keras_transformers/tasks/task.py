@@ -60,7 +60,8 @@ class Task(keras.Model):
         problems = []
         if tokenizer.vocabulary_size > size:
             problems.append(f"a vocabulary of {tokenizer.vocabulary_size} tokens, where the model has {size}")
-        if tokenizer.padding_id != self.config.padding_id:
+        # of a decoder alone masks and starts tell the padding
+        if self.config.encoder is not None and tokenizer.padding_id != self.config.padding_id:
             problems.append(f"padding_id={tokenizer.padding_id}, where the model has {self.config.padding_id}")
             if tokenizer.padding_id is None:
                 problems[-1] += " (is its tokenizer_config.json missing?)"
@@ -296,17 +297,18 @@ class Task(keras.Model):
 
         Args:
             embeddings: whether the embeddings stay.
-            layers: how many of the encoder's first layers stay; True for all, with what they share.
+            layers: how many of the first layers stay, of the encoder where there is one; True for all, with what they
+                share.
 
         Call it before `compile`. Another call replaces what this one said.
 
         Raises:
-            ValueError: for a number of layers that the encoder has not, or whose weights others share.
+            ValueError: for a number of layers that there are not, or whose weights others share.
         """
-        encoder = self.backbone.encoder
-        count, whole = len(encoder.blocks), encoder.num_layers
+        stack = self.backbone.decoder if self.backbone.encoder is None else self.backbone.encoder
+        count, whole = len(stack.blocks), stack.num_layers
         if layers is not True and layers not in range(whole + 1):
-            raise ValueError(f"Expected from 0 to {whole} layers, as the encoder has, got {layers}.")
+            raise ValueError(f"Expected from 0 to {whole} layers, as the {stack.name} has, got {layers}.")
         frozen, rest = (count, 0) if layers is True else divmod(layers * count, whole)
         if rest:
             raise ValueError(
@@ -314,8 +316,8 @@ class Task(keras.Model):
                 "for all."
             )
         self.backbone.embedding.trainable = not embeddings
-        encoder.trainable = frozen < count
-        for number, block in enumerate(encoder.blocks):
+        stack.trainable = frozen < count
+        for number, block in enumerate(stack.blocks):
             block.trainable = number >= frozen
 
     def fit(
