@@ -186,7 +186,7 @@ _PHI = {
     "max_position_embeddings": 40,
     "layer_norm_eps": 1e-3,
     "rope_theta": 500.0,
-    "partial_rotary_factor": 0.25,
+    "partial_rotary_factor": 0.75,
     "pad_token_id": 5,
 }
 _MODERNBERT = {

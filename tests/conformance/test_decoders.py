@@ -1,5 +1,6 @@
 """A decoder reads a text token by token, or beside others in its row, as it reads it alone and whole."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -9,6 +10,8 @@ from tests.conformance.cases import CHECKPOINTS
 from tests.layers.reference import relative_error
 
 DECODERS = [name for name, (_, head) in CHECKPOINTS.items() if head.task == "CausalLM"]
+if keras.backend.backend() != "torch":  # the last case of each family: other backends compile each operation first
+    DECODERS = list({CHECKPOINTS[name][0].model_type: name for name in DECODERS}.values())
 
 
 @pytest.mark.parametrize("name", DECODERS)
