@@ -189,14 +189,14 @@ def _llama3_scaling(file, base, width):
 
 def _llama(read, file, told):
     _rotary(read, file, told)
-    told["attention_bias"] = "blk.0.attn_q.bias" in file
-    experts = read("expert_count", 0)
+    experts, used = read("expert_count", 0), read("expert_used_count", 0)
     if experts:
-        used = read("expert_used_count", 2)
         told |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
     else:
-        read.expect("expert_used_count", 0)
-        told["mlp_bias"] = "blk.0.ffn_up.bias" in file
+        told |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
+
+
+_WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 
 
 def _windows(read, told, every):
@@ -344,6 +344,11 @@ def config_values(path):
             f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
             "checkpoint of Hugging Face's of the same model."
         )
+    if file.metadata.get("split.count", 1) > 1:
+        raise ValueError(
+            f"Expected a whole model in {path}, got part {file.metadata.get('split.no', 0) + 1} of "
+            f"{file.metadata['split.count']}. Join them first: `llama-gguf-split --merge {path} whole.gguf`."
+        )
     try:
         return _values(file, name, ARCHITECTURES[name])
     except ValueError as error:
@@ -396,11 +401,14 @@ class _Tensors(collections.abc.Mapping):
         self._changed = ARCHITECTURES[name].changed
         self._dtype = values["torch_dtype"]
         layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
-        self._names = {}
+        self._names = {}  # theirs, and which of a stack of experts
         for theirs in file:
             layer, _, leaf = theirs.rpartition(".")
-            if theirs != "output.weight" or not values["tie_word_embeddings"]:
-                self._names[f"{layers[layer]}.{leaf}" if layer in layers else theirs] = theirs
+            ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
+            if "*" in ours:
+                self._names |= {ours.replace("*", str(n)): (theirs, n) for n in range(file.shape(theirs)[0])}
+            elif theirs != "output.weight" or not values["tie_word_embeddings"]:
+                self._names[ours] = theirs, None
         for theirs in _IN_THE_CONFIG:
             self._names.pop(theirs, None)
 
@@ -408,15 +416,15 @@ class _Tensors(collections.abc.Mapping):
         return next((change for pattern, change in self._changed if re.fullmatch(pattern, name)), None)
 
     def __getitem__(self, name):
-        theirs = self._names[name]
-        change = self._change(theirs)
-        return self._file[theirs] if change is None else change(self._file[theirs], *self._heads)
+        theirs, number = self._names[name]
+        array, change = self._file.part(theirs, number), self._change(theirs)
+        return array if change is None else change(array, *self._heads)
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it."""
-        theirs = self._names[name]
-        shape = self._file.shape(theirs)
-        return shape[::-1] if (_TRANSPOSED[0][1] is self._change(theirs)) else shape
+        theirs, number = self._names[name]
+        shape = self._file.shape(theirs)[0 if number is None else 1 :]
+        return shape[::-1] if self._change(theirs) is _TRANSPOSED[0][1] else shape
 
     def dtype(self, name):
         """The dtype to store it as: that of the table of tokens, where it is not quantized."""
@@ -436,7 +444,7 @@ _IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors
 
 
 def _hugging_face_names(name, table, num_layers):
-    """Hugging Face's names of layers by GGUF's."""
+    """Hugging Face's names of layers by GGUF's; `*` is the number of an expert."""
     import gguf
 
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
@@ -446,5 +454,5 @@ def _hugging_face_names(name, table, num_layers):
     for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
         for n in range(num_layers if "{n}" in theirs else 1):
             layer = theirs.format(n=n)
-            names[known.get_name(layer)] = layer
+            names[known.get_name(layer.replace(".*", ""))] = layer
     return names

@@ -509,7 +509,7 @@ def _open(path, model_type, task):
 
 def _has_tokenizer(folder):
     if folder.suffix == GGUF:
-        return "tokenizer.ggml.model" in GGUFFile(folder).metadata
+        return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any((folder / name).is_file() for name in files) or any(folder.glob("*.model"))
 

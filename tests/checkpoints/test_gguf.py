@@ -94,6 +94,25 @@ CASES = {
         {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5, **_LLAMA3}},
         {"rope_freqs.weight": llama3_divisors(5e5, 8, 8.0)},
     ),
+    "mixtral": Case(
+        "llama",
+        "mixtral",
+        {**_RMS, ".expert_count": 5, ".expert_used_count": 3},
+        {**_THEIRS, **_PLAIN, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": None},
+    ),
+    "qwen3moe": Case(
+        "qwen3moe",
+        "qwen3_moe",
+        {**_RMS, **_WIDE, ".expert_count": 5, ".expert_used_count": 3, ".expert_feed_forward_length": 24},
+        {
+            **_THEIRS,
+            "head_dim": 16,
+            "num_experts": 5,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
+    ),
     "smollm3": Case("smollm3", "smollm3", {**_RMS, ".block_count": 5}, {**_THEIRS, **_PLAIN, "num_hidden_layers": 5}),
     "qwen2": Case("qwen2", "qwen2", {**_RMS, ".rope.freq_base": 1e6}, {**_THEIRS, "rope_theta": 1e6}),
     "qwen3": Case("qwen3", "qwen3", {**_RMS, **_WIDE}, {**_THEIRS, "head_dim": 16}),
@@ -366,6 +385,13 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "llama", lacking, {"a": np.zeros(4, "float32")}))
     with pytest.raises(ValueError, match="general.architecture .* to be one of llama.* got 'mamba'"):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
+
+
+def test_a_part_of_a_model_is_refused(small, tmp_path):
+    tensors = {"token_embd.weight": GGUFFile(small[0])["token_embd.weight"]}
+    path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
+    with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
+        kt.CausalLM.from_preset(path)
 
 
 def test_frequencies_of_no_llama_are_refused(tmp_path):
