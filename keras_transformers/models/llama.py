@@ -25,6 +25,7 @@ from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
 from keras_transformers.layers.norms import RMSNorm
+from keras_transformers.layers.rotary_scaling import LongScaling
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
@@ -403,7 +404,7 @@ def _write_olmo2(config):
 
 def _write_phi3(config):
     values, scaling = _write_mistral(config), _rotary(config).scaling
-    if scaling is not None:  # version 4 takes these three alone
+    if isinstance(scaling, LongScaling):  # version 4 takes these three alone
         written = written_scaling(scaling)
         kept = {"type": "longrope", **{name: written[name] for name in ("short_factor", "long_factor")}}
         if scaling.factor != config.embeddings.context_length / scaling.original_length:
