@@ -3,8 +3,8 @@
     ours                                          theirs
     encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
     …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
-    decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
     …self_attention.query, .key, .value           …attention.query_key_value              the same, group by group
+    decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
                                                   positional_encoding.pe                  nothing of ours: ignored
 
 An entry names layers. Which weights a layer has, and what they are called over there, follows from ours: `kernel`,

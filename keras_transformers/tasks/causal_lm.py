@@ -49,14 +49,6 @@ class CausalLM(GenerativeTask):
         if config.encoder is not None or config.decoder is None:
             raise ValueError("Expected a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes.")
 
-    def _check_tokenizer(self, tokenizer):
-        size = self.config.embeddings.vocabulary_size  # padding is told by `starts`: any id will do
-        if tokenizer.vocabulary_size > size:
-            raise ValueError(
-                f"The tokenizer does not belong to this model: it has a vocabulary of {tokenizer.vocabulary_size} "
-                f"tokens, where the model has {size}."
-            )
-
     # Training
 
     def fit(self, x=None, y=None, *, packing=True, **kwargs):
