@@ -328,7 +328,7 @@ def read(path):
         raise ValueError(f"{path}: {error}") from None
     head = family.head("CausalLM")
     values["architectures"] = [head.architecture]
-    tensors = _Tensors(file, family.table(head), values)
+    tensors = _Tensors(file, family.table(config, head), values)
     return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
 
 
@@ -351,7 +351,7 @@ def config_values(path):
         )
     try:
         return _values(file, name, ARCHITECTURES[name])
-    except ValueError as error:
+    except (ArithmeticError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -362,6 +362,12 @@ def _values(file, name, architecture):
     missing += [key for key in ("token_embd.weight",) if key not in file]
     if missing:
         raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
+    odd = {key: read(key, None) for key in architecture.keys}
+    odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
+    if odd:
+        raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
+    if (layers := read("block_count", 0)) > len(file):
+        raise ValueError(f"Expected tensors for each of block_count={layers} layers, got {len(file)} in all.")
     told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
     told |= architecture.values
     told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
@@ -450,9 +456,10 @@ def _hugging_face_names(name, table, num_layers):
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
     known = gguf.get_tensor_name_map(architecture, num_layers)
     names = {}
-    prefixed = [f"{table.prefix}{entry.theirs}" for entry in table.body]
-    for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
+    prefixed = [(table.prefix, entry.theirs) for entry in table.body]
+    for prefix, theirs in (*prefixed, *(("", entry.theirs) for entry in table.entries)):
         for n in range(num_layers if "{n}" in theirs else 1):
             layer = theirs.format(n=n)
-            names[known.get_name(layer.replace(".*", ""))] = layer
+            asked = layer.replace(".*", "")
+            names[known.get_name(prefix + asked) or known.get_name(asked)] = prefix + layer
     return names

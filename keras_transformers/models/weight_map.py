@@ -150,6 +150,11 @@ class WeightMap:
                     del written[original]
         return written
 
+    def places(self, weights, like=None):
+        """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
+        may share, and tells whether that is `transposed`. What the table does not name is left out."""
+        return self._places(weights, *((False, False) if like is None else self._spelling(like)))
+
     def _spelling(self, names):
         """Whether a file's names leave out the prefix, and whether they are old."""
         bare = not any(name.startswith(self.prefix) for name in names)
