@@ -46,8 +46,8 @@ def _exponents(width):
 
 
 def _length(positions):
-    """How long the text is that reaches the last of the positions, a float32 scalar."""
-    return ops.cast(ops.max(positions) + 1, "float32")
+    """How long the longest text is, of positions `[B|1, T]` that grow along a row: a float32 scalar."""
+    return ops.cast(ops.max(positions[:, -1], axis=0) + 1, "float32")
 
 
 def _check(factor, length=1):

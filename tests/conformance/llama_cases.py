@@ -78,7 +78,8 @@ CASES = {
     "qwen3": _llama("qwen3", {"attention_bias": True, "rope_scaling": _LINEAR}),
     "qwen3-windows": _llama("qwen3", _UNTIED, _WINDOWS),
     "smollm3": _llama("smollm3", _UNTIED, _BIASES, {"no_rope_layers": [1, 0, 1], "rope_scaling": _LINEAR}),
-    "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}),
+    "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}, without=("layer_types",)),
+    "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}),
     "olmo2": _llama("olmo2", {"attention_bias": True, "rope_scaling": _LINEAR}, without=_TOKENS),
     "olmo2-untied": _llama("olmo2", _UNTIED, without=_TOKENS),
     "phi3": _llama(
@@ -91,6 +92,7 @@ CASES = {
             "num_attention_heads": 2,
             "partial_rotary_factor": 0.375,
             "original_max_position_embeddings": 4,
+            "max_position_embeddings": 8,
             "rope_scaling": _LONG,
         },
         without=("head_dim",),
