@@ -146,7 +146,7 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
         EmbeddingsConfig(get("vocab_size"), context_length=context_length),
         decoder=StackConfig(get("num_hidden_layers"), block, final_norm=True),
         head=HeadConfig(get("tie_word_embeddings")),
-        padding_id=0 if padding_id is None or padding_id < 0 else padding_id,
+        padding_id=None if padding_id is None or padding_id < 0 else padding_id,
     )
 
 

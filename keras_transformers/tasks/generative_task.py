@@ -40,7 +40,7 @@ class GenerativeTask(Task):
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
         if generation is None:
-            generation = GenerationConfig(max_new_tokens=NEW_TOKENS, padding_id=config.padding_id)
+            generation = GenerationConfig(max_new_tokens=NEW_TOKENS, padding_id=config.filler)
             if tokenizer is not None:
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
@@ -87,7 +87,7 @@ class GenerativeTask(Task):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
         loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         if sample_weight is None:
-            sample_weight = ops.not_equal(y, self.config.padding_id)
+            sample_weight = ops.not_equal(y, self.config.filler)
         sample_weight = ops.cast(sample_weight, "float32")
         self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)

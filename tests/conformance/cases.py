@@ -252,7 +252,9 @@ CASES = {
     "modernbert": Case("modernbert", _MODERNBERT),
     "modernbert-biases": Case("modernbert", _MODERNBERT | _MODERNBERT_BIASES | {"tie_word_embeddings": False}),
     "gpt2": Case("gpt2", _GPT2),
-    "gpt2-untied": Case("gpt2", _GPT2 | {"activation_function": "relu", "tie_word_embeddings": False}),
+    "gpt2-untied": Case(
+        "gpt2", _GPT2 | {"activation_function": "relu", "scale_attn_weights": False, "tie_word_embeddings": False}
+    ),
     "gpt_neox": Case("gpt_neox", _GPT_NEOX),
     "gpt_neox-parallel": Case(
         "gpt_neox",
@@ -278,7 +280,7 @@ CASES = {
         "falcon", _FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}
     ),
     "phi": Case("phi", _PHI),
-    "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "tie_word_embeddings": True}),
+    "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
 }
 
 # Each case with each head of its family, by name.
