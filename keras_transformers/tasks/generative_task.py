@@ -11,7 +11,13 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.checkpoints import gguf_config, own, preset
-from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.generation.settings import (
+    GENERATION_KEYS,
+    NEW_TOKENS,
+    GenerationConfig,
+    from_hugging_face,
+    to_hugging_face,
+)
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
@@ -34,7 +40,7 @@ class GenerativeTask(Task):
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
         if generation is None:
-            generation = GenerationConfig(padding_id=config.filler)
+            generation = GenerationConfig(max_new_tokens=NEW_TOKENS, padding_id=config.filler)
             if tokenizer is not None:
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
@@ -99,6 +105,8 @@ class GenerativeTask(Task):
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        if "max_length" in changes:
+            changes = {"max_new_tokens": None, **changes}  # of the two it would win
         return self._checked(dataclasses.replace(self.generation, **changes))
 
     def _checked(self, config):

@@ -8,6 +8,7 @@ import dataclasses
 
 import keras_transformers as kt
 from keras_transformers.models.family import families
+from tests.conformance import llama_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,11 +278,12 @@ CASES = {
     "falcon-alibi": Case(
         "falcon",
         _FALCON
-        | {"hidden_size": 48, "num_attention_heads": 12, "alibi": True, "bias": True, "multi_query": False}
+        | {"hidden_size": 36, "num_attention_heads": 12, "alibi": True, "bias": True, "multi_query": False}
         | {"parallel_attn": False, "rope_theta": 10000.0, "tie_word_embeddings": False},
     ),
     "phi": Case("phi", _PHI),
     "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
+    **{name: Case(*case) for name, case in llama_cases.CASES.items()},
 }
 
 _FIRST = {case.model_type: name for name, case in reversed(CASES.items())}
