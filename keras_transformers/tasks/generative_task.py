@@ -10,8 +10,14 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import gguf, own, preset
-from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.checkpoints import gguf_config, own, preset
+from keras_transformers.generation.settings import (
+    GENERATION_KEYS,
+    NEW_TOKENS,
+    GenerationConfig,
+    from_hugging_face,
+    to_hugging_face,
+)
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
@@ -34,7 +40,7 @@ class GenerativeTask(Task):
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
         if generation is None:
-            generation = GenerationConfig(padding_id=config.padding_id)
+            generation = GenerationConfig(max_new_tokens=NEW_TOKENS, padding_id=config.filler)
             if tokenizer is not None:
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
@@ -81,7 +87,7 @@ class GenerativeTask(Task):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
         loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         if sample_weight is None:
-            sample_weight = ops.not_equal(y, self.config.padding_id)
+            sample_weight = ops.not_equal(y, self.config.filler)
         sample_weight = ops.cast(sample_weight, "float32")
         self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)
@@ -99,6 +105,8 @@ class GenerativeTask(Task):
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        if "max_length" in changes:
+            changes = {"max_new_tokens": None, **changes}  # of the two it would win
         return self._checked(dataclasses.replace(self.generation, **changes))
 
     def _checked(self, config):
@@ -194,7 +202,8 @@ class GenerativeTask(Task):
     def _read_arguments(cls, folder):
         folder, name = pathlib.Path(folder), "generation_config.json"
         if not (folder / name).is_file():
-            values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, "config.json")
+            of_file = folder.suffix == GGUF
+            values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
             # of others' models; ours always have the file
             name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"
         if name == "config.json":

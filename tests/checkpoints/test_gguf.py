@@ -1,6 +1,7 @@
 """GGUF files: the same model as transformers' own, of each architecture and kind of tensor; bad files are refused."""
 
 import dataclasses
+import pathlib
 import struct
 import sys
 import time
@@ -12,14 +13,15 @@ from keras import ops
 import keras_transformers as kt
 from keras_transformers.checkpoints import gguf as checkpoints
 from keras_transformers.checkpoints import sources
+from keras_transformers.checkpoints.gguf_config import ARCHITECTURES
 from keras_transformers.gguf_file import KINDS, GGUFFile
-from keras_transformers.models.family import families
 from tests.checkpoints import gguf_files
 from tests.layers.reference import relative_error
 
 # Files are read alike on every backend.
 pytestmark = pytest.mark.one_backend("torch")
 
+ROOT = pathlib.Path(__file__).parents[2]
 TOKENS = np.random.default_rng(0).integers(0, 96, (3, 40)).astype("int32")
 _HEADS = {".attention.head_count": 4, ".attention.head_count_kv": 2}
 _SIZES = {".context_length": 64, ".embedding_length": 32, ".feed_forward_length": 48, ".block_count": 3, **_HEADS}
@@ -228,7 +230,6 @@ CASES = {
         {**_THEIRS, **_PARTLY, "layer_norm_eps": 1e-3},
     ),
 }
-CASES = {name: case for name, case in CASES.items() if case.model_type in families()}
 
 
 def theirs(case):
@@ -486,3 +487,10 @@ def test_without_the_package_it_is_said(small, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'keras-transformers\[gguf\]'"):
         GGUFFile(small[0])
+
+
+def test_the_guide_names_what_is_read():
+    guide = (ROOT / "docs" / "guides" / "gguf.md").read_text("utf-8")
+    assert [name for name in ARCHITECTURES if f"`{name}`" not in guide] == []
+    assert f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}" in guide
+    assert {case.architecture for case in CASES.values()} == set(ARCHITECTURES)
