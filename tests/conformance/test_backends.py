@@ -11,10 +11,10 @@ from tests.layers.reference import relative_error
 
 
 def _one_of_each_family():
-    """The last case of each family, with its classifier of texts, where it has one."""
+    """The last case of each family, with its classifier of texts, where it has one, or a decoder's head."""
     last = {}
     for name, (case, head) in CHECKPOINTS.items():
-        if head.task == "TextClassifier" or case.model_type not in last:
+        if head.task == ("CausalLM" if case.decodes else "TextClassifier") or case.model_type not in last:
             last[case.model_type] = name
     return list(last.values())
 
