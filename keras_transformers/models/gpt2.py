@@ -19,7 +19,7 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Alibi, Learned, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import Family, Head, activation_name, register
+from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
 from keras_transformers.models.rotary import rotary_of, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
 
@@ -64,18 +64,10 @@ def _write_scaling(rotary):
     return {"rope_scaling": scaling} if scaling else {}
 
 
-def _expect_decoder(read):
-    """What every configuration may say of other kinds of models, and a decoder's does not."""
-    for name in ("is_encoder_decoder", "add_cross_attention"):
-        read.expect(name, False)
-    read.expect("cross_attention_hidden_size", None)
-    read.expect("pruned_heads", {}, None)
-
-
 def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_dropout=None):
     """A `ModelConfig` of these, with what all of these families share; `classifier_dropout` is what a file that says
     none means, of a family that has a classifier of tokens."""
-    _expect_decoder(read)
+    expect_one_stack(read)
     dropout = 0.0
     if classifier_dropout is not None:
         dropout = _or(read.optional("classifier_dropout", float), classifier_dropout)
