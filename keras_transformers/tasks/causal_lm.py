@@ -14,6 +14,7 @@ from keras_transformers.generation.decoding import (
     Generated,
     check_streaming,
     generate,
+    limits,
     power_of_two,
 )
 from keras_transformers.generation.reader import Reader
@@ -240,6 +241,10 @@ class CausalLM(GenerativeTask):
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
             return self._generate_ahead(prompts, config, draft, numbers)
+        if config.num_beams > 1 and prompts:  # a search knows one limit
+            most = limits(config, np.array(list(map(len, prompts))), self._longest("embeddings"))
+            if len(set(most)) > 1:
+                return self._generate_by_limit(prompts, config, most)
         rows = len(prompts)
         if rows == 0:
             return generate(self, self._step, None, np.zeros((0, 1), int), config)
@@ -250,7 +255,15 @@ class CausalLM(GenerativeTask):
         cache, token_ids = self._start(prompts, config)
         options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
-        return generated.first(rows * config.num_return_sequences)
+        return generated.select(slice(rows * config.num_return_sequences))
+
+    def _generate_by_limit(self, prompts, config, most):
+        """As `generate_ids`, those together that may get as many tokens."""
+        places = [np.flatnonzero(most == limit) for limit in sorted(set(most))]
+        parts = [self.generate_ids([prompts[place] for place in group], config) for group in places]
+        count = config.num_return_sequences
+        rows = [place * count + number for group in places for place in group for number in range(count)]
+        return Generated.joined(parts, config.padding_id).select(np.argsort(rows))
 
     def _generate_ahead(self, prompts, config, draft, numbers):
         """As `generate_ids`, with guesses: prompt by prompt."""
@@ -276,7 +289,13 @@ class CausalLM(GenerativeTask):
         parts = [part for part, _ in tokenizer.template.single]
         before = parts[: parts.index("A")]
         start = () if self.generation.start_id is None else (self.generation.start_id,)
-        return [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        prompts = [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        if not all(prompts):
+            raise ValueError(
+                "Expected some text in each prompt, got an empty one, and there is no start token to begin with. Give "
+                "it a word."
+            )
+        return prompts
 
     def _start(self, prompts, config):
         """The cache and the prompts as one array, with padding before the shorter ones."""
