@@ -20,6 +20,7 @@ _homes = {
     "generation": None,
     "checkpoints": None,
     "tasks": None,
+    "transforms": None,
     "Backbone": "models.backbone",
     "CausalLM": "tasks.causal_lm",
     "GenerationConfig": "generation.settings",

@@ -189,14 +189,14 @@ def _llama3_scaling(file, base, width):
 
 def _llama(read, file, told):
     _rotary(read, file, told)
-    told["attention_bias"] = "blk.0.attn_q.bias" in file
-    experts = read("expert_count", 0)
+    experts, used = read("expert_count", 0), read("expert_used_count", 0)
     if experts:
-        used = read("expert_used_count", 2)
         told |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
     else:
-        read.expect("expert_used_count", 0)
-        told["mlp_bias"] = "blk.0.ffn_up.bias" in file
+        told |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
+
+
+_WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 
 
 def _windows(read, told, every):
@@ -328,7 +328,7 @@ def read(path):
         raise ValueError(f"{path}: {error}") from None
     head = family.head("CausalLM")
     values["architectures"] = [head.architecture]
-    tensors = _Tensors(file, family.table(head), values)
+    tensors = _Tensors(file, family.table(config, head), values)
     return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
 
 
@@ -344,9 +344,14 @@ def config_values(path):
             f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
             "checkpoint of Hugging Face's of the same model."
         )
+    if file.metadata.get("split.count", 1) > 1:
+        raise ValueError(
+            f"Expected a whole model in {path}, got part {file.metadata.get('split.no', 0) + 1} of "
+            f"{file.metadata['split.count']}. Join them first: `llama-gguf-split --merge {path} whole.gguf`."
+        )
     try:
         return _values(file, name, ARCHITECTURES[name])
-    except ValueError as error:
+    except (ArithmeticError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -357,6 +362,12 @@ def _values(file, name, architecture):
     missing += [key for key in ("token_embd.weight",) if key not in file]
     if missing:
         raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
+    odd = {key: read(key, None) for key in architecture.keys}
+    odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
+    if odd:
+        raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
+    if (layers := read("block_count", 0)) > len(file):
+        raise ValueError(f"Expected tensors for each of block_count={layers} layers, got {len(file)} in all.")
     told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
     told |= architecture.values
     told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
@@ -396,11 +407,14 @@ class _Tensors(collections.abc.Mapping):
         self._changed = ARCHITECTURES[name].changed
         self._dtype = values["torch_dtype"]
         layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
-        self._names = {}
+        self._names = {}  # theirs, and which of a stack of experts
         for theirs in file:
             layer, _, leaf = theirs.rpartition(".")
-            if theirs != "output.weight" or not values["tie_word_embeddings"]:
-                self._names[f"{layers[layer]}.{leaf}" if layer in layers else theirs] = theirs
+            ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
+            if "*" in ours:
+                self._names |= {ours.replace("*", str(n)): (theirs, n) for n in range(file.shape(theirs)[0])}
+            elif theirs != "output.weight" or not values["tie_word_embeddings"]:
+                self._names[ours] = theirs, None
         for theirs in _IN_THE_CONFIG:
             self._names.pop(theirs, None)
 
@@ -408,15 +422,15 @@ class _Tensors(collections.abc.Mapping):
         return next((change for pattern, change in self._changed if re.fullmatch(pattern, name)), None)
 
     def __getitem__(self, name):
-        theirs = self._names[name]
-        change = self._change(theirs)
-        return self._file[theirs] if change is None else change(self._file[theirs], *self._heads)
+        theirs, number = self._names[name]
+        array, change = self._file.part(theirs, number), self._change(theirs)
+        return array if change is None else change(array, *self._heads)
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it."""
-        theirs = self._names[name]
-        shape = self._file.shape(theirs)
-        return shape[::-1] if (_TRANSPOSED[0][1] is self._change(theirs)) else shape
+        theirs, number = self._names[name]
+        shape = self._file.shape(theirs)[0 if number is None else 1 :]
+        return shape[::-1] if self._change(theirs) is _TRANSPOSED[0][1] else shape
 
     def dtype(self, name):
         """The dtype to store it as: that of the table of tokens, where it is not quantized."""
@@ -436,15 +450,16 @@ _IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors
 
 
 def _hugging_face_names(name, table, num_layers):
-    """Hugging Face's names of layers by GGUF's."""
+    """Hugging Face's names of layers by GGUF's; `*` is the number of an expert."""
     import gguf
 
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
     known = gguf.get_tensor_name_map(architecture, num_layers)
     names = {}
-    prefixed = [f"{table.prefix}{entry.theirs}" for entry in table.body]
-    for theirs in (*prefixed, *(entry.theirs for entry in table.entries)):
+    prefixed = [(table.prefix, entry.theirs) for entry in table.body]
+    for prefix, theirs in (*prefixed, *(("", entry.theirs) for entry in table.entries)):
         for n in range(num_layers if "{n}" in theirs else 1):
             layer = theirs.format(n=n)
-            names[known.get_name(layer)] = layer
+            asked = layer.replace(".*", "")
+            names[known.get_name(prefix + asked) or known.get_name(asked)] = prefix + layer
     return names

@@ -91,7 +91,7 @@ class Checkpoint:
             weights: ours by name.
             task: whose head is among them; None for the body alone.
         """
-        return self.family.table(self.head(task) if task else None).read(self.tensors, weights)
+        return self.family.table(self.config, self.head(task) if task else None).read(self.tensors, weights)
 
     def origin(self, read=None):
         """What is to be kept of it, for a model of the same task with what nothing of it came from; `read` is what
@@ -149,22 +149,20 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
 
     Returns: a dictionary as for `preset.save_folder`.
     """
-    family = describing(config, origin and origin.family)
-    written = family.write(config) if family else {}
-    head = family and family.head(task, written.get("architectures"))
-    if head is None:
+    naming = naming_of(config, task, origin)
+    if naming is None:
         return None
+    family, head = naming
     same_family = origin is not None and origin.family is family
-    same_task = same_family and origin.head is not None and origin.head.task == task
-    if same_task:
-        head = origin.head
+    same_task = same_family and origin.head is head
     like = origin.dtypes if same_task else None if head.entries else ()
-    arrays = family.table(head).write(weights, like)
+    arrays = family.table(config, head).write(weights, like)
     if same_task:
         arrays |= {name: array for name, array in origin.kept.items() if name not in arrays}
     if dtype is None:
         arrays = _as_stored(arrays, origin.dtypes if same_family else {})
     stored = dtype or next(array.dtype.name for array in arrays.values() if array.dtype.kind not in "iub")
+    written = family.write(config)
     told = {"architectures": [head.architecture], **(values or {})}
     if not same_family:
         config_file = preset.json_bytes({"model_type": family.model_type, **written, **told, "torch_dtype": stored})
@@ -174,6 +172,19 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
         "config.json": config_file,
         **_tensor_files(arrays, origin if same_task else None, dtype),
     }
+
+
+def naming_of(config, task, origin=None):
+    """The family that describes a model, and the `Head` of its task there; None where there is none.
+
+    Args:
+        config, task, origin: as for `write`.
+    """
+    family = describing(config, origin and origin.family)
+    if family is not None and origin is not None and origin.family is family and origin.task == task:
+        return family, origin.head
+    head = family and family.head(task, family.write(config).get("architectures"))
+    return head and (family, head)
 
 
 def _changed_config(origin, config, written, told, same_task, stored):

@@ -52,7 +52,7 @@ def read(folder, values):
             and weights that are missing or damaged.
     """
     where = folder / "config.json"
-    known = {"model_type", "task", "dtype", "config", "keras_transformers_version", *TASK_VALUES}
+    known = {"model_type", "task", "dtype", "config", "keras_transformers_version", "transforms", *TASK_VALUES}
     problems = [f"unknown keys {sorted(set(values) - known)}"] if set(values) - known else []
     problems += [f"no {name}" for name in ("config", "task") if name not in values]
     if problems:

@@ -48,7 +48,7 @@ _OWN_FILES = (
 )
 
 
-def save_folder(folder, files):
+def save_folder(folder, files, marker="config.json"):
     """Write a preset folder in one step: after a kill, or an error, the old content or the new is there, whole.
 
     Files of the old folder that no preset consists of, such as a `README.md`, are carried over. Two saves beside each
@@ -58,6 +58,8 @@ def save_folder(folder, files):
         folder: where to save. It may be absent, an empty folder, or a preset (it has a `config.json`), which is
             replaced.
         files: file name → its `bytes`, or a function that is given a path and writes the file there.
+        marker: the file that says that a folder may be replaced; what is saved by another than a preset's replaces only
+            the files of its names.
 
     Raises:
         FileExistsError: something else is there. Nothing is touched.
@@ -73,7 +75,7 @@ def save_folder(folder, files):
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _locked(folder.parent):
         _recover(folder)
-        check_replaceable(folder)
+        check_replaceable(folder, marker)
         partial, old = _beside(folder)
         for leftover in (partial, old):
             if leftover.exists():
@@ -82,7 +84,7 @@ def save_folder(folder, files):
         try:
             for name, content in files.items():
                 _write(partial / name, content)
-            _carry_over(folder, partial)
+            _carry_over(folder, partial, _OWN_FILES if marker == "config.json" else ())
             for inner, _, _ in os.walk(partial):
                 _sync(inner)
             _put_in_place(partial, folder, old)
@@ -95,20 +97,21 @@ def save_folder(folder, files):
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def check_replaceable(folder):
+def check_replaceable(folder, marker="config.json"):
     """Raise `FileExistsError` where `save_folder` would, so that a long run can find out before it starts.
 
     Args:
         folder: where a preset is to be saved later.
+        marker: as for `save_folder`.
     """
     folder = pathlib.Path(folder).expanduser()
     if pathlib.Path.cwd().is_relative_to(folder.resolve()):
         raise FileExistsError(
             f"Expected a folder to replace, got {folder}, which this program works in. Name a folder inside it."
         )
-    if not folder.exists() or (folder.is_dir() and ((folder / "config.json").is_file() or not any(folder.iterdir()))):
+    if not folder.exists() or (folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))):
         return
-    found = "a folder without a config.json" if folder.is_dir() else "a file"
+    found = f"a folder without {marker}" if folder.is_dir() else "a file"
     raise FileExistsError(
         f"Expected {folder} to be absent, empty, or a preset to replace, found {found}. "
         "Choose another place, or clear it first."
@@ -396,13 +399,13 @@ def _write(path, content):
     _sync(path)
 
 
-def _carry_over(folder, partial):
-    """Give the new folder the user's own files of the old one, as hard links where the file system has them."""
+def _carry_over(folder, partial, dropped):
+    """Give the new folder the old one's files but those `dropped`, as hard links where the file system has them."""
     if not folder.is_dir():
         return
     for item in folder.iterdir():
         target = partial / item.name
-        if target.exists() or any(item.match(pattern) for pattern in _OWN_FILES):
+        if target.exists() or any(item.match(pattern) for pattern in dropped):
             continue
         if item.is_dir() and not item.is_symlink():
             shutil.copytree(item, target, symlinks=True, copy_function=_link)

@@ -77,11 +77,12 @@ def assign(model, tensors, source, new=()):
         )
     for name, weight in weights.items():
         if name in tensors:
-            _fill(weight, tensors[name])
+            fill(weight, tensors[name])
     _finish(model)
 
 
-def _fill(weight, array):
+def fill(weight, array):
+    """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
     if weight._value is not None or global_state is None:
         weight.assign(array)
         return

@@ -73,6 +73,8 @@ class BeamSearch:
     num_return_sequences: int = 1
     penalties: tuple = ()
 
+    reorders = True
+
     @property
     def rows_per_sentence(self):
         return self.num_beams

@@ -29,6 +29,9 @@ from keras_transformers.layers import cache as caches
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
 SMALLEST_ROOM = 32
+# Room for so many tokens from the first, where rows keep their places: more room costs a little time, another
+# compilation seconds.
+ROOM_AHEAD = 128
 
 
 class Generated(typing.NamedTuple):
@@ -47,6 +50,24 @@ class Generated(typing.NamedTuple):
     lengths: np.ndarray
     scores: np.ndarray | None = None
     log_probabilities: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts, padding_id):
+        """Results of one batch after the other, as of one."""
+
+        def join(arrays, value):
+            longest = max(array.shape[1] for array in arrays)
+            return np.concatenate(
+                [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=value) for array in arrays]
+            )
+
+        token_ids, lengths, scores, details = zip(*parts, strict=True)
+        return cls(
+            join(token_ids, padding_id),
+            np.concatenate(lengths),
+            None if scores[0] is None else np.concatenate(scores),
+            None if details[0] is None else join(details, 0.0),
+        )
 
     def first(self, rows):
         """The same of the first rows."""
@@ -98,7 +119,7 @@ def generate(
     >>> generated = generate(model, model.step, cache, [[start_id]] * batch_size, config)
     >>> generated.token_ids.shape, generated.scores.shape
     """
-    token_ids = _checked_prompts(token_ids, config, vocabulary_size)
+    token_ids = checked_prompts(token_ids, config, vocabulary_size)
     if len(token_ids) == 0:
         scored = config.num_beams > 1 or config.log_probabilities
         nothing = np.zeros((0, 0), "float32") if config.log_probabilities else None
@@ -122,16 +143,22 @@ def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longe
         ValueError: as `generate` (at once, not at the first token), and for more than one beam: until the search is
             over, it is open which hypothesis wins.
     """
+    check_streaming(config)
+    token_ids = checked_prompts(token_ids, config, vocabulary_size)
+    return Decoding(model, step, cache, token_ids, config, longest=longest).stream() if len(token_ids) else iter(())
+
+
+def check_streaming(config):
+    """Refuse to stream a beam search."""
     if config.num_beams > 1:
         raise ValueError(
             f"Expected num_beams=1 to stream tokens, got num_beams={config.num_beams}. "
             "Stream greedily or sampling, or use generate."
         )
-    token_ids = _checked_prompts(token_ids, config, vocabulary_size)
-    return Decoding(model, step, cache, token_ids, config, longest=longest).stream() if len(token_ids) else iter(())
 
 
-def _checked_prompts(token_ids, config, vocabulary_size):
+def checked_prompts(token_ids, config, vocabulary_size):
+    """Prompts as an int32 array `[B, T]`, if they and the config's ids are what the model has."""
     prompts = np.asarray(token_ids)
     if prompts.ndim != 2 or prompts.shape[1] < 1:
         raise ValueError(
@@ -211,7 +238,8 @@ class Decoding:
         self.model, self.step, self.config, self.over = model, executors.fast_step(step), config, over
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
-        self.limits = self._limits(token_ids, cache, longest)
+        self.longest = longest
+        self.limits = self._limits(token_ids, cache)
         # A beam search knows one limit. Other rows that are to stop sooner go on with the rest, and are cut.
         self.limit = int(self.limits.min() if config.num_beams > 1 else self.limits.max())
         self.position = 0
@@ -222,10 +250,11 @@ class Decoding:
         self.collected = {}
 
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
-        self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, SEGMENT_LENGTH)))
+        ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
+        self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, ahead)))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
-        cache, unread = self._read(token_ids, caches.grow(cache, self.room), longest)
+        cache, unread = self._read(token_ids, caches.grow(cache, self.room))
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
         self.cache = (
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))
@@ -234,8 +263,9 @@ class Decoding:
         self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1)
         self.noise = self._noise()
 
-    def _limits(self, token_ids, cache, longest):
+    def _limits(self, token_ids, cache):
         """How many tokens each sentence may get: int `[B]`."""
+        longest = self.longest
         lengths = np.full(len(token_ids), token_ids.shape[1])
         if cache.starts is not None:
             lengths = lengths - ops.convert_to_numpy(cache.starts)[:, 0]
@@ -254,7 +284,7 @@ class Decoding:
         # The last token needs no position: nothing is computed from it.
         return limits if longest is None else np.minimum(limits, longest + 1 - lengths)
 
-    def _read(self, token_ids, cache, longest):
+    def _read(self, token_ids, cache):
         """The cache with the prompts in it, and the tokens for the first step: the last of each prompt, if not more."""
         written = int(cache.offset)
         unread = token_ids[:, written:]
@@ -264,7 +294,7 @@ class Decoding:
         read = unread[:, :-1]
         if not executors.PREFILLS_IN_STEP:
             # Up to one of a few lengths: what is written beyond the prompt is seen by nobody, and overwritten.
-            spare = min(self.room, longest or self.room) - written - count
+            spare = min(self.room, self.longest or self.room) - written - count
             read = np.pad(read, ((0, 0), (0, max(0, min(bucket(count) - count, spare)))))
         cache = executors.prefill(self.model, self.step, arrays.tensor(read), cache)
         return cache._replace(offset=arrays.scalar(self.prefix)), unread[:, -1:]
@@ -281,10 +311,36 @@ class Decoding:
         self.state, self.cache = executors.run_segment(
             self.model, self.step, self.strategy, self.state, self.cache, self.limit, self.noise, max_steps
         )
+        return self._goes_on()
+
+    def _goes_on(self):
+        """What the host has to know after some steps, and whether anything is left to do."""
         self.position = int(self.state.position)
         done = ops.convert_to_numpy(self.strategy.done(self.state)) | (self.position >= self.limits[self.sentences])
         self.done = done if self.over is None else done | self._are_over(done)
         return self.position < self.limit and not self.done.all()
+
+    def run_ahead(self, score, guesses):
+        """As `run`, for one text: a step for each of its next tokens that was guessed, and one more.
+
+        Args:
+            score: as `step`, but for the logits after every token, `[R, T, V]`.
+            guesses: token ids, a list.
+        """
+        while self.prefix + self.position + len(guesses) >= self.room:
+            self._make_room()
+        self.state, self.cache = executors.run_ahead(
+            self.model, score, self.strategy, self.state, self.cache, guesses, self.limit, self.noise
+        )
+        return self._goes_on()
+
+    def has_positions_for(self, count):
+        """Whether the model has positions for so many more tokens."""
+        return self.longest is None or self.prefix + self.position + count <= self.longest
+
+    def token_ids(self, begin=0):
+        """What is generated so far, from place `begin` on, for a batch of one row: a list."""
+        return self._results()[0][0, 0, begin:].tolist()
 
     def _are_over(self, done):
         """Which sentences have all that was asked for, bool `[B]`; those that are done anyway are not looked at."""
@@ -331,12 +387,19 @@ class Decoding:
             details = None if log_probabilities is None else log_probabilities[place]
             self.collected[sentence] = rows, None if scores is None else scores[place], details
 
-    def stream(self):
-        """The newest token of each row, step by step: int32 NumPy `[R]`."""
+    def stream(self, max_steps=1, advance=None):
+        """The tokens of each row as they come: int32 NumPy `[R]`, one array for each step.
+
+        Args:
+            max_steps: after how many steps the host looks.
+            advance: a function that takes some steps, in place of `run(max_steps)`.
+        """
         running = True
         while running:
-            running = self.run(1)
-            yield ops.convert_to_numpy(self.state.token_ids)[:, 0].astype("int32")
+            before = self.position
+            running = self.run(max_steps) if advance is None else advance()
+            new = self._results()[0][:, :, before:]
+            yield from new.reshape(-1, new.shape[-1]).T
 
     def generated(self):
         self._collect()

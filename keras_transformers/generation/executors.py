@@ -13,6 +13,7 @@ Compiled functions are kept on the model object, by step function and strategy; 
 shape it has met.
 """
 
+import collections
 import functools
 
 import keras
@@ -22,6 +23,10 @@ from keras_transformers.generation import arrays
 from keras_transformers.layers import cache as caches
 
 _ATTRIBUTE = "_generation_functions"
+
+compilations: collections.Counter[str] = collections.Counter()
+"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". None is on
+PyTorch. Ask before and after to see whether a call met new shapes."""
 
 
 def _advance(step, strategy, state, cache, limit, noise):
@@ -63,6 +68,11 @@ def _kept(model, variables, key, make):
     if key not in functions:
         functions[key] = make()
     return functions[key]
+
+
+def forget(model):
+    """Drop what is kept for a model whose layers are no longer what they were."""
+    getattr(model, _ATTRIBUTE, {}).clear()
 
 
 def _variables(model):
@@ -125,6 +135,19 @@ if keras.backend.backend() == "torch":
                     break
         return state, cache
 
+    def run_ahead(model, score, strategy, state, cache, guesses, limit, noise):
+        """A step for each guess, a list of ids, that turns out right, and one more, from one pass of `score`:
+        `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
+        with torch.inference_mode():
+            token_ids = torch.cat((state.token_ids, arrays.tensor(np.array([guesses], "int32"))), dim=1)
+            logits, after = score(token_ids, cache)
+            for place, guess in enumerate([*guesses, None], 1):
+                state, _ = strategy.advance(state, logits[:, place - 1], limit, noise)
+                right = guess is not None and int(state.token_ids) == guess
+                if not right or state.position >= limit or bool(strategy.done(state).all()):
+                    break
+        return state, after._replace(offset=cache.offset + place)
+
 else:
     if keras.backend.backend() == "jax":
         import jax
@@ -135,6 +158,7 @@ else:
 
             def make():
                 def pure(values, *arguments):
+                    compilations[key[-1]] += 1
                     with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                         return function(*arguments)
 
@@ -154,7 +178,12 @@ else:
 
         def _compiled(model, key, function, donated=()):
             """`function(*arguments)` compiled by XLA."""
-            make = functools.partial(tf.function, function, jit_compile=True, autograph=False)
+
+            def counted(*arguments):
+                compilations[key[-1]] += 1
+                return function(*arguments)
+
+            make = functools.partial(tf.function, counted, jit_compile=True, autograph=False)
             return _kept(model, _variables(model), key, make)
 
         def _call(model, compiled, inputs):
@@ -185,8 +214,30 @@ else:
         def segment(state, written, read, limit, noise, max_steps):
             return _while(_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        run = _compiled(model, (step, strategy), segment, donated=(0, 1))
+        run = _compiled(model, (step, strategy, "segment"), segment, donated=(0, 1))
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
         )
+        return state, caches.Cache(*written, *cache[2:])
+
+    def run_ahead(model, score, strategy, state, cache, guesses, limit, noise):
+        """A step for each guess, a list of ids, that turns out right, and one more, from one pass of `score`:
+        `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
+
+        def ahead(state, written, read, guesses, limit, noise):
+            before = caches.Cache(*written, *read)
+            logits, after = score(arrays.join(state.token_ids, guesses), before)
+            begun, right = state.position, keras.ops.convert_to_tensor(True)
+            for place in range(logits.shape[1]):
+                next_state, _ = strategy.advance(state, logits[:, place], limit, noise)
+                state = type(state)(*(keras.ops.where(right, *pair) for pair in zip(next_state, state, strict=True)))
+                if place < guesses.shape[1]:
+                    over = keras.ops.any(strategy.done(state)) | (state.position >= limit)
+                    right = right & (state.token_ids[0, 0] == guesses[0, place]) & ~over
+            after = after._replace(offset=before.offset + state.position - begun)
+            return state, tuple(after[:2])
+
+        run = _compiled(model, (score, strategy, "ahead"), ahead, donated=(0, 1))
+        guesses = arrays.tensor(np.array([guesses], "int32"))
+        state, written = run(state, tuple(cache[:2]), tuple(cache[2:]), guesses, arrays.scalar(limit), noise)
         return state, caches.Cache(*written, *cache[2:])

@@ -178,6 +178,8 @@ class Sampling:
     penalties: tuple = ()
     scored: bool = False
 
+    reorders = False  # rows keep their places
+
     @property
     def rows_per_sentence(self):
         return self.num_return_sequences

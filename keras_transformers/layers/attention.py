@@ -69,7 +69,8 @@ class Scope:
     """What every layer of a stack may see and is told of positions, computed once for all of them.
 
     `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
-    itself. Not a tuple, so that Keras passes it on as it is, without casting what it holds.
+    itself; `layout` is that of the channels which the angles turn. Not a tuple, so that Keras passes it on as it is,
+    without casting what it holds.
     """
 
     mask: typing.Any = None
@@ -77,6 +78,7 @@ class Scope:
     causal: bool = False
     query_angles: typing.Any = None
     key_angles: typing.Any = None
+    layout: str = "halves"
 
 
 def self_scope(
@@ -114,7 +116,8 @@ def self_scope(
     kernel_causal = causal and mask is None and query_positions is key_positions
     if causal and not kernel_causal:
         mask = masks.both(mask, masks.causal(query_positions, key_positions))
-    return Scope(mask, bias, kernel_causal, query_angles, key_angles)
+    layout = getattr(getattr(relative, "positions", None), "layout", "halves")
+    return Scope(mask, bias, kernel_causal, query_angles, key_angles, layout)
 
 
 def cross_scope(query, source, num_heads, padding_mask=None, attention_mask=None):
@@ -305,14 +308,14 @@ class MultiHeadAttention(ShapePreserving):
                 scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
         query_BNTH = self._heads(self.query(query), self.query_norm, self.num_heads)
         if scope.query_angles is not None:
-            query_BNTH = rotate(query_BNTH, scope.query_angles)
+            query_BNTH = rotate(query_BNTH, scope.query_angles, scope.layout)
 
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
             key, value = self.project_source(query if source is None else source)
         if scope.key_angles is not None:
-            key = rotate(key, scope.key_angles if cache is None else scope.query_angles)
+            key = rotate(key, scope.key_angles if cache is None else scope.query_angles, scope.layout)
         if cache is not None:
             (key_buffer, key), (value_buffer, value) = (
                 caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value), strict=True)

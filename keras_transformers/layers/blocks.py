@@ -5,6 +5,17 @@
                      "around"  Gemma 2
                      "branch"  OLMo 2                                     (`NORM_PLACEMENTS` has the formulas)
 
+    residual   "sequential"        x ─┬─ norm ─ attention ─ + ─┬─ norm ─ feed-forward ─ + ─►      GPT-2, Llama
+                                      └────────────────────┘   └───────────────────────┘
+
+               "parallel"          x ─┬─ norm ─ attention ───── + ─►                              GPT-NeoX
+                                      ├─ norm ─ feed-forward ───┤
+                                      └─────────────────────────┘
+
+               "parallel_shared"   x ─┬─ norm ─┬─ attention ─── + ─►                              GPT-J, Phi, Falcon
+                                      │        └─ feed-forward ─┤
+                                      └─────────────────────────┘
+
     encoder block    x ─► self-attention ─────────────────────► feed-forward ─►
     decoder block    x ─► causal self-attention ─► cross-attention ─► feed-forward ─►
 
@@ -27,6 +38,7 @@ NORM_PLACEMENTS = {
     "around": "x = x + norm(f(norm(x)))",
     "branch": "x = x + norm(f(x))",
 }
+RESIDUALS = ("sequential", "parallel", "parallel_shared")
 
 
 @record
@@ -38,11 +50,19 @@ class BlockConfig:
     norm: Norm = LayerNorm()
     norm_placement: str = "post"
     dropout: float = 0.0
+    residual: str = "sequential"
 
     def __post_init__(self):
         if self.norm_placement not in NORM_PLACEMENTS:
             raise ValueError(
                 f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}."
+            )
+        if self.residual not in RESIDUALS:
+            raise ValueError(f"Expected residual to be one of {', '.join(RESIDUALS)}, got {self.residual!r}.")
+        if self.residual != "sequential" and self.norm_placement != "pre":
+            raise ValueError(
+                f'Expected norm_placement="pre" with residual={self.residual!r}, got {self.norm_placement!r}: branches '
+                "that read the same input have no norm after them."
             )
 
 
@@ -66,6 +86,7 @@ class _Block(ShapePreserving):
         norm=LayerNorm(),
         norm_placement="post",
         dropout=0.0,
+        residual="sequential",
         attention_norm=True,
         **kwargs,
     ):
@@ -77,12 +98,13 @@ class _Block(ShapePreserving):
             )
         feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
         self.attention = attention or AttentionConfig(num_heads)
-        BlockConfig(self.attention, feed_forward, norm, norm_placement, dropout)  # for its checks
+        BlockConfig(self.attention, feed_forward, norm, norm_placement, dropout, residual)  # for its checks
         self.norm = norm
         self.norm_placement = norm_placement
+        self.residual = residual
         self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
         self._add("self_attention", MultiHeadAttention, self.attention, norm_before=attention_norm, causal=self._causal)
-        self._add("feed_forward", FeedForward, feed_forward)
+        self._add("feed_forward", FeedForward, feed_forward, norm_before=residual != "parallel_shared")
 
     def _add(self, name, branch_class, config, norm_before=True, **options):
         """A branch, and the norms before and after it that this block has."""
@@ -102,11 +124,22 @@ class _Block(ShapePreserving):
         self._build_branch("self_attention", inputs_shape)
         self._build_branch("feed_forward", inputs_shape)
 
-    def _join(self, branch, x, training, *args, **kwargs):
-        """`x` plus what `branch` makes of it, normalised where this block normalises; and the branch's extra
-        outputs."""
-        before, after = getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")
-        y = getattr(self, branch)(x if before is None else before(x), *args, training=training, **kwargs)
+    def _read(self, branch, x):
+        """What `branch` reads of `x`: it normalised, where this block normalises before."""
+        before = getattr(self, f"{branch}_norm_before")
+        return x if before is None else before(x)
+
+    def _feed_forward_reads(self, x, inputs, attention_read):
+        """What the feed-forward branch reads: `x`, to which other branches were added, or what the block was given."""
+        if self.residual == "parallel_shared":
+            return attention_read
+        return self._read("feed_forward", x if self.residual == "sequential" else inputs)
+
+    def _join(self, branch, x, read, training, *args, **kwargs):
+        """`x` plus what `branch` makes of what it `read`, normalised where this block normalises after; and the
+        branch's extra outputs."""
+        after = getattr(self, f"{branch}_norm_after")
+        y = getattr(self, branch)(read, *args, training=training, **kwargs)
         y, *extras = y if isinstance(y, tuple) else (y,)
         if self.dropout is not None:
             y = self.dropout(y, training=training)
@@ -127,6 +160,7 @@ class EncoderBlock(_Block):
         norm: a `LayerNorm` or `RMSNorm` record.
         norm_placement: "post", "pre", "around" or "branch"; see the picture at the head of this file.
         dropout: share of each branch's output dropped in training.
+        residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.
         attention_norm: False leaves out the norm before the attention, for inputs that come from one.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
@@ -153,16 +187,18 @@ class EncoderBlock(_Block):
         return_attention_scores=False,
         training=None,
     ):
+        read = self._read("self_attention", inputs)
         x, *scores = self._join(
             "self_attention",
             inputs,
+            read,
             training,
             padding_mask=padding_mask,
             attention_mask=attention_mask,
             scope=scope,
             return_attention_scores=return_attention_scores,
         )
-        (x,) = self._join("feed_forward", x, training)
+        (x,) = self._join("feed_forward", x, self._feed_forward_reads(x, inputs, read), training)
         return outputs(x, *scores)
 
 
@@ -171,8 +207,8 @@ class DecoderBlock(_Block):
     """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer.
 
     Args:
-        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, attention_norm: as for
-            `EncoderBlock`.
+        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual,
+        attention_norm: as for `EncoderBlock`.
         cross_attention: whether the block attends to a source; without, it is a layer of a GPT-style model.
 
     Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`;
@@ -203,6 +239,7 @@ class DecoderBlock(_Block):
         norm=LayerNorm(),
         norm_placement="post",
         dropout=0.0,
+        residual="sequential",
         attention_norm=True,
         cross_attention=True,
         **kwargs,
@@ -215,9 +252,14 @@ class DecoderBlock(_Block):
             norm=norm,
             norm_placement=norm_placement,
             dropout=dropout,
+            residual=residual,
             attention_norm=attention_norm,
             **kwargs,
         )
+        if cross_attention and residual != "sequential":
+            raise ValueError(
+                f'Expected residual="sequential" with cross-attention, got {residual!r}. Pass cross_attention=False.'
+            )
         self.cross_attention = None
         if cross_attention:
             across = dataclasses.replace(self.attention, positions=None, window=None)
@@ -248,9 +290,11 @@ class DecoderBlock(_Block):
                 f"cross_attention={self.cross_attention is not None} and "
                 f"{'no source' if source is None else 'a source'}."
             )
+        read = self._read("self_attention", inputs)
         x, *extras = self._join(
             "self_attention",
             inputs,
+            read,
             training,
             padding_mask=padding_mask,
             attention_mask=attention_mask,
@@ -263,6 +307,7 @@ class DecoderBlock(_Block):
             x, *scores = self._join(
                 "cross_attention",
                 x,
+                self._read("cross_attention", x),
                 training,
                 source,
                 padding_mask=source_padding_mask,
@@ -270,5 +315,5 @@ class DecoderBlock(_Block):
                 return_attention_scores=return_attention_scores,
             )
             extras += scores
-        (x,) = self._join("feed_forward", x, training)
+        (x,) = self._join("feed_forward", x, self._feed_forward_reads(x, inputs, read), training)
         return outputs(x, *extras)

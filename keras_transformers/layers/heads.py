@@ -12,7 +12,7 @@ from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import record
 
-POOLINGS = ("first", "mean", "max")
+POOLINGS = ("first", "last", "mean", "max")
 
 
 @record
@@ -59,14 +59,15 @@ class TokenHeadConfig:
 class PoolerConfig:
     """What makes one vector of a text's hidden states, and drops parts of it before a classifier.
 
-    `pooling`: "first" (the first token's), "mean" or "max" (of all real tokens); `input_dropout` comes before the
-    transform, `dropout` after it.
+    `pooling`: "first" or "last" (that real token's), "mean" or "max" (of all real tokens); `input_dropout` comes before
+    the transform, `dropout` after it; `classifier_bias`: whether the classifier of texts that reads it has a bias.
     """
 
     pooling: str = "first"
     transform: TransformConfig | None = None
     input_dropout: float = 0.0
     dropout: float = 0.0
+    classifier_bias: bool = True
 
     def __post_init__(self):
         if self.pooling not in POOLINGS:
@@ -238,6 +239,8 @@ class Pooler(Layer):
             padding_mask = attached(inputs)
         if self.pooling == "first":
             return inputs[:, 0]
+        if self.pooling == "last":
+            return inputs[:, -1] if padding_mask is None else _last(inputs, ops.cast(padding_mask, "bool"))
         if padding_mask is None:
             return ops.mean(inputs, axis=1) if self.pooling == "mean" else ops.max(inputs, axis=1)
         real_BT1 = ops.cast(padding_mask, "bool")[:, :, None]
@@ -248,3 +251,11 @@ class Pooler(Layer):
         total = ops.sum(ops.cast(ops.where(real_BT1, inputs, ops.zeros_like(inputs)), "float32"), axis=1)
         count = ops.maximum(ops.sum(ops.cast(real_BT1, "float32"), axis=1), 1.0)
         return ops.cast(total / count, inputs.dtype)
+
+
+def _last(inputs, real_BT):
+    """The vector of the last real token of each row of `inputs [B, T, D]`: `[B, D]`, zeros where there is none."""
+    places = ops.where(real_BT, ops.arange(ops.shape(inputs)[1], dtype="int32"), -1)
+    last_B = ops.cast(ops.argmax(places, axis=1), "int32")
+    x = ops.take_along_axis(inputs, last_B[:, None, None], axis=1)[:, 0]
+    return ops.where(ops.any(real_BT, axis=1)[:, None], x, ops.zeros_like(x))

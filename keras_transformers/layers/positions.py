@@ -35,6 +35,11 @@ class Learned:
             raise ValueError("Expected offset of at least 1 with skip_padding=True: padding needs a row of its own.")
 
 
+def _check_layout(layout):
+    if layout not in ("interleaved", "halves"):
+        raise ValueError(f'Expected `layout` to be "interleaved" or "halves", got {layout!r}.')
+
+
 @record
 class Sinusoidal:
     """Fixed sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, section 3.5).
@@ -49,21 +54,33 @@ class Sinusoidal:
 
 @record
 class Rotary:
-    """Rotary positions (Su et al. 2021): pairs of channels, half a head apart, turned by an angle that grows with the
-    position."""
+    """Rotary positions (Su et al. 2021): pairs of channels turned by an angle that grows with the position.
+
+    `fraction` of the head's width is turned; `layout`: where the two of a pair stand, half of that apart ("halves", as
+    in GPT-NeoX) or side by side ("interleaved", as in the paper and GPT-J); `scaling`: for longer texts than the model
+    was first trained on.
+    """
 
     base: float = 10000.0
-    fraction: float = 1.0  # of the head's width that is turned
-    scaling: RotaryScaling | None = None  # for longer texts than the model was first trained on
+    fraction: float = 1.0
+    layout: str = "halves"
+    scaling: RotaryScaling | None = None
 
     def __post_init__(self):
+        _check_layout(self.layout)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"Expected fraction in (0, 1], got {self.fraction}.")
 
 
 @record
 class Alibi:
-    """Attention with linear biases (Press et al. 2022): scores fall with distance, by a slope fixed for each head."""
+    """Attention with linear biases (Press et al. 2022): scores fall with distance, by a slope fixed for each head.
+
+    `rounded`: as Falcon was trained. Scores grow with the key's position instead, which is the same to the softmax but
+    for their rounding to bfloat16, and the growth is scaled as scores are.
+    """
+
+    rounded: bool = False
 
 
 @record
@@ -97,8 +114,7 @@ def sinusoids(max_length, hidden_dim, layout="interleaved"):
         raise ValueError(
             f"Sinusoidal positions pair sines with cosines: expected an even `hidden_dim`, got {hidden_dim}."
         )
-    if layout not in ("interleaved", "halves"):
-        raise ValueError(f'Expected `layout` to be "interleaved" or "halves", got {layout!r}.')
+    _check_layout(layout)
     frequency = 10000.0 ** (-np.arange(0, hidden_dim, 2) / hidden_dim)
     angles = np.arange(max_length)[:, None] * frequency
     pair = (np.sin(angles), np.cos(angles))
@@ -123,11 +139,15 @@ def rotary_angles(rotary, positions, head_dim):
     return turned if factor == 1 else turned * factor
 
 
-def rotate(x_BNTH, angles):
+def rotate(x_BNTH, angles, layout="halves"):
     """Turn the first `R` channels of `x` by `angles` (`rotary_angles`); the rest pass through."""
     angles = ops.cast(angles, x_BNTH.dtype)
     cos, sin = angles[0], angles[1]
     half = cos.shape[-1]
+    if layout == "interleaved":
+        first, second, rest = x_BNTH[..., : 2 * half : 2], x_BNTH[..., 1 : 2 * half : 2], x_BNTH[..., 2 * half :]
+        pair = ops.stack([first * cos - second * sin, second * cos + first * sin], axis=-1)
+        return ops.concatenate([ops.reshape(pair, (*ops.shape(first)[:-1], 2 * half)), rest], axis=-1)
     first, second, rest = x_BNTH[..., :half], x_BNTH[..., half : 2 * half], x_BNTH[..., 2 * half :]
     return ops.concatenate([first * cos - second * sin, second * cos + first * sin, rest], axis=-1)
 
@@ -141,6 +161,13 @@ def alibi_slopes(num_heads):
     slopes = 2.0 ** (-8.0 / power * np.arange(1, power + 1))
     between = 2.0 ** (-4.0 / power * np.arange(1, 2 * (num_heads - power), 2))
     return np.concatenate([slopes, between]).astype("float32")
+
+
+def _rounded(x):
+    """float32 numbers rounded to the 8 binary digits of bfloat16, by arithmetic (Dekker 1971, section 5): of a cast
+    there and back, a compiler leaves nothing."""
+    scaled = x * (2.0**16 + 1.0)
+    return scaled - (scaled - x)
 
 
 def relative_buckets(distance, num_buckets, max_distance, bidirectional):
@@ -176,7 +203,7 @@ class RelativePosition(Layer):
 
     Call with int32 query positions `[B|1, T]`, key positions `[B|1, S]`, and perhaps `starts`, `[B, 1]` or `[B, T]`, at
     which the texts begin that positions are counted from (`S = T` where there are several in a row). Returns `(bias,
-    query_angles, key_angles)`: a float32 bias `[B|1, N, T, S]` or None, and cosines and sines for `rotate`, or None.
+    query_angles, key_angles)`: a float32 bias `[B|1, N, T|1, S]` or None, and cosines and sines for `rotate`, or None.
     """
 
     def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):
@@ -205,6 +232,11 @@ class RelativePosition(Layer):
         distance = key_positions[:, None, :] - query_positions[:, :, None]
         if isinstance(self.positions, Alibi):
             slopes = constant(alibi_slopes(self.num_heads)[None, :, None, None], distance)
+            if self.positions.rounded:
+                if starts is not None:
+                    key_positions = ops.maximum(key_positions - starts, 0)
+                growth = _rounded(slopes) * _rounded(ops.cast(key_positions, "float32")[:, None, None])
+                return _rounded(growth) * self.head_dim**-0.5, None, None
             return -ops.cast(ops.abs(distance), "float32")[:, None] * slopes, None, None
         buckets = relative_buckets(distance, self.positions.num_buckets, self.positions.max_distance, not self.causal)
         bias = ops.take(ops.cast(self.embeddings, "float32"), buckets, axis=0)

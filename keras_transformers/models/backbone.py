@@ -12,6 +12,7 @@ from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.records import from_json, to_json
+from keras_transformers.transforms import saved
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
@@ -79,13 +80,13 @@ class Backbone(keras.Model):
             "config": to_json(self.config),
             "name": self.name,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            **saved.in_config(self),
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(
-            **{**config, "config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
-        )
+        changes = {"config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
+        return saved.from_config(config, lambda rest: cls(**{**rest, **changes}))
 
     def padding_mask(self, token_ids):
         """True where `token_ids [B, T]` is not padding."""

@@ -49,6 +49,8 @@ class ModelConfig:
             problems.append("neither an encoder nor a decoder")
         if self.decoder_embeddings is not None and (self.encoder is None or self.decoder is None):
             problems.append("decoder_embeddings without both an encoder and a decoder")
+        if self.encoder is None and getattr(self.embeddings.positions, "skip_padding", False):
+            problems.append("positions that skip padding, in a decoder, whose texts begin where `starts` say")
         for name in ("encoder", "decoder"):
             stack = getattr(self, name)
             if stack is None:

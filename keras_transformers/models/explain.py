@@ -33,8 +33,7 @@ def explain(model):
         else:
             lines.append(_embeddings("target", backbone.decoder_embedding, config.target_embeddings))
         lines += _stack("decoder", backbone, config)
-        if backbone is model:
-            return "\n".join(lines)
+    if backbone.decoder is not None and hasattr(model, "head"):
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
         lines.append(
@@ -50,12 +49,13 @@ def _cap(head):
 
 
 def _heads(model, config):
-    """What a task of an encoder adds to it, layer by layer, in order."""
+    """What a task that reads texts adds, layer by layer, in order."""
     width = config.hidden_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
         shown = {
             "first": "the first token",
+            "last": "the last token",
             "mean": "the mean of all tokens",
             "max": "the maxima of all tokens",
         }
@@ -68,7 +68,13 @@ def _heads(model, config):
     dropped = "" if token_dropout is None else f"after {_dropout(token_dropout.rate)}" if token_dropout.rate else ""
     if labels is not None:
         names = ", ".join(labels[:8]) + (f", … {labels[-1]}" if len(labels) > 8 else "")
-        yield _line("classifier", f"{width} → {len(labels)}", "bias", dropped, f"{model.problem}: {names}")
+        yield _line(
+            "classifier",
+            f"{width} → {len(labels)}",
+            "bias" if model.classifier.use_bias else "no bias",
+            dropped,
+            f"{model.problem}: {names}",
+        )
     if hasattr(model, "span"):
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
@@ -128,6 +134,14 @@ def _query_key_norm(norm):
     return f"queries and keys normalised {'head by head' if norm.by_head else 'over their width'} ({_norm(norm.norm)})"
 
 
+def _residual(residual):
+    return {
+        "sequential": "",
+        "parallel": "both branches read the block's input",
+        "parallel_shared": "both branches read the block's input, through one norm",
+    }[residual]
+
+
 def _places(attention):
     """What one layer's attention has of its own."""
     positions = _brief(attention.positions) if attention.positions else "no relative positions"
@@ -170,6 +184,7 @@ def _stack(label, backbone, config):
     yield _line(
         label,
         f"{stack.num_layers} blocks of branches f ({_size(layer)}): {NORM_PLACEMENTS[block.norm_placement]}",
+        _residual(block.residual),
         _norm(block.norm),
         _dropout(block.dropout),
     )

@@ -75,7 +75,8 @@ class Family:
         read: `ConfigReader` → `ModelConfig`.
         write: `ModelConfig` → the keys of a `config.json` that `read` reads. What it makes of another family's
             configuration does not matter: `describes` compares.
-        weights: the body's table. What is in it and that a model has no weight for, such as a pooler, is ignored only
+        weights: the body's table, or a function that makes it of a `ModelConfig`, where heads are fused or names
+            depend on what there is. What is in it and that a model has no weight for, such as a pooler, is ignored only
             where it says so.
         heads: for one task the first is written, unless a file had another. The body alone is a "TextEmbedder".
         links: where configuration and model are defined.
@@ -85,7 +86,7 @@ class Family:
     model_type: str
     read: collections.abc.Callable[["ConfigReader"], ModelConfig]
     write: collections.abc.Callable[[ModelConfig], dict]
-    weights: WeightMap
+    weights: WeightMap | collections.abc.Callable[[ModelConfig], WeightMap]
     heads: tuple[Head, ...]
     links: tuple[str, ...]
     inert: tuple[str, ...] = ()
@@ -126,14 +127,13 @@ class Family:
         named = [head for head in self.heads if {head.architecture, *head.others} & set(architectures or ())]
         return named[0].task if named else None
 
-    def table(self, head=None):
-        """The `WeightMap` of the body with a head, or without: other heads' tensors are ignored."""
+    def table(self, config, head=None):
+        """The `WeightMap` of a model's body with a head, or without: other heads' tensors are ignored."""
+        body = self.weights if isinstance(self.weights, WeightMap) else self.weights(config)
         entries = () if head is None else head.entries
         others = (entry.theirs for each in self.heads for entry in each.entries)
         ignored = dict.fromkeys(theirs if "{leaf}" in theirs else f"{theirs}.{{leaf}}" for theirs in others)
-        return dataclasses.replace(
-            self.weights, entries=(*self.weights.entries, *entries), ignored=(*self.weights.ignored, *ignored)
-        )
+        return dataclasses.replace(body, entries=(*body.entries, *entries), ignored=(*body.ignored, *ignored))
 
 
 _families: dict[str, Family] = {}
@@ -149,7 +149,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bert, llama  # noqa: F401  they register their families
+    from keras_transformers.models import bert, gpt2, llama  # noqa: F401  they register their families
 
     return dict(_families)
 

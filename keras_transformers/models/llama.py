@@ -351,7 +351,7 @@ def _write_body(config, *, without=(), called=()):
 def _rotary(config):
     """The positions of the first layer that has any, and sees all."""
     attentions = sorted(config.decoder.attentions, key=lambda each: each.window is not None)
-    return next(each.positions for each in attentions if each.positions is not None)
+    return next((each.positions for each in attentions if each.positions is not None), None)
 
 
 def _window(config):

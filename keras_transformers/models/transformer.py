@@ -207,4 +207,6 @@ def gpt(
         decoder=StackConfig(num_layers, block, final_norm=True),
         head=HeadConfig(tied_head),
         padding_id=padding_id,
+        pooler=PoolerConfig("last", classifier_bias=False),
+        token_head=TokenHeadConfig(dropout=dropout),
     )

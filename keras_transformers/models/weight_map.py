@@ -3,6 +3,7 @@
     ours                                          theirs
     encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
     …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
+    …self_attention.query, .key, .value           …attention.query_key_value              the same, group by group
     decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
                                                   positional_encoding.pe                  nothing of ours: ignored
 
@@ -10,6 +11,10 @@ An entry names layers. Which weights a layer has, and what they are called over 
 `embeddings`, `gamma` and `scale` are their `weight`, `bias` and `beta` their `bias`; a kernel `[in, out]` is their
 weight `[out, in]`, transposed. Attention's heads may lie on an axis of their own over there, `[in, heads, width]` for
 our `[in, out]`. Nothing is done to a number, so what is read and written again is equal to the bit.
+
+Several layers in one of theirs lie there as a whole, or a part of each by turns, for 2 groups of heads
+
+    groups=1   q q q q k k v v              groups=2   q q k v q q k v
 """
 
 import collections.abc
@@ -41,6 +46,7 @@ class Entry:
         theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`. With a
             `*` there are several of theirs, numbered from 0 in its place, and ours has them on its first axis.
         transposed: whether their weight is `[out, in]`, as `torch.nn.Linear` has it.
+        groups: in how many groups theirs holds several of ours, with an equal part of each in every group.
         input_heads, output_heads: how many heads theirs keeps apart on an axis of their own, among the inputs or the
             outputs, as `keras.layers.EinsumDense` does; 0 where there are none. Then it is not transposed.
     """
@@ -48,6 +54,7 @@ class Entry:
     ours: str | tuple[str, ...]
     theirs: str
     transposed: bool = True
+    groups: int = 1
     input_heads: int = 0
     output_heads: int = 0
 
@@ -127,8 +134,9 @@ class WeightMap:
         written = {}
         for theirs, pieces in parts.items():
             in_order = [pieces[start] for start in sorted(pieces)]
-            array = in_order[0][1] if len(in_order) == 1 else np.concatenate([each for _, each in in_order], axis=-1)
-            place = in_order[0][0]
+            place, array = in_order[0]
+            if len(in_order) > 1:
+                array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
             array = array.reshape(place.apart(array.shape))
             array = _transposed(array) if place.transposed else array
             if "*" in theirs:
@@ -141,6 +149,11 @@ class WeightMap:
                 if original not in like:
                     del written[original]
         return written
+
+    def places(self, weights, like=None):
+        """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
+        may share, and tells whether that is `transposed`. What the table does not name is left out."""
+        return self._places(weights, *((False, False) if like is None else self._spelling(like)))
 
     def _spelling(self, names):
         """Whether a file's names leave out the prefix, and whether they are old."""
@@ -188,6 +201,7 @@ class WeightMap:
                         start,
                         None if whole else start + widths[position],
                         sum(widths),
+                        entry.groups,
                         entry.input_heads if in_kernel else entry.output_heads,
                         0 if in_kernel else len(weights[name].shape) - 1,
                     )
@@ -198,15 +212,32 @@ class WeightMap:
 @record
 class _Place:
     """A weight of ours: the part `start:stop` (all of it with `stop` None) of the last axis, `width` long, of one of
-    their tensors, whose `axis` is two, `heads` and the rest, unless `heads` is 0."""
+    their tensors, the axis being `groups` side by side that hold an equal share each; whose `axis` is two, `heads` and
+    the rest, unless `heads` is 0."""
 
     theirs: str
     transposed: bool
     start: int
     stop: int | None
     width: int
+    groups: int = 1
     heads: int = 0
     axis: int = 0
+
+    def part(self, array):
+        """The part of one of their tensors, transposed already, that is this weight."""
+        if self.stop is None:
+            return array
+        start, stop = self.start // self.groups, self.stop // self.groups
+        return self.flat(self.grouped(array)[..., start:stop])
+
+    def grouped(self, array):
+        """An array with the groups on an axis before the last."""
+        return array if self.groups == 1 else array.reshape(*array.shape[:-1], self.groups, -1)
+
+    def flat(self, array):
+        """The inverse."""
+        return array if self.groups == 1 else array.reshape(*array.shape[:-2], -1)
 
     def joined(self, shape):
         """A shape of theirs with its heads on the axis that we have them on; one without that many heads as it is."""
@@ -236,7 +267,7 @@ class _Renamed(collections.abc.Mapping):
         place = self._places[name]
         array = self._tensors[place.theirs]
         array = array.reshape(place.joined(array.shape))
-        return (_transposed(array) if place.transposed else array)[..., place.start : place.stop]
+        return place.part(_transposed(array) if place.transposed else array)
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it where the tensors can tell."""

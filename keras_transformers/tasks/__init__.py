@@ -1,6 +1,7 @@
 """What models do: text in, answers out."""
 
 from keras_transformers.tasks.causal_lm import CausalLM
+from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.classification import TextClassifier, TokenClassifier
 from keras_transformers.tasks.embedding import TextEmbedder
 from keras_transformers.tasks.encoder_task import EncoderTask
@@ -11,6 +12,7 @@ from keras_transformers.tasks.task import Task
 
 __all__ = [
     "CausalLM",
+    "Chat",
     "EncoderTask",
     "MaskedLM",
     "QuestionAnswerer",

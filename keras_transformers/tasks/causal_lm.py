@@ -3,13 +3,23 @@
 Legend: `B` batch, `T` length, `V` vocabulary.
 """
 
+import functools
 import warnings
 
 import keras
 import numpy as np
 
-from keras_transformers.generation.decoding import SMALLEST_ROOM, generate, power_of_two, stream
+from keras_transformers.generation.decoding import (
+    SMALLEST_ROOM,
+    Generated,
+    check_streaming,
+    generate,
+    power_of_two,
+)
+from keras_transformers.generation.reader import Reader
+from keras_transformers.generation.speculative import accepting
 from keras_transformers.generation.stop_strings import Continuation
+from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens
@@ -49,14 +59,6 @@ class CausalLM(GenerativeTask):
     def _check_stacks(cls, config):
         if config.encoder is not None or config.decoder is None:
             raise ValueError("Expected a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes.")
-
-    def _check_tokenizer(self, tokenizer):
-        size = self.config.embeddings.vocabulary_size  # padding is told by `starts`: any id will do
-        if tokenizer.vocabulary_size > size:
-            raise ValueError(
-                f"The tokenizer does not belong to this model: it has a vocabulary of {tokenizer.vocabulary_size} "
-                f"tokens, where the model has {size}."
-            )
 
     # Training
 
@@ -196,7 +198,15 @@ class CausalLM(GenerativeTask):
     # Generation
 
     def generate(
-        self, prompts, *, batch_size=32, return_prompt=False, return_scores=False, progress=None, **generation
+        self,
+        prompts,
+        *,
+        batch_size=32,
+        return_prompt=False,
+        return_scores=False,
+        draft=None,
+        progress=None,
+        **generation,
     ):
         """Continue texts, by default as the preset's own generation settings say.
 
@@ -206,6 +216,8 @@ class CausalLM(GenerativeTask):
             batch_size: prompts continued together; prompts of similar length are.
             return_prompt: whether the prompt stands before what follows it.
             return_scores: also return each text's score: sum of log-probabilities / length ** length_penalty.
+            draft: a `generation.PromptLookup` or `generation.DraftModel` that guesses tokens ahead, which changes no
+                text: see `generation.speculative`. Prompts then go one after the other.
             progress: a function called with the number of prompts done, each time some are.
             **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
                 `top_p=0.9`, `stop=("\\n",)`, `num_beams=4`, …
@@ -223,15 +235,16 @@ class CausalLM(GenerativeTask):
         """
         config = self.generation_config(**generation)
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
-        results = self._texts(self._encode, self.generate_ids, prompts, config, **options)
+        generate_ids = functools.partial(self.generate_ids, draft=draft)
+        results = self._texts(self._encode, generate_ids, prompts, config, **options)
         return _with_prompts(prompts, results, return_scores) if return_prompt else results
 
-    def stream(self, prompt, **generation):
+    def stream(self, prompt, *, draft=None, **generation):
         """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
         made.
 
-        `generation` is as for `generate`, but for beams (a beam search knows its first word last) and for more than one
-        result.
+        `draft` and `generation` are as for `generate`, but for beams (a beam search knows its first word last) and for
+        more than one result.
 
         Example:
             >>> for piece in lm.stream("Once upon a time", max_new_tokens=50):
@@ -239,11 +252,58 @@ class CausalLM(GenerativeTask):
         """
         config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
         (ids,) = self._encode([prompt])
-        cache, token_ids = self._start([ids], config)
-        longest = self._longest("embeddings")
-        return self._pieces(ids, stream(self, self._step, cache, token_ids, config, longest=longest), config)
+        return self.stream_ids(ids, config, draft=draft)
 
-    def generate_ids(self, prompts, config=None, batch_size=None, numbers=None):
+    def chat(self, messages=(), *, system=None, **generation):
+        """Talk with a model that was trained to: a `Chat`.
+
+        Args:
+            messages: what was said before: a list of dictionaries, `{"role": "user", "content": "…"}`.
+            system: what the model is told before all else; short for a first message of the role "system".
+            **generation: fields of `GenerationConfig`, for every reply.
+
+        Example:
+            >>> chat = lm.chat(system="Answer in one sentence.", max_new_tokens=100)
+            >>> chat.send("What is a transformer?")
+            >>> lm.chat([{"role": "user", "content": "Hi"}]).reply()
+        """
+        before = [] if system is None else [{"role": "system", "content": system}]
+        return Chat(self, [*before, *messages], **generation)
+
+    def stream_ids(self, token_ids, config=None, reader=None, draft=None):
+        """Continue a prompt given as token ids: an iterator of strings.
+
+        Args:
+            token_ids: a list of ids.
+            config: a `GenerationConfig`; the model's own by default.
+            reader: what `reader()` made, where the prompt begins as the last one did: that is not read again.
+            draft: as for `generate`.
+        """
+        config = self.generation_config() if config is None else self._checked(config)
+        check_streaming(config)
+        decoding, advance = self._reading(reader or self.reader(), token_ids, config, draft)
+        return self._pieces(token_ids, decoding.stream(advance=advance), config)
+
+    def reader(self):
+        """What reads texts that go on from each other: a `generation.Reader`."""
+        size, longest = self.config.embeddings.vocabulary_size, self._longest("embeddings")
+        return Reader(self, self._step, self.backbone.start_cache, longest=longest, vocabulary_size=size)
+
+    def _reading(self, reader, token_ids, config, draft, **options):
+        """A `Decoding` of one prompt, and the function that takes it further, None for step by step."""
+        if not token_ids:
+            raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
+        if draft is not None and (config.num_beams > 1 or config.num_return_sequences > 1):
+            raise ValueError(
+                "Expected num_beams=1 and num_return_sequences=1 with a draft, got "
+                f"num_beams={config.num_beams} and num_return_sequences={config.num_return_sequences}."
+            )
+        decoding = reader.read(token_ids, config, **options)
+        if draft is None:
+            return decoding, None
+        return decoding, accepting(decoding, self._step_through, draft.guesser(self), draft.length, token_ids)
+
+    def generate_ids(self, prompts, config=None, batch_size=None, numbers=None, draft=None):
         """Continue prompts given as token ids: the `Generated` of `generation.generate`.
 
         Args:
@@ -252,8 +312,11 @@ class CausalLM(GenerativeTask):
             batch_size: where shapes are compiled, fill up to so many rows, at most; more prompts than that still go as
                 one batch.
             numbers: int `[B]`, which draws each prompt gets when sampling; by default its place.
+            draft: as for `generate`.
         """
         config = self.generation_config() if config is None else self._checked(config)
+        if draft is not None and prompts:
+            return self._generate_ahead(prompts, config, draft, numbers)
         rows = len(prompts)
         if rows == 0:
             return generate(self, self._step, None, np.zeros((0, 1), int), config)
@@ -265,6 +328,24 @@ class CausalLM(GenerativeTask):
         options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
         return generated.first(rows * config.num_return_sequences)
+
+    def _generate_ahead(self, prompts, config, draft, numbers):
+        """As `generate_ids`, with guesses: prompt by prompt."""
+        reader, over, parts = self.reader(), self._over(config, prompts), []
+        for place, prompt in enumerate(prompts):
+            options = {"numbers": [place if numbers is None else numbers[place]]}
+            if over is not None:
+                options["over"] = lambda _, token_ids, place=place: over(place, token_ids)
+            decoding, advance = self._reading(reader, prompt, config, draft, **options)
+            while advance():
+                pass
+            parts.append(decoding.generated())
+        return Generated.joined(parts, config.padding_id)
+
+    def _step_through(self, token_ids, cache):
+        """As `_step`, with the logits after every token, `[R, T, V]`."""
+        x, cache = self.backbone.decode(token_ids, cache)
+        return self.head(x, embedding=self.backbone.decoder_embedding), cache
 
     def _encode(self, texts):
         """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""

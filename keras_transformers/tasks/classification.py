@@ -29,14 +29,18 @@ class Classifier(EncoderTask):
 
     _PROBLEMS = tuple(PROBLEMS)
 
-    def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
+    def __init__(
+        self, config, tokenizer=None, labels=None, num_classes=None, problem=None, *, classifier_bias=True, **kwargs
+    ):
         super().__init__(config, tokenizer, **kwargs)
         self.labels = _label_names(labels, num_classes)
         self._numbers = {label: number for number, label in enumerate(self.labels)}
         self.problem = self._problem(problem, self.labels)
         if self.problem not in self._PROBLEMS:
             raise ValueError(f"Expected problem to be one of {', '.join(self._PROBLEMS)}, got {problem!r}.")
-        self.classifier = keras.layers.Dense(len(self.labels), dtype=self.dtype_policy, name="classifier")
+        self.classifier = keras.layers.Dense(
+            len(self.labels), use_bias=classifier_bias, dtype=self.dtype_policy, name="classifier"
+        )
 
     @classmethod
     def _read_values(cls, values):
@@ -111,7 +115,7 @@ class TextClassifier(Classifier):
     """A text, or a pair of texts, to one label, to several, or to a number.
 
     Args:
-        config: a `ModelConfig` with an encoder only; its `pooler` is what the classifier reads.
+        config: a `ModelConfig` with one stack; its `pooler` is what the classifier reads.
         tokenizer: a `Tokenizer`.
         labels: names of the classes, or
         num_classes: how many there are, without names; 2 by default.
@@ -124,7 +128,7 @@ class TextClassifier(Classifier):
     Returns: logits `[B, C]`.
 
     Raises:
-        ValueError: when the configuration has a decoder, or the tokenizer is of another vocabulary.
+        ValueError: when the configuration has two stacks, or the tokenizer is of another vocabulary.
 
     Example:
         >>> classifier = kt.TextClassifier.from_preset("hf://distilbert-base-uncased-finetuned-sst-2-english")
@@ -135,8 +139,10 @@ class TextClassifier(Classifier):
     """
 
     def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
-        super().__init__(config, tokenizer, labels, num_classes, problem, **kwargs)
-        self.pooler = Pooler(**fields(config.pooler), dtype=self.dtype_policy, name="pooler")
+        pooler = fields(config.pooler)
+        bias = pooler.pop("classifier_bias")
+        super().__init__(config, tokenizer, labels, num_classes, problem, classifier_bias=bias, **kwargs)
+        self.pooler = Pooler(**pooler, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.hidden_dim))
         self.classifier.build((None, config.hidden_dim))
         self.accuracy = TokenMean(name="accuracy") if self.problem != "regression" else None
@@ -275,7 +281,7 @@ class TokenClassifier(Classifier):
     """A label for each word of a text: named entities, parts of speech.
 
     Args:
-        config: a `ModelConfig` with an encoder only; its `token_head` stands before the classifier.
+        config: a `ModelConfig` with one stack; its `token_head` stands before the classifier.
         tokenizer: a `Tokenizer`.
         labels: names of the classes; of entities "O" and "B-…", "I-…" and so on, as IOB2 has them. Or
         num_classes: how many there are, without names.

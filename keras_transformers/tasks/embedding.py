@@ -19,8 +19,9 @@ from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import as_text, short
 
 # sentence-transformers' names of poolings, and ours.
-_POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
-_OLDER, _KEYS = "pooling_mode_", {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
+_POOLINGS = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
+_OLDER = "pooling_mode_"
+_KEYS = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
 _MODULES, _POOLING = "modules.json", "1_Pooling"
 _TYPE = "sentence_transformers.models"
 
@@ -33,9 +34,9 @@ class TextEmbedder(EncoderTask):
     KerasHub's text embedders are read.
 
     Args:
-        config: a `ModelConfig` with an encoder only.
+        config: a `ModelConfig` with one stack.
         tokenizer: a `Tokenizer`.
-        pooling: "mean" or "max" of all real tokens, or the "first" token's.
+        pooling: "mean" or "max" of all real tokens, or the "first" or "last" token's.
         normalize: whether vectors have length 1.
         max_length: the most tokens of a text, where the model could read more.
         scale: what similarities are multiplied by in training: the inverse of the temperature.

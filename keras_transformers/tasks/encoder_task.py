@@ -1,4 +1,4 @@
-"""What the tasks of an encoder share: texts, or pairs of texts, to rows of ids, and back to answers in order.
+"""What the tasks that read texts share: texts, or pairs of texts, to rows of ids, and back to answers in order.
 
 Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
@@ -20,17 +20,25 @@ from keras_transformers.training.pairs import Ragged, short
 
 
 class EncoderTask(Task):
-    """A task of a model that has an encoder and no decoder. Abstract: use one of the tasks."""
+    """A task of a model that has one stack: an encoder, or a decoder that reads as one. Abstract: use one of the
+    tasks."""
 
     batch_size: int | None = 32  # as BERT and its relatives are fine-tuned
 
     def __init__(self, config, tokenizer=None, **kwargs):
         super().__init__(config, tokenizer, **kwargs)
-        if config.encoder is None or config.decoder is not None:
-            raise ValueError("Expected a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes.")
+        self._check_stacks(config)
+
+    @classmethod
+    def _check_stacks(cls, config):
+        """Refuse a configuration that lacks what the task needs, or has more."""
+        if config.encoder is not None and config.decoder is not None:
+            raise ValueError(
+                "Expected a ModelConfig with one stack, such as kt.models.encoder makes, got an encoder and a decoder."
+            )
 
     def hidden_states(self, inputs, training=None):
-        """The encoder's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
+        """The stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         padding_mask = inputs.get("padding_mask")
         if padding_mask is None:
@@ -69,6 +77,8 @@ class EncoderTask(Task):
         columns = {f"{prefix}token_ids": Ragged.join(packed.token_ids)}
         if self.config.embeddings.num_segments > 1:
             columns[f"{prefix}segment_ids"] = Ragged.join(packed.segment_ids)
+        if self.config.encoder is None:  # a decoder's padding may be any id
+            columns[f"{prefix}padding_mask"] = Ragged.join(np.ones_like(ids) for ids in packed.token_ids)
         return columns
 
     @property

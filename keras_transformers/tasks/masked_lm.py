@@ -60,6 +60,11 @@ class MaskedLM(EncoderTask):
         self.perplexity = Perplexity()
         self.built = True
 
+    @classmethod
+    def _check_stacks(cls, config):
+        if config.encoder is None or config.decoder is not None:
+            raise ValueError("Expected a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes.")
+
     def get_config(self):
         return {**super().get_config(), "mask_rate": self.mask_rate}
 

@@ -20,6 +20,8 @@ from keras_transformers.training.datasets import Batches, Position, fit_batches,
 from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay
+from keras_transformers.transforms import saved
+from keras_transformers.transforms.lora import merged_weights
 
 
 class Task(keras.Model):
@@ -60,7 +62,8 @@ class Task(keras.Model):
         problems = []
         if tokenizer.vocabulary_size > size:
             problems.append(f"a vocabulary of {tokenizer.vocabulary_size} tokens, where the model has {size}")
-        if tokenizer.padding_id != self.config.padding_id:
+        # of a decoder alone masks and starts tell the padding
+        if self.config.encoder is not None and tokenizer.padding_id != self.config.padding_id:
             problems.append(f"padding_id={tokenizer.padding_id}, where the model has {self.config.padding_id}")
             if tokenizer.padding_id is None:
                 problems[-1] += " (is its tokenizer_config.json missing?)"
@@ -97,6 +100,7 @@ class Task(keras.Model):
             told |= cls._read_values(checkpoint.labelled(cls.__name__))
         model = build_empty(lambda: cls(checkpoint.config, **cls._merged(told, arguments), dtype=dtype))
         same_head = same_task and model._head_is_of(told)
+        saved.restore(model, checkpoint.values.get("transforms", {}))
         weights = named_weights(model)
         tensors = checkpoint.read(weights, cls.__name__ if same_head else None)
         new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
@@ -147,7 +151,8 @@ class Task(keras.Model):
             that they surprise nobody before they are trained.
 
         Raises:
-            ValueError: for fewer tokens than the tokenizer has, or without a tokenizer and a size.
+            ValueError: for fewer tokens than the tokenizer has, without a tokenizer and a size, or for quantized
+                weights.
 
         Example:
             >>> classifier.tokenizer.add_tokens(["<user>", "<link>"])
@@ -157,7 +162,12 @@ class Task(keras.Model):
         old = self.config.embeddings.vocabulary_size
         embeddings = dataclasses.replace(self.config.embeddings, vocabulary_size=size)
         config = dataclasses.replace(self.config, embeddings=embeddings)
-        model = build_empty(lambda: type(self).from_config({**self.get_config(), "config": to_json(config)}))
+        changed = {**self.get_config(), "config": to_json(config)}
+        transforms = changed.pop("transforms", {})
+        if "quantization" in transforms:
+            raise ValueError("Expected float weights to make room for tokens, got quantized ones. Add tokens first.")
+        model = build_empty(lambda: type(self).from_config(changed))
+        saved.restore(model, transforms)
         if self.tokenizer is not None:
             model._check_tokenizer(self.tokenizer)
         model.tokenizer = self.tokenizer
@@ -218,12 +228,14 @@ class Task(keras.Model):
     def _model_files(self, dtype):
         from keras_transformers import __version__
 
-        weights, task = named_weights(self), type(self).__name__
+        task, transforms = type(self).__name__, saved.describe(self)
+        quantized = "quantization" in transforms  # adapters beside float weights are merged: others read it so
+        weights = named_weights(self) if quantized else merged_weights(self)
         values = self._preset_values()
         if self.origin is not None and self.origin.task == task:
             was = self._read_values(hugging_face.labelled(self.origin.values, self.origin.head))
             values = {} if all(getattr(self, name) == value for name, value in was.items()) else values
-        files = hugging_face.write(self.config, weights, task, self.origin, values, dtype)
+        files = None if quantized else hugging_face.write(self.config, weights, task, self.origin, values, dtype)
         if files is not None:
             return files
         config = {
@@ -232,6 +244,7 @@ class Task(keras.Model):
             "task": task,
             "dtype": dtype or self.dtype_policy.variable_dtype,
             "config": to_json(self.config),
+            **({"transforms": transforms} if quantized else {}),
             **self._preset_values(),
         }
         arrays = {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items()}
@@ -295,17 +308,18 @@ class Task(keras.Model):
 
         Args:
             embeddings: whether the embeddings stay.
-            layers: how many of the encoder's first layers stay; True for all, with what they share.
+            layers: how many of the first layers stay, of the encoder where there is one; True for all, with what they
+                share.
 
         Call it before `compile`. Another call replaces what this one said.
 
         Raises:
-            ValueError: for a number of layers that the encoder has not, or whose weights others share.
+            ValueError: for a number of layers that there are not, or whose weights others share.
         """
-        encoder = self.backbone.encoder
-        count, whole = len(encoder.blocks), encoder.num_layers
+        stack = self.backbone.decoder if self.backbone.encoder is None else self.backbone.encoder
+        count, whole = len(stack.blocks), stack.num_layers
         if layers is not True and layers not in range(whole + 1):
-            raise ValueError(f"Expected from 0 to {whole} layers, as the encoder has, got {layers}.")
+            raise ValueError(f"Expected from 0 to {whole} layers, as the {stack.name} has, got {layers}.")
         frozen, rest = (count, 0) if layers is True else divmod(layers * count, whole)
         if rest:
             raise ValueError(
@@ -313,8 +327,8 @@ class Task(keras.Model):
                 "for all."
             )
         self.backbone.embedding.trainable = not embeddings
-        encoder.trainable = frozen < count
-        for number, block in enumerate(encoder.blocks):
+        stack.trainable = frozen < count
+        for number, block in enumerate(stack.blocks):
             block.trainable = number >= frozen
 
     def fit(
@@ -468,12 +482,13 @@ class Task(keras.Model):
 
     def get_config(self):
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
-        return {"config": to_json(self.config), "name": self.name, "dtype": dtype}
+        return {"config": to_json(self.config), "name": self.name, "dtype": dtype, **saved.in_config(self)}
 
     @classmethod
     def from_config(cls, config):
         policy = keras.saving.deserialize_keras_object(config["dtype"])
-        return cls(**{**config, "config": from_json(config["config"]), "dtype": policy})
+        changes = {"config": from_json(config["config"]), "dtype": policy}
+        return saved.from_config(config, lambda rest: cls(**{**rest, **changes}))
 
     def save_assets(self, folder):
         if self.tokenizer is not None:
@@ -512,7 +527,7 @@ def _open(path, model_type, task):
 
 def _has_tokenizer(folder):
     if folder.suffix == GGUF:
-        return "tokenizer.ggml.model" in GGUFFile(folder).metadata
+        return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any((folder / name).is_file() for name in files) or any(folder.glob("*.model"))
 

@@ -100,7 +100,9 @@ def converted(state, architecture, layers, heads, groups):
     names = gguf.get_tensor_name_map(number, layers)
     tensors = {}
     for name, array in _split_experts(state).items():
-        theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        # The converter asks for the names of some without what stands before them in a model with a head.
+        asked = (name, name.removeprefix("transformer."))
+        theirs = next(filter(None, (names.get_name(each, try_suffixes=(".weight", ".bias")) for each in asked)), None)
         if theirs is None:
             raise ValueError(f"{architecture} has no {name}")
         for pattern, change in CHANGES.get(architecture, {}).items():

@@ -1,6 +1,7 @@
 """GGUF files: the same model as transformers' own, of each architecture and kind of tensor; bad files are refused."""
 
 import dataclasses
+import pathlib
 import struct
 import sys
 import time
@@ -13,13 +14,13 @@ import keras_transformers as kt
 from keras_transformers.checkpoints import gguf as checkpoints
 from keras_transformers.checkpoints import sources
 from keras_transformers.gguf_file import KINDS, GGUFFile
-from keras_transformers.models.family import families
 from tests.checkpoints import gguf_files
 from tests.layers.reference import relative_error
 
 # Files are read alike on every backend.
 pytestmark = pytest.mark.one_backend("torch")
 
+ROOT = pathlib.Path(__file__).parents[2]
 TOKENS = np.random.default_rng(0).integers(0, 96, (3, 40)).astype("int32")
 _HEADS = {".attention.head_count": 4, ".attention.head_count_kv": 2}
 _SIZES = {".context_length": 64, ".embedding_length": 32, ".feed_forward_length": 48, ".block_count": 3, **_HEADS}
@@ -68,6 +69,9 @@ _WIDE = {".attention.key_length": 16, ".attention.value_length": 16}
 _GEMMA = {**_THEIRS, "head_dim": 16, "tie_word_embeddings": True, "pad_token_id": 0}
 _GEMMA2 = {**_GEMMA, "query_pre_attn_scalar": 16, "sliding_window": 12}
 _PHI3 = {".attention.sliding_window": 12, ".rope.scaling.original_context_length": 16}
+_ALONE = {".attention.head_count_kv": 4, ".attention.layer_norm_epsilon": 1e-3}
+_GPT2 = {"vocab_size": 96, "n_positions": 64, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_inner": 48}
+_PARTLY = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
 _LONG = {".rope.scaling.factor": 4.0, ".rope.scaling.original_context_length": 16}
 CASES = {
     "llama": _llama({".rope.freq_base": 5e3, ".rope.dimension_count": 8, ".vocab_size": 96}, {"rope_theta": 5e3}),
@@ -93,6 +97,25 @@ CASES = {
         {".rope.freq_base": 5e5},
         {"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "rope_theta": 5e5, **_LLAMA3}},
         {"rope_freqs.weight": llama3_divisors(5e5, 8, 8.0)},
+    ),
+    "mixtral": Case(
+        "llama",
+        "mixtral",
+        {**_RMS, ".expert_count": 5, ".expert_used_count": 3},
+        {**_THEIRS, **_PLAIN, "num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": None},
+    ),
+    "qwen3moe": Case(
+        "qwen3moe",
+        "qwen3_moe",
+        {**_RMS, **_WIDE, ".expert_count": 5, ".expert_used_count": 3, ".expert_feed_forward_length": 24},
+        {
+            **_THEIRS,
+            "head_dim": 16,
+            "num_experts": 5,
+            "num_experts_per_tok": 3,
+            "moe_intermediate_size": 24,
+            "norm_topk_prob": True,
+        },
     ),
     "smollm3": Case("smollm3", "smollm3", {**_RMS, ".block_count": 5}, {**_THEIRS, **_PLAIN, "num_hidden_layers": 5}),
     "qwen2": Case("qwen2", "qwen2", {**_RMS, ".rope.freq_base": 1e6}, {**_THEIRS, "rope_theta": 1e6}),
@@ -162,8 +185,50 @@ CASES = {
         {**_RMS, **_WIDE, ".rope.freq_base": 1e6},
         {**_GEMMA2, "layer_types": ["full_attention"] * 3},
     ),
+    "gpt2": Case("gpt2", "gpt2", {**_SIZES, **_ALONE}, {**_GPT2, "layer_norm_epsilon": 1e-3}),
+    "gptneox": Case(
+        "gptneox",
+        "gpt_neox",
+        {**_SIZES, **_ALONE, ".rope.dimension_count": 4, ".use_parallel_residual": True},
+        {**_THEIRS, **_PARTLY, "layer_norm_eps": 1e-3},
+    ),
+    "gptneox, sequential": Case(
+        "gptneox",
+        "gpt_neox",
+        {**_SIZES, **_ALONE, ".rope.dimension_count": 4, ".use_parallel_residual": False},
+        {**_THEIRS, **_PARTLY, "layer_norm_eps": 1e-3, "use_parallel_residual": False},
+    ),
+    "bloom": Case(
+        "bloom",
+        "bloom",
+        {**_SIZES, **_ALONE, ".feed_forward_length": 128, ".attention.head_count_kv": 4},
+        {"vocab_size": 96, "hidden_size": 32, "n_layer": 3, "n_head": 4, "layer_norm_epsilon": 1e-3},
+    ),
+    "falcon": Case(
+        "falcon",
+        "falcon",
+        {**_SIZES, **_ALONE, ".attention.head_count_kv": 1},
+        {**_THEIRS, "ffn_hidden_size": 48, "layer_norm_epsilon": 1e-3},
+    ),
+    "falcon, groups": Case(
+        "falcon",
+        "falcon",
+        {**_SIZES, **_ALONE, ".attention.head_count_kv": 2},
+        {
+            **_THEIRS,
+            "ffn_hidden_size": 48,
+            "layer_norm_epsilon": 1e-3,
+            "new_decoder_architecture": True,
+            "num_kv_heads": 2,
+        },
+    ),
+    "phi2": Case(
+        "phi2",
+        "phi",
+        {**_SIZES, **_ALONE, ".attention.head_count_kv": 2, ".rope.dimension_count": 4},
+        {**_THEIRS, **_PARTLY, "layer_norm_eps": 1e-3},
+    ),
 }
-CASES = {name: case for name, case in CASES.items() if case.model_type in families()}
 
 
 def theirs(case):
@@ -346,7 +411,7 @@ def test_what_contradicts_the_format_is_refused(tmp_path):
 
 
 def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
-    tensors = {"token_embd.weight": np.zeros((8, 4), "float32")}
+    tensors = {name: np.zeros((8, 4), "float32") for name in ("token_embd.weight", "a", "b")}
     for message, metadata in {
         "unknown key 'attention.clamp_kqv'": {".attention.clamp_kqv": 8.0},
         "rope.dimension_count: only 8 is supported, got 4": {".rope.dimension_count": 4},
@@ -356,7 +421,10 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         },
         "rope.scaling.type: expected none, linear or yarn, got 'longrope'": {".rope.scaling.type": "longrope"},
         "rope.scaling.attn_factor: only 1.0 is supported, got 2.0": {".rope.scaling.attn_factor": 2.0},
-        "intermediate_size: expected int": {".feed_forward_length": [48, 48, 32]},
+        r"one number for all layers as feed_forward_length, got \[array": {".feed_forward_length": [48, 48, 32]},
+        "one number for all layers as embedding_length, got": {".embedding_length": "32"},
+        "tensors for each of block_count=1000000000 layers, got 3": {".block_count": 10**9},
+        "division or modulo by zero": {".attention.head_count": 0},
     }.items():
         path = gguf_files.write(tmp_path / "odd.gguf", "llama", {**_RMS, **metadata}, tensors)
         with pytest.raises(ValueError, match=message):
@@ -366,6 +434,13 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "llama", lacking, {"a": np.zeros(4, "float32")}))
     with pytest.raises(ValueError, match="general.architecture .* to be one of llama.* got 'mamba'"):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
+
+
+def test_a_part_of_a_model_is_refused(small, tmp_path):
+    tensors = {name: GGUFFile(small[0])["token_embd.weight"] for name in ("token_embd.weight", "a", "b")}
+    path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
+    with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
+        kt.CausalLM.from_preset(path)
 
 
 def test_frequencies_of_no_llama_are_refused(tmp_path):
@@ -411,3 +486,10 @@ def test_without_the_package_it_is_said(small, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'keras-transformers\[gguf\]'"):
         GGUFFile(small[0])
+
+
+def test_the_guide_names_what_is_read():
+    guide = (ROOT / "docs" / "guides" / "gguf.md").read_text("utf-8")
+    assert [name for name in checkpoints.ARCHITECTURES if f"`{name}`" not in guide] == []
+    assert f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}" in guide
+    assert {case.architecture for case in CASES.values()} == set(checkpoints.ARCHITECTURES)

@@ -27,6 +27,11 @@ class Case:
     def config(self):
         return self.family.config(self.values)
 
+    @property
+    def decodes(self):
+        """Whether it is a decoder, whose texts begin where `starts` say."""
+        return self.config.encoder is None
+
     def config_file(self, head):
         """The content of a `config.json` for this model with a `Head`."""
         count = len(head.labels) or (2 if head.task == "QuestionAnswerer" else self.num_classes)
@@ -75,6 +80,113 @@ _DISTILBERT = {
     "max_position_embeddings": 40,
     "pad_token_id": 5,
     "tie_word_embeddings": True,
+}
+_GPT2 = {
+    "vocab_size": 67,
+    "n_positions": 40,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_inner": 48,
+    "activation_function": "gelu",
+    "resid_pdrop": 0.2,
+    "embd_pdrop": 0.3,
+    "attn_pdrop": 0.25,
+    "layer_norm_epsilon": 1e-3,
+    "pad_token_id": 5,
+    "classifier_dropout": 0.4,
+    "tie_word_embeddings": True,
+}
+_GPT_NEOX = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "hidden_act": "gelu_new",
+    "rotary_emb_base": 500.0,
+    "rotary_pct": 0.5,
+    "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    "attention_bias": False,
+    "attention_dropout": 0.25,
+    "hidden_dropout": 0.2,
+    "classifier_dropout": 0.4,
+    "max_position_embeddings": 40,
+    "layer_norm_eps": 1e-3,
+    "use_parallel_residual": False,
+    "pad_token_id": 5,
+    "tie_word_embeddings": True,
+}
+_GPTJ = {
+    "vocab_size": 67,
+    "n_positions": 40,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "rotary_dim": 4,
+    "n_inner": 48,
+    "activation_function": "gelu",
+    "resid_pdrop": 0.2,
+    "embd_pdrop": 0.3,
+    "attn_pdrop": 0.25,
+    "layer_norm_epsilon": 1e-3,
+    "pad_token_id": 5,
+}
+_OPT = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "ffn_dim": 48,
+    "max_position_embeddings": 40,
+    "dropout": 0.2,
+    "attention_dropout": 0.25,
+    "num_attention_heads": 4,
+    "activation_function": "gelu",
+    "enable_bias": False,
+    "pad_token_id": 5,
+}
+_BLOOM = {
+    "vocab_size": 67,
+    "hidden_size": 36,
+    "n_layer": 3,
+    "n_head": 6,
+    "layer_norm_epsilon": 1e-3,
+    "hidden_dropout": 0.2,
+    "attention_dropout": 0.25,
+    "classifier_dropout": 0.4,
+    "pad_token_id": 5,
+}
+_FALCON = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "layer_norm_epsilon": 1e-3,
+    "hidden_dropout": 0.2,
+    "classifier_dropout": 0.4,
+    "max_position_embeddings": 40,
+    "rope_theta": 500.0,
+    "ffn_hidden_size": 48,
+    "activation": "gelu_new",
+    "pad_token_id": 5,
+}
+_PHI = {
+    "vocab_size": 67,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "resid_pdrop": 0.2,
+    "embd_pdrop": 0.3,
+    "attention_dropout": 0.25,
+    "classifier_dropout": 0.4,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 40,
+    "layer_norm_eps": 1e-3,
+    "rope_theta": 500.0,
+    "partial_rotary_factor": 0.75,
+    "pad_token_id": 5,
 }
 _MODERNBERT = {
     "vocab_size": 67,
@@ -139,6 +251,34 @@ CASES = {
     ),
     "modernbert": Case("modernbert", _MODERNBERT),
     "modernbert-biases": Case("modernbert", _MODERNBERT | _MODERNBERT_BIASES | {"tie_word_embeddings": False}),
+    "gpt2": Case("gpt2", _GPT2),
+    "gpt2-untied": Case("gpt2", _GPT2 | {"activation_function": "relu", "tie_word_embeddings": False}),
+    "gpt_neox": Case("gpt_neox", _GPT_NEOX),
+    "gpt_neox-parallel": Case(
+        "gpt_neox",
+        _GPT_NEOX
+        | {"rope_scaling": None, "attention_bias": True, "use_parallel_residual": True, "tie_word_embeddings": False},
+    ),
+    "gptj": Case("gptj", _GPTJ),
+    "gptj-tied": Case("gptj", _GPTJ | {"rotary_dim": 8, "tie_word_embeddings": True}),
+    "opt": Case("opt", _OPT),
+    "opt-post": Case("opt", _OPT | {"do_layer_norm_before": False, "enable_bias": True, "tie_word_embeddings": False}),
+    "opt-without-final-norm": Case("opt", _OPT | {"_remove_final_layer_norm": True}),
+    "bloom": Case("bloom", _BLOOM),
+    "bloom-untied": Case("bloom", _BLOOM | {"tie_word_embeddings": False}),
+    "falcon": Case("falcon", _FALCON),
+    "falcon-alibi": Case(
+        "falcon",
+        _FALCON
+        | {"hidden_size": 36, "num_attention_heads": 6, "alibi": True, "bias": True, "multi_query": False}
+        | {"parallel_attn": False, "rope_theta": 10000.0, "tie_word_embeddings": False},
+    ),
+    "falcon-grouped": Case("falcon", _FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-grouped-shared": Case(
+        "falcon", _FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1}
+    ),
+    "phi": Case("phi", _PHI),
+    "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "tie_word_embeddings": True}),
 }
 
 # Each case with each head of its family, by name.

@@ -18,7 +18,7 @@ def tensors(case, head):
     values = case.config_file(head)
     cls = task_class(head)
     model = cls(case.family.config(values), **cls._read_values(values))
-    written = case.family.table(head).write(named_weights(model))
+    written = case.family.table(model.config, head).write(named_weights(model))
     return {name: _numbers(name, array.shape) for name, array in written.items()}
 
 

@@ -1,6 +1,8 @@
 """What both libraries compute from the same texts, as arrays to compare: the one place that knows how each task is
 called on either side."""
 
+import inspect
+
 import numpy as np
 from keras import ops
 
@@ -9,7 +11,7 @@ PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
 
 
 def inputs(case, *, segments=True, length=None):
-    """Texts as our models take them. The padding mask is left to the model."""
+    """Texts as our models take them. The padding mask is left to the model; a decoder is told where its texts begin."""
     length, config = length or case.length, case.config
     random = np.random.default_rng(length)
     others = np.delete(np.arange(config.embeddings.vocabulary_size), config.padding_id)
@@ -20,6 +22,8 @@ def inputs(case, *, segments=True, length=None):
     made = {"token_ids": token_ids.astype("int32")}
     if segments and config.embeddings.num_segments:
         made["segment_ids"] = random.integers(0, config.embeddings.num_segments, token_ids.shape).astype("int32")
+    if case.decodes:
+        made["starts"] = np.array([[round(left * length)] for left, _ in PADDING], "int32")
     return made
 
 
@@ -53,6 +57,8 @@ def their_outputs(model, case, inputs, **arguments):
     named = {"input_ids": inputs["token_ids"], "attention_mask": real(case, inputs)}
     if "segment_ids" in inputs:
         named["token_type_ids"] = inputs["segment_ids"]
+    if "starts" in inputs and "position_ids" in inspect.signature(model.forward).parameters:
+        named["position_ids"] = np.maximum(np.arange(inputs["token_ids"].shape[1]) - inputs["starts"], 0)
     with torch.no_grad():
         return model(**{name: torch.tensor(array).long() for name, array in named.items()}, **arguments)
 

@@ -44,7 +44,7 @@ def test_short_texts_without_segments_agree(name, length):
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", [name for name in BODIES if not CHECKPOINTS[name][0].decodes])
 def test_the_model_finds_the_padding_mask_by_itself(name):
     case, _ = CHECKPOINTS[name]
     inputs, model = outputs.inputs(case), checkpoints.model(name)

@@ -63,6 +63,22 @@ def test_where_norms_stand(placement, norm):
     assert sum("norm" in weight.path for weight in block.weights) == norms * (2 if norm == LayerNorm() else 1)
 
 
+@pytest.mark.parametrize("block_class, extra", [(EncoderBlock, {}), (DecoderBlock, {"cross_attention": False})])
+def test_what_branches_read(block_class, extra):
+    x = ops.convert_to_tensor(numbers((B, T, D)))
+    for residual in ("sequential", "parallel", "parallel_shared"):
+        block = block_class(4, 24, norm_placement="pre", residual=residual, **extra)
+        block.build(x.shape)
+        fill(block)
+        read = block.self_attention_norm_before(x)
+        attended = x + block.self_attention(read, padding_mask=PADDING)
+        if residual != "parallel_shared":
+            read = block.feed_forward_norm_before(attended if residual == "sequential" else x)
+        assert relative_error(block(x, padding_mask=PADDING), attended + block.feed_forward(read)) < 1e-5
+        norms = {weight.path.split("/")[-2] for weight in block.weights if "norm" in weight.path}
+        assert len(norms) == (1 if residual == "parallel_shared" else 2)
+
+
 def test_the_source_of_a_block_may_have_another_width():
     block = DecoderBlock(4, 24)
     assert tuple(block(numbers((B, T, D)), numbers((B, S, 10))).shape) == (B, T, D)
@@ -89,6 +105,14 @@ def test_dropout_of_branches_in_training(block):
             {"num_heads": 4, "intermediate_dim": 8, "norm_placement": "middle"},
             "post, pre, around, branch, got 'middle'",
         ),
+        (
+            {"num_heads": 4, "intermediate_dim": 8, "residual": "none"},
+            "one of sequential, parallel, parallel_shared, got 'none'",
+        ),
+        (
+            {"num_heads": 4, "intermediate_dim": 8, "residual": "parallel"},
+            "norm_placement=\"pre\" with residual='parallel', got 'post'",
+        ),
     ],
 )
 @pytest.mark.parametrize("block_class", [EncoderBlock, DecoderBlock])
@@ -103,6 +127,11 @@ def test_a_decoder_block_wants_a_source_exactly_where_it_attends_to_one():
         DecoderBlock(4, 24)(x)
     with pytest.raises(ValueError, match="got cross_attention=False and a source"):
         DecoderBlock(4, 24, cross_attention=False)(x, x)
+
+
+def test_a_block_with_cross_attention_is_sequential():
+    with pytest.raises(ValueError, match="Expected residual=\"sequential\" with cross-attention, got 'parallel'"):
+        DecoderBlock(4, 24, norm_placement="pre", residual="parallel")
 
 
 # --- stacks ---

@@ -76,6 +76,19 @@ def test_rotary_is_what_transformers_computes(base, fraction, offset):
     assert relative_error(ours, expected) < 1e-5
 
 
+@pytest.mark.parametrize("turned", [8, 16])
+def test_interleaved_rotary_is_gpt_js(turned):
+    from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb, create_sinusoidal_positions
+
+    x = numbers((2, 4, 9, 16))
+    sin, cos = create_sinusoidal_positions(40, turned)[None, 20:29].split(turned // 2, dim=-1)
+    part = apply_rotary_pos_emb(torch.from_numpy(x[..., :turned]).transpose(1, 2), sin, cos).transpose(1, 2)
+    expected = np.concatenate([part.numpy(), x[..., turned:]], axis=-1)
+    rotary = Rotary(fraction=turned / 16, layout="interleaved")
+    ours = rotate(ops.convert_to_tensor(x), rotary_angles(rotary, places(9, 20), 16), rotary.layout)
+    assert relative_error(ours, expected) < 1e-5
+
+
 def test_rotary_scores_depend_on_the_distance_alone():
     query, key = (ops.convert_to_tensor(numbers((1, 1, 1, 32), seed)) for seed in (0, 1))
 
@@ -108,6 +121,20 @@ def test_alibi_falls_with_distance_in_both_directions():
         -np.abs(np.arange(9)[None, :] - np.arange(4, 7)[:, None])[None, None] * alibi_slopes(8)[None, :, None, None]
     )
     np.testing.assert_allclose(ops.convert_to_numpy(bias), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_heads", [2, 12, 71])
+def test_rounded_alibi_is_falcons(num_heads):
+    """To the bit, far beyond the numbers that bfloat16 has."""
+    from transformers.models.falcon.modeling_falcon import build_alibi_tensor
+
+    theirs = build_alibi_tensor(torch.ones(1, 5000, dtype=torch.long), num_heads, torch.float32)
+    expected = theirs.numpy().reshape(1, num_heads, 1, 5000) * np.float32(0.25)
+    bias, _, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(3, 4997), places(5000))
+    np.testing.assert_array_equal(ops.convert_to_numpy(bias), expected)
+    starts = ops.convert_to_tensor(np.array([[0], [7]], "int32"))
+    bias, _, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(20), places(20), starts)
+    np.testing.assert_array_equal(ops.convert_to_numpy(bias)[1, :, 0, 7:], expected[0, :, 0, :13])
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -244,6 +271,7 @@ def test_precision_of_positions():
         (lambda: RelativeBuckets(7, 16), "num_buckets=7"),
         (lambda: Rotary(fraction=0.0), "fraction in"),
         (lambda: Rotary(fraction=2.0), "fraction in"),
+        (lambda: Rotary(layout="spiral"), 'to be "interleaved" or "halves", got \'spiral\''),
         (lambda: Rotary(base="far"), "field 'base' is 'far', expected float"),
         (lambda: rotary_angles(Rotary(fraction=0.5), np.zeros((1, 1), "int32"), 6), "got 3 of 6"),
     ],

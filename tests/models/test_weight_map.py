@@ -57,6 +57,29 @@ def test_reading_undoes_writing(dtype):
         assert read.shape(name) == weights[name].shape
 
 
+def test_several_layers_of_ours_in_one_of_theirs_group_by_group():
+    """By head as GPT-NeoX has them, by group as Falcon: of each group its queries, its key, its value."""
+    random = np.random.default_rng(0)
+    for heads, groups in ((3, 3), (6, 3), (6, 1)):
+        widths = {"query": 2 * heads, "key": 2 * groups, "value": 2 * groups}
+        weights = {f"{name}.kernel": random.normal(size=(4, width)) for name, width in widths.items()}
+        weights |= {f"{name}.bias": random.normal(size=width) for name, width in widths.items()}
+        table = WeightMap((Entry(tuple(widths), "qkv", groups=groups),))
+        theirs = table.write(weights)
+        rows = [
+            weights[f"{name}.kernel"].T[2 * head : 2 * head + 2]
+            for group in range(groups)
+            for name, count in (("query", heads // groups), ("key", 1), ("value", 1))
+            for head in range(group * count, group * count + count)
+        ]
+        np.testing.assert_array_equal(theirs["qkv.weight"], np.concatenate(rows))
+        assert theirs["qkv.bias"].shape == (2 * (heads + 2 * groups),)
+        read = table.read(theirs, weights)
+        for name, array in weights.items():
+            np.testing.assert_array_equal(read[name], array, err_msg=name)
+            assert read.shape(name) == array.shape
+
+
 def test_heads_on_an_axis_of_their_own():
     table = WeightMap(
         (

@@ -98,6 +98,13 @@ SENTENCES = [
 LONGEST = 64
 
 
+def decoder_alone(vocabulary_size, tokenizer=None, *, num_layers=2, context_length=None):
+    block = BlockConfig(AttentionConfig(4, 2, positions=Rotary()), FeedForwardConfig(24), norm_placement="pre")
+    embeddings = EmbeddingsConfig(vocabulary_size, context_length=context_length)
+    decoder = StackConfig(num_layers, block, True)
+    return kt.CausalLM(kt.ModelConfig(16, embeddings, decoder=decoder, head=HeadConfig(tied=False)), tokenizer)
+
+
 @pytest.fixture(scope="module")
 def tokenizer():
     return kt.Tokenizer.train(SENTENCES, vocabulary_size=320)
@@ -106,10 +113,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def writer(tokenizer):
     """With weights that make it say something, if nothing sensible."""
-    block = BlockConfig(AttentionConfig(4, 2, positions=Rotary()), FeedForwardConfig(24), norm_placement="pre")
-    embeddings = EmbeddingsConfig(tokenizer.vocabulary_size, context_length=LONGEST)
-    config = kt.ModelConfig(16, embeddings, decoder=StackConfig(2, block, True), head=HeadConfig(tied=False))
-    return fill(kt.CausalLM(config, tokenizer), scale=0.6)
+    return fill(decoder_alone(tokenizer.vocabulary_size, tokenizer, context_length=LONGEST), scale=0.6)
 
 
 def test_a_string_for_a_string_and_a_list_for_a_list(writer):

@@ -72,6 +72,8 @@ def hidden(folder, texts, max_length=checkpoints.LENGTH):
 def pooled(states, mask, pooling):
     if pooling == "first":
         return states[:, 0]
+    if pooling == "last":
+        return states[np.arange(len(states)), mask[:, :, 0].sum(1) - 1]
     if pooling == "max":
         return np.where(mask, states, -np.inf).max(1)
     return (states * mask).sum(1) / mask.sum(1)
@@ -79,7 +81,7 @@ def pooled(states, mask, pooling):
 
 @pytest.mark.parametrize(
     ("pooling", "normalize"),
-    [("mean", True), ("max", False)]
+    [("mean", True), ("max", False), ("last", False)]
     + [pytest.param(*each, marks=once) for each in (("first", True), ("mean", False), ("max", True), ("first", False))],
 )
 def test_vectors_are_transformers_pooled(folder, pooling, normalize):
@@ -135,9 +137,11 @@ def test_odd_texts(model):
         ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
         ({"pooling_mode_mean_tokens": True, "include_prompt": True}, "mean"),
         ({"pooling_mode_cls_token": False, "pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "last"),
         ({"pooling_mode": "cls"}, "first"),
         ({"pooling_mode": "mean", "include_prompt": True}, "mean"),
         ({"pooling_mode": ["max"]}, "max"),
+        ({"pooling_mode": "lasttoken"}, "last"),
     ],
 )
 @pytest.mark.parametrize("inner", ["", "0_Transformer"])

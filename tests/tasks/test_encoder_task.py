@@ -134,11 +134,13 @@ def test_explain_shows_the_head(task, tokenizer):
 
 
 @once
-def test_only_encoders(tokenizer):
+def test_models_that_no_task_of_an_encoder_takes(tokenizer):
     config = kt.models.transformer(tokenizer.vocabulary_size, num_layers=1, hidden_dim=16, num_heads=2)
     for task in EXAMPLES:
-        with pytest.raises(ValueError, match="an encoder and no decoder, such as kt.models.encoder makes"):
+        with pytest.raises(ValueError, match="Expected a ModelConfig with .*, such as kt.models.encoder makes"):
             getattr(kt, task)(config)
+    with pytest.raises(ValueError, match="an encoder and no decoder, such as kt.models.encoder makes"):
+        kt.MaskedLM(dataclasses.replace(config, encoder=None))
     with pytest.raises(ValueError, match="The tokenizer does not belong to this model: .* a vocabulary of"):
         kt.TextClassifier(kt.models.encoder(50, num_layers=1, hidden_dim=16, num_heads=2), tokenizer)
 

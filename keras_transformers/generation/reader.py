@@ -1,0 +1,51 @@
+"""Texts that go on from each other: a chat, or prompts that begin alike.
+
+read     You are a bot. | Hi.          | Hello!
+to read  You are a bot. | Hi.          | Hello!       | And who are you?
+         ── in the cache, as it was read and written ──  ── read now ──
+"""
+
+from keras_transformers.generation import arrays, executors
+from keras_transformers.generation.decoding import SMALLEST_ROOM, Decoding, checked_prompts
+
+
+class Reader:
+    """Reads one text after the other, and keeps the cache of the last: what the next begins with alike is not computed
+    again.
+
+    Args:
+        model, step, longest, vocabulary_size: as for `generation.generate`.
+        start_cache: a function of rows and length to an empty `Cache`.
+    """
+
+    def __init__(self, model, step, start_cache, *, longest=None, vocabulary_size=None):
+        self.longest = longest
+        self._model, self._step, self._start_cache = model, executors.fast_step(step), start_cache
+        self._vocabulary_size = vocabulary_size
+        self._prompt, self._decoding = [], None
+
+    def read(self, token_ids, config, *, numbers=None, over=None):
+        """A `Decoding` that goes on from one text, a list of ids. It is good until the next is read."""
+        prompts = checked_prompts([token_ids], config, self._vocabulary_size)
+        known = self.common(token_ids)
+        cache = (
+            self._decoding.cache._replace(offset=arrays.scalar(known)) if known else self._start_cache(1, SMALLEST_ROOM)
+        )
+        self._decoding = None  # its cache is used up
+        decoding = Decoding(
+            self._model, self._step, cache, prompts, config, longest=self.longest, numbers=numbers, over=over
+        )
+        self._prompt, self._decoding = list(token_ids), decoding
+        return decoding
+
+    def common(self, token_ids):
+        """How many of the first tokens are in the cache; at most all but one, from which the next is computed."""
+        if self._decoding is None:
+            return 0
+        cached = [*self._prompt, *self._decoding.token_ids()][: int(self._decoding.cache.offset)]
+        known = 0
+        for old, new in zip(cached, token_ids[:-1], strict=False):
+            if old != new:
+                break
+            known += 1
+        return known

@@ -1,0 +1,666 @@
+"""GPT and its relatives: decoders that normalise by LayerNorm. Data alone: `family.py` says what the records mean.
+
+model_type   positions                     residual          what else is its own
+gpt2         learned                       sequential        query, key and value in one, untransposed
+gpt_neox     rotary, in part               parallel          query, key and value in one, head by head (Pythia)
+gptj         rotary, in part, interleaved  parallel, shared  no biases in attention, one in the head
+opt          learned, 2 rows before        sequential        norms before, or after in one size
+bloom        ALiBi                         sequential        a norm after the embeddings
+falcon       rotary, or ALiBi rounded      all three         grouped heads, query, key and value group by group
+phi          rotary, in part               parallel, shared  a bias in the head
+"""
+
+from keras_transformers.layers.attention import AttentionConfig
+from keras_transformers.layers.blocks import BlockConfig
+from keras_transformers.layers.embeddings import EmbeddingsConfig
+from keras_transformers.layers.feed_forward import FeedForwardConfig
+from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
+from keras_transformers.layers.norms import LayerNorm
+from keras_transformers.layers.positions import Alibi, Learned, Rotary
+from keras_transformers.layers.stack import StackConfig
+from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.family import Family, Head, activation_name, register
+from keras_transformers.models.rotary import rotary_of, written_scaling
+from keras_transformers.models.weight_map import Entry, WeightMap
+
+_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
+
+
+def _links(name):
+    return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
+
+
+# Configurations
+
+
+def _either(read, names, default):
+    """What a key holds that has several names."""
+    given = {name: read(name, default) for name in names if name in read.values}
+    if len(set(given.values())) > 1:
+        raise ValueError(f"{' and '.join(given)}: expected one value, got {' and '.join(map(repr, given.values()))}")
+    return next(iter(given.values())) if given else read(names[0], default)
+
+
+def _or(value, default):
+    return default if value is None else value
+
+
+def _read_rotary(read, context_length, *, base="rope_theta", fraction=None, default_fraction=1.0):
+    """The `Rotary` of a file whose keys for the base and the turned fraction are called so."""
+    old, new = read("rope_scaling", None), read("rope_parameters", None)
+    values = {"rope_theta": read(base, 10000.0)}
+    if fraction is not None:
+        values["partial_rotary_factor"] = read(fraction, default_fraction)
+    given = {name: value for name, value in (old or new or {}).items() if value is not None}
+    where = "rope_scaling" if old else "rope_parameters"
+    try:
+        return rotary_of(values | given, context_length, where, partial=fraction is not None)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _write_scaling(rotary):
+    scaling = written_scaling(rotary.scaling)
+    return {"rope_scaling": scaling} if scaling else {}
+
+
+def _expect_decoder(read):
+    """What every configuration may say of other kinds of models, and a decoder's does not."""
+    for name in ("is_encoder_decoder", "add_cross_attention"):
+        read.expect(name, False)
+    read.expect("cross_attention_hidden_size", None)
+    read.expect("pruned_heads", {}, None)
+
+
+def _model(read, width, embeddings, stack, head, *, padding_id=0, classifier_dropout=None):
+    """A `ModelConfig` of these, with what all of these families share; `classifier_dropout` is what a file that says
+    none means, of a family that has a classifier of tokens."""
+    _expect_decoder(read)
+    dropout = 0.0
+    if classifier_dropout is not None:
+        dropout = _or(read.optional("classifier_dropout", float), classifier_dropout)
+    return ModelConfig(
+        width,
+        embeddings,
+        decoder=stack,
+        head=head,
+        padding_id=_or(read.optional("pad_token_id", int, padding_id or None), padding_id),
+        pooler=PoolerConfig("last", classifier_bias=False),
+        token_head=TokenHeadConfig(dropout=dropout),
+    )
+
+
+def _read_gpt2(read):
+    read.expect("scale_attn_weights", True)
+    read.expect("scale_attn_by_inverse_layer_idx", False)
+    width = _either(read, ("n_embd", "hidden_size"), 768)
+    dropout = read("resid_pdrop", 0.1)
+    attention = AttentionConfig(_either(read, ("n_head", "num_attention_heads"), 12), dropout=read("attn_pdrop", 0.1))
+    feed_forward = FeedForwardConfig(
+        _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
+    )
+    norm = LayerNorm(read("layer_norm_epsilon", 1e-5))
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(
+            read("vocab_size", 50257),
+            Learned(_either(read, ("n_positions", "max_position_embeddings"), 1024)),
+            dropout=read("embd_pdrop", 0.1),
+        ),
+        StackConfig(
+            _either(read, ("n_layer", "num_hidden_layers"), 12),
+            BlockConfig(attention, feed_forward, norm, "pre", dropout),
+            final_norm=True,
+        ),
+        HeadConfig(read("tie_word_embeddings", True)),
+        classifier_dropout=0.1,
+    )
+
+
+def _write_gpt2(config):
+    embeddings, stack, block = config.embeddings, config.decoder, config.decoder.block
+    return {
+        "vocab_size": embeddings.vocabulary_size,
+        "n_positions": embeddings.positions.max_length,
+        "n_embd": config.hidden_dim,
+        "n_layer": stack.num_layers,
+        "n_head": block.attention.num_heads,
+        "n_inner": block.feed_forward.intermediate_dim,
+        "activation_function": activation_name(block.feed_forward.activation),
+        "resid_pdrop": block.dropout,
+        "embd_pdrop": embeddings.dropout,
+        "attn_pdrop": block.attention.dropout,
+        "layer_norm_epsilon": block.norm.epsilon,
+        "pad_token_id": config.padding_id,
+        "classifier_dropout": config.token_head.dropout,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_gpt_neox(read):
+    width, context_length = read("hidden_size", 6144), read("max_position_embeddings", 2048)
+    rotary = _read_rotary(read, context_length, base="rotary_emb_base", fraction="rotary_pct", default_fraction=0.25)
+    dropout = read("hidden_dropout", 0.0)
+    attention = AttentionConfig(
+        read("num_attention_heads", 64),
+        positions=rotary,
+        use_bias=read("attention_bias", True),
+        dropout=read("attention_dropout", 0.0),
+    )
+    feed_forward = FeedForwardConfig(read("intermediate_size", 24576), read.activation("hidden_act", "gelu"))
+    block = BlockConfig(
+        attention,
+        feed_forward,
+        LayerNorm(read("layer_norm_eps", 1e-5)),
+        "pre",
+        dropout,
+        "parallel" if read("use_parallel_residual", True) else "sequential",
+    )
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(read("vocab_size", 50432), dropout=dropout, context_length=context_length),
+        StackConfig(read("num_hidden_layers", 44), block, final_norm=True),
+        HeadConfig(read("tie_word_embeddings", False)),
+        classifier_dropout=0.1,
+    )
+
+
+def _write_gpt_neox(config):
+    block = config.decoder.block
+    attention, rotary = block.attention, block.attention.positions
+    return {
+        "vocab_size": config.embeddings.vocabulary_size,
+        "hidden_size": config.hidden_dim,
+        "num_hidden_layers": config.decoder.num_layers,
+        "num_attention_heads": attention.num_heads,
+        "intermediate_size": block.feed_forward.intermediate_dim,
+        "hidden_act": activation_name(block.feed_forward.activation),
+        "rotary_emb_base": rotary.base,
+        "rotary_pct": rotary.fraction,
+        **_write_scaling(rotary),
+        "attention_bias": attention.use_bias,
+        "attention_dropout": attention.dropout,
+        "hidden_dropout": block.dropout,
+        "classifier_dropout": config.token_head.dropout,
+        "max_position_embeddings": config.embeddings.context_length,
+        "layer_norm_eps": block.norm.epsilon,
+        "use_parallel_residual": block.residual == "parallel",
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_gptj(read):
+    width, heads = (
+        _either(read, ("n_embd", "hidden_size"), 4096),
+        _either(read, ("n_head", "num_attention_heads"), 16),
+    )
+    turned, head_dim = read("rotary_dim", 64), max(width // max(heads, 1), 1)
+    if not 0 < turned <= head_dim:
+        raise ValueError(f"rotary_dim: expected from 1 to {head_dim}, the width of a head, got {turned}")
+    attention = AttentionConfig(
+        heads,
+        positions=Rotary(fraction=turned / head_dim, layout="interleaved"),
+        use_bias=False,
+        dropout=read("attn_pdrop", 0.0),
+    )
+    feed_forward = FeedForwardConfig(
+        _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
+    )
+    block = BlockConfig(
+        attention,
+        feed_forward,
+        LayerNorm(read("layer_norm_epsilon", 1e-5)),
+        "pre",
+        read("resid_pdrop", 0.0),
+        "parallel_shared",
+    )
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(
+            read("vocab_size", 50400),
+            dropout=read("embd_pdrop", 0.0),
+            context_length=_either(read, ("n_positions", "max_position_embeddings"), 2048),
+        ),
+        StackConfig(_either(read, ("n_layer", "num_hidden_layers"), 28), block, final_norm=True),
+        HeadConfig(read("tie_word_embeddings", False), use_bias=True),
+    )
+
+
+def _write_gptj(config):
+    embeddings, block = config.embeddings, config.decoder.block
+    attention = block.attention
+    return {
+        "vocab_size": embeddings.vocabulary_size,
+        "n_positions": embeddings.context_length,
+        "n_embd": config.hidden_dim,
+        "n_layer": config.decoder.num_layers,
+        "n_head": attention.num_heads,
+        "rotary_dim": int(config.hidden_dim // attention.num_heads * attention.positions.fraction),
+        "n_inner": block.feed_forward.intermediate_dim,
+        "activation_function": activation_name(block.feed_forward.activation),
+        "resid_pdrop": block.dropout,
+        "embd_pdrop": embeddings.dropout,
+        "attn_pdrop": attention.dropout,
+        "layer_norm_epsilon": block.norm.epsilon,
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_opt(read):
+    width, before = read("hidden_size", 768), read("do_layer_norm_before", True)
+    narrow = _or(read.optional("word_embed_proj_dim", int), width)
+    if narrow != width:
+        raise ValueError(f"word_embed_proj_dim: only hidden_size={width} is supported, got {narrow}")
+    read.expect("layer_norm_elementwise_affine", True)
+    read.expect("layerdrop", 0.0)
+    use_bias = read("enable_bias", True)
+    attention = AttentionConfig(
+        read("num_attention_heads", 12), use_bias=use_bias, dropout=read("attention_dropout", 0.0)
+    )
+    feed_forward = FeedForwardConfig(
+        read("ffn_dim", 3072), read.activation("activation_function", "relu"), use_bias=use_bias
+    )
+    block = BlockConfig(attention, feed_forward, LayerNorm(1e-5), "pre" if before else "post", read("dropout", 0.1))
+    without = read("_remove_final_layer_norm", False)
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(read("vocab_size", 50272), Learned(read("max_position_embeddings", 2048), offset=2)),
+        StackConfig(read("num_hidden_layers", 12), block, final_norm=before and not without),
+        HeadConfig(read("tie_word_embeddings", True)),
+        padding_id=1,
+    )
+
+
+def _write_opt(config):
+    stack, block = config.decoder, config.decoder.block
+    return {
+        "vocab_size": config.embeddings.vocabulary_size,
+        "hidden_size": config.hidden_dim,
+        "num_hidden_layers": stack.num_layers,
+        "ffn_dim": block.feed_forward.intermediate_dim,
+        "max_position_embeddings": config.embeddings.positions.max_length,
+        "do_layer_norm_before": block.norm_placement == "pre",
+        "_remove_final_layer_norm": block.norm_placement == "pre" and not stack.final_norm,
+        "dropout": block.dropout,
+        "attention_dropout": block.attention.dropout,
+        "num_attention_heads": block.attention.num_heads,
+        "activation_function": activation_name(block.feed_forward.activation),
+        "enable_bias": block.attention.use_bias,
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_bloom(read):
+    read.expect("apply_residual_connection_post_layernorm", False)
+    read.expect("slow_but_exact", False)  # it would leave out biases
+    width, dropout = _either(read, ("hidden_size", "n_embed"), 64), read("hidden_dropout", 0.0)
+    attention = AttentionConfig(
+        _either(read, ("n_head", "num_attention_heads"), 8),
+        positions=Alibi(),
+        dropout=read("attention_dropout", 0.0),
+    )
+    norm = LayerNorm(read("layer_norm_epsilon", 1e-5))
+    block = BlockConfig(attention, FeedForwardConfig(4 * width, "gelu_tanh"), norm, "pre", dropout)
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(read("vocab_size", 250880), norm=norm),
+        StackConfig(_either(read, ("n_layer", "num_hidden_layers"), 2), block, final_norm=True),
+        HeadConfig(read("tie_word_embeddings", True)),
+        classifier_dropout=dropout,
+    )
+
+
+def _write_bloom(config):
+    block = config.decoder.block
+    return {
+        "vocab_size": config.embeddings.vocabulary_size,
+        "hidden_size": config.hidden_dim,
+        "n_layer": config.decoder.num_layers,
+        "n_head": block.attention.num_heads,
+        "layer_norm_epsilon": block.norm.epsilon,
+        "hidden_dropout": block.dropout,
+        "attention_dropout": block.attention.dropout,
+        "classifier_dropout": config.token_head.dropout,
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_falcon(read):
+    read.expect("attention_dropout", 0.0)  # where it is dropped depends on the rest
+    width, heads = _either(read, ("hidden_size", "n_embed"), 4544), read("num_attention_heads", 71)
+    context_length = read("max_position_embeddings", 2048)
+    rotary, use_bias = _read_rotary(read, context_length), read("bias", False)
+    new, parallel = read("new_decoder_architecture", False), read("parallel_attn", True)
+    if new:
+        groups = read.optional("num_kv_heads", int) or heads
+        read.expect("parallel_attn", True)
+        read("multi_query", True)
+        norms = _or(read.optional("num_ln_in_parallel_attn", int), 2)
+        read.expect("num_ln_in_parallel_attn", None, 1, 2)
+        residual = "parallel" if norms == 2 else "parallel_shared"
+    else:
+        groups = 1 if read("multi_query", True) else heads
+        told = read.optional("num_kv_heads", int)
+        if told not in (None, heads, groups):
+            raise ValueError(f"num_kv_heads: only num_attention_heads={heads} is supported here, got {told}")
+        read.expect("num_ln_in_parallel_attn", None, 1)
+        residual = "parallel_shared" if parallel else "sequential"
+    attention = AttentionConfig(
+        heads, groups, positions=Alibi(rounded=True) if read("alibi", False) else rotary, use_bias=use_bias
+    )
+    feed_forward = FeedForwardConfig(
+        _or(read.optional("ffn_hidden_size", int), 4 * width), read.activation("activation", "gelu"), use_bias=use_bias
+    )
+    norm, dropout = LayerNorm(read("layer_norm_epsilon", 1e-5)), read("hidden_dropout", 0.0)
+    return _model(
+        read,
+        width,
+        EmbeddingsConfig(read("vocab_size", 65024), context_length=context_length),
+        StackConfig(
+            read("num_hidden_layers", 32),
+            BlockConfig(attention, feed_forward, norm, "pre", dropout, residual),
+            final_norm=True,
+        ),
+        HeadConfig(read("tie_word_embeddings", True)),
+        classifier_dropout=dropout,
+    )
+
+
+def _write_falcon(config):
+    block = config.decoder.block
+    attention = block.attention
+    heads, groups, positions = attention.num_heads, attention.num_key_value_heads, attention.positions
+    rotary = Rotary() if isinstance(positions, Alibi) else positions
+    new = block.residual == "parallel" or groups not in (1, heads)
+    return {
+        "vocab_size": config.embeddings.vocabulary_size,
+        "hidden_size": config.hidden_dim,
+        "num_hidden_layers": config.decoder.num_layers,
+        "num_attention_heads": heads,
+        "num_ln_in_parallel_attn": (2 if block.residual == "parallel" else 1) if new else None,
+        "layer_norm_epsilon": block.norm.epsilon,
+        "hidden_dropout": block.dropout,
+        "classifier_dropout": config.token_head.dropout,
+        "num_kv_heads": groups if new else heads,
+        "alibi": isinstance(positions, Alibi),
+        "new_decoder_architecture": new,
+        "multi_query": new or groups == 1,
+        "parallel_attn": block.residual != "sequential",
+        "bias": attention.use_bias,
+        "max_position_embeddings": config.embeddings.context_length,
+        "rope_theta": rotary.base,
+        **_write_scaling(rotary),
+        "ffn_hidden_size": block.feed_forward.intermediate_dim,
+        "activation": activation_name(block.feed_forward.activation),
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+def _read_phi(read):
+    read.expect("qk_layernorm", False)
+    heads, context_length = read("num_attention_heads", 32), read("max_position_embeddings", 2048)
+    rotary = _read_rotary(read, context_length, fraction="partial_rotary_factor", default_fraction=0.5)
+    attention = AttentionConfig(
+        heads,
+        read.optional("num_key_value_heads", int) or heads,
+        positions=rotary,
+        dropout=read("attention_dropout", 0.0),
+    )
+    feed_forward = FeedForwardConfig(read("intermediate_size", 8192), read.activation("hidden_act", "gelu_new"))
+    block = BlockConfig(
+        attention,
+        feed_forward,
+        LayerNorm(read("layer_norm_eps", 1e-5)),
+        "pre",
+        read("resid_pdrop", 0.0),
+        "parallel_shared",
+    )
+    return _model(
+        read,
+        read("hidden_size", 2048),
+        EmbeddingsConfig(read("vocab_size", 51200), dropout=read("embd_pdrop", 0.0), context_length=context_length),
+        StackConfig(read("num_hidden_layers", 24), block, final_norm=True),
+        HeadConfig(read("tie_word_embeddings", False), use_bias=True),
+        classifier_dropout=0.1,
+    )
+
+
+def _write_phi(config):
+    embeddings, block = config.embeddings, config.decoder.block
+    attention, rotary = block.attention, block.attention.positions
+    return {
+        "vocab_size": embeddings.vocabulary_size,
+        "hidden_size": config.hidden_dim,
+        "intermediate_size": block.feed_forward.intermediate_dim,
+        "num_hidden_layers": config.decoder.num_layers,
+        "num_attention_heads": attention.num_heads,
+        "num_key_value_heads": attention.num_key_value_heads,
+        "resid_pdrop": block.dropout,
+        "embd_pdrop": embeddings.dropout,
+        "attention_dropout": attention.dropout,
+        "classifier_dropout": config.token_head.dropout,
+        "hidden_act": activation_name(block.feed_forward.activation),
+        "max_position_embeddings": embeddings.context_length,
+        "layer_norm_eps": block.norm.epsilon,
+        "rope_theta": rotary.base,
+        "partial_rotary_factor": rotary.fraction,
+        **_write_scaling(rotary),
+        "pad_token_id": config.padding_id,
+        "tie_word_embeddings": config.head.tied,
+    }
+
+
+# Weights
+
+_FUSED = ("self_attention.query", "self_attention.key", "self_attention.value")
+_PARTS = {
+    "fused": _FUSED,
+    **dict(zip(("query", "key", "value"), _FUSED, strict=True)),
+    "output": "self_attention.output",
+    "up": "feed_forward.up",
+    "down": "feed_forward.down",
+    "attention_norm": ("self_attention_norm_before", "self_attention_norm_after"),
+    "feed_forward_norm": ("feed_forward_norm_before", "feed_forward_norm_after"),
+}
+
+
+def _weights(
+    embeddings, layer, names, norm, *, prefix="transformer.", groups=1, transposed=True, ignored=(), heads=("lm_head",)
+):
+    """The table of a body: what its embeddings are called, the path of layer `{n}`, the names of its parts, and the
+    norm after the last; `groups` is how many lie side by side in a fused projection, and `heads` what files call the
+    matrix of the head over the vocabulary, the usual name last."""
+    body = [Entry(f"embedding.{ours}", theirs) for ours, theirs in embeddings.items()]
+    for part, name in names.items():
+        ours = tuple(f"decoder.block_{{n}}.{each}" for each in _several(_PARTS[part]))
+        if part == "fused":
+            body.append(Entry(ours, f"{layer}.{name}", transposed, groups))
+        else:  # a norm stands before or after
+            body += [Entry(each, f"{layer}.{name}", transposed) for each in ours]
+    body.append(Entry("decoder.norm", norm))
+    *others, usual = heads
+    copies = [(f"{name}.weight", f"{usual}.weight") for name in others]
+    copies += [(f"{name}.weight", f"{prefix}{embeddings['token']}.weight") for name in heads]
+    return WeightMap((), ignored, tuple(body), prefix, tuple(copies))
+
+
+def _several(paths):
+    return paths if isinstance(paths, tuple) else (paths,)
+
+
+_SUMMARY = tuple(f"summary_{kind}" for kind in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout"))
+_MASKS = ("h.{n}.attn.bias", "h.{n}.attn.masked_bias")
+_GPT2 = {
+    "attention_norm": "ln_1",
+    "fused": "attn.c_attn",
+    "output": "attn.c_proj",
+    "feed_forward_norm": "ln_2",
+    "up": "mlp.c_fc",
+    "down": "mlp.c_proj",
+}
+_GPTJ = {
+    "attention_norm": "ln_1",
+    **{part: f"attn.{part[0]}_proj" for part in ("query", "key", "value")},
+    "output": "attn.out_proj",
+    "up": "mlp.fc_in",
+    "down": "mlp.fc_out",
+}
+_GPT_NEOX = {
+    "attention_norm": "input_layernorm",
+    "fused": "attention.query_key_value",
+    "output": "attention.dense",
+    "feed_forward_norm": "post_attention_layernorm",
+    "up": "mlp.dense_h_to_4h",
+    "down": "mlp.dense_4h_to_h",
+}
+_BLOOM = _GPT_NEOX | {"fused": "self_attention.query_key_value", "output": "self_attention.dense"}
+_FALCON = _BLOOM | {"attention_norm": "ln_attn", "feed_forward_norm": "ln_mlp"}
+_OPT = {
+    "attention_norm": "self_attn_layer_norm",
+    **{part: f"self_attn.{part[0]}_proj" for part in ("query", "key", "value")},
+    "output": "self_attn.out_proj",
+    "feed_forward_norm": "final_layer_norm",
+    "up": "fc1",
+    "down": "fc2",
+}
+_PHI = {
+    "attention_norm": "input_layernorm",
+    **{part: f"self_attn.{part[0]}_proj" for part in ("query", "key", "value")},
+    "output": "self_attn.dense",
+    "up": "mlp.fc1",
+    "down": "mlp.fc2",
+}
+
+
+def _gpt_neox_weights(config):
+    groups, ignored = config.decoder.block.attention.num_heads, ("bias", "masked_bias", "rotary_emb.inv_freq")
+    return _weights(
+        {"token": "embed_in"},
+        "layers.{n}",
+        _GPT_NEOX,
+        "final_layer_norm",
+        prefix="gpt_neox.",
+        groups=groups,
+        heads=("lm_head", "embed_out"),  # in version 5 of transformers and before
+        ignored=tuple(f"layers.{{n}}.attention.{each}" for each in ignored),
+    )
+
+
+def _bloom_weights(config):
+    embeddings = {"token": "word_embeddings", "norm": "word_embeddings_layernorm"}
+    return _weights(embeddings, "h.{n}", _BLOOM, "ln_f", groups=config.decoder.block.attention.num_heads)
+
+
+def _falcon_weights(config):
+    block = config.decoder.block
+    return _weights(
+        {"token": "word_embeddings"},
+        "h.{n}",
+        _FALCON if block.residual == "parallel" else _BLOOM,
+        "ln_f",
+        groups=block.attention.num_key_value_heads,
+        ignored=("h.{n}.self_attention.rotary_emb.inv_freq",),
+    )
+
+
+def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None):
+    """The heads that most have, and one of tokens where its tensor is called something."""
+    heads = (
+        Head("TextEmbedder", f"{name}Model"),
+        Head("CausalLM", f"{name}{language_model}", (Entry("head.dense", vocabulary), Entry("head", vocabulary))),
+        Head("TextClassifier", f"{name}ForSequenceClassification", (Entry("classifier", "score"),)),
+    )
+    if tokens is None:
+        return heads
+    return (*heads, Head("TokenClassifier", f"{name}ForTokenClassification", (Entry("classifier", tokens),)))
+
+
+register(
+    Family(
+        "gpt2",
+        _read_gpt2,
+        _write_gpt2,
+        _weights({"token": "wte", "position": "wpe"}, "h.{n}", _GPT2, "ln_f", transposed=False, ignored=_MASKS),
+        _heads("GPT2", "LMHeadModel", tokens="classifier"),
+        _links("gpt2"),
+        (
+            "is_decoder",
+            "n_ctx",
+            "reorder_and_upcast_attn",
+            *_SUMMARY,
+        ),
+    ),
+    Family(
+        "gpt_neox",
+        _read_gpt_neox,
+        _write_gpt_neox,
+        _gpt_neox_weights,
+        _heads("GPTNeoX", vocabulary="embed_out", tokens="classifier"),
+        _links("gpt_neox"),
+        ("is_decoder",),
+    ),
+    Family(
+        "gptj",
+        _read_gptj,
+        _write_gptj,
+        _weights({"token": "wte"}, "h.{n}", _GPTJ, "ln_f", ignored=_MASKS),
+        _heads("GPTJ"),
+        _links("gptj"),
+        ("is_decoder", "rotary", "scale_attn_weights", *_SUMMARY),
+    ),
+    Family(
+        "opt",
+        _read_opt,
+        _write_opt,
+        _weights(
+            {"token": "decoder.embed_tokens", "position": "decoder.embed_positions"},
+            "decoder.layers.{n}",
+            _OPT,
+            "decoder.final_layer_norm",
+            prefix="model.",
+        ),
+        _heads("OPT"),
+        _links("opt"),
+        ("is_decoder", "init_std"),
+    ),
+    Family(
+        "bloom",
+        _read_bloom,
+        _write_bloom,
+        _bloom_weights,
+        _heads("Bloom", tokens="classifier"),
+        _links("bloom"),
+        (
+            *("is_decoder", "pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
+            *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
+        ),
+    ),
+    Family(
+        "falcon",
+        _read_falcon,
+        _write_falcon,
+        _falcon_weights,
+        _heads("Falcon", tokens="classifier"),
+        _links("falcon"),
+        ("is_decoder", "apply_residual_connection_post_layernorm", "auto_map"),
+    ),
+    Family(
+        "phi",
+        _read_phi,
+        _write_phi,
+        _weights({"token": "embed_tokens"}, "layers.{n}", _PHI, "final_layernorm", prefix="model."),
+        _heads("Phi", tokens="score"),
+        _links("phi"),
+        ("is_decoder", "auto_map"),
+    ),
+)

@@ -1,0 +1,45 @@
+"""A decoder reads a text token by token, or beside others in its row, as it reads it alone and whole."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.conformance import checkpoints, outputs
+from tests.conformance.cases import CHECKPOINTS
+from tests.layers.reference import relative_error
+
+DECODERS = [name for name, (_, head) in CHECKPOINTS.items() if head.task == "CausalLM"]
+if keras.backend.backend() != "torch":  # the last case of each family: other backends compile each operation first
+    DECODERS = list({CHECKPOINTS[name][0].model_type: name for name in DECODERS}.values())
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_token_by_token_is_the_same(name):
+    """Several tokens into an empty cache, several more, then one by one: texts that begin at different places."""
+    case, _ = CHECKPOINTS[name]
+    model, inputs = checkpoints.model(name), outputs.inputs(case)
+    token_ids = inputs["token_ids"]
+    length = token_ids.shape[1]
+    backbone = model.backbone
+    cache = backbone.start_cache(len(token_ids), length, starts=ops.convert_to_tensor(inputs["starts"]))
+    found, done = [], 0
+    for end in (length // 2, length - 4, *range(length - 3, length + 1)):
+        x, cache = backbone.decode(ops.convert_to_tensor(token_ids[:, done:end]), cache)
+        found.append(ops.convert_to_numpy(model.head(x, embedding=backbone.embedding)))
+        done = end
+    found, wanted = np.concatenate(found, axis=1), outputs.ours(model, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_texts_in_one_row_are_what_each_is_alone(name):
+    case, _ = CHECKPOINTS[name]
+    model, row = checkpoints.model(name), outputs.inputs(case)["token_ids"][:1]
+    length = row.shape[1]
+    bounds = [0, length // 3, length // 2, length]
+    starts = np.repeat(bounds[:-1], np.diff(bounds))[None].astype("int32")
+    found = outputs.ours(model, {"token_ids": row, "starts": starts})
+    for begin, end in zip(bounds, bounds[1:], strict=False):
+        alone = outputs.ours(model, {"token_ids": row[:, begin:end]})
+        assert relative_error(found[:, begin:end], alone) <= 1e-5
