@@ -1,6 +1,7 @@
 """Times contestants against each other on a machine that may be shared.
 
-A contestant is a function `build(case) -> run`: `run()` does one unit of the case's work and returns when it is done.
+A contestant is a function `build(case) -> run`: `run()` does one unit of the case's work and returns when it is done,
+perhaps with a dictionary of what else is to be noted of its first time.
 Each contestant is a process of its own, with its own backend; all of them are made ready, and then take turns:
 
     round 1   reference ─► ours_jax ─► ours_torch ─► …        one runs, the others wait
@@ -47,7 +48,8 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Cases by name (anything that can be pickled), and how many `unit`s one run of a case makes."""
+    """Cases by name (anything that can be pickled), and how many `unit`s one run of a case makes. `limit` names the
+    contestant that does what cannot be done faster: the others' rates are shown as percentages of its."""
 
     name: str
     unit: str
@@ -55,6 +57,7 @@ class Benchmark:
     smoke_cases: dict
     work: typing.Callable
     contestants: tuple  # the reference first
+    limit: str | None = None
 
     def main(self):
         options = self._options()
@@ -63,6 +66,7 @@ class Benchmark:
         contestants = [each for each in self.contestants if _named(each.name, options.only)]
         if self.contestants[0] not in contestants and not SMOKE:
             contestants.insert(0, self.contestants[0])
+        contestants += [each for each in self.contestants if each.name == self.limit and each not in contestants]
         processes = [_Process(each, options.threads) for each in contestants]
         records = []
         try:
@@ -173,7 +177,8 @@ def _serve(contestant, threads, connection):
                 first = _timed(run)
                 if not SMOKE:
                     run()
-                connection.send({"build_seconds": time.perf_counter() - start, "first_seconds": first["wall"]})
+                seconds = {"build_seconds": time.perf_counter() - start, "first_seconds": first["wall"]}
+                connection.send({**first["noted"], **seconds})
             else:
                 connection.send(_timed(run))
         except Exception as error:
@@ -182,10 +187,10 @@ def _serve(contestant, threads, connection):
 
 def _timed(run):
     before, busy, start = time.process_time(), _machine_seconds(), time.perf_counter()
-    run()
+    noted = run() or {}
     wall, cpu = time.perf_counter() - start, time.process_time() - before
     others = (_machine_seconds() - busy - cpu) / (wall * os.cpu_count())
-    return {"wall": wall, "cpu": cpu, "others": others}
+    return {"wall": wall, "cpu": cpu, "others": others, "noted": noted}
 
 
 def _machine_seconds():
@@ -196,25 +201,29 @@ def _machine_seconds():
 
 
 def _table(benchmark, records, contestants):
-    """Markdown: a row for each contestant, a column for each case, `rate ×ratio [smallest–largest]`."""
+    """Markdown: a row for each contestant, a column for each case, `rate ×ratio [smallest–largest], share of limit`."""
     cases = list(dict.fromkeys(record["case"] for record in records))
     found = {(record["contestant"], record["case"]): record for record in records}
     lines = [f"| {benchmark.unit} | {' | '.join(cases)} |", "|---" * (len(cases) + 1) + "|"]
     for contestant in contestants:
-        cells = [_cell(found[contestant.name, case]) for case in cases]
+        cells = [_cell(found[contestant.name, case], found.get((benchmark.limit, case))) for case in cases]
         lines.append(f"| {contestant.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(record):
+def _cell(record, limit=None):
     if "error" in record:
         return f"failed: {record['error'].splitlines()[0][:60]}"
     if "rate" not in record:
         return "disturbed"
-    ratios = record.get("ratios")
-    if ratios is None:
-        return f"{record['rate']:.0f}"
-    return f"{record['rate']:.0f} ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
+    cell = f"{record['rate']:.0f}"
+    if ratios := record.get("ratios"):
+        cell += f" ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
+    if limit is not None and "rate" in limit:
+        cell += f", {record['rate'] / limit['rate']:.0%}"
+    if "compilations" in record:
+        cell += f", {record['compilations']} compiled"
+    return cell
 
 
 def _named(name, parts):

@@ -23,7 +23,7 @@ from keras import ops
 from keras_transformers.generation import arrays, executors
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
-from keras_transformers.generation.settings import penalties, samplers
+from keras_transformers.generation.settings import NEW_TOKENS, penalties, samplers
 from keras_transformers.layers import cache as caches
 
 SEGMENT_LENGTH = 16
@@ -270,6 +270,7 @@ class Decoding:
         if cache.starts is not None:
             lengths = lengths - ops.convert_to_numpy(cache.starts)[:, 0]
         most, new, longest_prompt = self.config.max_length, self.config.max_new_tokens, lengths.max()
+        new = NEW_TOKENS if new is None and most is None else new
         if longest is not None and longest_prompt > longest:
             raise ValueError(
                 f"Expected prompts of at most {longest} tokens, the longest this model has positions for, got "

@@ -16,6 +16,8 @@ from keras_transformers.generation.penalties import (
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import record
 
+NEW_TOKENS = 256  # the limit where nobody names one
+
 
 @record
 class GenerationConfig:
@@ -33,7 +35,8 @@ class GenerationConfig:
         bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated.
         min_new_tokens: int; before so many tokens, none ends the text.
         max_new_tokens: int or None, the limit on generated tokens, the end token among them.
-        max_length: int, the limit on prompt and generated tokens together, where `max_new_tokens` is None.
+        max_length: int or None, the limit on prompt and generated tokens together, where `max_new_tokens` is None. With
+            neither, 256 tokens are generated at most.
         length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length **
             length_penalty.
         early_stopping: False, True or "never", for beam search: see `BeamSearch`.
@@ -69,7 +72,7 @@ class GenerationConfig:
     bad_words_ids: tuple = ()
     min_new_tokens: int = 0
     max_new_tokens: int | None = None
-    max_length: int = 256
+    max_length: int | None = None
     length_penalty: float = 1.0
     early_stopping: bool | str = False
     num_return_sequences: int = 1
@@ -84,7 +87,7 @@ class GenerationConfig:
         problems = []
         for name in ("num_beams", "num_return_sequences", "max_length", "max_new_tokens"):
             value = getattr(self, name)
-            if not (_is_id(value) and value >= 1) and not (name == "max_new_tokens" and value is None):
+            if not (_is_id(value) and value >= 1) and not (name.startswith("max_") and value is None):
                 problems.append(f"{name} to be an int of at least 1, got {value!r}")
         if self.early_stopping not in (False, True, "never") or not isinstance(self.early_stopping, (bool, str)):
             problems.append(f'early_stopping to be False, True or "never", got {self.early_stopping!r}')
@@ -256,11 +259,14 @@ def from_hugging_face(values):
 
 def to_hugging_face(config):
     """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. Seed and
-    log-probabilities are a call's, so they are left out; so are penalties that are none."""
+    log-probabilities are a call's, so they are left out; so are penalties that are none. A limit that nobody named is
+    said: transformers has another."""
     values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
     ends = [int(token_id) for token_id in config.end_ids]
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
     values |= {"stop_strings": list(config.stop), "bad_words_ids": list(map(list, config.bad_words_ids))}
+    if config.max_new_tokens is None and config.max_length is None:
+        values["max_new_tokens"] = NEW_TOKENS
     for name in _LEFT_OUT_AT_DEFAULT:
         if values[name] in (_DEFAULTS[_HUGGING_FACE_NAMES[name]], []):
             del values[name]

@@ -69,15 +69,14 @@ class Scope:
     """What every layer of a stack may see and is told of positions, computed once for all of them.
 
     `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
-    itself; `layout` is that of the channels which the angles turn. Not a tuple, so that Keras passes it on as it is,
-    without casting what it holds.
+    itself; `angles` turn queries and new keys, their channels paired as `layout` says. Not a tuple, so that Keras
+    passes it on as it is, without casting what it holds.
     """
 
     mask: typing.Any = None
     bias: typing.Any = None
     causal: bool = False
-    query_angles: typing.Any = None
-    key_angles: typing.Any = None
+    angles: typing.Any = None
     layout: str = "halves"
 
 
@@ -103,12 +102,11 @@ def self_scope(
     `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
     new, none cached.
     """
-    bias, query_angles, key_angles = (
-        (None, None, None) if relative is None else relative(query_positions, key_positions, starts)
-    )
+    bias, angles = (None, None) if relative is None else relative(query_positions, key_positions, starts)
     shape = (rows, num_heads, query_positions.shape[1], key_positions.shape[1])
+    everywhere = window is None or (shape[3] is not None and shape[3] <= window)
     mask = masks.both(
-        None if window is None else masks.window(query_positions, key_positions, window),
+        None if everywhere else masks.window(query_positions, key_positions, window),
         masks.padding(padding_mask, shape),
         masks.explicit(attention_mask, shape),
         None if starts is None else masks.beginning(starts, key_positions),
@@ -117,7 +115,7 @@ def self_scope(
     if causal and not kernel_causal:
         mask = masks.both(mask, masks.causal(query_positions, key_positions))
     layout = getattr(getattr(relative, "positions", None), "layout", "halves")
-    return Scope(mask, bias, kernel_causal, query_angles, key_angles, layout)
+    return Scope(mask, bias, kernel_causal, angles, layout)
 
 
 def cross_scope(query, source, num_heads, padding_mask=None, attention_mask=None):
@@ -307,15 +305,15 @@ class MultiHeadAttention(ShapePreserving):
             else:
                 scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
         query_BNTH = self._heads(self.query(query), self.query_norm, self.num_heads)
-        if scope.query_angles is not None:
-            query_BNTH = rotate(query_BNTH, scope.query_angles, scope.layout)
+        if scope.angles is not None:
+            query_BNTH = rotate(query_BNTH, scope.angles, scope.layout)
 
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
             key, value = self.project_source(query if source is None else source)
-        if scope.key_angles is not None:
-            key = rotate(key, scope.key_angles if cache is None else scope.query_angles, scope.layout)
+        if scope.angles is not None:  # new keys stand where the queries do; those in a cache are turned already
+            key = rotate(key, scope.angles, scope.layout)
         if cache is not None:
             (key_buffer, key), (value_buffer, value) = (
                 caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value), strict=True)

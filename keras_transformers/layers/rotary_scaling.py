@@ -21,15 +21,19 @@ from keras import ops
 
 from keras_transformers.records import record
 
-if keras.backend.backend() == "torch":
+if keras.backend.backend() == "torch":  # which traces neither Keras's maximum nor its conversion of numpy arrays
+
+    def _largest(x):
+        return x.amax()
 
     def constant(array, beside):
         """A numpy array as a tensor where the tensor `beside` lies."""
         import torch
 
-        return torch.as_tensor(array, device=beside.device)  # of Keras's function PyTorch traces no numpy array
+        return torch.as_tensor(array, device=beside.device)
 
 else:
+    _largest = ops.max
 
     def constant(array, beside):
         """A numpy array as a tensor."""
@@ -46,8 +50,8 @@ def _exponents(width):
 
 
 def _length(positions):
-    """How long the text is that reaches the last of the positions, a float32 scalar."""
-    return ops.cast(ops.max(positions) + 1, "float32")
+    """How long the longest text is whose positions `[B|1, T]` are: a float32 scalar."""
+    return ops.cast(_largest(positions) + 1, "float32")
 
 
 def _check(factor, length=1):

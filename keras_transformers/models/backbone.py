@@ -90,6 +90,8 @@ class Backbone(keras.Model):
 
     def padding_mask(self, token_ids):
         """True where `token_ids [B, T]` is not padding."""
+        if self.config.padding_id is None:
+            return ops.ones_like(token_ids, dtype="bool")
         return ops.not_equal(token_ids, self.config.padding_id)
 
     def encode(self, token_ids, padding_mask=None, segment_ids=None, training=None, **returns):

@@ -24,7 +24,8 @@ class ModelConfig:
         decoder: a decoder stack, or None; it attends to the encoder if there is one.
         decoder_embeddings: the decoder's own; None when it reads the encoder's table.
         head: what scores the vocabulary.
-        padding_id: the token id that fills short rows.
+        padding_id: the token id that fills short rows; None where no token is for that, as in many decoders, which are
+            told where their texts begin.
         pooler: what makes one vector of a text, for a classifier of texts or for the vector itself.
         token_head, span_head: what stands before a classifier of tokens, and before one of first and last tokens.
 
@@ -38,7 +39,7 @@ class ModelConfig:
     decoder: StackConfig | None = None
     decoder_embeddings: EmbeddingsConfig | None = None
     head: HeadConfig = HeadConfig()
-    padding_id: int = 0
+    padding_id: int | None = 0
     pooler: PoolerConfig = PoolerConfig()
     token_head: TokenHeadConfig = TokenHeadConfig()
     span_head: TokenHeadConfig = TokenHeadConfig()
@@ -61,11 +62,18 @@ class ModelConfig:
                     f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, "
                     "and head_dim is not given"
                 )
+        if self.padding_id is None and self.encoder is not None:
+            problems.append("an encoder without a padding_id, by which it knows its padding")
         for vocabulary_size in {each.vocabulary_size for each in (self.embeddings, self.target_embeddings)}:
-            if not 0 <= self.padding_id < vocabulary_size:
+            if not 0 <= self.filler < vocabulary_size:
                 problems.append(f"padding_id={self.padding_id} outside the vocabulary of {vocabulary_size} tokens")
         if problems:
             raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
+
+    @property
+    def filler(self):
+        """The id that stands in the rest of a short row, where masks and starts hide it if it is no padding."""
+        return self.padding_id or 0
 
     @property
     def target_embeddings(self):

@@ -10,7 +10,7 @@ falcon       rotary, or ALiBi rounded      all three         grouped heads, quer
 phi          rotary, in part               parallel, shared  a bias in the head
 """
 
-from keras_transformers.layers.attention import AttentionConfig
+from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
@@ -19,7 +19,7 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Alibi, Learned, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import Family, Head, activation_name, register
+from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
 from keras_transformers.models.rotary import rotary_of, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
 
@@ -64,18 +64,10 @@ def _write_scaling(rotary):
     return {"rope_scaling": scaling} if scaling else {}
 
 
-def _expect_decoder(read):
-    """What every configuration may say of other kinds of models, and a decoder's does not."""
-    for name in ("is_encoder_decoder", "add_cross_attention"):
-        read.expect(name, False)
-    read.expect("cross_attention_hidden_size", None)
-    read.expect("pruned_heads", {}, None)
-
-
-def _model(read, width, embeddings, stack, head, *, padding_id=0, classifier_dropout=None):
+def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_dropout=None):
     """A `ModelConfig` of these, with what all of these families share; `classifier_dropout` is what a file that says
     none means, of a family that has a classifier of tokens."""
-    _expect_decoder(read)
+    expect_one_stack(read)
     dropout = 0.0
     if classifier_dropout is not None:
         dropout = _or(read.optional("classifier_dropout", float), classifier_dropout)
@@ -84,18 +76,21 @@ def _model(read, width, embeddings, stack, head, *, padding_id=0, classifier_dro
         embeddings,
         decoder=stack,
         head=head,
-        padding_id=_or(read.optional("pad_token_id", int, padding_id or None), padding_id),
+        padding_id=read.optional("pad_token_id", int, padding_id),
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(dropout=dropout),
     )
 
 
 def _read_gpt2(read):
-    read.expect("scale_attn_weights", True)
     read.expect("scale_attn_by_inverse_layer_idx", False)
     width = _either(read, ("n_embd", "hidden_size"), 768)
     dropout = read("resid_pdrop", 0.1)
-    attention = AttentionConfig(_either(read, ("n_head", "num_attention_heads"), 12), dropout=read("attn_pdrop", 0.1))
+    attention = AttentionConfig(
+        _either(read, ("n_head", "num_attention_heads"), 12),
+        dropout=read("attn_pdrop", 0.1),
+        scale=None if read("scale_attn_weights", True) else 1.0,
+    )
     feed_forward = FeedForwardConfig(
         _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
     )
@@ -132,6 +127,7 @@ def _write_gpt2(config):
         "embd_pdrop": embeddings.dropout,
         "attn_pdrop": block.attention.dropout,
         "layer_norm_epsilon": block.norm.epsilon,
+        "scale_attn_weights": block.attention.scale is None,
         "pad_token_id": config.padding_id,
         "classifier_dropout": config.token_head.dropout,
         "tie_word_embeddings": config.head.tied,
@@ -407,7 +403,7 @@ def _write_falcon(config):
 
 
 def _read_phi(read):
-    read.expect("qk_layernorm", False)
+    norm = LayerNorm(read("layer_norm_eps", 1e-5))
     heads, context_length = read("num_attention_heads", 32), read("max_position_embeddings", 2048)
     rotary = _read_rotary(read, context_length, fraction="partial_rotary_factor", default_fraction=0.5)
     attention = AttentionConfig(
@@ -415,12 +411,13 @@ def _read_phi(read):
         read.optional("num_key_value_heads", int) or heads,
         positions=rotary,
         dropout=read("attention_dropout", 0.0),
+        query_key_norm=QueryKeyNorm(norm) if read("qk_layernorm", False) else None,
     )
     feed_forward = FeedForwardConfig(read("intermediate_size", 8192), read.activation("hidden_act", "gelu_new"))
     block = BlockConfig(
         attention,
         feed_forward,
-        LayerNorm(read("layer_norm_eps", 1e-5)),
+        norm,
         "pre",
         read("resid_pdrop", 0.0),
         "parallel_shared",
@@ -455,6 +452,7 @@ def _write_phi(config):
         "rope_theta": rotary.base,
         "partial_rotary_factor": rotary.fraction,
         **_write_scaling(rotary),
+        "qk_layernorm": attention.query_key_norm is not None,
         "pad_token_id": config.padding_id,
         "tie_word_embeddings": config.head.tied,
     }
@@ -467,6 +465,8 @@ _PARTS = {
     "fused": _FUSED,
     **dict(zip(("query", "key", "value"), _FUSED, strict=True)),
     "output": "self_attention.output",
+    "query_norm": "self_attention.query_norm",
+    "key_norm": "self_attention.key_norm",
     "up": "feed_forward.up",
     "down": "feed_forward.down",
     "attention_norm": ("self_attention_norm_before", "self_attention_norm_after"),
@@ -537,6 +537,8 @@ _PHI = {
     "attention_norm": "input_layernorm",
     **{part: f"self_attn.{part[0]}_proj" for part in ("query", "key", "value")},
     "output": "self_attn.dense",
+    "query_norm": "self_attn.q_layernorm",
+    "key_norm": "self_attn.k_layernorm",
     "up": "mlp.fc1",
     "down": "mlp.fc2",
 }

@@ -23,8 +23,9 @@ from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.heads import HeadConfig
+from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
 from keras_transformers.layers.norms import RMSNorm
+from keras_transformers.layers.rotary_scaling import LongScaling
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
@@ -52,6 +53,7 @@ _LLAMA = {
     "tie_word_embeddings": False,
     "attention_bias": False,
     "mlp_bias": False,
+    "classifier_dropout": 0.1,
 }
 _BIASES = ("attention_bias", "mlp_bias")
 _MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072}
@@ -139,14 +141,19 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
     feed_forward = FeedForwardConfig(
         get("intermediate_size"), get("hidden_act", read.activation), gated=True, use_bias=get("mlp_bias")
     )
-    padding_id = number("pad_token_id")
+    padding_id, dropout = number("pad_token_id"), 0.0
+    if "classifier_dropout" not in without:
+        dropout = read.optional("classifier_dropout", float)
+        dropout = defaults["classifier_dropout"] if dropout is None else dropout
     block = BlockConfig(attention, feed_forward, RMSNorm(get("rms_norm_eps")), "pre")
     return ModelConfig(
         width,
         EmbeddingsConfig(get("vocab_size"), context_length=context_length),
         decoder=StackConfig(get("num_hidden_layers"), block, final_norm=True),
         head=HeadConfig(get("tie_word_embeddings")),
-        padding_id=0 if padding_id is None or padding_id < 0 else padding_id,
+        padding_id=None if padding_id is None or padding_id < 0 else padding_id,
+        pooler=PoolerConfig("last", classifier_bias=False),
+        token_head=TokenHeadConfig(dropout=dropout),
     )
 
 
@@ -226,7 +233,7 @@ def _read_smollm3(read):
 
 
 def _read_olmo2(read):
-    config = _read_body(read, _OLMO2, without=("mlp_bias",))
+    config = _read_body(read, _OLMO2, without=("mlp_bias", "classifier_dropout"))
     return _with(_norms_of_heads(config, by_head=False), norm_placement="branch")
 
 
@@ -243,9 +250,9 @@ def _read_phi3_rotary(read, context_length, base):
     return read_rotary(read, context_length, base=base, kinds=("longrope",), partial=True, original_length=original)
 
 
-def _read_gemma_body(read, defaults, **names):
+def _read_gemma_body(read, defaults, *, without=(), **names):
     read.expect("use_bidirectional_attention", None, False)
-    config = _read_body(read, defaults, without=("mlp_bias",), **names)
+    config = _read_body(read, defaults, without=("mlp_bias", *without), **names)
     config = dataclasses.replace(config, embeddings=dataclasses.replace(config.embeddings, scale=True))
     return _with(config, norm=dataclasses.replace(config.decoder.block.norm, unit_offset=True))
 
@@ -276,7 +283,8 @@ def _read_gemma2(read):
 
 def _read_gemma3(read):
     every = read("sliding_window_pattern", 6)
-    config = _read_gemma2_body(read, _GEMMA3, lambda n: _kind((n + 1) % every), None, rotary=_read_gemma3_rotary)
+    names = {"rotary": _read_gemma3_rotary, "without": ("classifier_dropout",)}
+    config = _read_gemma2_body(read, _GEMMA3, lambda n: _kind((n + 1) % every), None, **names)
     config, local = _norms_of_heads(config), _read_gemma3_rotary(read, None, None, "sliding_attention")
     attentions = config.decoder.attentions
     return _with(config, [each if each.window is None else _turned(each, local) for each in attentions])
@@ -342,6 +350,7 @@ def _write_body(config, *, without=(), called=()):
         "attention_bias": attention.use_bias,
         "attention_dropout": attention.dropout,
         "mlp_bias": feed_forward.use_bias,
+        "classifier_dropout": config.token_head.dropout,
     }
     if attention.head_dim * attention.num_heads != config.hidden_dim:
         values["head_dim"] = attention.head_dim
@@ -390,12 +399,12 @@ def _write_smollm3(config):
 
 
 def _write_olmo2(config):
-    return _write_body(config, without=("mlp_bias",))
+    return _write_body(config, without=("mlp_bias", "classifier_dropout"))
 
 
 def _write_phi3(config):
     values, scaling = _write_mistral(config), _rotary(config).scaling
-    if scaling is not None:  # version 4 takes these three alone
+    if isinstance(scaling, LongScaling):  # version 4 takes these three alone
         written = written_scaling(scaling)
         kept = {"type": "longrope", **{name: written[name] for name in ("short_factor", "long_factor")}}
         if scaling.factor != config.embeddings.context_length / scaling.original_length:
@@ -406,14 +415,14 @@ def _write_phi3(config):
     return values | {"resid_pdrop": config.decoder.block.dropout}
 
 
-def _write_gemma(config, **names):
+def _write_gemma(config, *, without=(), **names):
     head_dim = {"head_dim": config.decoder.block.attention.head_dim}
-    return _write_body(config, without=("mlp_bias",), **names) | head_dim
+    return _write_body(config, without=("mlp_bias", *without), **names) | head_dim
 
 
-def _write_gemma2_body(config):
+def _write_gemma2_body(config, without=()):
     attention = config.decoder.block.attention
-    return _write_gemma(config, called={"hidden_act": "hidden_activation"}) | {
+    return _write_gemma(config, without=without, called={"hidden_act": "hidden_activation"}) | {
         "query_pre_attn_scalar": attention.head_dim if attention.scale is None else round(attention.scale**-2),
         "final_logit_softcapping": config.head.soft_cap,
         "sliding_window": _window(config) or 4096,
@@ -427,7 +436,8 @@ def _write_gemma2(config):
 
 def _write_gemma3(config):
     local = next((each.positions for each in config.decoder.attentions if each.window is not None), None)
-    return _write_gemma2_body(config) | ({} if local is None else {"rope_local_base_freq": local.base})
+    values = _write_gemma2_body(config, without=("classifier_dropout",))
+    return values | ({} if local is None else {"rope_local_base_freq": local.base})
 
 
 def _write_mixtral(config):
@@ -505,14 +515,23 @@ def _weights(layer):
     )
 
 
-def _heads(name):
-    return (Head("CausalLM", f"{name}ForCausalLM", (Entry("head.dense", "lm_head"),)),)
+def _heads(name, body, tokens):
+    score = (Entry("classifier", "score"),)
+    return (
+        Head("TextEmbedder", body),
+        Head("CausalLM", f"{name}ForCausalLM", (Entry("head.dense", "lm_head"),)),
+        Head("TextClassifier", f"{body.removesuffix('Model')}ForSequenceClassification", score),
+        *((Head("TokenClassifier", f"{name}ForTokenClassification", score),) if tokens else ()),
+    )
 
 
-def _family(model_type, name, read, write, layer=_LAYER, inert=()):
+def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True):
+    """A family by the name that transformers' classes begin with; `body` is its class of the body alone, where that
+    begins otherwise, `tokens` whether it has one for each token."""
     source = model_type.removesuffix("_text")
     links = tuple(f"{_SOURCE}/{source}/{kind}_{source}.py" for kind in ("configuration", "modeling"))
-    return Family(model_type, read, write, _weights(layer), _heads(name), links, ("is_decoder", *inert))
+    heads = _heads(name, body or f"{name}Model", tokens)
+    return Family(model_type, read, write, _weights(layer), heads, links, ("is_decoder", *inert))
 
 
 # Of these each says something only together with the others, or where no longer list stands beside it.
@@ -530,7 +549,14 @@ register(
         _write_smollm3,
         inert=(*_SLIDING, "no_rope_layer_interval", "pretraining_tp"),
     ),
-    _family("olmo2", "Olmo2", _read_olmo2, _write_olmo2, _ATTENTION | _FEED_FORWARD | _AFTER | _NORMED_HEADS),
+    _family(
+        "olmo2",
+        "Olmo2",
+        _read_olmo2,
+        _write_olmo2,
+        _ATTENTION | _FEED_FORWARD | _AFTER | _NORMED_HEADS,
+        tokens=False,
+    ),
     _family("phi3", "Phi3", _read_phi3, _write_phi3, _FUSED, ("embd_pdrop", _ORIGINAL)),
     _family("gemma", "Gemma", _read_gemma, _write_gemma),
     _family(
@@ -554,6 +580,8 @@ register(
             "sliding_window_pattern",
             "_sliding_window_pattern",
         ),
+        body="Gemma3TextModel",
+        tokens=False,
     ),
     _family(
         "mixtral",

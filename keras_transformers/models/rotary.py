@@ -6,6 +6,8 @@
 Both versions read the two keys, so those are written.
 """
 
+import dataclasses
+
 from keras_transformers.layers.positions import Rotary
 from keras_transformers.layers.rotary_scaling import (
     DynamicScaling,
@@ -129,10 +131,12 @@ def written_rotary(rotary):
 
 
 def written_scaling(scaling):
-    """The parameters of a scaling; none for None."""
+    """The parameters of a scaling that are not at their defaults; none for None."""
     for kind, (record, names) in _KINDS.items():
         if isinstance(scaling, record):
-            values = {theirs: getattr(scaling, ours) for theirs, ours in names.items()}
-            values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-            return {"rope_type": kind, **{name: value for name, value in values.items() if value is not None}}
+            defaults = {field.name: field.default for field in dataclasses.fields(record)}
+            values = {theirs: (getattr(scaling, ours), defaults[ours]) for theirs, ours in names.items()}
+            values = {name: value for name, (value, default) in values.items() if value != default}
+            listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+            return {"rope_type": kind, **listed}
     return {}

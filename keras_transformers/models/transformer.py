@@ -182,7 +182,7 @@ def gpt(
         norm: a `LayerNorm` with a bias; it stands before each branch, and after the last layer.
         max_length: longest text, in tokens: positions are learned.
         tied_head: whether the head over the vocabulary is the embeddings transposed.
-        padding_id: the id that fills short rows.
+        padding_id: the id that fills short rows; None where no token is for that.
 
     Returns: a `ModelConfig`.
 

@@ -114,7 +114,7 @@ class CausalLM(GenerativeTask):
                 stacklevel=outside(),
             )
         examples = document_rows(
-            documents, max_length=limit, padding_id=self.config.padding_id, packing=packing, truncated=truncated
+            documents, max_length=limit, padding_id=self.config.filler, packing=packing, truncated=truncated
         )
         self._check_examples(examples)
         return examples

@@ -115,7 +115,7 @@ class TextEmbedder(EncoderTask):
         _, others = self.encode_texts(positives, None, max_length)
         inputs |= self._columns(others, "positive_")
         truncated = packed.truncated + others.truncated
-        examples = Examples(inputs, None, columns.sample_weight, self.config.padding_id, truncated)
+        examples = Examples(inputs, None, columns.sample_weight, self.config.filler, truncated)
         self._check_examples(examples)
         return examples
 

@@ -155,7 +155,7 @@ class EncoderTask(Task):
 
         def padded(name, column):
             width = length if name != "masked_positions" else bucket(column.lengths[rows].max())
-            return column.padded(rows, (size, width), self.config.padding_id if name == "token_ids" else 0)[0]
+            return column.padded(rows, (size, width), self.config.filler if name == "token_ids" else 0)[0]
 
         return {name: padded(name, column) for name, column in columns.items()}
 
@@ -204,7 +204,7 @@ class EncoderTask(Task):
     # Training
 
     def _labelled(self, columns, labels, weights, packed):
-        return Examples(columns, labels, weights, self.config.padding_id, packed.truncated)
+        return Examples(columns, labels, weights, self.config.filler, packed.truncated)
 
 
 def _is_ids(x):

@@ -11,8 +11,14 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import gguf, own, preset
-from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face, to_hugging_face
+from keras_transformers.checkpoints import gguf_config, own, preset
+from keras_transformers.generation.settings import (
+    GENERATION_KEYS,
+    NEW_TOKENS,
+    GenerationConfig,
+    from_hugging_face,
+    to_hugging_face,
+)
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
@@ -36,7 +42,7 @@ class GenerativeTask(Task):
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
         if generation is None:
-            generation = GenerationConfig(padding_id=config.padding_id)
+            generation = GenerationConfig(max_new_tokens=NEW_TOKENS, padding_id=config.filler)
             if tokenizer is not None:
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
@@ -106,7 +112,7 @@ class GenerativeTask(Task):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
         if sample_weight is None:
-            sample_weight = ops.not_equal(y, self.config.padding_id)
+            sample_weight = ops.not_equal(y, self.config.filler)
         weight = ops.cast(sample_weight, "float32")
         if self._in_chunks:
             options = {"label_smoothing": self.label_smoothing, "gradients": training}
@@ -136,6 +142,8 @@ class GenerativeTask(Task):
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        if "max_length" in changes:
+            changes = {"max_new_tokens": None, **changes}  # of the two it would win
         return self._checked(dataclasses.replace(self.generation, **changes))
 
     def _checked(self, config):
@@ -231,7 +239,8 @@ class GenerativeTask(Task):
     def _read_arguments(cls, folder):
         folder, name = pathlib.Path(folder), "generation_config.json"
         if not (folder / name).is_file():
-            values = gguf.config_values(folder) if folder.suffix == GGUF else preset.read_json(folder, "config.json")
+            of_file = folder.suffix == GGUF
+            values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
             # of others' models; ours always have the file
             name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"
         if name == "config.json":

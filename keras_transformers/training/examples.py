@@ -9,6 +9,7 @@
 
 import collections.abc
 import dataclasses
+import re
 import typing
 
 import numpy as np
@@ -76,7 +77,7 @@ class Examples:
         shapes = dict(zip(self.token_columns, ((size, length) for length in lengths), strict=True))
         inputs = {}
         for name, column in self.columns.items():
-            kind = "token_ids" if name == "starts" else name.replace("segment_ids", "token_ids")
+            kind = re.sub("(segment_ids|padding_mask|starts)$", "token_ids", name)  # whose length it has
             fill = self.padding_id if kind == name else 0
             inputs[name], _ = column.padded(rows, shapes[kind], fill)
         weight = np.zeros(size, "float32")

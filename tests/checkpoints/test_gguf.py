@@ -13,6 +13,7 @@ from keras import ops
 import keras_transformers as kt
 from keras_transformers.checkpoints import gguf as checkpoints
 from keras_transformers.checkpoints import sources
+from keras_transformers.checkpoints.gguf_config import ARCHITECTURES
 from keras_transformers.gguf_file import KINDS, GGUFFile
 from tests.checkpoints import gguf_files
 from tests.layers.reference import relative_error
@@ -490,6 +491,6 @@ def test_without_the_package_it_is_said(small, monkeypatch):
 
 def test_the_guide_names_what_is_read():
     guide = (ROOT / "docs" / "guides" / "gguf.md").read_text("utf-8")
-    assert [name for name in checkpoints.ARCHITECTURES if f"`{name}`" not in guide] == []
+    assert [name for name in ARCHITECTURES if f"`{name}`" not in guide] == []
     assert f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}" in guide
-    assert {case.architecture for case in CASES.values()} == set(checkpoints.ARCHITECTURES)
+    assert {case.architecture for case in CASES.values()} == set(ARCHITECTURES)

@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 
+from keras_transformers.layers.attention import BIASES
 from keras_transformers.layers.blocks import NORM_PLACEMENTS, RESIDUALS
 from keras_transformers.layers.heads import POOLINGS
 from keras_transformers.layers.stack import StackConfig
@@ -51,6 +52,8 @@ def _others_of(value, annotation, path):
     if is_record(value):
         inside = list(_corrupted(value, f"{path}."))
         return inside + [(path, None)] * (type(None) in kinds)
+    if set(kinds) == {bool, str}:
+        return [(path, other) for other in BIASES if other != value]
     if value is None:
         simple = [other for kind in kinds for other in _OF_A_TYPE.get(kind, ())]
         return [(path, other) for other in (*simple, *filter(None, map(_made, kinds)))]

@@ -19,14 +19,14 @@ def tensors(case, head):
     cls = task_class(head)
     model = cls(case.family.config(values), **cls._read_values(values))
     written = case.family.table(model.config, head).write(named_weights(model))
-    return {name: _numbers(name, array.shape) for name, array in written.items()}
+    return {name: _numbers(name, array) for name, array in written.items()}
 
 
-def _numbers(name, shape):
-    """Normal numbers; what scales the output of a norm is near 1."""
-    random = np.random.default_rng((zlib.crc32(name.encode()), *shape))
-    scales = name.endswith("weight") and len(shape) == 1
-    return (random.normal(size=shape) * 0.2 + scales).astype("float32")
+def _numbers(name, new):
+    """Normal numbers in the place of new ones; what scales the output of a norm is near those, 1 or 0."""
+    random = np.random.default_rng((zlib.crc32(name.encode()), *new.shape))
+    scales = name.endswith("weight") and new.ndim == 1
+    return (random.normal(size=new.shape) * 0.2 + scales * new).astype("float32")
 
 
 @functools.cache

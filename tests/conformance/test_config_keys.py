@@ -67,6 +67,8 @@ NEW = ("dtype", "layer_types", "rope_parameters")
 INSTEAD = {
     "modernbert": {"global_rope_theta": 160000.0, "local_rope_theta": 10000.0, "global_attn_every_n_layers": 3},
 }
+# Values that say the same as another to transformers: what Gemma's first files call gelu is its tanh form.
+SAME = {"gemma": (("hidden_act", "gelu"),)}
 
 
 def defaults(model_type):
@@ -97,6 +99,8 @@ def test_a_key_changes_the_model_or_is_refused_by_name_or_is_inert(model_type):
         if key in INERT | set(family.inert):
             continue
         for other in _others(values[key]):
+            if (key, other) in SAME.get(model_type, ()):
+                continue
             try:
                 assert family.config(values | {key: other}) != usual, (key, other)
             except ValueError as error:
@@ -149,7 +153,7 @@ def _others(value):
     if value is None:
         return (0.3, 3)
     if isinstance(value, list):
-        return ([*value, *value], value[1:])
+        return ([*value, *value], value[1:]) if value else ([0],)
     if isinstance(value, dict):
         return [{**value, key: other} for key, old in value.items() for other in _others(old)]
     return others(value)

@@ -22,6 +22,7 @@ READ_BY = {
     "pooler": {"TextClassifier"},
     "token_head": {"TokenClassifier"},
     "span_head": {"QuestionAnswerer"},
+    "padding_id": {"MaskedLM", "TextClassifier"},  # a decoder alone is told where its texts begin
 }
 
 

@@ -177,6 +177,10 @@ def test_a_long_prompt_is_continued_as_if_it_had_been_generated(model):
     )
 
 
+def test_without_a_limit_there_are_256_new_tokens(model):
+    assert run(model, SOURCES[:1], GenerationConfig(), [[0] * 40]).token_ids.shape == (1, 256)
+
+
 def test_one_new_token_and_no_prompts(model):
     config = GenerationConfig(num_beams=2, end_ids=(END,), max_new_tokens=1, num_return_sequences=2)
     generated = run(model, SOURCES[:1], config)
@@ -214,7 +218,6 @@ def test_streaming_makes_tokens_as_they_are_asked_for(model):
         ({"num_beams": 1.5}, "'num_beams' is 1.5, expected int"),
         ({"max_new_tokens": 0}, "Expected max_new_tokens to be an int of at least 1, got 0"),
         ({"max_length": 0}, "Expected max_length to be an int of at least 1, got 0"),
-        ({"max_length": None}, "'max_length' is None, expected int"),
         ({"num_beams": 2, "num_return_sequences": 3}, "Expected num_return_sequences to be at most num_beams=2, got 3"),
         ({"num_return_sequences": 2}, "Expected num_return_sequences to be at most num_beams=1, got 2"),
         ({"early_stopping": "always"}, "Expected early_stopping to be False, True or \"never\", got 'always'"),
@@ -282,12 +285,12 @@ def test_beams_cannot_be_streamed(model):
 
 
 def test_config_json():
-    config = GenerationConfig(num_beams=4, end_ids=(2, 3), early_stopping="never", top_k=7)
+    config = GenerationConfig(num_beams=4, end_ids=(2, 3), early_stopping="never", top_k=7, max_length=9)
     assert from_json(to_json(config)) == config
     values = to_hugging_face(config)
     assert values["eos_token_id"] == [2, 3] and "seed" not in values
     assert from_hugging_face(values) == config
-    assert from_hugging_face(to_hugging_face(GenerationConfig())) == GenerationConfig()
+    assert from_hugging_face(to_hugging_face(GenerationConfig())) == GenerationConfig(max_new_tokens=256)
 
 
 def test_config_of_a_hugging_face_file():
@@ -316,6 +319,7 @@ def test_penalties_and_stop_strings_in_a_hugging_face_file():
         "bad_words_ids": [[4], [5, 6]],
         "min_new_tokens": 3,
         "stop_strings": "end",
+        "max_new_tokens": 9,
     }
     config = from_hugging_face(values)
     assert config == GenerationConfig(
@@ -324,6 +328,7 @@ def test_penalties_and_stop_strings_in_a_hugging_face_file():
         bad_words_ids=((4,), (5, 6)),
         min_new_tokens=3,
         stop=("end",),
+        max_new_tokens=9,
         top_k=50,
     )
     assert penalties(config) == (
@@ -335,7 +340,7 @@ def test_penalties_and_stop_strings_in_a_hugging_face_file():
     written = to_hugging_face(config)
     assert written["bad_words_ids"] == [[4], [5, 6]] and written["stop_strings"] == ["end"]
     assert from_hugging_face(written) == config
-    config = GenerationConfig(presence_penalty=0.5, frequency_penalty=-0.25)
+    config = GenerationConfig(presence_penalty=0.5, frequency_penalty=-0.25, max_new_tokens=9)
     assert from_hugging_face(to_hugging_face(config)) == config
     assert not {"repetition_penalty", "bad_words_ids", "stop_strings"} & set(to_hugging_face(GenerationConfig()))
 

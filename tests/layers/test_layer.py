@@ -22,6 +22,7 @@ from keras_transformers.layers import (
     FeedForwardConfig,
     LayerNorm,
     Learned,
+    LinearScaling,
     MultiHeadAttention,
     Pooler,
     PositionalEmbedding,
@@ -40,7 +41,8 @@ from tests.layers.reference import fill, numbers, relative_error
 
 B, T, D = 2, 6, 16
 QUERY_KEY_NORM = QueryKeyNorm(RMSNorm(1e-4, True), by_head=False)
-ATTENTION = AttentionConfig(4, 2, 8, Rotary(500.0, 0.5, "interleaved"), 3, 5.0, "inputs", 0.25, 0.3, QUERY_KEY_NORM)
+ROTARY = Rotary(500.0, 0.5, "interleaved", LinearScaling(2.0))
+ATTENTION = AttentionConfig(4, 2, 8, ROTARY, 3, 5.0, "inputs", 0.25, 0.3, QUERY_KEY_NORM)
 FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25, ExpertsConfig(5, 3, False))
 BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "pre", 0.25, "parallel")
 

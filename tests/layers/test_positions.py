@@ -115,8 +115,8 @@ def test_alibi_slopes_are_blooms(num_heads):
 
 
 def test_alibi_falls_with_distance_in_both_directions():
-    bias, query_angles, key_angles = RelativePosition(Alibi(), 8, 16)(places(3, 4), places(9))
-    assert query_angles is None and key_angles is None
+    bias, angles = RelativePosition(Alibi(), 8, 16)(places(3, 4), places(9))
+    assert angles is None
     expected = (
         -np.abs(np.arange(9)[None, :] - np.arange(4, 7)[:, None])[None, None] * alibi_slopes(8)[None, :, None, None]
     )
@@ -130,10 +130,10 @@ def test_rounded_alibi_is_falcons(num_heads):
 
     theirs = build_alibi_tensor(torch.ones(1, 5000, dtype=torch.long), num_heads, torch.float32)
     expected = theirs.numpy().reshape(1, num_heads, 1, 5000) * np.float32(0.25)
-    bias, _, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(3, 4997), places(5000))
+    bias, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(3, 4997), places(5000))
     np.testing.assert_array_equal(ops.convert_to_numpy(bias), expected)
     starts = ops.convert_to_tensor(np.array([[0], [7]], "int32"))
-    bias, _, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(20), places(20), starts)
+    bias, _ = RelativePosition(Alibi(rounded=True), num_heads, 16)(places(20), places(20), starts)
     np.testing.assert_array_equal(ops.convert_to_numpy(bias)[1, :, 0, 7:], expected[0, :, 0, :13])
 
 

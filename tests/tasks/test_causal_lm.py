@@ -213,3 +213,9 @@ def test_what_cannot_be_continued(writer, tokenizer):
     assert writer.generate("", max_new_tokens=3) == tokenizer.decode(
         writer.generate_ids([[tokenizer.start_id]], writer.generation_config(max_new_tokens=3)).token_ids[0]
     )
+
+
+def test_of_two_limits_a_call_names_the_one_that_holds(writer):
+    changed = kt.CausalLM(writer.config, writer.tokenizer, kt.GenerationConfig(max_new_tokens=3))
+    assert changed.generate_ids([[5] * 4], changed.generation_config()).lengths.tolist() == [3]
+    assert changed.generate_ids([[5] * 4], changed.generation_config(max_length=9)).lengths.tolist() == [5]

@@ -6,6 +6,8 @@ import unicodedata
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
 
 from keras_transformers.gguf_file import GGUFFile
 from keras_transformers.tokenizers import Tokenizer
@@ -77,6 +79,34 @@ def test_bytes_are_merged_as_transformers_merges_them(pre, pairs, tmp_path):
         given = unicodedata.normalize("NFC", text) if composed else text  # what transformers leaves out
         assert ours.encode([text])[0] == theirs.encode(given, add_special_tokens=False), text
         assert ours.decode(ours.encode([text])[0]) == given
+
+
+_BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+_BYTES_ALONE = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+# What the tokenizer.json of these models has, in the engine's own steps.
+STEPS = {
+    "smollm": [pre_tokenizers.Digits(individual_digits=True), _BYTES],
+    "falcon": [
+        pre_tokenizers.Punctuation("contiguous"),
+        _BYTES,
+        pre_tokenizers.Digits(),
+        pre_tokenizers.Split(tokenizers.Regex("[0-9][0-9][0-9]"), "isolated"),
+    ],
+    "bloom": [pre_tokenizers.Split(tokenizers.Regex(r" ?[^(\s|[.,!?…。，、।۔،])]+"), "isolated"), _BYTES_ALONE],
+}
+
+
+@pytest.mark.parametrize("pre", STEPS)
+def test_bytes_are_merged_as_the_model_s_own_engine_merges_them(pre, tmp_path):
+    engine = tokenizers.Tokenizer(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.Sequence(STEPS[pre])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, show_progress=False)
+    engine.train_from_iterator(3 * DIFFICULT, trainer)
+    model = json.loads(engine.to_str())["model"]
+    pairs = sorted(model["vocab"], key=model["vocab"].get), [" ".join(merge) for merge in model["merges"]]
+    ours = Tokenizer.load(byte_level(tmp_path / "model.gguf", pairs, pre))
+    assert ours.encode(DIFFICULT) == [encoding.ids for encoding in engine.encode_batch(DIFFICULT)]
 
 
 def pieces_of(pre, pairs, tmp_path, text):
