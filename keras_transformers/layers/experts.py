@@ -126,5 +126,5 @@ class StackedDense(Layer):
             x = ops.matmul(inputs, kernel)
             return x if bias is None else x + bias[:, None]
         inputs = inputs[:, None] if len(inputs.shape) == 2 else inputs
-        x = ops.einsum("xki,xkio->xko", inputs, ops.take(kernel, experts, axis=0))
+        x = ops.matmul(inputs[:, :, None], ops.take(kernel, experts, axis=0))[:, :, 0]
         return x if bias is None else x + ops.take(bias, experts, axis=0)

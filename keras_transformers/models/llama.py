@@ -192,6 +192,7 @@ def _norms_of_heads(config, by_head=True):
 
 
 def _read_llama(read):
+    read.expect("rope_interleaved", False)
     return _read_body(read, {})
 
 
@@ -240,6 +241,8 @@ def _read_olmo2(read):
 def _read_phi3(read):
     for name in ("attention_bias", "mlp_bias", "lm_head_bias"):
         read.expect(name, False)
+    for name in ("full_attn_mod", "interpolate_factor"):
+        read.expect(name, 1)
     config = _read_body(read, _PHI3, without=_BIASES, rotary=_read_phi3_rotary)
     config = _attending(config, window=read.optional("sliding_window", int))
     return _with(config, dropout=read("resid_pdrop", 0.0))
@@ -538,7 +541,7 @@ def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None,
 _SLIDING = ("use_sliding_window", "sliding_window", "max_window_layers")
 
 register(
-    _family("llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp",)),
+    _family("llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp", "is_llama_config")),
     _family("mistral", "Mistral", _read_mistral, _write_mistral),
     _family("qwen2", "Qwen2", _read_qwen2, _write_qwen2, inert=_SLIDING),
     _family("qwen3", "Qwen3", _read_qwen3, _write_qwen3, _LAYER | _NORMED_HEADS, _SLIDING),

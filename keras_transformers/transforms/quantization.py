@@ -53,14 +53,13 @@ def quantize(model, mode="int8", *, block_size=32):
 
 
 def _config(mode, activations, block_size):
-    configs = (
-        getattr(keras.quantizers, "Int8QuantizationConfig", None),
-        getattr(keras.quantizers, "Int4QuantizationConfig", None),
-    )
-    if None in configs:
-        raise ImportError(f"Expected Keras 3.13 or later to quantize with, got {keras.__version__}.")
     options = {} if activations else {"activation_quantizer": None}
-    return configs[0](**options) if mode == "int8" else configs[1](block_size=block_size, **options)
+    if mode == "int4":
+        options["block_size"] = block_size
+    try:
+        return getattr(keras.quantizers, f"{mode.capitalize()}QuantizationConfig")(**options)
+    except AttributeError:
+        raise ImportError(f"Expected Keras 3.13 or later for quantized weights, got {keras.__version__}.") from None
 
 
 def _quantize(layers, config):
@@ -89,6 +88,8 @@ def describe(model):
             continue
         if mode not in MODES:
             raise ValueError(f"Expected weights of {' or '.join(MODES)} to save, got {mode} in {name}.")
+        if config is None:
+            _config(mode, True, None)  # an older Keras, which says so
         alike[mode, config.activation_quantizer is not None, getattr(config, "block_size", None)].append(name)
     return [
         {"mode": mode, "activations": activations, "block_size": block_size, "layers": names}

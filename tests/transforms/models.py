@@ -42,6 +42,7 @@ def outputs(model, token_ids=TOKEN_IDS):
 
 def step(model):
     """One step of training on a few rows; the loss before it."""
+    model.reset_metrics()
     return float(model.train_on_batch({"token_ids": TOKEN_IDS}, LABELS, return_dict=True)["loss"])
 
 
