@@ -4,15 +4,16 @@ import typer
 
 from keras_transformers.cli.evaluate import evaluate
 from keras_transformers.cli.explain import explain
+from keras_transformers.cli.generate import generate
 from keras_transformers.cli.presets import presets
 from keras_transformers.cli.train import train
 from keras_transformers.cli.translate import translate
 
 app = typer.Typer(
-    help="Transformers in Keras: translate, train, evaluate, explain. KERAS_BACKEND picks tensorflow, jax or torch.",
+    help="Transformers in Keras: translate, generate, train, evaluate, explain. KERAS_BACKEND picks the backend.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (translate, train, evaluate, explain, presets):
+for command in (translate, generate, train, evaluate, explain, presets):
     app.command()(command)

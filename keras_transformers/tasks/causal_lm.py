@@ -14,17 +14,19 @@ from keras_transformers.generation.decoding import (
     Generated,
     check_streaming,
     generate,
+    limits,
     power_of_two,
 )
 from keras_transformers.generation.reader import Reader
 from keras_transformers.generation.speculative import accepting
 from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks.chat import Chat
-from keras_transformers.tasks.encoder_task import outside
+from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
+from keras_transformers.tasks.scoring import log_probabilities, score_tokens
 from keras_transformers.tasks.task import without_decay
-from keras_transformers.training.documents import cut, read_documents
-from keras_transformers.training.examples import Examples
+from keras_transformers.training.documents import around, cut, read_documents
+from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.rows import document_rows
 from keras_transformers.training.schedules import LinearDecay
 
@@ -117,6 +119,82 @@ class CausalLM(GenerativeTask):
         )
         self._check_examples(examples)
         return examples
+
+    # How likely texts are
+
+    def score(self, texts, *, per_token=False, max_length=None, stride=None, batch_size=8, progress=None):
+        """How likely texts are: the sum of the natural logarithms of their tokens' probabilities.
+
+        A text is read as `generate` reads a prompt, with what the tokenizer puts before it. Where that is nothing, the
+        first token is not scored, for nothing stands before it; an end token is neither read nor scored.
+
+        Args:
+            texts: a string, or a list of strings.
+            per_token: give the logarithm of each token's probability instead, NaN where it is not scored.
+            max_length, stride: a longer text is read in windows of so many tokens, each so many further on than the one
+                before; a token is scored once, in the first window that holds it (`tasks/scoring.py` has a picture). By
+                default what the model reads, but 1,024 at most, and half of that.
+            batch_size: windows computed together.
+            progress: a function called with the number of windows done, each time some are.
+
+        Returns: a float for a string, an array `[N]` for a list; with `per_token` an array `[T]`, or a list of them,
+            one number for each token of `tokenizer.encode`.
+
+        Raises:
+            TypeError, ValueError: for what is no text, a `max_length` past what the model reads or below 2, and a
+                `stride` outside of [1, max_length].
+
+        Example:
+            >>> lm.score(["The cat sat.", "Cat the sat."])  # doctest: +SKIP
+            array([-15.2, -27.9])
+        """
+        texts, single = as_list(texts)
+        encoded = self._tokenizer().encode(read_columns({"text": texts}, labelled=False).texts) if texts else []
+        scores = self._log_probabilities(encoded, max_length, stride, batch_size, progress)
+        if not per_token:
+            scores = [float(np.nansum(each)) for each in scores]
+        return scores[0] if single else scores if per_token else np.array(scores)
+
+    def perplexity(self, texts, *, max_length=None, stride=None, batch_size=8, progress=None):
+        """The perplexity of texts: `exp` of the mean negative logarithm of the probability, over all tokens scored.
+
+        Arguments as for `score`. The figure depends on all of them, and on the tokenizer: quote `max_length` and
+        `stride`. For WikiText and the like, join the lines to one text as they were.
+
+        Returns: a float.
+
+        Raises:
+            TypeError, ValueError: as `score`, and where no token can be scored.
+
+        Example:
+            >>> lm.perplexity(pathlib.Path("wiki.test.tokens").read_text(), max_length=1024, stride=512)
+        """
+        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
+        scores = self.score(as_list(texts)[0], per_token=True, **options)
+        scores = np.concatenate(scores) if scores else np.zeros(0)
+        if not np.isfinite(scores).any():
+            raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
+        return float(np.exp(-np.nanmean(scores)))
+
+    def _log_probabilities(self, encoded, max_length, stride, batch_size, progress):
+        limit = self._longest("embeddings")
+        max_length = min(LONGEST_ROW, limit or LONGEST_ROW) if max_length is None else max_length
+        stride = max(max_length // 2, 1) if stride is None else stride
+        if not 2 <= max_length <= (limit or max_length) or not 1 <= stride <= max_length:
+            raise ValueError(
+                f"Expected max_length from 2 to {limit or 'any'}, and stride from 1 to max_length, got {max_length=}, "
+                f"{stride=}."
+            )
+        before, _ = around(self._tokenizer())
+        sequences = [[*before, *ids] for ids in encoded]
+        for ids in sequences:
+            self._check_ids("texts", np.array(ids, "int32"), "embeddings")
+        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
+        return [each[len(before) :] for each in log_probabilities(self, sequences, **options)]
+
+    def token_log_probabilities(self, inputs):
+        """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, int32 `[B, T]` each."""
+        return score_tokens(self, inputs)
 
     # Generation
 
@@ -240,6 +318,10 @@ class CausalLM(GenerativeTask):
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
             return self._generate_ahead(prompts, config, draft, numbers)
+        if config.num_beams > 1 and prompts:  # a search knows one limit
+            most = limits(config, np.array(list(map(len, prompts))), self._longest("embeddings"))
+            if len(set(most)) > 1:
+                return self._generate_by_limit(prompts, config, most)
         rows = len(prompts)
         if rows == 0:
             return generate(self, self._step, None, np.zeros((0, 1), int), config)
@@ -250,7 +332,15 @@ class CausalLM(GenerativeTask):
         cache, token_ids = self._start(prompts, config)
         options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
-        return generated.first(rows * config.num_return_sequences)
+        return generated.select(slice(rows * config.num_return_sequences))
+
+    def _generate_by_limit(self, prompts, config, most):
+        """As `generate_ids`, those together that may get as many tokens."""
+        places = [np.flatnonzero(most == limit) for limit in sorted(set(most))]
+        parts = [self.generate_ids([prompts[place] for place in group], config) for group in places]
+        count = config.num_return_sequences
+        rows = [place * count + number for group in places for place in group for number in range(count)]
+        return Generated.joined(parts, config.padding_id).select(np.argsort(rows))
 
     def _generate_ahead(self, prompts, config, draft, numbers):
         """As `generate_ids`, with guesses: prompt by prompt."""
@@ -276,7 +366,13 @@ class CausalLM(GenerativeTask):
         parts = [part for part, _ in tokenizer.template.single]
         before = parts[: parts.index("A")]
         start = () if self.generation.start_id is None else (self.generation.start_id,)
-        return [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        prompts = [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        if not all(prompts):
+            raise ValueError(
+                "Expected some text in each prompt, got an empty one, and there is no start token to begin with. Give "
+                "it a word."
+            )
+        return prompts
 
     def _start(self, prompts, config):
         """The cache and the prompts as one array, with padding before the shorter ones."""

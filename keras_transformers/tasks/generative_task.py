@@ -4,6 +4,7 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target voc
 """
 
 import collections.abc
+import contextlib
 import dataclasses
 import pathlib
 
@@ -21,7 +22,8 @@ from keras_transformers.generation.settings import (
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
-from keras_transformers.tasks.task import Task
+from keras_transformers.tasks.task import Task, at_least_one
+from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 
@@ -54,7 +56,7 @@ class GenerativeTask(Task):
         self.head.build((None, None, config.hidden_dim))
         self.label_smoothing = 0.0
         self.token_accuracy = TokenAccuracy()
-        self.perplexity = Perplexity()
+        self.mean_perplexity = Perplexity()
         self.built = True
 
     @classmethod
@@ -63,7 +65,8 @@ class GenerativeTask(Task):
         raise NotImplementedError
 
     def call(self, inputs, training=None):
-        return self.head(self.backbone(inputs, training=training), embedding=self.backbone.decoder_embedding)
+        x = self.backbone(inputs, training=training)
+        return x if self._in_chunks else self.head(x, embedding=self.backbone.decoder_embedding)
 
     # Training
 
@@ -83,15 +86,49 @@ class GenerativeTask(Task):
     def get_compile_config(self):
         return {**super().get_compile_config(), "label_smoothing": self.label_smoothing}
 
+    # In a step of `fit` or `evaluate` the model gives hidden states, and the loss is made of them without logits.
+
+    _in_chunks = False
+
+    def train_step(self, *arguments):
+        with self._logits_in_chunks():
+            return super().train_step(*arguments)
+
+    def test_step(self, *arguments):
+        with self._logits_in_chunks():
+            return super().test_step(*arguments)
+
+    @contextlib.contextmanager
+    def _logits_in_chunks(self):
+        """The one place that decides whether logits are held whole: where the user's own metrics want them, and where
+        the head is no plain matrix product."""
+        plain = self.head.matrix(self.backbone.decoder_embedding) is not None
+        self._in_chunks = plain and self._compile_metrics is None
+        try:
+            yield
+        finally:
+            self._in_chunks = False
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
-        loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         if sample_weight is None:
             sample_weight = ops.not_equal(y, self.config.filler)
-        sample_weight = ops.cast(sample_weight, "float32")
-        self.perplexity.update_likelihood(negative_log_likelihood_BT, sample_weight)
-        self.token_accuracy.update_state(y, y_pred, sample_weight)
-        return self.weighted_mean(loss_BT, sample_weight)
+        weight = ops.cast(sample_weight, "float32")
+        if self._in_chunks:
+            options = {"label_smoothing": self.label_smoothing, "gradients": training}
+            total, scores = chunked_cross_entropy(y_pred, y, weight, self._head_matrix(), **options)
+            self.mean_loss.update_state(scores.loss, weight)
+            self.token_accuracy.update_hits(scores.correct, weight)
+            self.mean_perplexity.update_likelihood(scores.negative_log_likelihood, weight)
+            return total / at_least_one(weight)
+        loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
+        self.mean_perplexity.update_likelihood(negative_log_likelihood_BT, weight)
+        self.token_accuracy.update_state(y, y_pred, weight)
+        return self.weighted_mean(loss_BT, weight)
+
+    def _head_matrix(self):
+        matrix, bias, transposed = self.head.matrix(self.backbone.decoder_embedding)
+        return HeadMatrix(matrix, bias, transposed, self.head.soft_cap)
 
     # Generation
 

@@ -282,8 +282,7 @@ class Task(keras.Model):
         """The mean of losses over all that counts, and the same in the metric."""
         weight = keras.ops.ones_like(losses) if sample_weight is None else keras.ops.cast(sample_weight, "float32")
         self.mean_loss.update_state(losses, weight)
-        total = keras.ops.sum(weight)
-        return keras.ops.sum(losses * weight) / keras.ops.where(keras.ops.equal(total, 0.0), 1.0, total)
+        return keras.ops.sum(losses * weight) / at_least_one(weight)
 
     # In a `.keras` file: Keras's own configuration of an optimizer forgets what weight decay leaves out.
 
@@ -498,6 +497,12 @@ class Task(keras.Model):
     def load_assets(self, folder):
         if (pathlib.Path(folder) / "tokenizer.json").is_file():
             self.tokenizer = Tokenizer.load(folder)
+
+
+def at_least_one(weight):
+    """The sum of weights, or 1 where it is 0, for a mean."""
+    total = keras.ops.sum(weight)
+    return keras.ops.where(keras.ops.equal(total, 0.0), 1.0, total)
 
 
 def without_decay(optimizer, variables):

@@ -53,7 +53,11 @@ class TokenAccuracy(TokenMean):
         """Count labels `[B, T]` (integers) against logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
         best = argmax(keras.ops.convert_to_tensor(y_pred))  # keras.ops's takes XLA a tenth of a small model's step
         hits = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(best, "int32"))
-        super().update_state(keras.ops.cast(hits, "float32"), sample_weight)
+        self.update_hits(keras.ops.cast(hits, "float32"), sample_weight)
+
+    def update_hits(self, hits, sample_weight=None):
+        """Add hits `[B, T]`, 1 or 0, weighted by `sample_weight` `[B, T]`."""
+        super().update_state(hits, sample_weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_transformers")

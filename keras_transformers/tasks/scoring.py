@@ -1,0 +1,82 @@
+"""How likely a language model finds texts: log-probabilities of their tokens, in windows where a text is long.
+
+    text       a b c d e f g h i        max_length 4, stride 2
+    window 1   a b c d                  scores   b c d     (nothing stands before a)
+    window 2       c d e f              scores       e f   (c and d are what it knows them by)
+    window 3           e f g h          scores           g h
+    window 4               g h i        scores               i
+
+Every token but the first is scored once, by at least `max_length - stride` tokens before it, where there are as many.
+With `stride = max_length` the windows share nothing, and each one's first token goes unscored: that is faster, and
+makes the text look less likely than it is. It is the convention of transformers' guide to perplexity.
+
+`B` rows, `T` tokens.
+"""
+
+import keras
+import numpy as np
+
+from keras_transformers.generation import executors
+from keras_transformers.generation.decoding import bucket
+from keras_transformers.tasks.encoder_task import batches_by_length
+from keras_transformers.training.chunked import CHUNK
+from keras_transformers.training.losses import token_cross_entropy
+from keras_transformers.training.pairs import Ragged
+
+
+def windows(length, max_length, stride):
+    """`(begin, first, end)` of each window of a sequence: it reads `begin` to `end`, and scores from `first` on."""
+    parts, done = [], 0
+    for begin in range(0, max(length, 1), stride):
+        end = min(begin + max_length, length)
+        parts.append((begin, max(done, begin + 1), end))
+        done = end
+        if end == length:
+            break
+    return parts
+
+
+def log_probabilities(model, sequences, *, max_length, stride, batch_size, progress=None):
+    """The natural logarithm of each token's probability after those before it; NaN where nothing stands before.
+
+    Args:
+        model: a `CausalLM`.
+        sequences: lists of ids.
+        max_length, stride: of the windows.
+        batch_size: windows computed together.
+        progress: a function called with the number of windows done, each time some are.
+
+    Returns: a list of float64 arrays `[T]`.
+    """
+    results = [np.full(len(ids), np.nan) for ids in sequences]
+    places = [(n, *window) for n, ids in enumerate(sequences) for window in windows(len(ids), max_length, stride)]
+    places = [(n, begin, first, end) for n, begin, first, end in places if first < end]
+    arrays = [np.asarray(sequences[n][begin:end], "int32") for n, begin, _, end in places]
+    inputs, labels = (Ragged.join(array[part] for array in arrays) for part in (slice(-1), slice(1, None)))
+    compute = executors.forward(model, model.token_log_probabilities)
+    for rows in batches_by_length(inputs.lengths, batch_size):
+        longest, limit = bucket(inputs.lengths[rows].max()), model._longest("embeddings")
+        size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
+        shape = (size, min(longest, limit or longest))
+        padded = {"token_ids": inputs.padded(rows, shape, 0)[0], "labels": labels.padded(rows, shape, 0)[0]}
+        outputs = compute(padded)
+        for output, row in zip(outputs, rows, strict=False):
+            n, begin, first, end = places[row]
+            results[n][first:end] = output[first - begin - 1 : end - begin - 1]
+        if progress is not None:
+            progress(len(rows))
+    return results
+
+
+def score_tokens(model, inputs):
+    """The log-probabilities of `labels [B, T]` after `token_ids [B, T]`, float32 `[B, T]`: of a few positions at a
+    time, so that their logits are never held whole."""
+    x, labels = model.backbone({"token_ids": inputs["token_ids"]}), inputs["labels"]
+    rows, length = labels.shape
+    step = max(CHUNK // (rows * model.config.target_embeddings.vocabulary_size), 1)
+    parts = []
+    for begin in range(0, length, step):
+        there = slice(begin, min(begin + step, length))
+        logits = model.head(x[:, there], embedding=model.backbone.decoder_embedding)
+        parts.append(-token_cross_entropy(logits, labels[:, there])[1])
+    return keras.ops.concatenate(parts, axis=1)
