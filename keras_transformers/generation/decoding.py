@@ -69,9 +69,9 @@ class Generated(typing.NamedTuple):
             None if details[0] is None else join(details, 0.0),
         )
 
-    def first(self, rows):
-        """The same of the first rows."""
-        return Generated(*(None if each is None else each[:rows] for each in self))
+    def select(self, rows):
+        """The same of some rows: an index of NumPy's."""
+        return Generated(*(None if each is None else each[rows] for each in self))
 
 
 def generate(
@@ -205,6 +205,31 @@ def _strategy(config):
     )
 
 
+def limits(config, lengths, longest=None):
+    """How many tokens prompts of these lengths, int NumPy `[B]`, may get: int `[B]`.
+
+    Raises:
+        ValueError: for a prompt that leaves room for none.
+    """
+    most, new = config.max_length, config.max_new_tokens
+    if longest is not None and lengths.max() > longest:
+        raise ValueError(
+            f"Expected prompts of at most {longest} tokens, the longest this model has positions for, got "
+            f"{lengths.max()}. Leave out the beginning, or ask for less."
+        )
+    if new is None and most is not None and lengths.max() >= most:
+        raise ValueError(
+            f"Expected prompts shorter than max_length={most}, got {lengths.max()} tokens. "
+            "Raise max_length, or set max_new_tokens."
+        )
+    if new is None and most is not None:
+        allowed = most - lengths
+    else:
+        allowed = np.full(len(lengths), NEW_TOKENS if new is None else new)
+    # The last token needs no position: nothing is computed from it.
+    return allowed if longest is None else np.minimum(allowed, longest + 1 - lengths)
+
+
 def _without_padding(token_ids, cache):
     """Prompts with -1 for the padding before them."""
     if cache.starts is None:
@@ -265,25 +290,10 @@ class Decoding:
 
     def _limits(self, token_ids, cache):
         """How many tokens each sentence may get: int `[B]`."""
-        longest = self.longest
         lengths = np.full(len(token_ids), token_ids.shape[1])
         if cache.starts is not None:
             lengths = lengths - ops.convert_to_numpy(cache.starts)[:, 0]
-        most, new, longest_prompt = self.config.max_length, self.config.max_new_tokens, lengths.max()
-        new = NEW_TOKENS if new is None and most is None else new
-        if longest is not None and longest_prompt > longest:
-            raise ValueError(
-                f"Expected prompts of at most {longest} tokens, the longest this model has positions for, got "
-                f"{longest_prompt}. Leave out the beginning, or ask for less."
-            )
-        if new is None and longest_prompt >= most:
-            raise ValueError(
-                f"Expected prompts shorter than max_length={most}, got {longest_prompt} tokens. "
-                "Raise max_length, or set max_new_tokens."
-            )
-        limits = most - lengths if new is None else np.full(len(lengths), new)
-        # The last token needs no position: nothing is computed from it.
-        return limits if longest is None else np.minimum(limits, longest + 1 - lengths)
+        return limits(self.config, lengths, self.longest)
 
     def _read(self, token_ids, cache):
         """The cache with the prompts in it, and the tokens for the first step: the last of each prompt, if not more."""

@@ -14,6 +14,7 @@ from keras_transformers.generation.decoding import (
     Generated,
     check_streaming,
     generate,
+    limits,
     power_of_two,
 )
 from keras_transformers.generation.reader import Reader
@@ -220,7 +221,7 @@ class CausalLM(GenerativeTask):
                 text: see `generation.speculative`. Prompts then go one after the other.
             progress: a function called with the number of prompts done, each time some are.
             **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
-                `top_p=0.9`, `stop=("\\n",)`, `num_beams=4`, …
+                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, …
 
         Returns: what follows the prompts: a string for a string, a list for a list; with `num_return_sequences` > 1 a
             list of texts for each prompt; with `return_scores` a pair of that and the scores in the same shape.
@@ -317,6 +318,10 @@ class CausalLM(GenerativeTask):
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
             return self._generate_ahead(prompts, config, draft, numbers)
+        if config.num_beams > 1 and prompts:  # a search knows one limit
+            most = limits(config, np.array(list(map(len, prompts))), self._longest("embeddings"))
+            if len(set(most)) > 1:
+                return self._generate_by_limit(prompts, config, most)
         rows = len(prompts)
         if rows == 0:
             return generate(self, self._step, None, np.zeros((0, 1), int), config)
@@ -327,7 +332,15 @@ class CausalLM(GenerativeTask):
         cache, token_ids = self._start(prompts, config)
         options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
-        return generated.first(rows * config.num_return_sequences)
+        return generated.select(slice(rows * config.num_return_sequences))
+
+    def _generate_by_limit(self, prompts, config, most):
+        """As `generate_ids`, those together that may get as many tokens."""
+        places = [np.flatnonzero(most == limit) for limit in sorted(set(most))]
+        parts = [self.generate_ids([prompts[place] for place in group], config) for group in places]
+        count = config.num_return_sequences
+        rows = [place * count + number for group in places for place in group for number in range(count)]
+        return Generated.joined(parts, config.padding_id).select(np.argsort(rows))
 
     def _generate_ahead(self, prompts, config, draft, numbers):
         """As `generate_ids`, with guesses: prompt by prompt."""
@@ -353,7 +366,13 @@ class CausalLM(GenerativeTask):
         parts = [part for part, _ in tokenizer.template.single]
         before = parts[: parts.index("A")]
         start = () if self.generation.start_id is None else (self.generation.start_id,)
-        return [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        prompts = [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        if not all(prompts):
+            raise ValueError(
+                "Expected some text in each prompt, got an empty one, and there is no start token to begin with. Give "
+                "it a word."
+            )
+        return prompts
 
     def _start(self, prompts, config):
         """The cache and the prompts as one array, with padding before the shorter ones."""

@@ -158,7 +158,7 @@ class Seq2SeqLM(GenerativeTask):
         numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
         options = {"longest": self._longest("target_embeddings"), "over": self._over(config, sources)}
         generated = generate(self, self._step, cache, prompts, config, numbers=numbers, **options)
-        return generated.first(len(sources) * config.num_return_sequences)
+        return generated.select(slice(len(sources) * config.num_return_sequences))
 
     def _continuation(self, config, prompt):
         return Continuation(self._tokenizer().decode, config.stop)

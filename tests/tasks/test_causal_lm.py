@@ -153,7 +153,10 @@ def test_a_text_ends_before_a_stop_string(writer):
         wanted = [each[: each.find(stop)] if stop in each else each for each in texts]
         assert writer.generate(SENTENCES, **options) == wanted
         assert ["".join(writer.stream(sentence, **options)) for sentence in SENTENCES] == wanted
-    assert writer.generate(SENTENCES, max_new_tokens=24, stop=("never to be found",)) == texts
+    for stop in ("never to be found", ["never to be found"], ("never to be found",)):
+        assert writer.generate(SENTENCES, max_new_tokens=24, stop=stop) == texts
+    ids = writer.tokenizer.encode([texts[0]])[0]
+    assert writer.generate(SENTENCES[0], max_new_tokens=24, bad_words_ids=[ids[:1]]) != texts[0]
 
 
 def test_sampling_hangs_on_seed_and_place_alone(writer):
@@ -219,3 +222,25 @@ def test_of_two_limits_a_call_names_the_one_that_holds(writer):
     changed = kt.CausalLM(writer.config, writer.tokenizer, kt.GenerationConfig(max_new_tokens=3))
     assert changed.generate_ids([[5] * 4], changed.generation_config()).lengths.tolist() == [3]
     assert changed.generate_ids([[5] * 4], changed.generation_config(max_length=9)).lengths.tolist() == [5]
+
+
+def test_beams_of_prompts_with_limits_of_their_own_are_as_alone(writer, tokenizer):
+    prompts = [[tokenizer.start_id, *ids] for ids in tokenizer.encode(SENTENCES)]
+    config = writer.generation_config(num_beams=3, num_return_sequences=2, max_length=max(map(len, prompts)) + 3)
+    together = writer.generate_ids(prompts, config)
+    assert len(set(together.lengths)) > 1
+    for row, prompt in enumerate(prompts):
+        alone = writer.generate_ids([prompt], config)
+        assert alone.lengths.tolist() == together.lengths[2 * row : 2 * row + 2].tolist()
+        np.testing.assert_array_equal(
+            alone.token_ids, together.token_ids[2 * row : 2 * row + 2, : alone.token_ids.shape[1]]
+        )
+        np.testing.assert_allclose(alone.scores, together.scores[2 * row : 2 * row + 2], rtol=1e-5)
+
+
+def test_an_empty_prompt_needs_a_start_token():
+    tokenizer = kt.Tokenizer.train(SENTENCES, vocabulary_size=320, start_token=None)
+    model = decoder_alone(tokenizer.vocabulary_size, tokenizer)
+    for function in (model.generate, model.stream):
+        with pytest.raises(ValueError, match="there is no start token to begin with"):
+            function("")

@@ -185,6 +185,21 @@ def test_sampling_repeats_itself_by_its_seed(model):
 
 
 @once
+def test_stop_strings_penalties_and_scores_serve_translation_too(model):
+    options = {"max_new_tokens": 12, "end_ids": ()}
+    texts = model.translate(SOURCES, **options)
+    stop = texts[0][4:7]
+    wanted = [text[: text.find(stop)] if stop in text else text for text in texts]
+    assert model.translate(SOURCES, stop=(stop,), **options) == wanted
+    assert "".join(model.stream(SOURCES[0], stop=(stop,), **options)) == wanted[0]
+    assert model.translate(SOURCES, no_repeat_ngram_size=1, **options) != texts
+    greedy, scores = model.translate(SOURCES, return_scores=True, **options)
+    _, with_beams = model.translate(SOURCES, return_scores=True, num_beams=4, num_return_sequences=1, **options)
+    assert greedy == texts and all(score < 0 for score in scores)
+    assert sum(with_beams) >= sum(scores)
+
+
+@once
 def test_no_more_tokens_than_there_are_positions(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
