@@ -1,4 +1,5 @@
-"""What `make demo` shows: an embedded preset translates, and draws which source word each target word looked at.
+"""What `make demo` shows: an embedded preset translates, and draws which source word each target word looked at;
+another writes a scene.
 
     KERAS_BACKEND=torch python examples/demo.py
     python examples/demo.py --preset my-model "Any sentence." "And another."
@@ -32,6 +33,8 @@ def main():
     parser.add_argument("sentences", nargs="*", default=SENTENCES)
     parser.add_argument("--preset", default="english-french", help="an embedded preset's name, a folder, hf://…")
     parser.add_argument("--picture", type=pathlib.Path, default=pathlib.Path("outputs") / "attention.png")
+    parser.add_argument("--writer", default="shakespeare", help="a preset of a language model, named alike")
+    parser.add_argument("--prompt", default="ROMEO:\n")
     options = parser.parse_args()
 
     begin = time.perf_counter()
@@ -48,6 +51,12 @@ def main():
     print(f"{options.preset} on {keras.backend.backend()}: {translator.count_params():,} parameters, ", end="")
     print(f"loaded in {loaded - begin:.1f} s, translated in {translated - loaded:.1f} s (compilation included).")
     print(f"Where the translation of “{longest}” looked: {options.picture.absolute()}")
+
+    print(f"\nAnd a scene by {options.writer}, word by word as it is made:\n")
+    print(options.prompt, end="")
+    for piece in kt.CausalLM.from_preset(options.writer).stream(options.prompt, max_new_tokens=120):
+        print(piece, end="", flush=True)
+    print()
 
 
 def print_table(sources, translations, scores):

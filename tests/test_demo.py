@@ -25,4 +25,5 @@ def test_the_demo_translates_and_draws(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "The house is [small]." in shown and "tiny on torch: " in shown and "loaded in" in shown
     assert str(tmp_path / "outputs" / "attention.png") in shown
+    assert "a scene by shakespeare" in shown and "ROMEO:\n" in shown
     assert (tmp_path / "outputs" / "attention.png").read_bytes().startswith(b"\x89PNG")

@@ -28,13 +28,14 @@ def describe(folder):
     from keras_transformers.checkpoints import preset
 
     tensors = preset.read_tensors(folder)
+    values = preset.read_json(folder, "config.json")
     parameters = sum(math.prod(tensors.shape(name)) for name in tensors)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     card = folder / "README.md"
     titles = [line for line in card.read_text("utf-8").splitlines() if line.startswith("# ")] if card.is_file() else []
     return (
         folder.name,
-        str(preset.read_json(folder, "config.json").get("task", "")),
+        str(values.get("task") or next(iter(values.get("architectures") or [""]))),
         f"{parameters / 1e6:.1f} M",
         f"{size / 1e6:.1f} MB",
         titles[0].removeprefix("# ") if titles else "",

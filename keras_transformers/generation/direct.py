@@ -7,10 +7,10 @@ sublayer is a direct view as well,
 
     Direct(model)._step ─► Direct(decoder) ─► Direct(block) ─► Direct(attention) ─► `F.linear` on the query's kernel
 
-and Keras's own leaves are PyTorch's functions. What is not known here (a quantized or LoRA-enabled `Dense`, anyone's
-own layer) stays the Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast
-in this view: inputs come in the compute dtype, and weights are cast to it when a view first meets them. So a view is
-made for one generation, and forgotten.
+and Keras's own leaves are PyTorch's functions. What is not known here (Keras's own LoRA, anyone's own layer) stays the
+Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast in this view: inputs
+come in the compute dtype, and weights are cast to it when a view first meets them. So a view is made for one
+generation, and forgotten.
 """
 
 import keras
@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional as F
 
 import keras_transformers
+from keras_transformers.generation import direct_quantized
 from keras_transformers.layers.norms import RMSNormalization
 
 
@@ -48,9 +49,11 @@ def direct(layer):
     if not isinstance(layer, keras.layers.Layer):
         return layer
     view = _LEAVES.get(type(layer))
+    if view is not None and layer.quantization_mode:
+        view = _QUANTIZED.get(type(layer))
     if view is None and type(layer).__module__.partition(".")[0] == keras_transformers.__name__:
         return Direct(layer)
-    return layer if view is None or layer.quantization_mode or getattr(layer, "lora_enabled", False) else view(layer)
+    return layer if view is None or getattr(layer, "lora_enabled", False) else view(layer)
 
 
 def method(function):
@@ -110,4 +113,10 @@ _LEAVES = {
     keras.layers.Embedding: _embedding,
     keras.layers.ReversibleEmbedding: _reversible_embedding,
     keras.layers.Dropout: _dropout,
+}
+
+_QUANTIZED = {
+    keras.layers.Dense: direct_quantized.dense,
+    keras.layers.Embedding: direct_quantized.embedding,
+    keras.layers.ReversibleEmbedding: direct_quantized.embedding,
 }

@@ -19,7 +19,7 @@ from keras_transformers.models.weight_map import Entry, WeightMap
 INERT = frozenset(
     """
     architectures auto_map model_type _name_or_path transformers_version torch_dtype dtype finetuning_task
-    task_specific_params id2label label2id num_labels problem_type tokenizer_class prefix name language
+    task_specific_params id2label label2id num_labels _num_labels problem_type tokenizer_class prefix name language
     bos_token_id eos_token_id eos_token_ids sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
     initializer_range initializer_factor initializer_cutoff_factor use_cache gradient_checkpointing output_past
     output_attentions output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16

@@ -609,7 +609,7 @@ register(
         _gpt_neox_weights,
         _heads("GPTNeoX", vocabulary="embed_out", tokens="classifier"),
         _links("gpt_neox"),
-        ("is_decoder",),
+        ("is_decoder", "attention_probs_dropout_prob", "hidden_dropout_prob"),
     ),
     Family(
         "gptj",
@@ -633,7 +633,7 @@ register(
         ),
         _heads("OPT"),
         _links("opt"),
-        ("is_decoder", "init_std"),
+        ("is_decoder", "init_std", "activation_dropout"),
     ),
     Family(
         "bloom",
@@ -654,7 +654,7 @@ register(
         _falcon_weights,
         _heads("Falcon", tokens="classifier"),
         _links("falcon"),
-        ("is_decoder", "apply_residual_connection_post_layernorm", "auto_map"),
+        ("is_decoder", "apply_residual_connection_post_layernorm", "ff_factor"),
     ),
     Family(
         "phi",
@@ -663,6 +663,6 @@ register(
         _weights({"token": "embed_tokens"}, "layers.{n}", _PHI, "final_layernorm", prefix="model."),
         _heads("Phi", tokens="score"),
         _links("phi"),
-        ("is_decoder", "auto_map"),
+        ("is_decoder",),
     ),
 )

@@ -221,7 +221,7 @@ class CausalLM(GenerativeTask):
                 text: see `generation.speculative`. Prompts then go one after the other.
             progress: a function called with the number of prompts done, each time some are.
             **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
-                `top_p=0.9`, `stop=("\\n",)`, `num_beams=4`, …
+                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, …
 
         Returns: what follows the prompts: a string for a string, a list for a list; with `num_return_sequences` > 1 a
             list of texts for each prompt; with `return_scores` a pair of that and the scores in the same shape.

@@ -22,6 +22,7 @@ from keras_transformers.generation.settings import (
 from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
+from keras_transformers.records import from_json
 from keras_transformers.tasks.task import Task, at_least_one
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
@@ -133,7 +134,7 @@ class GenerativeTask(Task):
     # Generation
 
     def generation_config(self, **changes):
-        """The model's `GenerationConfig` with changes.
+        """The model's `GenerationConfig` with changes. Lists will do for tuples, and a string for one stop string.
 
         Raises:
             TypeError, ValueError: for unknown settings, and ones that contradict each other.
@@ -142,6 +143,9 @@ class GenerativeTask(Task):
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        changes = {name: from_json(value) for name, value in changes.items()}  # tuples of lists
+        if isinstance(changes.get("stop"), str):
+            changes["stop"] = (changes["stop"],)
         if "max_length" in changes:
             changes = {"max_new_tokens": None, **changes}  # of the two it would win
         return self._checked(dataclasses.replace(self.generation, **changes))

@@ -26,7 +26,15 @@ from keras_transformers.checkpoints import preset, sources
 from keras_transformers.checkpoints.weights import named_weights
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
-from keras_transformers.transforms.sublayers import ADAPTER, label_weights, named_sublayers, naming_of, renew, replace
+from keras_transformers.transforms.sublayers import (
+    ADAPTER,
+    ROUTER,
+    label_weights,
+    named_sublayers,
+    naming_of,
+    renew,
+    replace,
+)
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _FROZEN = "_frozen_by_lora"
@@ -114,7 +122,8 @@ def add_lora(
         rank: the width between the adapter's two matrices.
         alpha: the adapter is multiplied by `alpha / rank`.
         targets: which layers, by the ends of their names (`explain` and `model.summary` show them): "query",
-            "self_attention.query", "encoder.block_0.feed_forward.up", …; or "all", every dense layer of the body.
+            "self_attention.query", "encoder.block_0.feed_forward.up", …; or "all", every dense layer of the body but
+            routers. Experts, which are stacked, have no adapters.
         dropout: share of the adapters' inputs dropped in training.
         rank_stabilised: multiply by `alpha / √rank` instead (Kalajdzievski 2023).
         train: which layers are trained whole, by the ends of their names; by default those of a head that the body's
@@ -139,7 +148,7 @@ def add_lora(
     trained = label_weights(model) if train is None else _within(train, own)
     if targets == "all":
         heads = {"head", *(name.partition(".")[0] for name in label_weights(model))}
-        chosen = [name for name in dense if name.partition(".")[0] not in heads]
+        chosen = [name for name in dense if name.partition(".")[0] not in heads and not name.endswith(f".{ROUTER}")]
     else:
         chosen = _ending(targets, dense)
     both = sorted(set(chosen) & {name.rpartition(".")[0] for name in trained})

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_transformers.checkpoints.weights import fill
-from keras_transformers.transforms.sublayers import label_weights, named_sublayers, renew
+from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew
 
 MODES = ("int8", "int4")
 _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmbedding)
@@ -23,9 +23,9 @@ _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmb
 def quantize(model, mode="int8", *, block_size=32):
     """Store a model's matrices and tables in fewer bits, in place.
 
-    The body is quantized, and what scores the vocabulary; norms, biases, heads of labels and LoRA adapters stay as they
-    are. Quantized weights do not train: `add_lora` gives the model some that do. The model is saved as a preset of this
-    library, or as a `.keras` file. Compile it anew.
+    The body is quantized, and what scores the vocabulary; norms, biases, heads of labels, LoRA adapters, experts and
+    their routers stay as they are. Quantized weights do not train: `add_lora` gives the model some that do. The model
+    is saved as a preset of this library, or as a `.keras` file. Compile it anew.
 
     Args:
         model: a task or a `Backbone` with float weights.
@@ -45,6 +45,7 @@ def quantize(model, mode="int8", *, block_size=32):
     config = _config(mode, False, block_size)
     kept = {name.rpartition(".")[0] for name in label_weights(model)}
     layers = {name: layer for name, layer in named_sublayers(model, *_KINDS).items() if name not in kept}
+    layers = {name: layer for name, layer in layers.items() if not name.endswith(f".{ROUTER}")}
     done = [name for name, layer in layers.items() if layer.quantization_mode]
     if done:
         raise ValueError(f"Expected a model with float weights, got quantized ones in {', '.join(sorted(done)[:3])}.")

@@ -11,6 +11,7 @@ from keras_transformers.generation import executors
 from keras_transformers.models.weight_map import WeightMap
 
 ADAPTER = ("lora_A", "lora_B")  # the layers that an adapter is made of
+ROUTER = "router"  # the layer that chooses experts: small, and no other choice is nearly the same
 
 
 def named_sublayers(model, *kinds):

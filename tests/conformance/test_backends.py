@@ -70,7 +70,9 @@ def compiled(model):
 BFLOAT16 = 32 * 2**-9
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize(
+    "name", [name for name, (case, head) in CHECKPOINTS.items() if not case.decodes or head.task == "CausalLM"]
+)
 def test_in_bfloat16_it_is_about_the_same(name, expected):
     case, head = CHECKPOINTS[name]
     model = checkpoints.load(checkpoints.folder(name), head, dtype="bfloat16")

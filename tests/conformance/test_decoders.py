@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_transformers as kt
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CHECKPOINTS
 from tests.layers.reference import relative_error
@@ -63,3 +64,16 @@ def test_without_kerass_bookkeeping_it_is_the_same(name):
             found.append(view.head(x, embedding=view.backbone.embedding).numpy())
     found, wanted = np.concatenate(found, axis=1), outputs.ours(model, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+
+
+@pytest.mark.one_backend("torch")  # others take half a minute to compile one
+@pytest.mark.parametrize("name", DECODERS)
+def test_what_is_generated_is_what_whole_texts_say(name):
+    """Prompts of unequal length, by layers called directly."""
+    case, _ = CHECKPOINTS[name]
+    model, row = checkpoints.model(name), outputs.inputs(case)["token_ids"][0]
+    prompts = [row[:6].tolist(), row[6:10].tolist()]
+    generated = model.generate_ids(prompts, kt.GenerationConfig(max_new_tokens=2)).token_ids
+    for prompt, token_ids in zip(prompts, generated, strict=True):
+        logits = outputs.ours(model, {"token_ids": np.array([[*prompt, *token_ids]], "int32")})
+        np.testing.assert_array_equal(logits[0, len(prompt) - 1 : -1].argmax(axis=-1), token_ids)

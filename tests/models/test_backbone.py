@@ -380,3 +380,30 @@ def test_unequal_counts_are_no_beams():
 def test_recipes_that_cannot_be(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         kt.models.transformer(**{"vocabulary_size": 50, **arguments})
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize(
+    ("residual", "told"),
+    [
+        ("sequential", "x = x + f(norm(x)), LayerNorm"),
+        ("parallel", "x = x + f(norm(x)), both branches read the block's input, LayerNorm"),
+        ("parallel_shared", "both branches read the block's input, through one norm, LayerNorm"),
+    ],
+)
+def test_explain_says_what_branches_read(residual, told):
+    block = BlockConfig(AttentionConfig(4), FeedForwardConfig(24), norm_placement="pre", residual=residual)
+    config = kt.ModelConfig(16, EmbeddingsConfig(20), decoder=StackConfig(2, block))
+    assert told in kt.explain(kt.Backbone(config))
+
+
+@pytest.mark.one_backend
+def test_a_decoder_without_padding():
+    config = kt.models.gpt(20, num_layers=1, hidden_dim=16, num_heads=4, max_length=8, padding_id=None)
+    assert config.filler == 0
+    assert ops.convert_to_numpy(kt.Backbone(config).padding_mask(np.zeros((2, 3), "int32"))).all()
+    with pytest.raises(ValueError, match="an encoder without a padding_id, by which it knows its padding"):
+        dataclasses.replace(kt.models.encoder(20, num_layers=1, hidden_dim=16, num_heads=4), padding_id=None)
+    skipping = EmbeddingsConfig(20, Learned(8, 1, skip_padding=True))
+    with pytest.raises(ValueError, match="positions that skip padding, in a decoder"):
+        dataclasses.replace(config, embeddings=skipping)

@@ -153,7 +153,10 @@ def test_a_text_ends_before_a_stop_string(writer):
         wanted = [each[: each.find(stop)] if stop in each else each for each in texts]
         assert writer.generate(SENTENCES, **options) == wanted
         assert ["".join(writer.stream(sentence, **options)) for sentence in SENTENCES] == wanted
-    assert writer.generate(SENTENCES, max_new_tokens=24, stop=("never to be found",)) == texts
+    for stop in ("never to be found", ["never to be found"], ("never to be found",)):
+        assert writer.generate(SENTENCES, max_new_tokens=24, stop=stop) == texts
+    ids = writer.tokenizer.encode([texts[0]])[0]
+    assert writer.generate(SENTENCES[0], max_new_tokens=24, bad_words_ids=[ids[:1]]) != texts[0]
 
 
 def test_sampling_hangs_on_seed_and_place_alone(writer):

@@ -1,5 +1,6 @@
 """Weights of fewer bits: how far off they are, what they weigh, and that files keep them to the bit."""
 
+import functools
 import json
 
 import keras
@@ -225,3 +226,30 @@ def test_a_preset_of_unknown_transforms_is_refused(tmp_path):
     path.write_text(json.dumps(values | {"transforms": values["transforms"] | {"pruning": 1}}))
     with pytest.raises(ValueError, match="Expected transforms among quantization, lora, got pruning"):
         kt.TextClassifier.from_preset(tmp_path / "preset")
+
+
+@once
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("mode", "block_size"), [("int8", None), ("int4", 32), ("int4", 20), ("int4", None)])
+def test_the_direct_view_computes_what_keras_quantized_layers_do(mode, block_size, dtype):
+    import torch
+
+    from keras_transformers.generation.direct import direct
+
+    model = translator(dtype=dtype)
+    quantize(model, mode, block_size=block_size)
+    block, table = model.backbone.decoder.blocks[0], model.backbone.embedding.token
+    x = torch.randn(2, 3, 32).to(getattr(torch, dtype))
+    for layer, arguments in (
+        (block.self_attention.query, (x,)),
+        (block.feed_forward.up, (x,)),
+        (table, (torch.tensor([[3, 5], [1, 66]], dtype=torch.int32),)),
+        (functools.partial(table, reverse=True), (x,)),
+    ):
+        options = getattr(layer, "keywords", {})
+        view = direct(getattr(layer, "func", layer))
+        assert not isinstance(view, keras.layers.Layer)
+        with torch.no_grad():
+            assert relative_error(view(*arguments, **options).float(), layer(*arguments).float()) <= (
+                1e-5 if dtype == "float32" else 3e-2
+            )

@@ -1,0 +1,71 @@
+"""Keras's quantized layers as PyTorch's functions, for the direct view.
+
+    int8    w = q / scale                    q int8, a scale for each output of a matrix, or row of a table
+    int4    w = (q - zero) · scale           q two to a byte; scale and zero for each block of inputs, or of a row
+
+Keras unpacks four-bit weights at each call, a whole table for one token. Here they are unpacked once, to a byte each,
+for as long as the view lives. Widened to the compute dtype they are where they are used.
+"""
+
+import keras
+import torch
+from torch.nn import functional as F
+
+
+def _unpacked(layer, packed):
+    return keras.quantizers.unpack_int4(packed.value, layer._orig_output_dim, axis=-1)
+
+
+def _in_blocks(narrow, scale, zero, block, axis):
+    """Narrow numbers whose `axis` is `[blocks, block]`, less their zeros (from -15 to 15), and their scales."""
+    padding = [0, 0] * (narrow.dim() - 1 - axis) + [0, scale.shape[axis] * block - narrow.shape[axis]]
+    narrow = F.pad(narrow, padding).unflatten(axis, (-1, block))
+    return narrow - zero.unsqueeze(axis + 1), scale.unsqueeze(axis + 1)
+
+
+def dense(layer):
+    """`layer`, a quantized `Dense`, as a function; itself where it quantizes what comes in, too."""
+    if layer.inputs_quantizer is not None or layer.quantization_mode not in ("int8", "int4"):
+        return layer
+    scale, bias = layer.kernel_scale.value.to(getattr(torch, layer.compute_dtype)), layer.bias
+    bias = torch.zeros((), dtype=scale.dtype) if bias is None else bias.value.to(scale.dtype)
+    if layer.quantization_mode == "int8":
+        narrow = layer._kernel.value
+    else:
+        narrow, block = _unpacked(layer, layer._kernel), getattr(layer, "_int4_block_size", None)
+        if block not in (None, -1):
+            width = narrow.shape[0]
+            narrow, scale = _in_blocks(narrow, scale, layer.kernel_zero.value, block, 0)
+            return lambda x: x @ (narrow.to(x.dtype) * scale).flatten(0, 1)[:width] + bias
+    return lambda x: (x @ narrow.to(x.dtype)) / scale + bias
+
+
+def embedding(layer):
+    """`layer`, a quantized `Embedding` or `ReversibleEmbedding`, as a function; itself where that computes more."""
+    reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
+    if (
+        layer.quantization_mode not in ("int8", "int4")
+        or reversible
+        and (not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap or layer.inputs_quantizer)
+    ):
+        return layer
+    scale = layer.embeddings_scale.value.to(getattr(torch, layer.compute_dtype))
+    if layer.quantization_mode == "int8":
+        narrow = layer._embeddings.value
+    else:
+        narrow, block = _unpacked(layer, layer._embeddings), getattr(layer, "_int4_block_size", None)
+        if block not in (None, -1):
+            width = narrow.shape[1]
+            narrow, scale = _in_blocks(narrow, scale, layer.embeddings_zero.value, block, 1)
+
+            def rows(narrow, scale):
+                return (narrow.to(scale.dtype) * scale).flatten(-2)[..., :width]
+
+            return lambda x, reverse=False: (
+                F.linear(x, rows(narrow, scale)) if reverse else rows(narrow[x.long()], scale[x.long()])
+            )
+    return lambda x, reverse=False: (
+        F.linear(x, narrow.to(x.dtype)) / scale
+        if reverse
+        else F.embedding(x, narrow).to(scale.dtype) / scale[x.long()][..., None]
+    )
