@@ -53,12 +53,31 @@ class Reverser:
         pathlib.Path(folder).mkdir()
 
 
+class Writer:
+    """Stands in for `CausalLM`: it says the prompt again, and the options it was given."""
+
+    @classmethod
+    def from_preset(cls, name):
+        Reverser.made.append(writer := cls())
+        writer.config, writer.calls = name, []
+        return writer
+
+    def generate(self, prompt, return_prompt, **options):
+        self.calls.append((prompt, options))
+        return f"{prompt} +\nmore"
+
+    def stream(self, prompt, **options):
+        self.calls.append((prompt, options))
+        yield from (" +", "\nmore", " é")
+
+
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """Names of the package load when first used, so they are put into its dictionary, not looked up first."""
     Reverser.made = []
     tokenizer = types.SimpleNamespace(vocabulary_size=77)
     monkeypatch.setitem(kt.__dict__, "Seq2SeqLM", Reverser)
+    monkeypatch.setitem(kt.__dict__, "CausalLM", Writer)
     monkeypatch.setitem(kt.__dict__, "models", types.SimpleNamespace(transformer=lambda **fields: fields))
     monkeypatch.setitem(
         kt.__dict__, "Tokenizer", types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
@@ -68,6 +87,26 @@ def stand_in(monkeypatch):
 
 def call(*arguments, stdin=None):
     return typer.testing.CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+# --- generate
+
+
+def test_one_prompt_is_continued_as_it_is_made():
+    result = call("generate", "a\\nb", "--max-new-tokens", 9, "--temperature", 0.5, "--stop", "\\n\\n", "--seed", 3)
+    assert result.stdout_bytes.decode() == "a\nb +\nmore é\n"
+    (writer,) = Reverser.made
+    options = {"max_new_tokens": 9, "do_sample": True, "temperature": 0.5, "stop": ("\n\n",), "seed": 3}
+    assert (writer.config, writer.calls) == ("shakespeare", [("a\nb", options)])
+
+
+def test_several_prompts_are_a_line_each():
+    assert call("generate", "a", "b", "--temperature", 0).stdout == "a + more\nb + more\n"
+    assert call("generate", "--num-beams", 2, stdin="a\nb\n").stdout == "a + more\nb + more\n"
+    assert [writer.calls for writer in Reverser.made] == [
+        [("a", {"do_sample": False}), ("b", {"do_sample": False})],
+        [("a", {"num_beams": 2}), ("b", {"num_beams": 2})],
+    ]
 
 
 # --- translate

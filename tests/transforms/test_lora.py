@@ -292,6 +292,8 @@ NAMES = [
     "gpt2/GPT2LMHeadModel",
     "gpt_neox/GPTNeoXForTokenClassification",
     "falcon-grouped/FalconForCausalLM",
+    "phi3/Phi3ForCausalLM",
+    "qwen2/Qwen2ForCausalLM",
 ]
 
 

@@ -186,6 +186,17 @@ def test_adapters_of_a_quantized_model_fit_the_float_one(tmp_path):
     remove_lora(model)
 
 
+@once
+def test_explain_says_what_was_done():
+    model = quantized("int8")
+    add_lora(model, rank=4, alpha=2, dropout=0.1)
+    assert kt.explain(model).splitlines()[-3:] == [
+        "int8       16 layers (dense, down, key, output, position, query, segment, token, up, value)",
+        "adapters   beside 4 layers (query, value), of rank 4, times 0.5, dropout 0.1",
+        "trained    whole: classifier.kernel, classifier.bias",
+    ]
+
+
 # --- what is refused ---
 
 
