@@ -212,6 +212,23 @@ def test_what_cannot_be_quantized():
 
 
 @once
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_weights_do_not_train_whole(tmp_path):
+    with pytest.raises(
+        ValueError, match="Expected float weights to train whole, got quantized ones in encoder.block_1"
+    ):
+        add_lora(quantized("int8"), train=("block_1.feed_forward.up",))
+    name = "bert/BertForSequenceClassification"
+    model = kt.TextClassifier.from_preset(conformance.folder(name))
+    add_lora(model, train=("pooler",))
+    save_lora(model, tmp_path / "adapter")
+    small = kt.TextClassifier.from_preset(conformance.folder(name))
+    quantize(small, "int8")
+    with pytest.raises(ValueError, match="pooler.transform.dense.kernel: expected a float weight"):
+        kt.transforms.load_lora(small, tmp_path / "adapter")
+
+
+@once
 def test_an_older_keras_is_told(monkeypatch):
     monkeypatch.delattr(keras.quantizers, "Int8QuantizationConfig")
     with pytest.raises(ImportError, match="Expected Keras 3.13 or later"):
