@@ -103,7 +103,7 @@ def _reversible_embedding(layer):
 
 
 def _scores(x, table):
-    """`F.linear` of a few vectors `[R, 1, D]` and a whole vocabulary `[V, D]`.
+    """`F.linear` of vectors `[R, T, D]` and a whole vocabulary `[V, D]`.
 
     On a CPU a tall matrix is read at the memory's speed only from its other side, and for two vectors or more (one goes
     twice): measured with MKL, two to eight took 25 to 75 % of the time of `F.linear`, sixteen and more took longer.
