@@ -6,6 +6,7 @@ import math
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.models.backbone import Backbone
+from keras_transformers.transforms import saved
 
 
 def explain(model):
@@ -41,7 +42,24 @@ def explain(model):
         )
     elif backbone is not model:
         lines += _heads(model, config)
+    lines += _transforms(saved.describe(model))
     return "\n".join(lines)
+
+
+def _transforms(described):
+    """What was done to the model since: layers of fewer bits, and adapters."""
+
+    def layers(names):
+        return f"{len(names)} layers ({', '.join(sorted({name.rpartition('.')[2] for name in names}))})"
+
+    for each in described.get("quantization", ()):
+        yield _line(each["mode"], layers(each["layers"]), "activations too" if each["activations"] else "")
+    lora = described.get("lora", {"adapters": (), "trained": ()})
+    for each in lora["adapters"]:
+        parts = f"of rank {each['rank']}", f"times {each['scale']:g}", _dropout(each["dropout"])
+        yield _line("adapters", f"beside {layers(each['layers'])}", *parts)
+    if lora["trained"]:
+        yield _line("trained", "whole: " + ", ".join(lora["trained"]))
 
 
 def _cap(head):

@@ -113,7 +113,7 @@ class Family:
         """Whether `write(config)` says all that `config` is."""
         try:
             return self.config(self.write(config)) == config
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, LookupError):
             return False
 
     def head(self, task, architectures=()):

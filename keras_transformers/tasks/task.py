@@ -21,7 +21,7 @@ from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay
 from keras_transformers.transforms import saved
-from keras_transformers.transforms.lora import merged_weights
+from keras_transformers.transforms.lora import has_lora, merged_weights
 
 
 class Task(keras.Model):
@@ -314,8 +314,11 @@ class Task(keras.Model):
         Call it before `compile`. Another call replaces what this one said.
 
         Raises:
-            ValueError: for a number of layers that there are not, or whose weights others share.
+            ValueError: for a number of layers that there are not, or whose weights others share, and for a model with
+                LoRA adapters, beside which all is frozen.
         """
+        if has_lora(self):
+            raise ValueError("Expected a model without adapters, beside which all is frozen. Call merge_lora first.")
         stack = self.backbone.decoder if self.backbone.encoder is None else self.backbone.encoder
         count, whole = len(stack.blocks), stack.num_layers
         if layers is not True and layers not in range(whole + 1):

@@ -114,8 +114,7 @@ def add_lora(
     """Put a LoRA adapter beside dense layers of a model, and train nothing else but a head of labels.
 
     The model computes what it did, until it is trained. Compile it anew: the optimizer and the functions that were made
-    for the model as it was are dropped. (Keras forgets what is frozen when `trainable` of a whole model is set, and so
-    does `model.freeze`.)
+    for the model as it was are dropped. (Keras forgets what is frozen when `trainable` of a whole model is set.)
 
     Args:
         model: a task or a `Backbone`, changed in place. Its dense layers may be quantized.
@@ -157,6 +156,9 @@ def add_lora(
             f"Expected layers to have an adapter or to be trained whole, got both for {', '.join(both)}. Name them in "
             "targets or in train."
         )
+    narrow = [name for name in trained if "int" in own[name].dtype]
+    if narrow:
+        raise ValueError(f"Expected float weights to train whole, got quantized ones in {', '.join(narrow)}.")
     scale = float(alpha / (math.sqrt(rank) if rank_stabilised else rank))
     seeds = [None] * len(chosen) if seed is None else np.random.default_rng(seed).integers(2**31, size=len(chosen))
     adapters = {
@@ -560,6 +562,8 @@ def _fitted(model, values, tensors, pairs, whole, problems):
     for name in read:
         if name not in weights:
             problems.append(f"no weight {name} {list(read.shape(name))}")
+        elif "int" in weights[name].dtype:
+            problems.append(f"{name}: expected a float weight to give another value, got a quantized one")
         elif read.shape(name) != tuple(weights[name].shape):
             problems.append(f"{name}: expected shape {list(weights[name].shape)}, got {list(read.shape(name))}")
     if read.ignored:

@@ -128,8 +128,10 @@ def test_an_inert_key_changes_nothing_in_transformers(model_type, tmp_path):
             np.testing.assert_allclose(found, usual, atol=1e-5, err_msg=f"{key}={other!r}")
 
 
-# Keys that say what to load, and in which numbers to compute.
+# Keys that say what to load, in which numbers to compute, and what to return. (Told to return attention, Falcon adds
+# its boolean mask to scores; told to return no dictionary, OPT fails on its own tuple.)
 OF_THE_LIBRARY = {"architectures", "model_type", "dtype", "torch_dtype", "transformers_version"}
+OF_THE_LIBRARY |= {"return_dict", "output_attentions"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -46,6 +46,26 @@ def test_texts_in_one_row_are_what_each_is_alone(name):
         assert relative_error(found[:, begin:end], alone) <= 1e-5
 
 
+@pytest.mark.one_backend("torch")
+@pytest.mark.parametrize("name", DECODERS)
+def test_without_kerass_bookkeeping_it_is_the_same(name):
+    import torch
+
+    from keras_transformers.generation.direct import direct
+
+    case, _ = CHECKPOINTS[name]
+    model, inputs = checkpoints.model(name), outputs.inputs(case)
+    view, token_ids = direct(model), torch.from_numpy(inputs["token_ids"])
+    cache = model.backbone.start_cache(len(token_ids), token_ids.shape[1], starts=torch.from_numpy(inputs["starts"]))
+    found = []
+    with torch.no_grad():
+        for begin, end in ((0, 20), (20, 21), (21, token_ids.shape[1])):
+            x, cache = view.backbone.decode(token_ids[:, begin:end], cache)
+            found.append(view.head(x, embedding=view.backbone.embedding).numpy())
+    found, wanted = np.concatenate(found, axis=1), outputs.ours(model, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+
+
 @pytest.mark.one_backend("torch")  # others take half a minute to compile one
 @pytest.mark.parametrize("name", DECODERS)
 def test_what_is_generated_is_what_whole_texts_say(name):

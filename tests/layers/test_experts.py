@@ -1,5 +1,6 @@
 """Mixtures of experts are what NumPy computes, token by token and expert by expert, in each way of computing them."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -84,3 +85,16 @@ def test_experts_begin_as_dense_layers_do():
 def test_more_experts_than_there_are_cannot_be_chosen(num_chosen):
     with pytest.raises(ValueError, match=f"at least 1 and at most num_experts=5, got {num_chosen}"):
         ExpertsConfig(5, num_chosen)
+
+
+def test_experts_and_their_router_learn():
+    layer = built(gated=True)
+    inputs = keras.Input((6, D))
+    model = keras.Model(inputs, layer(inputs))
+    before = [ops.convert_to_numpy(weight) for weight in layer.weights]
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x = numbers((8, 6, D))
+    losses = model.fit(x, np.roll(x, 1, axis=-1), epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for weight, old in zip(layer.weights, before, strict=True):
+        assert np.abs(ops.convert_to_numpy(weight) - old).max() > 1e-3, weight.path

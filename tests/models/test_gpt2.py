@@ -1,9 +1,11 @@
 """Configurations as published files of GPT-2's relatives have them, old spellings and foreign keys included."""
 
+import dataclasses
+
 import pytest
 
 from keras_transformers.layers.positions import Alibi, Rotary
-from keras_transformers.models.family import families
+from keras_transformers.models.family import describing, families
 
 pytestmark = pytest.mark.one_backend
 
@@ -88,3 +90,10 @@ def test_a_checkpoint_of_version_4_of_pythia():
         written = table.write(weights, like=theirs)
         assert written.keys() == theirs.keys()
         np.testing.assert_array_equal(written[name], theirs[name])
+
+
+def test_what_no_family_can_say_is_no_familys():
+    """Whatever a family's writer makes of it: ModernBERT has names for two poolings."""
+    usual = config("modernbert", vocab_size=60000)
+    assert describing(usual).model_type == "modernbert"
+    assert describing(dataclasses.replace(usual, pooler=dataclasses.replace(usual.pooler, pooling="last"))) is None

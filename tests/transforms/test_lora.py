@@ -292,6 +292,8 @@ NAMES = [
     "gpt2/GPT2LMHeadModel",
     "gpt_neox/GPTNeoXForTokenClassification",
     "falcon-grouped/FalconForCausalLM",
+    "phi3/Phi3ForCausalLM",
+    "qwen2/Qwen2ForCausalLM",
 ]
 
 
@@ -448,6 +450,8 @@ def test_adapters_come_once_and_go_once(tmp_path):
         add_lora(model)
     with pytest.raises(ValueError, match="Expected a model without adapters"):
         load_lora(model, tmp_path)
+    with pytest.raises(ValueError, match="beside which all is frozen"):
+        model.freeze()
     with pytest.raises(TypeError, match="Expected a task or a Backbone, got Dense"):
         add_lora(keras.layers.Dense(2))
 

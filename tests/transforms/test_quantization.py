@@ -186,6 +186,17 @@ def test_adapters_of_a_quantized_model_fit_the_float_one(tmp_path):
     remove_lora(model)
 
 
+@once
+def test_explain_says_what_was_done():
+    model = quantized("int8")
+    add_lora(model, rank=4, alpha=2, dropout=0.1)
+    assert kt.explain(model).splitlines()[-3:] == [
+        "int8       16 layers (dense, down, key, output, position, query, segment, token, up, value)",
+        "adapters   beside 4 layers (query, value), of rank 4, times 0.5, dropout 0.1",
+        "trained    whole: classifier.kernel, classifier.bias",
+    ]
+
+
 # --- what is refused ---
 
 
@@ -198,6 +209,23 @@ def test_what_cannot_be_quantized():
         quantize(model, "int4")
     with pytest.raises(ValueError, match="Expected float weights to make room for tokens"):
         model.with_vocabulary(80)
+
+
+@once
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_weights_do_not_train_whole(tmp_path):
+    with pytest.raises(
+        ValueError, match="Expected float weights to train whole, got quantized ones in encoder.block_1"
+    ):
+        add_lora(quantized("int8"), train=("block_1.feed_forward.up",))
+    name = "bert/BertForSequenceClassification"
+    model = kt.TextClassifier.from_preset(conformance.folder(name))
+    add_lora(model, train=("pooler",))
+    save_lora(model, tmp_path / "adapter")
+    small = kt.TextClassifier.from_preset(conformance.folder(name))
+    quantize(small, "int8")
+    with pytest.raises(ValueError, match="pooler.transform.dense.kernel: expected a float weight"):
+        kt.transforms.load_lora(small, tmp_path / "adapter")
 
 
 @once
