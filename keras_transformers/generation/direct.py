@@ -99,7 +99,21 @@ def _reversible_embedding(layer):
     if not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap:
         return layer
     table = _weight(layer, layer.embeddings)
-    return lambda x, reverse=False: F.linear(x, table) if reverse else F.embedding(x, table)
+    return lambda x, reverse=False: _scores(x, table) if reverse else F.embedding(x, table)
+
+
+def _scores(x, table):
+    """`F.linear` of vectors `[R, T, D]` and a whole vocabulary `[V, D]`.
+
+    On a CPU a tall matrix is read at the memory's speed only from its other side, and for two vectors or more (one goes
+    twice): measured with MKL, two to eight took 25 to 75 % of the time of `F.linear`, sixteen and more took longer.
+    """
+    rows = x.numel() // x.shape[-1]
+    if rows > 8 or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, table)
+    vectors = x.reshape(rows, -1)
+    vectors = vectors if rows > 1 else vectors.repeat(2, 1)
+    return (table @ vectors.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
 
 
 def _dropout(layer):

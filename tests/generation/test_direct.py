@@ -87,3 +87,20 @@ def test_a_model_with_an_adapter_generates_by_it():
     dense.enable_lora(2)
     dense.lora_kernel_b.assign(np.random.default_rng(0).normal(size=dense.lora_kernel_b.shape, scale=9.0))
     assert not np.array_equal(model.generate(SOURCES, config).token_ids, before)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 9])
+def test_scores_of_few_rows_and_of_many_are_the_same_product(rows):
+    import torch
+
+    from keras_transformers.generation.direct import direct
+
+    layer = keras.layers.ReversibleEmbedding(40, 12)
+    layer.build()
+    x = torch.randn(rows, 1, 12)
+    with torch.inference_mode():
+        found = direct(layer)(x, reverse=True)
+    assert found.shape == (rows, 1, 40) and found.is_contiguous()
+    np.testing.assert_allclose(
+        found.numpy(), x.numpy() @ keras.ops.convert_to_numpy(layer.embeddings).T, rtol=1e-5, atol=1e-6
+    )
