@@ -223,6 +223,8 @@ def _cell(record, limit=None):
         cell += f", {record['rate'] / limit['rate']:.0%}"
     if "compilations" in record:
         cell += f", {record['compilations']} compiled"
+    if "mib" in record:
+        cell += f", {record['mib']:.0f} MiB"
     return cell
 
 

@@ -11,7 +11,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
-@pytest.mark.parametrize("name", ["decode", "encoder", "training", "translation"])
+@pytest.mark.parametrize("name", ["decode", "encoder", "training", "training_gpt", "translation"])
 def test_a_round_of_the_smallest_cases(name):
     command = [sys.executable, FOLDER / f"{name}.py", "--only", f"ours_{os.environ['KERAS_BACKEND']}", "--threads", "1"]
     ended = subprocess.run(command, env=os.environ | {"BENCH_SMOKE": "1"}, capture_output=True, text=True, timeout=300)

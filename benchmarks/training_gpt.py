@@ -1,0 +1,140 @@
+"""Training steps of a GPT-2: 4 layers of width 768, as GPT-2 small's, vocabulary 50,257, batches of 4 × 256, float32.
+
+Forward, backward and AdamW, dropout 0.1 on branches and attention weights, beside transformers' GPT-2 on PyTorch, run
+eagerly (the reference), and KerasHub's through its own `fit`. Ours counts token accuracy and perplexity in each step,
+as it always does. `MiB` is the peak of the process's memory above what it held before the first step: weights and
+optimizer are there already for PyTorch, and what is compiled is counted elsewhere.
+
+    python benchmarks/training_gpt.py --only torch --rounds 3
+"""
+
+import dataclasses
+import resource
+
+import numpy as np
+from harness import Benchmark, Contestant
+
+STEPS = 2  # of one run
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    vocabulary_size: int = 50257
+    num_layers: int = 4
+    hidden_dim: int = 768
+    num_heads: int = 12
+    rows: int = 4
+    length: int = 256
+    dropout: float = 0.1
+
+    def ids(self):
+        """Inputs and labels of all steps, int32 `[STEPS * rows, length]` each."""
+        shape = (STEPS * self.rows, self.length + 1)
+        ids = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, dtype="int32")
+        return ids[:, :-1], ids[:, 1:]
+
+
+def noting_memory(step):
+    """`step`, and the memory that it took at the most above what there was before the first one."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def run():
+        step()
+        return {"mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+    return run
+
+
+def transformers_model(case):
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=case.vocabulary_size,
+        n_embd=case.hidden_dim,
+        n_layer=case.num_layers,
+        n_head=case.num_heads,
+        n_positions=case.length,
+        resid_pdrop=case.dropout,
+        embd_pdrop=case.dropout,
+        attn_pdrop=case.dropout,
+        use_cache=False,
+    )
+    model = GPT2LMHeadModel(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+    steps = list(zip(*(torch.tensor(x.astype("int64")).split(case.rows) for x in case.ids()), strict=True))
+
+    def run():
+        for inputs, labels in steps:
+            loss = model(input_ids=inputs, labels=labels, shift_labels=labels).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        loss.item()
+
+    return noting_memory(run)
+
+
+def keras_transformers_model(case):
+    import keras
+
+    import keras_transformers as kt
+    from keras_transformers.training.datasets import Batches
+    from keras_transformers.training.examples import Examples
+    from keras_transformers.training.pairs import Ragged
+
+    config = kt.models.gpt(
+        case.vocabulary_size,
+        num_layers=case.num_layers,
+        hidden_dim=case.hidden_dim,
+        num_heads=case.num_heads,
+        max_length=case.length,
+        dropout=case.dropout,
+    )
+    model = kt.CausalLM(config)
+    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01))
+    inputs, labels = (Ragged.join(rows) for rows in case.ids())
+    examples = Examples({"token_ids": inputs}, labels, np.ones(STEPS * case.rows, "float32"), 0)
+    batches = Batches(examples, batch_size=case.rows)
+    return noting_memory(lambda: model.fit(batches, verbose=0) and None)
+
+
+def keras_hub_model(case):
+    import keras
+    import keras_hub
+
+    backbone = keras_hub.models.GPT2Backbone(
+        vocabulary_size=case.vocabulary_size,
+        num_layers=case.num_layers,
+        num_heads=case.num_heads,
+        hidden_dim=case.hidden_dim,
+        intermediate_dim=4 * case.hidden_dim,
+        max_sequence_length=case.length,
+        dropout=case.dropout,
+    )
+    model = keras_hub.models.GPT2CausalLM(backbone)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01), loss, weighted_metrics=[])
+    ids, labels = case.ids()
+    inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
+    options = {"sample_weight": np.ones(labels.shape, "float32"), "batch_size": case.rows}
+    return noting_memory(lambda: model.fit(inputs, labels, verbose=0, shuffle=False, **options) and None)
+
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+BENCHMARK = Benchmark(
+    name="training-gpt",
+    unit="tokens/s",
+    cases={"gpt2": Case()},
+    smoke_cases={"tiny": Case(num_layers=1, hidden_dim=16, vocabulary_size=50, num_heads=2, rows=2, length=8)},
+    work=lambda case: STEPS * case.rows * case.length,
+    contestants=(
+        Contestant("transformers", transformers_model),
+        *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
+        *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
+    ),
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()
