@@ -88,13 +88,14 @@ def transformers_model(case, compiled=False):
     texts = case.texts()
     if case.training:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(folder()).train()
+        forward = torch.compile(model, dynamic=False) if compiled else model
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.01)
         labels = torch.tensor(case.labels())
 
         def train():
             for begin in range(0, case.count, case.rows):
                 ids, mask = map(torch.tensor, case.padded(texts[begin : begin + case.rows]))
-                loss = model(input_ids=ids, attention_mask=mask, labels=labels[begin : begin + case.rows]).loss
+                loss = forward(input_ids=ids, attention_mask=mask, labels=labels[begin : begin + case.rows]).loss
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
@@ -123,6 +124,8 @@ def transformers_compiled(case):
 
 
 def onnx_runtime(case):
+    if case.training:
+        raise NotImplementedError("inference only")
     import onnxruntime
     import torch
     import transformers

@@ -187,7 +187,8 @@ def _serve(contestant, threads, connection):
 
 def _timed(run):
     before, busy, start = time.process_time(), _machine_seconds(), time.perf_counter()
-    noted = run() or {}
+    returned = run()
+    noted = returned if isinstance(returned, dict) else {}
     wall, cpu = time.perf_counter() - start, time.process_time() - before
     others = (_machine_seconds() - busy - cpu) / (wall * os.cpu_count())
     return {"wall": wall, "cpu": cpu, "others": others, "noted": noted}

@@ -87,7 +87,7 @@ def test_refuses_to_replace_the_folder_it_works_in(tmp_path, monkeypatch):
 
 def test_refuses_to_replace_what_is_no_preset(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="absent, empty, or a preset to replace, found a folder without a config"):
+    with pytest.raises(FileExistsError, match="or a preset to replace, found a folder without config.json"):
         save(tmp_path, 1)
     with pytest.raises(FileExistsError, match="found a file"):
         save(tmp_path / "thesis.tex", 1)
