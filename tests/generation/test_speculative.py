@@ -71,8 +71,8 @@ def test_the_tokens_are_those_without_guesses(model, small, name):
         assert found.token_ids.tolist() == plain.token_ids.tolist()
         assert found.lengths.tolist() == plain.lengths.tolist()
         if plain.log_probabilities is not None:
-            np.testing.assert_allclose(found.log_probabilities, plain.log_probabilities, rtol=1e-3, atol=1e-4)
-            np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-3)
+            np.testing.assert_allclose(found.log_probabilities, plain.log_probabilities, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-5)
 
 
 def test_right_guesses_save_passes(model, monkeypatch):
