@@ -89,10 +89,11 @@ def test_adapters_learn_what_pefts_do(encoder, sentiments, tmp_path):
     with torch.no_grad():
         again = opened(**tokenizer(dev_texts, **options)).logits.numpy()
     assert np.abs(again - found).max() < 1e-5 * np.abs(found).max()
-    small = kt.TextClassifier.from_preset(tmp_path / "base")
-    quantize(small, "int8")
-    load_lora(small, tmp_path / "end")
-    right = (ops.convert_to_numpy(small.predict(dev_texts)).argmax(-1) == np.array(dev_labels)).mean()
-    assert abs(right - hits[0]) < 0.03
+    if hasattr(keras.quantizers, "Int8QuantizationConfig"):  # an older Keras has no such weights
+        small = kt.TextClassifier.from_preset(tmp_path / "base")
+        quantize(small, "int8")
+        load_lora(small, tmp_path / "end")
+        right = (ops.convert_to_numpy(small.predict(dev_texts)).argmax(-1) == np.array(dev_labels)).mean()
+        assert abs(right - hits[0]) < 0.03
     merge_lora(model)
     assert np.abs(model.predict(dev_texts) - found).max() < 1e-4
