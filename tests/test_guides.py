@@ -7,6 +7,7 @@ import pathlib
 import re
 import runpy
 
+import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -22,6 +23,8 @@ def test_a_guide_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     pytest.importorskip("sacrebleu")
     monkeypatch.chdir(tmp_path)
+    if page == "adapters-and-quantization.md" and not hasattr(keras.quantizers, "Int8QuantizationConfig"):
+        pytest.skip("Keras has no quantization configurations")
     text = (GUIDES / page).read_text(encoding="utf-8")
     namespace = {"__name__": "guide"}
     for match in BLOCK.finditer(text):
