@@ -90,7 +90,7 @@ def _attention(model, source, target, which, generation):
         raise ValueError(f"Expected a source with some text, got {source!r}. An empty text is not translated.")
     tokenizer, config = model.tokenizer, model.generation_config(**generation)
     if target is not None:
-        target_ids = [*tokenizer.encode([target])[0], tokenizer.end_id]
+        (target_ids,) = tokenizer.encode_targets([target])
     elif which == "encoder":
         target_ids = [tokenizer.end_id]
     else:

@@ -169,22 +169,26 @@ class Seq2SeqLM(GenerativeTask):
         return super()._checked(config)
 
     def encode_sources(self, texts):
-        """Texts as the encoder reads them: lists of ids, each with its end token; an empty one where there is no text.
+        """Texts as the encoder reads them: lists of ids, as `Tokenizer.encode_sources` has it; an empty one where there
+        is no text.
 
         What is longer than the model reads is cut, with a warning that says how many were.
         """
         tokenizer = self._tokenizer()
         longest = self._longest("embeddings")
-        encoded = tokenizer.encode(texts)
-        sources = [[*ids, tokenizer.end_id] if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
-        if longest is not None and any(len(ids) > longest for ids in sources):
-            cut = sum(len(ids) > longest for ids in sources)
+        encoded = tokenizer.encode_sources(texts)
+        sources = [ids if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
+        long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
+        if long:
             warnings.warn(
-                f"{cut} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the rest "
-                "of each is left out.",
+                f"{len(long)} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the "
+                "rest of each is left out.",
                 stacklevel=3,
             )
-            sources = [[*ids[: longest - 1], tokenizer.end_id] if len(ids) > longest else ids for ids in sources]
+            for row, ids in zip(
+                long, tokenizer.encode_sources([texts[row] for row in long], max_length=longest), strict=True
+            ):
+                sources[row] = ids
         return sources
 
     def _start(self, sources, config, batch_size):

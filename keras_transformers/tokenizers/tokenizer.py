@@ -45,6 +45,14 @@ from keras_transformers.tokenizers.convert import (
 )
 from keras_transformers.tokenizers.gguf import read_gguf
 from keras_transformers.tokenizers.keras_hub import read_keras_hub
+from keras_transformers.tokenizers.languages import (
+    NO_LANGUAGES,
+    LanguageRules,
+    known_language,
+    language_error,
+    rules_by_tokens,
+    wrapped,
+)
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
 
@@ -111,6 +119,11 @@ class Tokenizer:
             asked, when the text has no more pieces.
         padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
         chat_template: how the model writes chats, in jinja2; None where it knows none. May be set.
+        languages: those that a translation model has tokens for, as its checkpoint calls them ("en_XX", "eng_Latn",
+            "fr", ">>fra<<"), with the tokens' ids; empty where it has none.
+        language_place: how its model is told which language to write: "forced", by the first token; "start", by what
+            the decoder starts from; "source", by a token in the source; None where there are no languages.
+        source_language, target_language: the languages where nothing says which, or None. May be set.
 
     Raises:
         ValueError: when a special token is not in the engine's vocabulary.
@@ -158,6 +171,7 @@ class Tokenizer:
         engine.encode_special_tokens = True  # "encode their text": what turns special tokens in a text into text
         self._engine = engine
         self._config = dict(_CONFIG_DEFAULTS)
+        self._rules: LanguageRules | None = None  # None: they show in the special tokens
         self._content: bytes | None = None  # of the tokenizer.json that this was read from and still agrees with
         self._template_content: bytes | None = None  # of chat_template.jinja, where there is one
         self.padding_id, self.start_id, self.end_id, self.unknown_id = (
@@ -378,6 +392,122 @@ class Tokenizer:
             ids += [encoding.ids for encoding in engine.encode_batch_fast(chunk, add_special_tokens=False)]
         return ids if parse_special else [self._without_control_ids(row, row)[0] for row in ids]
 
+    def encode_sources(
+        self,
+        texts: Sequence[str],
+        source_language: str | None = None,
+        *,
+        target_language: str | None = None,
+        max_length: int | None = None,
+    ) -> list[list[int]]:
+        """Texts as the encoder of a translation model reads them: with the end token, and with the language where the
+        model reads it there.
+
+        Args:
+            texts: a list of strings. An empty one gives the tokens around it alone.
+            source_language: their language, one of `languages`; by default `self.source_language`.
+            target_language: the language to translate into, where `language_place` is "source"; by default
+                `self.target_language`, or what a text itself starts with: ">>fra<< Good morning."
+            max_length: most ids of a row; what is too long loses the last of its text.
+
+        Returns:
+            One list of ids for each text, as transformers' tokenizer of the model makes them.
+
+        Raises:
+            TypeError, ValueError: as `encode` does, and a ValueError for a language that is unknown, or that the model
+                does not read here, and a `max_length` without room.
+
+        Example:
+        ```python
+        tokenizer = Tokenizer.load("nllb-200-distilled-600M")
+        tokenizer.encode_sources(["Good morning."], "eng_Latn")  # eng_Latn, the text, </s>
+        ```
+        """
+        name, other = "source_language", target_language
+        texts, language = _checked_texts(texts), source_language
+        if self.language_place == "source":
+            name, language, other = "target_language", target_language, source_language
+        elif other is not None:
+            raise ValueError(f"Expected no target_language, got {other!r}: this tokenizer puts none in a source.")
+        if name == "target_language" and other is not None:
+            raise ValueError(f"Expected no source_language, got {other!r}: the model is told the target's alone.")
+        default = self._language(name, language)
+        languages = [default] * len(texts)
+        if self.language_place == "source" and default is None:
+            stated = [next((code for code in self.languages if text.startswith(code)), "") for text in texts]
+            texts = [text[len(code) :] for text, code in zip(texts, stated, strict=True)]
+            languages = [self.languages.get(code) for code in stated]
+        return wrapped(self.encode(texts), languages, self._around("source"), max_length)
+
+    def encode_targets(
+        self, texts: Sequence[str], target_language: str | None = None, *, max_length: int | None = None
+    ) -> list[list[int]]:
+        """Texts as the decoder of a translation model is to write them: its labels.
+
+        Args:
+            texts, max_length: as for `encode_sources`.
+            target_language: their language, one of `languages`; by default `self.target_language`.
+
+        Returns:
+            One list of ids for each text, as transformers' tokenizer of the model makes them for `text_target`.
+
+        Raises:
+            TypeError, ValueError: as `encode_sources` does, and a ValueError where the language has to be told.
+        """
+        language = self._language("target_language", target_language)
+        if language is None and "language" in self._language_rules.target and self.languages:
+            raise language_error("target_language", None, self.languages)
+        encoded = self.encode(texts)
+        return wrapped(encoded, [language] * len(encoded), self._around("target"), max_length)
+
+    def _around(self, side: str) -> list[Any]:
+        """The parts of a source or a target: ids, "text" and "language"."""
+        end = [] if self.end_id is None else [self.end_id]
+        if self._language_rules is NO_LANGUAGES and self._engine.post_processor is not None:
+            parts = [part for part, _ in self.template.single]
+            if {self.end_id, self.separator_id} & set(parts):  # otherwise the engine's rule is no translator's
+                return ["text" if part == "A" else part for part in parts]
+        parts = getattr(self._language_rules, side)
+        return [each for part in parts for each in (end if part == "end" else [part])]
+
+    @functools.cached_property
+    def _language_rules(self) -> LanguageRules:
+        return self._rules or rules_by_tokens(self._special_tokens())
+
+    @functools.cached_property
+    def languages(self) -> dict[str, int]:
+        return self._language_rules.languages(self._special_tokens())
+
+    def _special_tokens(self) -> list[tuple[str, int]]:
+        return [(token.content, i) for i, token in self._engine.get_added_tokens_decoder().items() if token.special]
+
+    @property
+    def language_place(self) -> str | None:
+        return self._language_rules.place if self.languages else None
+
+    def _language(self, name: str, language: str | None) -> int | None:
+        """The id of the language in the argument `name`; of the one that is the default where it is None."""
+        code = known_language(name, language, self.languages) or getattr(self, name)
+        return None if code is None else self.languages[code]
+
+    @property
+    def source_language(self) -> str | None:
+        stated: Any = self._config.get("src_lang") or self._language_rules.default
+        return known_language("src_lang in tokenizer_config.json", stated, self.languages) if self.languages else None
+
+    @source_language.setter
+    def source_language(self, language: str | None) -> None:
+        self._config["src_lang"] = known_language("source_language", language, self.languages)
+
+    @property
+    def target_language(self) -> str | None:
+        stated: Any = self._config.get("tgt_lang")
+        return known_language("tgt_lang in tokenizer_config.json", stated, self.languages) if self.languages else None
+
+    @target_language.setter
+    def target_language(self, language: str | None) -> None:
+        self._config["tgt_lang"] = known_language("target_language", language, self.languages)
+
     def encode_words(self, rows: Sequence[Sequence[str]]) -> EncodedWords:
         """Turn texts that are split into words already into ids, and tell of which word each is.
 
@@ -526,7 +656,8 @@ class Tokenizer:
         before = self.vocabulary_size
         (self._engine.add_special_tokens if special else self._engine.add_tokens)(tokens)
         self._content = None
-        self.__dict__.pop("_parsing_engine", None)
+        for cached in ("_parsing_engine", "_language_rules", "languages"):
+            self.__dict__.pop(cached, None)
         self._count()
         return self.vocabulary_size - before
 

@@ -141,7 +141,8 @@ def encode_pairs(
             a dict of prepared arrays, `token_ids` `[N, S]` and `decoder_token_ids` `[N, T]`, with the labels `[N, T]`
             as `target`; or any of the above that yields batches `(dict, labels)` or `(dict, labels, sample_weight)`.
         target: the translations, one for each source, where `source` holds one side only.
-        tokenizer: a `Tokenizer`: `encode(list of str)`, `padding_id`, `start_id`, `end_id`. Arrays need none.
+        tokenizer: a `Tokenizer`: `encode_sources`, `encode_targets`, `padding_id`, `start_id`, `end_id`. Arrays need
+            none.
         max_length: the most tokens a side may have, its end token included. Longer ones are cut, counted, and reported
             by a warning. `None` cuts nothing.
         start_id: what the decoder starts from; the tokenizer's start token if not given.
@@ -187,12 +188,17 @@ def encode_pairs(
     if max_length is not None and max_length < 2:
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
-    room = None if max_length is None else max_length - 1
-
     def encode(sources, targets):
-        sides = tokenizer.encode(sources), tokenizer.encode(targets)
-        cut = 0 if room is None else sum(len(a) > room or len(b) > room for a, b in zip(*sides, strict=True))
-        return *([np.array([*ids[:room], tokenizer.end_id], "int32") for ids in side] for side in sides), cut
+        sides = []
+        cut = np.zeros(len(sources), bool)
+        for texts, encode_side in ((sources, tokenizer.encode_sources), (targets, tokenizer.encode_targets)):
+            side = encode_side(texts)
+            long = [row for row, ids in enumerate(side) if max_length is not None and len(ids) > max_length]
+            for row, ids in zip(long, encode_side([texts[row] for row in long], max_length=max_length), strict=True):
+                side[row] = ids
+            cut[long] = True
+            sides.append([np.array(ids, "int32") for ids in side])
+        return *sides, int(cut.sum())
 
     source_arrays, target_arrays, truncated = [], [], 0
     for sources, targets, cut in in_background(encode, _chunks(source, target), ahead=2, threads=1):

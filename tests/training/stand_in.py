@@ -14,6 +14,11 @@ class CharacterTokenizer:
     def encode(self, texts):
         return [[ord(c) - 93 if "a" <= c <= "z" else 30 if c == " " else 1 for c in text] for text in texts]
 
+    def encode_sources(self, texts, max_length=None):
+        return [[*(ids if max_length is None else ids[: max_length - 1]), self.end_id] for ids in self.encode(texts)]
+
+    encode_targets = encode_sources
+
 
 @keras.saving.register_keras_serializable(package="keras_transformers_tests")
 class StandIn(keras.Model):
