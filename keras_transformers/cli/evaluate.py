@@ -19,6 +19,8 @@ def evaluate(
         pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their reference translations, line by line.")
     ] = None,
     pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
+    source_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
@@ -26,9 +28,9 @@ def evaluate(
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
 ):
     """Translate a test set and score it: BLEU and chrF by sacreBLEU, each with its signature."""
-    from keras_transformers.cli.texts import progress, read_pairs
-    from keras_transformers.cli.translate import given, one_line
+    from keras_transformers.cli.texts import given, progress
     from keras_transformers.extras import require
+    from keras_transformers.line_files import read_pairs
 
     require(sacrebleu=True, matplotlib=picture)
     sources, references = read_pairs(source, target, pairs)
@@ -40,10 +42,17 @@ def evaluate(
 
     import keras_transformers as kt
     from keras_transformers.plotting import plot_quality_by_length
+    from keras_transformers.tasks.files import one_line
     from keras_transformers.training.metrics import bleu, chrf
 
     task = kt.Seq2SeqLM.from_preset(preset)
-    options = given(num_beams=num_beams, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    options = given(
+        num_beams=num_beams,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        source_language=source_language,
+        target_language=target_language,
+    )
     begin = time.perf_counter()
     with progress("translating", total=len(sources)) as advance:
         hypotheses = [one_line(text) for text in task.translate(sources, progress=advance, **options)]

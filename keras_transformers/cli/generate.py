@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.translate import given, one_line, write
+from keras_transformers.cli.texts import given
+from keras_transformers.cli.translate import write
 
 
 def generate(
@@ -24,13 +25,14 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None,
 ):
     """Continue prompts: one is written as it is made, with the prompt before it; of several, each on a line."""
-    from keras_transformers.cli.texts import decoded_lines
+    from keras_transformers.line_files import decoded_lines
 
     # What a shell writes as \n is meant as a line end, in a prompt for plays and chats.
     texts = [text.replace("\\n", "\n") for text in prompts or []]
     typed = not texts and sys.stdin.isatty()
 
     import keras_transformers as kt
+    from keras_transformers.tasks.files import one_line
 
     task = kt.CausalLM.from_preset(preset)
     options = given(max_new_tokens=max_new_tokens, top_k=top_k, top_p=top_p, num_beams=num_beams, seed=seed)

@@ -1,79 +1,15 @@
-"""Lines of text in, and how far along: what several commands share."""
+"""What several commands share: options of files, and how far along they are."""
 
 import contextlib
-import gzip
-import pathlib
 import sys
 
 # What typer checks of a file to read.
 TEXT_FILE = {"exists": True, "dir_okay": False}
 
 
-def decoded_lines(stream, name):
-    """The lines of a binary stream as text, without their ends.
-
-    Only a newline ends a line (and a carriage return right before it goes with it): Unicode knows more line separators,
-    and a text that holds one would put all lines after it out of step with their translations.
-
-    Raises:
-        ValueError: a line is not UTF-8; the message names `name` and the line.
-    """
-    for number, line in enumerate(stream, start=1):
-        try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"Expected UTF-8 text in {name}, got byte {error.object[error.start]:#04x} in line {number}. "
-                "Convert it first."
-            ) from error
-
-
-def read_lines(path):
-    """All lines of a UTF-8 text file, which may be compressed (`.gz`)."""
-    path = pathlib.Path(path)
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        return list(decoded_lines(file, path))
-
-
-def read_pairs(source, target, pairs, prefix=""):
-    """Sentence pairs from two files side by side, or from one with tabs between.
-
-    Args:
-        source, target: paths; line n of one belongs to line n of the other.
-        pairs: the path of a file of `source<TAB>target` lines instead; more columns are allowed, and not read.
-        prefix: what the options' names begin with, for the message.
-
-    Returns:
-        Two lists of strings of the same length.
-
-    Raises:
-        ValueError: not exactly one of the two ways, unequal numbers of lines, a line without a tab, or no lines.
-    """
-    if (source is None) != (target is None) or (source is None) == (pairs is None):
-        given = [
-            name for name, value in {"source": source, "target": target, "pairs": pairs}.items() if value is not None
-        ]
-        raise ValueError(
-            "Expected either a source and a target file, or one file of pairs, "
-            f"got {' and '.join(given) or 'none of them'}. "
-            f"Give --{prefix}source and --{prefix}target, or --{prefix}pairs."
-        )
-    if pairs is not None:
-        rows = [line.split("\t") for line in read_lines(pairs)]
-        for number, row in enumerate(rows, start=1):
-            if len(row) < 2:
-                raise ValueError(f"Expected source<TAB>target in {pairs}, got no tab in line {number}. Mend that line.")
-        sources, targets = [row[0] for row in rows], [row[1] for row in rows]
-    else:
-        sources, targets = read_lines(source), read_lines(target)
-        if len(sources) != len(targets):
-            raise ValueError(
-                f"Expected as many lines in {source} as in {target}, got {len(sources)} and {len(targets)}. "
-                "Line n of one must belong to line n of the other."
-            )
-    if not sources:
-        raise ValueError(f"Expected at least one pair, got none in {pairs or source}. Give a file that holds some.")
-    return sources, targets
+def given(**options):
+    """The options that the user gave; the preset settles the others."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @contextlib.contextmanager
@@ -100,3 +36,39 @@ def progress(description, total=None):
     with rich.progress.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+@contextlib.contextmanager
+def file_progress(description):
+    """Draw how much of a file is done, and the time left, on standard error where that is a terminal.
+
+    Yields:
+        A function that is told how many lines are done, and which share of the file.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import rich.console
+    import rich.progress
+
+    columns = [
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TextColumn("{task.fields[lines]:,} lines"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
+    ]
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(
+        *columns, console=console, speed_estimate_period=600, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
+        task = None
+
+        def told(lines, share):
+            nonlocal task
+            if task is None:  # what an earlier run has done says nothing of how fast this one is
+                task = bar.add_task(description, total=1.0, completed=share, lines=lines)
+            bar.update(task, completed=share, lines=lines)
+
+        yield told

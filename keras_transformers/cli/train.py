@@ -49,8 +49,8 @@ def train(
 ):
     """Train the original Transformer (Vaswani et al. 2017) on sentence pairs and save it as a preset."""
     from keras_transformers.checkpoints.preset import check_replaceable
-    from keras_transformers.cli.texts import read_pairs
     from keras_transformers.extras import require
+    from keras_transformers.line_files import read_pairs
 
     # What can fail, fails before hours of training.
     check_replaceable(output)
@@ -58,7 +58,7 @@ def train(
     sources, targets = read_pairs(source, target, pairs)
     validation = None
     if validation_source or validation_target or validation_pairs:
-        validation = read_pairs(validation_source, validation_target, validation_pairs, prefix="validation-")
+        validation = read_pairs(validation_source, validation_target, validation_pairs, prefix="--validation-")
     if bleu and validation is None:
         raise ValueError("Expected held-out sentences for --bleu, got none. Give --validation-pairs.")
 

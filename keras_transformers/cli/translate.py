@@ -1,11 +1,14 @@
-"""`keras-transformers translate`: arguments, or line in, line out."""
+"""`keras-transformers translate`: arguments, line in, line out, or a file."""
 
 import itertools
 import pathlib
 import sys
+import time
 from typing import Annotated
 
 import typer
+
+from keras_transformers.cli.texts import TEXT_FILE, given
 
 # Batches of lines read before the first is translated: enough to sort by length, few enough to see results flow.
 BATCHES_AT_ONCE = 8
@@ -16,7 +19,23 @@ def translate(
         list[str] | None, typer.Argument(help="Sentences. Without any, each line of standard input is one.")
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, hf://…, package://…")] = "english-french",
+    input: Annotated[
+        pathlib.Path | None, typer.Option(**TEXT_FILE, help="Translate the lines of this file (.gz too).")
+    ] = None,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="… into this one (.gz too). After a kill, the same command goes on where it stopped."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Of a file with tabs: the column to translate, a number or a name in line 1.")
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="Of a file of JSON objects, one a line: the field.")] = None,
+    into: Annotated[str, typer.Option(help="The name of the column or field that is added.")] = "translation",
+    source_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
+    n_best: Annotated[int | None, typer.Option(min=1, help="So many translations of each, best first.")] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Each translation's score beside it.")] = False,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
     attention: Annotated[
@@ -24,42 +43,83 @@ def translate(
         typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
     ] = None,
 ):
-    """Translate sentences, or each line of standard input: one line out for each line in, in order, empty ones kept."""
-    from keras_transformers.cli.texts import decoded_lines, progress
+    """Translate sentences, each line of standard input, or a file: one line out for each line in, in order, empty ones
+    kept. Several translations, or scores, stand in one line with tabs between."""
+    from keras_transformers.cli.texts import progress
     from keras_transformers.extras import require
+    from keras_transformers.line_files import decoded_lines
 
     texts = texts or []
+    _check_files(texts, input, output, column, field, attention)
     if attention is not None:
         require(matplotlib=True)
         if len(texts) != 1:
             raise ValueError(
                 f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument."
             )
-    lines = iter(texts) if texts else decoded_lines(sys.stdin.buffer, "standard input")
+    options = given(
+        num_beams=num_beams,
+        num_return_sequences=n_best,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        source_language=source_language,
+        target_language=target_language,
+        return_scores=scores or None,
+    )
     # Whoever types wants an answer to each line.
-    typed = not texts and sys.stdin.isatty()
+    typed = not texts and input is None and sys.stdin.isatty()
 
     import keras_transformers as kt
 
     task = kt.Seq2SeqLM.from_preset(preset)
+    if input is not None:
+        _file(task, input, output, column, field, into, options)
+        return
     if typed:
         print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
-    options = given(num_beams=num_beams, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    lines = iter(texts) if texts else decoded_lines(sys.stdin.buffer, "standard input")
     with progress("translating", total=len(texts) if texts else None) as advance:
         while chunk := list(itertools.islice(lines, 1 if typed else batch_size * BATCHES_AT_ONCE)):
-            write(one_line(text) for text in task.translate(chunk, progress=advance, **options))
+            write(_lines(chunk, task.translate(chunk, progress=advance, **options), scores))
     if attention is not None:
         kt.plot_attention(task, texts[0], path=attention, **given(num_beams=num_beams, max_new_tokens=max_new_tokens))
 
 
-def given(**options):
-    """The options that the user gave; the preset settles the others."""
-    return {name: value for name, value in options.items() if value is not None}
+def _check_files(texts, input, output, column, field, attention):
+    given_files = given(input=input, output=output)
+    if len(given_files) == 1:
+        raise ValueError(f"Expected --input and --output together, got --{next(iter(given_files))} alone. Give both.")
+    beside = [*given(texts=texts or None, attention=attention)]
+    if given_files and beside:
+        raise ValueError(f"Expected --input alone, got {' and '.join(beside)} too. Leave {' and '.join(beside)} out.")
+    if column is not None and field is not None:
+        raise ValueError("Expected one of --column, for a file with tabs, and --field, for JSON lines, got both.")
+    if not given_files and (column is not None or field is not None):
+        raise ValueError("Expected --input and --output with --column or --field, got none. Give both.")
 
 
-def one_line(text):
-    """`text` without line ends: one inside of a translation would put the lines after it out of step."""
-    return " ".join(text.splitlines())
+def _file(task, source, output, column, field, into, options):
+    from keras_transformers.cli.texts import file_progress
+    from keras_transformers.tasks.files import LINES, Columns, JSONLines, translate_file
+
+    if field is not None:
+        rows = JSONLines(field, into)
+    elif column is not None:
+        rows = Columns(int(column) if column.isdecimal() else column, into)
+    else:
+        rows = LINES
+    begin = time.perf_counter()
+    with file_progress("translating") as told:
+        count = translate_file(task, source, output, rows=rows, progress=told, **options)
+    print(f"{count:,} lines in {output}; {time.perf_counter() - begin:.1f} s", file=sys.stderr)
+
+
+def _lines(texts, found, scored):
+    """A line of output for each text."""
+    from keras_transformers.tasks.files import LINES, lists
+
+    translations, scores = found if scored else (found, [None] * len(texts))
+    return map(LINES.line, texts, lists(translations), lists(scores))
 
 
 def write(lines):

@@ -12,6 +12,7 @@ import pytest
 import typer.testing
 
 import keras_transformers as kt
+from keras_transformers import line_files
 from keras_transformers.cli import texts, translate
 from keras_transformers.cli.app import app
 
@@ -24,8 +25,11 @@ class Reverser:
     """Stands in for `Seq2SeqLM`."""
 
     made = []
+    weights = ()
+    no_files = types.SimpleNamespace(files=dict)
+    generation = types.SimpleNamespace(num_return_sequences=1)
 
-    def __init__(self, config=None, tokenizer=None):
+    def __init__(self, config=None, tokenizer=no_files):
         self.config, self.tokenizer, self.calls = config, tokenizer, []
         Reverser.made.append(self)
 
@@ -38,7 +42,8 @@ class Reverser:
     def translate(self, sentences, progress, **options):
         self.calls.append((list(sentences), options))
         progress(len(sentences))
-        return [" ".join(reversed(sentence.split())) for sentence in sentences]
+        turned = [" ".join(reversed(sentence.split())) for sentence in sentences]
+        return (turned, [-0.5] * len(turned)) if options.get("return_scores") else turned
 
     def compile(self, optimizer):
         self.calls.append(optimizer.get_config())
@@ -172,6 +177,43 @@ def test_the_attention_of_one_sentence_is_drawn(monkeypatch, tmp_path):
     assert "Expected one sentence to draw the attention of, got 2" in str(result.exception)
 
 
+def test_a_file_is_translated_into_another(tmp_path):
+    write(tmp_path / "in.txt", ["a b", "", "c d"])
+    options = ["--source-language", "en", "--target-language", "fr", "--num-beams", 2]
+    result = call("translate", "--input", tmp_path / "in.txt", "--output", tmp_path / "out.txt", *options)
+    assert result.exit_code == 0, result.exception
+    assert (result.stdout, (tmp_path / "out.txt").read_text()) == ("", "b a\n\nd c\n")
+    assert f"3 lines in {tmp_path / 'out.txt'}; " in result.stderr
+    told = {"num_beams": 2, "batch_size": 32, "source_language": "en", "target_language": "fr", "return_scores": False}
+    assert Reverser.made[0].calls == [(["a b", "", "c d"], told)]
+    write(tmp_path / "in.tsv", ["id\tfr", "1\ta b"])
+    for column, line in (("2", "id\tfr\tfr"), ("fr", "id\tfr\ten")):
+        files = ["--input", tmp_path / "in.tsv", "--output", tmp_path / column]
+        assert call("translate", *files, "--column", column, "--into", "en").exit_code == 0
+        assert (tmp_path / column).read_text() == f"{line}\n1\ta b\tb a\n"
+    write(tmp_path / "in.jsonl", ['{"x": "a b"}'])
+    files = ["--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl"]
+    call("translate", *files, "--field", "x", "--scores")
+    assert (tmp_path / "out.jsonl").read_text() == '{"x": "a b", "translation": "b a", "translation_score": -0.5}\n'
+
+
+def test_scores_stand_beside_translations():
+    assert call("translate", "a b", "", "--scores").stdout == "b a\t-0.500000\n\n"
+
+
+def test_files_and_what_contradicts_them(tmp_path):
+    write(tmp_path / "in", ["a"])
+    files = ["--input", tmp_path / "in", "--output", tmp_path / "out"]
+    for command, message in [
+        (files[:2], "Expected --input and --output together, got --input alone. Give both"),
+        (["x", *files], "Expected --input alone, got texts too. Leave texts out"),
+        ([*files, "--column", 1, "--field", "x"], "Expected one of --column, for a file with tabs, and --field"),
+        (["x", "--column", 1], "Expected --input and --output with --column or --field, got none"),
+    ]:
+        assert message in str(call("translate", *command).exception)
+    assert Reverser.made == []
+
+
 # --- evaluate
 
 
@@ -271,7 +313,7 @@ def test_pairs_from_compressed_files(tmp_path):
     for name, content in {"s.gz": "a\nb\n", "t.gz": "A\nB\n"}.items():
         with gzip.open(tmp_path / name, "wt", encoding="utf-8") as file:
             file.write(content)
-    assert texts.read_pairs(tmp_path / "s.gz", tmp_path / "t.gz", None) == (["a", "b"], ["A", "B"])
+    assert line_files.read_pairs(tmp_path / "s.gz", tmp_path / "t.gz", None) == (["a", "b"], ["A", "B"])
 
 
 def test_wrong_pairs_are_refused(tmp_path):
@@ -280,22 +322,22 @@ def test_wrong_pairs_are_refused(tmp_path):
     write(tmp_path / "tabs", ["a\tA", "b"])
     write(tmp_path / "none", [])
     with pytest.raises(ValueError, match="Expected as many lines in .*two as in .*one, got 2 and 1"):
-        texts.read_pairs(tmp_path / "two", tmp_path / "one", None)
+        line_files.read_pairs(tmp_path / "two", tmp_path / "one", None)
     with pytest.raises(ValueError, match="Expected source<TAB>target in .*tabs, got no tab in line 2"):
-        texts.read_pairs(None, None, tmp_path / "tabs")
+        line_files.read_pairs(None, None, tmp_path / "tabs")
     with pytest.raises(ValueError, match="Expected at least one pair, got none in .*none"):
-        texts.read_pairs(None, None, tmp_path / "none")
+        line_files.read_pairs(None, None, tmp_path / "none")
     for given, message in [
         ((tmp_path / "two", None, None), "got source. Give"),
         ((None, None, None), "got none of them. Give"),
         ((tmp_path / "two", tmp_path / "one", tmp_path / "tabs"), "got source and target and pairs. Give"),
     ]:
         with pytest.raises(ValueError, match=message):
-            texts.read_pairs(*given)
+            line_files.read_pairs(*given)
     with pytest.raises(
         ValueError, match="got source. Give --validation-source and --validation-target, or --validation-pairs"
     ):
-        texts.read_pairs(tmp_path / "two", None, None, prefix="validation-")
+        line_files.read_pairs(tmp_path / "two", None, None, prefix="--validation-")
 
 
 # --- explain, presets, the program itself
@@ -378,12 +420,19 @@ class Terminal:
 def test_progress_is_drawn_on_a_terminal_of_standard_error_only(monkeypatch, capsys):
     with texts.progress("x", total=3) as advance:
         advance(1)
+    with texts.file_progress("x") as told:
+        assert told is None
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with texts.progress("translating", total=3) as advance:
         advance(3)
     out, err = capsys.readouterr()
     assert out == "" and "translating" in err and "3/3" in err
+    with texts.file_progress("translating") as told:
+        told(1000, 0.5)
+        told(2000, 1.0)
+    out, err = capsys.readouterr()
+    assert out == "" and "100%" in err and "2,000 lines" in err
     monkeypatch.setattr(sys, "stdout", Terminal())
     with texts.progress("x", total=3) as advance:
         advance(1)

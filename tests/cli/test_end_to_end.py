@@ -42,6 +42,15 @@ def test_lines_in_lines_out_in_order(preset):
     assert together.count("\n") == 5 and together.split("\n")[1] == together.split("\n")[3] == ""
 
 
+def test_a_file_in_a_file_out(preset):
+    source, output = preset.parent / "in.txt", preset.parent / "out.tsv"
+    source.write_text("12\n\n3\n207\n", "utf-8")
+    options = ["--preset", preset, "--max-new-tokens", 20, "--num-beams", 2, "--n-best", 2, "--scores"]
+    call("translate", "--input", source, "--output", output, *options)
+    assert output.read_text("utf-8") == call("translate", *options, stdin=source.read_text("utf-8"))
+    assert [line.count("\t") for line in output.read_text("utf-8").splitlines()] == [3, 0, 3, 3]
+
+
 def test_scores_have_signatures(preset, pairs):
     pytest.importorskip("sacrebleu")
     some = preset.parent / "some.tsv"
