@@ -58,10 +58,15 @@ class Task(keras.Model):
             self._check_tokenizer(tokenizer)
 
     def _check_tokenizer(self, tokenizer):
-        size = min(self.config.embeddings.vocabulary_size, self.config.target_embeddings.vocabulary_size)
-        problems = []
-        if tokenizer.vocabulary_size > size:
-            problems.append(f"a vocabulary of {tokenizer.vocabulary_size} tokens, where the model has {size}")
+        sizes = {
+            (tokenizer.vocabulary_size, self.config.embeddings.vocabulary_size),
+            (tokenizer.target_vocabulary_size, self.config.target_embeddings.vocabulary_size),
+        }
+        problems = [
+            f"a vocabulary of {theirs} tokens, where the model has {own}"
+            for theirs, own in sorted(sizes)
+            if theirs > own
+        ]
         # of a decoder alone masks and starts tell the padding
         if self.config.encoder is not None and tokenizer.padding_id != self.config.padding_id:
             problems.append(f"padding_id={tokenizer.padding_id}, where the model has {self.config.padding_id}")

@@ -12,14 +12,23 @@ transformers' own tokenizers, token by token; that is how it is tested.
     XLM-RoBERTa, CamemBERT    *.model                 Unigram, ids moved            <s> A </s>      </s> B </s>
     ALBERT                    *.model                 Unigram                       [CLS] A [SEP]   B [SEP]
     T5                        *.model                 Unigram, then extra ids       A </s>          B </s>
+    mBART                     *.model                 Unigram, ids moved, languages A </s> en_XX    B, in front of </s>
+    mBART-50                  *.model                 Unigram, ids moved, languages en_XX A </s>    B, in front of </s>
+    NLLB                      *.model                 BPE, ids moved, languages     eng_Latn A </s> B, in front of </s>
+    M2M100                    *.model, vocab.json     SentencePiece, then languages __en__ A </s>   B, in front of </s>
+    Marian                    *.spm, vocab.json       SentencePiece, one a side     A </s>          B, in front of </s>
+    Pegasus                   *.model                 Unigram, ids moved by 103     A </s>          B, in front of </s>
+    ByT5                      none                    bytes, then extra ids         A </s>          B </s>
     Llama                     *.model                 BPE, and bytes                A               B
 
-GPT-2 and Llama put start and end tokens around a text where `add_bos_token` and `add_eos_token` say so.
+GPT-2 and Llama put start and end tokens around a text where `add_bos_token` and `add_eos_token` say so. Languages are
+in `languages.py`. M2M100's and Marian's pieces are numbered by `vocab.json`, and split as in `pieces.py`.
 
 Source: the tokenizers of transformers 5.
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Mapping
@@ -28,7 +37,19 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
-from keras_transformers.tokenizers.sentencepiece_model import SentencePieceModel, read_sentencepiece
+from keras_transformers.tokenizers.languages import (
+    M2M100,
+    MARIAN,
+    MBART,
+    MBART50,
+    NLLB,
+    NO_LANGUAGES,
+    WMT21,
+    LanguageRules,
+    known_language,
+)
+from keras_transformers.tokenizers.pieces import NumberedPieces, PieceSplitter
+from keras_transformers.tokenizers.sentencepiece_model import SentencePieceModel, merges_of, read_sentencepiece
 
 # Hugging Face's names of the special tokens.
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -52,6 +73,8 @@ class TokenizerClass:
         wrap: makes what puts special tokens around a text, of the engine, the options and the special tokens.
         special: the special tokens, by Hugging Face's names, that the folder's own files may replace.
         mask_takes_space: whether a mask token includes the space in front of it.
+        languages: how it writes languages.
+        split_by: the SentencePiece models that split a source and a target, where `vocab.json` numbers their pieces.
     """
 
     names: tuple[str, ...]
@@ -61,6 +84,8 @@ class TokenizerClass:
     wrap: Callable[[tokenizers.Tokenizer, _Options, _Special], processors.PostProcessor]
     special: _Special
     mask_takes_space: bool = False
+    languages: LanguageRules = NO_LANGUAGES
+    split_by: tuple[str, ...] = ()
 
 
 def convert(folder: pathlib.Path, config: _Options, rules: TokenizerClass) -> tokenizers.Tokenizer:
@@ -81,12 +106,51 @@ def convert(folder: pathlib.Path, config: _Options, rules: TokenizerClass) -> to
     engine = convert(folder, {}, class_of(folder, {}))
     ```
     """
+    return _converted(folder, config, rules, _paths(folder, rules.files))
+
+
+def _converted(
+    folder: pathlib.Path, config: _Options, rules: TokenizerClass, paths: list[pathlib.Path]
+) -> tokenizers.Tokenizer:
     special = {role: token for role, token in special_tokens(folder, config, rules).items() if token is not None}
     written = {role: token.content for role, token in special.items()}
-    engine, marked = rules.read(_paths(folder, rules.files), config, written)
+    engine, marked = rules.read(paths, config, written)
     _add_tokens(engine, folder, config, special, marked)
     engine.post_processor = rules.wrap(engine, config, written)
     return engine
+
+
+def numbered_pieces(
+    folder: pathlib.Path, config: _Options, rules: TokenizerClass, engine: tokenizers.Tokenizer
+) -> tuple[tuple[NumberedPieces, NumberedPieces], dict[str, bytes]]:
+    """What splits and numbers a source and a target, for a class with `split_by`, and the files that it is read from.
+
+    Args:
+        folder, config, rules: as for `convert`.
+        engine: what `convert` made of them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `convert`, and a ValueError for a vocabulary of another model.
+    """
+    names, engines = list(rules.files), [engine, engine]
+    if config.get("separate_vocabs"):
+        names.append("target_vocab.json")
+        paths = _paths(folder, (*rules.split_by, names[-1]))
+        engines[1] = _converted(folder, config, rules, paths)
+    sides = []
+    for name, vocabulary, each in zip(rules.split_by, ("vocab.json", names[-1]), engines, strict=True):
+        path = folder / name
+        model = read_sentencepiece(path)
+        known = each.get_vocab()
+        pieces = [piece for piece, _ in model.pieces if piece not in model.textless]
+        missing = [piece for piece in pieces if piece not in known]
+        if 2 * len(missing) > len(pieces):
+            raise ValueError(
+                f"Expected in {folder / vocabulary} the pieces of {path}, got a vocabulary that lacks {len(missing)} "
+                f"of {len(pieces)}, such as {missing[0]!r}. Fetch the two of one model."
+            )
+        sides.append(NumberedPieces(_built([path], functools.partial(PieceSplitter, model)), each))
+    return (sides[0], sides[1]), {name: (folder / name).read_bytes() for name in names}
 
 
 def class_of(folder: pathlib.Path, config: _Options) -> TokenizerClass | None:
@@ -107,7 +171,7 @@ def class_of(folder: pathlib.Path, config: _Options) -> TokenizerClass | None:
 
 
 def _has_files_of_another(folder: pathlib.Path, rules: TokenizerClass) -> bool:
-    others = [each for each in CLASSES if all(any(folder.glob(pattern)) for pattern in each.files)]
+    others = [each for each in CLASSES if each.files and all(any(folder.glob(pattern)) for pattern in each.files)]
     return bool(others) and not any(any(folder.glob(pattern)) for pattern in ("tokenizer.json", *rules.files))
 
 
@@ -119,7 +183,7 @@ def class_by_files(folder: pathlib.Path, config: _Options) -> TokenizerClass:
         ValueError: for the files of a named class that is not known, and those that do not tell: a SentencePiece model
             does not say how a class numbers its pieces.
     """
-    fitting = [rules for rules in CLASSES if all(any(folder.glob(pattern)) for pattern in rules.files)]
+    fitting = [rules for rules in CLASSES if rules.files and all(any(folder.glob(name)) for name in rules.files)]
     if not fitting:
         raise FileNotFoundError(
             f"Expected a tokenizer's file at {folder / 'tokenizer.json'}, got nothing there, nor vocab.txt, vocab.json "
@@ -323,8 +387,18 @@ def _sentencepiece(paths: list[pathlib.Path], algorithm: str) -> SentencePieceMo
 def _unigram(
     pieces: Callable[[list[tuple[str, float]], _Options, _Special], list[tuple[str, float]]],
     clean: Callable[[_Options], list[normalizers.Normalizer]] = lambda options: [],
+    *,
+    maps_characters: bool = True,
+    splits_at_any_space: bool = True,
 ) -> _Read:
-    """A reader of Unigram models, of how a class numbers the pieces and what it does to a text first."""
+    """A reader of Unigram models, of how a class numbers the pieces and what it does to a text first.
+
+    Args:
+        pieces: of the model's pieces, the options and the special tokens, the pieces by their numbers.
+        clean: what is done to a text before anything else.
+        maps_characters: whether the class uses the model's table of characters.
+        splits_at_any_space: whether it splits at white space of any kind, and not only at spaces.
+    """
 
     def read(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
         model = _sentencepiece(paths, "unigram")
@@ -337,14 +411,18 @@ def _unigram(
             )
         engine = tokenizers.Tokenizer(models.Unigram(numbered, unk_id=unknown, byte_fallback=False))
         steps = clean(options)
-        if model.character_map:
+        if model.character_map and maps_characters:
             steps.append(_built(paths, lambda: normalizers.Precompiled(model.character_map)))
-        if steps:
-            engine.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
         scheme = "always" if options.get("add_prefix_space", True) else "never"
-        engine.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme=scheme)]
-        )
+        words: pre_tokenizers.PreTokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+        if splits_at_any_space:
+            words = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+        else:
+            steps.append(_ONE_SPACE)
+        if steps:
+            sequence = len(steps) > 1 or not splits_at_any_space
+            engine.normalizer = normalizers.Sequence(steps) if sequence else steps[0]
+        engine.pre_tokenizer = words
         engine.decoder = decoders.Metaspace(prepend_scheme=scheme)
         return engine, _marked(model)
 
@@ -358,10 +436,102 @@ def _marked(model: SentencePieceModel) -> list[AddedToken]:
     ]
 
 
-def _fairseq_pieces(pieces, options, special):
+_ONE_SPACE = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+
+
+def _fairseq_pieces(pieces, options, special, codes=()):
     # fairseq's own four come first; SentencePiece's first three are unknown, start and end.
+    first = [
+        special.get("bos_token", special["cls_token"]),
+        *(special[role] for role in ("pad_token", "eos_token", "unk_token")),
+    ]
+    last = [*codes, special["mask_token"]]
+    return [*((token, 0.0) for token in first), *pieces[3:], *((token, 0.0) for token in last)]
+
+
+def _with_languages(rules: LanguageRules, **unigram: Any) -> _Read:
+    """A reader of mBART's models, whose languages stand behind the pieces."""
+    read = _unigram(functools.partial(_fairseq_pieces, codes=rules.codes), **unigram)
+
+    def read_with_languages(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+        engine, marked = read(paths, options, special)
+        engine.add_special_tokens(list(rules.codes))
+        return engine, marked
+
+    return read_with_languages
+
+
+def _nllb(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    model = _sentencepiece(paths, "bpe")
     first = [special[role] for role in ("bos_token", "pad_token", "eos_token", "unk_token")]
-    return [*((token, 0.0) for token in first), *pieces[3:], (special["mask_token"], 0.0)]
+    ids = {piece: i for i, piece in enumerate(dict.fromkeys([*first, *(piece for piece, _ in model.pieces)]))}
+    merges = merges_of(piece for piece, _ in model.pieces)
+    engine = tokenizers.Tokenizer(models.BPE(ids, merges, unk_token=special["unk_token"], fuse_unk=True))
+    if model.character_map:
+        characters = _built(paths, lambda: normalizers.Precompiled(model.character_map))
+        engine.normalizer = normalizers.Sequence([characters, _ONE_SPACE])
+    engine.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    engine.decoder = decoders.Metaspace(prepend_scheme="always")
+    if "added_tokens_decoder" not in options:
+        engine.add_special_tokens([*NLLB.codes, AddedToken(special["mask_token"], lstrip=True, special=True)])
+    return engine, _marked(model)
+
+
+def _numbered(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    """The vocabulary that numbers the pieces of SentencePiece models, which stand before it in `paths`."""
+    path, vocabulary = paths[-1], read_object(paths[-1])
+    if sorted(vocabulary.values(), key=str) != sorted(range(len(vocabulary)), key=str):
+        raise ValueError(
+            f"Expected in {path} the ids 0 to {len(vocabulary) - 1}, each of one piece, got others. Fetch it again."
+        )
+    if special["unk_token"] not in vocabulary:
+        raise ValueError(
+            f"Expected the unknown token {special['unk_token']!r} in {path}, got none such. Name the vocabulary's own "
+            "as unk_token in tokenizer_config.json."
+        )
+    engine = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=special["unk_token"]))
+    engine.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return engine, []
+
+
+def _m2m100(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    engine, marked = _numbered(paths, options, special)
+    rules = WMT21 if options.get("language_codes") == "wmt21" else M2M100
+    engine.add_special_tokens([rules.token.format(code) for code in rules.codes])
+    return engine, marked
+
+
+def _marian(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    engine, marked = _numbered(paths, options, special)
+    found = MARIAN.languages(engine.get_vocab().items())
+    engine.add_special_tokens([MARIAN.token.format(code.strip("<>")) for code in found])
+    return engine, marked
+
+
+def _pegasus(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    # What stood for whole sentences and for words in pre-training, and 101 that never came to be used.
+    sentence, unused = options.get("mask_token_sent", "<mask_1>"), range(2, options.get("offset", 103))
+    extra = [*([sentence] if sentence else []), *(f"<unk_{i}>" for i in unused)]
+
+    def pieces(pieces, options, special):
+        masks = [token for token in (sentence, special.get("mask_token")) if token]
+        first = [special["pad_token"], special["eos_token"], *masks]
+        return [*((token, 0.0) for token in first), *((f"<unk_{i}>", -100.0) for i in unused), *pieces[2:]]
+
+    engine, marked = _unigram(pieces, splits_at_any_space=False)(paths, options, special)
+    return engine, marked + [AddedToken(token, special=True) for token in extra]
+
+
+def _byt5(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    # How the engine writes each of the 256 bytes: itself where it can be seen, else a character from 256 on.
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    written = {byte: chr(byte) for byte in seen}
+    written |= {byte: chr(256 + i) for i, byte in enumerate(byte for byte in range(256) if byte not in written)}
+    pieces = [special[role] for role in ("pad_token", "eos_token", "unk_token")] + [written[i] for i in range(256)]
+    engine = tokenizers.Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, []))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    engine.decoder = decoders.ByteLevel()
+    return engine, [AddedToken(f"<extra_id_{i}>", special=True) for i in range(options.get("extra_ids", 125))]
 
 
 def _camembert_pieces(pieces, options, special):
@@ -398,17 +568,6 @@ def _llama(paths: list[pathlib.Path], options: _Options, special: _Special) -> _
     return engine, _marked(model)
 
 
-def merges_of(pieces: list[str]) -> list[tuple[str, str]]:
-    """The merges of a BPE model of SentencePiece's, of its pieces in the order in which they were merged."""
-    known = set(pieces)
-    return [
-        (piece[:at], piece[at:])
-        for piece in pieces
-        for at in range(1, len(piece))
-        if piece[:at] in known and piece[at:] in known
-    ]
-
-
 def _around(single: str, pair: str) -> Callable[[tokenizers.Tokenizer, _Options, _Special], processors.PostProcessor]:
     """What puts special tokens around, of templates like "cls_token:0 $A:0 sep_token:0"."""
 
@@ -437,6 +596,25 @@ def _around_like_roberta(
         options.get("trim_offsets", True),
         options.get("add_prefix_space", False),
     )
+
+
+def _around_language(
+    rules: LanguageRules,
+) -> Callable[[tokenizers.Tokenizer, _Options, _Special], processors.PostProcessor]:
+    """What puts end token and source language around a text, or around two in a row."""
+
+    def wrap(engine: tokenizers.Tokenizer, options: _Options, special: _Special) -> processors.PostProcessor:
+        own = rules.chosen(options)
+        added = engine.get_added_tokens_decoder().items()
+        known = own.languages((token.content, i) for i, token in added)
+        code = known_language("src_lang in tokenizer_config.json", options.get("src_lang") or own.default, known)
+        token = own.token.format(code)
+        parts = {"language": "language:0", "text": "$A:0", "end": "eos_token:0"}
+        single = " ".join(parts[part] for part in own.source)
+        around = _around(single, single.replace("$A:0", "$A:0 $B:0"))
+        return around(engine, options, {**special, "language": token})
+
+    return wrap
 
 
 def around_as_asked(engine: tokenizers.Tokenizer, options: _Options, special: _Special) -> processors.PostProcessor:
@@ -482,7 +660,10 @@ _SEGMENTS = _around("cls_token:0 $A:0 sep_token:0", "cls_token:0 $A:0 sep_token:
 _TWO_ENDS = _around("bos_token:0 $A:0 eos_token:0", "bos_token:0 $A:0 eos_token:0 eos_token:0 $B:0 eos_token:0")
 _ENDS = _around("$A:0 eos_token:0", "$A:0 eos_token:0 $B:0 eos_token:0")
 
+_END = _around("$A:0 eos_token:0", "$A:0 $B:0 eos_token:0")
+
 _BPE = ("vocab.json", "merges.txt")
+_THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")}
 
 CLASSES = (
     TokenizerClass(
@@ -544,12 +725,78 @@ CLASSES = (
         special=_ALBERT,
     ),
     TokenizerClass(
-        names=("T5Tokenizer",),
-        model_types=("t5",),
+        names=("T5Tokenizer", "MT5Tokenizer"),
+        model_types=("t5", "mt5", "umt5"),
         files=("*.model",),
         read=_t5,
         wrap=_ENDS,
-        special={role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")},
+        special=_THREE,
+    ),
+    TokenizerClass(
+        names=("ByT5Tokenizer",),
+        model_types=(),
+        files=(),
+        read=_byt5,
+        wrap=_ENDS,
+        special=_THREE,
+    ),
+    TokenizerClass(
+        names=("PegasusTokenizer",),
+        model_types=("pegasus",),
+        files=("*.model",),
+        read=_pegasus,
+        wrap=_END,
+        special={**_THREE, "mask_token": "<mask_2>"},
+    ),
+    TokenizerClass(
+        names=("MBartTokenizer",),
+        model_types=("mbart",),
+        files=("*.model",),
+        read=_with_languages(MBART, maps_characters=False),
+        wrap=_around_language(MBART),
+        special=_ANGLE,
+        mask_takes_space=True,
+        languages=MBART,
+    ),
+    TokenizerClass(
+        names=("MBart50Tokenizer",),
+        model_types=(),
+        files=("*.model",),
+        read=_with_languages(MBART50, splits_at_any_space=False),
+        wrap=_around_language(MBART50),
+        special={role: token for role, token in _ANGLE.items() if role != "bos_token"},
+        mask_takes_space=True,
+        languages=MBART50,
+    ),
+    TokenizerClass(
+        names=("NllbTokenizer",),
+        model_types=(),
+        files=("*.model",),
+        read=_nllb,
+        wrap=_around_language(NLLB),
+        special=_ANGLE,
+        mask_takes_space=True,
+        languages=NLLB,
+    ),
+    TokenizerClass(
+        names=("M2M100Tokenizer",),
+        model_types=("m2m_100",),
+        files=("sentencepiece.bpe.model", "vocab.json"),
+        read=_m2m100,
+        wrap=_around_language(M2M100),
+        special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "sep_token", "pad_token", "unk_token")},
+        languages=M2M100,
+        split_by=("sentencepiece.bpe.model", "sentencepiece.bpe.model"),
+    ),
+    TokenizerClass(
+        names=("MarianTokenizer",),
+        model_types=("marian",),
+        files=("source.spm", "target.spm", "vocab.json"),
+        read=_marian,
+        wrap=_END,
+        special=_THREE,
+        languages=MARIAN,
+        split_by=("source.spm", "target.spm"),
     ),
     TokenizerClass(
         names=("LlamaTokenizer",),

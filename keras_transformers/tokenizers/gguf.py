@@ -23,7 +23,8 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from keras_transformers.gguf_file import GGUFFile
-from keras_transformers.tokenizers.convert import ROLES, around_as_asked, merges_of
+from keras_transformers.tokenizers.convert import ROLES, around_as_asked
+from keras_transformers.tokenizers.sentencepiece_model import merges_of
 
 # GPT-2's (Radford et al. 2019): a word with the space before it, numbers, signs.
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

@@ -16,7 +16,7 @@ Source: the tokenizers of transformers 5.
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -45,6 +45,10 @@ class LanguageRules:
     key: str = "{}"
     default: str | None = None
     legacy: "LanguageRules | None" = None
+
+    def chosen(self, config: Mapping[str, Any]) -> "LanguageRules":
+        """These rules or the older ones, as a `tokenizer_config.json` has it."""
+        return self.legacy if self.legacy is not None and config.get("legacy_behaviour") else self
 
     def languages(self, tokens: Iterable[tuple[str, int]]) -> dict[str, int]:
         """Of special tokens with their ids those that are languages: their codes, with their ids, in order of ids."""

@@ -5,7 +5,8 @@ The file is one protocol-buffer message. Of its fields these are read:
     field   holds               of which
     1       a piece, repeated   1 its text, 2 its score (float32), 3 its kind (1 normal where it is left out)
     2       how it was trained  3 the algorithm (1 Unigram where it is left out, 2 BPE)
-    3       the normalizer      2 the compiled table that maps characters
+    3       the normalizer      2 the compiled table that maps characters, 3 whether a space is put in front, 4 whether
+                                extra spaces are removed (1 where they are left out)
 
 Source: https://github.com/google/sentencepiece/blob/v0.2.0/src/sentencepiece_model.proto and, for the encoding,
 https://protobuf.dev/programming-guides/encoding/.
@@ -14,11 +15,11 @@ https://protobuf.dev/programming-guides/encoding/.
 import dataclasses
 import pathlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 _ALGORITHMS = {1: "unigram", 2: "bpe"}
-_CONTROL, _USER_DEFINED = 3, 4
+_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,10 @@ class SentencePieceModel:
         control: the pieces that stand for no text, such as "</s>".
         user_defined: the pieces that are found in a text before anything else.
         character_map: the compiled table of the normalizer; empty for none.
+        unknown_id: of the piece that stands for what the model lacks.
+        textless: the pieces that are never found in a text: the unknown one, the control pieces and unused ones.
+        add_prefix: whether a space is put in front of a text.
+        remove_extra_spaces: whether spaces around a text, and all but one between words, are removed.
     """
 
     algorithm: str
@@ -38,6 +43,10 @@ class SentencePieceModel:
     control: tuple[str, ...]
     user_defined: tuple[str, ...]
     character_map: bytes
+    unknown_id: int = 0
+    textless: frozenset[str] = frozenset()
+    add_prefix: bool = True
+    remove_extra_spaces: bool = True
 
 
 def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
@@ -54,7 +63,9 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
     read_sentencepiece(pathlib.Path("spiece.model")).pieces[0]  # ("<pad>", 0.0)
     ```
     """
-    pieces, kinds, algorithm, character_map = [], [], 1, b""
+    pieces, kinds = [], []
+    training: dict[int, Any] | None = None
+    normalizer: dict[int, Any] | None = None
     try:
         for field, value in _fields(path.read_bytes()):
             if field == 1:
@@ -62,9 +73,9 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
                 pieces.append((parts[1].decode(), struct.unpack("<f", parts.get(2, bytes(4)))[0]))
                 kinds.append(parts.get(3, 1))
             elif field == 2:
-                algorithm = dict(_fields(value)).get(3, 1)
+                training = dict(_fields(value))
             elif field == 3:
-                character_map = dict(_fields(value)).get(2, b"")
+                normalizer = dict(_fields(value))
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error) as error:
         raise ValueError(
             f"Expected a SentencePiece model in {path}, got a broken or truncated file, or one of another kind "
@@ -72,18 +83,43 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
         ) from None
     if not pieces:
         raise ValueError(f"Expected a SentencePiece model in {path}, got a file without pieces. Fetch it again.")
+    if training is None or normalizer is None:  # they stand behind the pieces
+        raise ValueError(
+            f"Expected a SentencePiece model in {path}, got a truncated file, which ends after piece {len(pieces)}. "
+            "Fetch it again."
+        )
+    algorithm = training.get(3, 1)
     if algorithm not in _ALGORITHMS:
         raise ValueError(
             f"Expected a Unigram (1) or BPE (2) model in {path}, got algorithm {algorithm}. Words and characters need "
             "no such model."
         )
+    by_kind: dict[int, list[str]] = {}
+    for (piece, _), kind in zip(pieces, kinds, strict=True):
+        by_kind.setdefault(kind, []).append(piece)
     return SentencePieceModel(
         algorithm=_ALGORITHMS[algorithm],
         pieces=tuple(pieces),
-        control=tuple(piece for (piece, _), kind in zip(pieces, kinds, strict=True) if kind == _CONTROL),
-        user_defined=tuple(piece for (piece, _), kind in zip(pieces, kinds, strict=True) if kind == _USER_DEFINED),
-        character_map=character_map,
+        control=tuple(by_kind.get(_CONTROL, ())),
+        user_defined=tuple(by_kind.get(_USER_DEFINED, ())),
+        character_map=normalizer.get(2, b""),
+        unknown_id=kinds.index(_UNKNOWN) if _UNKNOWN in kinds else 0,
+        textless=frozenset(piece for kind in (_UNKNOWN, _CONTROL, _UNUSED) for piece in by_kind.get(kind, ())),
+        add_prefix=bool(normalizer.get(3, 1)),
+        remove_extra_spaces=bool(normalizer.get(4, 1)),
     )
+
+
+def merges_of(pieces: Iterable[str]) -> list[tuple[str, str]]:
+    """The merges of a BPE model of SentencePiece's, of its pieces in the order in which they were merged."""
+    pieces = list(pieces)
+    known = set(pieces)
+    return [
+        (piece[:at], piece[at:])
+        for piece in pieces
+        for at in range(1, len(piece))
+        if piece[:at] in known and piece[at:] in known
+    ]
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:

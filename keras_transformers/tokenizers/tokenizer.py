@@ -39,6 +39,7 @@ from keras_transformers.tokenizers.convert import (
     class_by_files,
     class_of,
     convert,
+    numbered_pieces,
     read_object,
     read_text,
     special_tokens,
@@ -54,6 +55,7 @@ from keras_transformers.tokenizers.languages import (
     wrapped,
 )
 from keras_transformers.tokenizers.packing import Template
+from keras_transformers.tokenizers.pieces import NumberedPieces
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
 
 _KINDS = ("bpe", "wordpiece", "unigram")
@@ -117,6 +119,7 @@ class Tokenizer:
     Attributes:
         vocabulary_size: one more than the highest id: what an embedding needs. After training it may be smaller than
             asked, when the text has no more pieces.
+        target_vocabulary_size: the same for what a translation model writes, where that has a vocabulary of its own.
         padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
         chat_template: how the model writes chats, in jinja2; None where it knows none. May be set.
         languages: those that a translation model has tokens for, as its checkpoint calls them ("en_XX", "eng_Latn",
@@ -172,6 +175,8 @@ class Tokenizer:
         self._engine = engine
         self._config = dict(_CONFIG_DEFAULTS)
         self._rules: LanguageRules | None = None  # None: they show in the special tokens
+        self._sides: tuple[NumberedPieces, NumberedPieces] | None = None  # where the engine itself splits no text
+        self._side_files: dict[str, bytes] = {}
         self._content: bytes | None = None  # of the tokenizer.json that this was read from and still agrees with
         self._template_content: bytes | None = None  # of chat_template.jinja, where there is one
         self.padding_id, self.start_id, self.end_id, self.unknown_id = (
@@ -184,7 +189,9 @@ class Tokenizer:
         self._count()
 
     def _count(self) -> None:
-        self.vocabulary_size = max(self._engine.get_vocab(with_added_tokens=True).values()) + 1
+        engines = [self._engine] if self._sides is None else [side.engine for side in self._sides]
+        sizes = [max(engine.get_vocab(with_added_tokens=True).values()) + 1 for engine in engines]
+        self.vocabulary_size, self.target_vocabulary_size = sizes[0], sizes[-1]
         special_ids = {i for i, token in self._engine.get_added_tokens_decoder().items() if token.special}
         self._control_ids = special_ids - {self.unknown_id}
 
@@ -297,6 +304,8 @@ class Tokenizer:
             return tokenizer
         config = read_object(folder / "tokenizer_config.json", missing={})
         rules, path = class_of(folder, config), folder / "tokenizer.json"
+        sides: tuple[NumberedPieces, NumberedPieces] | None = None
+        side_files: dict[str, bytes] = {}
         theirs = read_keras_hub(path)
         if theirs is not None:
             folder, config, rules = theirs
@@ -312,6 +321,8 @@ class Tokenizer:
         else:
             rules = rules or class_by_files(folder, config)
             engine = convert(folder, config, rules)
+            if rules.split_by:
+                sides, side_files = numbered_pieces(folder, config, rules, engine)
         # A class's own tokens count where the vocabulary has them; those that the folder states must be there.
         special = {
             role: token
@@ -322,6 +333,10 @@ class Tokenizer:
         tokenizer = cls(engine, **{name: token and token.content for name, token in tokens.items()})
         tokenizer._config = {"tokenizer_class": rules.names[0] if rules else "PreTrainedTokenizerFast"} | config
         tokenizer._content = path.read_bytes() if path.is_file() else None
+        tokenizer._sides, tokenizer._side_files = sides, side_files
+        tokenizer._count()
+        if rules and rules.languages is not NO_LANGUAGES:
+            tokenizer._rules = rules.languages.chosen(config)
         template = folder / chat.TEMPLATE_FILE
         tokenizer._template_content = template.read_bytes() if template.is_file() else None
         return tokenizer
@@ -333,14 +348,14 @@ class Tokenizer:
         `tokenizer_config.json`.
         """
         config = dict(self._config)
-        if self._content is None:
+        if self._content is None and self._sides is None:
             config.pop("added_tokens_decoder", None)  # transformers takes those for all, and tokenizer.json has more
         for ours, theirs in _CONFIG_NAMES.items():
             stated, token = config.get(theirs), getattr(self, ours)
             if (stated.get("content") if isinstance(stated, dict) else stated) != token:
                 config[theirs] = token
-        files = {
-            "tokenizer.json": self._content or self._json().encode(),
+        own = {"tokenizer.json": self._content or self._json().encode()} if self._sides is None else self._side_files
+        files = own | {
             "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
         }
         return files if self._template_content is None else files | {chat.TEMPLATE_FILE: self._template_content}
@@ -386,8 +401,16 @@ class Tokenizer:
             TypeError: for one plain string instead of a list, and for items that are not strings.
             ValueError: for a text with a lone surrogate, which is no Unicode text.
         """
-        engine = self._parsing_engine if parse_special else self._engine
+        return self._encode(texts, parse_special)
+
+    def _encode(self, texts: Sequence[str], parse_special: bool = False, side: int = 0) -> list[list[int]]:
+        """As `encode` does, for a source (side 0) or a target (1), where they differ."""
         ids: list[list[int]] = []
+        if self._sides is not None:
+            for chunk in _chunks(_checked_texts(texts)):
+                ids += self._sides[side].encode(chunk, parse_special)
+            return ids
+        engine = self._parsing_engine if parse_special else self._engine
         for chunk in _chunks(_checked_texts(texts)):
             ids += [encoding.ids for encoding in engine.encode_batch_fast(chunk, add_special_tokens=False)]
         return ids if parse_special else [self._without_control_ids(row, row)[0] for row in ids]
@@ -457,7 +480,7 @@ class Tokenizer:
         language = self._language("target_language", target_language)
         if language is None and "language" in self._language_rules.target and self.languages:
             raise language_error("target_language", None, self.languages)
-        encoded = self.encode(texts)
+        encoded = self._encode(texts, side=1)
         return wrapped(encoded, [language] * len(encoded), self._around("target"), max_length)
 
     def _around(self, side: str) -> list[Any]:
@@ -538,6 +561,12 @@ class Tokenizer:
                 )
             checked.append([checked_text(word, f"word {place} of row {index}") for place, word in enumerate(row)])
         encoded = EncodedWords([], [])
+        if self._sides is not None:
+            for row in checked:
+                ids_by_word = self._sides[0].encode(row)
+                encoded.token_ids.append([i for ids in ids_by_word for i in ids])
+                encoded.words.append([word for word, ids in enumerate(ids_by_word) for _ in ids])
+            return encoded
         for chunk in _chunks(checked):
             for encoding in self._engine.encode_batch(chunk, is_pretokenized=True, add_special_tokens=False):
                 ids, words = self._without_control_ids(encoding.ids, encoding.word_ids)
@@ -565,7 +594,13 @@ class Tokenizer:
         ["Où ?"[start:end] for start, end in spans]  # ["Où", "?"]
         ```
         """
-        encoded, engine = EncodedSpans([], []), self._parsing_engine if parse_special else self._engine
+        encoded = EncodedSpans([], [])
+        if self._sides is not None:
+            for ids, places in self._sides[0].encode_with_spans(_checked_texts(texts), parse_special):
+                encoded.token_ids.append(ids)
+                encoded.spans.append(np.array(places, dtype=np.int32).reshape(-1, 2))
+            return encoded
+        engine = self._parsing_engine if parse_special else self._engine
         for chunk in _chunks(_checked_texts(texts)):
             for encoding in engine.encode_batch(chunk, add_special_tokens=False):
                 ids, spans = encoding.ids, encoding.offsets
@@ -656,6 +691,10 @@ class Tokenizer:
         before = self.vocabulary_size
         (self._engine.add_special_tokens if special else self._engine.add_tokens)(tokens)
         self._content = None
+        if self._sides is not None:
+            added = self._engine.get_added_tokens_decoder().items()
+            flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+            self._config["added_tokens_decoder"] = {str(i): {f: getattr(t, f) for f in flags} for i, t in added}
         for cached in ("_parsing_engine", "_language_rules", "languages"):
             self.__dict__.pop(cached, None)
         self._count()
@@ -725,8 +764,12 @@ class Tokenizer:
                 f"Expected token ids in a list or an array, got {type(token_ids).__name__}. Put a single id in a "
                 "list: decode([id])."
             )
-        rows = [self._checked_ids(row, index) for index, row in enumerate([token_ids] if one else token_ids)]
-        texts = self._engine.decode_batch(rows, skip_special_tokens=True)
+        size = self.target_vocabulary_size
+        rows = [self._checked_ids(row, index, size) for index, row in enumerate([token_ids] if one else token_ids)]
+        if self._sides is None:
+            texts = self._engine.decode_batch(rows, skip_special_tokens=True)
+        else:
+            texts = [text.strip() for text in self._sides[1].engine.decode_batch(rows, skip_special_tokens=True)]
         return texts[0] if one else texts
 
     def tokens(self, text: "str | Sequence[int] | np.ndarray") -> list[str]:
@@ -741,7 +784,7 @@ class Tokenizer:
         Raises:
             TypeError, ValueError: as `encode` and `decode` do.
         """
-        ids = self.encode([text])[0] if isinstance(text, str) else self._checked_ids(text, 0)
+        ids = self.encode([text])[0] if isinstance(text, str) else self._checked_ids(text, 0, self.vocabulary_size)
         return [self._engine.decode([i], skip_special_tokens=False) for i in ids]
 
     def in_graph(self, *, texts: Iterable[str] = (), difficult_texts: bool = True) -> Any:
@@ -790,7 +833,7 @@ class Tokenizer:
             beside_spelled += [value] * len(pieces)
         return spelled, beside_spelled
 
-    def _checked_ids(self, ids: Any, index: int) -> list[int]:
+    def _checked_ids(self, ids: Any, index: int, size: int) -> list[int]:
         row = np.asarray(ids)
         if row.ndim == 1 and row.size == 0:
             return []
@@ -799,10 +842,10 @@ class Tokenizer:
                 f"Expected a flat list of integer ids, got {row.dtype} of shape {row.shape} at index {index}. Decode "
                 "ids, not scores or text."
             )
-        wrong = (row < 0) | (row >= self.vocabulary_size)
+        wrong = (row < 0) | (row >= size)
         if wrong.any():
             raise ValueError(
-                f"Expected ids from 0 to {self.vocabulary_size - 1}, got {row[wrong][0]} at position "
+                f"Expected ids from 0 to {size - 1}, got {row[wrong][0]} at position "
                 f"{int(np.argmax(wrong))} of the text at index {index}. "
                 "Do these ids come from another tokenizer's model?"
             )

@@ -142,12 +142,76 @@ FOLDERS = {
         {"name": "spiece", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
         {"config.json": {"model_type": "t5"}},
     ),
+    "mt5": (
+        sentence_pieces,
+        {"name": "spiece", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "byte_fallback": True},
+        {"tokenizer_config.json": {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "additional_special_tokens": []}},
+    ),
+    "pegasus": (
+        sentence_pieces,
+        {"name": "spiece", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+        {"config.json": {"model_type": "pegasus"}},
+    ),
+    "mbart": (
+        sentence_pieces,
+        {"name": "sentencepiece.bpe"},
+        {"tokenizer_config.json": {"tokenizer_class": "MBartTokenizer", "src_lang": "de_DE", "tgt_lang": "fr_XX"}},
+    ),
+    "mbart50": (
+        sentence_pieces,
+        {"name": "sentencepiece.bpe"},
+        {"tokenizer_config.json": {"tokenizer_class": "MBart50Tokenizer", "src_lang": "de_DE", "tgt_lang": "sl_SI"}},
+    ),
     "llama": (
         sentence_pieces,
         {"name": "tokenizer", "model_type": "bpe", "byte_fallback": True, "user_defined_symbols": "<user>"},
         {"tokenizer_config.json": {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "legacy": True}},
     ),
 }
+
+
+def numbered(folder, texts, files, size, languages=(), separate=False, drop=0, tokenizer_class="MarianTokenizer"):
+    """A folder whose `vocab.json` numbers the pieces of SentencePiece models, by another order, without every
+    `drop`-th of them."""
+    import sentencepiece
+
+    pieces, vocabularies = [], []
+    for place, file in enumerate(files):
+        learnt_from = texts[place * len(texts) // len(files) : (place + 1) * len(texts) // len(files)]
+        sentence_pieces(folder, learnt_from, file, size)
+        if tokenizer_class == "MarianTokenizer":
+            (folder / f"{file}.model").rename(folder / f"{file}.spm")
+        model = sentencepiece.SentencePieceProcessor(model_file=str(next(folder.glob(f"{file}.*"))))
+        pieces.append([model.id_to_piece(i) for i in range(3, model.get_piece_size())])
+    for each in pieces if separate else [sum(pieces, [])]:
+        kept = sorted({piece for i, piece in enumerate(each) if not drop or i % drop}, key=lambda piece: piece[::-1])
+        first = ["</s>", "<unk>", *languages, "<pad>"] if tokenizer_class == "MarianTokenizer" else ANGLE[:4]
+        vocabularies.append({piece: i for i, piece in enumerate([*first, *kept])})
+    for file, vocabulary in zip(("vocab.json", "target_vocab.json"), vocabularies, strict=False):
+        (folder / file).write_text(json.dumps(vocabulary), "utf-8")
+    config = {"tokenizer_class": tokenizer_class, "separate_vocabs": separate, "model_max_length": 512}
+    if tokenizer_class != "MarianTokenizer":
+        config = {"tokenizer_class": tokenizer_class, "src_lang": "de", "tgt_lang": "fr"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def nllb(folder, texts, size, codes, **config):
+    """NLLB's: a BPE model, with the languages and the mask listed behind its pieces."""
+    sentence_pieces(folder, texts, "sentencepiece.bpe", size, model_type="bpe")
+    import sentencepiece
+
+    model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "sentencepiece.bpe.model"))
+    tokens = dict(enumerate(["<s>", "<pad>", "</s>", "<unk>"]))
+    tokens |= dict(enumerate([*codes, "<mask>"], start=model.get_piece_size() + 1))
+    flags = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
+    added = {str(i): {"content": token, **flags, "lstrip": token == "<mask>"} for i, token in tokens.items()}
+    config = {"src_lang": "eng_Latn", "tgt_lang": "fra_Latn", "additional_special_tokens": list(codes), **config}
+    config |= {"tokenizer_class": "NllbTokenizer", "added_tokens_decoder": added}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+def bytes_alone(folder, texts, size):
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
 
 
 def write(name, folder, texts, size):

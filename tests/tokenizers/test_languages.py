@@ -67,7 +67,7 @@ def test_the_end_stays_when_a_text_is_cut():
         (LANGUAGE_RULES[0].codes, "start", 25),
         (LANGUAGE_RULES[1].codes, "forced", 52),
         ([f"__{code}__" for code in LANGUAGE_RULES[2].codes], "forced", 100),
-        ([f"__{code}__" for code in LANGUAGE_RULES[3].codes], "forced", 7),
+        ([f"__{code}__" for code in LANGUAGE_RULES[3].codes], "forced", 8),
         ([*LANGUAGE_RULES[4].codes, "abc_Defg"], "forced", 203),
     ],
 )
