@@ -46,9 +46,10 @@ test-assets: $(VENV)/.installed-dev
 test-jax test-torch test-tensorflow: test-%: $(VENV)/.installed-dev
 	KERAS_BACKEND=$* $(PYTEST) $(MARKED) $(TESTS)
 
-# The oldest Keras that pyproject.toml allows, in front of the installed one on Python's path.
+# The oldest Keras that pyproject.toml allows, in front of the installed one on Python's path: all that each backend is
+# tested with, since what one backend is enough for, one Keras is too (`test-all` leaves out nothing).
 test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
-	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(MARKED) $(TESTS)
+	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(if $(MARKED),-m "not slow and not one_backend") $(TESTS)
 
 .cache/keras-$(LOWEST_KERAS): $(VENV)/.installed-dev
 	rm -rf $@

@@ -10,6 +10,9 @@ import pytest
 from tests import assets
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Tests compile a lot and compute a little, so JAX spends a third less on each compilation; the conformance suite
+# compiles its models as users do.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -33,6 +33,13 @@ class Case:
         """Whether it is a decoder, whose texts begin where `starts` say."""
         return self.config.encoder is None
 
+    @property
+    def attention(self):
+        """What of a model one backend may mask or remember otherwise than another; all else looks at one token."""
+        attentions = (self.config.encoder or self.config.decoder).attentions
+        kinds = frozenset(type(each.positions) for each in attentions)
+        return self.decodes, kinds, any(each.window is not None for each in attentions)
+
     def config_file(self, head):
         """The content of a `config.json` for this model with a `Head`."""
         count = len(head.labels) or (2 if head.task == "QuestionAnswerer" else self.num_classes)

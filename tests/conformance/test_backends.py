@@ -19,9 +19,11 @@ def _one_of_each_family():
     return list(last.values())
 
 
-# PyTorch takes half a minute to trace a model; that layers can be traced is tested with them.
-_MARKS = [pytest.mark.slow] if keras.backend.backend() == "torch" else []
-COMPILED = [pytest.param(name, marks=_MARKS) for name in _one_of_each_family()]
+COMPILED = _one_of_each_family()
+if keras.backend.backend() == "torch":  # it takes half a minute to trace a model; that layers can be is tested there
+    COMPILED = [pytest.param(name, marks=pytest.mark.slow) for name in COMPILED]
+if keras.backend.backend() == "tensorflow":  # its compiler is JAX's: one of each kind of attention
+    COMPILED = list({CHECKPOINTS[name][0].attention: name for name in COMPILED}.values())
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,21 @@ def test_the_backends_agree(name, expected):
     assert relative_error(make_expected.kept(found, name), expected[name]) <= 1e-5
 
 
+@pytest.fixture
+def _optimized():
+    """JAX compiles as it does for users, and not as for other tests."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    usual = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", usual)
+
+
+@pytest.mark.usefixtures("_optimized")
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_is_the_same(name):
     case, _ = CHECKPOINTS[name]

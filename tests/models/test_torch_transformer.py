@@ -13,6 +13,8 @@ from keras_transformers.checkpoints.weights import assign, named_weights
 from keras_transformers.models.torch_transformer import torch_transformer
 from tests.layers.reference import numbers, relative_error
 
+pytestmark = pytest.mark.one_backend("torch")  # `test_backends_agree` holds the others to the same
+
 PADDING, START, END = 0, 2, 3
 
 

@@ -30,7 +30,10 @@ def make(task, model_type="bert", **sizes):
 
 
 @pytest.mark.parametrize("task", [kt.TextClassifier, kt.MaskedLM])
-@pytest.mark.parametrize("model_type, sizes", [("bert", {}), ("electra", {**SIZES, "embedding_size": 8})])
+@pytest.mark.parametrize(
+    "model_type, sizes",
+    [("bert", {}), pytest.param("electra", {**SIZES, "embedding_size": 8}, marks=pytest.mark.one_backend("torch"))],
+)
 def test_new_tokens_change_nothing_for_the_old_ones(task, model_type, sizes):
     model = make(task, model_type, **sizes)
     size = model.tokenizer.vocabulary_size

@@ -23,6 +23,7 @@ from tests.training import interrupted_run
 from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
 
 ROOT = pathlib.Path(__file__).parents[2]
+once = pytest.mark.one_backend("torch")  # of files, or of what is computed elsewhere too
 
 
 def batches(count=100):
@@ -61,7 +62,7 @@ def interrupted(folder, step, **options):
     return model
 
 
-@pytest.mark.parametrize("stop", ["within an epoch", "between two epochs"])
+@pytest.mark.parametrize("stop", ["within an epoch", pytest.param("between two epochs", marks=once)])
 def test_resumes_as_if_nothing_had_happened(tmp_path, stop):
     data = batches()
     step = len(data) + (3 if stop == "within an epoch" else 0)
@@ -106,6 +107,7 @@ def kill_while_it_writes(process, folder, rng, deadline=120):
     return bool(list(folder.glob(".step-*.partial")))
 
 
+@once
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
     rng = random.Random(0)
@@ -133,11 +135,13 @@ def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
         np.testing.assert_allclose(ours, value, rtol=1e-5, atol=1e-6)
 
 
+@once
 def test_keeps_the_newest(tmp_path):
     interrupted(tmp_path, 7, every_seconds=None, every_steps=2, keep=2)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004", "step-000000006"]
 
 
+@once
 def test_what_only_time_asked_for_stays_until_the_next(tmp_path):
     interrupted(tmp_path, 7, every_seconds=0, every_steps=2, keep=2)
     assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004", "step-000000006", "step-000000007"]
@@ -145,6 +149,7 @@ def test_what_only_time_asked_for_stays_until_the_next(tmp_path):
         average_weights(compiled(), tmp_path, last=3)
 
 
+@once
 def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     interrupted(tmp_path, 5, every_seconds=None, every_steps=2, keep=2)
     newest = checkpoints(tmp_path)[-1]
@@ -159,6 +164,7 @@ def test_an_empty_folder_restores_nothing(tmp_path):
     assert Checkpoint(tmp_path / "new").restore(compiled()) is None
 
 
+@once
 def test_refuses_to_train_over_checkpoints_that_were_not_restored(tmp_path):
     interrupted(tmp_path, 3, every_seconds=None, every_steps=2)
     with pytest.raises(ValueError, match=r"got step-000000002 in it\. Call restore"):
@@ -236,6 +242,7 @@ def test_scores_reach_the_history():
     assert len(history.history["val_bleu"]) == len(history.history["val_chrf"]) == 2
 
 
+@once
 def test_learning_curve_survives_resuming(tmp_path):
     data, folder = batches(), tmp_path / "run"
     model = compiled()

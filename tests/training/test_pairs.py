@@ -8,6 +8,7 @@ from keras_transformers.training.datasets import translation_batches
 from keras_transformers.training.pairs import encode_pairs, split
 from tests.training.stand_in import CharacterTokenizer, sentences
 
+pytestmark = pytest.mark.one_backend("torch")  # no tensor is computed
 TOKENIZER = CharacterTokenizer()
 
 

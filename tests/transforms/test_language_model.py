@@ -31,7 +31,7 @@ def make(tokenizer, mode=None):
     return model
 
 
-@pytest.mark.parametrize("mode", [None, pytest.param("int8", marks=needs_quantization)])
+@pytest.mark.parametrize("mode", [pytest.param(None, marks=once), pytest.param("int8", marks=needs_quantization)])
 def test_adapters_learn_texts_and_the_rest_stays(tokenizer, mode, tmp_path):
     model = make(tokenizer, mode)
     add_lora(model, rank=8, targets="all", seed=0)

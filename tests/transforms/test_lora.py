@@ -190,6 +190,7 @@ def test_the_direct_view_calls_no_layer_of_keras():
 # --- our own files ---
 
 
+@once  # with every backend after `test_adapters_train_on_a_quantized_base`
 def test_a_keras_file_keeps_adapters_and_goes_on_training(tmp_path):
     model = classifier()
     add_lora(model, rank=2, alpha=6, targets=("query", "down"), seed=3)
@@ -341,25 +342,21 @@ def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path):
     assert set(ours) == set(back) and all((ours[each] == back[each]).all() for each in ours)
 
 
+@once
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "options",
     [
         {"target_modules": "all-linear", "r": 3, "lora_alpha": 8, "use_rslora": True, "task_type": "SEQ_CLS"},
-        pytest.param(
-            {
-                "target_modules": ["query", "output.dense"],
-                "r": 4,
-                "rank_pattern": {"layer.1.attention.self.query": 2, "^bert.encoder.layer.0.output.dense": 6},
-                "alpha_pattern": {"query": 20},
-                "lora_dropout": 0.1,
-                "exclude_modules": ["bert.encoder.layer.2.output.dense"],
-            },
-            marks=once,
-        ),
-        pytest.param(
-            {"target_modules": ["key"], "layers_to_transform": [1], "modules_to_save": ["classifier"]}, marks=once
-        ),
+        {
+            "target_modules": ["query", "output.dense"],
+            "r": 4,
+            "rank_pattern": {"layer.1.attention.self.query": 2, "^bert.encoder.layer.0.output.dense": 6},
+            "alpha_pattern": {"query": 20},
+            "lora_dropout": 0.1,
+            "exclude_modules": ["bert.encoder.layer.2.output.dense"],
+        },
+        {"target_modules": ["key"], "layers_to_transform": [1], "modules_to_save": ["classifier"]},
     ],
     ids=["all-linear", "patterns", "some"],
 )

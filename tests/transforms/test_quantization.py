@@ -57,6 +57,7 @@ def test_it_is_near_to_what_it_was_and_files_keep_it(mode, tmp_path):
     same(model, keras.saving.load_model(tmp_path / "model.keras"))
 
 
+@once
 def test_a_preset_is_smaller_and_names_no_class(tmp_path):
     sizes = {}
     for mode in (None, "int8", "int4"):
