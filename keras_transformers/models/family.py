@@ -57,6 +57,7 @@ class Head:
         entries: its tensors, besides those of the body.
         others: other architectures that hold this head, with more besides.
         labels: of its classes, where no configuration names them.
+        prefix: what stands before the body's tensors, where that is another than for the family's other heads.
     """
 
     task: str
@@ -64,6 +65,7 @@ class Head:
     entries: tuple[Entry, ...] = ()
     others: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    prefix: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +135,15 @@ class Family:
         entries = () if head is None else head.entries
         others = (entry.theirs for each in self.heads for entry in each.entries)
         ignored = dict.fromkeys(theirs if "{leaf}" in theirs else f"{theirs}.{{leaf}}" for theirs in others)
-        return dataclasses.replace(body, entries=(*body.entries, *entries), ignored=(*body.ignored, *ignored))
+        prefix = body.prefix if head is None or head.prefix is None else head.prefix
+        prefixes = (body.prefix, *(each.prefix for each in self.heads if each.prefix is not None))
+        return dataclasses.replace(
+            body,
+            entries=(*body.entries, *entries),
+            ignored=(*body.ignored, *ignored),
+            prefix=prefix,
+            other_prefixes=tuple(dict.fromkeys(each for each in prefixes if each != prefix)),
+        )
 
 
 _families: dict[str, Family] = {}

@@ -575,16 +575,18 @@ def _falcon_weights(config):
     )
 
 
-def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None):
-    """The heads that most have, and one of tokens where its tensor is called something."""
+def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None, spans="qa_outputs"):
+    """The heads that most have, and one of tokens, or of an answer's ends, where its tensor is called something."""
     heads = (
         Head("TextEmbedder", f"{name}Model"),
         Head("CausalLM", f"{name}{language_model}", (Entry("head.dense", vocabulary), Entry("head", vocabulary))),
         Head("TextClassifier", f"{name}ForSequenceClassification", (Entry("classifier", "score"),)),
     )
-    if tokens is None:
-        return heads
-    return (*heads, Head("TokenClassifier", f"{name}ForTokenClassification", (Entry("classifier", tokens),)))
+    if tokens is not None:
+        heads += (Head("TokenClassifier", f"{name}ForTokenClassification", (Entry("classifier", tokens),)),)
+    if spans is not None:
+        heads += (Head("QuestionAnswerer", f"{name}ForQuestionAnswering", (Entry("span", spans),)),)
+    return heads
 
 
 register(
@@ -661,7 +663,7 @@ register(
         _read_phi,
         _write_phi,
         _weights({"token": "embed_tokens"}, "layers.{n}", _PHI, "final_layernorm", prefix="model."),
-        _heads("Phi", tokens="score"),
+        _heads("Phi", tokens="score", spans=None),
         _links("phi"),
         ("is_decoder",),
     ),

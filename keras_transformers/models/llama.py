@@ -518,22 +518,24 @@ def _weights(layer):
     )
 
 
-def _heads(name, body, tokens):
-    score = (Entry("classifier", "score"),)
+def _heads(name, body, tokens, spans):
+    score, ends = (Entry("classifier", "score"),), (Entry("span", "qa_outputs"),)
     return (
         Head("TextEmbedder", body),
         Head("CausalLM", f"{name}ForCausalLM", (Entry("head.dense", "lm_head"),)),
         Head("TextClassifier", f"{body.removesuffix('Model')}ForSequenceClassification", score),
         *((Head("TokenClassifier", f"{name}ForTokenClassification", score),) if tokens else ()),
+        *((Head("QuestionAnswerer", f"{name}ForQuestionAnswering", ends, prefix=spans),) if spans else ()),
     )
 
 
-def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True):
+def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True, spans=None):
     """A family by the name that transformers' classes begin with; `body` is its class of the body alone, where that
-    begins otherwise, `tokens` whether it has one for each token."""
+    begins otherwise, `tokens` whether it has one for each token, `spans` what stands before the body's tensors in its
+    class for question answering, where it has one."""
     source = model_type.removesuffix("_text")
     links = tuple(f"{_SOURCE}/{source}/{kind}_{source}.py" for kind in ("configuration", "modeling"))
-    heads = _heads(name, body or f"{name}Model", tokens)
+    heads = _heads(name, body or f"{name}Model", tokens, spans)
     return Family(model_type, read, write, _weights(layer), heads, links, ("is_decoder", *inert))
 
 
@@ -541,16 +543,19 @@ def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None,
 _SLIDING = ("use_sliding_window", "sliding_window", "max_window_layers")
 
 register(
-    _family("llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp", "is_llama_config")),
-    _family("mistral", "Mistral", _read_mistral, _write_mistral),
-    _family("qwen2", "Qwen2", _read_qwen2, _write_qwen2, inert=_SLIDING),
-    _family("qwen3", "Qwen3", _read_qwen3, _write_qwen3, _LAYER | _NORMED_HEADS, _SLIDING),
+    _family(
+        "llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp", "is_llama_config"), spans="transformer."
+    ),
+    _family("mistral", "Mistral", _read_mistral, _write_mistral, spans="model."),
+    _family("qwen2", "Qwen2", _read_qwen2, _write_qwen2, inert=_SLIDING, spans="transformer."),
+    _family("qwen3", "Qwen3", _read_qwen3, _write_qwen3, _LAYER | _NORMED_HEADS, _SLIDING, spans="transformer."),
     _family(
         "smollm3",
         "SmolLM3",
         _read_smollm3,
         _write_smollm3,
         inert=(*_SLIDING, "no_rope_layer_interval", "pretraining_tp"),
+        spans="transformer.",
     ),
     _family(
         "olmo2",
@@ -593,6 +598,7 @@ register(
         _write_mixtral,
         _ATTENTION | _BEFORE | _MIXTRAL_EXPERTS,
         ("router_aux_loss_coef",),
+        spans="model.",
     ),
     _family(
         "qwen3_moe",
@@ -601,5 +607,6 @@ register(
         _write_qwen3_moe,
         _ATTENTION | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS,
         (*_SLIDING, "router_aux_loss_coef", "intermediate_size"),
+        spans="transformer.",
     ),
 )

@@ -72,6 +72,7 @@ class WeightMap:
             `{leaf}` weight or bias.
         body: entries whose tensors stand behind `prefix` where there is a head, and without it where there is none.
         prefix: see `body`.
+        other_prefixes: what stands there in files of other heads.
         copies: pairs of their names, the first a copy of the second.
 
     Example:
@@ -85,6 +86,7 @@ class WeightMap:
     body: tuple[Entry, ...] = ()
     prefix: str = ""
     copies: tuple[tuple[str, str], ...] = ()
+    other_prefixes: tuple[str, ...] = ()
 
     def read(self, tensors, weights):
         """Their tensors under our names.
@@ -124,7 +126,7 @@ class WeightMap:
         Raises:
             ValueError: listing the weights that the table does not name.
         """
-        places = self._places(weights, *((False, False) if like is None else self._spelling(like)))
+        places = self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
         unnamed = [name for name in weights if name not in places]
         if unnamed:
             raise ValueError(f"Expected an entry of the table for each weight, got none for {', '.join(unnamed)}.")
@@ -153,41 +155,43 @@ class WeightMap:
     def places(self, weights, like=None):
         """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
         may share, and tells whether that is `transposed`. What the table does not name is left out."""
-        return self._places(weights, *((False, False) if like is None else self._spelling(like)))
+        return self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
 
     def _spelling(self, names):
-        """Whether a file's names leave out the prefix, and whether they are old."""
-        bare = not any(name.startswith(self.prefix) for name in names)
-        return bare, any(name.endswith(".gamma") for name in names)
+        """The prefix of a file's names, which may be none, and whether they are old."""
+        prefixes = (self.prefix, *self.other_prefixes)
+        found = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
+        return next(found, ""), any(name.endswith(".gamma") for name in names)
 
     def _numbered(self):
         """Patterns of the names of theirs of which several are one of ours; their number is the group `one`."""
-        entries = [(entry, self.prefix) for entry in self.body] + [(entry, "") for entry in self.entries]
+        spellings = dict.fromkeys((self.prefix, *self.other_prefixes, ""))
+        entries = [(entry, spellings) for entry in self.body] + [(entry, [""]) for entry in self.entries]
         names = [
-            spelled + (entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}")
-            for entry, prefix in entries
-            for spelled in {prefix, ""}
+            prefix + (entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}")
+            for entry, prefixes in entries
+            for prefix in prefixes
             if "*" in entry.theirs
         ]
         return [_pattern(name) for name in names]
 
     def _is_ignored(self, name):
-        bare = name.removeprefix(self.prefix)
-        return any(_pattern(each).fullmatch(bare) or _pattern(each).fullmatch(name) for each in self.ignored)
+        spelled = {name, *(name.removeprefix(prefix) for prefix in (self.prefix, *self.other_prefixes))}
+        return any(_pattern(each).fullmatch(one) for each in self.ignored for one in spelled)
 
-    def _places(self, weights, bare, old):
+    def _places(self, weights, prefix, old):
         """Where each of our weights is found, by our name; names that no entry fits are left out."""
-        prefixed = [(entry, "" if bare else self.prefix) for entry in self.body]
+        prefixed = [(entry, prefix) for entry in self.body]
         patterns = [
-            (_pattern(ours), position, entry, prefix)
-            for entry, prefix in (*prefixed, *((entry, "") for entry in self.entries))
+            (_pattern(ours), position, entry, before)
+            for entry, before in (*prefixed, *((entry, "") for entry in self.entries))
             for position, ours in enumerate(_several(entry.ours))
         ]
         leaves = LEAVES | ({"gamma": "gamma", "beta": "beta"} if old else {})
         places = {}
         for name in weights:
             layer, _, leaf = name.rpartition(".")
-            for pattern, position, entry, prefix in patterns:
+            for pattern, position, entry, before in patterns:
                 match = pattern.fullmatch(layer)
                 if match and leaf in LEAVES:
                     numbers = match.groupdict()
@@ -196,7 +200,7 @@ class WeightMap:
                     start, whole = sum(widths[:position]), len(widths) == 1
                     in_kernel = entry.input_heads and leaf == "kernel"
                     places[name] = _Place(
-                        prefix + theirs.format(leaf=leaves[leaf], **numbers),
+                        before + theirs.format(leaf=leaves[leaf], **numbers),
                         entry.transposed and leaf == "kernel",
                         start,
                         None if whole else start + widths[position],

@@ -40,11 +40,14 @@ class EncoderTask(Task):
     def hidden_states(self, inputs, training=None):
         """The stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-        padding_mask = inputs.get("padding_mask")
-        if padding_mask is None:
-            padding_mask = self.backbone.padding_mask(inputs["token_ids"])
+        padding_mask = self.padding_mask(inputs)
         x = self.backbone({**inputs, "padding_mask": padding_mask}, training=training)
         return x, padding_mask
+
+    def padding_mask(self, inputs):
+        """Which tokens of a dictionary of inputs are real, bool `[B, T]`: as it says, or as the ids do."""
+        told = inputs.get("padding_mask")
+        return self.backbone.padding_mask(inputs["token_ids"]) if told is None else told
 
     # Texts to ids
 

@@ -25,7 +25,8 @@ class QuestionAnswerer(EncoderTask):
     A context that is longer than the model reads is read in overlapping windows.
 
     Args:
-        config: a `ModelConfig` with an encoder only; its `span_head` stands before the classifier of tokens.
+        config: a `ModelConfig` with an encoder, or a decoder, only; its `span_head` stands before the classifier of
+            tokens.
         tokenizer: a `Tokenizer`.
         overlap: how many tokens two windows share.
 
@@ -67,7 +68,7 @@ class QuestionAnswerer(EncoderTask):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean of two cross-entropies, over the positions of the first and of the last token."""
-        real_B1T = self.backbone.padding_mask(x["token_ids"])[:, None, :]
+        real_B1T = ops.cast(self.padding_mask(x), "bool")[:, None, :]
         logits_B2T = ops.transpose(ops.cast(y_pred, "float32"), (0, 2, 1))
         logits_B2T = ops.where(real_B1T, logits_B2T, -1e9)
         losses, _ = token_cross_entropy(logits_B2T, y)
@@ -141,7 +142,7 @@ class QuestionAnswerer(EncoderTask):
                 stacklevel=outside(),
             )
         weight = np.where(found, weights, 0.0)[[row for row, _ in places]].astype("float32")
-        examples = Examples(inputs, labels, weight, self.config.padding_id, packed.truncated)
+        examples = self._labelled(inputs, labels, weight, packed)
         self._check_examples(examples)
         return examples
 

@@ -1,4 +1,4 @@
-"""A decoder that reads texts as an encoder does: classifiers of texts and of tokens, vectors."""
+"""A decoder that reads texts as an encoder does: classifiers of texts and of tokens, vectors, answers to questions."""
 
 import json
 
@@ -13,6 +13,7 @@ from tests.tasks.checkpoints import TEXTS
 
 once = pytest.mark.one_backend("torch")
 WORDS = [text.split() for text in TEXTS]
+QUESTIONS = [("What was it?", text) for text in TEXTS]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ def test_the_last_token_speaks_for_the_text(tokenizer):
         ("TextClassifier", TEXTS, [0, 1] * 3),
         pytest.param("TokenClassifier", WORDS, [[0] * len(words) for words in WORDS], marks=once),
         pytest.param("TextEmbedder", TEXTS, [text[:20] for text in TEXTS], marks=once),
+        pytest.param("QuestionAnswerer", QUESTIONS, [(4, 9)] * 5 + [None], marks=once),
     ],
 )
 def test_it_learns(task, x, y, tokenizer):
@@ -94,6 +96,56 @@ def test_transformers_classifies_a_text_the_same(tokenizer, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["pad_token_id"] is None
     again = kt.TextClassifier.from_preset(tmp_path)
     assert again.labels == model.labels and relative_error(again.predict(TEXTS), model.predict(TEXTS)) < 1e-6
+
+
+@once
+def test_transformers_finds_the_same_answers(tokenizer, tmp_path):
+    import torch
+    import transformers
+
+    model = make("QuestionAnswerer", tokenizer)
+    model.save_to_preset(tmp_path)
+    theirs = transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path).eval()
+    assert type(theirs).__name__ == "GPT2ForQuestionAnswering"
+    for pair, found in zip(QUESTIONS, model.predict(QUESTIONS), strict=True):
+        ids = [token for text in pair for token in tokenizer.encode([text])[0]]
+        with torch.no_grad():
+            result = theirs(torch.tensor([ids]))
+        assert relative_error(found, torch.stack([result.start_logits[0], result.end_logits[0]], -1).numpy()) < 1e-5
+    (answer, *_) = model.answer(*map(list, zip(*QUESTIONS, strict=True)))
+    assert answer["text"] == TEXTS[0][answer["start"] : answer["end"]] != ""
+
+
+@once
+def test_a_loss_leaves_out_the_padding(tokenizer):
+    """Of a decoder no id says what is padding: with other texts in its batch, an example costs what it does alone."""
+    model = make("QuestionAnswerer", tokenizer)
+    model.compile()
+    answers = [(4, 9)] * len(QUESTIONS)
+    together = model.evaluate(QUESTIONS, answers, batch_size=6, verbose=0, return_dict=True)
+    alone = model.evaluate(QUESTIONS, answers, batch_size=1, verbose=0, return_dict=True)
+    assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+
+
+@once
+def test_a_llama_becomes_a_finder_of_answers_by_the_names_that_transformers_gives_it(tokenizer, tmp_path):
+    """There alone the body is called `transformer`, in version 5 as in version 4."""
+    import safetensors
+    import transformers
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    theirs = transformers.LlamaConfig(vocab_size=tokenizer.vocabulary_size, **sizes)
+    transformers.LlamaForCausalLM(theirs).save_pretrained(tmp_path / "language-model")
+    with pytest.warns(UserWarning, match="holds no head of this task .* begin anew"):
+        model = kt.QuestionAnswerer.from_preset(tmp_path / "language-model", tokenizer=tokenizer)
+    model.save_to_preset(tmp_path / "answers")
+    with safetensors.safe_open(tmp_path / "answers" / "model.safetensors", "numpy") as file:
+        assert {name.split(".")[0] for name in file.keys()} == {"transformer", "qa_outputs"}  # noqa: SIM118
+    back = kt.CausalLM.from_preset(tmp_path / "language-model", tokenizer=tokenizer)
+    body = kt.TextEmbedder.from_preset(tmp_path / "answers")
+    ids = np.arange(12)[None]
+    assert relative_error(body.backbone(ids), ops.convert_to_numpy(back.backbone(ids))) < 1e-6
+    transformers.LlamaForQuestionAnswering.from_pretrained(tmp_path / "answers")
 
 
 @once
