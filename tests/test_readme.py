@@ -46,7 +46,7 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("code", RUN, ids=title)
 def test_commands_run(code, tmp_path, monkeypatch):
     needs_preset(code)
-    for module in ("typer", "sacrebleu", "matplotlib"):
+    for module in ("typer", "sacrebleu", "matplotlib", "ctranslate2"):
         pytest.importorskip(module)
     pairs = "The house is small.\tLa maison est petite.\nI see a cat.\tJe vois un chat.\n"
     (tmp_path / "pairs.tsv").write_text(pairs * 10, "utf-8")

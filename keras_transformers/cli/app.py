@@ -2,6 +2,7 @@
 
 import typer
 
+from keras_transformers.cli.convert import convert
 from keras_transformers.cli.evaluate import evaluate
 from keras_transformers.cli.explain import explain
 from keras_transformers.cli.generate import generate
@@ -15,5 +16,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (translate, generate, train, evaluate, explain, presets):
+for command in (translate, generate, train, evaluate, convert, explain, presets):
     app.command()(command)

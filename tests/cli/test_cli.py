@@ -54,7 +54,7 @@ class Reverser:
     def fit(self, *data, **options):
         self.calls.append((data, options))
 
-    def save_to_preset(self, folder):
+    def save_to_preset(self, folder, dtype=None):
         pathlib.Path(folder).mkdir()
 
 
@@ -340,6 +340,32 @@ def test_wrong_pairs_are_refused(tmp_path):
         line_files.read_pairs(tmp_path / "two", None, None, prefix="--validation-")
 
 
+# --- convert
+
+
+def test_convert_saves_in_either_format(tmp_path, monkeypatch):
+    exported = []
+    monkeypatch.setattr(
+        Reverser, "export_ctranslate2", lambda self, *arguments: exported.append(arguments), raising=False
+    )
+    assert call("convert", "x", tmp_path / "hugging-face", "--dtype", "float16").exit_code == 0
+    assert (tmp_path / "hugging-face").is_dir()
+    call("convert", "x", tmp_path / "theirs", "--to", "ctranslate2", "--quantization", "int8")
+    assert exported == [(tmp_path / "theirs", "int8")]
+    for options, message in [
+        (["--to", "onnx"], "Expected --to to be hugging-face or ctranslate2, got 'onnx'"),
+        (["--quantization", "int8"], "Expected no --quantization with --to hugging-face"),
+        (["--to", "ctranslate2", "--dtype", "float16"], "Expected no --dtype with --to ctranslate2"),
+        (["--to", "ctranslate2", "--task", "CausalLM"], "Expected a Seq2SeqLM for CTranslate2, got --task CausalLM"),
+        (["--task", "Seq2Seq"], "Expected --task to be one of CausalLM, "),
+    ]:
+        assert message in str(call("convert", "x", tmp_path / "new", *options).exception)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.json").touch()
+    result = call("convert", "x", tmp_path / "theirs", "--to", "ctranslate2")
+    assert isinstance(result.exception, FileExistsError) and len(exported) == 1
+
+
 # --- explain, presets, the program itself
 
 
@@ -375,7 +401,7 @@ def test_help_of_every_command_imports_no_keras():
     program = """
 import sys
 from keras_transformers.__main__ import main
-for command in [[], ["translate"], ["train"], ["evaluate"], ["explain"], ["presets"]]:
+for command in [[], ["translate"], ["train"], ["evaluate"], ["convert"], ["explain"], ["presets"]]:
     sys.argv = ["keras-transformers", *command, "--help"]
     try:
         main()
@@ -385,7 +411,7 @@ print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert done.stdout.count("Usage: keras-transformers") == 6
+    assert done.stdout.count("Usage: keras-transformers") == 7
 
 
 def test_an_error_is_one_line_and_no_traceback(tmp_path):
