@@ -100,7 +100,7 @@ def specification(task):
         _fill_stack(stack, name, getattr(config, name), weights)
     _project(decoder, task, weights)
     tokens = _tokens(task.tokenizer, config.embeddings.vocabulary_size)
-    target_tokens = _tokens(task.tokenizer, config.target_embeddings.vocabulary_size)
+    target_tokens = _tokens(task.tokenizer, config.target_embeddings.vocabulary_size, target=True)
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(target_tokens)
     spec.config.layer_norm_epsilon = config.encoder.block.norm.epsilon
@@ -253,7 +253,8 @@ def _project(decoder, task, weights):
         decoder.projection.bias = bias
 
 
-def _tokens(tokenizer, size):
+def _tokens(tokenizer, size, target=False):
     """The vocabulary by id, filled up to the model's."""
-    known = tokenizer.to_pieces(range(min(tokenizer.vocabulary_size, size)))
+    known = tokenizer.target_vocabulary_size if target else tokenizer.vocabulary_size
+    known = tokenizer.to_pieces(range(min(known, size)), target=target)
     return known + [f"<unused_{number}>" for number in range(len(known), size)]

@@ -224,8 +224,9 @@ class Seq2SeqLM(GenerativeTask):
         """Write the model as a folder of CTranslate2's, with `tokenizer.json` beside it.
 
         It takes the extra `ctranslate2`, and gives the same translations: its `translate_batch` takes what
-        `tokenizer.to_pieces(ids)` makes of each of `tokenizer.encode_sources(texts)`. Generation settings are
-        arguments of `translate_batch`; tokens that this model's settings forbid stay forbidden.
+        `tokenizer.to_pieces(ids)` makes of each of `tokenizer.encode_sources(texts)`, and
+        `tokenizer.from_pieces(pieces, target=True)` makes ids of what it gives. Generation settings are arguments of
+        `translate_batch`; tokens that this model's settings forbid stay forbidden.
 
         Args:
             folder: made if it is not there; an earlier export is replaced in one step.

@@ -787,30 +787,38 @@ class Tokenizer:
         ids = self.encode([text])[0] if isinstance(text, str) else self._checked_ids(text, 0, self.vocabulary_size)
         return [self._engine.decode([i], skip_special_tokens=False) for i in ids]
 
-    def to_pieces(self, token_ids: Sequence[int]) -> list[str]:
+    def to_pieces(self, token_ids: Sequence[int], *, target: bool = False) -> list[str]:
         """Ids as the vocabulary itself writes them ("Ġbike", "</s>"): what other programs take for tokens.
 
         An id that it skips is written "<unused_7>".
 
+        Args:
+            token_ids: the ids of one text.
+            target: whether they are of the vocabulary that a translation model writes, where that is another.
+
         Raises:
             ValueError: for ids that are not in the vocabulary.
         """
-        pieces = [(i, self._engine.id_to_token(i)) for i in self._checked_ids(token_ids, 0)]
+        size = self.target_vocabulary_size if target else self.vocabulary_size
+        pieces = [(i, self._engine_of(target).id_to_token(i)) for i in self._checked_ids(token_ids, 0, size)]
         return [f"<unused_{i}>" if piece is None else piece for i, piece in pieces]
 
-    def from_pieces(self, pieces: Sequence[str]) -> list[int]:
+    def from_pieces(self, pieces: Sequence[str], *, target: bool = False) -> list[int]:
         """The ids of pieces as `to_pieces` writes them.
 
         Raises:
             ValueError: for pieces that are not in the vocabulary.
         """
-        ids: list[Any] = [self._engine.token_to_id(piece) for piece in pieces]
+        ids: list[Any] = [self._engine_of(target).token_to_id(piece) for piece in pieces]
         unknown = [piece for piece, i in zip(pieces, ids, strict=True) if i is None]
         if unknown:
             raise ValueError(
                 f"Expected pieces of the vocabulary, got {', '.join(map(repr, unknown[:10]))}. Encode texts instead."
             )
         return ids
+
+    def _engine_of(self, target: bool) -> tokenizers.Tokenizer:
+        return self._engine if self._sides is None else self._sides[target].engine
 
     def in_graph(self, *, texts: Iterable[str] = (), difficult_texts: bool = True) -> Any:
         """The same ids inside a TensorFlow graph: for `tf.data`, and for a SavedModel that takes strings.
