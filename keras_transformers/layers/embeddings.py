@@ -32,7 +32,7 @@ class EmbeddingsConfig:
     """What embeddings are. `positions` None adds none, `num_segments` 0 neither; `scale` multiplies the token vectors
     by the root of their width; `norm` follows the sum; `embedding_dim` is the width of it all where a projection to the
     model's follows; `context_length` is the longest text that the model was made for, where no table of positions ends
-    there."""
+    there; `shared_tokens`, of a decoder's own embeddings, says that their token vectors are the encoder's."""
 
     vocabulary_size: int
     positions: AbsolutePositions | None = None
@@ -42,6 +42,7 @@ class EmbeddingsConfig:
     num_segments: int = 0
     embedding_dim: int | None = None
     context_length: int | None = None
+    shared_tokens: bool = False
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -64,6 +65,7 @@ class PositionalEmbedding(Layer):
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, E]`.
         trainable_embeddings: False freezes the token embeddings. (Keras forgets it when `trainable` of a whole model is
             set: freeze `layer.token` again then.)
+        token: the `token` layer of other embeddings `[V, E]`, to share it; by default this layer has its own.
 
     Call arguments: `token_ids`, int32 `[B, T]`, each in `[0, V)`; `segment_ids`, int32 `[B, T]`, all 0 by default;
         `offset`, the position of the first token in its row; `starts`, int32 `[B, 1]` or `[B, T]`, that at which the
@@ -80,7 +82,7 @@ class PositionalEmbedding(Layer):
         (2, 5, 32)
     """
 
-    _transient = ("embeddings_initializer",)
+    _transient = ("embeddings_initializer", "token")
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class PositionalEmbedding(Layer):
         padding_id=None,
         embeddings_initializer=None,
         trainable_embeddings=True,
+        token=None,
         **kwargs,
     ):
         super().__init__(autocast=False, **kwargs)  # token ids that come as floats must not be rounded
@@ -111,21 +114,26 @@ class PositionalEmbedding(Layer):
         if getattr(self.positions, "skip_padding", False) and padding_id is None:
             raise ValueError(f"Expected a padding_id, which {self.positions} does not count, got None.")
         options = {"dtype": self.dtype_policy}
-        self.token = keras.layers.ReversibleEmbedding(
-            vocabulary_size,
-            self.embedding_dim,
-            embeddings_initializer=self._initializer(embeddings_initializer),
-            name="token",
-            **options,
-        )
-        self.token.trainable = trainable_embeddings
-        self.token.supports_masking = True  # a tied head's inputs may carry a mask
+        if token is None:
+            token = keras.layers.ReversibleEmbedding(
+                vocabulary_size,
+                self.embedding_dim,
+                embeddings_initializer=self._initializer(embeddings_initializer),
+                name="token",
+                **options,
+            )
+            token.trainable = trainable_embeddings
+            token.supports_masking = True  # a tied head's inputs may carry a mask
+        self.token = token
         self.position = None
         if isinstance(self.positions, Learned):
             rows = self.positions.offset + self.positions.max_length
             self.position = keras.layers.Embedding(rows, self.embedding_dim, name="position", **options)
         elif isinstance(self.positions, Sinusoidal):
-            self._table = sinusoids(self.positions.max_length, self.embedding_dim, self.positions.layout)
+            rows = self.positions.offset + self.positions.max_length
+            self._table = sinusoids(rows, self.embedding_dim, self.positions.layout, self.positions.endpoint)
+            if self.positions.skip_padding:
+                self._table[self.positions.offset - 1] = 0
         self.segment = self.projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self.embedding_dim, name="segment", **options)
@@ -150,7 +158,7 @@ class PositionalEmbedding(Layer):
     def build(self, token_ids_shape=None):
         shape = (None, None, self.embedding_dim)
         for table in (self.token, self.position, self.segment):
-            if table is not None:
+            if table is not None and not table.built:  # tokens may be another's
                 table.build()
         for layer in (self.norm, self.projection):
             if layer is not None:
@@ -174,7 +182,7 @@ class PositionalEmbedding(Layer):
         positions = positions_of(ops.shape(token_ids)[1], offset)
         return positions if starts is None else ops.maximum(positions - starts, 0)
 
-    def _learned_rows(self, token_ids, offset, starts):
+    def _rows(self, token_ids, offset, starts):
         """The rows of the position table for `token_ids [B, T]`: `[1, T]`, or `[B, T]` where padding is not counted."""
         before = self.positions.offset
         if not self.positions.skip_padding:
@@ -197,14 +205,15 @@ class PositionalEmbedding(Layer):
                     f"Expected at most {longest} tokens, the longest this model has positions for, got "
                     f"{offset + length}. Shorten the input, or build the model with a larger max_length."
                 )
-            if known and self.position is None:
-                x = x + ops.convert_to_tensor(self._table[offset : offset + length], x.dtype)
+            if known and self.position is None and not self.positions.skip_padding:
+                begin = self.positions.offset + offset
+                x = x + ops.convert_to_tensor(self._table[begin : begin + length], x.dtype)
             else:
+                rows = self._rows(token_ids, offset, starts)
                 if self.position is not None:
-                    vectors = self.position(self._learned_rows(token_ids, offset, starts))
+                    vectors = self.position(rows)
                 else:
-                    table = ops.convert_to_tensor(self._table, x.dtype)
-                    vectors = ops.take(table, self._positions(token_ids, offset, starts), axis=0)
+                    vectors = ops.take(ops.convert_to_tensor(self._table, x.dtype), rows, axis=0)
                 if not known:  # compiled, a position too far would silently be the last
                     there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
                     vectors = ops.where(there, vectors, float("nan"))

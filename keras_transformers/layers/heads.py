@@ -60,7 +60,8 @@ class PoolerConfig:
     """What makes one vector of a text's hidden states, and drops parts of it before a classifier.
 
     `pooling`: "first" or "last" (that real token's), "mean" or "max" (of all real tokens); `input_dropout` comes before
-    the transform, `dropout` after it; `classifier_bias`: whether the classifier of texts that reads it has a bias.
+    the transform, `dropout` after it; `classifier_bias`: whether the classifier of texts that reads it has a bias;
+    `end_id`: the last token with this id is the "last", whatever follows it (BART).
     """
 
     pooling: str = "first"
@@ -68,10 +69,13 @@ class PoolerConfig:
     input_dropout: float = 0.0
     dropout: float = 0.0
     classifier_bias: bool = True
+    end_id: int | None = None
 
     def __post_init__(self):
         if self.pooling not in POOLINGS:
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}.")
+        if self.end_id is not None and self.pooling != "last":
+            raise ValueError(f'Expected pooling="last" with end_id={self.end_id}, got {self.pooling!r}.')
 
 
 @keras.saving.register_keras_serializable("keras_transformers")

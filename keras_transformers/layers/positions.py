@@ -31,8 +31,12 @@ class Learned:
     skip_padding: bool = False
 
     def __post_init__(self):
-        if self.skip_padding and not self.offset:
-            raise ValueError("Expected offset of at least 1 with skip_padding=True: padding needs a row of its own.")
+        _check_padding_row(self)
+
+
+def _check_padding_row(positions):
+    if positions.skip_padding and not positions.offset:
+        raise ValueError("Expected offset of at least 1 with skip_padding=True: padding needs a row of its own.")
 
 
 def _check_layout(layout):
@@ -46,10 +50,20 @@ class Sinusoidal:
 
     `layout`: "interleaved" (sine and cosine side by side, as in the paper) or "halves" (all sines, then all cosines, as
         in Marian).
+    `endpoint`: whether the last wavelength is 10,000 times the first, as in tensor2tensor and fairseq (M2M100), or the
+        one after the last would be, as in the paper.
+    `offset`, `skip_padding`: as for `Learned`; padding that is not counted gets zeros.
     """
 
     max_length: int
     layout: str = "interleaved"
+    endpoint: bool = False
+    offset: int = 0
+    skip_padding: bool = False
+
+    def __post_init__(self):
+        _check_layout(self.layout)
+        _check_padding_row(self)
 
 
 @record
@@ -102,8 +116,8 @@ AbsolutePositions = Learned | Sinusoidal
 RelativePositions = Rotary | Alibi | RelativeBuckets
 
 
-def sinusoids(max_length, hidden_dim, layout="interleaved"):
-    """The table of `Sinusoidal`: `[max_length, hidden_dim]`, float32, computed in float64.
+def sinusoids(max_length, hidden_dim, layout="interleaved", endpoint=False):
+    """The sines and cosines of `Sinusoidal`: `[max_length, hidden_dim]`, float32, computed in float64.
 
     Raises:
         ValueError: for an odd `hidden_dim` or an unknown `layout`.
@@ -115,7 +129,8 @@ def sinusoids(max_length, hidden_dim, layout="interleaved"):
             f"Sinusoidal positions pair sines with cosines: expected an even `hidden_dim`, got {hidden_dim}."
         )
     _check_layout(layout)
-    frequency = 10000.0 ** (-np.arange(0, hidden_dim, 2) / hidden_dim)
+    half = hidden_dim // 2
+    frequency = 10000.0 ** (-np.arange(half) / (max(half - 1, 1) if endpoint else half))
     angles = np.arange(max_length)[:, None] * frequency
     pair = (np.sin(angles), np.cos(angles))
     table = np.stack(pair, -1).reshape(max_length, hidden_dim) if layout == "interleaved" else np.concatenate(pair, -1)

@@ -30,6 +30,7 @@ class StackConfig:
             window; `block.attention` is the first.
         num_distinct: how many blocks have weights of their own, each serving as many layers in a row; None for all.
         first_norm: False leaves out the norm before the first block's attention, where embeddings end in one.
+        layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
     """
 
     num_layers: int
@@ -38,6 +39,7 @@ class StackConfig:
     pattern: tuple[AttentionConfig, ...] = ()
     num_distinct: int | None = None
     first_norm: bool = True
+    layer_dropout: float = 0.0
 
     def __post_init__(self):
         problems = []
@@ -78,6 +80,7 @@ class _Stack(ShapePreserving):
         pattern=(),
         num_distinct=None,
         first_norm=True,
+        layer_dropout=0.0,
         cross_attention=False,
         **kwargs,
     ):
@@ -96,6 +99,9 @@ class _Stack(ShapePreserving):
             for n in range(num_distinct or num_layers)
         ]
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
+        self.layer_dropout = None
+        if layer_dropout:
+            self.layer_dropout = keras.layers.Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
 
     def build(self, inputs_shape, source_shape=None):
         for block in self.blocks:
@@ -150,6 +156,13 @@ class _Stack(ShapePreserving):
         }
         return [scopes[attention] for attention in self.attentions]
 
+    def _perhaps(self, y, x, training):
+        """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""
+        if self.layer_dropout is None or not training:
+            return y
+        kept = self.layer_dropout(ops.ones((1, 1, 1), y.dtype), training=True)
+        return ops.where(kept > 0, y, x)
+
     def _finish(self, x, **extras):
         """The output alone, or a dictionary of it and those extras that are not None."""
         x = x if self.norm is None else self.norm(x)
@@ -164,7 +177,7 @@ class Encoder(_Stack):
     """A stack of `EncoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm: see `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout: see `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
@@ -182,10 +195,19 @@ class Encoder(_Stack):
     _causal = False
 
     def __init__(
-        self, num_layers, block, *, final_norm=False, pattern=(), num_distinct=None, first_norm=True, **kwargs
+        self,
+        num_layers,
+        block,
+        *,
+        final_norm=False,
+        pattern=(),
+        num_distinct=None,
+        first_norm=True,
+        layer_dropout=0.0,
+        **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
+        super().__init__(num_layers, block, final_norm=final_norm, layer_dropout=layer_dropout, **options, **kwargs)
 
     def build(self, inputs_shape):
         super().build(inputs_shape)
@@ -204,10 +226,11 @@ class Encoder(_Stack):
         hidden_states, scores = [], []
         for block, scope in zip(self._blocks_in_turn(), scopes, strict=True):
             hidden_states.append(x)
-            x = block(x, scope=scope, return_attention_scores=return_attention_scores, training=training)
+            y = block(x, scope=scope, return_attention_scores=return_attention_scores, training=training)
             if return_attention_scores:
-                x, layer_scores = x
+                y, layer_scores = y
                 scores.append(layer_scores)
+            x = self._perhaps(y, x, training)
         return self._finish(
             x,
             hidden_states=tuple(hidden_states) if return_hidden_states else None,
@@ -220,7 +243,7 @@ class Decoder(_Stack):
     """A stack of `DecoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm: see `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout: see `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
@@ -250,11 +273,13 @@ class Decoder(_Stack):
         pattern=(),
         num_distinct=None,
         first_norm=True,
+        layer_dropout=0.0,
         cross_attention=True,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        super().__init__(num_layers, block, final_norm=final_norm, cross_attention=cross_attention, **options, **kwargs)
+        options |= {"layer_dropout": layer_dropout, "cross_attention": cross_attention}
+        super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def project_source(self, source):
         """Each layer's keys and values of `source [B, S, D]`: computed once, they serve any number of queries."""
@@ -292,7 +317,7 @@ class Decoder(_Stack):
         hidden_states, written, scores, cross_scores = [], [], [], []
         for n, block in enumerate(self._blocks_in_turn()):
             hidden_states.append(x)
-            x = block(
+            y = block(
                 x,
                 source[n] if isinstance(source, (tuple, list)) else source,
                 cache=None if cache is None else cache[n],
@@ -302,7 +327,8 @@ class Decoder(_Stack):
                 return_attention_scores=return_attention_scores,
                 training=training,
             )
-            x, *extras = x if isinstance(x, tuple) else (x,)
+            y, *extras = y if isinstance(y, tuple) else (y,)
+            x = self._perhaps(y, x, training)
             if cache is not None:
                 written.append(extras.pop(0))
             if return_attention_scores:

@@ -28,9 +28,10 @@ class Backbone(keras.Model):
         inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also
             `decoder_token_ids [B, T]`; and `padding_mask [B, S]`, True where a token is real, by default where it is
             not `config.padding_id` (of an encoder; a decoder alone takes every token for real). Padding goes to the
-            right of decoder inputs. `segment_ids [B, T]`, where the embeddings have segments; by default all 0. Of a
-            decoder alone, `starts`, int32 `[B, 1]` or `[B, T]`: the position in the row at which the text of each token
-            begins. With it padding may go to the left, and several texts may share a row without seeing each other.
+            right of decoder inputs, which may be left out where `config.reading` says what they are then. `segment_ids
+            [B, T]`, where the embeddings have segments; by default all 0. Of a decoder alone, `starts`, int32 `[B, 1]`
+            or `[B, T]`: the position in the row at which the text of each token begins. With it padding may go to the
+            left, and several texts may share a row without seeing each other.
         return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`,
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
             layers, of `[B, T, D]` and of `[B, N, T, S]`.
@@ -51,12 +52,13 @@ class Backbone(keras.Model):
         options = {"dtype": self.dtype_policy}
         width = config.hidden_dim
 
-        def embedding(embeddings, name):
+        def embedding(embeddings, name, token=None):
             # of a layer that knows its padding Keras makes a mask, which is the caller's to give here
             counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
             arguments = fields(embeddings) | counted
             arguments.pop("context_length")  # what it was made for, not what it computes
-            layer = PositionalEmbedding(hidden_dim=width, name=name, **arguments, **options)
+            token = token if arguments.pop("shared_tokens") else None
+            layer = PositionalEmbedding(hidden_dim=width, name=name, token=token, **arguments, **options)
             layer.build()
             return layer
 
@@ -68,7 +70,7 @@ class Backbone(keras.Model):
         self.embedding = embedding(config.embeddings, "embedding")
         self.decoder_embedding = self.embedding
         if config.decoder_embeddings is not None:
-            self.decoder_embedding = embedding(config.decoder_embeddings, "decoder_embedding")
+            self.decoder_embedding = embedding(config.decoder_embeddings, "decoder_embedding", self.embedding.token)
         self.encoder = stack(Encoder, "encoder") if config.encoder is not None else None
         self.decoder = None
         if config.decoder is not None:
@@ -93,6 +95,15 @@ class Backbone(keras.Model):
         if self.config.padding_id is None:
             return ops.ones_like(token_ids, dtype="bool")
         return ops.not_equal(token_ids, self.config.padding_id)
+
+    def shifted_right(self, token_ids):
+        """What the decoder reads of a source `token_ids [B, T]` where it is given nothing else, as long."""
+        first_B1 = ops.full_like(token_ids[:, :1], self.config.reading.start_id or 0)
+        if self.config.reading.start_id is None:
+            places = ops.arange(ops.shape(token_ids)[1], dtype="int32")
+            last_B = ops.max(ops.where(self.padding_mask(token_ids), places, 0), axis=1)
+            first_B1 = ops.take_along_axis(token_ids, last_B[:, None], axis=1)
+        return ops.concatenate([first_B1, token_ids[:, :-1]], axis=1)
 
     def encode(self, token_ids, padding_mask=None, segment_ids=None, training=None, **returns):
         """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or what `Encoder` returns when asked for more."""
@@ -123,10 +134,9 @@ class Backbone(keras.Model):
 
     def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-        expected = {"token_ids"} | (
-            {"decoder_token_ids"} if self.encoder is not None and self.decoder is not None else set()
-        )
-        optional = {"padding_mask"}
+        expected, optional = {"token_ids"}, {"padding_mask"}
+        if self.encoder is not None and self.decoder is not None:
+            (optional if self.config.reading is not None else expected).add("decoder_token_ids")
         if self.config.embeddings.num_segments:
             optional.add("segment_ids")
         if self.encoder is None:
@@ -154,7 +164,8 @@ class Backbone(keras.Model):
                 x = self.decoder_embedding(token_ids, segment_ids, starts=starts, training=training)
                 x = self.decoder(x, padding_mask=padding_mask, starts=starts, training=training, **returns)
             else:
-                x = self.decoder_embedding(inputs["decoder_token_ids"], training=training)
+                read = inputs.get("decoder_token_ids")
+                x = self.decoder_embedding(self.shifted_right(token_ids) if read is None else read, training=training)
                 source = results["encoder_output"]
                 x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
             results |= x if returns else {"output": x}

@@ -4,13 +4,22 @@ ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal,
              ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
              │                                                ├─ FeedForwardConfig
              │                                                └─ LayerNorm │ RMSNorm
-             └─ head, pooler, token_head, span_head
+             └─ head, pooler, token_head, span_head, reading
 """
 
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.records import record
+
+
+@record
+class ShiftedSource:
+    """How a decoder reads the text that its encoder reads, where it is given no other: shifted right by one token, so
+    that it comes to each token last. The first is `start_id`, or where that is None the text's own last token (mBART,
+    whose last token names the language)."""
+
+    start_id: int | None = None
 
 
 @record
@@ -28,6 +37,7 @@ class ModelConfig:
             told where their texts begin.
         pooler: what makes one vector of a text, for a classifier of texts or for the vector itself.
         token_head, span_head: what stands before a classifier of tokens, and before one of first and last tokens.
+        reading: how the decoder of two stacks reads a text by itself, for classifiers; None where it does not.
 
     Raises:
         ValueError: naming every contradiction at once.
@@ -43,6 +53,7 @@ class ModelConfig:
     pooler: PoolerConfig = PoolerConfig()
     token_head: TokenHeadConfig = TokenHeadConfig()
     span_head: TokenHeadConfig = TokenHeadConfig()
+    reading: ShiftedSource | None = None
 
     def __post_init__(self):
         problems = []
@@ -50,8 +61,19 @@ class ModelConfig:
             problems.append("neither an encoder nor a decoder")
         if self.decoder_embeddings is not None and (self.encoder is None or self.decoder is None):
             problems.append("decoder_embeddings without both an encoder and a decoder")
-        if self.encoder is None and getattr(self.embeddings.positions, "skip_padding", False):
-            problems.append("positions that skip padding, in a decoder, whose texts begin where `starts` say")
+        if self.reading is not None and (self.encoder is None or self.decoder is None):
+            problems.append("reading without both an encoder and a decoder")
+        if self.embeddings.shared_tokens:
+            problems.append("embeddings with shared_tokens, which are for decoder_embeddings")
+        if self.target_embeddings.shared_tokens:
+            both = self.embeddings, self.target_embeddings
+            if len({(each.vocabulary_size, each.embedding_dim) for each in both}) > 1:
+                problems.append("decoder_embeddings that share tokens, and another vocabulary or width than embeddings")
+        if self.decoder is not None and getattr(self.target_embeddings.positions, "skip_padding", False):
+            problems.append(
+                "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
+                "ends"
+            )
         for name in ("encoder", "decoder"):
             stack = getattr(self, name)
             if stack is None:

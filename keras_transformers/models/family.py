@@ -133,8 +133,7 @@ class Family:
         """The `WeightMap` of a model's body with a head, or without: other heads' tensors are ignored."""
         body = self.weights if isinstance(self.weights, WeightMap) else self.weights(config)
         entries = () if head is None else head.entries
-        others = (entry.theirs for each in self.heads for entry in each.entries)
-        ignored = dict.fromkeys(theirs if "{leaf}" in theirs else f"{theirs}.{{leaf}}" for theirs in others)
+        ignored = dict.fromkeys(entry.name for each in self.heads for entry in each.entries)
         prefix = body.prefix if head is None or head.prefix is None else head.prefix
         prefixes = (body.prefix, *(each.prefix for each in self.heads if each.prefix is not None))
         return dataclasses.replace(
@@ -159,7 +158,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bert, gpt2, llama  # noqa: F401  they register their families
+    from keras_transformers.models import bart, bert, gpt2, llama  # noqa: F401  they register their families
 
     return dict(_families)
 
@@ -254,6 +253,15 @@ class ConfigReader:
 def expect_one_stack(read):
     """What every configuration may say of an encoder with a decoder, and that of one stack alone does not."""
     for name in ("is_encoder_decoder", "add_cross_attention"):
+        read.expect(name, False)
+    read.expect("cross_attention_hidden_size", None)
+    read.expect("pruned_heads", {}, None)
+
+
+def expect_two_stacks(read):
+    """The same of a model that has both."""
+    read.expect("is_encoder_decoder", True)
+    for name in ("is_decoder", "add_cross_attention"):
         read.expect(name, False)
     read.expect("cross_attention_hidden_size", None)
     read.expect("pruned_heads", {}, None)

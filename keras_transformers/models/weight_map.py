@@ -7,10 +7,10 @@
     decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
                                                   positional_encoding.pe                  nothing of ours: ignored
 
-An entry names layers. Which weights a layer has, and what they are called over there, follows from ours: `kernel`,
-`embeddings`, `gamma` and `scale` are their `weight`, `bias` and `beta` their `bias`; a kernel `[in, out]` is their
-weight `[out, in]`, transposed. Attention's heads may lie on an axis of their own over there, `[in, heads, width]` for
-our `[in, out]`. Nothing is done to a number, so what is read and written again is equal to the bit.
+An entry names layers, or one weight. Which weights a layer has, and what they are called over there, follows from
+ours: `kernel`, `embeddings`, `gamma` and `scale` are their `weight`, `bias` and `beta` their `bias`; a kernel `[in,
+out]` is their weight `[out, in]`, transposed. Attention's heads may lie on an axis of their own over there, `[in,
+heads, width]` for our `[in, out]`. Nothing is done to a number, so what is read and written again is equal to the bit.
 
 Several layers in one of theirs lie there as a whole, or a part of each by turns, for 2 groups of heads
 
@@ -42,9 +42,10 @@ class Entry:
 
     Args:
         ours: the path of our layer, `{n}` for the number of a block; or several layers, whose outputs lie one after the
-            other in theirs.
-        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`. With a
-            `*` there are several of theirs, numbered from 0 in its place, and ours has them on its first axis.
+            other in theirs; or the name of one weight, which ends in `.kernel`, `.bias` or the like.
+        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`; of one
+            weight it is the whole name. With a `*` there are several of theirs, numbered from 0 in its place, and ours
+            has them on its first axis.
         transposed: whether their weight is `[out, in]`, as `torch.nn.Linear` has it.
         groups: in how many groups theirs holds several of ours, with an equal part of each in every group.
         input_heads, output_heads: how many heads theirs keeps apart on an axis of their own, among the inputs or the
@@ -57,6 +58,16 @@ class Entry:
     groups: int = 1
     input_heads: int = 0
     output_heads: int = 0
+
+    @property
+    def is_weight(self):
+        """Whether it names one weight of a layer."""
+        return isinstance(self.ours, str) and self.ours.rpartition(".")[2] in LEAVES
+
+    @property
+    def name(self):
+        """The name of theirs, `{leaf}` in it where it is a layer's."""
+        return self.theirs if self.is_weight or "{leaf}" in self.theirs else f"{self.theirs}.{{leaf}}"
 
 
 @record
@@ -74,6 +85,8 @@ class WeightMap:
         prefix: see `body`.
         other_prefixes: what stands there in files of other heads.
         copies: pairs of their names, the first a copy of the second.
+        stand_ins: pairs of their names, the first of which is read where the second is missing. Where both are there
+            they need not be the same, and the first is `ignored`.
 
     Example:
         >>> table = WeightMap((Entry("head.dense", "lm_head"),))
@@ -87,6 +100,7 @@ class WeightMap:
     prefix: str = ""
     copies: tuple[tuple[str, str], ...] = ()
     other_prefixes: tuple[str, ...] = ()
+    stand_ins: tuple[tuple[str, str], ...] = ()
 
     def read(self, tensors, weights):
         """Their tensors under our names.
@@ -102,7 +116,8 @@ class WeightMap:
         """
         tensors = _Stacked(tensors, self._numbered())
         places = self._places(weights, *self._spelling(tensors))
-        originals = {original: copy for copy, original in self.copies if original not in tensors}
+        pairs = (*self.copies, *self.stand_ins)
+        originals = {original: copy for copy, original in pairs if original not in tensors and copy in tensors}
         present = {}
         for name, place in places.items():
             theirs = originals.get(place.theirs, place.theirs)
@@ -145,12 +160,21 @@ class WeightMap:
                 written |= {theirs.replace("*", str(n)): np.ascontiguousarray(each) for n, each in enumerate(array)}
             else:
                 written[theirs] = np.ascontiguousarray(array)
-        for copy, original in self.copies:
-            if like is not None and copy in like and copy not in written and original in written:
-                written[copy] = written[original]
-                if original not in like:
-                    del written[original]
-        return written
+        return written if like is None else self._with_copies(written, like)
+
+    def _with_copies(self, written, like):
+        """What was written, with the copies that a file had, some of them in the place of their originals."""
+        copies, replaced = {}, set()
+        for copy, original in (*self.copies, *self.stand_ins):
+            if copy in like and copy not in written and original in written:
+                copies.setdefault(copy, []).append(original)
+        for copy, originals in copies.items():
+            missing = [original for original in originals if original not in like]
+            if all(np.array_equal(written[original], written[missing[0]]) for original in missing[1:]):
+                if missing or any(each == copy for each, _ in self.copies):
+                    written[copy] = written[(missing or originals)[0]]
+                replaced |= set(missing)
+        return {name: array for name, array in written.items() if name not in replaced}
 
     def places(self, weights, like=None):
         """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
@@ -167,12 +191,7 @@ class WeightMap:
         """Patterns of the names of theirs of which several are one of ours; their number is the group `one`."""
         spellings = dict.fromkeys((self.prefix, *self.other_prefixes, ""))
         entries = [(entry, spellings) for entry in self.body] + [(entry, [""]) for entry in self.entries]
-        names = [
-            prefix + (entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}")
-            for entry, prefixes in entries
-            for prefix in prefixes
-            if "*" in entry.theirs
-        ]
+        names = [prefix + entry.name for entry, prefixes in entries for prefix in prefixes if "*" in entry.theirs]
         return [_pattern(name) for name in names]
 
     def _is_ignored(self, name):
@@ -192,15 +211,15 @@ class WeightMap:
         for name in weights:
             layer, _, leaf = name.rpartition(".")
             for pattern, position, entry, before in patterns:
-                match = pattern.fullmatch(layer)
+                match = pattern.fullmatch(name if entry.is_weight else layer)
                 if match and leaf in LEAVES:
                     numbers = match.groupdict()
-                    theirs = entry.theirs if "{leaf}" in entry.theirs else f"{entry.theirs}.{{leaf}}"
-                    widths = [weights[f"{each.format(**numbers)}.{leaf}"].shape[-1] for each in _several(entry.ours)]
+                    named = "" if entry.is_weight else f".{leaf}"
+                    widths = [weights[f"{each.format(**numbers)}{named}"].shape[-1] for each in _several(entry.ours)]
                     start, whole = sum(widths[:position]), len(widths) == 1
                     in_kernel = entry.input_heads and leaf == "kernel"
                     places[name] = _Place(
-                        before + theirs.format(leaf=leaves[leaf], **numbers),
+                        before + entry.name.format(leaf=leaves[leaf], **numbers),
                         entry.transposed and leaf == "kernel",
                         start,
                         None if whole else start + widths[position],

@@ -115,7 +115,8 @@ class TextClassifier(Classifier):
     """A text, or a pair of texts, to one label, to several, or to a number.
 
     Args:
-        config: a `ModelConfig` with one stack; its `pooler` is what the classifier reads.
+        config: a `ModelConfig` with one stack, or two of which the decoder reads the text too; its `pooler` is what
+            the classifier reads.
         tokenizer: a `Tokenizer`.
         labels: names of the classes, or
         num_classes: how many there are, without names; 2 by default.
@@ -141,6 +142,7 @@ class TextClassifier(Classifier):
     def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
         pooler = fields(config.pooler)
         bias = pooler.pop("classifier_bias")
+        pooler.pop("end_id")
         super().__init__(config, tokenizer, labels, num_classes, problem, classifier_bias=bias, **kwargs)
         self.pooler = Pooler(**pooler, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.hidden_dim))
@@ -149,8 +151,11 @@ class TextClassifier(Classifier):
         self.built = True
 
     def call(self, inputs, training=None):
-        x, padding_mask = self.hidden_states(inputs, training)
-        return self.classifier(self.pooler(x, padding_mask=padding_mask, training=training))
+        x, counted = self.hidden_states(inputs, training)
+        if self.config.pooler.end_id is not None:
+            token_ids = inputs["token_ids"] if isinstance(inputs, dict) else inputs
+            counted = ops.equal(token_ids, self.config.pooler.end_id)
+        return self.classifier(self.pooler(x, padding_mask=counted, training=training))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Cross-entropy, binary cross-entropy over classes, or squared error, as the problem says."""

@@ -20,8 +20,8 @@ from keras_transformers.training.pairs import Ragged, short
 
 
 class EncoderTask(Task):
-    """A task of a model that has one stack: an encoder, or a decoder that reads as one. Abstract: use one of the
-    tasks."""
+    """A task of a model that reads: of one stack, encoder or decoder, or of two, whose decoder reads what the encoder
+    does (`ModelConfig.reading`). Abstract: use one of the tasks."""
 
     batch_size: int | None = 32  # as BERT and its relatives are fine-tuned
 
@@ -32,13 +32,14 @@ class EncoderTask(Task):
     @classmethod
     def _check_stacks(cls, config):
         """Refuse a configuration that lacks what the task needs, or has more."""
-        if config.encoder is not None and config.decoder is not None:
+        if config.encoder is not None and config.decoder is not None and config.reading is None:
             raise ValueError(
-                "Expected a ModelConfig with one stack, such as kt.models.encoder makes, got an encoder and a decoder."
+                "Expected a ModelConfig with one stack, such as kt.models.encoder makes, or with `reading`, got an "
+                "encoder, and a decoder that reads only what it is given."
             )
 
     def hidden_states(self, inputs, training=None):
-        """The stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
+        """The last stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         padding_mask = self.padding_mask(inputs)
         x = self.backbone({**inputs, "padding_mask": padding_mask}, training=training)

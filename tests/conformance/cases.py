@@ -8,17 +8,19 @@ import dataclasses
 
 import keras_transformers as kt
 from keras_transformers.models.family import families
-from tests.conformance import llama_cases
+from tests.conformance import bart_cases, llama_cases
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One small model. `values` are keys of its `config.json`, `length` is how long its texts are."""
+    """One small model. `values` are keys of its `config.json`, `length` is how long its texts are; `task` is that of
+    its head, in `CHECKPOINTS`."""
 
     model_type: str
     values: dict
     length: int = 30
     num_classes: int = 3
+    task: str | None = None
 
     @property
     def family(self):
@@ -36,9 +38,16 @@ class Case:
     @property
     def attention(self):
         """What of a model one backend may mask or remember otherwise than another; all else looks at one token."""
-        attentions = (self.config.encoder or self.config.decoder).attentions
+        stacks = self.config.encoder, self.config.decoder
+        attentions = [each for stack in stacks if stack is not None for each in stack.attentions]
         kinds = frozenset(type(each.positions) for each in attentions)
-        return self.decodes, kinds, any(each.window is not None for each in attentions)
+        windows = any(each.window is not None for each in attentions)
+        return tuple(stack is None for stack in stacks), kinds, windows
+
+    @property
+    def writes(self):
+        """Whether it has a decoder that reads a text of its own beside the source."""
+        return self.task == "Seq2SeqLM"
 
     def config_file(self, head):
         """The content of a `config.json` for this model with a `Head`."""
@@ -290,16 +299,25 @@ CASES = {
     ),
     "phi": Case("phi", _PHI),
     "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
-    **{name: Case(*case) for name, case in llama_cases.CASES.items()},
+    **{name: Case(*case) for name, case in (*llama_cases.CASES.items(), *bart_cases.CASES.items())},
 }
 
-_FIRST = {case.model_type: name for name, case in reversed(CASES.items())}
-# Each case with each head of its family, by name; the classifiers of a decoder are those of its first case alone.
+FIRST = {case.model_type: name for name, case in reversed(CASES.items())}
+
+
+def _has(name, case, head):
+    """Whether a case is tried with a head: the first of a family and all encoders with each, others where it counts."""
+    both = case.config.encoder is not None
+    usual = ("Seq2SeqLM",) if both else ("TextEmbedder", "CausalLM")
+    return case.config.decoder is None or head.task in usual or name == FIRST[case.model_type]
+
+
+# Each case with the heads of its family, by name.
 CHECKPOINTS = {
-    f"{name}/{head.architecture}": (case, head)
+    f"{name}/{head.architecture}": (dataclasses.replace(case, task=head.task), head)
     for name, case in CASES.items()
     for head in case.family.heads
-    if not case.decodes or head.task in ("TextEmbedder", "CausalLM") or name == _FIRST[case.model_type]
+    if _has(name, case, head)
 }
 
 

@@ -8,18 +8,21 @@ from keras import ops
 
 # A text that fills its row, and two padded ones: at their ends, and at their beginnings.
 PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
+AT_ENDS = ((0.0, 0.0), (0.0, 0.3), (0.0, 0.25))
 
 
 def inputs(case, *, segments=True, length=None):
-    """Texts as our models take them. The padding mask is left to the model; a decoder is told where its texts begin."""
+    """Texts as our models take them. The padding mask is left to the model; a decoder is told where its texts begin. Of
+    two stacks the decoder reads a text of its own where it writes, padded at its end, and else the source."""
     length, config = length or case.length, case.config
     random = np.random.default_rng(length)
-    others = np.delete(np.arange(config.embeddings.vocabulary_size), config.padding_id)
-    token_ids = random.choice(others, (len(PADDING), length))
-    for row, (left, right) in enumerate(PADDING):
-        token_ids[row, : round(left * length)] = config.padding_id
-        token_ids[row, length - round(right * length) :] = config.padding_id
-    made = {"token_ids": token_ids.astype("int32")}
+    # whose decoder begins with the text's last token, looks for it where it is without padding before it
+    at_ends = config.reading is not None and config.reading.start_id is None and not case.writes
+    made = {"token_ids": _texts(random, config, config.embeddings, length, AT_ENDS if at_ends else PADDING)}
+    if case.writes:
+        target = max(length - 5, 1)
+        made["decoder_token_ids"] = _texts(random, config, config.target_embeddings, target, AT_ENDS)
+    token_ids = made["token_ids"]
     if segments and config.embeddings.num_segments:
         made["segment_ids"] = random.integers(0, config.embeddings.num_segments, token_ids.shape).astype("int32")
     if case.decodes:
@@ -27,9 +30,26 @@ def inputs(case, *, segments=True, length=None):
     return made
 
 
-def real(case, inputs):
-    """Which tokens are no padding, bool `[B, T]`."""
-    return inputs["token_ids"] != case.config.padding_id
+def _texts(random, config, embeddings, length, padding):
+    """Token ids `[B, length]` of rows that are padded so. Where an end token is looked for, it is the last but one."""
+    end_id = config.pooler.end_id
+    others = np.delete(
+        np.arange(embeddings.vocabulary_size), [config.padding_id, *([] if end_id is None else [end_id])]
+    )
+    token_ids = random.choice(others, (len(padding), length)).astype("int32")
+    for row, (left, right) in enumerate(padding):
+        end = length - round(right * length)
+        if end_id is not None:
+            token_ids[row, max(end - 2, 0)] = end_id
+        token_ids[row, : round(left * length)] = config.padding_id
+        token_ids[row, end:] = config.padding_id
+    return token_ids
+
+
+def real(case, inputs, of="outputs"):
+    """Which tokens are no padding, bool `[B, T]`: of those that there are outputs for, or "encoder_hidden_states"."""
+    is_target = "decoder_token_ids" in inputs and not of.startswith("encoder")
+    return inputs["decoder_token_ids" if is_target else "token_ids"] != case.config.padding_id
 
 
 def ours(model, inputs, **arguments):
@@ -54,7 +74,9 @@ def their_outputs(model, case, inputs, **arguments):
     """All that transformers' model returns."""
     import torch
 
-    named = {"input_ids": inputs["token_ids"], "attention_mask": real(case, inputs)}
+    named = {"input_ids": inputs["token_ids"], "attention_mask": real(case, inputs, "encoder")}
+    if "decoder_token_ids" in inputs:
+        named["decoder_input_ids"] = inputs["decoder_token_ids"]
     if "segment_ids" in inputs:
         named["token_type_ids"] = inputs["segment_ids"]
     if "starts" in inputs and "position_ids" in inspect.signature(model.forward).parameters:

@@ -269,6 +269,32 @@ def test_a_stack_of_no_layers_is_an_error():
         Encoder(0, BlockConfig(AttentionConfig(4), FeedForwardConfig(24)))
 
 
+@pytest.mark.parametrize("stack_class", [Encoder, Decoder])
+def test_whole_layers_are_left_out_in_training_alone(stack_class):
+    x, options = numbers((B, T, D)), {"cross_attention": False} if stack_class is Decoder else {}
+    block = BlockConfig(AttentionConfig(4), FeedForwardConfig(24))
+    layer = stack_class(3, block, layer_dropout=0.5, **options)
+    layer.build(x.shape)
+    whole = ops.convert_to_numpy(fill(layer)(x))
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(x, training=False)), whole)
+    keras.utils.set_random_seed(0)
+    found = [ops.convert_to_numpy(layer(x, training=True)) for _ in range(20)]
+    some = {()}
+    for block in layer.blocks:
+        some |= {(*each, block) for each in some}
+    wanted = []
+    for each in some:
+        y = ops.convert_to_tensor(x)
+        for block in each:
+            y = block(y)
+        wanted.append(ops.convert_to_numpy(y))
+    nearest = [np.argmin([np.abs(each - other).max() for other in wanted]) for each in found]
+    assert max(np.abs(each - wanted[n]).max() for each, n in zip(found, nearest, strict=True)) < 1e-5
+    assert len(set(nearest)) > 3
+    always = stack_class(3, layer.block, layer_dropout=0.9999, **options)
+    np.testing.assert_array_equal(ops.convert_to_numpy(always(x, training=True)), x)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16", "bfloat16"])
 @pytest.mark.parametrize("stack_class", [Encoder, Decoder])
 def test_stacks_in_half_precision(policy, stack_class):

@@ -48,7 +48,13 @@ BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "pre", 0.25, "
 
 
 OTHER_ATTENTION = dataclasses.replace(ATTENTION, positions=Alibi(), window=None)
-STACK = {"num_layers": 2, "block": BLOCK, "final_norm": True, "pattern": (ATTENTION, OTHER_ATTENTION)}
+STACK = {
+    "num_layers": 2,
+    "block": BLOCK,
+    "final_norm": True,
+    "pattern": (ATTENTION, OTHER_ATTENTION),
+    "layer_dropout": 0.2,
+}
 
 
 def fields(record):
@@ -95,7 +101,7 @@ CASES = {
 }
 # Arguments that stand in another's place, or that weights carry.
 OTHER_ARGUMENTS = {
-    PositionalEmbedding: {"max_length", "embeddings_initializer"},
+    PositionalEmbedding: {"max_length", "embeddings_initializer", "token"},
     EncoderBlock: {"num_heads", "intermediate_dim"},
     DecoderBlock: {"num_heads", "intermediate_dim"},
     Encoder: {"num_distinct", "first_norm"},  # not both at once: test_blocks has them
@@ -146,7 +152,10 @@ def test_the_case_leaves_no_argument_at_its_default(layer_class):
 )
 def test_a_layer_and_its_record_have_the_same_fields_and_defaults(layer_class, record, others):
     parameters = dict(inspect.signature(layer_class.__init__).parameters)
-    names = {field.name for field in dataclasses.fields(record)} - {"classifier_bias"}  # of what reads the vector
+    names = {field.name for field in dataclasses.fields(record)} - {
+        "classifier_bias",
+        "end_id",
+    }  # of what reads the vector
     assert set(parameters) - {"self", "kwargs"} - others == names
     for field in (field for field in dataclasses.fields(record) if field.name in names):
         default = parameters[field.name].default

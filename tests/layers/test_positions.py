@@ -45,6 +45,15 @@ def test_sinusoids_in_halves_are_marians():
     np.testing.assert_allclose(sinusoids(512, 64, "halves"), theirs.create_weight().numpy(), atol=1e-6)
 
 
+def test_sinusoids_with_an_endpoint_are_fairseqs():
+    from transformers.models.m2m_100.modeling_m2m_100 import M2M100SinusoidalPositionalEmbedding
+
+    theirs = M2M100SinusoidalPositionalEmbedding(510, 64, padding_idx=1).weights.numpy()
+    ours = sinusoids(512, 64, "halves", endpoint=True)
+    np.testing.assert_allclose(ours[2:], theirs[2:], atol=5e-5)  # theirs are of float32 angles
+    assert np.abs(sinusoids(512, 64, "halves")[2:] - theirs[2:]).max() > 0.1
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [((8, 5), "an even `hidden_dim`, got 5"), ((8, 4, "spiral"), 'to be "interleaved" or "halves", got \'spiral\'')],
@@ -205,6 +214,24 @@ def test_a_sequence_longer_than_its_positions_is_an_error(positions):
         layer(np.ones((1, 11), "int32"))
     with pytest.raises(ValueError, match="at most 10 tokens.*got 12"):
         layer(np.ones((1, 4), "int32"), offset=8)
+
+
+def test_sinusoids_that_begin_later_and_skip_padding():
+    options = {"scale": False, "padding_id": 5}
+    layer = PositionalEmbedding(20, 16, positions=Sinusoidal(12, "halves", True, 6, skip_padding=True), **options)
+    token_ids = np.array([[5, 5, 3, 1, 5, 4]], "int32")
+    added = ops.convert_to_numpy(layer(token_ids)) - ops.convert_to_numpy(layer.token.embeddings)[token_ids]
+    table = sinusoids(12 + 6, 16, "halves", endpoint=True)
+    expected = np.where((token_ids != 5)[:, :, None], table[[5, 5, 6, 7, 5, 8]], 0)
+    np.testing.assert_allclose(added, expected, atol=1e-6)
+    counting = PositionalEmbedding(20, 16, positions=Sinusoidal(12, "halves", offset=6), token=layer.token, **options)
+    added = (
+        ops.convert_to_numpy(counting(token_ids, offset=2)) - ops.convert_to_numpy(layer.token.embeddings)[token_ids]
+    )
+    np.testing.assert_allclose(added[0], sinusoids(18, 16, "halves")[8:14], atol=1e-6)
+    assert len(counting.weights) == 1 and counting.weights[0] is layer.weights[0]
+    with pytest.raises(ValueError, match="offset of at least 1 with skip_padding=True"):
+        Sinusoidal(12, skip_padding=True)
 
 
 # --- embeddings ---

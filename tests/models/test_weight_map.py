@@ -149,6 +149,60 @@ def test_tensors_are_read_when_asked_for():
     assert tensors.reads == ["h.0.qkv.weight"]
 
 
+# --- one weight ---
+
+
+@pytest.mark.parametrize("layer", ["head", "head.dense"])
+def test_one_weight_by_its_whole_name(layer):
+    table = WeightMap((Entry(f"{layer}.bias", "logits_bias", output_heads=1), Entry(layer, "lm_head")))
+    weights = {f"{layer}.kernel": np.ones((2, 3)), f"{layer}.bias": np.arange(3.0)}
+    theirs = table.write(weights)
+    assert {name: array.shape for name, array in theirs.items()} == {"logits_bias": (1, 3), "lm_head.weight": (3, 2)}
+    read = table.read(theirs, weights)
+    np.testing.assert_array_equal(read[f"{layer}.bias"], np.arange(3.0))
+    assert read.shape(f"{layer}.bias") == (3,) and set(read) == set(weights)
+
+
+# --- copies ---
+
+TABLES = WeightMap(
+    (Entry("embedding", "encoder.tokens"), Entry("decoder_embedding", "decoder.tokens")),
+    ignored=("shared.weight",),
+    stand_ins=(("shared.weight", "encoder.tokens.weight"), ("shared.weight", "decoder.tokens.weight")),
+)
+
+
+def test_one_tensor_stands_in_for_two_that_are_missing():
+    weights = {f"{name}.embeddings": np.zeros((3, 2)) for name in ("embedding", "decoder_embedding")}
+    shared = {"shared.weight": np.arange(6.0).reshape(3, 2)}
+    read = TABLES.read(shared, weights)
+    assert set(read) == set(weights) and read.ignored == []
+    weights = {name: read[name] for name in weights}
+    assert set(TABLES.write(weights, shared)) == {"shared.weight"}
+    weights["decoder_embedding.embeddings"] = np.zeros((3, 2))  # no longer one
+    assert set(TABLES.write(weights, shared)) == {"encoder.tokens.weight", "decoder.tokens.weight"}
+
+
+def test_beside_what_it_stands_in_for_it_is_ignored():
+    weights = {f"{name}.embeddings": np.ones((3, 2)) for name in ("embedding", "decoder_embedding")}
+    file = {**TABLES.write(weights), "shared.weight": np.zeros((3, 2))}
+    read = TABLES.read(file, weights)
+    assert read.ignored == ["shared.weight"]
+    np.testing.assert_array_equal(read["embedding.embeddings"], 1)
+    assert set(TABLES.write(weights, file)) == set(file) - {"shared.weight"}
+
+
+def test_two_copies_in_the_place_of_one_original():
+    table = WeightMap(
+        (Entry("embedding", "shared"),), copies=(("a.weight", "shared.weight"), ("b.weight", "shared.weight"))
+    )
+    file = {"a.weight": np.ones((3, 2)), "b.weight": np.ones((3, 2))}
+    weights = {"embedding.embeddings": np.zeros((3, 2))}
+    read = table.read(file, weights)
+    assert set(read) == set(weights)
+    assert set(table.write({name: read[name] for name in weights}, file)) == set(file)
+
+
 # --- several of theirs in one of ours ---
 
 EXPERTS = WeightMap(
