@@ -11,10 +11,12 @@ from tests.layers.reference import relative_error
 
 
 def _one_of_each_family():
-    """The last case of each family, with its classifier of texts, where it has one, or a decoder's head."""
+    """The last case of each family, with its classifier of texts, where it has one, or with what a decoder writes."""
     last = {}
     for name, (case, head) in CHECKPOINTS.items():
-        if head.task == ("CausalLM" if case.decodes else "TextClassifier") or case.model_type not in last:
+        writes = head.task in ("CausalLM", "Seq2SeqLM")
+        reads = head.task == "TextClassifier" and case.config.decoder is None
+        if writes or reads or case.model_type not in last:
             last[case.model_type] = name
     return list(last.values())
 
