@@ -88,6 +88,15 @@ if keras.backend.backend() == "torch":
         found = torch.zeros(len(token_ids), size + 1, device=token_ids.device)
         return found.scatter_add_(1, places, torch.ones((), device=token_ids.device).expand(places.shape))[:, :size]
 
+    def without(x, token_ids):
+        """`x [R, N]` with `-inf` at the places `token_ids [R, M]` of each row; -1 is none."""
+        values = torch.where(token_ids < 0, float("inf"), float("-inf")).to(x.dtype)
+        return x.scatter_reduce(1, token_ids.clamp(min=0).long(), values, "amin")
+
+    def when(condition, then, otherwise):
+        """`then()` where `condition`, of the loop's positions, is True, else `otherwise`."""
+        return then() if condition else otherwise
+
     def constant(x, like):
         """A NumPy array as a tensor, on the device of `like`."""
         return torch.as_tensor(x, device=like.device)
@@ -191,6 +200,14 @@ else:
         places = ops.reshape(places, (-1,))
         found = ops.segment_sum(ops.ones_like(places, dtype="float32"), places, rows * (size + 1))
         return ops.reshape(found, (rows, size + 1))[:, :size]
+
+    def without(x, token_ids):
+        """`x [R, N]` with `-inf` at the places `token_ids [R, M]` of each row; -1 is none."""
+        return ops.where(counts(token_ids, x.shape[-1]) > 0, float("-inf"), x)
+
+    def when(condition, then, otherwise):
+        """`then()` where `condition`, of the loop's positions, is True, else `otherwise`."""
+        return ops.where(condition, then(), otherwise)
 
     def constant(x, like):
         """A NumPy array as a tensor."""

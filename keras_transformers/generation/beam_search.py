@@ -26,7 +26,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.generation import arrays
-from keras_transformers.generation.penalties import History, penalized
+from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
 from keras_transformers.generation.samplers import kept
 from keras_transformers.records import record
 
@@ -46,6 +46,7 @@ class BeamState(typing.NamedTuple):
     finished_scores: typing.Any  # float32 [B, W]: sum / length ** length_penalty
     is_finished: typing.Any  # bool [B, W]: which places of `finished` are taken
     improvable: typing.Any  # bool [B]: whether a running hypothesis may still beat a finished one
+    sources: typing.Any  # int32 [B, S], what the encoder has read, -1 its padding; [B, 0] where no penalty asks
 
 
 @record
@@ -63,6 +64,7 @@ class BeamSearch:
         padding_id: int, put after the end.
         num_return_sequences: int, how many hypotheses of a sentence are returned, best first.
         penalties: a tuple of records such as `RepetitionPenalty`, applied to log-probabilities.
+        renormalize: whether the probabilities that penalties leave add up to 1 again.
     """
 
     num_beams: int
@@ -72,6 +74,7 @@ class BeamSearch:
     early_stopping: bool | str = False
     num_return_sequences: int = 1
     penalties: tuple = ()
+    renormalize: bool = False
 
     reorders = True
 
@@ -79,9 +82,9 @@ class BeamSearch:
     def rows_per_sentence(self):
         return self.num_beams
 
-    def start(self, token_ids, prompts, length):
-        """The state before the first token, from the prompts' last tokens, int32 NumPy `[B, 1]`, and all of them, as
-        for `Sampling`.
+    def start(self, token_ids, prompts, length, sources):
+        """The state before the first token, from the prompts' last tokens, int32 NumPy `[B, 1]`, all of them, and
+        sources, as for `Sampling`.
 
         All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
         """
@@ -105,6 +108,7 @@ class BeamSearch:
             finished_scores=arrays.tensor(np.full(size, IMPOSSIBLE, "float32")),
             is_finished=arrays.tensor(np.zeros(size, bool)),
             improvable=arrays.tensor(np.ones(size[0], bool)),
+            sources=arrays.tensor(sources),
         )
 
     def noise(self, seed, sentences, length):
@@ -122,16 +126,16 @@ class BeamSearch:
         Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, by which a cache is
         to be reordered.
         """
-        scores_BC, sources_BC, tokens_BC = self._candidates(state, logits)
+        scores_BC, beams_BC, tokens_BC = self._candidates(state, logits, limit)
         end = state.begin + state.position
-        candidates_BCL = arrays.put(arrays.within(state.running, sources_BC), end, tokens_BC)
+        candidates_BCL = arrays.put(arrays.within(state.running, beams_BC), end, tokens_BC)
         ended_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
 
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, ended_BC)
 
         running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
         first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
-        rows = arrays.within(sources_BC, places_BW) + first_rows_B1
+        rows = arrays.within(beams_BC, places_BW) + first_rows_B1
 
         state = BeamState(
             position=state.position + 1,
@@ -143,12 +147,13 @@ class BeamSearch:
             finished_scores=finished_scores,
             is_finished=is_finished,
             improvable=state.improvable,
+            sources=state.sources,
         )
         return state._replace(improvable=state.improvable & self._may_improve(state, limit)), arrays.reshape(
             rows, (-1,)
         )
 
-    def _candidates(self, state, logits):
+    def _candidates(self, state, logits, limit):
         """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens,
         all `[B, C]`, best first."""
         sentences, beams = state.running_scores.shape
@@ -157,11 +162,16 @@ class BeamSearch:
         # their log-probability.
         logits = arrays.float32(logits)
         best = min(num_candidates, logits.shape[-1])
-        normalizer = arrays.log_normalizer(logits)
         if self.penalties:
             written = arrays.reshape(state.running, (sentences * beams, -1))
-            history = History.of(written, state.begin, state.begin + state.position)
-            logits, normalizer = penalized(self.penalties, logits - normalizer, history), 0.0
+            sources = ops.repeat(state.sources, beams, axis=0)
+            history = History.of(written, state.begin, state.begin + state.position, limit, sources)
+            # A penalty that tells positive from negative numbers wants log-probabilities; the others, and what comes
+            # of them when they are scaled, are the same for logits.
+            if not self.renormalize or any(isinstance(each, RepetitionPenalty) for each in self.penalties):
+                logits = logits - arrays.log_normalizer(logits)
+            logits = penalized(self.penalties, logits, history)
+        normalizer = arrays.log_normalizer(logits) if self.renormalize or not self.penalties else 0.0
         values, tokens = arrays.top_k(logits, best)
         log_probabilities = arrays.reshape(values - normalizer, (sentences, beams, best))
         scores = arrays.reshape(log_probabilities + state.running_scores[:, :, None], (sentences, beams * best))

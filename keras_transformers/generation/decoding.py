@@ -85,6 +85,7 @@ def generate(
     longest=None,
     numbers=None,
     over=None,
+    sources=None,
     segment_length=SEGMENT_LENGTH,
 ):
     """Continue each prompt until an end token or the limit.
@@ -106,6 +107,7 @@ def generate(
             place.
         over: a function `(sentence, token_ids)` of a sentence's number and the ids generated for one of its rows, int32
             NumPy `[L]`, that says whether they are enough: how stop strings are found. What comes after is cut off.
+        sources: int `[B, S]`, what the encoder has read, -1 its padding: for settings that look at it.
         segment_length: int, how many steps a loop runs before the host looks. No result depends on it.
 
     Returns: a `Generated`.
@@ -125,7 +127,8 @@ def generate(
         nothing = np.zeros((0, 0), "float32") if config.log_probabilities else None
         scores = np.zeros(0, "float32") if scored else None
         return Generated(np.zeros((0, 0), "int32"), np.zeros(0, int), scores, nothing)
-    decoding = Decoding(model, step, cache, token_ids, config, longest=longest, numbers=numbers, over=over)
+    options = {"longest": longest, "numbers": numbers, "over": over, "sources": sources}
+    decoding = Decoding(model, step, cache, token_ids, config, **options)
     if over is not None:
         segment_length = min(segment_length, WATCHED_SEGMENT_LENGTH)
     elif len(token_ids) == 1:  # done when it is done: there is nobody to drop before
@@ -135,7 +138,7 @@ def generate(
     return decoding.generated()
 
 
-def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longest=None):
+def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longest=None, sources=None):
     """As `generate`, token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`),
     the newest token of each row, padding after its end.
 
@@ -145,7 +148,9 @@ def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longe
     """
     check_streaming(config)
     token_ids = checked_prompts(token_ids, config, vocabulary_size)
-    return Decoding(model, step, cache, token_ids, config, longest=longest).stream() if len(token_ids) else iter(())
+    if len(token_ids) == 0:
+        return iter(())
+    return Decoding(model, step, cache, token_ids, config, longest=longest, sources=sources).stream()
 
 
 def check_streaming(config):
@@ -194,6 +199,7 @@ def _strategy(config):
             config.early_stopping,
             config.num_return_sequences,
             penalties(config),
+            config.renormalize_logits,
         )
     return Sampling(
         config.end_ids,
@@ -238,6 +244,21 @@ def _without_padding(token_ids, cache):
     return np.where(places < ops.convert_to_numpy(cache.starts), -1, token_ids).astype("int32")
 
 
+def _sources(sources, config, rows):
+    """What the encoder has read, for the settings that ask for it: int32 NumPy `[B, S]`, or `[B, 0]`.
+
+    Raises:
+        ValueError: where it is not given.
+    """
+    if not config.encoder_no_repeat_ngram_size:
+        return np.zeros((rows, 0), "int32")
+    if sources is None:
+        raise ValueError(
+            "Expected sources for encoder_no_repeat_ngram_size, got none: a decoder alone reads no source. Set it to 0."
+        )
+    return np.asarray(sources, "int32")
+
+
 def bucket(length):
     """A length, rounded up to 8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
     if length <= 32:
@@ -259,7 +280,7 @@ class Decoding:
         limit: int, the most steps that any row may take.
     """
 
-    def __init__(self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None):
+    def __init__(self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None, sources=None):
         self.model, self.step, self.config, self.over = model, executors.fast_step(step), config, over
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
@@ -285,7 +306,8 @@ class Decoding:
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))
         )
         # One place more than the cache, for the newest token: nothing is computed from it yet.
-        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1)
+        read = _sources(sources, config, len(token_ids))
+        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1, read)
         self.noise = self._noise()
 
     def _limits(self, token_ids, cache):

@@ -155,6 +155,7 @@ class SamplingState(typing.NamedTuple):
     written: typing.Any  # int32 [R, L]
     finished: typing.Any  # bool [R]
     log_probabilities: typing.Any  # float32 [R, L], or [R, 0] where nobody asks for them
+    sources: typing.Any  # int32 [R, S], what the encoder has read, -1 its padding; [R, 0] where no penalty asks
 
 
 @record
@@ -184,16 +185,18 @@ class Sampling:
     def rows_per_sentence(self):
         return self.num_return_sequences
 
-    def start(self, token_ids, prompts, length):
+    def start(self, token_ids, prompts, length, sources):
         """The state before the first token.
 
         Args:
             token_ids: int32 NumPy `[B, T']`, the prompts' tokens that are not yet read.
             prompts: int32 NumPy `[B, T]`, the whole of them; -1 is padding. They are kept where there are penalties.
             length: int, the places for tokens.
+            sources: int32 NumPy `[B, S]`, what the encoder has read; -1 is padding. `[B, 0]` where no penalty asks.
         """
         written, begin = kept(prompts, length, self.padding_id, bool(self.penalties))
-        token_ids, written = (np.repeat(each, self.rows_per_sentence, axis=0) for each in (token_ids, written))
+        per_row = (token_ids, written, sources)
+        token_ids, written, sources = (np.repeat(each, self.rows_per_sentence, axis=0) for each in per_row)
         rows = len(token_ids)
         return SamplingState(
             position=arrays.scalar(0),
@@ -202,6 +205,7 @@ class Sampling:
             written=arrays.tensor(written),
             finished=arrays.tensor(np.zeros(rows, bool)),
             log_probabilities=arrays.tensor(np.zeros((rows, length if self.scored else 0), "float32")),
+            sources=arrays.tensor(sources),
         )
 
     def noise(self, seed, sentences, length):
@@ -213,11 +217,12 @@ class Sampling:
         return arrays.tensor(uniforms(seed, rows, length))
 
     def advance(self, state, logits, limit, noise):
-        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit`
-        unused: the loop counts."""
+        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit` for
+        penalties: the loop counts."""
         found, end = logits, state.begin + state.position
         if self.penalties:
-            logits = penalized(self.penalties, logits, History.of(state.written, state.begin, end))
+            history = History.of(state.written, state.begin, end, limit, state.sources)
+            logits = penalized(self.penalties, logits, history)
         if self.samplers is None:
             chosen = arrays.argmax(logits)
         else:
@@ -238,6 +243,7 @@ class Sampling:
             written=arrays.put(state.written, end, chosen),
             finished=state.finished | arrays.one_of(chosen, self.end_ids),
             log_probabilities=log_probabilities,
+            sources=state.sources,
         )
         return state, None
 

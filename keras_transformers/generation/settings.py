@@ -7,11 +7,17 @@ import numpy as np
 
 from keras_transformers.generation.penalties import (
     BadWords,
+    ForcedEnd,
+    ForcedStart,
     FrequencyPenalty,
+    MinLength,
     MinNewTokens,
     NoRepeatNgram,
+    NoSourceNgram,
     PresencePenalty,
     RepetitionPenalty,
+    Suppressed,
+    SuppressedAtStart,
 )
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import record
@@ -32,8 +38,12 @@ class GenerationConfig:
         presence_penalty, frequency_penalty: floats, subtracted from the logits of generated tokens: once, and for each
             time.
         no_repeat_ngram_size: int, how many tokens in a row may not come twice in the text. 0 is none.
-        bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated.
+        encoder_no_repeat_ngram_size: int, how many tokens in a row of the source may not be generated. 0 is none.
+        bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated. A single end token among
+            them is passed over.
+        suppress_tokens, begin_suppress_tokens: tuples of ints, tokens that may not be generated, at all or at first.
         min_new_tokens: int; before so many tokens, none ends the text.
+        min_length: int, the same of prompt and generated tokens together, where `min_new_tokens` is 0.
         max_new_tokens: int or None, the limit on generated tokens, the end token among them.
         max_length: int or None, the limit on prompt and generated tokens together, where `max_new_tokens` is None. With
             neither, 256 tokens are generated at most.
@@ -43,6 +53,11 @@ class GenerationConfig:
         num_return_sequences: int, how many results a sentence gets: at most `num_beams` of a beam search, any number
             when sampling.
         start_id: int or None, what a decoder's prompt begins with. For those who make the prompt; nothing here adds it.
+        forced_start_id: int or None, what is generated first after a prompt of one token: the language of a
+            translation, for many models.
+        forced_end_id: int, tuple of ints or None, what is generated last where the limit is reached.
+        renormalize_logits: bool, for beam search: whether the probabilities that are left by the settings above are
+            scaled to a sum of 1 again.
         end_ids: tuple of ints, the tokens that end a sequence. It may be empty.
         padding_id: int, what follows the end.
         stop: tuple of strings; a text ends before the first of them that it comes to. Not with beams.
@@ -69,14 +84,21 @@ class GenerationConfig:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     no_repeat_ngram_size: int = 0
+    encoder_no_repeat_ngram_size: int = 0
     bad_words_ids: tuple = ()
+    suppress_tokens: tuple = ()
+    begin_suppress_tokens: tuple = ()
     min_new_tokens: int = 0
+    min_length: int = 0
     max_new_tokens: int | None = None
     max_length: int | None = None
     length_penalty: float = 1.0
     early_stopping: bool | str = False
     num_return_sequences: int = 1
     start_id: int | None = None
+    forced_start_id: int | None = None
+    forced_end_id: int | tuple | None = None
+    renormalize_logits: bool = False
     end_ids: tuple = ()
     padding_id: int = 0
     stop: tuple = ()
@@ -136,15 +158,35 @@ def _is_id(value):
 
 def _penalties(config):
     """The class and arguments of each penalty that a config names."""
-    named = (
+    ends, forced_end = config.end_ids, config.forced_end_id
+    bad_words = tuple(word for word in config.bad_words_ids if word not in [(end,) for end in ends])
+    forced_ends = forced_end if isinstance(forced_end, tuple) else (forced_end,)
+    starts = config.forced_start_id is not None
+    at_start = config.begin_suppress_tokens
+    named = (  # in transformers' order
         (RepetitionPenalty, config.repetition_penalty != 1, config.repetition_penalty),
         (PresencePenalty, config.presence_penalty, config.presence_penalty),
         (FrequencyPenalty, config.frequency_penalty, config.frequency_penalty),
         (NoRepeatNgram, config.no_repeat_ngram_size, config.no_repeat_ngram_size),
-        (BadWords, config.bad_words_ids, config.bad_words_ids),
-        (MinNewTokens, config.min_new_tokens, config.min_new_tokens, config.end_ids),
+        (NoSourceNgram, config.encoder_no_repeat_ngram_size, config.encoder_no_repeat_ngram_size),
+        (BadWords, bad_words, bad_words),
+        (MinLength, config.min_length and not config.min_new_tokens, config.min_length, ends),
+        (MinNewTokens, config.min_new_tokens, config.min_new_tokens, ends),
+        (ForcedStart, starts, config.forced_start_id),
+        (ForcedEnd, forced_end is not None, forced_ends),
+        (Suppressed, config.suppress_tokens, config.suppress_tokens),
+        (SuppressedAtStart, at_start, at_start, starts),
     )
     return [(make, arguments) for make, on, *arguments in named if on]
+
+
+def named_ids(config):
+    """All token ids that a config names, a list."""
+    ids = [config.padding_id, *config.end_ids, *config.suppress_tokens, *config.begin_suppress_tokens]
+    ids += [token_id for word in config.bad_words_ids for token_id in word]
+    for each in (config.start_id, config.forced_start_id, config.forced_end_id):
+        ids += each if isinstance(each, tuple) else () if each is None else (each,)
+    return ids
 
 
 def penalties(config):
@@ -179,8 +221,12 @@ _HUGGING_FACE_NAMES = {
     "presence_penalty": "presence_penalty",  # this and the next are no settings of transformers
     "frequency_penalty": "frequency_penalty",
     "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size": "encoder_no_repeat_ngram_size",
     "bad_words_ids": "bad_words_ids",
+    "suppress_tokens": "suppress_tokens",
+    "begin_suppress_tokens": "begin_suppress_tokens",
     "min_new_tokens": "min_new_tokens",
+    "min_length": "min_length",
     "stop_strings": "stop",
     "max_new_tokens": "max_new_tokens",
     "max_length": "max_length",
@@ -188,6 +234,9 @@ _HUGGING_FACE_NAMES = {
     "early_stopping": "early_stopping",
     "num_return_sequences": "num_return_sequences",
     "decoder_start_token_id": "start_id",
+    "forced_bos_token_id": "forced_start_id",
+    "forced_eos_token_id": "forced_end_id",
+    "renormalize_logits": "renormalize_logits",
     "pad_token_id": "padding_id",
 }
 # All that a file may set; old ones have it in the model's `config.json`.
@@ -201,7 +250,6 @@ _INERT = {
     "output_hidden_states",
     "output_logits",
     "output_scores",
-    "renormalize_logits",  # beam search normalises anyway, before anything is ruled out
     "return_dict_in_generate",
     "transformers_version",
     "use_cache",
@@ -215,8 +263,13 @@ _LEFT_OUT_AT_DEFAULT = (
     "presence_penalty",
     "frequency_penalty",
     "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
     "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
     "min_new_tokens",
+    "min_length",
+    "renormalize_logits",
     "stop_strings",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationConfig)}
@@ -253,6 +306,9 @@ def from_hugging_face(values):
     stop = fields.get("stop", ())
     fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
     fields["bad_words_ids"] = tuple(map(tuple, fields.get("bad_words_ids", ())))
+    for name in ("suppress_tokens", "begin_suppress_tokens", "forced_end_id"):
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
     fields.setdefault("start_id", values.get("bos_token_id"))
     return GenerationConfig(**fields)
 
@@ -265,6 +321,8 @@ def to_hugging_face(config):
     ends = [int(token_id) for token_id in config.end_ids]
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}
     values |= {"stop_strings": list(config.stop), "bad_words_ids": list(map(list, config.bad_words_ids))}
+    for name in ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id"):
+        values[name] = list(values[name]) if isinstance(values[name], tuple) else values[name]
     if config.max_new_tokens is None and config.max_length is None:
         values["max_new_tokens"] = NEW_TOKENS
     for name in _LEFT_OUT_AT_DEFAULT:

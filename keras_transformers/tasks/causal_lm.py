@@ -318,7 +318,7 @@ class CausalLM(GenerativeTask):
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
             return self._generate_ahead(prompts, config, draft, numbers)
-        if config.num_beams > 1 and prompts:  # a search knows one limit
+        if (config.num_beams > 1 or config.forced_end_id is not None) and prompts:  # these know one limit
             most = limits(config, np.array(list(map(len, prompts))), self._longest("embeddings"))
             if len(set(most)) > 1:
                 return self._generate_by_limit(prompts, config, most)

@@ -17,6 +17,7 @@ from keras_transformers.generation.settings import (
     NEW_TOKENS,
     GenerationConfig,
     from_hugging_face,
+    named_ids,
     to_hugging_face,
 )
 from keras_transformers.gguf_file import GGUF
@@ -151,9 +152,7 @@ class GenerativeTask(Task):
         return self._checked(dataclasses.replace(self.generation, **changes))
 
     def _checked(self, config):
-        starts = () if config.start_id is None else (config.start_id,)
-        token_ids = np.array([*starts, config.padding_id, *config.end_ids])
-        self._check_ids("the generation settings", token_ids, "target_embeddings")
+        self._check_ids("the generation settings", np.array(named_ids(config)), "target_embeddings")
         return config
 
     def _texts(self, encode, generate, texts, config, *, batch_size, return_scores, progress):

@@ -139,8 +139,9 @@ class Seq2SeqLM(GenerativeTask):
         (source,) = self.encode_sources([text])
         if not source:
             return
-        cache, prompts = self._start([source], config, 1)
-        token_ids = stream(self, self._step, cache, prompts, config, longest=self._longest("target_embeddings"))
+        cache, prompts, read = self._start([source], config, 1)
+        options = {"longest": self._longest("target_embeddings"), "sources": read}
+        token_ids = stream(self, self._step, cache, prompts, config, **options)
         yield from self._pieces(source, token_ids, config)
 
     def generate(self, sources, config=None, batch_size=None, numbers=None):
@@ -154,11 +155,12 @@ class Seq2SeqLM(GenerativeTask):
             numbers: int `[B]`, which draws each source gets when sampling; by default its place.
         """
         config = self.generation_config() if config is None else self._checked(config)
-        cache, prompts = self._start(sources, config, batch_size or len(sources))
+        cache, prompts, read = self._start(sources, config, batch_size or len(sources))
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
         numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
-        options = {"longest": self._longest("target_embeddings"), "over": self._over(config, sources)}
-        generated = generate(self, self._step, cache, prompts, config, numbers=numbers, **options)
+        options = {"numbers": numbers, "longest": self._longest("target_embeddings"), "sources": read}
+        options["over"] = self._over(config, sources)
+        generated = generate(self, self._step, cache, prompts, config, **options)
         return generated.select(slice(len(sources) * config.num_return_sequences))
 
     def _continuation(self, config, prompt):
@@ -193,7 +195,8 @@ class Seq2SeqLM(GenerativeTask):
         return sources
 
     def _start(self, sources, config, batch_size):
-        """The cache and the prompts for sources: padded to a few shapes where each shape is compiled."""
+        """The cache, the prompts, and what was read, -1 for padding, for sources: padded to a few shapes where each
+        shape is compiled."""
         if not all(map(len, sources)):
             raise ValueError("Expected at least one token in each source, its end token, got an empty source.")
         token_ids = pack(sources, padding_id=self.config.padding_id).token_ids
@@ -210,7 +213,8 @@ class Seq2SeqLM(GenerativeTask):
             )
             token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
         cache = executors.prefill(self, self._read, ops.convert_to_tensor(token_ids, "int32"), None)
-        return cache, np.full((rows, 1), config.start_id, "int32")
+        read = np.where(token_ids == self.config.padding_id, -1, token_ids)
+        return cache, np.full((rows, 1), config.start_id, "int32"), read
 
     def _read(self, token_ids, cache):
         """The cache for sources `[B, S]`, nothing written yet."""

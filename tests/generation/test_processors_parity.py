@@ -13,6 +13,7 @@ from keras_transformers.generation.penalties import History, penalized  # noqa: 
 from keras_transformers.generation.settings import penalties, samplers  # noqa: E402
 
 ROWS, VOCABULARY, PROMPT, LENGTH = 6, 40, 5, 24
+SOURCES = np.random.default_rng(1).integers(0, 12, (ROWS, 30)).astype("int32")
 
 SETTINGS = {
     "temperature": {"temperature": 0.6},
@@ -22,7 +23,12 @@ SETTINGS = {
     "repetition": {"repetition_penalty": 1.4},
     "n-grams": {"no_repeat_ngram_size": 2},
     "bad words": {"bad_words_ids": ((3,), (8, 9), (5, 6, 7))},
+    "bad words, one the end": {"bad_words_ids": ((4,), (8, 9), (2,))},
     "not too short": {"min_new_tokens": 20},
+    "not too short in all": {"min_length": 25},
+    "n-grams of the source": {"encoder_no_repeat_ngram_size": 2},
+    "tokens of the source": {"encoder_no_repeat_ngram_size": 1},
+    "suppressed": {"suppress_tokens": (3, 7)},
     "all": {
         "temperature": 1.7,
         "top_k": 20,
@@ -36,10 +42,10 @@ SETTINGS = {
 }
 
 
-def theirs(logits, token_ids, **settings):
-    if "bad_words_ids" in settings:
-        settings["bad_words_ids"] = list(map(list, settings["bad_words_ids"]))
-    settings = {"top_k": 0, **settings}
+def theirs(logits, token_ids, prompt_length=PROMPT, **settings):
+    for name in {"bad_words_ids", "suppress_tokens", "begin_suppress_tokens"} & set(settings):
+        settings[name] = [list(each) if isinstance(each, tuple) else each for each in settings[name]]
+    settings = {"top_k": 0, "max_length": 60, **settings}
     config = transformers.GenerationConfig(do_sample=True, eos_token_id=[4, 11], pad_token_id=0, **settings)
     model = transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
@@ -47,7 +53,8 @@ def theirs(logits, token_ids, **settings):
         )
     )
     model._prepare_special_tokens(config, device="cpu")
-    processors = model._get_logits_processor(config, input_ids_seq_length=PROMPT, device="cpu")
+    options = {"input_ids_seq_length": prompt_length, "encoder_input_ids": torch.as_tensor(SOURCES), "device": "cpu"}
+    processors = model._get_logits_processor(config, **options)
     return processors(torch.as_tensor(token_ids).long(), torch.as_tensor(logits))
 
 
@@ -56,12 +63,47 @@ def test_what_is_drawn_from_is_what_transformers_draws_from(name):
     random = np.random.default_rng(0)
     logits = random.normal(size=(ROWS, VOCABULARY)).astype("float32") * 3
     token_ids = random.integers(0, 12, (ROWS, LENGTH)).astype("int32")
-    config = GenerationConfig(do_sample=True, end_ids=(4, 11), **SETTINGS[name])
-    found = penalized(
-        penalties(config), torch.as_tensor(logits), History.of(torch.as_tensor(token_ids), PROMPT, LENGTH)
-    )
-    for sampler in samplers(config):
-        found = sampler(found)
+    found = ours(logits, token_ids, PROMPT, **SETTINGS[name])
     expected = theirs(logits, token_ids, **SETTINGS[name])
     assert not torch.equal(expected, torch.as_tensor(logits))
     np.testing.assert_allclose(found.softmax(-1).numpy(), expected.softmax(-1).numpy(), rtol=1e-5, atol=1e-8)
+
+
+def ours(logits, token_ids, prompt_length, limit=30, **settings):
+    config = GenerationConfig(do_sample=True, end_ids=(4, 11), **settings)
+    written = torch.as_tensor(token_ids)
+    history = History.of(written, prompt_length, written.shape[1], limit, torch.as_tensor(SOURCES))
+    found = penalized(penalties(config), torch.as_tensor(logits), history)
+    for sampler in samplers(config):
+        found = sampler(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"forced_start_id": 9},
+        {"forced_end_id": 4},
+        {"forced_end_id": (4, 11)},
+        {"forced_start_id": 9, "begin_suppress_tokens": (3, 8)},
+        {"begin_suppress_tokens": (3, 8)},
+        {"forced_start_id": 9, "forced_end_id": 4, "begin_suppress_tokens": (3, 8), "suppress_tokens": (0,)},
+    ],
+)
+@pytest.mark.parametrize("prompt_length", [1, 3])
+def test_what_is_forced_or_suppressed_at_either_end(settings, prompt_length):
+    """At every place of a text of up to eight tokens."""
+    random = np.random.default_rng(0)
+    names = {"forced_start_id": "forced_bos_token_id", "forced_end_id": "forced_eos_token_id"}
+    translated = {names.get(name, name): value for name, value in settings.items()}
+    if isinstance(translated.get("forced_eos_token_id"), tuple):
+        translated["forced_eos_token_id"] = list(translated["forced_eos_token_id"])
+    changed = 0
+    for length in range(prompt_length, 8):
+        logits = random.normal(size=(ROWS, VOCABULARY)).astype("float32")
+        token_ids = random.integers(0, 12, (ROWS, length)).astype("int32")
+        found = ours(logits, token_ids, prompt_length, limit=8 - prompt_length, **settings)
+        expected = theirs(logits, token_ids, prompt_length, max_length=8, **translated)
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+        changed += not torch.equal(expected, torch.as_tensor(logits))
+    assert changed or (prompt_length > 1 and set(settings) == {"forced_start_id"})
