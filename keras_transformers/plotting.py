@@ -21,7 +21,18 @@ _QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
 
 
 def plot_attention(
-    model, source, target=None, *, layer=-1, head=None, which="cross", path=None, title=None, **generation
+    model,
+    source,
+    target=None,
+    *,
+    source_language=None,
+    target_language=None,
+    layer=-1,
+    head=None,
+    which="cross",
+    path=None,
+    title=None,
+    **generation,
 ):
     """Draw which source token each target token looked at, or any other attention of a translation.
 
@@ -32,6 +43,7 @@ def plot_attention(
         model: a `Seq2SeqLM` with a tokenizer.
         source: the text to translate, one string.
         target: a translation to look at; by default the model's own.
+        source_language, target_language: as for `Seq2SeqLM.translate`.
         layer: which layer, from 0; from the last one backwards when negative.
         head: which head, from 0; None for the mean of all, "all" for a grid of every head.
         which: "cross", "encoder" or "decoder".
@@ -55,7 +67,8 @@ def plot_attention(
         raise ValueError(f"Expected which to be one of {', '.join(map(repr, _KINDS))}, got {which!r}.")
     require(matplotlib=True)
     name, kind, query_name, key_name = _KINDS[which]
-    layers, queries, keys = _attention(model, source, target, which, generation)
+    direction = model.direction(source_language, target_language, **generation)
+    layers, queries, keys = _attention(model, source, target, which, *direction)
     layer = _index("layer", layer, len(layers))
     scores_NTS = layers[layer]
     num_heads = len(scores_NTS)
@@ -75,22 +88,23 @@ def plot_attention(
     return figure
 
 
-def _attention(model, source, target, which, generation):
+def _attention(model, source, target, which, direction, config):
     """The scores of every layer, numpy `[N, T, S]` each, and the pieces that rows and columns stand for."""
     import numpy as np
-    from keras import ops
+
+    from keras_transformers.tasks.alignment import attention
 
     for name, text in {"source": source, "target": target}.items():
         if not isinstance(text, str) and not (name == "target" and text is None):
             raise TypeError(
                 f"Expected {name} to be one string, got {type(text).__name__}. Draw one translation at a time."
             )
-    (source_ids,) = model.encode_sources([source])
+    (source_ids,) = model.encode_sources([source], direction)
     if not source_ids:
         raise ValueError(f"Expected a source with some text, got {source!r}. An empty text is not translated.")
-    tokenizer, config = model.tokenizer, model.generation_config(**generation)
+    tokenizer = model.tokenizer
     if target is not None:
-        (target_ids,) = tokenizer.encode_targets([target])
+        (target_ids,) = tokenizer.encode_targets([target], direction.target_language)
     elif which == "encoder":
         target_ids = [tokenizer.end_id]
     else:
@@ -98,11 +112,7 @@ def _attention(model, source, target, which, generation):
         ends = [place for place, token_id in enumerate(written) if token_id in config.end_ids]
         target_ids = written[: ends[0] + 1] if ends else written
     read_ids = [config.start_id, *target_ids[:-1]]
-    inputs = {"token_ids": source_ids, "decoder_token_ids": read_ids}
-    results = model.backbone(
-        {name: ops.convert_to_tensor([ids], "int32") for name, ids in inputs.items()}, return_attention_scores=True
-    )
-    layers = [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in results[_KINDS[which][0]]]
+    layers = attention(model, source_ids, read_ids, _KINDS[which][0])
     rows, columns = {
         "cross": (target_ids, source_ids),
         "encoder": (source_ids, source_ids),

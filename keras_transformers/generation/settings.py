@@ -300,7 +300,7 @@ def from_hugging_face(values):
             "They would change what is generated: set them to null if that is all right."
         )
     ends = values.get("eos_token_id")
-    fields = {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
+    fields = fields_of(values)
     fields["end_ids"] = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
     fields["top_k"] = values.get("top_k", 50) or None
     stop = fields.get("stop", ())
@@ -311,6 +311,11 @@ def from_hugging_face(values):
             fields[name] = tuple(fields[name])
     fields.setdefault("start_id", values.get("bos_token_id"))
     return GenerationConfig(**fields)
+
+
+def fields_of(values):
+    """Settings under our names, of a dictionary that has them under transformers' names, perhaps among others."""
+    return {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
 
 
 def to_hugging_face(config):

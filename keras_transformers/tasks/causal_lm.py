@@ -387,7 +387,7 @@ class CausalLM(GenerativeTask):
         starts = keras.ops.convert_to_tensor(starts) if starts.any() else None
         return self.backbone.start_cache(len(prompts), SMALLEST_ROOM, starts=starts), token_ids
 
-    def _continuation(self, config, prompt):
+    def _continuation(self, config, prompt, begun=()):
         # A decoder strips the space before a first word: this many tokens before tell it that the first is none.
         context = self._words(prompt[-16:], config)
         return Continuation(self._tokenizer().decode, config.stop, context)

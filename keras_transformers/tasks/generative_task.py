@@ -155,10 +155,11 @@ class GenerativeTask(Task):
         self._check_ids("the generation settings", np.array(named_ids(config)), "target_embeddings")
         return config
 
-    def _texts(self, encode, generate, texts, config, *, batch_size, return_scores, progress):
+    def _texts(self, encode, generate, texts, config, *, batch_size, return_scores, progress, begun=None):
         """What `generate(prompts, config, batch_size, numbers)` makes of texts that `encode` makes prompts of: a string
         for a string, a list for a list, of lists where each text has several results; and with `return_scores` the
-        scores beside it, in the same shape. An empty prompt is answered by an empty text.
+        scores beside it, in the same shape. An empty prompt is answered by an empty text. `begun` are the ids that each
+        result begins with, which `generate` does not return.
 
         Prompts of similar length go together.
         """
@@ -180,9 +181,9 @@ class GenerativeTask(Task):
             generated = generate([prompts[index] for index in batch], config, min(batch_size, len(todo)), numbers=batch)
             for row, (ids, length) in enumerate(zip(generated.token_ids.tolist(), generated.lengths, strict=True)):
                 index, place = batch[row // count], row % count
-                results[index][place] = self._continuation(config, prompts[index]).text(
-                    self._words(ids[:length], config)
-                )
+                before = begun[index] if begun else []
+                text = self._continuation(config, prompts[index], before).text(self._words(ids[:length], config))
+                results[index][place] = self._tokenizer().decode(before) + text if before else text
                 if return_scores:
                     scores[index][place] = float(generated.scores[row])
             if progress is not None:
@@ -209,8 +210,9 @@ class GenerativeTask(Task):
         if rest:
             yield rest
 
-    def _continuation(self, config, prompt):
-        """The text behind a prompt. Abstract: a decoder's prompt belongs to its text, an encoder's does not."""
+    def _continuation(self, config, prompt, begun=()):
+        """The text behind a prompt, and behind ids that it begins with. Abstract: a decoder's prompt belongs to its
+        text, an encoder's does not."""
         raise NotImplementedError
 
     def _over(self, config, prompts):

@@ -68,10 +68,46 @@ def log_probabilities(model, sequences, *, max_length, stride, batch_size, progr
     return results
 
 
+def pair_log_probabilities(model, sources, labels, *, start_id, batch_size, progress=None):
+    """The natural logarithm of each target token's probability, after the source and the tokens before it.
+
+    Args:
+        model: a `Seq2SeqLM`.
+        sources, labels: lists of ids, a target for each source.
+        start_id: what the decoder starts from.
+        batch_size: pairs computed together.
+        progress: a function called with the number of pairs done, each time some are.
+
+    Returns: a list of float64 arrays `[T]`.
+    """
+    results = [np.zeros(0)] * len(labels)
+    columns = {
+        "token_ids": Ragged.join(np.array(ids, "int32") for ids in sources),
+        "decoder_token_ids": Ragged.join(np.array([start_id, *ids[:-1]], "int32") for ids in labels),
+        "labels": Ragged.join(np.array(ids, "int32") for ids in labels),
+    }
+    longest = {name: model._longest("embeddings" if name == "token_ids" else "target_embeddings") for name in columns}
+    compute = executors.forward(model, model.token_log_probabilities)
+    for rows in batches_by_length(columns["labels"].lengths, batch_size):
+        size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
+        padded = {}
+        for name, column in columns.items():
+            length = bucket(column.lengths[rows].max())
+            shape = (size, min(length, longest[name] or length))
+            padded[name] = column.padded(rows, shape, model.config.filler)[0]
+        outputs = compute(padded)
+        for output, row in zip(outputs, rows, strict=False):
+            results[row] = output[: len(labels[row])].astype("float64")
+        if progress is not None:
+            progress(len(rows))
+    return results
+
+
 def score_tokens(model, inputs):
-    """The log-probabilities of `labels [B, T]` after `token_ids [B, T]`, float32 `[B, T]`: of a few positions at a
-    time, so that their logits are never held whole."""
-    x, labels = model.backbone({"token_ids": inputs["token_ids"]}), inputs["labels"]
+    """The log-probabilities of `labels [B, T]` after what a decoder reads, int32 `[B, T]`, float32 `[B, T]`: of a few
+    positions at a time, so that their logits are never held whole."""
+    labels = inputs["labels"]
+    x = model.backbone({name: ids for name, ids in inputs.items() if name != "labels"})
     rows, length = labels.shape
     step = max(CHUNK // (rows * model.config.target_embeddings.vocabulary_size), 1)
     parts = []

@@ -3,6 +3,7 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
+import itertools
 import warnings
 
 import keras
@@ -13,16 +14,27 @@ from keras_transformers.checkpoints import ctranslate2
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
+    Generated,
     bucket,
     generate,
     power_of_two,
     stream,
 )
+from keras_transformers.generation.settings import NEW_TOKENS, fields_of
 from keras_transformers.generation.stop_strings import Continuation
+from keras_transformers.tasks.alignment import aligned
+from keras_transformers.tasks.directions import find_direction
+from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
+from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
+from keras_transformers.tokenizers.language_names import language_of
 from keras_transformers.tokenizers.packing import pack
+from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
+from keras_transformers.tokenizers.texts import checked_text
 from keras_transformers.training.pairs import encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
+
+UNKNOWN_SHOWN = 10  # pieces of text that a warning lists
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -106,12 +118,31 @@ class Seq2SeqLM(GenerativeTask):
 
     # Generation
 
-    def translate(self, texts, *, batch_size=32, return_scores=False, progress=None, **generation):
+    def translate(
+        self,
+        texts,
+        source_language=None,
+        target_language=None,
+        *,
+        prefix="",
+        batch_size=32,
+        return_scores=False,
+        progress=None,
+        **generation,
+    ):
         """Translate texts, by default as the preset's own generation settings say; the same text always becomes the
         same translation.
 
+        What the model does not read of a text is said in a warning: more than it has positions for, and tokens that it
+        does not know.
+
         Args:
             texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one.
+            source_language, target_language: for a model of several languages: "French", "fr", "fra", or the
+                checkpoint's own code, such as "fra_Latn" (`tokenizer.languages` lists them). One that is told none may
+                be left out.
+            prefix: what each translation is to begin with, in words, or a list with one for each text. Scores are then
+                of what follows.
             batch_size: sentences translated together; sentences of similar length are.
             return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty.
             progress: a function called with the number of texts done, each time some are.
@@ -122,21 +153,126 @@ class Seq2SeqLM(GenerativeTask):
             each text, best first; with `return_scores` a pair of that and the scores in the same shape.
 
         Raises:
-            TypeError, ValueError: for what is no text, and settings that contradict each other.
-        """
-        config = self.generation_config(**generation)
-        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
-        return self._texts(self.encode_sources, self.generate, texts, config, **options)
+            TypeError, ValueError: for what is no text, settings that contradict each other, and languages that the
+                model does not know, listing those that it does.
 
-    def stream(self, text, **generation):
+        Example:
+            >>> nllb = kt.Seq2SeqLM.from_preset("hf://facebook/nllb-200-distilled-600M")
+            >>> nllb.translate("The house is small.", "English", "French")
+        """
+        direction, config = self.direction(source_language, target_language, **generation)
+        if prefix and not isinstance(texts, str):
+            texts = list(texts)
+        begun = self._begun(prefix, 1 if isinstance(texts, str) else len(texts), direction) if prefix else None
+
+        def generate_begun(sources, config, batch_size, numbers):
+            prefixes = begun and [begun[number] for number in numbers]
+            return self.generate(sources, config, batch_size, numbers, prefixes)
+
+        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress, "begun": begun}
+        return self._texts(
+            lambda texts: self.encode_sources(texts, direction), generate_begun, texts, config, **options
+        )
+
+    def summarize(self, texts, **options):
+        """Summarize texts, with a model that was trained to: as `translate`, with what the checkpoint says of
+        summaries: a prefix such as "summarize: " before each text, and its own settings.
+
+        Args:
+            texts: a string, or a list of strings.
+            **options: of `translate`, but for languages and `prefix`.
+
+        Example:
+            >>> bart = kt.Seq2SeqLM.from_preset("hf://facebook/bart-large-cnn")
+            >>> bart.summarize(article)
+        """
+        params = self._task_params().get("summarization") or {}
+        texts, single = as_list(texts)
+        before = params.get("prefix", "")
+        results = self.translate(
+            [before + text if isinstance(text, str) and text.strip() else text for text in texts],
+            **{**fields_of(params), **options},
+        )
+        if not single:
+            return results
+        return tuple(each[0] for each in results) if isinstance(results, tuple) else results[0]
+
+    def translate_document(
+        self,
+        texts,
+        source_language=None,
+        target_language=None,
+        *,
+        max_length=512,
+        batch_size=32,
+        progress=None,
+        **generation,
+    ):
+        """Translate texts of any length, sentence by sentence, line ends, blank lines and indentation kept.
+
+        A sentence longer than the model reads is translated in pieces. What holds neither a letter nor a digit, such as
+        a rule of dashes, stays as it is.
+
+        Args:
+            texts: a string, or a list of strings.
+            source_language, target_language, batch_size: as for `translate`.
+            max_length: the most tokens of a piece; fewer where the model reads, or writes, fewer.
+            progress: a function called with the number of sentences done, each time some are.
+            **generation: as for `translate`, but for more than one result.
+
+        Returns: a string for a string, a list for a list.
+
+        Raises:
+            TypeError, ValueError: as `translate`.
+
+        Example:
+            >>> translator.translate_document(pathlib.Path("letter.txt").read_text())
+        """
+        generation = {"num_return_sequences": 1, **generation}
+        direction, config = self.direction(source_language, target_language, **generation)
+        if config.num_return_sequences > 1:
+            raise ValueError(
+                f"Expected num_return_sequences=1 for a document, got {config.num_return_sequences}. Translate "
+                "sentences with translate to see several results."
+            )
+        texts, single = as_list(texts)
+        texts = [checked_text(text, f"index {index}") for index, text in enumerate(texts)]
+        language = language_of(direction.source_language or self._tokenizer().language_pair[0] or "")
+        documents = [split_document(text, language and language.codes[0]) for text in texts]
+        (around,) = self._wrapped([direction.prefix + "x"], direction)
+        limits = [max_length, self._longest("embeddings"), self._tokenizer().max_length]
+        limits += [config.max_new_tokens or config.max_length or NEW_TOKENS]
+        most = max(min(limit for limit in limits if limit) - len(around), 1)
+        spans_of = lambda sentences: self._tokenizer().encode_with_offsets(sentences).spans  # noqa: E731
+        documents = [cut_to_fit(document, spans_of, most) for document in documents]
+        sentences = [sentence for document in documents for sentence in document.sentences]
+        wordy = [any(map(str.isalnum, sentence)) for sentence in sentences]
+        translated = iter(
+            self.translate(
+                list(itertools.compress(sentences, wordy)),
+                source_language,
+                target_language,
+                batch_size=batch_size,
+                progress=progress,
+                **generation,
+            )
+        )
+        results = iter(
+            [next(translated) if told else sentence for sentence, told in zip(sentences, wordy, strict=True)]
+        )
+        joined = [document.joined(list(itertools.islice(results, len(document.sentences)))) for document in documents]
+        return joined[0] if single else joined
+
+    def stream(self, text, source_language=None, target_language=None, **generation):
         """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
         made.
 
-        `generation` is as for `translate`, but for beams (a beam search knows its first word last) and for more than
-        one translation.
+        Arguments are as for `translate`, but for beams (a beam search knows its first word last) and for more than one
+        translation.
         """
-        config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
-        (source,) = self.encode_sources([text])
+        generation = {"num_beams": 1, "num_return_sequences": 1, **generation}
+        direction, config = self.direction(source_language, target_language, **generation)
+        (source,) = self.encode_sources([text], direction)
         if not source:
             return
         cache, prompts, read = self._start([source], config, 1)
@@ -144,7 +280,137 @@ class Seq2SeqLM(GenerativeTask):
         token_ids = stream(self, self._step, cache, prompts, config, **options)
         yield from self._pieces(source, token_ids, config)
 
-    def generate(self, sources, config=None, batch_size=None, numbers=None):
+    def score(
+        self,
+        sources,
+        targets,
+        source_language=None,
+        target_language=None,
+        *,
+        per_token=False,
+        batch_size=32,
+        progress=None,
+    ):
+        """How likely translations are: the sum of the natural logarithms of their tokens' probabilities, those of the
+        end and of a language among them.
+
+        Args:
+            sources, targets: a string each, or lists of as many strings.
+            source_language, target_language: as for `translate`.
+            per_token: whether to return each token's instead.
+            batch_size: pairs computed together.
+            progress: a function called with the number of pairs done, each time some are.
+
+        Returns: a float for strings, an array `[N]` for lists; with `per_token` an array `[T]`, or a list of them, one
+            number for each token of `tokenizer.encode_targets`.
+
+        Raises:
+            TypeError, ValueError: for what is no text, lists of unequal length, an empty source, and texts that are
+                longer than the model reads.
+
+        Example:
+            >>> translator.score("The cat sleeps.", "Le chat dort.")
+        """
+        pairs, config, single = self._given_pairs(sources, targets, source_language, target_language)
+        _, sources, labels = zip(*pairs, strict=True) if pairs else ((), (), ())
+        options = {"start_id": config.start_id, "batch_size": batch_size, "progress": progress}
+        scores = pair_log_probabilities(self, sources, labels, **options)
+        if not per_token:
+            scores = [float(each.sum()) for each in scores]
+        return scores[0] if single else scores if per_token else np.array(scores)
+
+    def token_log_probabilities(self, inputs):
+        """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids [B, S]` and `decoder_token_ids`, int32
+        `[B, T]`."""
+        return score_tokens(self, inputs)
+
+    def align(self, sources, targets, source_language=None, target_language=None, *, layer=None, method="argmax"):
+        """Which words of a translation stand for which words of its source, by the decoder's attention.
+
+        Args:
+            sources, targets: a string each, or lists of as many strings: any translations, the model's own or others'.
+            source_language, target_language: as for `translate`.
+            layer: whose attention, from 0, or from the last one backwards when negative; by default the last of the
+                first half. Which is best differs from model to model: look at some pairs.
+            method: "argmax": each target word with the source word that it looked at most. "both": of those pairs the
+                ones in which no other target word looked at that source word more: fewer, and surer.
+
+        Returns: an `Alignment`, or a list of them: `pairs` of word indices, the words, their spans, and scores.
+
+        Raises:
+            TypeError, ValueError: as `score`, and for a layer or method that is not there.
+
+        Example:
+            >>> alignment = translator.align("The cat sleeps.", "Le chat dort.")
+            >>> [(alignment.source_words[i], alignment.target_words[j]) for i, j in alignment.pairs]
+
+        Source: Chen et al. 2020, arXiv:2004.14837 (the attention where a token is read); Garg et al. 2019,
+        arXiv:1909.02074 (the mean over heads).
+        """
+        count = self.config.decoder.num_layers
+        layer = max(count // 2 - 1, 0) if layer is None else layer
+        if isinstance(layer, bool) or not isinstance(layer, int) or not -count <= layer < count:
+            raise ValueError(f"Expected layer to be None or from {-count} to {count - 1}, got {layer!r}.")
+        if method not in ("argmax", "both"):
+            raise ValueError(f'Expected method to be "argmax" or "both", got {method!r}.')
+        pairs, config, single = self._given_pairs(sources, targets, source_language, target_language)
+        alignments = [
+            aligned(self, *texts, ids, labels, config.start_id, layer, method) for texts, ids, labels in pairs
+        ]
+        return alignments[0] if single else alignments
+
+    def _given_pairs(self, sources, targets, source_language, target_language):
+        """Of translations that are given: ((source, target), source ids, labels) of each, the settings, and whether it
+        is one alone."""
+        (sources, single), (targets, one) = as_list(sources), as_list(targets)
+        if len(sources) != len(targets) or single != one:
+            raise ValueError(
+                f"Expected as many targets as sources, got {len(targets)} for {len(sources)}. Give two strings, or two "
+                "lists of one length."
+            )
+        if not sources:
+            return [], self.generation, False
+        direction, config = self.direction(source_language, target_language)
+        source_ids = self.encode_sources(sources, direction)
+        empty = [index for index, ids in enumerate(source_ids) if not ids]
+        if empty:
+            raise ValueError(f"Expected some text in each source, got an empty one at index {empty[0]}.")
+        labels = self._tokenizer().encode_targets(targets, direction.target_language)
+        longest = self._longest("target_embeddings")
+        long = [index for index, ids in enumerate(labels) if longest is not None and len(ids) > longest]
+        if long:
+            raise ValueError(
+                f"Expected targets of at most {longest} tokens, which the model has positions for, got "
+                f"{len(labels[long[0]])} at index {long[0]}."
+            )
+        for ids in labels:
+            self._check_ids("targets", np.array(ids), "target_embeddings")
+        return list(zip(zip(sources, targets, strict=True), source_ids, labels, strict=True)), config, single
+
+    def direction(self, source_language=None, target_language=None, **generation):
+        """From which language to which, as a `directions.Direction`, and the `GenerationConfig` for it, with the
+        settings of a call. Arguments as for `translate`."""
+        config = self.generation_config(**generation)
+        told = find_direction(self._tokenizer(), config, self._task_params(), source_language, target_language)
+        return told, self.generation_config(**{**told.settings, **generation}) if told.settings else config
+
+    def _task_params(self):
+        """What the `config.json` of a checkpoint says of single tasks, as T5's does."""
+        return (self.origin.values.get("task_specific_params") if self.origin else None) or {}
+
+    def _begun(self, prefix, count, direction):
+        """What each translation begins with, as ids."""
+        if not isinstance(prefix, str) and len(prefix) != count:
+            raise ValueError(f"Expected one prefix, or one for each of {count} texts, got {len(prefix)}.")
+        prefixes = [prefix] * count if isinstance(prefix, str) else list(prefix)
+        encoded = self._tokenizer().encode_targets(prefixes, direction.target_language)
+        ends = {self._tokenizer().end_id}
+        return [
+            list(itertools.takewhile(lambda each: each not in ends, ids)) if text else []
+            for text, ids in zip(prefixes, encoded, strict=True)
+        ]
+
+    def generate(self, sources, config=None, batch_size=None, numbers=None, prefixes=None):
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
 
         Args:
@@ -153,48 +419,98 @@ class Seq2SeqLM(GenerativeTask):
             batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as
                 one batch.
             numbers: int `[B]`, which draws each source gets when sampling; by default its place.
+            prefixes: a list of lists of ids, what each result begins with, after `start_id`; they are not returned.
         """
         config = self.generation_config() if config is None else self._checked(config)
-        cache, prompts, read = self._start(sources, config, batch_size or len(sources))
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
+        if prefixes and len(set(map(len, prefixes))) > 1:
+            return self._generate_by_prefix(sources, config, numbers, prefixes)
+        cache, prompts, read = self._start(sources, config, batch_size or len(sources), prefixes)
         numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
         options = {"numbers": numbers, "longest": self._longest("target_embeddings"), "sources": read}
         options["over"] = self._over(config, sources)
         generated = generate(self, self._step, cache, prompts, config, **options)
         return generated.select(slice(len(sources) * config.num_return_sequences))
 
-    def _continuation(self, config, prompt):
-        return Continuation(self._tokenizer().decode, config.stop)
+    def _generate_by_prefix(self, sources, config, numbers, prefixes):
+        """As `generate`, those together whose prefixes are of one length: a batch has its prompts side by side."""
+        lengths = np.array(list(map(len, prefixes)))
+        groups = [np.flatnonzero(lengths == length) for length in sorted(set(lengths.tolist()))]
+        parts = [
+            self.generate([sources[row] for row in rows], config, None, numbers[rows], [prefixes[row] for row in rows])
+            for rows in groups
+        ]
+        count = config.num_return_sequences
+        places = (np.concatenate(groups)[:, None] * count + np.arange(count)).ravel()
+        return Generated.joined(parts, config.padding_id).select(np.argsort(places))
+
+    def _continuation(self, config, prompt, begun=()):
+        return Continuation(self._tokenizer().decode, config.stop, begun)
 
     def _checked(self, config):
         if config.start_id is None:
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
         return super()._checked(config)
 
-    def encode_sources(self, texts):
-        """Texts as the encoder reads them: lists of ids, as `Tokenizer.encode_sources` has it; an empty one where there
-        is no text.
+    def encode_sources(self, texts, direction=None):
+        """Texts as the encoder reads them: lists of ids, as `Tokenizer.encode_sources` has it, in front of each the
+        words that its languages ask for; an empty one where there is no text.
 
-        What is longer than the model reads is cut, with a warning that says how many were.
+        What is longer than the model reads is cut, with a warning that says how many were; so it says of tokens that
+        the model does not know.
+
+        Args:
+            texts: a list of strings.
+            direction: the first that `direction` returned; by default that of no languages.
         """
-        tokenizer = self._tokenizer()
+        direction = self.direction()[0] if direction is None else direction
         longest = self._longest("embeddings")
-        encoded = tokenizer.encode_sources(texts)
-        sources = [ids if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
+        sources = [
+            ids if text.strip() else [] for text, ids in zip(texts, self._wrapped(texts, direction), strict=True)
+        ]
         long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
         if long:
             warnings.warn(
                 f"{len(long)} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the "
                 "rest of each is left out.",
-                stacklevel=3,
+                stacklevel=outside(),
             )
-            for row, ids in zip(
-                long, tokenizer.encode_sources([texts[row] for row in long], max_length=longest), strict=True
-            ):
+            cut = self._wrapped([texts[row] for row in long], direction, longest)
+            for row, ids in zip(long, cut, strict=True):
                 sources[row] = ids
+        self._tell_unknown(texts, sources)
         return sources
 
-    def _start(self, sources, config, batch_size):
+    def _wrapped(self, texts, direction, max_length=None):
+        """Texts as ids, with the words and tokens of a direction."""
+        options = {"max_length": max_length}
+        if self._tokenizer().language_place == "source":
+            options["target_language"] = direction.target_language
+        texts = [direction.prefix + text for text in texts] if direction.prefix else texts
+        return self._tokenizer().encode_sources(texts, direction.source_language, **options)
+
+    def _tell_unknown(self, texts, sources):
+        """Say what of the texts is unknown to the tokenizer."""
+        tokenizer, unknown = self._tokenizer(), self._tokenizer().unknown_id
+        rows = [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]
+        if not rows:
+            return
+        count = sum(sources[row].count(unknown) for row in rows)
+        encoded = tokenizer.encode_with_offsets([texts[row] for row in rows])
+        pieces = {}
+        for row, ids, spans in zip(rows, *encoded, strict=True):
+            pieces |= dict.fromkeys(
+                texts[row][a:b].strip() for i, (a, b) in zip(ids, spans, strict=True) if i == unknown
+            )
+        shown = ", ".join(repr(piece) for piece in itertools.islice(filter(None, pieces), UNKNOWN_SHOWN))
+        more = ", …" if len(pieces) > UNKNOWN_SHOWN else ""
+        warnings.warn(
+            f"{count} tokens in {len(rows)} of {len(sources)} texts are unknown to this model, which cannot translate "
+            f"them: {shown}{more}.",
+            stacklevel=outside(),
+        )
+
+    def _start(self, sources, config, batch_size, prefixes=None):
         """The cache, the prompts, and what was read, -1 for padding, for sources: padded to a few shapes where each
         shape is compiled."""
         if not all(map(len, sources)):
@@ -214,7 +530,9 @@ class Seq2SeqLM(GenerativeTask):
             token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
         cache = executors.prefill(self, self._read, ops.convert_to_tensor(token_ids, "int32"), None)
         read = np.where(token_ids == self.config.padding_id, -1, token_ids)
-        return cache, np.full((rows, 1), config.start_id, "int32"), read
+        prompts = [[config.start_id, *prefix] for prefix in prefixes or [()] * len(sources)]
+        prompts += prompts[:1] * (rows - len(prompts))
+        return cache, np.array(prompts, "int32"), read
 
     def _read(self, token_ids, cache):
         """The cache for sources `[B, S]`, nothing written yet."""

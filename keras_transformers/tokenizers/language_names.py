@@ -234,8 +234,8 @@ def language_of(code: str) -> Language | None:
 
 
 def find_language(name: str, wanted: str | None, languages: Iterable[str]) -> str | None:
-    """A language as `languages`, the codes of a checkpoint, call it, whichever way it is asked for: by that code, by its
-    English name, by its code of two or three letters. None stays None.
+    """A language as `languages`, the codes of a checkpoint, call it, whichever way it is asked for: by that code, by
+    its English name, by its code of two or three letters. None stays None.
 
     Args:
         name: what to call it in an error, such as "target_language".

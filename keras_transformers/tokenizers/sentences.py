@@ -1,17 +1,16 @@
 """Documents to sentences and back, for models that read a sentence at a time.
 
-    "  He came. She left.\\n\\n* Fine!\\n"
-      ──┬───── ─┬──────── ───┬─────── ─
-    gap "  "   gap " "    gap "\\n\\n"  tail "\\n"      sentences "He came.", "She left.", "* Fine!"
+    "  He came. She left.\\n\\n* Fine!\\n"      sentences   "He came."   "She left."   "Fine!"
+                                           gaps        "  "         " "           "\\n\\n* "   and a tail   "\\n"
 
 A document is its sentences, what stands before each, and what stands after the last: put together as they are, they are
-the text again, character for character. Line ends are always gaps.
+the text again, character for character. Line ends are always gaps, and so are the marks and numbers of lists.
 
-A sentence ends with "." "!" "?" or what a script has for them, after closing quotes and brackets, before a space that no
-small letter follows; the full-width ends of Chinese and Japanese need no space. A full stop ends none after a word that
-is known as abbreviated ("Dr."), initials ("J. S. Bach", "e.g."), the number of a list at the start of a line, and, in
-languages that write ordinals so, after a number ("am 3. Mai"). Where it is in doubt, two sentences stay together, which
-a translator bears better than half of one.
+A sentence ends with "." "!" "?" or what a script has for them, with closing quotes and brackets, before a space that
+no small letter follows; the full-width ends of Chinese and Japanese need no space. A full stop ends none after a word
+that is known as abbreviated ("Dr."), initials ("J. S. Bach", "e.g."), and, in languages that write ordinals so, a
+number ("am 3. Mai"). Where it is in doubt, two sentences stay together, which a translator bears better than half of
+one.
 """
 
 import re
@@ -29,6 +28,7 @@ _BOUNDARY = re.compile(
     rf"|(?<![{_WIDE}])[{_WIDE}]+[{re.escape(_CLOSING)}]*+(\s*)(?=[^\sと])"  # と: quoted, and going on
 )
 _OPENING = "\"'“‘„«‹([{¿¡—–-*_"
+_MARK = re.compile(r"(?:[-–—*•‣·+>#|]{1,6}|(\d{1,3}\.)|[(\[]?(?:\d{1,3}|[A-Za-z])[)\]])\s+(?=\S)")
 _LINE_ENDS = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _WORD_BEGIN = re.compile(r"[\s(\[{\"'“‘„«‹]")
 _ABBREVIATED = frozenset(
@@ -107,26 +107,27 @@ def _sentences(text: str, begin: int, end: int, language: str | None) -> Iterabl
     """The spans of the sentences of one line, `text[begin:end]`, without spaces around them."""
     line = text[begin:end]
     first, end = begin + len(line) - len(line.lstrip()), begin + len(line.rstrip())
+    mark = _MARK.match(text, first, end)
+    if mark and not (mark[1] and language in _STOP_AFTER_ORDINALS):
+        first = mark.end()
     begin = first
     if begin >= end:
         return
     for match in _BOUNDARY.finditer(text, first, end):
-        if match[1] is None or _ends_sentence(text, first, match, language):
+        if match[1] is None or _ends_sentence(text, begin, match, language):
             yield begin, match.start(2 if match[1] else 3)
             begin = match.end()
     yield begin, end
 
 
-def _ends_sentence(text: str, line: int, match: re.Match[str], language: str | None) -> bool:
+def _ends_sentence(text: str, begin: int, match: re.Match[str], language: str | None) -> bool:
     following = text[match.end() : match.end() + 4].lstrip(_OPENING)[:1]
     if following.islower():
         return False
     if match[1] != ".":
         return True
-    before = text[max(line, match.start() - 24) : match.start()]
+    before = text[max(begin, match.start() - 24) : match.start()]
     word = re.split(_WORD_BEGIN, before)[-1]
-    if (word.isdigit() or len(word) == 1) and match.start() - len(word) == line:
-        return False  # the number of an item in a list
     if word.isdigit() and len(word) <= 2 and language in _STOP_AFTER_ORDINALS:
         return False
     if all(part.isalpha() and len(part) <= 2 for part in word.split(".")) and (len(word) == 1 or "." in word):

@@ -531,6 +531,11 @@ class Tokenizer:
     def target_language(self, language: str | None) -> None:
         self._config["tgt_lang"] = known_language("target_language", language, self.languages)
 
+    @property
+    def language_pair(self) -> tuple[str | None, str | None]:
+        """From what to what language a model of one pair translates, as Marian's `tokenizer_config.json` says."""
+        return self._config.get("source_lang"), self._config.get("target_lang")
+
     def encode_words(self, rows: Sequence[Sequence[str]]) -> EncodedWords:
         """Turn texts that are split into words already into ids, and tell of which word each is.
 

@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 
 from keras_transformers.generation import GenerationConfig, from_hugging_face, generate, stream, to_hugging_face
-from keras_transformers.generation.penalties import BadWords, MinNewTokens, NoRepeatNgram, RepetitionPenalty
+from keras_transformers.generation.penalties import (
+    BadWords,
+    ForcedEnd,
+    ForcedStart,
+    MinLength,
+    MinNewTokens,
+    NoRepeatNgram,
+    NoSourceNgram,
+    RepetitionPenalty,
+    Suppressed,
+    SuppressedAtStart,
+)
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.generation.settings import penalties, samplers
 from keras_transformers.layers import cache as caches
@@ -306,10 +317,80 @@ def test_config_of_a_hugging_face_file():
         start_id=7, end_ids=(2,), padding_id=1, max_length=200, top_k=50
     )
     assert from_hugging_face({**values, "decoder_start_token_id": 4, "top_k": 0}).start_id == 4
-    with pytest.raises(ValueError, match="got also {'forced_bos_token_id': 0}"):
-        from_hugging_face({**values, "forced_bos_token_id": 0})
-    with pytest.raises(ValueError, match="got also {'forced_eos_token_id': 0, 'typical_p': 0.5}"):
-        from_hugging_face({**values, "forced_eos_token_id": 0, "typical_p": 0.5})
+    with pytest.raises(ValueError, match="got also {'watermark_token_id': 0}"):
+        from_hugging_face({**values, "watermark_token_id": 0})
+    with pytest.raises(ValueError, match="got also {'typical_p': 0.5, 'sequence_bias': {'a': 1}}"):
+        from_hugging_face({**values, "forced_eos_token_id": 0, "typical_p": 0.5, "sequence_bias": {"a": 1}})
+
+
+def test_what_translation_models_say():
+    """Marian's, BART's for summaries, and mBART-50's files."""
+    marian = {
+        "bad_words_ids": [[58100]],
+        "bos_token_id": 0,
+        "decoder_start_token_id": 58100,
+        "eos_token_id": 0,
+        "forced_eos_token_id": 0,
+        "max_length": 512,
+        "num_beams": 6,
+        "pad_token_id": 58100,
+        "renormalize_logits": True,
+    }
+    config = from_hugging_face(marian)
+    assert (config.start_id, config.forced_end_id, config.renormalize_logits) == (58100, 0, True)
+    assert penalties(config) == (BadWords(((58100,),)), ForcedEnd((0,)))
+    summaries = {
+        "decoder_start_token_id": 2,
+        "early_stopping": True,
+        "encoder_no_repeat_ngram_size": 3,
+        "eos_token_id": 2,
+        "forced_bos_token_id": 0,
+        "forced_eos_token_id": [2, 5],
+        "length_penalty": 2.0,
+        "max_length": 142,
+        "min_length": 56,
+        "no_repeat_ngram_size": 3,
+        "num_beams": 4,
+        "pad_token_id": 1,
+        "suppress_tokens": [7],
+        "begin_suppress_tokens": [8, 9],
+    }
+    config = from_hugging_face(summaries)
+    assert penalties(config) == (
+        NoRepeatNgram(3),
+        NoSourceNgram(3),
+        MinLength(56, (2,)),
+        ForcedStart(0),
+        ForcedEnd((2, 5)),
+        Suppressed((7,)),
+        SuppressedAtStart((8, 9), True),
+    )
+    for values in (marian, summaries):
+        config = from_hugging_face(values)
+        written = to_hugging_face(config)
+        assert from_hugging_face(written) == config
+        assert {name: value for name, value in values.items() if name != "bos_token_id"}.items() <= written.items()
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"forced_start_id": -1}, "forced_start_id to be token ids"),
+        ({"forced_end_id": (1, -2)}, "forced_end_id to be token ids"),
+        ({"suppress_tokens": (1, 2.5)}, "suppress_tokens to be token ids"),
+        ({"begin_suppress_tokens": ("a",)}, "begin_suppress_tokens to be token ids"),
+        ({"min_length": -1}, "min_length to be at least 0"),
+        ({"encoder_no_repeat_ngram_size": -1}, "encoder_no_repeat_ngram_size to be at least 0"),
+    ],
+)
+def test_forced_and_suppressed_ids_that_are_none(settings, expected):
+    with pytest.raises(ValueError, match=expected):
+        GenerationConfig(**settings)
+
+
+def test_n_grams_of_a_source_want_a_source(model):
+    with pytest.raises(ValueError, match="Expected sources for encoder_no_repeat_ngram_size, got none"):
+        run(model, SOURCES[:1], GenerationConfig(encoder_no_repeat_ngram_size=2))
 
 
 def test_penalties_and_stop_strings_in_a_hugging_face_file():

@@ -91,3 +91,27 @@ def test_sampling_draws_from_what_penalties_leave():
     config = GenerationConfig(do_sample=True, max_new_tokens=30, no_repeat_ngram_size=2, seed=1, temperature=3.0)
     for row in generate(model, model.step, model.cache(SOURCES[:3]), [[0]] * 3, config).token_ids.tolist():
         assert len(set(zip(row, row[1:], strict=False))) == 29
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_settings_of_translators_hold_in_a_loop(num_beams):
+    model = HistoryModel(end_logit=-2.0, end_growth=0.5)
+    settings = {"num_beams": num_beams, "end_ids": (END,), "max_new_tokens": 12, "renormalize_logits": True}
+    settings |= {"forced_start_id": 5, "forced_end_id": 4, "suppress_tokens": (6,), "begin_suppress_tokens": (7, 8)}
+    config = GenerationConfig(**settings, encoder_no_repeat_ngram_size=2, min_length=13)
+    sources = np.random.default_rng(0).integers(4, 13, (4, 20)).astype("int32")
+
+    def rows(count):
+        prompts = np.zeros((count, 1), int)
+        return generate(model, model.step, model.cache(SOURCES[:count]), prompts, config, sources=sources[:count])
+
+    generated = rows(4)
+    for row, source in zip(generated.token_ids.tolist(), sources.tolist(), strict=True):
+        assert row[0] == 5 and row[1] not in (7, 8) and row[-1] == 4 and len(row) == 12
+        assert 6 not in row and END not in row
+        pairs = set(zip(source, source[1:], strict=False))
+        assert not pairs & set(zip(row[:-1], row[1:-1], strict=False))
+    alone = rows(1)
+    assert alone.token_ids[0].tolist() == generated.token_ids[0].tolist()
+    if num_beams > 1:
+        np.testing.assert_allclose(generated.scores[:1], alone.scores, rtol=1e-5)

@@ -1,0 +1,90 @@
+"""Which language to which: what a translation model wants to be told, and where.
+
+tokenizer.language_place   source's language         target's language
+"forced"                   a token in the source     the first token of the translation
+"start"                    a token in the source     what the decoder starts from
+"source"                   nobody asks               a token in the source
+None                       words before the source, of `task_specific_params` ("translate English to German: "), or
+                           nothing, for a model of one pair
+"""
+
+import re
+import typing
+
+from keras_transformers.generation.settings import fields_of
+from keras_transformers.tokenizers.language_names import find_language, language_of
+from keras_transformers.tokenizers.languages import language_error
+
+_PAIR = re.compile(r"translation_(.+)_to_(.+)")
+
+
+class Direction(typing.NamedTuple):
+    """How one translation is asked for.
+
+    source_language, target_language: as the tokenizer calls them; None where it is not told.
+    prefix: words before each source.
+    settings: what it changes of the model's `GenerationConfig`.
+    """
+
+    source_language: str | None
+    target_language: str | None
+    prefix: str
+    settings: dict
+
+
+def find_direction(tokenizer, generation, task_params, source_language, target_language):
+    """The `Direction` from one language to another.
+
+    Args:
+        tokenizer: a `Tokenizer`.
+        generation: the model's `GenerationConfig`, with the settings of a call.
+        task_params: the `task_specific_params` of the model's `config.json`, or an empty dictionary.
+        source_language, target_language: codes of the checkpoint, names, codes of two or three letters, or None.
+
+    Raises:
+        ValueError: for a language that the model does not know, listing those that it does; where one is missing that
+            it has to be told; and where it can be told none.
+    """
+    languages, place = tokenizer.languages, tokenizer.language_place
+    if place is None:
+        return _by_words(tokenizer, task_params, source_language, target_language)
+    source = find_language("source_language", source_language, languages) if place != "source" else None
+    target = find_language("target_language", target_language, languages) or tokenizer.target_language
+    told = {"forced": generation.forced_start_id, "start": generation.start_id}.get(place)
+    if target is None and place != "source" and told not in languages.values():
+        raise language_error("target_language", None, languages)
+    settings = {"forced": "forced_start_id", "start": "start_id"}
+    changes = {settings[place]: languages[target]} if place in settings and target is not None else {}
+    return Direction(source, target, "", changes)
+
+
+def _by_words(tokenizer, task_params, source_language, target_language):
+    if source_language is None and target_language is None:
+        return Direction(None, None, "", {})
+    pairs = {match.groups(): params for name, params in task_params.items() if (match := _PAIR.fullmatch(name))}
+    if not pairs:
+        _check_only_pair(tokenizer.language_pair, source_language, target_language)
+        return Direction(None, None, "", {})
+    sources = list(dict.fromkeys(source for source, _ in pairs))
+    source = find_language("source_language", source_language, sources) or (sources[0] if len(sources) == 1 else None)
+    targets = [target for each, target in pairs if each == source]
+    target = find_language("target_language", target_language, targets)
+    if source is None or target is None:
+        known = ", ".join(" to ".join(pair) for pair in pairs)
+        raise ValueError(
+            f"Expected source_language and target_language, got {source_language!r} and {target_language!r}. The model "
+            f"knows: {known}."
+        )
+    params = pairs[source, target]
+    return Direction(None, None, params.get("prefix", ""), fields_of(params))
+
+
+def _check_only_pair(pair, *asked):
+    """Refuse other languages than those of a model of one pair, or any where it does not say its own."""
+    known = [language_of(code or "") for code in pair]
+    for name, wanted, language, code in zip(("source_language", "target_language"), asked, known, pair, strict=True):
+        if wanted is not None and (language is None or language_of(str(wanted)) is not language):
+            what = (
+                f"this model translates from {pair[0]} to {pair[1]}" if all(pair) else "this model is told no language"
+            )
+            raise ValueError(f"Expected no {name}, or its own{f', {code}' if code else ''}, got {wanted!r}: {what}.")
