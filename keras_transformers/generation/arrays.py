@@ -121,6 +121,10 @@ if keras.backend.backend() == "torch":
         """The smallest of the last axis, kept as an axis of 1."""
         return x.amin(dim=-1, keepdim=True)
 
+    def largest(x):
+        """The largest of the last axis, kept as an axis of 1."""
+        return x.amax(dim=-1, keepdim=True)
+
     def in_place_order(rows):
         """Whether `rows` is `0, 1, 2, …`, where the answer is free: on a GPU it would make the host wait, so the
         answer is no."""
@@ -232,6 +236,10 @@ else:
     def smallest(x):
         """The smallest of the last axis, kept as an axis of 1."""
         return ops.min(x, axis=-1, keepdims=True)
+
+    def largest(x):
+        """The largest of the last axis, kept as an axis of 1."""
+        return ops.max(x, axis=-1, keepdims=True)
 
     def in_place_order(rows):
         """Whether `rows` is `0, 1, 2, …`: not known while tracing."""

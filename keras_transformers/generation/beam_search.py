@@ -9,6 +9,8 @@ Every sentence has `W` running hypotheses, and apart from them the best `W` that
                   ended, and among the best W candidates: compete with the finished [B, W]
                   by sum of log-probabilities / length ** length_penalty
 
+Words that have to occur change which candidates come first: see `forced_words`.
+
 C is large enough that W candidates go on even if every hypothesis proposes all of its end tokens. An ended hypothesis
 has left the beam for good. The length counts generated tokens, the end token among them. A sentence is done when its
 finished hypotheses cannot be improved any more, by the rule that `early_stopping` names; from then on its results
@@ -25,7 +27,7 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays
+from keras_transformers.generation import arrays, forced_words
 from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
 from keras_transformers.generation.samplers import kept
 from keras_transformers.records import record
@@ -40,13 +42,14 @@ class BeamState(typing.NamedTuple):
     position: typing.Any  # int32 scalar, a Python int on PyTorch
     begin: typing.Any  # the same: where the generated tokens begin in `running`, after the prompt if it is kept
     token_ids: typing.Any  # int32 [R, 1]: the newest tokens of the running hypotheses
-    running: typing.Any  # int32 [B, W, L], best first
+    running: typing.Any  # int32 [B, W, L], best first; with words, as `forced_words` orders them
     running_scores: typing.Any  # float32 [B, W]: sums of log-probabilities
     finished: typing.Any  # int32 [B, W, L], best first
     finished_scores: typing.Any  # float32 [B, W]: sum / length ** length_penalty
     is_finished: typing.Any  # bool [B, W]: which places of `finished` are taken
     improvable: typing.Any  # bool [B]: whether a running hypothesis may still beat a finished one
     sources: typing.Any  # int32 [B, S], what the encoder has read, -1 its padding; [B, 0] where no penalty asks
+    words: typing.Any  # int32 [B, K, M], words that have to occur, -1 behind the shorter ones; K is 0 for none
 
 
 @record
@@ -82,9 +85,9 @@ class BeamSearch:
     def rows_per_sentence(self):
         return self.num_beams
 
-    def start(self, token_ids, prompts, length, sources):
+    def start(self, token_ids, prompts, length, sources, words=None):
         """The state before the first token, from the prompts' last tokens, int32 NumPy `[B, 1]`, all of them, and
-        sources, as for `Sampling`.
+        sources, as for `Sampling`; and words that have to occur, int32 NumPy `[B, K, M]`.
 
         All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
         """
@@ -92,7 +95,8 @@ class BeamSearch:
         scores = np.full(size, IMPOSSIBLE, "float32")
         scores[:, 0] = 0
 
-        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties))
+        words = np.zeros((size[0], 0, 1), "int32") if words is None else words
+        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties) or words.shape[1] > 0)
 
         def hypotheses():
             # Each its own buffer: a compiled loop writes over the buffers it is given.
@@ -109,6 +113,7 @@ class BeamSearch:
             is_finished=arrays.tensor(np.zeros(size, bool)),
             improvable=arrays.tensor(np.ones(size[0], bool)),
             sources=arrays.tensor(sources),
+            words=arrays.tensor(words),
         )
 
     def noise(self, seed, sentences, length):
@@ -129,11 +134,24 @@ class BeamSearch:
         scores_BC, beams_BC, tokens_BC = self._candidates(state, logits, limit)
         end = state.begin + state.position
         candidates_BCL = arrays.put(arrays.within(state.running, beams_BC), end, tokens_BC)
-        ended_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
+        ended_BC = finishing_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
+        preferred_BC = scores_BC
+        if state.words.shape[1]:
+            found_BCK = forced_words.progress(candidates_BCL, end + 1, state.words)
+            complete_BC = ops.all(found_BCK == forced_words.lengths(state.words)[:, None], axis=-1)
+            finishing_BC = ended_BC & complete_BC
+            ruled_out_BC = (ended_BC & ~complete_BC) | (scores_BC <= IMPOSSIBLE / 2)
+            highest = state.words.shape[1] * state.words.shape[2]
+            order = forced_words.by_banks(scores_BC, ops.sum(found_BCK, axis=-1), highest, ruled_out_BC)
+            columns = (scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC)
+            columns = [arrays.within(each, order) for each in columns]
+            scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC = columns
+            preferred_BC = -arrays.float32(arrays.count(scores_BC.shape[1], scores_BC))[None]
 
-        finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, ended_BC)
+        finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, finishing_BC)
 
-        running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
+        _, places_BW = arrays.ranked(preferred_BC + _impossible(ended_BC), self.num_beams)
+        running_scores = arrays.within(scores_BC + _impossible(ended_BC), places_BW)
         first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
         rows = arrays.within(beams_BC, places_BW) + first_rows_B1
 
@@ -148,6 +166,7 @@ class BeamSearch:
             is_finished=is_finished,
             improvable=state.improvable,
             sources=state.sources,
+            words=state.words,
         )
         return state._replace(improvable=state.improvable & self._may_improve(state, limit)), arrays.reshape(
             rows, (-1,)
@@ -174,10 +193,27 @@ class BeamSearch:
         normalizer = arrays.log_normalizer(logits) if self.renormalize or not self.penalties else 0.0
         values, tokens = arrays.top_k(logits, best)
         log_probabilities = arrays.reshape(values - normalizer, (sentences, beams, best))
-        scores = arrays.reshape(log_probabilities + state.running_scores[:, :, None], (sentences, beams * best))
-        scores, places = arrays.ranked(scores, num_candidates)
+        scores = log_probabilities + state.running_scores[:, :, None]
+        if state.words.shape[1]:
+            return self._with_missing(state, scores, arrays.reshape(tokens, scores.shape), logits, normalizer)
+        scores, places = arrays.ranked(arrays.reshape(scores, (sentences, beams * best)), num_candidates)
         tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * best)), places)
         return scores, places // best, arrays.int32(tokens)
+
+    def _with_missing(self, state, scores_BWC, tokens_BWC, logits, normalizer):
+        """As `_candidates`, of all continuations `[B, W, C]` and of the next tokens of the words that are missing."""
+        sentences, beams, count = scores_BWC.shape
+        next_BWK = forced_words.missing(state.running, state.begin + state.position, state.words)
+        rows_RK = arrays.reshape(ops.maximum(next_BWK, 0), (sentences * beams, -1))
+        values = arrays.reshape(ops.take_along_axis(logits, rows_RK, axis=1) - normalizer, next_BWK.shape)
+        there = next_BWK < 0
+        known = ops.concatenate((arrays.int32(tokens_BWC), next_BWK), axis=-1)
+        for place in range(next_BWK.shape[2]):  # not twice
+            same = arrays.any_(known[..., : count + place] == next_BWK[..., place : place + 1])
+            there = there | ((arrays.count(next_BWK.shape[2], next_BWK) == place) & same[..., None])
+        scores = ops.concatenate((scores_BWC, values + state.running_scores[..., None] + _impossible(there)), axis=-1)
+        beams_BWC = arrays.count(beams, known)[None, :, None] + ops.zeros_like(known)
+        return tuple(arrays.reshape(each, (sentences, -1)) for each in (scores, beams_BWC, ops.maximum(known, 0)))
 
     def _finish(self, state, scores_BC, candidates_BCL, ended_BC):
         """The best W of those finished before and those that have just ended among the best W candidates."""
@@ -193,7 +229,8 @@ class BeamSearch:
         """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length
         that `early_stopping` supposes."""
         never = self.early_stopping == "never" and self.length_penalty > 0
-        best_B1 = state.running_scores[:, :1] / arrays.power(limit if never else state.position, self.length_penalty)
+        length = limit if never else state.position
+        best_B1 = arrays.largest(state.running_scores) / arrays.power(length, self.length_penalty)
         worst_BW = arrays.where(state.is_finished, arrays.smallest(state.finished_scores), IMPOSSIBLE)
         return arrays.any_(best_B1 > worst_BW)
 

@@ -20,7 +20,7 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays, executors
+from keras_transformers.generation import arrays, executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
 from keras_transformers.generation.settings import NEW_TOKENS, penalties, samplers
@@ -86,6 +86,7 @@ def generate(
     numbers=None,
     over=None,
     sources=None,
+    words=None,
     segment_length=SEGMENT_LENGTH,
 ):
     """Continue each prompt until an end token or the limit.
@@ -108,6 +109,8 @@ def generate(
         over: a function `(sentence, token_ids)` of a sentence's number and the ids generated for one of its rows, int32
             NumPy `[L]`, that says whether they are enough: how stop strings are found. What comes after is cut off.
         sources: int `[B, S]`, what the encoder has read, -1 its padding: for settings that look at it.
+        words: for each prompt a list of words, each a list of ids, that have to occur: see `forced_words`. For beam
+            search.
         segment_length: int, how many steps a loop runs before the host looks. No result depends on it.
 
     Returns: a `Generated`.
@@ -127,7 +130,7 @@ def generate(
         nothing = np.zeros((0, 0), "float32") if config.log_probabilities else None
         scores = np.zeros(0, "float32") if scored else None
         return Generated(np.zeros((0, 0), "int32"), np.zeros(0, int), scores, nothing)
-    options = {"longest": longest, "numbers": numbers, "over": over, "sources": sources}
+    options = {"longest": longest, "numbers": numbers, "over": over, "sources": sources, "words": words}
     decoding = Decoding(model, step, cache, token_ids, config, **options)
     if over is not None:
         segment_length = min(segment_length, WATCHED_SEGMENT_LENGTH)
@@ -280,7 +283,9 @@ class Decoding:
         limit: int, the most steps that any row may take.
     """
 
-    def __init__(self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None, sources=None):
+    def __init__(
+        self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None, sources=None, words=None
+    ):
         self.model, self.step, self.config, self.over = model, executors.fast_step(step), config, over
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
@@ -307,8 +312,21 @@ class Decoding:
         )
         # One place more than the cache, for the newest token: nothing is computed from it yet.
         read = _sources(sources, config, len(token_ids))
-        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1, read)
+        forced = {} if words is None else {"words": self._checked_words(words)}
+        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1, read, **forced)
         self.noise = self._noise()
+
+    def _checked_words(self, words):
+        if self.config.num_beams == 1:
+            raise ValueError("Expected num_beams of 2 or more for words that have to occur, got num_beams=1.")
+        array = forced_words.packed(words)
+        wanted = int((array >= 0).sum(axis=(1, 2)).max()) + 1 + (self.config.forced_start_id is not None)
+        if wanted > self.limit:
+            raise ValueError(
+                f"Expected room for the words that have to occur, {wanted} tokens with what stands around them, got a "
+                f"limit of {self.limit}. Raise max_new_tokens, or ask for fewer words."
+            )
+        return array
 
     def _limits(self, token_ids, cache):
         """How many tokens each sentence may get: int `[B]`."""

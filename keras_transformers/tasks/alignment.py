@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")
 _WORDS = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+(?:['’-][^\W{_IDEOGRAPHS}]+)*|[^\w\s]")
 
 

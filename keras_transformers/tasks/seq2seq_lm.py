@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_transformers.checkpoints import ctranslate2
 from keras_transformers.generation import executors
+from keras_transformers.generation.beam_search import IMPOSSIBLE
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
     Generated,
@@ -22,7 +23,7 @@ from keras_transformers.generation.decoding import (
 )
 from keras_transformers.generation.settings import NEW_TOKENS, fields_of
 from keras_transformers.generation.stop_strings import Continuation
-from keras_transformers.tasks.alignment import aligned
+from keras_transformers.tasks.alignment import IDEOGRAPH, aligned
 from keras_transformers.tasks.directions import find_direction
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
@@ -125,6 +126,7 @@ class Seq2SeqLM(GenerativeTask):
         target_language=None,
         *,
         prefix="",
+        forced_words=(),
         batch_size=32,
         return_scores=False,
         progress=None,
@@ -143,6 +145,9 @@ class Seq2SeqLM(GenerativeTask):
                 be left out.
             prefix: what each translation is to begin with, in words, or a list with one for each text. Scores are then
                 of what follows.
+            forced_words: words or phrases that have to occur in each translation, as they are to be written: a list of
+                strings, or one with a list of them for each text. It takes a beam search, and its beams are best more
+                than the words. Where a word cannot be had, a warning says so, and the translation is empty.
             batch_size: sentences translated together; sentences of similar length are.
             return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty.
             progress: a function called with the number of texts done, each time some are.
@@ -161,13 +166,16 @@ class Seq2SeqLM(GenerativeTask):
             >>> nllb.translate("The house is small.", "English", "French")
         """
         direction, config = self.direction(source_language, target_language, **generation)
-        if prefix and not isinstance(texts, str):
+        if (prefix or forced_words) and not isinstance(texts, str):
             texts = list(texts)
-        begun = self._begun(prefix, 1 if isinstance(texts, str) else len(texts), direction) if prefix else None
+        count = 1 if isinstance(texts, str) else len(texts) if prefix or forced_words else 0
+        begun = self._begun(prefix, count, direction) if prefix else None
+        words = self._inside(forced_words, count, direction) if forced_words else None
 
         def generate_begun(sources, config, batch_size, numbers):
-            prefixes = begun and [begun[number] for number in numbers]
-            return self.generate(sources, config, batch_size, numbers, prefixes)
+            given = {"prefixes": begun, "words": words}
+            chosen = {name: each and [each[number] for number in numbers] for name, each in given.items()}
+            return self.generate(sources, config, batch_size, numbers, **chosen)
 
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress, "begun": begun}
         return self._texts(
@@ -359,6 +367,23 @@ class Seq2SeqLM(GenerativeTask):
         ]
         return alignments[0] if single else alignments
 
+    def _inside(self, words, count, direction):
+        """For each text the ids of its words, as they are inside of a translation: behind a space, where one is
+        written."""
+        if isinstance(words, str) or all(isinstance(each, str) for each in words):
+            words = [[words] if isinstance(words, str) else words] * count
+        if len(words) != count:
+            raise ValueError(f"Expected a list of forced words, or one for each of {count} texts, got {len(words)}.")
+        (before,) = self._begun("a", 1, direction)
+        known = {}
+        for word in dict.fromkeys(word for each in words for word in each):
+            text = checked_text(word, "a forced word").strip()
+            (ids,) = self._begun(f"a{'' if IDEOGRAPH.match(text) else ' '}{text}", 1, direction)
+            known[word] = ids[len(before) :]
+            if not text or ids[: len(before)] != before or not known[word]:
+                raise ValueError(f"Expected forced words that the model can write, got {word!r}.")
+        return [[known[word] for word in each] for each in words]
+
     def _given_pairs(self, sources, targets, source_language, target_language):
         """Of translations that are given: ((source, target), source ids, labels) of each, the settings, and whether it
         is one alone."""
@@ -410,7 +435,7 @@ class Seq2SeqLM(GenerativeTask):
             for text, ids in zip(prefixes, encoded, strict=True)
         ]
 
-    def generate(self, sources, config=None, batch_size=None, numbers=None, prefixes=None):
+    def generate(self, sources, config=None, batch_size=None, numbers=None, prefixes=None, words=None):
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
 
         Args:
@@ -420,24 +445,42 @@ class Seq2SeqLM(GenerativeTask):
                 one batch.
             numbers: int `[B]`, which draws each source gets when sampling; by default its place.
             prefixes: a list of lists of ids, what each result begins with, after `start_id`; they are not returned.
+            words: for each source a list of words, lists of ids, that have to occur: see `generation.forced_words`.
         """
         config = self.generation_config() if config is None else self._checked(config)
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
         if prefixes and len(set(map(len, prefixes))) > 1:
-            return self._generate_by_prefix(sources, config, numbers, prefixes)
+            return self._generate_by_prefix(sources, config, numbers, prefixes, words)
         cache, prompts, read = self._start(sources, config, batch_size or len(sources), prefixes)
         numbers = np.pad(numbers, (0, len(prompts) - len(sources)))
         options = {"numbers": numbers, "longest": self._longest("target_embeddings"), "sources": read}
         options["over"] = self._over(config, sources)
+        if words and any(words):
+            options["words"] = [*words, *words[:1] * (len(prompts) - len(sources))]
         generated = generate(self, self._step, cache, prompts, config, **options)
-        return generated.select(slice(len(sources) * config.num_return_sequences))
+        generated = generated.select(slice(len(sources) * config.num_return_sequences))
+        if "words" in options and (lacking := int((generated.scores < IMPOSSIBLE / 2).sum())):
+            warnings.warn(
+                f"{lacking} of {len(generated.scores)} results could not be made with the words that have to occur. "
+                "Raise num_beams, or ask for fewer words.",
+                stacklevel=outside(),
+            )
+            generated.lengths[generated.scores < IMPOSSIBLE / 2] = 0
+        return generated
 
-    def _generate_by_prefix(self, sources, config, numbers, prefixes):
+    def _generate_by_prefix(self, sources, config, numbers, prefixes, words):
         """As `generate`, those together whose prefixes are of one length: a batch has its prompts side by side."""
         lengths = np.array(list(map(len, prefixes)))
         groups = [np.flatnonzero(lengths == length) for length in sorted(set(lengths.tolist()))]
         parts = [
-            self.generate([sources[row] for row in rows], config, None, numbers[rows], [prefixes[row] for row in rows])
+            self.generate(
+                [sources[row] for row in rows],
+                config,
+                None,
+                numbers[rows],
+                [prefixes[row] for row in rows],
+                words and [words[row] for row in rows],
+            )
             for rows in groups
         ]
         count = config.num_return_sequences

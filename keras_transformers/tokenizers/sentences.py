@@ -63,7 +63,8 @@ class Document(NamedTuple):
         """
         if sentences is None:
             sentences = self.sentences
-        pieces, before, after = [], "", ""
+        pieces: list[str] = []
+        before = after = ""
         for gap, old, new in zip(self.gaps, self.sentences, sentences, strict=True):
             if before and new:
                 if (gap, _is_wide(after), _is_wide(before)) == (" ", False, True):
@@ -90,7 +91,8 @@ def split_document(text: str, language: str | None = None) -> Document:
         >>> split_document("Dr. Smith came.  She left.\\n").sentences
         ['Dr. Smith came.', 'She left.']
     """
-    spans, begin = [], 0
+    spans: list[tuple[int, int]] = []
+    begin = 0
     for end, following in (*(match.span() for match in _LINE_ENDS.finditer(text)), (len(text), len(text))):
         spans += _sentences(text, begin, end, language)
         begin = following

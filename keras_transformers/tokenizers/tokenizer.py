@@ -534,7 +534,8 @@ class Tokenizer:
     @property
     def language_pair(self) -> tuple[str | None, str | None]:
         """From what to what language a model of one pair translates, as Marian's `tokenizer_config.json` says."""
-        return self._config.get("source_lang"), self._config.get("target_lang")
+        source, target = (self._config.get(f"{side}_lang") for side in ("source", "target"))
+        return source if isinstance(source, str) else None, target if isinstance(target, str) else None
 
     def encode_words(self, rows: Sequence[Sequence[str]]) -> EncodedWords:
         """Turn texts that are split into words already into ids, and tell of which word each is.

@@ -340,3 +340,34 @@ def test_the_embedded_translator_aligns_words():
     assert translating.score("The house is small.", "La maison est petite.") > translating.score(
         "The house is small.", "Le chat dort."
     )
+
+
+# --- words that have to occur ---
+
+
+def test_forced_words_occur(model):
+    options = {"num_beams": 4, "max_new_tokens": 30}
+    words = [["chien"], [], ["voiture bleue", "le"], []]
+    results, scores = model.translate(SOURCES[:4], forced_words=words, return_scores=True, **options)
+    assert all(f" {word}" in result for result, each in zip(results, words, strict=True) for word in each)
+    assert min(scores) > -1000
+    assert not any(
+        word in result for word in ("chien", "voiture") for result in model.translate(SOURCES[:4], **options)
+    )
+
+
+@once
+def test_forced_words_and_prefixes(model):
+    options = {"num_beams": 4, "max_new_tokens": 30}
+    (result,) = model.translate(SOURCES[:1], prefix="une maison", forced_words="chien", **options)
+    assert result.startswith("une maison") and " chien" in result
+    assert model.translate(SOURCES[0], prefix="une maison", forced_words=["maison"], **options).startswith("une maison")
+    with pytest.raises(ValueError, match="a list of forced words, or one for each of 8 texts, got 2"):
+        model.translate(SOURCES, forced_words=[["a"], ["b"]], **options)
+    with pytest.raises(ValueError, match="Expected forced words that the model can write, got ' '"):
+        model.translate(SOURCES, forced_words=[" "], **options)
+    with pytest.raises(ValueError, match="num_beams of 2 or more"):
+        model.translate(SOURCES, forced_words=["le"], num_beams=1)
+    never = tuple((token_id,) for token_id in model.tokenizer.encode(["a chien"])[0][1:])
+    with pytest.warns(UserWarning, match="1 of 1 results could not be made with the words"):
+        assert model.translate(SOURCES[0], forced_words=["chien"], bad_words_ids=never, **options) == ""
