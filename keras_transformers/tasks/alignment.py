@@ -62,14 +62,16 @@ def aligned(model, source, target, source_ids, labels, start_id, layer, method):
         method: "argmax" or "both".
     """
     encode = model.tokenizer.encode_with_offsets
-    (source_tokens, target_tokens), spans = encode([source, target])
+    sides = encode([source]), encode([target], target=True)
+    (source_tokens,), (target_tokens,) = (each.token_ids for each in sides)
+    (source_places,), (target_places,) = (each.spans for each in sides)
     source_spans, target_spans = words(source), words(target)
     first, last = _place(source_ids, source_tokens), _place(labels, target_tokens)
     rows = slice(last + 1, last + 1 + len(target_tokens))  # where each token is read
     layers = attention(model, source_ids, [start_id, *labels], "cross_attention_scores")
     scores_TS = layers[layer].mean(axis=0)[rows, first : first + len(source_tokens)]
-    belongs_SU = membership(spans[0], source_spans)
-    belongs_TW = membership(spans[1], target_spans)
+    belongs_SU = membership(source_places, source_spans)
+    belongs_TW = membership(target_places, target_spans)
     counts_W1 = np.maximum(belongs_TW.sum(axis=0), 1)[:, None]
     scores_WU = (belongs_TW.T @ scores_TS @ belongs_SU / counts_W1).astype("float32")
     pairs = []

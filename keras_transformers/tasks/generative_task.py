@@ -230,7 +230,7 @@ class GenerativeTask(Task):
 
     def _words(self, token_ids, config):
         """The ids that stand for text: no end, nothing that a model with a rounded-up vocabulary has beyond."""
-        size = self._tokenizer().vocabulary_size
+        size = self._tokenizer().target_vocabulary_size
         return [token_id for token_id in token_ids if token_id not in config.end_ids and token_id < size]
 
     def _step(self, token_ids, cache):

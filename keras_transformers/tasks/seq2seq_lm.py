@@ -573,9 +573,11 @@ class Seq2SeqLM(GenerativeTask):
             token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
         cache = executors.prefill(self, self._read, ops.convert_to_tensor(token_ids, "int32"), None)
         read = np.where(token_ids == self.config.padding_id, -1, token_ids)
-        prompts = [[config.start_id, *prefix] for prefix in prefixes or [()] * len(sources)]
-        prompts += prompts[:1] * (rows - len(prompts))
-        return cache, np.array(prompts, "int32"), read
+        prompts = np.full((rows, 1), config.start_id, "int32")
+        if prefixes:
+            rest = np.array([*prefixes, *prefixes[:1] * (rows - len(prefixes))], "int32")
+            prompts = np.concatenate([prompts, rest.reshape(rows, -1)], axis=1)
+        return cache, prompts, read
 
     def _read(self, token_ids, cache):
         """The cache for sources `[B, S]`, nothing written yet."""

@@ -580,11 +580,14 @@ class Tokenizer:
                 encoded.words.append(words)
         return encoded
 
-    def encode_with_offsets(self, texts: Sequence[str], parse_special: bool = False) -> EncodedSpans:
+    def encode_with_offsets(
+        self, texts: Sequence[str], parse_special: bool = False, *, target: bool = False
+    ) -> EncodedSpans:
         """Turn texts into ids, and tell which characters each stands for.
 
         Args:
             texts, parse_special: as for `encode`.
+            target: whether they are translations, for a model that writes other pieces than it reads.
 
         Returns:
             `EncodedSpans(token_ids, spans)`, where `spans[i]` is int32 `[T, 2]` of starts and ends, counted in
@@ -602,7 +605,7 @@ class Tokenizer:
         """
         encoded = EncodedSpans([], [])
         if self._sides is not None:
-            for ids, places in self._sides[0].encode_with_spans(_checked_texts(texts), parse_special):
+            for ids, places in self._sides[int(target)].encode_with_spans(_checked_texts(texts), parse_special):
                 encoded.token_ids.append(ids)
                 encoded.spans.append(np.array(places, dtype=np.int32).reshape(-1, 2))
             return encoded
