@@ -3,6 +3,6 @@
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
-from keras_transformers.models.transformer import encoder, gpt, transformer
+from keras_transformers.models.transformer import decoder, encoder, gpt, transformer
 
-__all__ = ["Backbone", "ModelConfig", "encoder", "explain", "gpt", "transformer"]
+__all__ = ["Backbone", "ModelConfig", "decoder", "encoder", "explain", "gpt", "transformer"]

@@ -5,8 +5,8 @@ from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig, TransformConfig
-from keras_transformers.layers.norms import LayerNorm
-from keras_transformers.layers.positions import Learned, Sinusoidal
+from keras_transformers.layers.norms import LayerNorm, RMSNorm
+from keras_transformers.layers.positions import Learned, Rotary, Sinusoidal
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 
@@ -209,4 +209,70 @@ def gpt(
         padding_id=padding_id,
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(dropout=dropout),
+    )
+
+
+def decoder(
+    vocabulary_size,
+    *,
+    num_layers=12,
+    hidden_dim=768,
+    num_heads=12,
+    num_key_value_heads=None,
+    intermediate_dim=None,
+    attention_dropout=0.0,
+    activation="silu",
+    norm=RMSNorm(1e-5),
+    positions=Rotary(),
+    max_length=2048,
+    tied_head=False,
+    padding_id=0,
+):
+    """A decoder that writes on, as most are since Llama (Touvron et al. 2023): RMS norms before each branch, rotary
+    positions, gated feed-forward branches, and no biases.
+
+    transformers opens what is saved of it, as a model of the family "llama".
+
+    Args:
+        vocabulary_size: how many tokens there are.
+        num_layers, hidden_dim, num_heads: layers, model width and heads.
+        num_key_value_heads: heads of keys and values, which as many of queries share (Ainslie et al. 2023); by default
+            `num_heads`.
+        intermediate_dim: feed-forward width; by default 8/3 of `hidden_dim`, rounded up to a multiple of 64, so that
+            three matrices weigh what two of `4 * hidden_dim` do.
+        attention_dropout: of attention weights; nothing else is dropped.
+        activation: of the gates of the feed-forward branches, see `FeedForward`.
+        norm: an `RMSNorm`; it stands before each branch, and after the last layer.
+        positions: a `Rotary`; a larger `base` is for longer texts.
+        max_length: longest text, in tokens.
+        tied_head: whether the head over the vocabulary is the embeddings transposed, as in small models.
+        padding_id: the id that fills short rows; None where no token is for that.
+
+    Returns: a `ModelConfig`.
+
+    Raises:
+        ValueError: for a contradiction, named.
+
+    Example:
+        >>> config = kt.models.decoder(vocabulary_size=1000, num_layers=4, hidden_dim=256, num_heads=4)
+        >>> model = kt.CausalLM(config)
+    """
+    attention = AttentionConfig(
+        num_heads,
+        num_heads if num_key_value_heads is None else num_key_value_heads,
+        hidden_dim // num_heads if num_heads and hidden_dim % num_heads == 0 else None,
+        positions,
+        use_bias=False,
+        dropout=attention_dropout,
+    )
+    width = -(-8 * hidden_dim // 3 // 64) * 64 if intermediate_dim is None else intermediate_dim
+    feed_forward = FeedForwardConfig(width, activation, gated=True, use_bias=False)
+    return ModelConfig(
+        hidden_dim,
+        EmbeddingsConfig(vocabulary_size, context_length=max_length),
+        decoder=StackConfig(num_layers, BlockConfig(attention, feed_forward, norm, "pre"), final_norm=True),
+        head=HeadConfig(tied_head),
+        padding_id=padding_id,
+        pooler=PoolerConfig("last", classifier_bias=False),
+        token_head=TokenHeadConfig(),
     )

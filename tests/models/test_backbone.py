@@ -284,6 +284,29 @@ def test_choices_of_the_recipe():
         kt.models.transformer(V, target_vocabulary_size=20)
 
 
+@once
+def test_a_decoder_is_a_llama(tmp_path):
+    import torch
+    import transformers
+
+    sizes = {"num_layers": 2, "hidden_dim": 48, "num_heads": 4, "num_key_value_heads": 2, "max_length": 16}
+    model = fill(kt.CausalLM(kt.models.decoder(V, **sizes, positions=Rotary(500.0), tied_head=True, padding_id=4)))
+    model.save_to_preset(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert type(theirs).__name__ == "LlamaForCausalLM" and theirs.config.max_position_embeddings == 16
+    token_ids = np.arange(12)[None] % V
+    with torch.no_grad():
+        assert relative_error(model(token_ids), theirs(torch.tensor(token_ids)).logits.numpy()) < 1e-5
+
+
+@once
+def test_the_feed_forward_branches_of_a_decoder_weigh_what_two_wide_matrices_do():
+    assert kt.models.decoder(V).decoder.block.feed_forward.intermediate_dim == 2048  # 3 of 768 × 2048, 2 of 768 × 3072
+    assert kt.models.decoder(V, hidden_dim=64, num_heads=4).decoder.block.feed_forward.intermediate_dim == 192
+    with pytest.raises(ValueError, match="hidden_dim=10 is no multiple of num_heads=3"):
+        kt.models.decoder(V, hidden_dim=10, num_heads=3)
+
+
 # --- explain ---
 
 
