@@ -69,6 +69,21 @@ def read_lines(path):
         return list(decoded_lines(file, path))
 
 
+def read_texts(paths, lines=False):
+    """The texts of UTF-8 files, which may be compressed: each file one, or each line that is not empty.
+
+    Raises:
+        ValueError: a file is not UTF-8, or holds no text.
+    """
+    texts = []
+    for path in paths:
+        found = [line for line in read_lines(path) if line.strip()] if lines else ["\n".join(read_lines(path))]
+        if not any(text.strip() for text in found):
+            raise ValueError(f"Expected a text in {path}, got none. Give a file that holds one.")
+        texts += found
+    return texts
+
+
 def read_pairs(source, target, pairs, prefix="--"):
     """Sentence pairs from two files side by side, or from one with tabs between.
 

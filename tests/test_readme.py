@@ -51,6 +51,7 @@ def test_commands_run(code, tmp_path, monkeypatch):
     pairs = "The house is small.\tLa maison est petite.\nI see a cat.\tJe vois un chat.\n"
     (tmp_path / "pairs.tsv").write_text(pairs * 10, "utf-8")
     (tmp_path / "test.tsv").write_text(pairs, "utf-8")
+    (tmp_path / "plays.txt").write_text("JULIET:\nO Romeo, Romeo!\n" * 10, "utf-8")
     (tmp_path / "sentences.txt").write_text("The house is small.\n\nI see a cat.\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     command = f'keras-transformers() {{ "{sys.executable}" -m keras_transformers "$@"; }}\nset -euo pipefail\n{code}'

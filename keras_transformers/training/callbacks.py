@@ -326,7 +326,7 @@ class LearningCurve(keras.callbacks.Callback):
         os.replace(partial, self.records_path)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._epoch_step, self._sums = epoch, self._step, None
+        self._epoch, self._epoch_step, self._sums, self._has_points = epoch, self._step, None, False
 
     def on_train_batch_begin(self, batch, logs=None):
         self._step = self._epoch_step + batch
@@ -334,9 +334,13 @@ class LearningCurve(keras.callbacks.Callback):
             self._sums = self._totals()
         elif self._step % self.every_steps == 0:
             self._record(self._means())
+            self._has_points = True
 
     def on_epoch_end(self, epoch, logs=None):
         self._step += self.model.steps_per_execution
+        if not self._has_points:  # a short epoch is one
+            names = {metric.name for metric in self.model.metrics}
+            self._record({name: value for name, value in logs.items() if name in names})
         self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
         plot_learning_curve(self.records_path, self.path, title=self.title)
 

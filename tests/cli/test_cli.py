@@ -16,7 +16,7 @@ from keras_transformers import line_files
 from keras_transformers.cli import texts, translate
 from keras_transformers.cli.app import app
 
-pytestmark = pytest.mark.one_backend
+pytestmark = pytest.mark.one_backend("torch")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -280,6 +280,26 @@ def test_train_draws_scores_and_keeps_checkpoints_in_the_order_in_which_they_rea
     assert "Expected held-out sentences for --bleu, got none" in str(result.exception)
 
 
+def test_texts_are_files_or_lines(tmp_path):
+    write(tmp_path / "plays.txt", ["To be,", "", "or not."])
+    with gzip.open(tmp_path / "more.txt.gz", "wb") as file:
+        file.write("été\r\n".encode())
+    paths = [tmp_path / "plays.txt", tmp_path / "more.txt.gz"]
+    assert line_files.read_texts(paths) == ["To be,\n\nor not.", "été"]
+    assert line_files.read_texts(paths, lines=True) == ["To be,", "or not.", "été"]
+    write(tmp_path / "empty.txt", ["", " "])
+    for lines in (False, True):
+        with pytest.raises(ValueError, match=r"Expected a text in .*empty.txt, got none"):
+            line_files.read_texts([*paths, tmp_path / "empty.txt"], lines)
+
+
+def test_a_language_model_needs_a_text_and_a_place(tmp_path):
+    write(tmp_path / "text.txt", ["To be, or not."])
+    assert "--texts" in call("train-language-model", tmp_path / "model").stderr
+    result = call("train-language-model", tmp_path, "--texts", tmp_path / "text.txt")
+    assert isinstance(result.exception, FileExistsError)
+
+
 def test_what_is_not_installed_is_said_before_the_work(tmp_path, monkeypatch):
     write(tmp_path / "pairs.tsv", ["a b\tA B", "c\tC"])
     find = importlib.util.find_spec
@@ -289,6 +309,7 @@ def test_what_is_not_installed_is_said_before_the_work(tmp_path, monkeypatch):
         ["evaluate", "x", "--pairs", tmp_path / "pairs.tsv"],
         ["translate", "a", "--attention", tmp_path / "a.png"],
         ["train", tmp_path / "model", "--pairs", tmp_path / "pairs.tsv", "--picture", tmp_path / "curve.png"],
+        ["train-language-model", tmp_path / "model", "--texts", tmp_path / "pairs.tsv", "--picture", "curve.png"],
     ):
         error = call(*command).exception
         assert isinstance(error, ImportError) and r"pip install 'keras-transformers[train]'" in str(error)
@@ -401,8 +422,8 @@ def test_help_of_every_command_imports_no_keras():
     program = """
 import sys
 from keras_transformers.__main__ import main
-for command in [[], ["translate"], ["train"], ["evaluate"], ["convert"], ["explain"], ["presets"]]:
-    sys.argv = ["keras-transformers", *command, "--help"]
+for command in " translate train train-language-model evaluate convert explain presets".split(" "):
+    sys.argv = ["keras-transformers", *command.split(), "--help"]
     try:
         main()
     except SystemExit as exit:
@@ -411,7 +432,7 @@ print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert done.stdout.count("Usage: keras-transformers") == 7
+    assert done.stdout.count("Usage: keras-transformers") == 8
 
 
 def test_an_error_is_one_line_and_no_traceback(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line on a real, tiny model: train, save, translate, evaluate, explain."""
+"""The command line on real, tiny models: train, save, translate, generate, evaluate, explain."""
 
 import subprocess
 import sys
@@ -8,11 +8,17 @@ import typer.testing
 
 from keras_transformers.cli.app import app
 
+pytestmark = pytest.mark.one_backend("torch")  # it trains soonest
 
-def call(*arguments, stdin=None):
+
+def run(*arguments, stdin=None):
     result = typer.testing.CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
     assert result.exit_code == 0, result.exception
-    return result.stdout
+    return result
+
+
+def call(*arguments, stdin=None):
+    return run(*arguments, stdin=stdin).stdout
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,6 @@ def test_the_recipe_is_printed(preset):
     assert "encoder" in call("explain", preset)
 
 
-@pytest.mark.one_backend
 def test_as_a_program(preset):
     command = [
         sys.executable,
@@ -80,3 +85,28 @@ def test_as_a_program(preset):
     done = subprocess.run(command, input="12\n\n3\n", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 3 and done.stdout.split("\n")[1] == ""
+
+
+def test_a_language_model_writes_what_it_learnt(tmp_path):
+    import transformers
+
+    (tmp_path / "lines.txt").write_text("to be or not to be\n\nthe rest is silence\n" * 20, "utf-8")
+    (tmp_path / "held-out.txt").write_text("to be or not to be\n", "utf-8")
+    shape = ["--num-layers", 1, "--hidden-dim", 32, "--num-heads", 2, "--max-length", 16, "--dropout", 0]
+    options = ["--vocabulary-size", 280, "--epochs", 12, "--batch-tokens", 64, "--learning-rate", 0.01]
+    data = ["--texts", tmp_path / "lines.txt", "--lines", "--validation-texts", tmp_path / "held-out.txt"]
+    done = run("train-language-model", tmp_path / "model", *data, *shape, *options)
+    assert "40 texts, 1 held out; 280 tokens; " in done.stderr
+    assert call("generate", "--preset", tmp_path / "model", "--temperature", 0, "the rest") == "the rest is silence\n"
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model")
+    assert theirs.config.n_positions == 16 and theirs.generation_config.eos_token_id is not None
+
+
+def test_training_goes_on_from_its_checkpoints(tmp_path):
+    (tmp_path / "text.txt").write_text("to be or not to be\n" * 40, "utf-8")
+    shape = ["--num-layers", 1, "--hidden-dim", 16, "--num-heads", 2, "--max-length", 16, "--vocabulary-size", 260]
+    command = ["train-language-model", tmp_path / "model", "--texts", tmp_path / "text.txt", *shape, "--epochs", 2]
+    first = run(*command, "--checkpoints", tmp_path / "run", "--picture", tmp_path / "curve.png")
+    assert "Epoch 2/2" in first.stdout and (tmp_path / "curve.png").stat().st_size > 1000
+    again = run(*command[:1], tmp_path / "again", *command[2:], "--checkpoints", tmp_path / "run")
+    assert "Epoch" not in again.stdout  # nothing is left to do
