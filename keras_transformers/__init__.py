@@ -21,6 +21,7 @@ _homes = {
     "checkpoints": None,
     "tasks": None,
     "transforms": None,
+    "runs": None,
     "Backbone": "models.backbone",
     "CausalLM": "tasks.causal_lm",
     "GenerationConfig": "generation.settings",

@@ -422,7 +422,7 @@ def test_help_of_every_command_imports_no_keras():
     program = """
 import sys
 from keras_transformers.__main__ import main
-for command in " translate train train-language-model evaluate convert explain presets".split(" "):
+for command in " translate train train-language-model run evaluate convert explain presets".split(" "):
     sys.argv = ["keras-transformers", *command.split(), "--help"]
     try:
         main()
@@ -432,7 +432,7 @@ print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert done.stdout.count("Usage: keras-transformers") == 8
+    assert done.stdout.count("Usage: keras-transformers") == 9
 
 
 def test_an_error_is_one_line_and_no_traceback(tmp_path):
