@@ -8,6 +8,7 @@ from keras_transformers.cli.explain import explain
 from keras_transformers.cli.generate import generate
 from keras_transformers.cli.presets import presets
 from keras_transformers.cli.run import run
+from keras_transformers.cli.score import score
 from keras_transformers.cli.train import train
 from keras_transformers.cli.train_language_model import train_language_model
 from keras_transformers.cli.translate import translate
@@ -18,5 +19,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (translate, generate, train, train_language_model, run, evaluate, convert, explain, presets):
+for command in (translate, generate, train, train_language_model, run, evaluate, score, convert, explain, presets):
     app.command()(command)

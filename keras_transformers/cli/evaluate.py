@@ -19,8 +19,8 @@ def evaluate(
         pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their reference translations, line by line.")
     ] = None,
     pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
-    source_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
-    target_language: Annotated[str | None, typer.Option(help="As the model calls it.")] = None,
+    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
+    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 import typer.testing
 
@@ -237,6 +238,24 @@ def test_evaluate_prints_scores_with_signatures_and_draws(tmp_path):
     assert (tmp_path / "out").read_text() == (tmp_path / "target").read_text()
 
 
+# --- score
+
+
+def test_each_line_is_scored_and_an_empty_source_stays_empty(tmp_path, monkeypatch):
+    asked = []
+
+    def score(self, sources, targets, per_token, batch_size, progress, **languages):
+        asked.append((sources, targets, languages))
+        return [np.array([-1.0, -2.0][: len(target.split())]) for target in targets]
+
+    monkeypatch.setattr(Reverser, "score", score, raising=False)
+    write(tmp_path / "pairs.tsv", ["a\tA", "\tB", "c d\tC D"])
+    result = call("score", "x", "--pairs", tmp_path / "pairs.tsv", "--target-language", "fr", "--batch-size", 1)
+    assert result.stdout == "-1.0000\t2.7183\t1\n\n-3.0000\t4.4817\t2\n"
+    assert "3 pairs, 3 tokens, perplexity 3.7937" in result.stderr
+    assert asked == [(["a", "c d"], ["A", "C D"], {"target_language": "fr"})]
+
+
 # --- train
 
 
@@ -422,7 +441,7 @@ def test_help_of_every_command_imports_no_keras():
     program = """
 import sys
 from keras_transformers.__main__ import main
-for command in " translate train train-language-model run evaluate convert explain presets".split(" "):
+for command in " translate train train-language-model run evaluate score convert explain presets".split(" "):
     sys.argv = ["keras-transformers", *command.split(), "--help"]
     try:
         main()
@@ -432,7 +451,7 @@ print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert done.stdout.count("Usage: keras-transformers") == 9
+    assert done.stdout.count("Usage: keras-transformers") == 10
 
 
 def test_an_error_is_one_line_and_no_traceback(tmp_path):

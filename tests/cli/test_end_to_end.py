@@ -67,6 +67,14 @@ def test_scores_have_signatures(preset, pairs):
     assert all(0 <= float(row[1]) <= 100 and "version:" in row[2] for row in rows)
 
 
+def test_translations_are_scored(preset):
+    some = preset.parent / "scored.tsv"
+    some.write_text("12\tone two\n\tone\n3\tthree\n", "utf-8")
+    rows = [line.split("\t") for line in call("score", preset, "--pairs", some).splitlines()]
+    assert [len(row) for row in rows] == [3, 1, 3]
+    assert all(float(row[0]) < 0 and float(row[1]) > 1 for row in (rows[0], rows[2]))
+
+
 def test_the_recipe_is_printed(preset):
     assert "encoder" in call("explain", preset)
 
