@@ -7,7 +7,7 @@ way of Hugging Face's files: docs/decisions/0019). What it has no place for is r
     ours                                         theirs
     embedding.token, decoder_embedding.token     encoder.embeddings, decoder.embeddings
     positions: Learned, Sinusoidal               position_encodings.encodings, as a table from the first token on
-    positions: RelativeBuckets                   relative_attention_bias, of the first layer, which others share
+    positions: RelativeBuckets                   relative_attention_bias
     query, key, value                            self_attention.linear[0]; attention.linear[0] and [1]
     output                                       linear[-1]
     gate, up, down; up, down                     ffn.linear_0, linear_0_noact, linear_1; linear_0, linear_1
@@ -38,7 +38,7 @@ _SAID = {
     "ModelConfig": "hidden_dim embeddings encoder decoder decoder_embeddings head padding_id pooler token_head "
     "span_head reading",
     "EmbeddingsConfig": "vocabulary_size positions scale norm dropout context_length shared_tokens",
-    "StackConfig": "num_layers block final_norm layer_dropout",
+    "StackConfig": "num_layers block final_norm layer_dropout final_dropout",
     "BlockConfig": "attention feed_forward norm norm_placement dropout",
     "AttentionConfig": "num_heads head_dim positions use_bias dropout scale",
     "FeedForwardConfig": "intermediate_dim activation gated use_bias dropout",
@@ -209,7 +209,8 @@ def _fill_stack(spec, side, stack, weights):
                 attention.queries_scale = stack.block.attention.scale
         positions = stack.block.attention.positions
         if positions is not None:
-            layer.self_attention.relative_attention_bias = weights[f"{side}.positions.embeddings"]
+            own = f"_{number}" if getattr(positions, "by_layer", False) else ""
+            layer.self_attention.relative_attention_bias = weights[f"{side}.positions{own}.embeddings"]
             layer.self_attention.relative_attention_max_distance = np.int32(positions.max_distance)
         gated = stack.block.feed_forward.gated
         _linear(layer.ffn.linear_0, [f"{name}.feed_forward.{'gate' if gated else 'up'}"], weights)
@@ -242,8 +243,8 @@ def _project(decoder, task, weights):
     """The head: the embeddings or a matrix of its own, its bias, and what is never to be generated."""
     head = task.config.head
     decoder.projection.weight = decoder.embeddings.weight if head.tied else weights["head.dense.kernel"].T
-    if (scale := getattr(head, "scale", None)) is not None:
-        decoder.scale_outputs = scale
+    if getattr(head, "scale", False):
+        decoder.scale_outputs = task.config.hidden_dim**-0.5
     bias = weights.get("head.bias" if head.tied else "head.dense.bias")
     never = [ids[0] for ids in task.generation.bad_words_ids if len(ids) == 1]
     if never:
