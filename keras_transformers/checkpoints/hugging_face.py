@@ -39,6 +39,7 @@ class Origin:
         kept: tensors that hold nothing of ours, by name.
         headers: by file name, the raw header of each safetensors file.
         index: the index of several files, as it was, or None.
+        generation: `generation_config.json` as it was, or None.
     """
 
     family: Family
@@ -49,6 +50,7 @@ class Origin:
     kept: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     headers: dict[str, bytes] = dataclasses.field(default_factory=dict)
     index: bytes | None = None
+    generation: bytes | None = None
 
     @property
     def task(self):
@@ -106,6 +108,7 @@ class Checkpoint:
             {name: self.tensors[name] for name in (read.ignored if read is not None else ())},
             headers,
             index,
+            generation.read_bytes() if (generation := self.folder / "generation_config.json").is_file() else None,
         )
 
 

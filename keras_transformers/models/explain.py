@@ -33,6 +33,9 @@ def explain(model):
             lines.append(_line("target", "the source's embeddings"))
         else:
             lines.append(_embeddings("target", backbone.decoder_embedding, config.target_embeddings))
+        if config.reading is not None:
+            start = "its last token" if config.reading.start_id is None else f"token {config.reading.start_id}"
+            lines.append(_line("", f"  where no target is given, the source after {start}"))
         lines += _stack("decoder", backbone, config)
     if backbone.decoder is not None and hasattr(model, "head"):
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
@@ -71,9 +74,11 @@ def _heads(model, config):
     width = config.hidden_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
+        ends = config.pooler.end_id if labels is not None else None
+        last = "the last token" if ends is None else f"the last token {ends}"
         shown = {
             "first": "the first token",
-            "last": "the last token",
+            "last": last,
             "mean": "the mean of all tokens",
             "max": "the maxima of all tokens",
         }
@@ -177,6 +182,7 @@ def _embeddings(label, layer, embeddings):
     return _line(
         label,
         f"{embeddings.vocabulary_size} → {layer.hidden_dim} ({_size(layer)})",
+        "the source's token vectors" if embeddings.shared_tokens else "",
         f"times √{layer.hidden_dim}" if embeddings.scale else "",
         f"plus {_brief(embeddings.positions)}" if embeddings.positions else "no positions added",
         f"plus {embeddings.num_segments} segments" if embeddings.num_segments else "",
@@ -205,6 +211,7 @@ def _stack(label, backbone, config):
         _residual(block.residual),
         _norm(block.norm),
         _dropout(block.dropout),
+        f"whole blocks left out {stack.layer_dropout:g}" if stack.layer_dropout else "",
     )
     yield _line(
         "",

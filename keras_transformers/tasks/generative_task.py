@@ -6,6 +6,7 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target voc
 import collections.abc
 import contextlib
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -259,7 +260,10 @@ class GenerativeTask(Task):
         return {**super()._read_arguments(folder), "generation": generation}
 
     def _files(self):
-        return {**super()._files(), "generation_config.json": preset.json_bytes(to_hugging_face(self.generation))}
+        written = getattr(self.origin, "generation", None)
+        if written is None or from_hugging_face(json.loads(written)) != self.generation:
+            written = preset.json_bytes(to_hugging_face(self.generation))
+        return {**super()._files(), "generation_config.json": written}
 
     def get_config(self):
         return {**super().get_config(), "generation": to_hugging_face(self.generation)}

@@ -71,6 +71,15 @@ class Seq2SeqLM(GenerativeTask):
                 "Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes."
             )
 
+    def _checkpoint_values(self):
+        """What transformers trains by, which looks for it here and not among the settings of generation."""
+        values = {
+            "decoder_start_token_id": self.generation.start_id,
+            "eos_token_id": next(iter(self.generation.end_ids), None),
+        }
+        written = () if self.config.reading is None else values  # of the model's configuration
+        return {name: int(value) for name, value in values.items() if value is not None and name not in written}
+
     def _check_tokenizer(self, tokenizer):
         super()._check_tokenizer(tokenizer)
         if tokenizer.end_id is None:

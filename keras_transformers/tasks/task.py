@@ -165,8 +165,10 @@ class Task(keras.Model):
         """
         size = self._tokenizer().vocabulary_size if vocabulary_size is None else vocabulary_size
         old = self.config.embeddings.vocabulary_size
-        embeddings = dataclasses.replace(self.config.embeddings, vocabulary_size=size)
-        config = dataclasses.replace(self.config, embeddings=embeddings)
+        changed = {"embeddings": dataclasses.replace(self.config.embeddings, vocabulary_size=size)}
+        if self.config.target_embeddings.shared_tokens:
+            changed["decoder_embeddings"] = dataclasses.replace(self.config.decoder_embeddings, vocabulary_size=size)
+        config = dataclasses.replace(self.config, **changed)
         changed = {**self.get_config(), "config": to_json(config)}
         transforms = changed.pop("transforms", {})
         if "quantization" in transforms:
@@ -236,7 +238,7 @@ class Task(keras.Model):
         task, transforms = type(self).__name__, saved.describe(self)
         quantized = "quantization" in transforms  # adapters beside float weights are merged: others read it so
         weights = named_weights(self) if quantized else merged_weights(self)
-        values = self._preset_values()
+        values = self._checkpoint_values()
         if self.origin is not None and self.origin.task == task:
             was = self._read_values(hugging_face.labelled(self.origin.values, self.origin.head))
             values = {} if all(getattr(self, name) == value for name, value in was.items()) else values
@@ -257,6 +259,10 @@ class Task(keras.Model):
             "config.json": preset.json_bytes(config),
             preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype),
         }
+
+    def _checkpoint_values(self):
+        """What `config.json` says of the task in a checkpoint of Hugging Face's."""
+        return self._preset_values()
 
     def _preset_values(self):
         """The same as `config.json` has it: the inverse of `_read_values`."""
