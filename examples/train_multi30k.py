@@ -6,16 +6,15 @@ Wu et al. 2021 ("Good for Misconceived Reasons", ACL; code LividWo/Revisit-MMT) 
 text-only Transformer: 4+4 layers of width 128, feed-forward width 256, 4 heads, dropout 0.3, all embeddings shared;
 Adam with a learning rate of 0.005 after 2,000 steps of warm-up, then the inverse square root; label smoothing 0.1; at
 most 8,000 updates, stopped after 10 epochs without a better validation loss; the last 10 epochs' weights averaged; beam
-5. An update sees 4,096 tokens on each of two processors, as their README-baseline.md runs it: 8,192 here. `--data` is
-that paper's data: lower-cased, tokenised, split by a joint byte-pair code of 10,000 merges (`@@` marks a piece that
-goes on).
+5. An update sees 4,096 tokens on each of two processors, as their README-baseline.md runs it: 8,192 here. All of that
+is `multi30k.yaml`. `--data` is that paper's data: lower-cased, tokenised, split by a joint byte-pair code of 10,000
+merges (`@@` marks a piece that goes on).
 
-The run keeps a checkpoint each epoch in `--work`, and the same command goes on where it stopped. Results go to
-`results.json` there, the learning curve to `curve.png`.
+All of the run lies in `--work`, and the same command goes on where it stopped. Results go to `results.json` there, the
+learning curve to `curve.png`.
 """
 
 import argparse
-import gzip
 import json
 import pathlib
 
@@ -23,22 +22,14 @@ import keras
 import tokenizers
 
 import keras_transformers as kt
-from keras_transformers.training import (
-    Checkpoint,
-    InverseSquareRoot,
-    LearningCurve,
-    average_weights,
-    bleu,
-    translation_batches,
-)
+from keras_transformers.line_files import read_lines
+from keras_transformers.runs import read_run, train_translation
+from keras_transformers.training import bleu
 
 
 def read(folder, part):
     """The English and German lines of one part, still split into pieces."""
-    return [
-        gzip.open(folder / f"{part}.{language}.gz", "rt", encoding="utf-8").read().splitlines()
-        for language in ("en", "de")
-    ]
+    return [read_lines(folder / f"{part}.{language}.gz") for language in ("en", "de")]
 
 
 def piece_tokenizer(lines):
@@ -59,51 +50,28 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, help="by default .cache/train_multi30k/seed-<seed>")
-    parser.add_argument("--updates", type=int, default=8000, help="at most, in whole epochs")
-    parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--patience", type=int, default=10, help="stop after so many epochs without a better loss")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dtype", help='such as "mixed_bfloat16"')
+    parser.add_argument("--set", action="append", default=[], help="another setting, such as training.updates=100")
     options = parser.parse_args()
     work = options.work or pathlib.Path(".cache/train_multi30k") / f"seed-{options.seed}"
 
-    keras.utils.set_random_seed(options.seed)
+    files = {"": "train", "validation_": "valid"}
+    sides = {"source": "en", "target": "de"}
+    changes = [
+        f"data.{when}{side}={options.data / part}.{language}.gz"
+        for when, part in files.items()
+        for side, language in sides.items()
+    ]
+    changes += [f"output={work}", f"training.seed={options.seed}", *options.set]
+    run = read_run(pathlib.Path(__file__).with_name("multi30k.yaml"), changes)
     sources, targets = read(options.data, "train")
-    tokenizer = piece_tokenizer([*sources, *targets])
-    config = kt.models.transformer(
-        tokenizer.vocabulary_size,
-        num_layers=4,
-        hidden_dim=128,
-        num_heads=4,
-        intermediate_dim=256,
-        dropout=0.3,
-        max_length=256,
-        padding_id=tokenizer.padding_id,
-    )
-    model = kt.Seq2SeqLM(config, tokenizer=tokenizer, dtype=options.dtype)
+    model, report = train_translation(run, piece_tokenizer([*sources, *targets]), verbose=2)
     print(kt.explain(model))
-    model.compile(keras.optimizers.Adam(InverseSquareRoot(0.005, 2000), beta_2=0.98, epsilon=1e-8), label_smoothing=0.1)
-    batches = translation_batches(
-        sources, targets, tokenizer=tokenizer, batch_tokens=options.batch_tokens, max_length=256, seed=options.seed
-    )
-    epochs = max(options.updates // len(batches), 1)
-    model.fit(
-        batches,
-        epochs=epochs,
-        validation_data=tuple(read(options.data, "valid")),
-        callbacks=[
-            Checkpoint(work / "checkpoints", keep=10),
-            LearningCurve(work / "curve.png"),
-            keras.callbacks.EarlyStopping("val_loss", patience=options.patience),
-        ],
-        verbose=2,
-    )
-    average_weights(model, work / "checkpoints", last=min(10, epochs))
 
-    results = {"seed": options.seed, "updates": int(model.optimizer.iterations), "backend": keras.backend.backend()}
+    results = {"seed": options.seed, "updates": report["updates"], "backend": keras.backend.backend()}
     for part in ("test.2016", "test.2017", "test.coco"):
         sources, references = read(options.data, part)
-        translations = join(model.translate(sources, num_beams=5, max_new_tokens=128, batch_size=64))
+        translations = join(model.translate(sources, batch_size=64))
         for name, settings in (("tokenised", {"tokenize": "none", "force": True}), ("sacrebleu", {"force": True})):
             score = bleu(translations, join(references), **settings)
             results[f"{part} {name}"] = {"bleu": round(score.score, 2), "signature": score.signature}

@@ -33,6 +33,9 @@ def translate(
     into: Annotated[str, typer.Option(help="The name of the column or field that is added.")] = "translation",
     source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
     target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Of a file: translate each line sentence by sentence, however long.")
+    ] = False,
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
     n_best: Annotated[int | None, typer.Option(min=1, help="So many translations of each, best first.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Each translation's score beside it.")] = False,
@@ -50,7 +53,7 @@ def translate(
     from keras_transformers.line_files import decoded_lines
 
     texts = texts or []
-    _check_files(texts, input, output, column, field, attention)
+    _check_files(texts, input, output, column, field, attention, documents)
     if attention is not None:
         require(matplotlib=True)
         if len(texts) != 1:
@@ -73,7 +76,7 @@ def translate(
 
     task = kt.Seq2SeqLM.from_preset(preset)
     if input is not None:
-        _file(task, input, output, column, field, into, options)
+        _file(task, input, output, column, field, into, {**options, "documents": documents})
         return
     if typed:
         print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
@@ -85,7 +88,7 @@ def translate(
         kt.plot_attention(task, texts[0], path=attention, **given(num_beams=num_beams, max_new_tokens=max_new_tokens))
 
 
-def _check_files(texts, input, output, column, field, attention):
+def _check_files(texts, input, output, column, field, attention, documents):
     given_files = given(input=input, output=output)
     if len(given_files) == 1:
         raise ValueError(f"Expected --input and --output together, got --{next(iter(given_files))} alone. Give both.")
@@ -94,8 +97,8 @@ def _check_files(texts, input, output, column, field, attention):
         raise ValueError(f"Expected --input alone, got {' and '.join(beside)} too. Leave {' and '.join(beside)} out.")
     if column is not None and field is not None:
         raise ValueError("Expected one of --column, for a file with tabs, and --field, for JSON lines, got both.")
-    if not given_files and (column is not None or field is not None):
-        raise ValueError("Expected --input and --output with --column or --field, got none. Give both.")
+    if not given_files and (column is not None or field is not None or documents):
+        raise ValueError("Expected --input and --output with --column, --field or --documents, got none. Give both.")
 
 
 def _file(task, source, output, column, field, into, options):

@@ -159,7 +159,9 @@ def one_line(text):
     return " ".join(text.splitlines())
 
 
-def translate_file(task, source, output, *, rows=LINES, batch_size=32, return_scores=False, progress=None, **options):
+def translate_file(
+    task, source, output, *, rows=LINES, documents=False, batch_size=32, return_scores=False, progress=None, **options
+):
     """Translate a file line by line, and go on where an earlier call was stopped.
 
     Args:
@@ -168,6 +170,8 @@ def translate_file(task, source, output, *, rows=LINES, batch_size=32, return_sc
         output: the path to write (`.gz` too). Until all is done it is `<output>.partial`, with a record of how much of
             it counts in `<output>.partial.json`.
         rows: what a line is: `Lines()`, `Columns(column)` or `JSONLines(field)`. An empty line stays one.
+        documents: whether each text is translated sentence by sentence, as `task.translate_document` does: for texts of
+            several sentences, or longer than the model reads.
         batch_size: lines translated together.
         return_scores: whether each translation's score goes beside it.
         progress: a function called as `progress(lines, share)`: how many lines are done, and which share of the input,
@@ -185,7 +189,9 @@ def translate_file(task, source, output, *, rows=LINES, batch_size=32, return_sc
     Example:
         >>> translate_file(task, "posts.jsonl", "translated.jsonl", rows=JSONLines("body"), num_beams=4)
     """
-    told = {**options, "return_scores": return_scores}
+    if documents and return_scores:
+        raise ValueError("Expected return_scores of sentences, got it with documents=True. Leave one of them out.")
+    told = {**options, "documents": documents, "return_scores": return_scores}
     job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
     with LineFile(source) as file, _Unfinished(pathlib.Path(output), job) as unfinished:
         digest = hashlib.blake2b(digest_size=16)
@@ -214,10 +220,16 @@ def translate_file(task, source, output, *, rows=LINES, batch_size=32, return_sc
             for number, line in window:
                 with _in_line(source, number):
                     texts.append(rows.text(line, place))
-            found = task.translate(
-                texts, batch_size=batch_size, return_scores=return_scores, progress=advance, **options
-            )
-            translations, scores = found if return_scores else (found, [None] * len(texts))
+            translations, scores = None, [None] * len(texts)
+            if documents:  # which count their sentences
+                translations = task.translate_document(texts, batch_size=batch_size, **options)
+                advance(len(texts))
+            elif return_scores:
+                translations, scores = task.translate(
+                    texts, batch_size=batch_size, return_scores=True, progress=advance, **options
+                )
+            else:
+                translations = task.translate(texts, batch_size=batch_size, progress=advance, **options)
             unfinished.add(map(rows.line, (line for _, line in window), lists(translations), lists(scores)), digest)
             done, share = unfinished.lines, file.share()
         unfinished.finish()

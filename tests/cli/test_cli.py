@@ -185,7 +185,7 @@ def test_a_file_is_translated_into_another(tmp_path):
     assert result.exit_code == 0, result.exception
     assert (result.stdout, (tmp_path / "out.txt").read_text()) == ("", "b a\n\nd c\n")
     assert f"3 lines in {tmp_path / 'out.txt'}; " in result.stderr
-    told = {"num_beams": 2, "batch_size": 32, "source_language": "en", "target_language": "fr", "return_scores": False}
+    told = {"num_beams": 2, "batch_size": 32, "source_language": "en", "target_language": "fr"}
     assert Reverser.made[0].calls == [(["a b", "", "c d"], told)]
     write(tmp_path / "in.tsv", ["id\tfr", "1\ta b"])
     for column, line in (("2", "id\tfr\tfr"), ("fr", "id\tfr\ten")):
@@ -209,7 +209,7 @@ def test_files_and_what_contradicts_them(tmp_path):
         (files[:2], "Expected --input and --output together, got --input alone. Give both"),
         (["x", *files], "Expected --input alone, got texts too. Leave texts out"),
         ([*files, "--column", 1, "--field", "x"], "Expected one of --column, for a file with tabs, and --field"),
-        (["x", "--column", 1], "Expected --input and --output with --column or --field, got none"),
+        (["x", "--column", 1], "Expected --input and --output with --column, --field or --documents, got none"),
     ]:
         assert message in str(call("translate", *command).exception)
     assert Reverser.made == []

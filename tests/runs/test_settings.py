@@ -1,5 +1,7 @@
 """A run is read from YAML with changes, and what is wrong in it is said at once."""
 
+import pathlib
+
 import pytest
 
 from keras_transformers.runs.settings import TranslationRun, flat, read_run, run_yaml
@@ -59,6 +61,12 @@ def test_all_that_is_wrong_is_said_at_once_with_near_names(path):
         read_run(path, ["training.monitor=acc"])
     with pytest.raises(ValueError, match="got no output; no data$|got no output; no data"):
         read_run()
+
+
+def test_the_published_recipe_is_read():
+    path = pathlib.Path(__file__).parents[2] / "examples" / "multi30k.yaml"
+    run = read_run(path, ["output=x", "data.pairs=y"])
+    assert (run.training.epsilon, run.training.monitor, run.cleaning.max_ratio) == (1e-8, "loss", None)
 
 
 def test_what_is_no_yaml_or_no_mapping_is_refused(tmp_path):

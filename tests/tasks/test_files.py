@@ -28,7 +28,7 @@ class Reverser:
     def __init__(self):
         self.calls = []
 
-    def translate(self, texts, batch_size, return_scores, progress, num_return_sequences=1, **options):
+    def translate(self, texts, batch_size, progress, return_scores=False, num_return_sequences=1, **options):
         self.calls.append(list(texts))
         progress(len(texts))
         turned = [" ".join(reversed(text.split())) for text in texts]
@@ -292,6 +292,20 @@ def test_a_long_file_takes_no_more_memory_than_a_window(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     assert peak < 1_500_000 < source.stat().st_size * 2
     assert pathlib.Path(tmp_path / "out").read_text().count("\n") == 50_000
+
+
+def test_lines_may_be_documents(source, tmp_path):
+    class Reader(Reverser):
+        def translate_document(self, texts, batch_size, **options):
+            return [text.upper() for text in texts]
+
+    told = []
+    options = {"documents": True, "batch_size": 4, "progress": lambda *state: told.append(state)}
+    translate_file(Reader(), source, tmp_path / "out", **options)
+    expected = "\n".join(" ".join(line.splitlines()) for line in source.read_text("utf-8").upper().split("\n"))
+    assert (tmp_path / "out").read_text("utf-8") == expected + "\n" and told[-1] == (50, 1.0)
+    with pytest.raises(ValueError, match="Expected return_scores of sentences, got it with documents=True"):
+        translate_file(Reader(), source, tmp_path / "other", documents=True, return_scores=True)
 
 
 def test_windows_of_long_lines_are_short(monkeypatch, tmp_path):
