@@ -18,6 +18,7 @@ from keras import ops
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import ShapePreserving, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
@@ -216,7 +217,7 @@ class MultiHeadAttention(ShapePreserving):
         self.scale = scale
         self.query_key_norm = query_key_norm
         self.causal = causal
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
     def build(self, query_shape, source_shape=None):
         width = query_shape[-1]

@@ -27,6 +27,7 @@ import dataclasses
 import keras
 
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
 from keras_transformers.layers.layer import ShapePreserving, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
@@ -102,7 +103,7 @@ class _Block(ShapePreserving):
         self.norm = norm
         self.norm_placement = norm_placement
         self.residual = residual
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
+        self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
         self._add("self_attention", MultiHeadAttention, self.attention, norm_before=attention_norm, causal=self._causal)
         self._add("feed_forward", FeedForward, feed_forward, norm_before=residual != "parallel_shared")
 

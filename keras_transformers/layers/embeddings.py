@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers.attention import positions_of
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
@@ -140,7 +141,7 @@ class PositionalEmbedding(Layer):
         if embedding_dim is not None:
             self.projection = keras.layers.Dense(hidden_dim, name="projection", **options)
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", **options) if dropout else None
+        self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
 
     def _initializer(self, given):
         if given is None:  # token vectors of unit length once scaled by √D

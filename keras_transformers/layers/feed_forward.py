@@ -6,6 +6,7 @@ Legend: `B` batch, `T` length, `D` model width, `F` feed-forward width.
 import keras
 from keras import ops
 
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose, mix
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.records import record
@@ -74,7 +75,7 @@ class FeedForward(ShapePreserving):
         self.gated = gated
         self.use_bias = use_bias
         self.experts = experts
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
     def build(self, inputs_shape):
         def projection(name, in_width, out_width):

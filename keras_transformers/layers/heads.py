@@ -6,6 +6,7 @@ Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabul
 import keras
 from keras import ops
 
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.masks import attached
@@ -220,8 +221,8 @@ class Pooler(Layer):
         options = {"dtype": self.dtype_policy}
         self.pooling = pooling
         self.transform = None if transform is None else make_transform(transform, name="transform", **options)
-        self.input_dropout = keras.layers.Dropout(input_dropout, name="input_dropout", **options)
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", **options)
+        self.input_dropout = Dropout(input_dropout, name="input_dropout", **options)
+        self.dropout = Dropout(dropout, name="dropout", **options)
 
     def build(self, inputs_shape):
         if self.transform is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers.blocks import fields
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
 from keras_transformers.tasks.encoder_task import EncoderTask, as_list, windows
 from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
@@ -312,7 +313,7 @@ class TokenClassifier(Classifier):
         if head.transform is not None:
             self.transform = make_transform(head.transform, name="transform", **options)
             self.transform.build(shape)
-        self.dropout = keras.layers.Dropout(head.dropout, name="dropout", **options)
+        self.dropout = Dropout(head.dropout, name="dropout", **options)
         self.classifier.build(shape)
         self.accuracy = TokenAccuracy(name="accuracy")
         self.built = True

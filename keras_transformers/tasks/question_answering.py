@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform
 from keras_transformers.tasks.encoder_task import EncoderTask, as_list, outside, windows
 from keras_transformers.training.examples import Examples, as_table, listed
@@ -52,7 +53,7 @@ class QuestionAnswerer(EncoderTask):
         if head.transform is not None:
             self.transform = make_transform(head.transform, name="transform", **options)
             self.transform.build(shape)
-        self.dropout = keras.layers.Dropout(head.dropout, name="dropout", **options)
+        self.dropout = Dropout(head.dropout, name="dropout", **options)
         self.span = keras.layers.Dense(2, name="span", **options)
         self.span.build(shape)
         self.exact_match = TokenMean(name="exact_match")

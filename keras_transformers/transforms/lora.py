@@ -24,6 +24,7 @@ import numpy as np
 
 from keras_transformers.checkpoints import preset, sources
 from keras_transformers.checkpoints.weights import named_weights
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
 from keras_transformers.transforms.sublayers import (
@@ -90,7 +91,7 @@ class LoraDense(Layer):
         start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed)
         self.lora_A = keras.layers.Dense(rank, kernel_initializer=start, name="lora_A", **options)
         self.lora_B = keras.layers.Dense(base.units, kernel_initializer="zeros", name="lora_B", **options)
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
         self._path = base.path  # it stands there, and its weights' names begin so
         parent, _, _ = base.path.rpartition("/")
         with keras.name_scope(base.name, override_parent=parent):
