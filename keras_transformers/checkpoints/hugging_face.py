@@ -117,12 +117,13 @@ def labelled(values, head):
     return values | ({"id2label": dict(enumerate(head.labels))} if head is not None and head.labels else {})
 
 
-def read(folder, values):
+def read(folder, values, task=None):
     """Open a checkpoint's folder: its configuration is understood, its tensors are not read yet.
 
     Args:
         folder: the folder.
         values: its `config.json`, read.
+        task: the task that is to compute with it; by default the one that it was made for.
 
     Raises:
         FileNotFoundError, ValueError: for a model_type that no family has, keys that are refused, and weights that are
@@ -132,7 +133,7 @@ def read(folder, values):
     where = folder / "config.json"
     family = family_of(values, where)
     try:
-        config = family.config(values)
+        config = family.config(values, task)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return Checkpoint(folder, values, where.read_bytes(), family, config, _tensors(folder))

@@ -36,12 +36,13 @@ class TransformConfig:
 class HeadConfig:
     """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or
     without, perhaps after a `transform`, which then narrows to the width of the token embeddings; `soft_cap` bounds the
-    scores smoothly to ± itself."""
+    scores smoothly to ± itself; `scale` divides what is scored by the root of its width (T5)."""
 
     tied: bool = True
     use_bias: bool = False
     transform: TransformConfig | None = None
     soft_cap: float | None = None
+    scale: bool = False
 
     def __post_init__(self):
         if self.soft_cap is not None and not self.soft_cap > 0:
@@ -131,6 +132,7 @@ class VocabularyHead(Layer):
         use_bias: whether a bias `[V]` is added.
         transform: a `TransformConfig` of what comes before, or None.
         soft_cap: bound the scores smoothly to ±`soft_cap`, by a tanh (Gemma 2); None for no bound.
+        scale: divide the inputs by the root of their width (Raffel et al. 2020, T5).
         embedding_dim: `E`, the width of the matrix, where it is not `D` (with a transform only).
 
     Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
@@ -139,13 +141,23 @@ class VocabularyHead(Layer):
     """
 
     def __init__(
-        self, vocabulary_size, *, tied=True, use_bias=False, transform=None, soft_cap=None, embedding_dim=None, **kwargs
+        self,
+        vocabulary_size,
+        *,
+        tied=True,
+        use_bias=False,
+        transform=None,
+        soft_cap=None,
+        scale=False,
+        embedding_dim=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         HeadConfig(soft_cap=soft_cap)  # for its checks
         self.vocabulary_size = vocabulary_size
         self.tied = tied
         self.soft_cap = soft_cap
+        self.scale = scale
         self.use_bias = use_bias
         self.transform = self.dense = None
         if transform is not None:
@@ -178,7 +190,7 @@ class VocabularyHead(Layer):
         layer = embedding.token if self.dense is None else self.dense
         plain = keras.layers.ReversibleEmbedding if self.dense is None else keras.layers.Dense
         changed = type(layer) is not plain or layer.quantization_mode or getattr(layer, "lora_enabled", False)
-        if changed or self.transform is not None:
+        if changed or self.scale or self.transform is not None:
             return None
         if self.dense is None:
             return layer.embeddings, self.bias if self.use_bias else None, False
@@ -188,6 +200,8 @@ class VocabularyHead(Layer):
         self._check(embedding)
         if self.transform is not None:
             inputs = self.transform(inputs)
+        if self.scale:
+            inputs = inputs * inputs.shape[-1] ** -0.5
         if self.dense is not None:
             logits = self.dense(inputs)
         else:

@@ -99,10 +99,12 @@ class Alibi:
 
 @record
 class RelativeBuckets:
-    """A trained bias per head and bucket of relative distance (Raffel et al. 2020, T5)."""
+    """A trained bias per head and bucket of relative distance (Raffel et al. 2020, T5), for all layers of a stack one,
+    or `by_layer` each its own (UMT5)."""
 
     num_buckets: int = 32
     max_distance: int = 128
+    by_layer: bool = False
 
     def __post_init__(self):
         if self.num_buckets < 4 or self.num_buckets % 2 or self.max_distance <= self.num_buckets // 2:

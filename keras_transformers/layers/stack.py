@@ -31,6 +31,7 @@ class StackConfig:
         num_distinct: how many blocks have weights of their own, each serving as many layers in a row; None for all.
         first_norm: False leaves out the norm before the first block's attention, where embeddings end in one.
         layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
+        final_dropout: share of the stack's output dropped in training (T5).
     """
 
     num_layers: int
@@ -40,6 +41,7 @@ class StackConfig:
     num_distinct: int | None = None
     first_norm: bool = True
     layer_dropout: float = 0.0
+    final_dropout: float = 0.0
 
     def __post_init__(self):
         problems = []
@@ -81,6 +83,7 @@ class _Stack(ShapePreserving):
         num_distinct=None,
         first_norm=True,
         layer_dropout=0.0,
+        final_dropout=0.0,
         cross_attention=False,
         **kwargs,
     ):
@@ -102,14 +105,17 @@ class _Stack(ShapePreserving):
         self.layer_dropout = None
         if layer_dropout:
             self.layer_dropout = keras.layers.Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
+        self.final_dropout = None
+        if final_dropout:
+            self.final_dropout = keras.layers.Dropout(final_dropout, name="final_dropout", dtype=self.dtype_policy)
 
     def build(self, inputs_shape, source_shape=None):
         for block in self.blocks:
             block.build(inputs_shape, source_shape) if self._causal else block.build(inputs_shape)
         if self.norm is not None:
             self.norm.build(inputs_shape)
-        self.relatives = []  # one of each kind of attention, in the order of their first layers
-        for n, attention in enumerate(dict.fromkeys(self.attentions)):
+        self.relatives = []  # one of each kind, in the order of their first layers
+        for n, (attention, layer) in enumerate(dict.fromkeys(self._kinds())):
             head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
             relative = RelativePosition(
                 attention.positions,
@@ -117,10 +123,18 @@ class _Stack(ShapePreserving):
                 head_dim,
                 self._causal,
                 dtype=self.dtype_policy,
-                name=f"positions_{n}" if n else "positions",
+                name=f"positions_{n}" if n or layer is not None else "positions",
             )
             relative.build()
             self.relatives.append(relative)
+
+    def _kinds(self):
+        """Of which kind each layer's positions are: those of one kind have the same. An attention, and the layer's
+        number where it has its own."""
+        return [
+            (attention, n if getattr(attention.positions, "by_layer", False) else None)
+            for n, attention in enumerate(self.attentions)
+        ]
 
     def _blocks_in_turn(self):
         """The block of each layer; some may serve several."""
@@ -140,7 +154,7 @@ class _Stack(ShapePreserving):
         elif padding_mask is None:
             padding_mask = masks.attached(inputs)
         scopes = {
-            attention: self_scope(
+            (attention, layer): self_scope(
                 relative,
                 query_positions,
                 key_positions,
@@ -152,9 +166,9 @@ class _Stack(ShapePreserving):
                 attention_mask=attention_mask,
                 starts=starts,
             )
-            for attention, relative in zip(dict.fromkeys(self.attentions), self.relatives, strict=True)
+            for (attention, layer), relative in zip(dict.fromkeys(self._kinds()), self.relatives, strict=True)
         }
-        return [scopes[attention] for attention in self.attentions]
+        return [scopes[kind] for kind in self._kinds()]
 
     def _perhaps(self, y, x, training):
         """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""
@@ -163,9 +177,10 @@ class _Stack(ShapePreserving):
         kept = self.layer_dropout(ops.ones((1, 1, 1), y.dtype), training=True)
         return ops.where(kept > 0, y, x)
 
-    def _finish(self, x, **extras):
+    def _finish(self, x, training, **extras):
         """The output alone, or a dictionary of it and those extras that are not None."""
         x = x if self.norm is None else self.norm(x)
+        x = x if self.final_dropout is None else self.final_dropout(x, training=training)
         if extras.get("hidden_states") is not None:
             extras["hidden_states"] += (x,)
         asked = {name: value for name, value in extras.items() if value is not None}
@@ -177,7 +192,8 @@ class Encoder(_Stack):
     """A stack of `EncoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout: see `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout: see
+            `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
@@ -204,10 +220,12 @@ class Encoder(_Stack):
         num_distinct=None,
         first_norm=True,
         layer_dropout=0.0,
+        final_dropout=0.0,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        super().__init__(num_layers, block, final_norm=final_norm, layer_dropout=layer_dropout, **options, **kwargs)
+        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout}
+        super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def build(self, inputs_shape):
         super().build(inputs_shape)
@@ -233,6 +251,7 @@ class Encoder(_Stack):
             x = self._perhaps(y, x, training)
         return self._finish(
             x,
+            training,
             hidden_states=tuple(hidden_states) if return_hidden_states else None,
             attention_scores=tuple(scores) if return_attention_scores else None,
         )
@@ -243,7 +262,8 @@ class Decoder(_Stack):
     """A stack of `DecoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout: see `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout: see
+            `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
@@ -274,11 +294,12 @@ class Decoder(_Stack):
         num_distinct=None,
         first_norm=True,
         layer_dropout=0.0,
+        final_dropout=0.0,
         cross_attention=True,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        options |= {"layer_dropout": layer_dropout, "cross_attention": cross_attention}
+        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "cross_attention": cross_attention}
         super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def project_source(self, source):
@@ -336,6 +357,7 @@ class Decoder(_Stack):
                 cross_scores += extras
         return self._finish(
             x,
+            training,
             cache=tuple(written) if cache is not None else None,
             hidden_states=tuple(hidden_states) if return_hidden_states else None,
             attention_scores=tuple(scores) if return_attention_scores else None,

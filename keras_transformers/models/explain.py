@@ -66,7 +66,8 @@ def _transforms(described):
 
 
 def _cap(head):
-    return f"scores capped at ±{head.soft_cap:g}" if head.soft_cap is not None else ""
+    scaled = ["of states over the root of their width"] if head.scale else []
+    return ", ".join(scaled + ([] if head.soft_cap is None else [f"scores capped at ±{head.soft_cap:g}"]))
 
 
 def _heads(model, config):

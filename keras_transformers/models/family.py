@@ -74,7 +74,7 @@ class Family:
 
     Attributes:
         model_type: as in `config.json`.
-        read: `ConfigReader` → `ModelConfig`.
+        read: `ConfigReader` → `ModelConfig`; it may be another for another task, which the reader names.
         write: `ModelConfig` → the keys of a `config.json` that `read` reads. What it makes of another family's
             configuration does not matter: `describes` compares.
         weights: the body's table, or a function that makes it of a `ModelConfig`, where heads are fused or names
@@ -93,16 +93,17 @@ class Family:
     links: tuple[str, ...]
     inert: tuple[str, ...] = ()
 
-    def config(self, values):
+    def config(self, values, task=None):
         """The `ModelConfig` that a `config.json` of this family describes.
 
         Args:
             values: the file's content, a dictionary.
+            task: the task that is to compute with it; by default the one that the file was made for.
 
         Raises:
             ValueError: listing every key that is unknown, or set to what this library does not compute.
         """
-        reader = ConfigReader(values)
+        reader = ConfigReader(values, task or self.task(values.get("architectures")))
         try:
             config = self.read(reader)
         except (TypeError, ValueError) as error:
@@ -158,7 +159,7 @@ def register(*families):
 
 def families():
     """All registered families by their `model_type`."""
-    from keras_transformers.models import bart, bert, gpt2, llama  # noqa: F401  they register their families
+    from keras_transformers.models import bart, bert, gpt2, llama, t5  # noqa: F401  they register their families
 
     return dict(_families)
 
@@ -201,8 +202,9 @@ class ConfigReader:
         >>> read.finish(INERT)
     """
 
-    def __init__(self, values):
+    def __init__(self, values, task=None):
         self.values = values
+        self.task = task
         self.seen = set()
         self.problems = []
 
@@ -258,9 +260,9 @@ def expect_one_stack(read):
     read.expect("pruned_heads", {}, None)
 
 
-def expect_two_stacks(read):
-    """The same of a model that has both."""
-    read.expect("is_encoder_decoder", True)
+def expect_two_stacks(read, is_encoder_decoder=(True,)):
+    """The same of a model that has both, as all files say, or not all."""
+    read.expect("is_encoder_decoder", *is_encoder_decoder)
     for name in ("is_decoder", "add_cross_attention"):
         read.expect(name, False)
     read.expect("cross_attention_hidden_size", None)

@@ -536,7 +536,7 @@ def _open(path, model_type, task):
         return own.read(path, values)
     if keras_hub.is_preset(values):
         return keras_hub.read(path, values, task)
-    return hugging_face.read(path, values)
+    return hugging_face.read(path, values, task)
 
 
 def _has_tokenizer(folder):

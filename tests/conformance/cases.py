@@ -8,7 +8,7 @@ import dataclasses
 
 import keras_transformers as kt
 from keras_transformers.models.family import families
-from tests.conformance import bart_cases, llama_cases
+from tests.conformance import bart_cases, llama_cases, t5_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,7 +299,10 @@ CASES = {
     ),
     "phi": Case("phi", _PHI),
     "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
-    **{name: Case(*case) for name, case in (*llama_cases.CASES.items(), *bart_cases.CASES.items())},
+    **{
+        name: Case(*case)
+        for name, case in (*llama_cases.CASES.items(), *bart_cases.CASES.items(), *t5_cases.CASES.items())
+    },
 }
 
 FIRST = {case.model_type: name for name, case in reversed(CASES.items())}

@@ -16,7 +16,7 @@ from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
 
-TRAINING_ONLY = ("dropout", "input_dropout", "layer_dropout")
+TRAINING_ONLY = ("dropout", "input_dropout", "layer_dropout", "final_dropout")
 # Which tasks compute with a field, where not all do.
 READ_BY = {
     "head": {"MaskedLM", "CausalLM", "Seq2SeqLM"},
@@ -46,6 +46,8 @@ def _corruptions(name):
     tasks = {CHECKPOINTS[each][1].task for each in names}
     fields = {field.name for field in dataclasses.fields(config)}
     own = {each for each in fields if getattr(config, each) != getattr(usual, each)}
+    if config.decoder is None is not usual.decoder:  # an encoder without its decoder: all of it
+        own = fields
     read = {each for each in own or fields if READ_BY.get(each, tasks) & tasks}
     changed = [(path, each) for path, each in corruptions(config) if path.split(".")[0] in read]
     if config.encoder is not None and config.decoder is not None:  # large: of later cases what is their own

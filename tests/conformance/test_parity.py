@@ -31,7 +31,7 @@ def test_each_layer_agrees(name):
     wanted = outputs.their_outputs(reference.model(name), case, inputs, output_hidden_states=True)
     stacks = {"decoder_hidden_states": "hidden_states", "encoder_hidden_states": "encoder_hidden_states"}
     if "hidden_states" in wanted:  # of one stack
-        stacks = {"hidden_states": "hidden_states" if case.decodes else "encoder_hidden_states"}
+        stacks = {"hidden_states": "hidden_states"}
     for theirs, ours in stacks.items():
         real = outputs.real(case, inputs, ours)
         assert len(found[ours]) == len(wanted[theirs])

@@ -53,6 +53,8 @@ def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_p
     named = {"_name_or_path", "architectures", "model_type", "forced_eos_token_id"}  # the last is of generation
     if not hasattr(model, "labels") or head.labels:
         named |= {"id2label", "label2id"}
+    if model.config.decoder is None is not case.config.decoder:  # an encoder without its decoder
+        named |= {"is_encoder_decoder", "num_decoder_layers", "decoder_start_token_id", "eos_token_id"}
     assert {key for key in keys if found.get(key) != wanted.get(key)} <= named
     again = checkpoints.load(tmp_path, head)
     assert again.config == model.config
