@@ -1,13 +1,16 @@
 """Translation of random source ids: 24 source tokens to exactly 24 target tokens, weights random, float32.
 
 Two sizes, `marian` (6+6 layers, width 512, 32,000 tokens) and `small` (3+3, 256, 8,000), beside transformers' Marian on
-PyTorch, run eagerly (the reference), and KerasHub's BART of the same geometry, which has learned positions and norms on
-its embeddings besides.
+PyTorch, run eagerly (the reference), KerasHub's BART of the same geometry, which has learned positions and norms on its
+embeddings besides, and CTranslate2 on what ours exports, in float32 and with weights of eight bits.
 
     python benchmarks/translation.py --cases small/beam4
 """
 
 import dataclasses
+import os
+import pathlib
+import tempfile
 
 import numpy as np
 from harness import Benchmark, Contestant
@@ -77,9 +80,8 @@ def transformers_model(case):
     return run
 
 
-def keras_transformers_model(case):
+def task(case, tokenizer=None):
     import keras_transformers as kt
-    from keras_transformers.generation.settings import GenerationConfig
 
     size = case.size
     config = kt.models.transformer(
@@ -89,7 +91,13 @@ def keras_transformers_model(case):
         num_heads=size.num_heads,
         max_length=512,
     )
-    model = kt.Seq2SeqLM(config)
+    return kt.Seq2SeqLM(config, tokenizer)
+
+
+def keras_transformers_model(case):
+    from keras_transformers.generation.settings import GenerationConfig
+
+    model = task(case)
     generation = GenerationConfig(num_beams=case.num_beams, max_new_tokens=LENGTH, start_id=1)
     sources = case.sources().tolist()
 
@@ -97,6 +105,34 @@ def keras_transformers_model(case):
         check(case, model.generate(sources, generation).token_ids)
 
     return run
+
+
+def ctranslate2_model(case, quantization=None):
+    import ctranslate2
+    import tokenizers
+
+    import keras_transformers as kt
+
+    pieces = ["<pad>", "<s>", "</s>", "<unk>", *(f"t{number}" for number in range(4, case.size.vocabulary_size))]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    engine = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch) / "model"
+        task(case, kt.Tokenizer(engine)).export_ctranslate2(folder, quantization=quantization)
+        threads = len(os.sched_getaffinity(0))
+        translator = ctranslate2.Translator(str(folder), compute_type=quantization or "float32", intra_threads=threads)
+    sources = [[pieces[number] for number in row] for row in case.sources()]
+    lengths = {"max_decoding_length": LENGTH, "min_decoding_length": LENGTH}
+
+    def run():
+        results = translator.translate_batch(sources, beam_size=case.num_beams, **lengths)
+        check(case, np.array([result.hypotheses[0] for result in results]))
+
+    return run
+
+
+def ctranslate2_int8(case):
+    return ctranslate2_model(case, "int8")
 
 
 def keras_hub_model(case):
@@ -154,6 +190,8 @@ BENCHMARK = Benchmark(
         Contestant("transformers", transformers_model),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
+        Contestant("ctranslate2", ctranslate2_model),
+        Contestant("ctranslate2_int8", ctranslate2_int8),
     ),
 )
 
