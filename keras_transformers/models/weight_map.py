@@ -118,13 +118,13 @@ class WeightMap:
         places = self._places(weights, *self._spelling(tensors))
         pairs = (*self.copies, *self.stand_ins)
         originals = {original: copy for copy, original in pairs if original not in tensors and copy in tensors}
-        present = {}
+        present, named = {}, set()
         for name, place in places.items():
             theirs = originals.get(place.theirs, place.theirs)
             if theirs in tensors:
                 present[name] = dataclasses.replace(place, theirs=theirs)
-        used = {place.theirs for place in present.values()}
-        used |= {copy for copy, original in self.copies if original in used}
+                named |= {place.theirs, theirs}
+        used = named | {copy for copy, original in self.copies if original in named}
         rest = [name for name in tensors if name not in used]
         ignored = [name for name in rest if self._is_ignored(name)]
         return _Renamed(tensors, present, [name for name in rest if name not in ignored], ignored)

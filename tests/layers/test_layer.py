@@ -54,6 +54,7 @@ STACK = {
     "final_norm": True,
     "pattern": (ATTENTION, OTHER_ATTENTION),
     "layer_dropout": 0.2,
+    "final_dropout": 0.3,
 }
 
 
@@ -84,6 +85,7 @@ CASES = {
         "use_bias": True,
         "transform": TransformConfig("relu", RMSNorm(1e-4), False),
         "soft_cap": 3.0,
+        "scale": True,
         "embedding_dim": 6,
     },
     Transform: {"activation": "relu", "norm": RMSNorm(1e-4), "use_bias": False, "output_dim": 6},
