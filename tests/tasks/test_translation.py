@@ -218,7 +218,7 @@ def test_a_line_of_a_million_characters_is_translated_whole(model, monkeypatch):
     """By a model that repeats what it reads, so that each word can be counted; nothing is cut, so nothing warns."""
     seen = []
 
-    def repeat(sources, config, batch_size, numbers, prefixes=None):
+    def repeat(sources, config, batch_size, numbers, **given):
         seen.extend(map(len, sources))
         rows = [np.array(ids) for ids in sources]
         padded = np.zeros((len(rows), max(map(len, rows))), "int32")
