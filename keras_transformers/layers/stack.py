@@ -12,6 +12,7 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attention import AttentionConfig, cross_scope, positions_of, self_scope
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
+from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
@@ -104,10 +105,10 @@ class _Stack(ShapePreserving):
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
         self.layer_dropout = None
         if layer_dropout:
-            self.layer_dropout = keras.layers.Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
+            self.layer_dropout = Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
         self.final_dropout = None
         if final_dropout:
-            self.final_dropout = keras.layers.Dropout(final_dropout, name="final_dropout", dtype=self.dtype_policy)
+            self.final_dropout = Dropout(final_dropout, name="final_dropout", dtype=self.dtype_policy)
 
     def build(self, inputs_shape, source_shape=None):
         for block in self.blocks:
