@@ -115,8 +115,15 @@ class _Stack(ShapePreserving):
             block.build(inputs_shape, source_shape) if self._causal else block.build(inputs_shape)
         if self.norm is not None:
             self.norm.build(inputs_shape)
-        self.relatives = []  # one of each kind, in the order of their first layers
-        for n, (attention, layer) in enumerate(dict.fromkeys(self._kinds())):
+        # Layers of one kind have the same positions: of one attention, and of one layer where each has its own.
+        kinds = [
+            (attention, n if getattr(attention.positions, "by_layer", False) else None)
+            for n, attention in enumerate(self.attentions)
+        ]
+        self.kinds = tuple(dict.fromkeys(kinds))
+        self.kind_of_layer = tuple(map(self.kinds.index, kinds))
+        self.relatives = []  # one of each kind
+        for n, (attention, layer) in enumerate(self.kinds):
             head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
             relative = RelativePosition(
                 attention.positions,
@@ -128,14 +135,6 @@ class _Stack(ShapePreserving):
             )
             relative.build()
             self.relatives.append(relative)
-
-    def _kinds(self):
-        """Of which kind each layer's positions are: those of one kind have the same. An attention, and the layer's
-        number where it has its own."""
-        return [
-            (attention, n if getattr(attention.positions, "by_layer", False) else None)
-            for n, attention in enumerate(self.attentions)
-        ]
 
     def _blocks_in_turn(self):
         """The block of each layer; some may serve several."""
@@ -154,8 +153,8 @@ class _Stack(ShapePreserving):
                 causal = False  # one new token sees all that is written
         elif padding_mask is None:
             padding_mask = masks.attached(inputs)
-        scopes = {
-            (attention, layer): self_scope(
+        scopes = [
+            self_scope(
                 relative,
                 query_positions,
                 key_positions,
@@ -167,9 +166,9 @@ class _Stack(ShapePreserving):
                 attention_mask=attention_mask,
                 starts=starts,
             )
-            for (attention, layer), relative in zip(dict.fromkeys(self._kinds()), self.relatives, strict=True)
-        }
-        return [scopes[kind] for kind in self._kinds()]
+            for (attention, _), relative in zip(self.kinds, self.relatives, strict=True)
+        ]
+        return [scopes[kind] for kind in self.kind_of_layer]
 
     def _perhaps(self, y, x, training):
         """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""
