@@ -10,7 +10,8 @@ Each contestant is a process of its own, with its own backend; all of them are m
 so that whatever slows the machine slows a whole round. The figure to trust is the ratio of one round's times, reference
 by contestant; reported is the median over the rounds, with the smallest and the largest. Rounds in which other
 processes used more than `BUSY` of the machine are dropped. Where that would drop all of them, measure
-`--clock cpu`: the processor time of the contestant's process, best with `--threads 1`, rounds kept.
+`--clock cpu`: the processor time of the contestant's process, best with `--threads 1`, rounds kept. A contestant that
+needs longer than `--patience` for anything is ended, and said to be too slow for that case.
 
     python benchmarks/translation.py --only jax --cases beam4 --threads 1 --clock cpu --rounds 5
 
@@ -67,7 +68,7 @@ class Benchmark:
         if self.contestants[0] not in contestants and not SMOKE:
             contestants.insert(0, self.contestants[0])
         contestants += [each for each in self.contestants if each.name == self.limit and each not in contestants]
-        processes = [_Process(each, options.threads) for each in contestants]
+        processes = [_Process(each, options.threads, options.patience) for each in contestants]
         records = []
         try:
             for name, case in cases.items():
@@ -88,15 +89,20 @@ class Benchmark:
         parser.add_argument("--rounds", type=int, default=1 if SMOKE else 7)
         parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="processors to use")
         parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+        parser.add_argument("--patience", type=float, help="seconds after which a contestant is too slow for a case")
         parser.add_argument("--save-as", help="name of the result files, if not the benchmark's")
         return parser.parse_args()
 
     def _measure(self, name, case, processes, options):
         ready = {process.name: process.ask("build", case) for process in processes}
+        rounds = []
+        for _ in range(options.rounds):
+            able = [process for process in processes if "error" not in ready[process.name]]
+            rounds.append({process.name: process.ask("run") for process in able})
+            ready |= {name: answer for name, answer in rounds[-1].items() if "error" in answer}
         able = [process for process in processes if "error" not in ready[process.name]]
-        rounds = [{process.name: process.ask("run") for process in able} for _ in range(options.rounds)]
         if options.clock == "wall" and not SMOKE:
-            quiet = [each for each in rounds if max(times["others"] for times in each.values()) <= BUSY]
+            quiet = [each for each in rounds if max(each[process.name]["others"] for process in able) <= BUSY]
             print(f"{name}: {len(quiet)} of {len(rounds)} rounds undisturbed", flush=True)
             rounds = quiet
         records = []
@@ -131,21 +137,31 @@ class Benchmark:
 class _Process:
     """One contestant at work."""
 
-    def __init__(self, contestant, threads):
+    def __init__(self, contestant, threads, patience=None):
         self.name = contestant.name
-        os.environ |= {"KERAS_BACKEND": contestant.backend, "OMP_NUM_THREADS": str(threads), **_QUIET}
+        self._contestant, self._threads, self._patience = contestant, threads, patience
+        self._start()
+
+    def _start(self):
+        os.environ |= {"KERAS_BACKEND": self._contestant.backend, "OMP_NUM_THREADS": str(self._threads), **_QUIET}
         spawn = multiprocessing.get_context("spawn")
         self._connection, other_end = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(contestant, threads, other_end), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(self._contestant, self._threads, other_end), daemon=True)
         self._process.start()
         other_end.close()
 
     def ask(self, *request):
-        self._connection.send(request)
         try:
-            return self._connection.recv()
-        except EOFError:
-            return {"error": f"ended with exit code {self._process.exitcode}"}
+            self._connection.send(request)
+            if self._connection.poll(self._patience):
+                return self._connection.recv()
+            answer = {"error": f"longer than {self._patience:.0f} s"}
+        except (EOFError, BrokenPipeError):
+            self._process.join(10)
+            answer = {"error": f"ended with exit code {self._process.exitcode}"}
+        self._process.kill()
+        self._start()  # for the next case
+        return answer
 
     def end(self):
         self._connection.close()
