@@ -85,7 +85,7 @@ def _attend(
         mask = past if mask is None else ops.logical_and(mask, past)
     if mask is not None:
         scores = ops.where(mask, scores, _HIDDEN)
-    weights = _softmax(scores)
+    weights = backend.nn.softmax(scores, axis=-1)  # that of `ops` warns where there is one key
     if mask is not None:  # a query that sees no key gets zeros, not the mean of what is hidden
         weights = ops.where(ops.any(mask, axis=-1, keepdims=True), weights, 0.0)
     weights = ops.cast(weights, value_BKSH.dtype)
@@ -130,29 +130,6 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
         enable_gqa=grouped,
     ).reshape(shape)
     return (output if seen is None else output.masked_fill(~seen, 0.0)), None
-
-
-if keras.backend.backend() == "jax":
-    import jax
-
-    @jax.custom_vjp
-    def _softmax(scores):
-        return jax.nn.softmax(scores)
-
-    def _softmax_forward(scores):
-        weights = jax.nn.softmax(scores)
-        return weights, weights
-
-    def _softmax_backward(weights, gradient):
-        # of the weights alone: JAX's own makes XLA compute exponentials again wherever they are used
-        return (weights * (gradient - (weights * gradient).sum(-1, keepdims=True)),)
-
-    _softmax.defvjp(_softmax_forward, _softmax_backward)
-
-else:
-
-    def _softmax(scores):
-        return backend.nn.softmax(scores, axis=-1)  # that of `ops` warns where there is one key
 
 
 _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed

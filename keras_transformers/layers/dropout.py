@@ -1,10 +1,10 @@
 """Dropout, with masks that cost little on JAX too.
 
-Keras draws the masks of JAX by Threefry, a cipher, which no compiler makes part of the arithmetic around it: for the
-attention weights of 32 × 12 × 112 × 112 that takes fifty times as long, on a processor, as the hash below, and a
-quarter of a small model's training step. A mask need not be unpredictable. It has to look independent from one element,
-layer and step to the next, and a hash of the element's number and the draw's seed does: fused with what it masks, it
-reads no memory.
+Keras draws the masks of JAX by Threefry, a cipher, which no compiler makes part of the arithmetic around it: on a
+processor, masking attention weights of 32 × 12 × 112 × 112 takes seven times as long as with the hash below, which
+costs no more than copying them, and a training step of six such layers a sixth longer. A mask need not be
+unpredictable. It has to look independent from one element, layer and step to the next, and a hash of the element's
+number and the draw's seed does: fused with what it masks, it reads no memory.
 """
 
 import keras
