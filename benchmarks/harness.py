@@ -20,6 +20,7 @@ smallest cases and writes nothing.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
 import datetime
 import importlib.metadata
@@ -177,6 +178,26 @@ _QUIET = {
 }
 
 
+def data_folder():
+    """Where the data sets lie."""
+    folder = os.environ.get("KERAS_TRANSFORMERS_DATA")
+    if not folder:
+        raise SystemExit("Expected KERAS_TRANSFORMERS_DATA to name the folder of data sets, got nothing. Set it.")
+    return pathlib.Path(folder)
+
+
+def in_own_process(backend, function, *arguments):
+    """What `function(*arguments)` returns, and the processor seconds it took, in a process with this backend."""
+    os.environ |= {"KERAS_BACKEND": backend, **_QUIET}
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(_clocked, function, arguments).result()
+
+
+def _clocked(function, arguments):
+    start = time.process_time()
+    return function(*arguments), time.process_time() - start
+
+
 def _serve(contestant, threads, connection):
     """In the contestant's process: build cases and run them, as asked."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])  # thread pools size themselves by it
@@ -191,7 +212,7 @@ def _serve(contestant, threads, connection):
                 start = time.perf_counter()
                 run = contestant.build(*arguments)
                 first = _timed(run)
-                if not SMOKE:
+                if not SMOKE and first["wall"] < 60:
                     run()
                 seconds = {"build_seconds": time.perf_counter() - start, "first_seconds": first["wall"]}
                 connection.send({**first["noted"], **seconds})

