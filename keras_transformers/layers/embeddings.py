@@ -14,6 +14,8 @@ from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
 from keras_transformers.records import record
 
+PROJECTED = ("sum", "tokens")
+
 _dense_gradient = None
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -31,9 +33,10 @@ if keras.backend.backend() == "tensorflow":
 @record
 class EmbeddingsConfig:
     """What embeddings are. `positions` None adds none, `num_segments` 0 neither; `scale` multiplies the token vectors
-    by the root of their width; `norm` follows the sum; `embedding_dim` is the width of it all where a projection to the
-    model's follows; `context_length` is the longest text that the model was made for, where no table of positions ends
-    there; `shared_tokens`, of a decoder's own embeddings, says that their token vectors are the encoder's."""
+    by the root of their width; `norm` follows the sum; `embedding_dim` is the width of the token vectors where they are
+    projected to the model's: as part of the "sum", or the "tokens" alone before it, as `projected` says;
+    `context_length` is the longest text that the model was made for, where no table of positions ends there;
+    `shared_tokens`, of a decoder's own embeddings, says that their token vectors are the encoder's."""
 
     vocabulary_size: int
     positions: AbsolutePositions | None = None
@@ -44,6 +47,13 @@ class EmbeddingsConfig:
     embedding_dim: int | None = None
     context_length: int | None = None
     shared_tokens: bool = False
+    projected: str = "sum"
+
+    def __post_init__(self):
+        if self.projected not in PROJECTED:
+            raise ValueError(f"Expected projected to be one of {', '.join(PROJECTED)}, got {self.projected!r}.")
+        if self.projected != "sum" and self.embedding_dim is None:
+            raise ValueError(f"Expected an embedding_dim with projected={self.projected!r}, got None.")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -60,8 +70,10 @@ class PositionalEmbedding(Layer):
         norm: a norm record, applied to the sum.
         dropout: share of the sum dropped in training.
         num_segments: how many segments a text may have, such as the two of a pair; 0 adds no segment embeddings.
-        embedding_dim: `E`, where a dense layer widens (or narrows) the sum to `D` (Lan et al. 2020, section 3.1); None
-            for embeddings of the model's width.
+        embedding_dim: `E`, where a dense layer widens (or narrows) them to `D`; None for embeddings of the model's
+            width.
+        projected: what that layer reads: the "sum" (Lan et al. 2020, section 3.1), or the "tokens" alone, to which all
+            else is added after it; then it has no bias (Zhang et al. 2022, OPT of 350 million parameters).
         padding_id: the id whose positions the Keras mask of the output hides; None makes no mask.
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, E]`.
         trainable_embeddings: False freezes the token embeddings. (Keras forgets it when `trainable` of a whole model is
@@ -75,8 +87,8 @@ class PositionalEmbedding(Layer):
     Returns: `[B, T, D]`.
 
     Raises:
-        ValueError: when the input is longer than the positions, the word vectors have another shape, or both
-            `max_length` and `positions` are given.
+        ValueError: when the input is longer than the positions, the word vectors have another shape, both `max_length`
+            and `positions` are given, or `projected="tokens"` without an `embedding_dim`.
 
     Example:
         >>> PositionalEmbedding(vocabulary_size=100, hidden_dim=32, max_length=16)(np.ones((2, 5), "int32")).shape
@@ -97,6 +109,7 @@ class PositionalEmbedding(Layer):
         dropout=0.0,
         num_segments=0,
         embedding_dim=None,
+        projected="sum",
         padding_id=None,
         embeddings_initializer=None,
         trainable_embeddings=True,
@@ -106,12 +119,14 @@ class PositionalEmbedding(Layer):
         super().__init__(autocast=False, **kwargs)  # token ids that come as floats must not be rounded
         if max_length is not None and positions is not None:
             raise ValueError(f"Expected max_length or positions, got both: {max_length=}, {positions=}.")
+        EmbeddingsConfig(vocabulary_size, embedding_dim=embedding_dim, projected=projected)  # for its checks
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.positions = Sinusoidal(max_length) if max_length is not None else positions
         self.scale = scale
         self.padding_id = padding_id
         self.embedding_dim = embedding_dim or hidden_dim
+        self._sum_dim = self.embedding_dim if projected == "sum" else hidden_dim
         if getattr(self.positions, "skip_padding", False) and padding_id is None:
             raise ValueError(f"Expected a padding_id, which {self.positions} does not count, got None.")
         options = {"dtype": self.dtype_policy}
@@ -129,17 +144,19 @@ class PositionalEmbedding(Layer):
         self.position = None
         if isinstance(self.positions, Learned):
             rows = self.positions.offset + self.positions.max_length
-            self.position = keras.layers.Embedding(rows, self.embedding_dim, name="position", **options)
+            self.position = keras.layers.Embedding(rows, self._sum_dim, name="position", **options)
         elif isinstance(self.positions, Sinusoidal):
             rows = self.positions.offset + self.positions.max_length
-            self._table = sinusoids(rows, self.embedding_dim, self.positions.layout, self.positions.endpoint)
+            self._table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
             if self.positions.skip_padding:
                 self._table[self.positions.offset - 1] = 0
-        self.segment = self.projection = None
+        self.segment = self.projection = self.token_projection = None
         if num_segments:
-            self.segment = keras.layers.Embedding(num_segments, self.embedding_dim, name="segment", **options)
-        if embedding_dim is not None:
+            self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
+        if embedding_dim is not None and projected == "sum":
             self.projection = keras.layers.Dense(hidden_dim, name="projection", **options)
+        elif embedding_dim is not None:
+            self.token_projection = keras.layers.Dense(hidden_dim, use_bias=False, name="token_projection", **options)
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
 
@@ -157,13 +174,17 @@ class PositionalEmbedding(Layer):
         return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype)
 
     def build(self, token_ids_shape=None):
-        shape = (None, None, self.embedding_dim)
         for table in (self.token, self.position, self.segment):
             if table is not None and not table.built:  # tokens may be another's
                 table.build()
-        for layer in (self.norm, self.projection):
+        widths = (
+            (self.token_projection, self.embedding_dim),
+            (self.norm, self._sum_dim),
+            (self.projection, self._sum_dim),
+        )
+        for layer, width in widths:
             if layer is not None:
-                layer.build(shape)
+                layer.build((None, None, width))
 
     def compute_mask(self, token_ids, previous_mask=None):
         return previous_mask if self.padding_id is None else ops.not_equal(token_ids, self.padding_id)
@@ -196,6 +217,8 @@ class PositionalEmbedding(Layer):
         x = self._look_up(token_ids)
         if self.scale:
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
+        if self.token_projection is not None:
+            x = self.token_projection(x)
         if self.segment is not None:
             x = x + self.segment(ops.zeros_like(token_ids[:1]) if segment_ids is None else segment_ids)
         if self.positions is not None:

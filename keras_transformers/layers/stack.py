@@ -33,6 +33,7 @@ class StackConfig:
         first_norm: False leaves out the norm before the first block's attention, where embeddings end in one.
         layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
         final_dropout: share of the stack's output dropped in training (T5).
+        output_dim: width that a projection without a bias gives the output, after the last norm; None for none.
     """
 
     num_layers: int
@@ -43,6 +44,7 @@ class StackConfig:
     first_norm: bool = True
     layer_dropout: float = 0.0
     final_dropout: float = 0.0
+    output_dim: int | None = None
 
     def __post_init__(self):
         problems = []
@@ -85,6 +87,7 @@ class _Stack(ShapePreserving):
         first_norm=True,
         layer_dropout=0.0,
         final_dropout=0.0,
+        output_dim=None,
         cross_attention=False,
         **kwargs,
     ):
@@ -103,6 +106,10 @@ class _Stack(ShapePreserving):
             for n in range(num_distinct or num_layers)
         ]
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
+        self.projection = None
+        if output_dim is not None:
+            options = {"use_bias": False, "dtype": self.dtype_policy, "name": "projection"}
+            self.projection = keras.layers.Dense(output_dim, **options)
         self.layer_dropout = None
         if layer_dropout:
             self.layer_dropout = Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
@@ -113,8 +120,9 @@ class _Stack(ShapePreserving):
     def build(self, inputs_shape, source_shape=None):
         for block in self.blocks:
             block.build(inputs_shape, source_shape) if self._causal else block.build(inputs_shape)
-        if self.norm is not None:
-            self.norm.build(inputs_shape)
+        for layer in (self.norm, self.projection):
+            if layer is not None:
+                layer.build(inputs_shape)
         # Layers of one kind have the same positions: of one attention, and of one layer where each has its own.
         kinds = [
             (attention, n if getattr(attention.positions, "by_layer", False) else None)
@@ -135,6 +143,12 @@ class _Stack(ShapePreserving):
             )
             relative.build()
             self.relatives.append(relative)
+
+    def compute_output_spec(self, *args, **kwargs):
+        spec = super().compute_output_spec(*args, **kwargs)
+        if self.projection is None or isinstance(spec, dict):
+            return spec
+        return keras.KerasTensor((*spec.shape[:-1], self.projection.units), dtype=spec.dtype)
 
     def _blocks_in_turn(self):
         """The block of each layer; some may serve several."""
@@ -180,6 +194,7 @@ class _Stack(ShapePreserving):
     def _finish(self, x, training, **extras):
         """The output alone, or a dictionary of it and those extras that are not None."""
         x = x if self.norm is None else self.norm(x)
+        x = x if self.projection is None else self.projection(x)
         x = x if self.final_dropout is None else self.final_dropout(x, training=training)
         if extras.get("hidden_states") is not None:
             extras["hidden_states"] += (x,)
@@ -192,15 +207,16 @@ class Encoder(_Stack):
     """A stack of `EncoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout: see
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim: see
             `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
     `return_attention_scores`.
 
-    Returns: `[B, T, D]`; a dictionary when more was asked for, of `output`, `hidden_states` (the input of each block
-    and the output, `num_layers + 1` tensors `[B, T, D]`) and `attention_scores` (one `[B, N, T, T]` a layer).
+    Returns: `[B, T, D]`, or `[B, T, output_dim]`; a dictionary when more was asked for, of `output`, `hidden_states`
+    (the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`) and `attention_scores` (one
+    `[B, N, T, T]` a layer).
 
     Example:
         >>> block = BlockConfig(AttentionConfig(num_heads=4), FeedForwardConfig(64))
@@ -221,10 +237,11 @@ class Encoder(_Stack):
         first_norm=True,
         layer_dropout=0.0,
         final_dropout=0.0,
+        output_dim=None,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout}
+        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
         super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def build(self, inputs_shape):
@@ -262,7 +279,7 @@ class Decoder(_Stack):
     """A stack of `DecoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout: see
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim: see
             `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
@@ -272,8 +289,9 @@ class Decoder(_Stack):
     `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins, where it is not the first;
     `return_hidden_states`, `return_attention_scores`.
 
-    Returns: `[B, T, D]`; when a cache was given or more was asked for, a dictionary of `output`, `cache` (the updated
-    buffers of each layer), and `hidden_states`, `attention_scores` as of `Encoder`, `cross_attention_scores`.
+    Returns: `[B, T, D]`, or `[B, T, output_dim]`; when a cache was given or more was asked for, a dictionary of
+    `output`, `cache` (the updated buffers of each layer), and `hidden_states`, `attention_scores` as of `Encoder`,
+    `cross_attention_scores`.
 
     Example:
         >>> block = BlockConfig(AttentionConfig(num_heads=4), FeedForwardConfig(64))
@@ -295,11 +313,13 @@ class Decoder(_Stack):
         first_norm=True,
         layer_dropout=0.0,
         final_dropout=0.0,
+        output_dim=None,
         cross_attention=True,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "cross_attention": cross_attention}
+        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
+        options |= {"cross_attention": cross_attention}
         super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def project_source(self, source):

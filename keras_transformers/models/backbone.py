@@ -36,7 +36,7 @@ class Backbone(keras.Model):
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
             layers, of `[B, T, D]` and of `[B, N, T, S]`.
 
-    Returns: `[B, T, D]`, the last stack's output.
+    Returns: `[B, T, D]`, the last stack's output, `D` being `config.output_dim`.
 
     Example:
         >>> config = kt.models.transformer(vocabulary_size=100, num_layers=2, hidden_dim=32, num_heads=4)

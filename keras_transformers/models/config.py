@@ -84,6 +84,8 @@ class ModelConfig:
                     f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, "
                     "and head_dim is not given"
                 )
+        if self.encoder is not None and self.decoder is not None and self.encoder.output_dim is not None:
+            problems.append("an output_dim of the encoder, whose decoder reads hidden_dim numbers")
         if self.padding_id is None and self.encoder is not None:
             problems.append("an encoder without a padding_id, by which it knows its padding")
         for vocabulary_size in {each.vocabulary_size for each in (self.embeddings, self.target_embeddings)}:
@@ -96,6 +98,11 @@ class ModelConfig:
     def filler(self):
         """The id that stands in the rest of a short row, where masks and starts hide it if it is no padding."""
         return self.padding_id or 0
+
+    @property
+    def output_dim(self):
+        """Width of what the last stack gives, and heads read."""
+        return (self.decoder or self.encoder).output_dim or self.hidden_dim
 
     @property
     def target_embeddings(self):

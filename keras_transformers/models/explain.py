@@ -41,7 +41,7 @@ def explain(model):
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
         lines.append(
-            _line("head", f"{config.hidden_dim} → {size}", matrix, "bias" if head.use_bias else "no bias", _cap(head))
+            _line("head", f"{config.output_dim} → {size}", matrix, "bias" if head.use_bias else "no bias", _cap(head))
         )
     elif backbone is not model:
         lines += _heads(model, config)
@@ -72,7 +72,7 @@ def _cap(head):
 
 def _heads(model, config):
     """What a task that reads texts adds, layer by layer, in order."""
-    width = config.hidden_dim
+    width = config.output_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
         ends = config.pooler.end_id if labels is not None else None
@@ -184,10 +184,11 @@ def _embeddings(label, layer, embeddings):
         label,
         f"{embeddings.vocabulary_size} → {layer.hidden_dim} ({_size(layer)})",
         "the source's token vectors" if embeddings.shared_tokens else "",
-        f"times √{layer.hidden_dim}" if embeddings.scale else "",
+        f"times √{layer.embedding_dim}" if embeddings.scale else "",
+        f"projected from {embeddings.embedding_dim}" if embeddings.projected == "tokens" else "",
         f"plus {_brief(embeddings.positions)}" if embeddings.positions else "no positions added",
         f"plus {embeddings.num_segments} segments" if embeddings.num_segments else "",
-        f"{embeddings.embedding_dim} wide, then projected" if embeddings.embedding_dim else "",
+        f"{embeddings.embedding_dim} wide, then projected" if layer.projection is not None else "",
         _norm(embeddings.norm) if embeddings.norm else "",
         _dropout(embeddings.dropout),
     )
@@ -237,4 +238,6 @@ def _stack(label, backbone, config):
     )
     if stack.final_norm:
         yield _line("", f"  then {_norm(block.norm)}")
+    if stack.output_dim is not None:
+        yield _line("", f"  then {width} → {stack.output_dim}", _biases(False))
     yield ""

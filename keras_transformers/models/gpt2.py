@@ -4,7 +4,7 @@ model_type   positions                     residual          what else is its ow
 gpt2         learned                       sequential        query, key and value in one, untransposed
 gpt_neox     rotary, in part               parallel          query, key and value in one, head by head (Pythia)
 gptj         rotary, in part, interleaved  parallel, shared  no biases in attention, one in the head
-opt          learned, 2 rows before        sequential        norms before, or after in one size
+opt          learned, 2 rows before        sequential        in one size norms after, and narrower token vectors
 bloom        ALiBi                         sequential        a norm after the embeddings
 falcon       rotary, or ALiBi rounded      all three         grouped heads, query, key and value group by group
 phi          rotary, in part               parallel, shared  a bias in the head
@@ -249,9 +249,8 @@ def _write_gptj(config):
 
 def _read_opt(read):
     width, before = read("hidden_size", 768), read("do_layer_norm_before", True)
-    narrow = _or(read.optional("word_embed_proj_dim", int), width)
-    if narrow != width:
-        raise ValueError(f"word_embed_proj_dim: only hidden_size={width} is supported, got {narrow}")
+    narrow = read.optional("word_embed_proj_dim", int)
+    narrow = None if narrow == width else narrow
     read.expect("layer_norm_elementwise_affine", True)
     read.expect("layerdrop", 0.0)
     use_bias = read("enable_bias", True)
@@ -266,8 +265,13 @@ def _read_opt(read):
     return _model(
         read,
         width,
-        EmbeddingsConfig(read("vocab_size", 50272), Learned(read("max_position_embeddings", 2048), offset=2)),
-        StackConfig(read("num_hidden_layers", 12), block, final_norm=before and not without),
+        EmbeddingsConfig(
+            read("vocab_size", 50272),
+            Learned(read("max_position_embeddings", 2048), offset=2),
+            embedding_dim=narrow,
+            projected="sum" if narrow is None else "tokens",
+        ),
+        StackConfig(read("num_hidden_layers", 12), block, final_norm=before and not without, output_dim=narrow),
         HeadConfig(read("tie_word_embeddings", True)),
         padding_id=1,
     )
@@ -278,6 +282,7 @@ def _write_opt(config):
     return {
         "vocab_size": config.embeddings.vocabulary_size,
         "hidden_size": config.hidden_dim,
+        "word_embed_proj_dim": config.output_dim,
         "num_hidden_layers": stack.num_layers,
         "ffn_dim": block.feed_forward.intermediate_dim,
         "max_position_embeddings": config.embeddings.positions.max_length,
@@ -475,11 +480,21 @@ _PARTS = {
 
 
 def _weights(
-    embeddings, layer, names, norm, *, prefix="transformer.", groups=1, transposed=True, ignored=(), heads=("lm_head",)
+    embeddings,
+    layer,
+    names,
+    norm,
+    *,
+    projection=None,
+    prefix="transformer.",
+    groups=1,
+    transposed=True,
+    ignored=(),
+    heads=("lm_head",),
 ):
-    """The table of a body: what its embeddings are called, the path of layer `{n}`, the names of its parts, and the
-    norm after the last; `groups` is how many lie side by side in a fused projection, and `heads` what files call the
-    matrix of the head over the vocabulary, the usual name last."""
+    """The table of a body: what its embeddings are called, the path of layer `{n}`, the names of its parts, the norm
+    after the last, and a projection after that; `groups` is how many lie side by side in a fused projection, and
+    `heads` what files call the matrix of the head over the vocabulary, the usual name last."""
     body = [Entry(f"embedding.{ours}", theirs) for ours, theirs in embeddings.items()]
     for part, name in names.items():
         ours = tuple(f"decoder.block_{{n}}.{each}" for each in _several(_PARTS[part]))
@@ -488,6 +503,8 @@ def _weights(
         else:  # a norm stands before or after
             body += [Entry(each, f"{layer}.{name}", transposed) for each in ours]
     body.append(Entry("decoder.norm", norm))
+    if projection is not None:
+        body.append(Entry("decoder.projection", projection))
     *others, usual = heads
     copies = [(f"{name}.weight", f"{usual}.weight") for name in others]
     copies += [(f"{name}.weight", f"{prefix}{embeddings['token']}.weight") for name in heads]
@@ -627,10 +644,15 @@ register(
         _read_opt,
         _write_opt,
         _weights(
-            {"token": "decoder.embed_tokens", "position": "decoder.embed_positions"},
+            {
+                "token": "decoder.embed_tokens",
+                "token_projection": "decoder.project_in",
+                "position": "decoder.embed_positions",
+            },
             "decoder.layers.{n}",
             _OPT,
             "decoder.final_layer_norm",
+            projection="decoder.project_out",
             prefix="model.",
         ),
         _heads("OPT"),

@@ -146,8 +146,8 @@ class TextClassifier(Classifier):
         pooler.pop("end_id")
         super().__init__(config, tokenizer, labels, num_classes, problem, classifier_bias=bias, **kwargs)
         self.pooler = Pooler(**pooler, dtype=self.dtype_policy, name="pooler")
-        self.pooler.build((None, None, config.hidden_dim))
-        self.classifier.build((None, config.hidden_dim))
+        self.pooler.build((None, None, config.output_dim))
+        self.classifier.build((None, config.output_dim))
         self.accuracy = TokenMean(name="accuracy") if self.problem != "regression" else None
         self.built = True
 
@@ -308,7 +308,7 @@ class TokenClassifier(Classifier):
 
     def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
         super().__init__(config, tokenizer, labels, num_classes, problem, **kwargs)
-        head, options, shape = config.token_head, {"dtype": self.dtype_policy}, (None, None, config.hidden_dim)
+        head, options, shape = config.token_head, {"dtype": self.dtype_policy}, (None, None, config.output_dim)
         self.transform = None
         if head.transform is not None:
             self.transform = make_transform(head.transform, name="transform", **options)

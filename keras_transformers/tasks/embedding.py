@@ -134,7 +134,7 @@ class TextEmbedder(EncoderTask):
         """
         texts, single = as_list(texts)
         if not texts:
-            return np.zeros((0, self.config.hidden_dim), "float32")
+            return np.zeros((0, self.config.output_dim), "float32")
         columns = read_columns({"text": texts}, labelled=False)
         if columns.seconds is not None:
             raise TypeError(f"Expected texts, got pairs of them, first {short(texts[0])}.")
@@ -196,7 +196,7 @@ class TextEmbedder(EncoderTask):
         modes = {f"{_OLDER}{_KEYS[name]}": ours == self.pooler.pooling for name, ours in _POOLINGS.items()}
         files = {
             _MODULES: preset.json_bytes(modules),
-            f"{_POOLING}/config.json": preset.json_bytes({"word_embedding_dimension": self.config.hidden_dim, **modes}),
+            f"{_POOLING}/config.json": preset.json_bytes({"word_embedding_dimension": self.config.output_dim, **modes}),
         }
         if self._limit is not None:
             files["sentence_bert_config.json"] = preset.json_bytes(

@@ -56,7 +56,7 @@ class GenerativeTask(Task):
             dtype=self.dtype_policy,
             name="head",
         )
-        self.head.build((None, None, config.hidden_dim))
+        self.head.build((None, None, config.output_dim))
         self.label_smoothing = 0.0
         self.token_accuracy = TokenAccuracy()
         self.mean_perplexity = Perplexity()

@@ -55,7 +55,7 @@ class MaskedLM(EncoderTask):
             dtype=self.dtype_policy,
             name="head",
         )
-        self.head.build((None, None, config.hidden_dim))
+        self.head.build((None, None, config.output_dim))
         self.token_accuracy = TokenAccuracy()
         self.perplexity = Perplexity()
         self.built = True

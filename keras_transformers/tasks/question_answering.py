@@ -48,7 +48,7 @@ class QuestionAnswerer(EncoderTask):
         if overlap < 0:
             raise ValueError(f"Expected overlap of at least 0, got {overlap}.")
         self.overlap = overlap
-        head, options, shape = config.span_head, {"dtype": self.dtype_policy}, (None, None, config.hidden_dim)
+        head, options, shape = config.span_head, {"dtype": self.dtype_policy}, (None, None, config.output_dim)
         self.transform = None
         if head.transform is not None:
             self.transform = make_transform(head.transform, name="transform", **options)

@@ -55,6 +55,7 @@ STACK = {
     "pattern": (ATTENTION, OTHER_ATTENTION),
     "layer_dropout": 0.2,
     "final_dropout": 0.3,
+    "output_dim": 6,
 }
 
 
@@ -103,7 +104,7 @@ CASES = {
 }
 # Arguments that stand in another's place, or that weights carry.
 OTHER_ARGUMENTS = {
-    PositionalEmbedding: {"max_length", "embeddings_initializer", "token"},
+    PositionalEmbedding: {"max_length", "embeddings_initializer", "token", "projected"},  # the last has its own test
     EncoderBlock: {"num_heads", "intermediate_dim"},
     DecoderBlock: {"num_heads", "intermediate_dim"},
     Encoder: {"num_distinct", "first_norm"},  # not both at once: test_blocks has them

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_transformers.layers import (
     Alibi,
+    LayerNorm,
     Learned,
     PositionalEmbedding,
     RelativeBuckets,
@@ -248,6 +249,26 @@ def test_word_vectors_as_initial_embeddings(trainable):
 def test_word_vectors_of_another_shape_are_an_error():
     with pytest.raises(ValueError, match=r"\[vocabulary_size, embedding_dim\] = \[20, 6\], got \[20, 7\]"):
         PositionalEmbedding(20, 6, embeddings_initializer=numbers((20, 7)))
+
+
+def test_tokens_are_projected_alone_or_with_all_that_is_added():
+    token_ids = np.arange(10, dtype="int32")[None]
+    options = {"positions": Learned(10), "norm": LayerNorm(), "num_segments": 2, "embedding_dim": 6}
+    layer = PositionalEmbedding(20, 16, projected="tokens", **options)
+    layer.build()
+    fill(layer)
+    tables = layer.token, layer.position, layer.segment
+    assert [table.embeddings.shape[1] for table in tables] == [6, 16, 16]
+    assert layer.projection is None and layer.token_projection.bias is None
+    token, position, segment = (ops.convert_to_numpy(table.embeddings) for table in tables)
+    kernel = ops.convert_to_numpy(layer.token_projection.kernel)
+    wanted = layer.norm((token[:10] * 6**0.5) @ kernel + position + segment[:1])
+    assert relative_error(ops.convert_to_numpy(layer(token_ids))[0], ops.convert_to_numpy(wanted)) <= 1e-5
+    assert PositionalEmbedding(20, 16, **options).token_projection is None
+    with pytest.raises(ValueError, match="Expected an embedding_dim with projected='tokens', got None"):
+        PositionalEmbedding(20, 16, projected="tokens")
+    with pytest.raises(ValueError, match="Expected projected to be one of sum, tokens, got 'all'"):
+        PositionalEmbedding(20, 16, embedding_dim=6, projected="all")
 
 
 def test_max_length_is_short_for_sinusoids():

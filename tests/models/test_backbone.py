@@ -209,6 +209,9 @@ def test_contradictions_are_listed_together():
         "padding_id=30 outside the vocabulary of 30 tokens",
     ):
         assert expected in str(error.value)
+    narrower = dataclasses.replace(stack(), output_dim=8)
+    with pytest.raises(ValueError, match="an output_dim of the encoder, whose decoder reads hidden_dim numbers"):
+        kt.ModelConfig(D, EmbeddingsConfig(V), encoder=narrower, decoder=stack())
     with pytest.raises(ValueError, match="neither an encoder nor a decoder"):
         kt.ModelConfig(D, EmbeddingsConfig(V))
 
@@ -347,6 +350,14 @@ def test_explain_of_one_stack(kind):
     assert ("causal" in text) == (kind == "decoder")
     count = sum(int(np.prod(weight.shape)) for weight in kt.Backbone(config(kind)).trainable_weights)
     assert f"{count:,} parameters" in text
+
+
+def test_explain_says_what_is_projected():
+    embeddings = EmbeddingsConfig(20, scale=True, embedding_dim=8, projected="tokens")
+    stack = dataclasses.replace(config("decoder").decoder, output_dim=8)
+    text = kt.explain(kt.CausalLM(kt.ModelConfig(16, embeddings, decoder=stack)))
+    for expected in ("times √8, projected from 8, no positions", "  then 16 → 8, no biases", "8 → 20, the target"):
+        assert expected in text, text
 
 
 def test_explain_says_what_decoders_have_of_their_own():
