@@ -33,6 +33,13 @@ def translate(
     into: Annotated[str, typer.Option(help="The name of the column or field that is added.")] = "translation",
     source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
     target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option(help="What has to occur in each translation; may be given several times. It takes beams."),
+    ] = None,
+    words_field: Annotated[
+        str | None, typer.Option(help="Of a file of JSON objects: the field that lists what has to occur in its line.")
+    ] = None,
     documents: Annotated[
         bool, typer.Option("--documents", help="Of a file: translate each line sentence by sentence, however long.")
     ] = False,
@@ -54,6 +61,8 @@ def translate(
 
     texts = texts or []
     _check_files(texts, input, output, column, field, attention, documents)
+    if words_field is not None and field is None:
+        raise ValueError("Expected --field with --words-field, for a file of JSON objects, got none. Give both.")
     if attention is not None:
         require(matplotlib=True)
         if len(texts) != 1:
@@ -67,6 +76,7 @@ def translate(
         batch_size=batch_size,
         source_language=source_language,
         target_language=target_language,
+        forced_words=word or None,
         return_scores=scores or None,
     )
     # Whoever types wants an answer to each line.
@@ -76,7 +86,7 @@ def translate(
 
     task = kt.Seq2SeqLM.from_preset(preset)
     if input is not None:
-        _file(task, input, output, column, field, into, {**options, "documents": documents})
+        _file(task, input, output, _rows(column, field, into, words_field), {**options, "documents": documents})
         return
     if typed:
         print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
@@ -101,16 +111,19 @@ def _check_files(texts, input, output, column, field, attention, documents):
         raise ValueError("Expected --input and --output with --column, --field or --documents, got none. Give both.")
 
 
-def _file(task, source, output, column, field, into, options):
-    from keras_transformers.cli.texts import file_progress
-    from keras_transformers.tasks.files import LINES, Columns, JSONLines, translate_file
+def _rows(column, field, into, words_field):
+    """What a line of the file is."""
+    from keras_transformers.tasks.files import LINES, Columns, JSONLines
 
     if field is not None:
-        rows = JSONLines(field, into)
-    elif column is not None:
-        rows = Columns(int(column) if column.isdecimal() else column, into)
-    else:
-        rows = LINES
+        return JSONLines(field, into, words_field)
+    return LINES if column is None else Columns(int(column) if column.isdecimal() else column, into)
+
+
+def _file(task, source, output, rows, options):
+    from keras_transformers.cli.texts import file_progress
+    from keras_transformers.tasks.files import translate_file
+
     begin = time.perf_counter()
     with file_progress("translating") as told:
         count = translate_file(task, source, output, rows=rows, progress=told, **options)

@@ -13,6 +13,8 @@ is there.
     Lines()              a sentence                  → its translation
     Columns("english")   columns with tabs between   → the same, and a column more
     JSONLines("text")    a JSON object               → the same, and a field more
+
+Words that have to occur are given for all lines, or stand in a field of each object: JSONLines("text", words="terms").
 """
 
 import contextlib
@@ -37,6 +39,7 @@ class Lines:
     """A line is a text, and becomes its translation; with several or with scores, these have tabs between them."""
 
     has_header = False
+    words = None
 
     def place(self, header):
         return None
@@ -62,6 +65,8 @@ class Columns:
 
     column: int | str
     into: str = "translation"
+
+    words = None
 
     def __post_init__(self):
         if isinstance(self.column, int) and self.column < 1:
@@ -106,10 +111,12 @@ class JSONLines:
     Attributes:
         field: which field is translated.
         into: the new field: a text, or a list where there are several; its scores are `<into>_score`.
+        words: the field of the words that have to occur in the translation, a list; an object without it has none.
     """
 
     field: str = "text"
     into: str = "translation"
+    words: str | None = None
 
     has_header = False
 
@@ -131,6 +138,14 @@ class JSONLines:
             raise ValueError(f"expected no field {self.into!r} yet, got one. Give another name for the translation.")
         return text
 
+    def forced_words(self, line):
+        words = json.loads(line).get(self.words) if line.strip() else None
+        if words is None:
+            return []
+        if not _are_texts(words):
+            raise ValueError(f"expected a list of texts in {self.words!r}, got {words!r:.80}. Mend that line.")
+        return words
+
     def line(self, line, translations, scores):
         if not line.strip():
             return ""
@@ -139,6 +154,10 @@ class JSONLines:
             fields = {name: values[0] for name, values in fields.items()}
         more = json.dumps(fields, ensure_ascii=False).removeprefix("{")
         return f"{line.rstrip().removesuffix('}').rstrip()}, {more}"
+
+
+def _are_texts(values):
+    return isinstance(values, list | tuple) and all(isinstance(each, str) for each in values)
 
 
 def _beside(translations, scores):
@@ -160,7 +179,17 @@ def one_line(text):
 
 
 def translate_file(
-    task, source, output, *, rows=LINES, documents=False, batch_size=32, return_scores=False, progress=None, **options
+    task,
+    source,
+    output,
+    *,
+    rows=LINES,
+    documents=False,
+    forced_words=(),
+    batch_size=32,
+    return_scores=False,
+    progress=None,
+    **options,
 ):
     """Translate a file line by line, and go on where an earlier call was stopped.
 
@@ -172,6 +201,8 @@ def translate_file(
         rows: what a line is: `Lines()`, `Columns(column)` or `JSONLines(field)`. An empty line stays one.
         documents: whether each text is translated sentence by sentence, as `task.translate_document` does: for texts of
             several sentences, or longer than the model reads.
+        forced_words: words or phrases that have to occur in the translation of each line, besides those that `rows`
+            finds in the line itself; see `task.translate`.
         batch_size: lines translated together.
         return_scores: whether each translation's score goes beside it.
         progress: a function called as `progress(lines, share)`: how many lines are done, and which share of the input,
@@ -191,7 +222,17 @@ def translate_file(
     """
     if documents and return_scores:
         raise ValueError("Expected return_scores of sentences, got it with documents=True. Leave one of them out.")
-    told = {**options, "documents": documents, "return_scores": return_scores}
+    if documents and (forced_words or rows.words is not None):
+        raise ValueError(
+            "Expected words that have to occur in a line of one sentence, got them with documents=True, where no one "
+            "says in which sentence. Leave one of them out."
+        )
+    if not _are_texts(forced_words):
+        raise ValueError(
+            f"Expected forced_words to be a list of texts, for all lines, got {forced_words!r:.80}. Those of single "
+            "lines stand in a field of theirs: rows=JSONLines(words=…)."
+        )
+    told = {**options, "documents": documents, "forced_words": forced_words, "return_scores": return_scores}
     job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
     with LineFile(source) as file, _Unfinished(pathlib.Path(output), job) as unfinished:
         digest = hashlib.blake2b(digest_size=16)
@@ -216,20 +257,23 @@ def translate_file(
             unfinished.add([rows.header(head[1], count, return_scores)], digest)
             done = 1
         for window in _windows(lines, batch_size * BATCHES):
-            texts = []
+            texts, words = [], []
             for number, line in window:
                 with _in_line(source, number):
                     texts.append(rows.text(line, place))
+                    own = [] if rows.words is None else rows.forced_words(line)
+                words.append([*forced_words, *own])
+            asked = {**options, "forced_words": words} if any(words) else options
             translations, scores = None, [None] * len(texts)
             if documents:  # which count their sentences
                 translations = task.translate_document(texts, batch_size=batch_size, **options)
                 advance(len(texts))
             elif return_scores:
                 translations, scores = task.translate(
-                    texts, batch_size=batch_size, return_scores=True, progress=advance, **options
+                    texts, batch_size=batch_size, return_scores=True, progress=advance, **asked
                 )
             else:
-                translations = task.translate(texts, batch_size=batch_size, progress=advance, **options)
+                translations = task.translate(texts, batch_size=batch_size, progress=advance, **asked)
             unfinished.add(map(rows.line, (line for _, line in window), lists(translations), lists(scores)), digest)
             done, share = unfinished.lines, file.share()
         unfinished.finish()

@@ -198,6 +198,17 @@ def test_a_file_is_translated_into_another(tmp_path):
     assert (tmp_path / "out.jsonl").read_text() == '{"x": "a b", "translation": "b a", "translation_score": -0.5}\n'
 
 
+def test_words_that_have_to_occur(tmp_path):
+    call("translate", "a b", "--word", "c d", "--word", "e")
+    assert Reverser.made[-1].calls == [(["a b"], {"batch_size": 32, "forced_words": ["c d", "e"]})]
+    write(tmp_path / "in.jsonl", ['{"x": "a b", "terms": ["f"]}'])
+    files = ["--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.jsonl"]
+    assert call("translate", *files, "--field", "x", "--words-field", "terms", "--word", "c").exit_code == 0
+    assert Reverser.made[-1].calls[0][1]["forced_words"] == [["c", "f"]]
+    result = call("translate", *files, "--words-field", "terms")
+    assert "Expected --field with --words-field" in str(result.exception)
+
+
 def test_scores_stand_beside_translations():
     assert call("translate", "a b", "", "--scores").stdout == "b a\t-0.500000\n\n"
 

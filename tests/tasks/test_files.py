@@ -308,6 +308,34 @@ def test_lines_may_be_documents(source, tmp_path):
         translate_file(Reader(), source, tmp_path / "other", documents=True, return_scores=True)
 
 
+def test_words_that_have_to_occur_for_all_lines_and_of_each(source, tmp_path):
+    class Listener(Reverser):
+        def translate(self, texts, forced_words=None, **options):
+            self.words = [*getattr(self, "words", []), forced_words]
+            return super().translate(texts, **options)
+
+    task = Listener()
+    translate_file(task, source, tmp_path / "all", batch_size=4, forced_words=["le", "la"])
+    assert task.words == [[["le", "la"]] * 8] * 6 + [[["le", "la"]] * 2]
+    lines = ['{"text": "a", "terms": ["x y"]}', "", '{"text": "b"}', '{"text": "c", "terms": null}']
+    write(tmp_path / "objects", "\n".join(lines))
+    task, rows = Listener(), JSONLines(words="terms")
+    translate_file(task, tmp_path / "objects", tmp_path / "own", rows=rows, forced_words=["z"])
+    assert task.words == [[["z", "x y"], ["z"], ["z"], ["z"]]]
+    task = Listener()
+    translate_file(task, write(tmp_path / "none", '{"text": "b"}'), tmp_path / "without", rows=rows)
+    assert task.words == [None]
+    wrong = write(tmp_path / "wrong", '{"text": "b", "terms": "x"}')
+    with pytest.raises(ValueError, match="wrong, line 1: expected a list of texts in 'terms', got 'x'. Mend that line"):
+        translate_file(task, wrong, tmp_path / "other", rows=rows)
+    for options in ({"forced_words": ["z"]}, {"rows": rows}):
+        with pytest.raises(ValueError, match="Expected words that have to occur in a line of one sentence"):
+            translate_file(task, wrong, tmp_path / "other", documents=True, **options)
+    for words in ("z", [["z"], ["y"]]):
+        with pytest.raises(ValueError, match="Expected forced_words to be a list of texts, for all lines, got"):
+            translate_file(task, wrong, tmp_path / "other", forced_words=words)
+
+
 def test_windows_of_long_lines_are_short(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "CHARACTERS", 100)
     source = write(tmp_path / "long", "x" * 250 + "\n" + ("y" * 49 + "\n") * 4)
