@@ -5,14 +5,21 @@
 
 A word's row is the mean over its tokens, and its column their sum, over the mean of a layer's heads.
 
-Legend: `N` heads, `T` target tokens, `S` source tokens; `W` target words, `U` source words.
+Legend: `B` pairs, `L` layers, `N` heads, `T` target tokens, `S` source tokens; `W` target words, `U` source words.
 """
 
+import math
 import re
 import typing
 
 import numpy as np
 from keras import ops
+
+from keras_transformers.generation.decoding import bucket
+from keras_transformers.tasks.encoder_task import batches_by_length
+from keras_transformers.tasks.scoring import computed
+from keras_transformers.training.chunked import CHUNK
+from keras_transformers.training.pairs import Ragged
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")
@@ -50,28 +57,62 @@ def attention(model, source_ids, read_ids, which):
     return [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in layers]
 
 
-def aligned(model, source, target, source_ids, labels, start_id, layer, method):
-    """The `Alignment` of one pair of texts.
+def cross_attention(model, inputs):
+    """The mean over a layer's heads, `[B, L, T, S]`, of what `decoder_token_ids [B, T]` look at in `token_ids [B,
+    S]`."""
+    layers = model.backbone(inputs, return_attention_scores=True)["cross_attention_scores"]
+    return ops.stack([ops.mean(ops.cast(scores, "float32"), axis=1) for scores in layers], axis=1)
+
+
+def alignments(model, pairs, start_id, layer, method, *, batch_size, progress=None):
+    """The `Alignment` of each pair of texts.
 
     Args:
         model: a `Seq2SeqLM`.
-        source, target: texts.
-        source_ids, labels: the same as the encoder reads and as the decoder is to write them.
+        pairs: `((source, target), source ids, labels)` of each: the texts, and the same as the encoder reads and as the
+            decoder is to write them.
         start_id: what the decoder starts from.
         layer: which layer's cross-attention.
         method: "argmax" or "both".
+        batch_size: pairs computed together, at most.
+        progress: a function called with the number of pairs done, each time some are.
     """
     encode = model.tokenizer.encode_with_offsets
-    sides = encode([source]), encode([target], target=True)
-    (source_tokens,), (target_tokens,) = (each.token_ids for each in sides)
-    (source_places,), (target_places,) = (each.spans for each in sides)
-    source_spans, target_spans = words(source), words(target)
-    first, last = _place(source_ids, source_tokens), _place(labels, target_tokens)
-    rows = slice(last + 1, last + 1 + len(target_tokens))  # where each token is read
-    layers = attention(model, source_ids, [start_id, *labels], "cross_attention_scores")
-    scores_TS = layers[layer].mean(axis=0)[rows, first : first + len(source_tokens)]
-    belongs_SU = membership(source_places, source_spans)
-    belongs_TW = membership(target_places, target_spans)
+    sources, targets = (list(side) for side in zip(*(texts for texts, *_ in pairs), strict=True))
+    tokens = [encode(sources), encode(targets, target=True)]
+    parts, read = [], []  # where the text's own tokens are, among what is read on each side
+    for (_, ids, labels), *own in zip(pairs, *(each.token_ids for each in tokens), strict=True):
+        first, last = _place(ids, own[0]), _place(labels, own[1]) + 1
+        parts.append((slice(last, last + len(own[1])), slice(first, first + len(own[0]))))
+        read.append([start_id, *labels][: parts[-1][0].stop])
+    columns = {
+        "token_ids": Ragged.join(np.array(ids, "int32") for _, ids, _ in pairs),
+        "decoder_token_ids": Ragged.join(np.array(ids, "int32") for ids in read),
+    }
+    results = [None] * len(pairs)
+    for rows in _batches(model, columns, batch_size):
+        for row, scores_LTS in zip(rows, computed(model, model.cross_attention, columns, rows), strict=False):
+            places = [each.spans[row] for each in tokens]
+            results[row] = _by_words(pairs[row][0], places, scores_LTS[layer][parts[row]], method)
+        if progress is not None:
+            progress(len(rows))
+    return results
+
+
+def _batches(model, columns, batch_size):
+    """Rows of similar length, so few of long ones that all the attention of a batch has room."""
+    decoder = model.config.decoder
+    lengths = [column.lengths for column in columns.values()]
+    for rows in batches_by_length(lengths[1], batch_size):
+        of_a_pair = math.prod(bucket(int(each[rows].max())) for each in lengths)
+        most = max(CHUNK // (of_a_pair * decoder.num_layers * decoder.block.attention.num_heads), 1)
+        yield from (rows[begin : begin + most] for begin in range(0, len(rows), most))
+
+
+def _by_words(texts, places, scores_TS, method):
+    """The `Alignment` of one pair of texts, whose tokens come from these places, by the attention of tokens."""
+    source_spans, target_spans = map(words, texts)
+    belongs_SU, belongs_TW = membership(places[0], source_spans), membership(places[1], target_spans)
     counts_W1 = np.maximum(belongs_TW.sum(axis=0), 1)[:, None]
     scores_WU = (belongs_TW.T @ scores_TS @ belongs_SU / counts_W1).astype("float32")
     pairs = []
@@ -82,10 +123,11 @@ def aligned(model, source, target, source_ids, labels, start_id, layer, method):
             for row, place in enumerate(scores_WU.argmax(axis=1))
             if scores_WU[row, place] > 0 and (method == "argmax" or best_U[place] == row)
         ]
-    texts = (
-        [text[begin:end] for begin, end in each] for text, each in ((source, source_spans), (target, target_spans))
+    told = (
+        [text[begin:end] for begin, end in spans]
+        for text, spans in zip(texts, (source_spans, target_spans), strict=True)
     )
-    return Alignment(pairs, *texts, source_spans, target_spans, scores_WU)
+    return Alignment(pairs, *told, source_spans, target_spans, scores_WU)
 
 
 def words(text):

@@ -86,21 +86,29 @@ def pair_log_probabilities(model, sources, labels, *, start_id, batch_size, prog
         "decoder_token_ids": Ragged.join(np.array([start_id, *ids[:-1]], "int32") for ids in labels),
         "labels": Ragged.join(np.array(ids, "int32") for ids in labels),
     }
-    longest = {name: model._longest("embeddings" if name == "token_ids" else "target_embeddings") for name in columns}
-    compute = executors.forward(model, model.token_log_probabilities)
     for rows in batches_by_length(columns["labels"].lengths, batch_size):
-        size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
-        padded = {}
-        for name, column in columns.items():
-            length = bucket(column.lengths[rows].max())
-            shape = (size, min(length, longest[name] or length))
-            padded[name] = column.padded(rows, shape, model.config.filler)[0]
-        outputs = compute(padded)
-        for output, row in zip(outputs, rows, strict=False):
+        for row, output in zip(rows, computed(model, model.token_log_probabilities, columns, rows), strict=False):
             results[row] = output[: len(labels[row])].astype("float64")
         if progress is not None:
             progress(len(rows))
     return results
+
+
+def computed(model, function, columns, rows):
+    """What `function`, a method of the model, makes of some pairs, padded to a few shapes: numpy `[B, …]`, perhaps with
+    more rows behind.
+
+    Args:
+        columns: a `Ragged` for each of the function's inputs: `token_ids` is the source, the others are the target's.
+        rows: int `[B]`, which pairs.
+    """
+    size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
+    padded = {}
+    for name, column in columns.items():
+        length = bucket(column.lengths[rows].max())
+        longest = model._longest("embeddings" if name == "token_ids" else "target_embeddings")
+        padded[name] = column.padded(rows, (size, min(length, longest or length)), model.config.filler)[0]
+    return executors.forward(model, function)(padded)
 
 
 def score_tokens(model, inputs):

@@ -23,7 +23,7 @@ from keras_transformers.generation.decoding import (
 )
 from keras_transformers.generation.settings import NEW_TOKENS, fields_of
 from keras_transformers.generation.stop_strings import Continuation
-from keras_transformers.tasks.alignment import IDEOGRAPH, aligned
+from keras_transformers.tasks.alignment import IDEOGRAPH, alignments, cross_attention
 from keras_transformers.tasks.directions import find_direction
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
@@ -341,7 +341,18 @@ class Seq2SeqLM(GenerativeTask):
         `[B, T]`."""
         return score_tokens(self, inputs)
 
-    def align(self, sources, targets, source_language=None, target_language=None, *, layer=None, method="argmax"):
+    def align(
+        self,
+        sources,
+        targets,
+        source_language=None,
+        target_language=None,
+        *,
+        layer=None,
+        method="argmax",
+        batch_size=32,
+        progress=None,
+    ):
         """Which words of a translation stand for which words of its source, by the decoder's attention.
 
         Args:
@@ -351,6 +362,8 @@ class Seq2SeqLM(GenerativeTask):
                 first half. Which is best differs from model to model: look at some pairs.
             method: "argmax": each target word with the source word that it looked at most. "both": of those pairs the
                 ones in which no other target word looked at that source word more: fewer, and surer.
+            batch_size: pairs computed together, fewer where they are long.
+            progress: a function called with the number of pairs done, each time some are.
 
         Returns: an `Alignment`, or a list of them: `pairs` of word indices, the words, their spans, and scores.
 
@@ -371,10 +384,14 @@ class Seq2SeqLM(GenerativeTask):
         if method not in ("argmax", "both"):
             raise ValueError(f'Expected method to be "argmax" or "both", got {method!r}.')
         pairs, config, single = self._given_pairs(sources, targets, source_language, target_language)
-        alignments = [
-            aligned(self, *texts, ids, labels, config.start_id, layer, method) for texts, ids, labels in pairs
-        ]
-        return alignments[0] if single else alignments
+        options = {"batch_size": batch_size, "progress": progress}
+        results = alignments(self, pairs, config.start_id, layer, method, **options) if pairs else []
+        return results[0] if single else results
+
+    def cross_attention(self, inputs):
+        """What `decoder_token_ids`, int32 `[B, T]`, look at in `token_ids [B, S]`: the mean over the heads of each
+        layer, `[B, L, T, S]`."""
+        return cross_attention(self, inputs)
 
     def _inside(self, words, count, direction):
         """For each text the ids of its words, as they are inside of a translation: behind a space, where one is

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
+from keras_transformers.tasks import alignment
 from keras_transformers.tasks.scoring import pair_log_probabilities
 from keras_transformers.tokenizers.languages import LANGUAGE_RULES
 from tests.layers.reference import fill
@@ -308,6 +309,30 @@ def test_an_alignment_is_the_attention_by_words(model):
     assert all(alignment.scores[:, i].argmax() == j for i, j in surer.pairs)
     both = model.align([source, "the cat"], [target, ""])
     assert both[0].pairs == alignment.pairs and both[1].pairs == [] and both[1].scores.shape == (0, 2)
+
+
+def test_alignments_in_batches_are_those_of_each(model, monkeypatch):
+    sources = [*SOURCES, "The small house is red and the cat sleeps in it."]
+    targets = [*TARGETS, ""]
+    alone = [model.align(*pair) for pair in zip(sources, targets, strict=True)]
+    done = []
+    together = model.align(sources, targets, batch_size=4, progress=done.append)
+    assert sum(done) == len(sources) and max(done) == 4
+    monkeypatch.setattr(alignment, "CHUNK", 1)
+    done.clear()
+    assert [each.pairs for each in model.align(sources, targets, progress=done.append)] == [e.pairs for e in alone]
+    assert done == [1] * len(sources)
+    for one, other in zip(alone, together, strict=True):
+        assert one[:3] == other[:3]
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+    assert model.align([], []) == []
+
+
+@once
+def test_a_target_as_long_as_the_positions_is_aligned():
+    short = translator(max_length=16)
+    target = next(" a" * n for n in range(20) if len(short.tokenizer.encode_targets([" a" * n])[0]) == 16)
+    assert len(short.align("the cat", target).target_words) == target.count("a")
 
 
 @once
