@@ -135,7 +135,6 @@ class BeamSearch:
         end = state.begin + state.position
         candidates_BCL = arrays.put(arrays.within(state.running, beams_BC), end, tokens_BC)
         ended_BC = finishing_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
-        preferred_BC = scores_BC
         if state.words.shape[1]:
             found_BCK = forced_words.progress(candidates_BCL, end + 1, state.words)
             complete_BC = ops.all(found_BCK == forced_words.lengths(state.words)[:, None], axis=-1)
@@ -146,12 +145,13 @@ class BeamSearch:
             columns = (scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC)
             columns = [arrays.within(each, order) for each in columns]
             scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC = columns
-            preferred_BC = -arrays.float32(arrays.count(scores_BC.shape[1], scores_BC))[None]
 
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, finishing_BC)
 
-        _, places_BW = arrays.ranked(preferred_BC + _impossible(ended_BC), self.num_beams)
-        running_scores = arrays.within(scores_BC + _impossible(ended_BC), places_BW)
+        running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
+        if state.words.shape[1]:  # as the banks order them
+            _, places_BW = arrays.ranked(_impossible(ended_BC), self.num_beams)
+            running_scores = arrays.within(scores_BC + _impossible(ended_BC), places_BW)
         first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
         rows = arrays.within(beams_BC, places_BW) + first_rows_B1
 
