@@ -13,6 +13,7 @@ from keras_transformers.layers import masks
 from keras_transformers.layers.attention import AttentionConfig, cross_scope, positions_of, self_scope
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
 from keras_transformers.layers.dropout import Dropout
+from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
@@ -34,6 +35,7 @@ class StackConfig:
         layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
         final_dropout: share of the stack's output dropped in training (T5).
         output_dim: width that a projection without a bias gives the output, after the last norm; None for none.
+        feed_forward_pattern: as `pattern`, the feed-forward layer of one layer after the other, where they differ.
     """
 
     num_layers: int
@@ -45,6 +47,7 @@ class StackConfig:
     layer_dropout: float = 0.0
     final_dropout: float = 0.0
     output_dim: int | None = None
+    feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
 
     def __post_init__(self):
         problems = []
@@ -56,6 +59,10 @@ class StackConfig:
             problems.append("the pattern to begin with block.attention")
         if len({_plain(attention) for attention in self.pattern}) > 1:
             problems.append("the attentions of the pattern to differ in positions and window alone")
+        if self.feed_forward_pattern and self.feed_forward_pattern[0] != self.block.feed_forward:
+            problems.append("the feed_forward_pattern to begin with block.feed_forward")
+        if self.feed_forward_pattern and self.num_distinct is not None:
+            problems.append("no feed_forward_pattern where a block serves several layers, as num_distinct says")
         if not self.first_norm and (self.block.norm_placement in ("post", "branch") or self.num_distinct is not None):
             problems.append("first_norm=False with norms before attention, and blocks of their own weights")
         if problems:
@@ -64,7 +71,14 @@ class StackConfig:
     @property
     def attentions(self):
         """The attention of each layer."""
-        pattern = self.pattern or (self.block.attention,)
+        return self._in_turn(self.pattern or (self.block.attention,))
+
+    @property
+    def feed_forwards(self):
+        """The feed-forward layer of each layer."""
+        return self._in_turn(self.feed_forward_pattern or (self.block.feed_forward,))
+
+    def _in_turn(self, pattern):
         return tuple(pattern[n % len(pattern)] for n in range(self.num_layers))
 
 
@@ -88,22 +102,34 @@ class _Stack(ShapePreserving):
         layer_dropout=0.0,
         final_dropout=0.0,
         output_dim=None,
+        feed_forward_pattern=(),
         cross_attention=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.attentions = StackConfig(num_layers, block, final_norm, pattern, num_distinct, first_norm).attentions
+        config = StackConfig(
+            num_layers,
+            block,
+            final_norm,
+            pattern,
+            num_distinct,
+            first_norm,
+            feed_forward_pattern=feed_forward_pattern,
+        )
+        self.attentions = config.attentions
         self.num_layers = num_layers
         self.block = block
         self.attends_across = cross_attention
         # the stack computes positions and windows for its blocks: theirs are left out
-        options = {**fields(dataclasses.replace(block, attention=_plain(block.attention))), "dtype": self.dtype_policy}
+        options = {**fields(block), "attention": _plain(block.attention), "dtype": self.dtype_policy}
         if self._causal:
             options["cross_attention"] = cross_attention
         block_class = DecoderBlock if self._causal else EncoderBlock
         self.blocks = [
-            block_class(name=f"block_{n}", attention_norm=first_norm or n > 0, **options)
-            for n in range(num_distinct or num_layers)
+            block_class(
+                name=f"block_{n}", attention_norm=first_norm or n > 0, **{**options, "feed_forward": feed_forward}
+            )
+            for n, feed_forward in enumerate(config.feed_forwards[:num_distinct])
         ]
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
         self.projection = None
@@ -207,8 +233,8 @@ class Encoder(_Stack):
     """A stack of `EncoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim: see
-            `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
+        feed_forward_pattern: see `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
@@ -238,10 +264,12 @@ class Encoder(_Stack):
         layer_dropout=0.0,
         final_dropout=0.0,
         output_dim=None,
+        feed_forward_pattern=(),
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
         options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
+        options |= {"feed_forward_pattern": feed_forward_pattern}
         super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def build(self, inputs_shape):
@@ -279,8 +307,8 @@ class Decoder(_Stack):
     """A stack of `DecoderBlock`s.
 
     Args:
-        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim: see
-            `StackConfig`.
+        num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
+        feed_forward_pattern: see `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
@@ -314,12 +342,13 @@ class Decoder(_Stack):
         layer_dropout=0.0,
         final_dropout=0.0,
         output_dim=None,
+        feed_forward_pattern=(),
         cross_attention=True,
         **kwargs,
     ):
         options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
         options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
-        options |= {"cross_attention": cross_attention}
+        options |= {"feed_forward_pattern": feed_forward_pattern, "cross_attention": cross_attention}
         super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
 
     def project_source(self, source):

@@ -210,7 +210,7 @@ def _read_modernbert(read):
         )
         for kind in KINDS
     }
-    pattern = repeating([attentions[kind] for kind in types])
+    attention, pattern = repeating([attentions[kind] for kind in types])
     norm = LayerNorm(read("norm_eps", 1e-5), read("norm_bias", False))
     feed_forward = FeedForwardConfig(
         read("intermediate_size", 1152),
@@ -219,7 +219,7 @@ def _read_modernbert(read):
         use_bias=read("mlp_bias", False),
         dropout=read("mlp_dropout", 0.0),
     )
-    block = BlockConfig(pattern[0], feed_forward, norm, "pre")
+    block = BlockConfig(attention, feed_forward, norm, "pre")
     transform = TransformConfig(read.activation("classifier_activation", "gelu"), norm, read("classifier_bias", False))
     dropout = read("classifier_dropout", 0.0)
     read.expect("sparse_prediction", False)
@@ -229,7 +229,7 @@ def _read_modernbert(read):
     return ModelConfig(
         read("hidden_size", 768),
         EmbeddingsConfig(read("vocab_size", 50368), norm=norm, dropout=read("embedding_dropout", 0.0)),
-        StackConfig(layers, block, final_norm=True, pattern=pattern if len(pattern) > 1 else (), first_norm=False),
+        StackConfig(layers, block, final_norm=True, pattern=pattern, first_norm=False),
         head=HeadConfig(read("tie_word_embeddings", True), read("decoder_bias", True), transform),
         padding_id=_or(read("pad_token_id", 50283), 0),
         pooler=PoolerConfig(_POOLINGS[pooling], transform, dropout=dropout),

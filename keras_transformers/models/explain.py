@@ -194,12 +194,18 @@ def _embeddings(label, layer, embeddings):
     )
 
 
+def _layers(of_layers, one):
+    """The numbers of the layers that have `one`."""
+    numbers = [str(n) for n, other in enumerate(of_layers) if other == one]
+    return ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
+
+
 def _stack(label, backbone, config):
     layer, stack = getattr(backbone, label), getattr(config, label)
-    block, attention, feed_forward = stack.block, stack.block.attention, stack.block.feed_forward
+    block, attention, width = stack.block, stack.block.attention, config.hidden_dim
     heads, key_value_heads = attention.num_heads, attention.num_key_value_heads or attention.num_heads
     shared = (
-        f"{heads} heads of {attention.head_dim or config.hidden_dim // heads}",
+        f"{heads} heads of {attention.head_dim or width // heads}",
         f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
         _biases(attention.use_bias),
         f"scores times {attention.scale:g}" if attention.scale is not None else "",
@@ -222,20 +228,19 @@ def _stack(label, backbone, config):
         *(() if stack.pattern else _places(attention)),
     )
     for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
-        numbers = [str(n) for n, other in enumerate(stack.attentions) if other == each]
-        shown = ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
-        yield _line("", f"    in layers {shown}: {_places(each)[0]}", *_places(each)[1:])
+        yield _line("", f"    in layers {_layers(stack.attentions, each)}: {_places(each)[0]}", *_places(each)[1:])
     if label == "decoder" and backbone.encoder is not None:
         yield _line("", f"  cross-attention: {shared[0]}", *shared[1:])
-    width, inner = config.hidden_dim, feed_forward.intermediate_dim
-    yield _line(
-        "",
-        f"  {'gated ' if feed_forward.gated else ''}feed-forward: {width} → {inner} → {width}",
-        feed_forward.activation,
-        _biases(feed_forward.use_bias),
-        _experts(feed_forward.experts),
-        _dropout(feed_forward.dropout),
-    )
+    for each in dict.fromkeys(stack.feed_forwards):
+        where = f" in layers {_layers(stack.feed_forwards, each)}" if stack.feed_forward_pattern else ""
+        yield _line(
+            "",
+            f"  {'gated ' if each.gated else ''}feed-forward{where}: {width} → {each.intermediate_dim} → {width}",
+            each.activation,
+            _biases(each.use_bias),
+            _experts(each.experts),
+            _dropout(each.dropout),
+        )
     if stack.final_norm:
         yield _line("", f"  then {_norm(block.norm)}")
     if stack.output_dim is not None:

@@ -13,7 +13,7 @@ gemma         norms that store their scale less one; scaled embeddings
 gemma2        the same, and norms around each branch; every other layer has a window; capped scores
 gemma3_text   the same, without caps; norms of queries and keys; other positions where there is a window
 mixtral       experts
-qwen3_moe     experts; norms of queries and keys
+qwen3_moe     experts, but for some layers; norms of queries and keys
 """
 
 import dataclasses
@@ -157,13 +157,15 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
     )
 
 
-def _with(config, attentions=None, **block):
-    """`config` with the attention of one layer after the other, and other fields of its blocks."""
+def _with(config, attentions=None, feed_forwards=None, **block):
+    """`config` with the attention, or the feed-forward layer, of one layer after the other, and other fields of its
+    blocks."""
     stack = config.decoder
-    pattern = (stack.block.attention,) if attentions is None else repeating(attentions)
-    block = dataclasses.replace(stack.block, attention=pattern[0], **block)
-    stack = dataclasses.replace(stack, block=block, pattern=pattern if len(pattern) > 1 else ())
-    return dataclasses.replace(config, decoder=stack)
+    attention, pattern = repeating(attentions or stack.attentions)
+    feed_forward, feed_forward_pattern = repeating(feed_forwards or stack.feed_forwards)
+    block = dataclasses.replace(stack.block, attention=attention, feed_forward=feed_forward, **block)
+    patterns = {"pattern": pattern, "feed_forward_pattern": feed_forward_pattern}
+    return dataclasses.replace(config, decoder=dataclasses.replace(stack, block=block, **patterns))
 
 
 def _attending(config, **fields):
@@ -266,7 +268,7 @@ def _read_gemma(read):
     feed_forward = config.decoder.block.feed_forward
     if feed_forward.activation == "gelu":  # what its first files say, and none computed
         feed_forward = dataclasses.replace(feed_forward, activation="gelu_tanh")
-    return _with(config, feed_forward=feed_forward)
+    return _with(config, feed_forwards=[feed_forward])
 
 
 def _read_gemma2_body(read, defaults, usual, cap, **names):
@@ -314,20 +316,40 @@ def _read_mixtral(read):
 
 
 def _read_qwen3_moe(read):
-    read.expect("decoder_sparse_step", 1)
-    read.expect("mlp_only_layers", [], None)
     config = _read_body(read, _QWEN3_MOE, without=("mlp_bias",), called={"intermediate_size": "moe_intermediate_size"})
     window = read.optional("sliding_window", int, 4096)
     config = _attending(_norms_of_heads(config), window=window if read("use_sliding_window", False) else None)
     num_experts = read.optional("num_experts", int) or read("num_local_experts", 128)  # transformers writes the second
-    return _with_experts(read, config, num_experts, read("num_experts_per_tok", 8), read("norm_topk_prob", False))
+    chosen = read("num_experts_per_tok", 8), read("norm_topk_prob", False)
+    return _without_experts(read, _with_experts(read, config, num_experts, *chosen))
 
 
 def _with_experts(read, config, *experts):
     read.expect("output_router_logits", False)  # it would add to the loss
     read.expect("router_jitter_noise", 0.0)
     feed_forward = dataclasses.replace(config.decoder.block.feed_forward, experts=ExpertsConfig(*experts))
-    return _with(config, feed_forward=feed_forward)
+    return _with(config, feed_forwards=[feed_forward])
+
+
+def _without_experts(read, config):
+    """`config`, all of whose layers have experts, without them where the file says so."""
+    layers, every, dense = (
+        config.decoder.num_layers,
+        read("decoder_sparse_step", 1),
+        read("mlp_only_layers", None) or [],
+    )
+    if every < 1:
+        raise ValueError(f"decoder_sparse_step: expected at least 1, got {every}")
+    if not isinstance(dense, list) or not set(dense) <= set(range(layers)):
+        raise ValueError(f"mlp_only_layers: expected numbers of num_hidden_layers={layers}, got {dense!r:.80}")
+    mixed = config.decoder.block.feed_forward
+    alone = dataclasses.replace(mixed, intermediate_dim=read("intermediate_size", 6144), experts=None)
+    feed_forwards = [alone if n in dense or (n + 1) % every else mixed for n in range(layers)]
+    if mixed not in feed_forwards:
+        raise ValueError(
+            f"decoder_sparse_step, mlp_only_layers: expected layers with experts, got none by {every} and {dense!r:.80}"
+        )
+    return _with(config, feed_forwards=feed_forwards)
 
 
 _ORIGINAL = "original_max_position_embeddings"
@@ -452,15 +474,28 @@ def _write_mixtral(config):
 
 
 def _write_qwen3_moe(config):
-    experts, window = config.decoder.block.feed_forward.experts, _window(config)
-    values = _write_body(config, without=("mlp_bias",), called={"intermediate_size": "moe_intermediate_size"})
-    return values | {
+    feed_forwards, window = config.decoder.feed_forwards, _window(config)
+    mixed, *others = sorted(dict.fromkeys(feed_forwards), key=lambda each: each.experts is None)
+    experts = mixed.experts
+    dense = {"intermediate_size": others[0].intermediate_dim} if others else {}
+    return _write_body(config, without=("mlp_bias", "intermediate_size")) | {
+        **dense,
+        "moe_intermediate_size": mixed.intermediate_dim,
+        **_written_dense([n for n, each in enumerate(feed_forwards) if each.experts is None], len(feed_forwards)),
         "use_sliding_window": window is not None,
         "sliding_window": window,
         "num_experts": experts.num_experts,
         "num_experts_per_tok": experts.num_chosen,
         "norm_topk_prob": experts.normalize,
     }
+
+
+def _written_dense(dense, layers):
+    """Which layers have no experts: all but one in so many, or a list."""
+    for every in range(1, layers + 1):
+        if dense == [n for n in range(layers) if (n + 1) % every]:
+            return {"decoder_sparse_step": every, "mlp_only_layers": []}
+    return {"decoder_sparse_step": 1, "mlp_only_layers": dense}
 
 
 # Weights
@@ -518,6 +553,17 @@ def _weights(layer):
     )
 
 
+def _qwen3_moe_weights(config):
+    table = _weights(_ATTENTION | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS)
+    dense = tuple(
+        Entry(f"decoder.block_{n}.{ours}", f"layers.{n}.{theirs}")
+        for n, each in enumerate(config.decoder.feed_forwards)
+        if each.experts is None
+        for ours, theirs in _FEED_FORWARD.items()
+    )
+    return dataclasses.replace(table, body=(*dense, *table.body))
+
+
 def _heads(name, body, tokens, spans):
     score, ends = (Entry("classifier", "score"),), (Entry("span", "qa_outputs"),)
     return (
@@ -530,13 +576,17 @@ def _heads(name, body, tokens, spans):
 
 
 def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True, spans=None):
-    """A family by the name that transformers' classes begin with; `body` is its class of the body alone, where that
-    begins otherwise, `tokens` whether it has one for each token, `spans` what stands before the body's tensors in its
-    class for question answering, where it has one."""
+    """A family by the name that transformers' classes begin with.
+
+    `layer` has the names inside a layer, or is a function that makes the whole table of a configuration; `body` is its
+    class of the body alone, where that begins otherwise, `tokens` whether it has one for each token, `spans` what
+    stands before the body's tensors in its class for question answering, where it has one.
+    """
     source = model_type.removesuffix("_text")
     links = tuple(f"{_SOURCE}/{source}/{kind}_{source}.py" for kind in ("configuration", "modeling"))
     heads = _heads(name, body or f"{name}Model", tokens, spans)
-    return Family(model_type, read, write, _weights(layer), heads, links, ("is_decoder", *inert))
+    weights = layer if callable(layer) else _weights(layer)
+    return Family(model_type, read, write, weights, heads, links, ("is_decoder", *inert))
 
 
 # Of these each says something only together with the others, or where no longer list stands beside it.
@@ -605,7 +655,7 @@ register(
         "Qwen3Moe",
         _read_qwen3_moe,
         _write_qwen3_moe,
-        _ATTENTION | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS,
+        _qwen3_moe_weights,
         (*_SLIDING, "router_aux_loss_coef", "intermediate_size"),
         spans="transformer.",
     ),

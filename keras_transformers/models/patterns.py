@@ -19,8 +19,11 @@ def written_layer_types(stack):
 
 
 def repeating(items):
-    """The shortest beginning whose repetition gives all items, as a tuple."""
-    for length in range(1, len(items) + 1):
-        if all(item == items[n % length] for n, item in enumerate(items)):
-            return tuple(items[:length])
-    return tuple(items)
+    """The first of what one layer after the other has, and the pattern of a stack of them: the shortest beginning whose
+    repetition gives all items, `()` where they are the same."""
+    length = next(length for length in range(1, len(items) + 1) if _repeats(items, length))
+    return items[0], tuple(items[:length]) if length > 1 else ()
+
+
+def _repeats(items, length):
+    return all(item == items[n % length] for n, item in enumerate(items))

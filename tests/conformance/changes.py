@@ -38,8 +38,9 @@ def _corrupted(record, path):
         for field in dataclasses.fields(record)
         for where, other in _others_of(getattr(record, field.name), field.type, f"{path}{field.name}")
     ]
-    if isinstance(record, StackConfig) and record.pattern:
-        changed += _other_patterns(record, f"{path}pattern")
+    if isinstance(record, StackConfig):
+        for name, field, own in PATTERNS:
+            changed += _other_patterns(record, path, name, field, own)
     for where, fields in changed:
         try:
             yield where, dataclasses.replace(record, **fields)
@@ -69,26 +70,30 @@ def _made(kind):
         return None
 
 
-def _other_patterns(stack, path):
-    """A stack's `pattern`, with the block's attention, which is its first: another order, no pattern, and each field of
-    each attention. Fields that all of a stack share change in all."""
-    patterns = [(path, stack.pattern[1:] + stack.pattern[:1]), (path, ())]
-    for number, attention in enumerate(stack.pattern):
-        for where, other in _corrupted(attention, f"{path}[{number}]."):
-            (name,) = [
-                field.name
-                for field in dataclasses.fields(attention)
-                if getattr(attention, field.name) != getattr(other, field.name)
-            ]
-            own, changed = name in ("positions", "window"), {name: getattr(other, name)}
-            pattern = tuple(
-                dataclasses.replace(each, **changed) if each == attention or not own else each for each in stack.pattern
-            )
+# A stack's patterns: what each is called, the block's field that is its first, and what of it layers of a family have
+# of their own.
+PATTERNS = (
+    ("pattern", "attention", ("positions", "window")),
+    ("feed_forward_pattern", "feed_forward", ("intermediate_dim", "experts")),
+)
+
+
+def _other_patterns(stack, path, name, field, own):
+    """One of a stack's patterns, with the block's field, which is its first: another order, no pattern, and each field
+    of each part. Fields that all of a stack share change in all."""
+    usual, path = getattr(stack, name), f"{path}{name}"
+    patterns = [(path, usual[1:] + usual[:1]), (path, ())] if usual else []
+    for number, one in enumerate(usual):
+        for where, other in _corrupted(one, f"{path}[{number}]."):
+            changed = {
+                each.name: getattr(other, each.name)
+                for each in dataclasses.fields(one)
+                if getattr(one, each.name) != getattr(other, each.name)
+            }
+            shared = not changed.keys() <= set(own)
+            pattern = tuple(dataclasses.replace(each, **changed) if shared or each == one else each for each in usual)
             patterns.append((where, pattern))
     return [
-        (
-            where,
-            {"pattern": pattern, "block": dataclasses.replace(stack.block, attention=(pattern or stack.pattern)[0])},
-        )
+        (where, {name: pattern, "block": dataclasses.replace(stack.block, **{field: (pattern or usual)[0]})})
         for where, pattern in patterns
     ]

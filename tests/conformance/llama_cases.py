@@ -146,4 +146,13 @@ CASES = {
         {"use_sliding_window": True, "sliding_window": 5},
         without=("intermediate_size",),
     ),
+    "qwen3_moe-dense": _llama(
+        "qwen3_moe",
+        {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "mlp_only_layers": [0]},
+    ),
+    "qwen3_moe-every-other": _llama(
+        "qwen3_moe",
+        _UNTIED,
+        {"num_local_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 2},
+    ),
 }

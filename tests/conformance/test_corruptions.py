@@ -11,7 +11,7 @@ from keras_transformers.layers.positions import Sinusoidal
 from keras_transformers.records import is_record
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CASES, CHECKPOINTS, FIRST, task_class
-from tests.conformance.changes import corruptions
+from tests.conformance.changes import PATTERNS, corruptions
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -144,10 +144,11 @@ def _dropouts(config, path=()):
 
 
 def _with(record, path, value):
-    """A record with another value at a path; a stack's pattern follows its block."""
+    """A record with another value at a path; a stack's patterns follow its block."""
     name, *rest = path
     new = _with(getattr(record, name), rest, value) if rest else value
-    if name == "block" and getattr(record, "pattern", ()):
-        pattern = tuple(dataclasses.replace(each, dropout=new.attention.dropout) for each in record.pattern)
-        return dataclasses.replace(record, block=new, pattern=pattern)
-    return dataclasses.replace(record, **{name: new})
+    changed = {name: new}
+    for pattern, field, _ in PATTERNS if name == "block" else ():
+        dropout = {"dropout": getattr(new, field).dropout}
+        changed[pattern] = tuple(dataclasses.replace(each, **dropout) for each in getattr(record, pattern))
+    return dataclasses.replace(record, **changed)

@@ -18,6 +18,7 @@ from keras_transformers.layers import (
     RelativeBuckets,
     RMSNorm,
     Rotary,
+    StackConfig,
 )
 from keras_transformers.layers import cache as caches
 from tests.layers.reference import fill, numbers, relative_error
@@ -267,6 +268,25 @@ def test_rows_of_a_cache_are_reordered_selected_and_grown():
 def test_a_stack_of_no_layers_is_an_error():
     with pytest.raises(ValueError, match="num_layers to be at least 1, got 0"):
         Encoder(0, BlockConfig(AttentionConfig(4), FeedForwardConfig(24)))
+
+
+def test_patterns_that_do_not_fit_are_all_told():
+    attention, feed_forward = AttentionConfig(4), FeedForwardConfig(24)
+    with pytest.raises(ValueError) as error:
+        StackConfig(
+            4,
+            BlockConfig(attention, feed_forward),
+            pattern=(AttentionConfig(4, window=3), AttentionConfig(2)),
+            feed_forward_pattern=(FeedForwardConfig(48), feed_forward),
+            num_distinct=2,
+        )
+    for expected in (
+        "the pattern to begin with block.attention",
+        "the attentions of the pattern to differ in positions and window alone",
+        "the feed_forward_pattern to begin with block.feed_forward",
+        "no feed_forward_pattern where a block serves several layers, as num_distinct says",
+    ):
+        assert expected in str(error.value)
 
 
 @pytest.mark.parametrize("stack_class", [Encoder, Decoder])

@@ -56,6 +56,7 @@ STACK = {
     "layer_dropout": 0.2,
     "final_dropout": 0.3,
     "output_dim": 6,
+    "feed_forward_pattern": (FEED_FORWARD, dataclasses.replace(FEED_FORWARD, experts=None)),
 }
 
 

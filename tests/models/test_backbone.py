@@ -367,7 +367,8 @@ def test_explain_says_what_decoders_have_of_their_own():
     )
     pattern = (attention, dataclasses.replace(attention, positions=None, window=3))
     block = BlockConfig(attention, FeedForwardConfig(24, experts=ExpertsConfig(5, 2, False)), norm, "branch")
-    stack = StackConfig(3, block, pattern=pattern)
+    feed_forwards = (block.feed_forward, FeedForwardConfig(40))
+    stack = StackConfig(3, block, pattern=pattern, feed_forward_pattern=feed_forwards)
     model = kt.CausalLM(kt.ModelConfig(16, EmbeddingsConfig(20), decoder=stack, head=HeadConfig(soft_cap=7.0)))
     text = kt.explain(model)
     for expected in (
@@ -377,7 +378,8 @@ def test_explain_says_what_decoders_have_of_their_own():
         "queries and keys normalised head by head (RMSNorm ε=1e-05)",
         "in layers 0, 2: Rotary(scaling=LinearScaling(factor=2.0))",
         "in layers 1: no relative positions, window 3",
-        "2 of 5 experts for each token, by their shares of all",
+        "  feed-forward in layers 0, 2: 16 → 24 → 16, relu, biases, 2 of 5 experts for each token, by their shares",
+        "  feed-forward in layers 1: 16 → 40 → 16, relu, biases",
         "no bias, scores capped at ±7",
     ):
         assert expected in text, text
