@@ -1,10 +1,13 @@
-"""A GGUF file, opened: what it says of its model, and where in it each tensor lies.
+"""A GGUF file, or all parts of one, opened: what it says of its model, and where in it each tensor lies.
 
     "GGUF", version, two counts      checked, as is every length after them, against what the file holds
     metadata                         names and values: numbers, strings, lists of either
     tensors                          name, shape, kind and place of each
     ─── aligned ───
     data                             mapped into memory; each tensor is made numbers when it is asked for
+
+A large model is split into files that say so, NAME-00001-of-00003.gguf and so on, each with a header and tensors of its
+own; the first has the metadata of all.
 
 The header is read here and not by the `gguf` package, whose reader takes each count at its word: a file that claims
 2⁶⁰ numbers keeps it busy until the memory is full. Making numbers of the kinds is left to that package.
@@ -16,7 +19,9 @@ import collections.abc
 import functools
 import math
 import pathlib
+import re
 import struct
+import typing
 
 import numpy as np
 
@@ -41,22 +46,36 @@ KINDS = {
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _LIST = 8, 9
 _MOST_AXES = 4
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+
+
+def part_names(name):
+    """The names of all the files of a model, in order, by that of one of them: its own, unless it is called as a part.
+
+    Example:
+        >>> part_names("large-00002-of-00002.gguf")
+        ['large-00001-of-00002.gguf', 'large-00002-of-00002.gguf']
+    """
+    match = _PART.fullmatch(name)
+    if match is None or not 1 <= int(match[2]) <= int(match[3]):
+        return [name]
+    return [f"{match[1]}-{number:05d}-of-{match[3]}.gguf" for number in range(1, int(match[3]) + 1)]
 
 
 class GGUFFile(collections.abc.Mapping):
     """The arrays of a GGUF file by name, float32, each made when it is asked for.
 
     Args:
-        path: the file.
+        path: the file, or any of its parts; the others lie beside it.
 
     Attributes:
         metadata: its names and values: numbers, strings, lists of strings, and numpy arrays of numbers.
 
     Raises:
         ImportError: without the `gguf` package.
-        FileNotFoundError: when there is no such file.
-        ValueError: for another file, one that is cut short or claims more than it holds, and tensors of a kind that is
-            not read.
+        FileNotFoundError: when there is no such file, or parts of it are missing.
+        ValueError: for another file, one that is cut short or claims more than it holds, parts that do not belong
+            together, and tensors of a kind that is not read.
 
     Example:
         >>> file = GGUFFile("SmolLM2-135M-Instruct.Q4_1.gguf")  # doctest: +SKIP
@@ -67,11 +86,21 @@ class GGUFFile(collections.abc.Mapping):
     def __init__(self, path):
         require("gguf", gguf=True)
         self.path = pathlib.Path(path)
-        if not self.path.is_file():
+        files = [self.path.with_name(name) for name in part_names(self.path.name)]
+        missing = [file.name for file in files if not file.is_file()]
+        if missing and len(files) == 1:
             raise FileNotFoundError(f"Expected a GGUF file at {self.path}, found none. Check the path.")
-        status = self.path.stat()
-        self._bytes = _mapped(self.path)
-        self.metadata, self._places = _header(self.path.resolve(), status.st_size, status.st_mtime_ns)
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise FileNotFoundError(
+                f"Expected all {len(files)} parts of a GGUF file in {self.path.parent}, found no "
+                f"{', '.join(missing[:5])}{more}. Download them to the same folder."
+            )
+        self._bytes = [_mapped(file) for file in files]
+        status = [(file, file.stat()) for file in files]
+        self.metadata, self._places = _headers(
+            tuple((file.absolute(), each.st_size, each.st_mtime_ns) for file, each in status)
+        )
 
     def __getitem__(self, name):
         return self.part(name)
@@ -80,24 +109,28 @@ class GGUFFile(collections.abc.Mapping):
         """One array, or of its first axis the one at `index`."""
         import gguf
 
-        shape, kind, start, stop = self._places[name]
-        numbers, size = KINDS[kind]
-        data = self._bytes[start:stop].reshape(*shape[:-1], shape[-1] // numbers * size)
+        place = self._places[name]
+        numbers, size = KINDS[place.kind]
+        data = self._data(place).reshape(*place.shape[:-1], place.shape[-1] // numbers * size)
         # Numbers that lie as they are computed with are not copied.
-        return gguf.dequantize(data if index is None else data[index], gguf.GGMLQuantizationType[kind])
+        return gguf.dequantize(data if index is None else data[index], gguf.GGMLQuantizationType[place.kind])
+
+    def _data(self, place):
+        return self._bytes[place.file][place.start : place.stop]
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it."""
-        return self._places[name][0]
+        return self._places[name].shape
 
     def kind(self, name):
         """The kind of one array, of `KINDS`."""
-        return self._places[name][1]
+        return self._places[name].kind
 
     def same(self, first, second):
         """Whether two arrays are the same, byte for byte."""
-        (*form, start, stop), (*other_form, other_start, other_stop) = self._places[first], self._places[second]
-        return form == other_form and np.array_equal(self._bytes[start:stop], self._bytes[other_start:other_stop])
+        one, other = self._places[first], self._places[second]
+        same_form = (one.shape, one.kind) == (other.shape, other.kind)
+        return same_form and np.array_equal(self._data(one), self._data(other))
 
     def __contains__(self, name):  # without reading it
         return name in self._places
@@ -109,10 +142,41 @@ class GGUFFile(collections.abc.Mapping):
         return len(self._places)
 
 
+class _Place(typing.NamedTuple):
+    """Where a tensor lies: of one shape and kind, in bytes `start:stop` of a file of that number."""
+
+    shape: tuple[int, ...]
+    kind: str
+    start: int
+    stop: int
+    file: int = 0
+
+
 @functools.lru_cache(maxsize=1)
-def _header(path, size, modified):
-    """The header of a file, which the model, its tokenizer and its settings are each read from."""
-    return _Header(path, _mapped(path)).read()
+def _headers(files):
+    """The metadata and the places of a model in files, of each its path, size and time, which the model, its tokenizer
+    and its settings are each read from."""
+    first, places = {}, {}
+    for number, (path, _, _) in enumerate(files):
+        metadata, here = _Header(path, _mapped(path)).read()
+        told = metadata.get("split.no", 0), metadata.get("split.count", 0) or 1
+        if told != (number, len(files)):
+            raise ValueError(
+                f"Expected part {number + 1} of {len(files)} in {path}, as its name says, got split.no={told[0]!r}, "
+                f"counted from 0, of split.count={told[1]!r}. Name the parts NAME-00001-of-0000N.gguf and so on, as "
+                "they were made, in one folder."
+            )
+        first = first or metadata
+        if twice := next((name for name in here if name in places), None):
+            raise ValueError(f"Expected each tensor in one part, got {twice!r} again in {path}. Download it again.")
+        places |= {name: place._replace(file=number) for name, place in here.items()}
+    count = first.get("split.tensors.count", len(places))
+    if count != len(places):
+        raise ValueError(
+            f"Expected split.tensors.count={count!r} tensors in {files[0][0]} and its parts, got {len(places)}. "
+            "Download them again, all of one version."
+        )
+    return first, places
 
 
 def _mapped(path):
@@ -129,7 +193,7 @@ class _Header:
         self._at = 0
 
     def read(self):
-        """`(metadata, places)`: of each tensor its shape, its kind, and where in the file it starts and stops."""
+        """`(metadata, places)`, of each tensor its `_Place`."""
         magic = bytes(self._data[:4])
         if magic != b"GGUF":
             raise ValueError(
@@ -170,7 +234,7 @@ class _Header:
             stop = start + offset + math.prod(shape) // numbers * size
             if stop > len(self._data):
                 self._refuse(f"{name!r}, which would end at byte {stop}")
-            places[name] = (shape, kind, start + offset, stop)
+            places[name] = _Place(shape, kind, start + offset, stop)
         if others:
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             raise ValueError(

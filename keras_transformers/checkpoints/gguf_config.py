@@ -280,11 +280,6 @@ def config_values(path):
             f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
             "checkpoint of Hugging Face's of the same model."
         )
-    if file.metadata.get("split.count", 1) > 1:
-        raise ValueError(
-            f"Expected a whole model in {path}, got part {file.metadata.get('split.no', 0) + 1} of "
-            f"{file.metadata['split.count']}. Join them first: `llama-gguf-split --merge {path} whole.gguf`."
-        )
     try:
         return _values(file, name, ARCHITECTURES[name])
     except (ArithmeticError, ValueError) as error:

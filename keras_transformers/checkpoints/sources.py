@@ -3,11 +3,12 @@
     "english-french"                       a preset that ships with this library
     "runs/my-model", pathlib.Path(…)       a folder, or a file, on this machine
     "hf://Helsinki-NLP/opus-mt-en-de"      a Hugging Face repository, at "@revision" where one is given
-    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it
+    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it, with the other parts where that is one of several
     "kaggle://keras/bert/keras/bert_tiny"  a Kaggle model, downloaded by `kagglehub`
     "package://my_models/small"            a folder or file inside an installed Python package, which is never imported
 
-Nothing here reads a preset: `checkpoints/preset.py` does, from the path that `resolve` returns.
+A folder that holds nothing to open but one GGUF model stands for its file. Nothing here reads a preset:
+`checkpoints/preset.py` does, from the path that `resolve` returns.
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ import pathlib
 import re
 
 from keras_transformers.checkpoints import preset
+from keras_transformers.gguf_file import GGUF, part_names
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
@@ -59,12 +61,20 @@ def resolve(name, revision=None):
             f"Expected a revision with hf:// or kaggle:// only, got revision={revision!r} for {text!r}. Leave it out."
         )
     if separator and scheme == "package":
-        return _from_package(text, rest)
+        return _model_in(_from_package(text, rest))
     if separator:
         raise ValueError(
             f"Expected a name, a path, hf://, kaggle:// or package://, got {text!r}. Write it as one of those."
         )
-    return _from_disk(text)
+    return _model_in(_from_disk(text))
+
+
+def _model_in(path):
+    """The GGUF file, or the first part of one, that is all that there is to open in a folder; else the path itself."""
+    if not path.is_dir() or (path / "config.json").exists():
+        return path
+    firsts = {part_names(file.name)[0] for file in path.glob(f"*{GGUF}")}
+    return path / firsts.pop() if len(firsts) == 1 else path
 
 
 def embedded_presets():
@@ -124,7 +134,9 @@ def _from_hugging_face(text, rest, revision):
 
     try:
         if file:
-            return pathlib.Path(huggingface_hub.hf_hub_download(repository, file, revision=written or revision))
+            at = written or revision
+            parts = [huggingface_hub.hf_hub_download(repository, part, revision=at) for part in part_names(file)]
+            return pathlib.Path(parts[0])
         folder = download(_HUGGING_FACE_FILES)
         if not any(folder.rglob("*.safetensors")):
             folder = download([*_HUGGING_FACE_FILES, *_TORCH_FILES])

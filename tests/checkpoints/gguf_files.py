@@ -8,15 +8,16 @@ import numpy as np
 from keras_transformers.gguf_file import KINDS
 
 
-def write(path, architecture, metadata, tensors, kinds=None):
+def write(path, architecture, metadata, tensors, kinds=None, **options):
     """Write a file.
 
     Args:
         metadata: values by name, those of the architecture without it, as ".block_count".
         tensors: arrays by name: float32, or bytes of a kind in `kinds`.
         kinds: kinds by name, where it is not F32. An array of numbers is made into one.
+        options: of the `gguf` package's writer, such as `split_max_tensors`.
     """
-    writer = gguf.GGUFWriter(path, architecture)
+    writer = gguf.GGUFWriter(path, architecture, **options)
     for name, value in metadata.items():
         key = architecture + name if name.startswith(".") else name
         if isinstance(value, bool):

@@ -437,11 +437,65 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         checkpoints.read(gguf_files.write(tmp_path / "odd.gguf", "mamba", {}, tensors))
 
 
-def test_a_part_of_a_model_is_refused(small, tmp_path):
-    tensors = {name: GGUFFile(small[0])["token_embd.weight"] for name in ("token_embd.weight", "a", "b")}
-    path = gguf_files.write(tmp_path / "a.gguf", "llama", {**_RMS, "split.count": 3, "split.no": 1}, tensors)
-    with pytest.raises(ValueError, match="got part 2 of 3. Join them first"):
-        kt.CausalLM.from_preset(path)
+@pytest.fixture
+def parts(small, tmp_path):
+    """The same model in parts."""
+    (tmp_path / "parts").mkdir()
+    write(tmp_path / "parts" / "small.gguf", CASES["llama"], small[1], split_max_tensors=10, small_first_shard=True)
+    return sorted((tmp_path / "parts").iterdir())
+
+
+@pytest.mark.parametrize("named", ["first", "last", "folder", "package"])
+def test_a_model_in_parts_is_one(named, small, parts, monkeypatch):
+    assert [path.name for path in parts] == [f"small-{n}-of-00004.gguf" for n in ("00001", "00002", "00003", "00004")]
+    monkeypatch.syspath_prepend(parts[0].parents[1])
+    places = {"first": parts[0], "last": parts[-1], "folder": parts[0].parent, "package": "package://parts"}
+    ours, whole = kt.CausalLM.from_preset(places[named]), GGUFFile(small[0])
+    assert relative_error(ops.convert_to_numpy(ours(TOKENS)), logits(small[1])) <= 1e-5
+    file = GGUFFile(parts[2])
+    assert {name: file[name].tobytes() for name in file} == {name: whole[name].tobytes() for name in whole}
+    assert {name: value for name, value in file.metadata.items() if not name.startswith("split.")} == whole.metadata
+
+
+def test_parts_that_are_missing_are_named(parts):
+    for path in parts[:3:2]:
+        path.unlink()
+    message = r"all 4 parts of a GGUF file in .*parts, found no small-00001-of-00004.gguf, small-00003-of-00004.gguf\."
+    for named in (parts[1], parts[0].parent):
+        with pytest.raises(FileNotFoundError, match=message):
+            kt.CausalLM.from_preset(named)
+
+
+def test_parts_that_do_not_belong_together_are_refused(small, parts, tmp_path):
+    with pytest.raises(ValueError, match=r"part 1 of 1 in .*, got split.no=1, counted from 0, of split.count=4. Name"):
+        GGUFFile(parts[1].rename(tmp_path / "renamed.gguf"))
+    parts[1].write_bytes(parts[2].read_bytes())
+    with pytest.raises(ValueError, match=r"part 2 of 4 in .*small-00002-of-00004.gguf, .* got split.no=2"):
+        GGUFFile(parts[0])
+    parts[1].write_bytes(small[0].read_bytes())
+    with pytest.raises(ValueError, match=r"part 2 of 4 in .*small-00002-of-00004.gguf, .* got split.no=0"):
+        GGUFFile(parts[0])
+    two = [tmp_path / f"two-0000{n + 1}-of-00002.gguf" for n in range(2)]
+    told = {"split.count": 2, "split.tensors.count": 3}
+    vector = np.ones(4, "float32")
+    gguf_files.write(two[0], "llama", {**told, "split.no": 0}, {"a": vector})
+    gguf_files.write(two[1], "llama", {**told, "split.no": 1}, {"b": vector})
+    with pytest.raises(
+        ValueError, match="split.tensors.count=3 tensors in .*two-00001-of-00002.gguf and its parts, got 2"
+    ):
+        GGUFFile(two[0])
+    gguf_files.write(two[1], "llama", {**told, "split.no": 1}, {"a": vector})
+    with pytest.raises(ValueError, match="each tensor in one part, got 'a' again in .*two-00002-of-00002.gguf"):
+        GGUFFile(two[0])
+
+
+def test_of_a_model_in_parts_on_the_hub_all_are_asked_for(monkeypatch):
+    import huggingface_hub
+
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda _, name, **rest: asked.append(name) or name)
+    names = [f"deep/large-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    assert str(sources.resolve(f"hf://org/name/{names[1]}")) == names[0] and asked == names
 
 
 def test_frequencies_of_no_llama_are_refused(tmp_path):
