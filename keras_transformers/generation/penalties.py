@@ -12,6 +12,7 @@ A beam search gives them log-probabilities, as transformers does. What they rule
 Legend: `R` rows, `S` places of a text, `V` vocabulary, `W` words.
 """
 
+import functools
 import typing
 
 import numpy as np
@@ -52,18 +53,24 @@ class History(typing.NamedTuple):
         return arrays.last(self.token_ids, self.end, count)
 
 
+@functools.lru_cache(maxsize=32)
+def _named(token_ids, size):
+    """Which of `size` tokens are among a few, bool NumPy `[1, size]`: the same for each token that is generated."""
+    named = np.zeros((1, size), bool)
+    named[:, token_ids] = True
+    return named
+
+
 def _never(logits, token_ids):
     """Logits without a few tokens, Python ints."""
-    ruled_out = np.zeros((1, logits.shape[-1]), bool)
-    ruled_out[:, list(token_ids)] = True
-    return arrays.where(arrays.constant(ruled_out, like=logits), float("-inf"), logits)
+    named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
+    return arrays.where(named, float("-inf"), logits)
 
 
 def _only(logits, token_ids):
     """Logits of which a few tokens, Python ints, are left: 0, certain where it is one."""
-    row = np.full((1, logits.shape[-1]), float("-inf"), "float32")
-    row[:, list(token_ids)] = 0
-    return ops.zeros_like(logits) + arrays.constant(row, like=logits)
+    named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
+    return arrays.where(named, ops.zeros_like(logits), float("-inf"))
 
 
 def _without_ngrams(logits, texts, size, history):
