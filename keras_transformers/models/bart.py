@@ -20,15 +20,10 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Learned, Sinusoidal
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig, ShiftedSource
-from keras_transformers.models.family import Family, Head, activation_name, expect_two_stacks, register
-from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.models.family import Family, Head, activation_name, expect_two_stacks, links, register
+from keras_transformers.models.weight_map import Entry, WeightMap, both_ways
 
-_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
 _SIDES = ("encoder", "decoder")
-
-
-def _links(name):
-    return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
 
 
 # Configurations
@@ -245,18 +240,13 @@ def _weights(config):
         tuple(ignored),
         tuple(body),
         _PREFIX,
-        (*_both_ways(copies), ("lm_head.weight", f"{_PREFIX}{scores}")),
-        _both_ways(stand_ins),
+        (*both_ways(_PREFIX, copies), ("lm_head.weight", f"{_PREFIX}{scores}")),
+        both_ways(_PREFIX, stand_ins),
     )
 
 
 def _is_sinusoidal(config):
     return isinstance(config.embeddings.positions, Sinusoidal)
-
-
-def _both_ways(pairs):
-    """Pairs of names with the prefix, and without."""
-    return tuple((f"{prefix}{a}", f"{prefix}{b}") for prefix in (_PREFIX, "") for a, b in pairs)
 
 
 _BIAS = "final_logits_bias"  # [1, V]
@@ -287,10 +277,10 @@ def _heads(name):
 _INERT = ("init_std", "add_bias_logits", "classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated")
 
 register(
-    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart"), _links("bart"), _INERT),
-    Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), _links("mbart"), _INERT),
+    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart"), links("bart"), _INERT),
+    Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), links("mbart"), _INERT),
     *(
-        Family(model_type, read, write, _weights, (head,), _links(model_type), (*_INERT, "classifier_dropout"))
+        Family(model_type, read, write, _weights, (head,), links(model_type), (*_INERT, "classifier_dropout"))
         for model_type, read, write, head in (
             ("marian", _read_marian, _write_marian, _generation("MarianMTModel")),
             ("pegasus", _read_pegasus, _write_both, _generation("PegasusForConditionalGeneration")),

@@ -21,16 +21,17 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Learned, RelativeBuckets, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import ConfigReader, Family, Head, activation_name, expect_one_stack, register
+from keras_transformers.models.family import (
+    ConfigReader,
+    Family,
+    Head,
+    activation_name,
+    expect_one_stack,
+    links,
+    register,
+)
 from keras_transformers.models.patterns import KINDS, layer_types, repeating, written_layer_types
 from keras_transformers.models.weight_map import Entry, WeightMap
-
-_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
-
-
-def _links(name):
-    return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
-
 
 # Configurations
 
@@ -437,7 +438,7 @@ register(
             ),
             others=("BertForPreTraining",),
         ),
-        _links("bert"),
+        links("bert"),
         (
             "directionality",
             *(
@@ -452,7 +453,7 @@ register(
         _write_bert,
         _ROBERTA_WEIGHTS,
         _heads("Roberta", _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
-        _links("roberta"),
+        links("roberta"),
     ),
     *(
         Family(
@@ -461,7 +462,7 @@ register(
             _write_bert,
             _ROBERTA_WEIGHTS,
             _heads(name, _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
-            _links(model_type.replace("-", "_")),
+            links(model_type.replace("-", "_")),
         )
         for model_type, name in (("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert"))
     ),
@@ -484,7 +485,7 @@ register(
             _vocabulary("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"),
             (Entry("pooler.transform.dense", "pre_classifier"), Entry("classifier", "classifier")),
         ),
-        _links("distilbert"),
+        links("distilbert"),
         ("sinusoidal_pos_embds",),
     ),
     Family(
@@ -518,7 +519,7 @@ register(
                 labels=("replaced",),
             ),
         ),
-        _links("electra"),
+        links("electra"),
         ("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"),
     ),
     Family(
@@ -545,7 +546,7 @@ register(
             _vocabulary("predictions.dense", "predictions.LayerNorm", "predictions", "predictions.decoder"),
             others=("AlbertForPreTraining",),
         ),
-        _links("albert"),
+        links("albert"),
         ("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"),
     ),
     Family(
@@ -565,7 +566,7 @@ register(
             ignored=("pooler.dense.{leaf}",),
         ),
         _heads("MPNet", _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
-        _links("mpnet"),
+        links("mpnet"),
     ),
     Family(
         "modernbert",
@@ -609,7 +610,7 @@ register(
                 )
             ),
         ),
-        _links("modernbert"),
+        links("modernbert"),
         ("max_position_embeddings", "sparse_pred_ignore_index"),
     ),
 )

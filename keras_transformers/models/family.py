@@ -148,6 +148,13 @@ class Family:
 
 _families: dict[str, Family] = {}
 
+_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
+
+
+def links(name):
+    """Where transformers defines configuration and model, by the name of the folder there."""
+    return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
+
 
 def register(*families):
     """Make families known: to `from_preset`, to saving, and to the conformance suite."""

@@ -19,16 +19,9 @@ from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Alibi, Learned, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
+from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, links, register
 from keras_transformers.models.rotary import rotary_of, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
-
-_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
-
-
-def _links(name):
-    return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
-
 
 # Configurations
 
@@ -613,7 +606,7 @@ register(
         _write_gpt2,
         _weights({"token": "wte", "position": "wpe"}, "h.{n}", _GPT2, "ln_f", transposed=False, ignored=_MASKS),
         _heads("GPT2", "LMHeadModel", tokens="classifier"),
-        _links("gpt2"),
+        links("gpt2"),
         (
             "is_decoder",
             "n_ctx",
@@ -627,7 +620,7 @@ register(
         _write_gpt_neox,
         _gpt_neox_weights,
         _heads("GPTNeoX", vocabulary="embed_out", tokens="classifier"),
-        _links("gpt_neox"),
+        links("gpt_neox"),
         ("is_decoder", "attention_probs_dropout_prob", "hidden_dropout_prob"),
     ),
     Family(
@@ -636,7 +629,7 @@ register(
         _write_gptj,
         _weights({"token": "wte"}, "h.{n}", _GPTJ, "ln_f", ignored=_MASKS),
         _heads("GPTJ"),
-        _links("gptj"),
+        links("gptj"),
         ("is_decoder", "rotary", "scale_attn_weights", *_SUMMARY),
     ),
     Family(
@@ -656,7 +649,7 @@ register(
             prefix="model.",
         ),
         _heads("OPT"),
-        _links("opt"),
+        links("opt"),
         ("is_decoder", "init_std", "activation_dropout"),
     ),
     Family(
@@ -665,7 +658,7 @@ register(
         _write_bloom,
         _bloom_weights,
         _heads("Bloom", tokens="classifier"),
-        _links("bloom"),
+        links("bloom"),
         (
             *("is_decoder", "pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
             *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
@@ -677,7 +670,7 @@ register(
         _write_falcon,
         _falcon_weights,
         _heads("Falcon", tokens="classifier"),
-        _links("falcon"),
+        links("falcon"),
         ("is_decoder", "apply_residual_connection_post_layernorm", "ff_factor"),
     ),
     Family(
@@ -686,7 +679,7 @@ register(
         _write_phi,
         _weights({"token": "embed_tokens"}, "layers.{n}", _PHI, "final_layernorm", prefix="model."),
         _heads("Phi", tokens="score", spans=None),
-        _links("phi"),
+        links("phi"),
         ("is_decoder",),
     ),
 )

@@ -28,12 +28,10 @@ from keras_transformers.layers.norms import RMSNorm
 from keras_transformers.layers.rotary_scaling import LongScaling
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, register
+from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, links, register
 from keras_transformers.models.patterns import KINDS, layer_types, repeating, written_layer_types
 from keras_transformers.models.rotary import read_rotary, rotary_of, written_rotary, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
-
-_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
 
 # Configurations
 
@@ -582,11 +580,10 @@ def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None,
     class of the body alone, where that begins otherwise, `tokens` whether it has one for each token, `spans` what
     stands before the body's tensors in its class for question answering, where it has one.
     """
-    source = model_type.removesuffix("_text")
-    links = tuple(f"{_SOURCE}/{source}/{kind}_{source}.py" for kind in ("configuration", "modeling"))
     heads = _heads(name, body or f"{name}Model", tokens, spans)
     weights = layer if callable(layer) else _weights(layer)
-    return Family(model_type, read, write, weights, heads, links, ("is_decoder", *inert))
+    where = links(model_type.removesuffix("_text"))
+    return Family(model_type, read, write, weights, heads, where, ("is_decoder", *inert))
 
 
 # Of these each says something only together with the others, or where no longer list stands beside it.

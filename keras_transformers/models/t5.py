@@ -27,11 +27,11 @@ from keras_transformers.models.family import (
     Head,
     activation_name,
     expect_two_stacks,
+    links,
     register,
 )
-from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.models.weight_map import Entry, WeightMap, both_ways
 
-_SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
 _SIDES = ("encoder", "decoder")
 
 
@@ -208,9 +208,8 @@ def _weights(config):
     else:  # as chemical-converters 0.0.1 spells them
         body += [Entry("embedding.token", "encoder_embedding"), Entry("decoder_embedding.token", "decoder_emebedding")]
         copies = []
-    copies = [(f"{prefix}{a}", f"{prefix}{b}") for prefix in (_PREFIX, "") for a, b in copies]
-    copies += [("lm_head.weight", f"{prefix}shared.weight") for prefix in (_PREFIX, "")]
-    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, tuple(copies))
+    scores = [("lm_head.weight", f"{prefix}shared.weight") for prefix in (_PREFIX, "")]
+    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, (*both_ways(_PREFIX, copies), *scores))
 
 
 def _heads(name):
@@ -247,7 +246,7 @@ register(
             write,
             _weights,
             _heads(name),
-            tuple(f"{_SOURCE}/{name.lower()}/{kind}_{name.lower()}.py" for kind in ("configuration", "modeling")),
+            links(name.lower()),
             _INERT,
         )
         for name, read, write in (

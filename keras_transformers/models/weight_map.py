@@ -349,6 +349,11 @@ class _Stacked(collections.abc.Mapping):
         return len(self._names)
 
 
+def both_ways(prefix, pairs):
+    """Pairs of names with the prefix, and without: for `WeightMap.copies` and `stand_ins`."""
+    return tuple((f"{each}{a}", f"{each}{b}") for each in (prefix, "") for a, b in pairs)
+
+
 def _transposed(array):
     """An array with its last two axes the other way round; one of fewer as it is."""
     return array.swapaxes(-1, -2) if array.ndim > 1 else array
