@@ -170,7 +170,7 @@ _PREFIX = "transformer."
 _ATTENTION = ("query", "key", "value", "output")
 
 
-def _layer(side):
+def _layer(side, gated):
     """A block's layers: each branch is a "layer" over there, with its norm."""
     branches = [("self_attention", "SelfAttention"), ("cross_attention", "EncDecAttention")][: 1 + (side == "decoder")]
     layer = {}
@@ -180,6 +180,7 @@ def _layer(side):
     dense = f"layer.{len(branches)}.DenseReluDense"
     return layer | {
         "feed_forward.gate": f"{dense}.wi_0",
+        "feed_forward.up": f"{dense}.{'wi_1' if gated else 'wi'}",
         "feed_forward.down": f"{dense}.wo",
         "feed_forward_norm_before": f"layer.{len(branches)}.layer_norm",
     }
@@ -188,10 +189,9 @@ def _layer(side):
 def _weights(config):
     """The table of a body, and of a stack that a file has besides: its decoder, for an encoder alone."""
     block = config.encoder.block
-    up = "wi_1" if block.feed_forward.gated else "wi"
     tables = [[], []]
     for entries, side in zip(tables, _SIDES, strict=True):
-        layer = _layer(side) | {"feed_forward.up": f"layer.{1 + (side == 'decoder')}.DenseReluDense.{up}"}
+        layer = _layer(side, block.feed_forward.gated)
         entries += [Entry(f"{side}.block_{{n}}.{ours}", f"{side}.block.{{n}}.{name}") for ours, name in layer.items()]
         entries.append(Entry(f"{side}.norm", f"{side}.final_layer_norm"))
         own = block.attention.positions.by_layer
