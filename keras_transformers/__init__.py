@@ -4,54 +4,42 @@ Importing this package imports nothing heavy: names load when first used. Where 
 `KERAS_BACKEND` is unset, and the backend that Keras would take is not installed, one that is gets chosen, and said.
 """
 
-import importlib
 import importlib.util
 import json
 import os
 import sys
 
+from keras_transformers import lazy
+
 __version__ = "0.1.0"
 
-_homes = {
-    "layers": None,
-    "models": None,
-    "tokenizers": None,
-    "training": None,
-    "generation": None,
-    "checkpoints": None,
-    "tasks": None,
-    "transforms": None,
-    "runs": None,
-    "Backbone": "models.backbone",
-    "CausalLM": "tasks.causal_lm",
-    "GenerationConfig": "generation.settings",
-    "MaskedLM": "tasks.masked_lm",
-    "ModelConfig": "models.config",
-    "QuestionAnswerer": "tasks.question_answering",
-    "Seq2SeqLM": "tasks.seq2seq_lm",
-    "TextClassifier": "tasks.classification",
-    "TextEmbedder": "tasks.embedding",
-    "TokenClassifier": "tasks.classification",
-    "Tokenizer": "tokenizers.tokenizer",
-    "explain": "models.explain",
-    "plot_attention": "plotting",
-    "plot_learning_curve": "plotting",
-}
-__all__ = ["__version__", *_homes]
-
-
-def __getattr__(name):
-    if name not in _homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _homes[name]
-    module = importlib.import_module(f"{__name__}.{home or name}")
-    value = module if home is None else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {
+        "layers": (),
+        "models": (),
+        "tokenizers": (),
+        "training": (),
+        "generation": (),
+        "checkpoints": (),
+        "tasks": (),
+        "transforms": (),
+        "runs": (),
+        "generation.settings": ("GenerationConfig",),
+        "models.backbone": ("Backbone",),
+        "models.config": ("ModelConfig",),
+        "models.explain": ("explain",),
+        "plotting": ("plot_attention", "plot_learning_curve"),
+        "tasks.causal_lm": ("CausalLM",),
+        "tasks.classification": ("TextClassifier", "TokenClassifier"),
+        "tasks.embedding": ("TextEmbedder",),
+        "tasks.masked_lm": ("MaskedLM",),
+        "tasks.question_answering": ("QuestionAnswerer",),
+        "tasks.seq2seq_lm": ("Seq2SeqLM",),
+        "tokenizers.tokenizer": ("Tokenizer",),
+    },
+    "__version__",
+)
 
 
 def _choose_backend():
