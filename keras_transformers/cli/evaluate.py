@@ -7,23 +7,30 @@ from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE
+from keras_transformers.cli.options import (
+    TEXT_FILE,
+    BatchSize,
+    Language,
+    MaxNewTokens,
+    NumBeams,
+    Pairs,
+    Preset,
+    Sources,
+)
 
 
 def evaluate(
-    preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")],
-    source: Annotated[
-        pathlib.Path | None, typer.Option(**TEXT_FILE, help="Sentences to translate, one a line (.gz too).")
-    ] = None,
+    preset: Preset,
+    source: Sources = None,
     target: Annotated[
         pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their reference translations, line by line.")
     ] = None,
-    pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
-    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
-    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
-    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
+    pairs: Pairs = None,
+    source_language: Language = None,
+    target_language: Language = None,
+    num_beams: NumBeams = None,
+    max_new_tokens: MaxNewTokens = None,
+    batch_size: BatchSize = 32,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Draw BLEU by sentence length here (PNG).")] = None,
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
 ):

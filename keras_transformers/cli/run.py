@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE
+from keras_transformers.cli.options import TEXT_FILE
 
 
 def run(

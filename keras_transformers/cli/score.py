@@ -1,23 +1,22 @@
 """`keras-transformers score`: how likely a preset finds given translations, line by line."""
 
 import math
-import pathlib
 import sys
 from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE
+from keras_transformers.cli.options import Language, Pairs, Preset, Sources, Targets
 from keras_transformers.cli.translate import BATCHES_AT_ONCE, write
 
 
 def score(
-    preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")],
-    source: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Sentences, one a line (.gz too).")] = None,
-    target: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their translations, line by line.")] = None,
-    pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
-    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
-    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
+    preset: Preset,
+    source: Sources = None,
+    target: Targets = None,
+    pairs: Pairs = None,
+    source_language: Language = None,
+    target_language: Language = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs computed at a time.")] = 32,
 ):
     """Score translations, anyone's: log-probability, perplexity and number of tokens for each line, with tabs between.

@@ -1,10 +1,7 @@
-"""What several commands share: options of files, and how far along they are."""
+"""What several commands share: the options that were given, and how far along they are."""
 
 import contextlib
 import sys
-
-# What typer checks of a file to read.
-TEXT_FILE = {"exists": True, "dir_okay": False}
 
 
 def given(**options):

@@ -1,12 +1,24 @@
 """`keras-transformers train`: pairs of sentences → a preset folder."""
 
-import pathlib
 import sys
 from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE
+from keras_transformers.cli.options import (
+    BatchTokens,
+    Checkpoints,
+    Curve,
+    Dropout,
+    HeldOut,
+    HiddenDim,
+    NumHeads,
+    Pairs,
+    PresetFolder,
+    Seed,
+    Sources,
+    Targets,
+)
 
 # While training, a translation that has not ended after so many tokens is cut: at first few end by themselves.
 LONGEST_SCORED = 128
@@ -15,34 +27,28 @@ DRAWN_EVERY = 20
 
 
 def train(
-    output: Annotated[pathlib.Path, typer.Argument(help="The preset folder to write.")],
-    source: Annotated[
-        pathlib.Path | None, typer.Option(**TEXT_FILE, help="Sentences to translate, one a line (.gz too).")
-    ] = None,
-    target: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their translations, line by line.")] = None,
-    pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None,
-    validation_source: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="The same, held out.")] = None,
-    validation_target: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="The same, held out.")] = None,
-    validation_pairs: Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="The same, held out.")] = None,
+    output: PresetFolder,
+    source: Sources = None,
+    target: Targets = None,
+    pairs: Pairs = None,
+    validation_source: HeldOut = None,
+    validation_target: HeldOut = None,
+    validation_pairs: HeldOut = None,
     vocabulary_size: Annotated[int, typer.Option(min=8, help="Tokens, shared by both languages.")] = 8000,
     num_layers: Annotated[int, typer.Option(min=1, help="Layers of the encoder, and of the decoder.")] = 6,
-    hidden_dim: Annotated[int, typer.Option(min=1, help="The width of the model.")] = 512,
-    num_heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 8,
+    hidden_dim: HiddenDim = 512,
+    num_heads: NumHeads = 8,
     intermediate_dim: Annotated[int, typer.Option(min=1, help="The inner width of the feed-forward layers.")] = 2048,
-    dropout: Annotated[float, typer.Option(min=0, max=1, help="The share of activations dropped.")] = 0.1,
+    dropout: Dropout = 0.1,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pairs.")] = 10,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens in a batch.")] = 4096,
+    batch_tokens: BatchTokens = 4096,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="The highest; by default (hidden_dim × warmup_steps)^-½.")
     ] = None,
     warmup_steps: Annotated[int, typer.Option(min=1, help="Steps until then; fewer for little data.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Of the first weights, dropout and the order of batches.")] = 0,
-    checkpoints: Annotated[
-        pathlib.Path | None, typer.Option(help="Keep checkpoints here, and go on from the newest.")
-    ] = None,
-    picture: Annotated[
-        pathlib.Path | None, typer.Option(help="Draw loss, perplexity and accuracy here (PNG), after each epoch.")
-    ] = None,
+    seed: Seed = 0,
+    checkpoints: Checkpoints = None,
+    picture: Curve = None,
     bleu: Annotated[
         bool, typer.Option("--bleu", help="Translate and score what is held out, after each epoch.")
     ] = False,

@@ -6,12 +6,22 @@ from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE
+from keras_transformers.cli.options import (
+    TEXT_FILE,
+    BatchTokens,
+    Checkpoints,
+    Curve,
+    Dropout,
+    HiddenDim,
+    NumHeads,
+    PresetFolder,
+    Seed,
+)
 from keras_transformers.cli.train import DRAWN_EVERY
 
 
 def train_language_model(
-    output: Annotated[pathlib.Path, typer.Argument(help="The preset folder to write.")],
+    output: PresetFolder,
     texts: Annotated[
         list[pathlib.Path], typer.Option(**TEXT_FILE, help="A file to learn (.gz too); may be given several times.")
     ],
@@ -21,22 +31,18 @@ def train_language_model(
     lines: Annotated[bool, typer.Option("--lines", help="Each line is a text of its own, not each file.")] = False,
     vocabulary_size: Annotated[int, typer.Option(min=257, help="Tokens.")] = 8000,
     num_layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 6,
-    hidden_dim: Annotated[int, typer.Option(min=1, help="The width of the model.")] = 384,
-    num_heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 6,
+    hidden_dim: HiddenDim = 384,
+    num_heads: NumHeads = 6,
     max_length: Annotated[int, typer.Option(min=2, help="Tokens that the model sees at once.")] = 256,
-    dropout: Annotated[float, typer.Option(min=0, max=1, help="The share of activations dropped.")] = 0.1,
+    dropout: Dropout = 0.1,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 10,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens in a batch.")] = 4096,
+    batch_tokens: BatchTokens = 4096,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="The highest; by default 0.5 / hidden_dim, 0.002 at most.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the first weights, dropout and the order of batches.")] = 0,
-    checkpoints: Annotated[
-        pathlib.Path | None, typer.Option(help="Keep checkpoints here, and go on from the newest.")
-    ] = None,
-    picture: Annotated[
-        pathlib.Path | None, typer.Option(help="Draw loss, perplexity and accuracy here (PNG), after each epoch.")
-    ] = None,
+    seed: Seed = 0,
+    checkpoints: Checkpoints = None,
+    picture: Curve = None,
 ):
     """Train a GPT (Radford et al. 2019) on texts, with a tokenizer of its own, and save it as a preset."""
     from keras_transformers.checkpoints.preset import check_replaceable

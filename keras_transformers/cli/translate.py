@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from keras_transformers.cli.texts import TEXT_FILE, given
+from keras_transformers.cli.options import TEXT_FILE, BatchSize, Language, MaxNewTokens, NumBeams
+from keras_transformers.cli.texts import given
 
 # Batches of lines read before the first is translated: enough to sort by length, few enough to see results flow.
 BATCHES_AT_ONCE = 8
@@ -31,8 +32,8 @@ def translate(
     ] = None,
     field: Annotated[str | None, typer.Option(help="Of a file of JSON objects, one a line: the field.")] = None,
     into: Annotated[str, typer.Option(help="The name of the column or field that is added.")] = "translation",
-    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
-    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None,
+    source_language: Language = None,
+    target_language: Language = None,
     word: Annotated[
         list[str] | None,
         typer.Option(help="What has to occur in each translation; may be given several times. It takes beams."),
@@ -43,11 +44,11 @@ def translate(
     documents: Annotated[
         bool, typer.Option("--documents", help="Of a file: translate each line sentence by sentence, however long.")
     ] = False,
-    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")] = None,
+    num_beams: NumBeams = None,
     n_best: Annotated[int | None, typer.Option(min=1, help="So many translations of each, best first.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Each translation's score beside it.")] = False,
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")] = 32,
+    max_new_tokens: MaxNewTokens = None,
+    batch_size: BatchSize = 32,
     attention: Annotated[
         pathlib.Path | None,
         typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
