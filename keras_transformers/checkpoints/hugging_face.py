@@ -83,7 +83,7 @@ class Checkpoint:
         return self.family.head(task, self.values.get("architectures"))
 
     def labelled(self, task):
-        """`config.json`, with the labels of a head of `task` whose classes no configuration names."""
+        """`config.json`, with what is known of the classes of a head of `task` where no configuration names them."""
         return labelled(self.values, self.head(task))
 
     def read(self, weights, task=None):
@@ -113,8 +113,12 @@ class Checkpoint:
 
 
 def labelled(values, head):
-    """A `config.json`, with the labels of a `Head` whose classes no configuration names."""
-    return values | ({"id2label": dict(enumerate(head.labels))} if head is not None and head.labels else {})
+    """A `config.json`, with what a `Head` knows of its classes where no configuration names or counts them."""
+    if head is None:
+        return values
+    if head.num_classes is not None and values.get("id2label") is None:
+        values = {"num_labels": head.num_classes} | values
+    return values | ({"id2label": dict(enumerate(head.labels))} if head.labels else {})
 
 
 def read(folder, values, task=None):

@@ -253,11 +253,11 @@ _BIAS = "final_logits_bias"  # [1, V]
 
 
 def _generation(architecture, bias=True):
-    biases = tuple(Entry(ours, _BIAS, output_heads=1) for ours in ("head.dense.bias", "head.bias") if bias)
+    biases = tuple(Entry(ours, _BIAS, output_heads=1, zero=True) for ours in ("head.dense.bias", "head.bias") if bias)
     return Head("Seq2SeqLM", architecture, (*biases, Entry("head.dense", "lm_head")))
 
 
-def _heads(name):
+def _heads(name, num_classes=None):
     """The heads of those whose decoder reads texts."""
     return (
         _generation(f"{name}ForConditionalGeneration"),
@@ -269,6 +269,7 @@ def _heads(name):
                 Entry("pooler.transform.dense", "classification_head.dense"),
                 Entry("classifier", "classification_head.out_proj"),
             ),
+            num_classes=num_classes,
         ),
         Head("QuestionAnswerer", f"{name}ForQuestionAnswering", (Entry("span", "qa_outputs"),)),
     )
@@ -277,7 +278,7 @@ def _heads(name):
 _INERT = ("init_std", "add_bias_logits", "classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated")
 
 register(
-    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart"), links("bart"), _INERT),
+    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart", num_classes=3), links("bart"), _INERT),
     Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), links("mbart"), _INERT),
     *(
         Family(model_type, read, write, _weights, (head,), links(model_type), (*_INERT, "classifier_dropout"))

@@ -58,6 +58,7 @@ class Head:
         others: other architectures that hold this head, with more besides.
         labels: of its classes, where no configuration names them.
         prefix: what stands before the body's tensors, where that is another than for the family's other heads.
+        num_classes: how many it has where a configuration does not say; None for two, as nearly all have.
     """
 
     task: str
@@ -66,6 +67,7 @@ class Head:
     others: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     prefix: str | None = None
+    num_classes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,7 @@ class Entry:
         groups: in how many groups theirs holds several of ours, with an equal part of each in every group.
         input_heads, output_heads: how many heads theirs keeps apart on an axis of their own, among the inputs or the
             outputs, as `keras.layers.EinsumDense` does; 0 where there are none. Then it is not transposed.
+        zero: whether a file without theirs means zeros.
     """
 
     ours: str | tuple[str, ...]
@@ -58,6 +59,7 @@ class Entry:
     groups: int = 1
     input_heads: int = 0
     output_heads: int = 0
+    zero: bool = False
 
     @property
     def is_weight(self):
@@ -118,16 +120,18 @@ class WeightMap:
         places = self._places(weights, *self._spelling(tensors))
         pairs = (*self.copies, *self.stand_ins)
         originals = {original: copy for copy, original in pairs if original not in tensors and copy in tensors}
-        present, named = {}, set()
+        present, zeros, named = {}, {}, set()
         for name, place in places.items():
             theirs = originals.get(place.theirs, place.theirs)
             if theirs in tensors:
                 present[name] = dataclasses.replace(place, theirs=theirs)
                 named |= {place.theirs, theirs}
+            elif place.zero:
+                zeros[name] = tuple(weights[name].shape)
         used = named | {copy for copy, original in self.copies if original in named}
         rest = [name for name in tensors if name not in used]
         ignored = [name for name in rest if self._is_ignored(name)]
-        return _Renamed(tensors, present, [name for name in rest if name not in ignored], ignored)
+        return _Renamed(tensors, present, zeros, [name for name in rest if name not in ignored], ignored)
 
     def write(self, weights, like=None):
         """Our weights under their names: the inverse of `read`.
@@ -156,6 +160,8 @@ class WeightMap:
                 array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
             array = array.reshape(place.apart(array.shape))
             array = _transposed(array) if place.transposed else array
+            if place.zero and like is not None and theirs not in like and not array.any():
+                continue
             if "*" in theirs:
                 written |= {theirs.replace("*", str(n)): np.ascontiguousarray(each) for n, each in enumerate(array)}
             else:
@@ -227,6 +233,7 @@ class WeightMap:
                         entry.groups,
                         entry.input_heads if in_kernel else entry.output_heads,
                         0 if in_kernel else len(weights[name].shape) - 1,
+                        entry.zero,
                     )
                     break
         return places
@@ -236,7 +243,7 @@ class WeightMap:
 class _Place:
     """A weight of ours: the part `start:stop` (all of it with `stop` None) of the last axis, `width` long, of one of
     their tensors, the axis being `groups` side by side that hold an equal share each; whose `axis` is two, `heads` and
-    the rest, unless `heads` is 0."""
+    the rest, unless `heads` is 0. `zero`: see `Entry`."""
 
     theirs: str
     transposed: bool
@@ -246,6 +253,7 @@ class _Place:
     groups: int = 1
     heads: int = 0
     axis: int = 0
+    zero: bool = False
 
     def part(self, array):
         """The part of one of their tensors, transposed already, that is this weight."""
@@ -278,15 +286,18 @@ class _Place:
 class _Renamed(collections.abc.Mapping):
     """What `WeightMap.read` returns."""
 
-    def __init__(self, tensors, places, rest, ignored):
+    def __init__(self, tensors, places, zeros, rest, ignored):
         self._tensors = tensors
         self._places = places
+        self._zeros = zeros  # shapes by name
         self._rest = rest
         self.ignored = ignored
 
     def __getitem__(self, name):
         if name in self._rest:
             return self._tensors[name]
+        if name in self._zeros:
+            return np.zeros(self._zeros[name], "float32")
         place = self._places[name]
         array = self._tensors[place.theirs]
         array = array.reshape(place.joined(array.shape))
@@ -294,6 +305,8 @@ class _Renamed(collections.abc.Mapping):
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it where the tensors can tell."""
+        if name in self._zeros:
+            return self._zeros[name]
         place = self._places.get(name)
         theirs = name if place is None else place.theirs
         shape = self._tensors.shape(theirs) if hasattr(self._tensors, "shape") else self._tensors[theirs].shape
@@ -305,14 +318,15 @@ class _Renamed(collections.abc.Mapping):
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
     def __contains__(self, name):  # without reading it
-        return name in self._places or name in self._rest
+        return name in self._places or name in self._zeros or name in self._rest
 
     def __iter__(self):
         yield from self._places
+        yield from self._zeros
         yield from self._rest
 
     def __len__(self):
-        return len(self._places) + len(self._rest)
+        return len(self._places) + len(self._zeros) + len(self._rest)
 
 
 class _Stacked(collections.abc.Mapping):

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
+from keras_transformers.checkpoints.hugging_face import labelled
 from keras_transformers.models.family import INERT, families
+from keras_transformers.tasks.classification import Classifier
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CASES, CHECKPOINTS
+from tests.conformance.cases import CASES, CHECKPOINTS, task_class
 from tests.conformance.changes import others
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -82,6 +84,17 @@ def defaults(model_type):
 def test_no_keys_mean_what_they_mean_to_transformers(model_type):
     family = families()[model_type]
     assert family.config(defaults(model_type)) == family.config({})
+
+
+@pytest.mark.parametrize("model_type", families())
+def test_a_file_that_names_no_classes_has_as_many_as_in_transformers(model_type):
+    import transformers
+
+    count = transformers.CONFIG_MAPPING[model_type]().num_labels
+    for head in families()[model_type].heads:
+        if issubclass(task_class(head), Classifier):
+            found = task_class(head)._read_values(labelled({"model_type": model_type}, head))["labels"]
+            assert len(found) == (len(head.labels) or count)
 
 
 @pytest.mark.parametrize("model_type", families())

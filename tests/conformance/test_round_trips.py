@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_transformers.checkpoints import preset
 from keras_transformers.checkpoints.weights import named_weights
 from keras_transformers.models.family import families
 from tests.conformance import checkpoints, outputs, reference
@@ -35,6 +36,35 @@ def test_what_transformers_saved_comes_back_byte_for_byte(name, tmp_path):
         assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes(), file
     inputs = outputs.inputs(case)
     np.testing.assert_array_equal(outputs.ours(model, inputs), outputs.ours(checkpoints.model(name), inputs))
+
+
+ZEROS = [name for name, (_, head) in CHECKPOINTS.items() if any(entry.zero for entry in head.entries)]
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
+    case, head = CHECKPOINTS[name]
+    tensors = checkpoints.tensors(case, head)
+    for entry in head.entries:
+        if entry.zero:
+            tensors.pop(entry.theirs, None)
+    files = {"config.json": (checkpoints.folder(name) / "config.json").read_bytes()}
+    preset.save_folder(
+        tmp_path / "theirs",
+        files | {preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)},
+    )
+    model, inputs = checkpoints.load(tmp_path / "theirs", head), outputs.inputs(case)
+    wanted = outputs.theirs(reference.load(tmp_path / "theirs", head), case, inputs)
+    found = outputs.ours(model, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+    model.save_to_preset(tmp_path / "ours")
+    for file in FILES:
+        assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes(), file
+    bias = next(weight for weight in model.head.weights if weight.path.endswith("bias"))
+    bias.assign(ops.ones_like(bias))
+    model.save_to_preset(tmp_path / "changed")
+    again = checkpoints.load(tmp_path / "changed", head)
+    np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
