@@ -184,24 +184,27 @@ class VocabularyHead(Layer):
             raise ValueError("Expected embedding=, the layer whose matrix a tied head uses. Pass it, or tied=False.")
 
     def matrix(self, embedding=None):
-        """The matrix that hidden states are multiplied with, the bias or None, and whether the vocabulary is the
-        matrix's second axis; None where the head is no plain product: adapted, or quantized."""
+        """The matrix that hidden states, `scaled`, are multiplied with, the bias or None, and whether the vocabulary is
+        the matrix's second axis; None where the head is no plain product: adapted, or quantized."""
         self._check(embedding)
         layer = embedding.token if self.dense is None else self.dense
         plain = keras.layers.ReversibleEmbedding if self.dense is None else keras.layers.Dense
         changed = type(layer) is not plain or layer.quantization_mode or getattr(layer, "lora_enabled", False)
-        if changed or self.scale or self.transform is not None:
+        if changed or self.transform is not None:
             return None
         if self.dense is None:
             return layer.embeddings, self.bias if self.use_bias else None, False
         return layer.kernel, layer.bias, True
 
+    def scaled(self, inputs):
+        """What the matrix is multiplied with, of `inputs [B, T, D]`."""
+        return inputs * inputs.shape[-1] ** -0.5 if self.scale else inputs
+
     def call(self, inputs, embedding=None):
         self._check(embedding)
         if self.transform is not None:
             inputs = self.transform(inputs)
-        if self.scale:
-            inputs = inputs * inputs.shape[-1] ** -0.5
+        inputs = self.scaled(inputs)
         if self.dense is not None:
             logits = self.dense(inputs)
         else:

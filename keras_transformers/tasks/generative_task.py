@@ -119,7 +119,7 @@ class GenerativeTask(Task):
         weight = ops.cast(sample_weight, "float32")
         if self._in_chunks:
             options = {"label_smoothing": self.label_smoothing, "gradients": training}
-            total, scores = chunked_cross_entropy(y_pred, y, weight, self._head_matrix(), **options)
+            total, scores = chunked_cross_entropy(self.head.scaled(y_pred), y, weight, self._head_matrix(), **options)
             self.mean_loss.update_state(scores.loss, weight)
             self.token_accuracy.update_hits(scores.correct, weight)
             self.mean_perplexity.update_likelihood(scores.negative_log_likelihood, weight)

@@ -10,6 +10,7 @@ from keras import ops
 
 import keras_transformers as kt
 from keras_transformers.checkpoints import preset
+from keras_transformers.layers.heads import HeadConfig
 from tests.layers.reference import fill, relative_error
 
 PAIRS = [
@@ -495,6 +496,21 @@ def test_training_needs_a_tokenizer_for_text(tokenizer):
         kt.Seq2SeqLM(make(tokenizer).config).fit(SOURCES, TARGETS)
     with pytest.raises(ValueError, match="8.*7|7.*8"):
         make(tokenizer).fit(SOURCES, TARGETS[1:])
+
+
+def test_a_scaled_heads_step_in_chunks_is_a_step_by_whole_logits(tokenizer):
+    weights = []
+    for metrics in (None, [keras.metrics.MeanMetricWrapper(lambda y, p: ops.mean(p, axis=-1), name="logits")]):
+        keras.utils.set_random_seed(1)
+        config = make(tokenizer).config
+        model = kt.Seq2SeqLM(dataclasses.replace(config, head=HeadConfig(scale=True)), tokenizer)
+        assert model.head.matrix(model.backbone.decoder_embedding) is not None
+        model.compile(keras.optimizers.SGD(0.5), weighted_metrics=metrics)
+        history = model.fit(SOURCES, TARGETS, epochs=3, verbose=0).history
+        weights.append([ops.convert_to_numpy(weight) for weight in model.trainable_variables])
+        weights[-1].append(np.array([history[name] for name in ("loss", "perplexity", "token_accuracy")]))
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 # --- what does not belong together ---
