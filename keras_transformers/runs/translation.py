@@ -14,6 +14,7 @@ Begun again, it goes on where it was stopped; when all is done, it says what was
 """
 
 import dataclasses
+import importlib
 import importlib.metadata
 import json
 import os
@@ -47,7 +48,6 @@ from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
 # What may change between two starts of a run: it says how far it goes, and what is made of it then.
 FREE = ("training.epochs", "training.updates", "training.patience", "training.average", "decoding.")
 PACKAGES = ("keras-transformers", "keras", "numpy", "tokenizers", "sacrebleu")
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
 class Trained(typing.NamedTuple):
@@ -278,11 +278,13 @@ def _tested(task, test):
 def _versions():
     backend = keras.backend.backend()
     packages = {}
-    for name in (*PACKAGES, BACKENDS.get(backend, backend)):
+    for name in PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # read where it lies, without being installed
             packages[name] = None
+    # by the module: TensorFlow is installed under several names
+    packages[backend] = str(importlib.import_module(backend).__version__)
     return {"python": platform.python_version(), "backend": backend, **packages}
 
 
