@@ -152,10 +152,8 @@ class EncoderTask(Task):
         return results if per_token else np.stack(results) if results else np.zeros((0,), "float32")
 
     def _padded(self, columns, rows):
-        """One batch: padded to a round length, and to a round number of rows where each shape is compiled."""
-        longest, limit = bucket(columns["token_ids"].lengths[rows].max()), self._longest("embeddings")
-        length = min(longest, limit or longest)
-        size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
+        """One batch, padded."""
+        size, length = batch_shape(columns["token_ids"].lengths[rows], self._longest("embeddings"))
 
         def padded(name, column):
             width = length if name != "masked_positions" else bucket(column.lengths[rows].max())
@@ -240,6 +238,15 @@ def outside():
     while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
         level, frame = level + 1, frame.f_back
     return level
+
+
+def batch_shape(lengths, limit=None):
+    """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
+    where each shape is compiled."""
+    rows, length = len(lengths), bucket(lengths.max())
+    if rows >= 4 and keras.backend.backend() != "torch":
+        rows = -(-rows // 4) * 4
+    return rows, min(length, limit or length)
 
 
 def batches_by_length(lengths, size):

@@ -17,8 +17,7 @@ import keras
 import numpy as np
 
 from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket
-from keras_transformers.tasks.encoder_task import batches_by_length
+from keras_transformers.tasks.encoder_task import batch_shape, batches_by_length
 from keras_transformers.training.chunked import CHUNK
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.pairs import Ragged
@@ -53,11 +52,9 @@ def log_probabilities(model, sequences, *, max_length, stride, batch_size, progr
     places = [(n, begin, first, end) for n, begin, first, end in places if first < end]
     arrays = [np.asarray(sequences[n][begin:end], "int32") for n, begin, _, end in places]
     inputs, labels = (Ragged.join(array[part] for array in arrays) for part in (slice(-1), slice(1, None)))
-    compute = executors.forward(model, model.token_log_probabilities)
+    compute, limit = executors.forward(model, model.token_log_probabilities), model._longest("embeddings")
     for rows in batches_by_length(inputs.lengths, batch_size):
-        longest, limit = bucket(inputs.lengths[rows].max()), model._longest("embeddings")
-        size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
-        shape = (size, min(longest, limit or longest))
+        shape = batch_shape(inputs.lengths[rows], limit)
         padded = {"token_ids": inputs.padded(rows, shape, 0)[0], "labels": labels.padded(rows, shape, 0)[0]}
         outputs = compute(padded)
         for output, row in zip(outputs, rows, strict=False):
@@ -102,12 +99,10 @@ def computed(model, function, columns, rows):
         columns: a `Ragged` for each of the function's inputs: `token_ids` is the source, the others are the target's.
         rows: int `[B]`, which pairs.
     """
-    size = len(rows) if keras.backend.backend() == "torch" or len(rows) < 4 else -(-len(rows) // 4) * 4
     padded = {}
     for name, column in columns.items():
-        length = bucket(column.lengths[rows].max())
-        longest = model._longest("embeddings" if name == "token_ids" else "target_embeddings")
-        padded[name] = column.padded(rows, (size, min(length, longest or length)), model.config.filler)[0]
+        limit = model._longest("embeddings" if name == "token_ids" else "target_embeddings")
+        padded[name] = column.padded(rows, batch_shape(column.lengths[rows], limit), model.config.filler)[0]
     return executors.forward(model, function)(padded)
 
 
