@@ -8,8 +8,6 @@ import tomllib
 
 import pytest
 
-from keras_transformers.checkpoints import sources
-
 # The smallest of models, each compiled once: quickest where nothing is compiled.
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -21,20 +19,12 @@ SHELL = [code for language, code in BLOCKS if language == "sh"]
 RUN = [code for code in SHELL if "keras-transformers " in code]
 
 
-def needs_preset(code):
-    """Skip while the preset that `code` loads, by its name or as the command's default, does not ship yet."""
-    needed = re.search(r"english-french|translate (?!--preset)", code)
-    if needed and "english-french" not in sources.embedded_presets():
-        pytest.skip("the embedded preset english-french is not in presets/ yet")
-
-
 def title(code):
     return code.strip().splitlines()[-1][:50]
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=title)
 def test_python_runs(code, tmp_path, monkeypatch, capsys):
-    needs_preset(code)
     if "plot" in code:
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
@@ -45,7 +35,6 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("code", RUN, ids=title)
 def test_commands_run(code, tmp_path, monkeypatch):
-    needs_preset(code)
     for module in ("typer", "sacrebleu", "matplotlib", "ctranslate2"):
         pytest.importorskip(module)
     pairs = "The house is small.\tLa maison est petite.\nI see a cat.\tJe vois un chat.\n"

@@ -99,8 +99,7 @@ def test_one_graph_of_tokenizer_and_model(tmp_path, model_type, sizes):
     np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), model.run(columns), atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="the error is of the other backends")
 def test_a_graph_needs_tensorflow(tmp_path):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("the error is of the other backends")
     with pytest.raises(RuntimeError, match="Expected the TensorFlow backend"):
         make(kt.TextClassifier).export_with_text(tmp_path / "served", length=8)
