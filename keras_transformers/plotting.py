@@ -113,12 +113,13 @@ def _attention(model, source, target, which, direction, config):
         target_ids = written[: ends[0] + 1] if ends else written
     read_ids = [config.start_id, *target_ids[:-1]]
     layers = attention(model, source_ids, read_ids, _KINDS[which][0])
+    # and whether they are of the target
     rows, columns = {
-        "cross": (target_ids, source_ids),
-        "encoder": (source_ids, source_ids),
-        "decoder": (read_ids, read_ids),
+        "cross": ((target_ids, True), (source_ids, False)),
+        "encoder": ((source_ids, False), (source_ids, False)),
+        "decoder": ((read_ids, True), (read_ids, True)),
     }[which]
-    return layers, *(tokenizer.tokens(np.array(ids)) for ids in (rows, columns))
+    return layers, *(tokenizer.tokens(np.array(ids), target=side) for ids, side in (rows, columns))
 
 
 def _index(name, value, count):

@@ -36,6 +36,7 @@ _OWN_FILES = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
+    "target_tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
     "special_tokens_map.json",

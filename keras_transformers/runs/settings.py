@@ -47,11 +47,13 @@ class DataSettings:
 
 @record
 class VocabularySettings:
-    """The subwords, shared by both languages: `Tokenizer.train`'s arguments."""
+    """The subwords: `Tokenizer.train`'s arguments, and whether both languages share them; otherwise each has so many of
+    its own, and embeddings of its own."""
 
     kind: str = "bpe"
     size: int = 8000
     lowercase: bool = False
+    shared: bool = True
 
 
 @record

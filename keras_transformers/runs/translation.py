@@ -93,10 +93,11 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
     sources, targets = cleaned.sources, cleaned.targets
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "run.yaml", run_yaml(run).encode("utf-8"))
-    tokenizer = tokenizer or _vocabulary(run.vocabulary, folder / "tokenizer", [*sources, *targets])
+    tokenizer = tokenizer or _vocabulary(run.vocabulary, folder / "tokenizer", sources, targets)
     task = _model(run, tokenizer)
     say(
-        f"{len(sources):,} pairs, {len(validation[0]):,} watched; {tokenizer.vocabulary_size:,} tokens; "
+        f"{len(sources):,} pairs, {len(validation[0]):,} watched; {tokenizer.vocabulary_size:,} tokens"
+        f"{'' if tokenizer.target is None else f' and {tokenizer.target_vocabulary_size:,}'}; "
         f"{task.count_params():,} parameters"
     )
     epochs = _fit(task, run, (sources, targets), validation, folder, verbose)
@@ -112,6 +113,7 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
         "pairs": {"read": len(sources) + sum(cleaned.dropped.values()), **cleaned.dropped, "kept": len(sources)},
         "watched": len(validation[0]),
         "vocabulary": tokenizer.vocabulary_size,
+        **({} if tokenizer.target is None else {"target_vocabulary": tokenizer.target_vocabulary_size}),
         "parameters": task.count_params(),
         "epochs": len(epochs),
         "averaged": min(run.training.average, len(checkpoints)),
@@ -168,17 +170,23 @@ def _data(data, seed):
     return train, validation, test or validation
 
 
-def _vocabulary(settings, folder, texts):
+def _vocabulary(settings, folder, sources, targets):
     """The run's tokenizer: what an earlier start has learnt, or what is learnt now."""
     if (folder / "tokenizer_config.json").exists():  # which is written last
         return Tokenizer.load(folder)
-    tokenizer = Tokenizer.train(texts, kind=settings.kind, vocabulary_size=settings.size, lowercase=settings.lowercase)
+    options = {"kind": settings.kind, "vocabulary_size": settings.size, "lowercase": settings.lowercase}
+    if settings.shared:
+        tokenizer = Tokenizer.train([*sources, *targets], **options)
+    else:
+        tokenizer = Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
     tokenizer.save(folder)
     return tokenizer
 
 
 def _model(run, tokenizer):
     fields = {field.name: getattr(run.model, field.name) for field in dataclasses.fields(run.model)}
+    if tokenizer.target is not None:
+        fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
     config = transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
     return Seq2SeqLM(config, tokenizer, dtype=run.training.dtype)
 

@@ -84,6 +84,12 @@ class Seq2SeqLM(GenerativeTask):
         super()._check_tokenizer(tokenizer)
         if tokenizer.end_id is None:
             raise ValueError("Expected a tokenizer with an end token, which ends each source and target, got none.")
+        own = self.config.decoder_embeddings
+        if tokenizer.target is not None and (own is None or own.shared_tokens):
+            raise ValueError(
+                "Expected embeddings of the target's own with a tokenizer of two vocabularies, got a model with one "
+                "table for both. Make it with shared_embeddings=False, or train one vocabulary."
+            )
 
     # Training
 

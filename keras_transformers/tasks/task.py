@@ -509,7 +509,7 @@ class Task(keras.Model):
             self.tokenizer.save(folder)
 
     def load_assets(self, folder):
-        if (pathlib.Path(folder) / "tokenizer.json").is_file():
+        if _has_tokenizer(pathlib.Path(folder)):
             self.tokenizer = Tokenizer.load(folder)
 
 

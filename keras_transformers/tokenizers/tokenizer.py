@@ -20,6 +20,7 @@ Special tokens written in a text are text: "</s>" in a sentence becomes pieces s
 end token.
 """
 
+import copy
 import functools
 import itertools
 import json
@@ -75,6 +76,7 @@ _CONFIG_DEFAULTS = {
     "split_special_tokens": True,
     "clean_up_tokenization_spaces": False,
 }
+TARGET_FILE = "target_tokenizer.json"  # what a translation model writes, where it is another than tokenizer.json
 # Texts given to the engine at once: enough for its threads, few enough that its offsets and strings take little memory.
 _CHUNK = 8192
 
@@ -120,6 +122,7 @@ class Tokenizer:
         vocabulary_size: one more than the highest id: what an embedding needs. After training it may be smaller than
             asked, when the text has no more pieces.
         target_vocabulary_size: the same for what a translation model writes, where that has a vocabulary of its own.
+        target: the `Tokenizer` of what a translation model writes, where `with_target` gave one; or None.
         padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
         chat_template: how the model writes chats, in jinja2; None where it knows none. May be set.
         languages: those that a translation model has tokens for, as its checkpoint calls them ("en_XX", "eng_Latn",
@@ -177,6 +180,7 @@ class Tokenizer:
         self._rules: LanguageRules | None = None  # None: they show in the special tokens
         self._sides: tuple[NumberedPieces, NumberedPieces] | None = None  # where the engine itself splits no text
         self._side_files: dict[str, bytes] = {}
+        self.target: Tokenizer | None = None
         self._content: bytes | None = None  # of the tokenizer.json that this was read from and still agrees with
         self._template_content: bytes | None = None  # of chat_template.jinja, where there is one
         self.padding_id, self.start_id, self.end_id, self.unknown_id = (
@@ -192,6 +196,8 @@ class Tokenizer:
         engines = [self._engine] if self._sides is None else [side.engine for side in self._sides]
         sizes = [max(engine.get_vocab(with_added_tokens=True).values()) + 1 for engine in engines]
         self.vocabulary_size, self.target_vocabulary_size = sizes[0], sizes[-1]
+        if self.target is not None:
+            self.target_vocabulary_size = self.target.vocabulary_size
         special_ids = {i for i, token in self._engine.get_added_tokens_decoder().items() if token.special}
         self._control_ids = special_ids - {self.unknown_id}
 
@@ -311,13 +317,7 @@ class Tokenizer:
             folder, config, rules = theirs
             path = folder / path.name  # where there is none
         if path.is_file():
-            content = read_text(path)
-            try:
-                engine = tokenizers.Tokenizer.from_str(content)
-            except Exception as error:  # the engine raises plain Exception
-                raise ValueError(
-                    f"Expected a tokenizer in {path}, got a broken or truncated file ({error}). Fetch or save it again."
-                ) from None
+            engine = _read_engine(path)
         else:
             rules = rules or class_by_files(folder, config)
             engine = convert(folder, config, rules)
@@ -339,7 +339,62 @@ class Tokenizer:
             tokenizer._rules = rules.languages.chosen(config)
         template = folder / chat.TEMPLATE_FILE
         tokenizer._template_content = template.read_bytes() if template.is_file() else None
+        if (folder / TARGET_FILE).is_file():
+            target = cls(_read_engine(folder / TARGET_FILE), **tokenizer._special())
+            target._content = (folder / TARGET_FILE).read_bytes()
+            tokenizer = tokenizer.with_target(target)
         return tokenizer
+
+    def _special(self) -> dict[str, Any]:
+        """The special tokens, as the constructor takes them."""
+        return {name: getattr(self, name) for name in _CONFIG_NAMES}
+
+    def with_target(self, target: "Tokenizer") -> Self:
+        """A tokenizer of two vocabularies: this one's for what a translation model reads, another's for what it writes.
+
+        `encode` and `encode_sources` are then of this one, `encode_targets` and `decode` of the other.
+
+        Args:
+            target: a `Tokenizer` with the same special tokens by the same ids, as `train` makes them.
+
+        Returns:
+            A new `Tokenizer`, of copies.
+
+        Raises:
+            ValueError: for other special tokens, and for tokenizers of two vocabularies or of languages that a target
+                is told.
+
+        Example:
+        ```python
+        tokenizer = Tokenizer.train(english, vocabulary_size=8000).with_target(Tokenizer.train(finnish))
+        config = kt.models.transformer(
+            tokenizer.vocabulary_size,
+            target_vocabulary_size=tokenizer.target_vocabulary_size,
+            shared_embeddings=False,
+        )
+        ```
+        """
+        for each in (self, target):
+            if each.target is not None or each._sides is not None:
+                raise ValueError("Expected two tokenizers of one vocabulary each, got one of two. Give its parts.")
+        if target.languages or self.language_place not in (None, "source"):
+            raise ValueError(
+                "Expected languages that the source alone is told, where there are two vocabularies, got some for the "
+                "target. Train one vocabulary of both languages."
+            )
+        ids = [
+            {name: (token, each._engine.token_to_id(token)) for name, token in each._special().items() if token}
+            for each in (self, target)
+        ]
+        if ids[0] != ids[1]:
+            raise ValueError(
+                f"Expected the same special tokens, by the same ids, on both sides, got {ids[0]} and {ids[1]}. Train "
+                "the two with the same ones."
+            )
+        both = copy.deepcopy(self)
+        both.target = copy.deepcopy(target)
+        both._count()
+        return both
 
     def files(self) -> dict[str, bytes]:
         """The files of the folder format by name, for whoever writes them with others in one atomic step.
@@ -355,6 +410,8 @@ class Tokenizer:
             if (stated.get("content") if isinstance(stated, dict) else stated) != token:
                 config[theirs] = token
         own = {"tokenizer.json": self._content or self._json().encode()} if self._sides is None else self._side_files
+        if self.target is not None:
+            own |= {TARGET_FILE: self.target._content or self.target._json().encode()}
         files = own | {
             "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
         }
@@ -405,6 +462,8 @@ class Tokenizer:
 
     def _encode(self, texts: Sequence[str], parse_special: bool = False, side: int = 0) -> list[list[int]]:
         """As `encode` does, for a source (side 0) or a target (1), where they differ."""
+        if side and self.target is not None:
+            return self.target._encode(texts, parse_special)
         ids: list[list[int]] = []
         if self._sides is not None:
             for chunk in _chunks(_checked_texts(texts)):
@@ -603,6 +662,8 @@ class Tokenizer:
         ["Où ?"[start:end] for start, end in spans]  # ["Où", "?"]
         ```
         """
+        if target and self.target is not None:
+            return self.target.encode_with_offsets(texts, parse_special)
         encoded = EncodedSpans([], [])
         if self._sides is not None:
             for ids, places in self._sides[int(target)].encode_with_spans(_checked_texts(texts), parse_special):
@@ -677,7 +738,8 @@ class Tokenizer:
         return self.encode([text], parse_special=True)[0] if tokenize else text
 
     def add_tokens(self, tokens: Sequence[str], special: bool = False) -> int:
-        """Add tokens behind the vocabulary; each is found in a text as a whole, before anything else.
+        """Add tokens behind the vocabulary, of two that of the source; each is found in a text as a whole, before
+        anything else.
 
         Not while other threads encode. A model's embeddings need as many rows more.
 
@@ -776,12 +838,12 @@ class Tokenizer:
         size = self.target_vocabulary_size
         rows = [self._checked_ids(row, index, size) for index, row in enumerate([token_ids] if one else token_ids)]
         if self._sides is None:
-            texts = self._engine.decode_batch(rows, skip_special_tokens=True)
+            texts = self._engine_of(target=True).decode_batch(rows, skip_special_tokens=True)
         else:
             texts = [text.strip() for text in self._sides[1].engine.decode_batch(rows, skip_special_tokens=True)]
         return texts[0] if one else texts
 
-    def tokens(self, text: "str | Sequence[int] | np.ndarray") -> list[str]:
+    def tokens(self, text: "str | Sequence[int] | np.ndarray", *, target: bool = False) -> list[str]:
         """The pieces of a text, or of ids, as a reader would write them, for the axes of a picture.
 
         A space in front of a word stays with it ("bike" and " bike" are two pieces), special ids are shown, and a piece
@@ -789,12 +851,14 @@ class Tokenizer:
 
         Args:
             text: one string, or the ids of one text.
+            target: whether it is a translation, for a model that writes other pieces than it reads.
 
         Raises:
             TypeError, ValueError: as `encode` and `decode` do.
         """
-        ids = self.encode([text])[0] if isinstance(text, str) else self._checked_ids(text, 0, self.vocabulary_size)
-        return [self._engine.decode([i], skip_special_tokens=False) for i in ids]
+        size, engine = self.target_vocabulary_size if target else self.vocabulary_size, self._engine_of(target)
+        ids = self._encode([text], side=target)[0] if isinstance(text, str) else self._checked_ids(text, 0, size)
+        return [engine.decode([i], skip_special_tokens=False) for i in ids]
 
     def to_pieces(self, token_ids: Sequence[int], *, target: bool = False) -> list[str]:
         """Ids as the vocabulary itself writes them ("Ġbike", "</s>"): what other programs take for tokens.
@@ -827,7 +891,9 @@ class Tokenizer:
         return ids
 
     def _engine_of(self, target: bool) -> tokenizers.Tokenizer:
-        return self._engine if self._sides is None else self._sides[target].engine
+        if self._sides is not None:
+            return self._sides[target].engine
+        return self.target._engine if target and self.target is not None else self._engine
 
     def in_graph(self, *, texts: Iterable[str] = (), difficult_texts: bool = True) -> Any:
         """The same ids inside a TensorFlow graph: for `tf.data`, and for a SavedModel that takes strings.
@@ -902,6 +968,16 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({type(self._engine.model).__name__}, vocabulary_size={self.vocabulary_size})"
+
+
+def _read_engine(path: pathlib.Path) -> tokenizers.Tokenizer:
+    content = read_text(path)
+    try:
+        return tokenizers.Tokenizer.from_str(content)
+    except Exception as error:  # the engine raises plain Exception
+        raise ValueError(
+            f"Expected a tokenizer in {path}, got a broken or truncated file ({error}). Fetch or save it again."
+        ) from None
 
 
 def _untrained(

@@ -116,6 +116,21 @@ def test_translations_and_scores_are_the_same(config, tokenizer, tmp_path):
     assert len(different) > 2
 
 
+def test_a_vocabulary_for_each_side(tokenizer, tmp_path):
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    both = tokenizer.with_target(kt.Tokenizer.train([text[::-1] for text in TEXTS], vocabulary_size=SIZE))
+    sizes = {"target_vocabulary_size": both.target_vocabulary_size, "shared_embeddings": False}
+    options = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2, "max_length": 40, "tied_head": False}
+    task = model(kt.models.transformer(both.vocabulary_size, **sizes, **options), both)
+    task.export_ctranslate2(tmp_path / "exported")
+    theirs = ctranslate2.Translator(str(tmp_path / "exported"), compute_type="float32", intra_threads=1)
+    pieces = [both.to_pieces(ids) for ids in both.encode_sources(TEXTS)]
+    results = theirs.translate_batch(pieces, beam_size=1, min_decoding_length=0, max_decoding_length=NEW)
+    found = [both.decode(both.from_pieces(each.hypotheses[0], target=True)) for each in results]
+    assert found == task.translate(TEXTS, num_beams=1, max_new_tokens=NEW)
+    assert kt.Tokenizer.load(tmp_path / "exported").target_vocabulary_size == both.target_vocabulary_size
+
+
 def test_an_exported_preset_translates_alike(tmp_path):
     ctranslate2 = pytest.importorskip("ctranslate2")
     task = kt.Seq2SeqLM.from_preset("english-french")

@@ -62,6 +62,17 @@ def test_a_run_leaves_a_preset_and_says_what_it_did(trained):
     assert read_run(f"{run.output}/run.yaml") == run
 
 
+def test_a_vocabulary_for_each_language(settings, tmp_path):
+    changes = [*settings, f"output={tmp_path}", "vocabulary.shared=false", "training.epochs=1"]
+    said = []
+    task, report = train_translation(read_run(None, changes), say=said.append, verbose=0)
+    assert report["vocabulary"] == task.config.embeddings.vocabulary_size == task.tokenizer.vocabulary_size
+    assert report["target_vocabulary"] == task.config.decoder_embeddings.vocabulary_size
+    assert f"; {report['vocabulary']} tokens and {report['target_vocabulary']}; " in said[1]
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "preset")
+    assert again.translate(["12"]) == task.translate(["12"])
+
+
 def test_a_run_that_is_done_says_so_and_one_with_others_is_refused(trained, settings):
     run, (task, report), _ = trained
     said = []
