@@ -1,5 +1,6 @@
 """`keras-transformers translate`: arguments, line in, line out, or a file."""
 
+import errno
 import itertools
 import pathlib
 import sys
@@ -141,5 +142,14 @@ def _lines(texts, found, scored):
 
 def write(lines):
     """Print lines in UTF-8, whatever the terminal's settings say, and let them out at once."""
-    sys.stdout.buffer.write("".join(line + "\n" for line in lines).encode("utf-8"))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write("".join(line + "\n" for line in lines).encode("utf-8"))
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            error.errno,
+            "Expected room for more on standard output, got a full disk: the last lines there may be cut. Make room, "
+            "and begin anew; with --input and --output, translate goes on where it stopped",
+        ) from None

@@ -153,6 +153,15 @@ def test_who_types_is_told_how_and_answered_line_by_line(monkeypatch, capsys):
     assert [sentences for sentences, _ in Reverser.made[0].calls] == [["a b"], ["c d"]]
 
 
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+def test_a_full_disk_is_said(monkeypatch):
+    full = types.SimpleNamespace(buffer=open("/dev/full", "wb", buffering=0))
+    monkeypatch.setattr(translate, "sys", types.SimpleNamespace(stdout=full))
+    with pytest.raises(OSError, match="room for more on standard output, got a full disk.*goes on where it stopped"):
+        translate.write(["a"])
+    full.buffer.close()
+
+
 def test_no_input_is_no_output():
     result = call("translate", stdin="")
     assert (result.exit_code, result.stdout) == (0, "")
