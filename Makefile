@@ -15,7 +15,7 @@ LOWEST_KERAS := 3.12.0
 TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)
 BACKEND_PACKAGE := $(if $(filter tensorflow,$(KERAS_BACKEND)),$(TENSORFLOW),$(KERAS_BACKEND))
 
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
