@@ -26,8 +26,18 @@ def package(tmp_path, monkeypatch):
 
 def test_a_folder_and_a_file_are_themselves(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{}")
     assert sources.resolve(tmp_path) == tmp_path
     assert sources.resolve(str(tmp_path / "model.gguf")) == tmp_path / "model.gguf"
+
+
+def test_a_folder_of_one_gguf_model_is_its_file(tmp_path):
+    assert sources.resolve(tmp_path) == tmp_path
+    for name in ("a-00002-of-00002.gguf", "a-00001-of-00002.gguf"):
+        (tmp_path / name).write_bytes(b"")
+    assert sources.resolve(tmp_path) == tmp_path / "a-00001-of-00002.gguf"
+    (tmp_path / "b.gguf").write_bytes(b"")
+    assert sources.resolve(tmp_path) == tmp_path
 
 
 def test_an_embedded_preset_is_found_by_name(tmp_path, monkeypatch):
