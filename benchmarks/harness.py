@@ -74,9 +74,11 @@ class Benchmark:
         try:
             for name, case in cases.items():
                 records += self._measure(name, case, processes, options)
-                print(_table(self, records, contestants), flush=True)
+                table = _table(self, records, contestants)
+                print(table, flush=True)
                 if not SMOKE:
-                    self._write(records, contestants, options)
+                    machine = f"{options.threads} of {os.cpu_count()} processors"
+                    write(options.save_as or self.name, records, table, machine, clock=options.clock)
         finally:
             for process in processes:
                 process.end()
@@ -118,21 +120,21 @@ class Benchmark:
             records.append(record)
         return records
 
-    def _write(self, records, contestants, options):
-        RESULTS.mkdir(exist_ok=True)
-        conditions = {
-            "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
-            "machine": f"{_processor()}, {options.threads} of {os.cpu_count()} processors",
-            "clock": options.clock,
-            "python": platform.python_version(),
-            "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
-        }
-        path = RESULTS / (options.save_as or self.name)
-        path.with_suffix(".json").write_text(json.dumps({**conditions, "records": records}, indent=1) + "\n")
-        lines = [f"{key}: {value}  " for key, value in conditions.items()]
-        path.with_suffix(".md").write_text(
-            f"# {self.name}\n\n" + "\n".join(lines) + f"\n\n{_table(self, records, contestants)}\n"
-        )
+
+def write(name, records, table, machine, **conditions):
+    """Keep what was measured as JSON, and its table, Markdown, with when, where and with what."""
+    RESULTS.mkdir(exist_ok=True)
+    conditions = {
+        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+        "machine": f"{_processor()}, {machine}",
+        **conditions,
+        "python": platform.python_version(),
+        "libraries": {name: version for name in LIBRARIES if (version := _version(name))},
+    }
+    path = RESULTS / name
+    path.with_suffix(".json").write_text(json.dumps({**conditions, "records": records}, indent=1) + "\n")
+    lines = [f"{key}: {value}  " for key, value in conditions.items()]
+    path.with_suffix(".md").write_text(f"# {name}\n\n" + "\n".join(lines) + f"\n\n{table}\n")
 
 
 class _Process:

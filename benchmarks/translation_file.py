@@ -12,16 +12,14 @@ translates 64 lines and writes nothing.
 """
 
 import argparse
-import datetime
 import gzip
 import itertools
-import json
 import os
 import pathlib
 import tempfile
 import time
 
-from harness import RESULTS, SMOKE, _named, _processor, data_folder, in_own_process
+from harness import SMOKE, _named, data_folder, in_own_process, write
 
 LINES = 64 if SMOKE else 10_000
 
@@ -98,16 +96,8 @@ def main():
                 table.append(f"| {beams} | {name} | {LINES / seconds:.0f} | {seconds:.0f} | {bleu:.2f} |")
                 print("\n".join(table), flush=True)
                 if not SMOKE:
-                    _write(records, table)
-
-
-def _write(records, table):
-    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-    conditions = {"when": when, "machine": _processor(), "processors": len(os.sched_getaffinity(0)), "clock": "cpu"}
-    path = RESULTS / "translation-file"
-    path.with_suffix(".json").write_text(json.dumps({**conditions, "records": records}, indent=1) + "\n")
-    lines = [f"{key}: {value}  " for key, value in conditions.items()]
-    path.with_suffix(".md").write_text("# translation-file\n\n" + "\n".join(lines + ["", *table]) + "\n")
+                    machine = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} processors"
+                    write("translation-file", records, "\n".join(table), machine, clock="cpu")
 
 
 if __name__ == "__main__":
