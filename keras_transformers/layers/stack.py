@@ -28,8 +28,8 @@ class StackConfig:
         num_layers: how many.
         block: what each is.
         final_norm: whether a norm follows the last.
-        pattern: the attention of one layer after the other, begun anew at its end, where layers differ in positions or
-            window; `block.attention` is the first.
+        pattern: the attention of one layer after the other, begun anew at its end, where layers differ in positions,
+            window or scale; `block.attention` is the first.
         num_distinct: how many blocks have weights of their own, each serving as many layers in a row; None for all.
         first_norm: False leaves out the norm before the first block's attention, where embeddings end in one.
         layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
@@ -57,8 +57,10 @@ class StackConfig:
             problems.append(f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}")
         if self.pattern and self.pattern[0] != self.block.attention:
             problems.append("the pattern to begin with block.attention")
-        if len({_plain(attention) for attention in self.pattern}) > 1:
-            problems.append("the attentions of the pattern to differ in positions and window alone")
+        if len({dataclasses.replace(_plain(attention), scale=None) for attention in self.pattern}) > 1:
+            problems.append("the attentions of the pattern to differ in positions, window and scale alone")
+        if len({attention.scale for attention in self.pattern}) > 1 and self.num_distinct is not None:
+            problems.append("one scale of attention where a block serves several layers, as num_distinct says")
         if self.feed_forward_pattern and self.feed_forward_pattern[0] != self.block.feed_forward:
             problems.append("the feed_forward_pattern to begin with block.feed_forward")
         if self.feed_forward_pattern and self.num_distinct is not None:
@@ -121,15 +123,17 @@ class _Stack(ShapePreserving):
         self.block = block
         self.attends_across = cross_attention
         # the stack computes positions and windows for its blocks: theirs are left out
-        options = {**fields(block), "attention": _plain(block.attention), "dtype": self.dtype_policy}
+        options = {**fields(block), "dtype": self.dtype_policy}
         if self._causal:
             options["cross_attention"] = cross_attention
         block_class = DecoderBlock if self._causal else EncoderBlock
         self.blocks = [
             block_class(
-                name=f"block_{n}", attention_norm=first_norm or n > 0, **{**options, "feed_forward": feed_forward}
+                name=f"block_{n}",
+                attention_norm=first_norm or n > 0,
+                **{**options, "attention": _plain(self.attentions[n]), "feed_forward": config.feed_forwards[n]},
             )
-            for n, feed_forward in enumerate(config.feed_forwards[:num_distinct])
+            for n in range(num_distinct or num_layers)
         ]
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
         self.projection = None
@@ -151,7 +155,7 @@ class _Stack(ShapePreserving):
                 layer.build(inputs_shape)
         # Layers of one kind have the same positions: of one attention, and of one layer where each has its own.
         kinds = [
-            (attention, n if getattr(attention.positions, "by_layer", False) else None)
+            (dataclasses.replace(attention, scale=None), n if getattr(attention.positions, "by_layer", False) else None)
             for n, attention in enumerate(self.attentions)
         ]
         self.kinds = tuple(dict.fromkeys(kinds))

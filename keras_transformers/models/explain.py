@@ -169,7 +169,11 @@ def _residual(residual):
 def _places(attention):
     """What one layer's attention has of its own."""
     positions = _brief(attention.positions) if attention.positions else "no relative positions"
-    return positions, f"window {attention.window}" if attention.window is not None else ""
+    return positions, f"window {attention.window}" if attention.window is not None else "", _scale(attention)
+
+
+def _scale(attention):
+    return f"scores times {attention.scale:g}" if attention.scale is not None else ""
 
 
 def _experts(experts):
@@ -208,7 +212,6 @@ def _stack(label, backbone, config):
         f"{heads} heads of {attention.head_dim or width // heads}",
         f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
         _biases(attention.use_bias),
-        f"scores times {attention.scale:g}" if attention.scale is not None else "",
         _query_key_norm(attention.query_key_norm),
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         _dropout(attention.dropout),
@@ -230,7 +233,7 @@ def _stack(label, backbone, config):
     for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
         yield _line("", f"    in layers {_layers(stack.attentions, each)}: {_places(each)[0]}", *_places(each)[1:])
     if label == "decoder" and backbone.encoder is not None:
-        yield _line("", f"  cross-attention: {shared[0]}", *shared[1:])
+        yield _line("", f"  cross-attention: {shared[0]}", *shared[1:], _scale(attention))
     for each in dict.fromkeys(stack.feed_forwards):
         where = f" in layers {_layers(stack.feed_forwards, each)}" if stack.feed_forward_pattern else ""
         yield _line(

@@ -10,6 +10,8 @@ falcon       rotary, or ALiBi rounded      all three         grouped heads, quer
 phi          rotary, in part               parallel, shared  a bias in the head
 """
 
+import dataclasses
+
 from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
@@ -20,6 +22,7 @@ from keras_transformers.layers.positions import Alibi, Learned, Rotary
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, links, register
+from keras_transformers.models.patterns import repeating
 from keras_transformers.models.rotary import rotary_of, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
 
@@ -76,14 +79,18 @@ def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_
 
 
 def _read_gpt2(read):
-    read.expect("scale_attn_by_inverse_layer_idx", False)
     width = _either(read, ("n_embd", "hidden_size"), 768)
     dropout = read("resid_pdrop", 0.1)
-    attention = AttentionConfig(
+    heads, layers = (
         _either(read, ("n_head", "num_attention_heads"), 12),
-        dropout=read("attn_pdrop", 0.1),
-        scale=None if read("scale_attn_weights", True) else 1.0,
+        _either(read, ("n_layer", "num_hidden_layers"), 12),
     )
+    attention = AttentionConfig(
+        heads, dropout=read("attn_pdrop", 0.1), scale=None if read("scale_attn_weights", True) else 1.0
+    )
+    pattern = ()
+    if read("scale_attn_by_inverse_layer_idx", False):
+        attention, pattern = repeating(_less_by_layer(attention, width, max(layers, 1)))
     feed_forward = FeedForwardConfig(
         _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
     )
@@ -97,13 +104,20 @@ def _read_gpt2(read):
             dropout=read("embd_pdrop", 0.1),
         ),
         StackConfig(
-            _either(read, ("n_layer", "num_hidden_layers"), 12),
+            layers,
             BlockConfig(attention, feed_forward, norm, "pre", dropout),
             final_norm=True,
+            pattern=pattern,
         ),
         HeadConfig(read("tie_word_embeddings", True)),
         classifier_dropout=0.1,
     )
+
+
+def _less_by_layer(attention, width, layers):
+    """The attention of each layer, whose scores are divided by its number, counted from 1."""
+    scale = max(width // max(attention.num_heads, 1), 1) ** -0.5 if attention.scale is None else attention.scale
+    return [attention, *(dataclasses.replace(attention, scale=scale / (n + 1)) for n in range(1, layers))]
 
 
 def _write_gpt2(config):
@@ -121,6 +135,7 @@ def _write_gpt2(config):
         "attn_pdrop": block.attention.dropout,
         "layer_norm_epsilon": block.norm.epsilon,
         "scale_attn_weights": block.attention.scale is None,
+        "scale_attn_by_inverse_layer_idx": bool(stack.pattern),
         "pad_token_id": config.padding_id,
         "classifier_dropout": config.token_head.dropout,
         "tie_word_embeddings": config.head.tied,

@@ -272,6 +272,7 @@ CASES = {
     "gpt2-untied": Case(
         "gpt2", _GPT2 | {"activation_function": "relu", "scale_attn_weights": False, "tie_word_embeddings": False}
     ),
+    "gpt2-by-layer": Case("gpt2", _GPT2 | {"scale_attn_by_inverse_layer_idx": True}),
     "gpt_neox": Case("gpt_neox", _GPT_NEOX),
     "gpt_neox-parallel": Case(
         "gpt_neox",

@@ -73,7 +73,7 @@ def _made(kind):
 # A stack's patterns: what each is called, the block's field that is its first, and what of it layers of a family have
 # of their own.
 PATTERNS = (
-    ("pattern", "attention", ("positions", "window")),
+    ("pattern", "attention", ("positions", "window", "scale")),
     ("feed_forward_pattern", "feed_forward", ("intermediate_dim", "experts")),
 )
 

@@ -282,7 +282,7 @@ def test_patterns_that_do_not_fit_are_all_told():
         )
     for expected in (
         "the pattern to begin with block.attention",
-        "the attentions of the pattern to differ in positions and window alone",
+        "the attentions of the pattern to differ in positions, window and scale alone",
         "the feed_forward_pattern to begin with block.feed_forward",
         "no feed_forward_pattern where a block serves several layers, as num_distinct says",
     ):

@@ -54,7 +54,6 @@ def test_what_falcons_sizes_are(told, residual, groups, positions):
         ("falcon", {"new_decoder_architecture": True, "parallel_attn": False}, "parallel_attn: only True"),
         ("falcon", {"attention_dropout": 0.1}, "attention_dropout: only 0.0 is supported, got 0.1"),
         ("gptj", {"rotary_dim": 512}, "rotary_dim: expected from 1 to 256, the width of a head, got 512"),
-        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx: only False"),
         ("bloom", {"slow_but_exact": True}, "slow_but_exact: only False is supported, got True"),
         ("phi", {"partial_rotary_factor": 2.0}, r"fraction in \(0, 1\], got 2.0"),
         (
