@@ -11,6 +11,7 @@ much again for each step of the softmax that automatic differentiation keeps; he
 Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
 
+import itertools
 import operator
 import typing
 
@@ -27,7 +28,7 @@ class HeadMatrix(typing.NamedTuple):
     """A head that is a matrix product: what `VocabularyHead.matrix` returns.
 
     Attributes:
-        matrix: `[V, D]`, or `[D, V]` where `transposed`.
+        matrix: `[V, D]`, or `[D, V]` where `transposed`. Variables that are frozen cost no gradients.
         bias: `[V]`, or None.
         transposed: whether the vocabulary is the matrix's second axis.
         soft_cap: see `VocabularyHead`.
@@ -71,7 +72,8 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         gradients: False where none are wanted.
         size: how many logits are held at once.
 
-    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden`, the matrix and the bias.
+    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden`, and, unless both are frozen,
+        towards the matrix and the bias.
 
     Example:
         >>> head = HeadMatrix(embeddings)
@@ -91,9 +93,10 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     known = count if isinstance(count, int) else None
     chunk = chunk_size(matrix.shape[1 if transposed else 0], known, size)
     chunks = tuple(_dealt(each, count, chunk) for each in flat)
+    frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)
     bias = ops.zeros((0,), "float32") if bias is None else ops.convert_to_tensor(bias)
-    settings = _Settings(transposed, soft_cap, label_smoothing)
+    settings = _Settings(transposed, frozen, soft_cap, label_smoothing)
     total, *scores = (_with_gradients if gradients else _without)(settings, *chunks, matrix, bias)
     gathered = (ops.reshape(ops.reshape(ops.transpose(each), (-1,))[:count], shape) for each in scores)
     return total, TokenScores(*gathered)
@@ -109,6 +112,7 @@ def _dealt(tokens, count, chunk):
 
 class _Settings(typing.NamedTuple):
     transposed: bool
+    frozen: bool
     soft_cap: float | None
     label_smoothing: float
 
@@ -144,13 +148,15 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
 
 
 def _chunk_gradients(settings, hidden, slope, matrix, bias):
-    """The gradients of one chunk, float32: of its hidden states, of the matrix, of the bias."""
+    """The gradients of one chunk, float32: of its hidden states, and, if they learn, of the matrix and of the bias."""
     narrow = ops.cast(slope, hidden.dtype)
-    to_hidden = ops.matmul(narrow, ops.transpose(matrix) if settings.transposed else matrix)
+    to_hidden = ops.cast(ops.matmul(narrow, ops.transpose(matrix) if settings.transposed else matrix), "float32")
+    if settings.frozen:
+        return (to_hidden,)
     pair = (hidden, narrow) if settings.transposed else (narrow, hidden)
     to_matrix = ops.matmul(ops.transpose(pair[0]), pair[1])
     to_bias = ops.sum(slope, axis=0) if bias.shape[0] else bias
-    return ops.cast(to_hidden, "float32"), ops.cast(to_matrix, "float32"), to_bias
+    return to_hidden, ops.cast(to_matrix, "float32"), to_bias
 
 
 def _one(settings, inputs, matrix, bias, gradients):
@@ -164,7 +170,7 @@ def _one(settings, inputs, matrix, bias, gradients):
 
 
 def _run(settings, hidden, labels, weights, matrix, bias, gradients):
-    """`(sum, three of TokenScores)` and the gradients `(of hidden states, of the matrix, of the bias)`, or none."""
+    """`(sum, three of TokenScores)` and the gradients that are wanted `(of hidden states, of the matrix, of the bias)`."""
     narrow, wide = ops.cast(matrix, hidden.dtype), ops.cast(bias, "float32")
 
     def body(carry, inputs):
@@ -173,7 +179,7 @@ def _run(settings, hidden, labels, weights, matrix, bias, gradients):
         return carry, (*scores, *(() if to_hidden is None else (to_hidden,)))
 
     zeros = (ops.zeros((), "float32"),)
-    if gradients:
+    if gradients and not settings.frozen:
         zeros += (ops.zeros(matrix.shape, "float32"), ops.zeros(bias.shape, "float32"))
     shapes = [labels.shape[1:]] * 3 + [hidden.shape[1:]] * gradients
     (total, *to_weights), results = _scan(body, zeros, (hidden, labels, weights), shapes)
@@ -185,8 +191,9 @@ def _without(settings, *arguments):
 
 
 def _scaled(gradients, upstream, likes):
-    """The gradients that waited since the forward pass, each in the dtype of its like."""
-    return tuple(ops.cast(each * upstream, like.dtype) for each, like in zip(gradients, likes, strict=True))
+    """The gradients that waited since the forward pass, each in the dtype of its like; None for what is frozen."""
+    pairs = itertools.zip_longest(gradients, likes)
+    return tuple(None if each is None else ops.cast(each * upstream, like.dtype) for each, like in pairs)
 
 
 def _less_at(rows, places, amounts):

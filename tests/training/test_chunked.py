@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_transformers.training import chunked
 from keras_transformers.training.chunked import HeadMatrix, chunk_size, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
 
@@ -70,7 +71,7 @@ def test_loss_and_gradients_are_those_of_whole_logits(arrays, size, transposed, 
     inputs = [arrays["hidden"], matrix, *([arrays["bias"]] if has_bias else [])]
     labels, weights = ops.convert_to_tensor(arrays["labels"]), ops.convert_to_tensor(arrays["weights"])
 
-    def chunked(hidden, matrix, bias=None):
+    def in_chunks(hidden, matrix, bias=None):
         head = HeadMatrix(matrix, bias, transposed, soft_cap)
         total, _ = chunked_cross_entropy(hidden, labels, weights, head, label_smoothing=smoothing, size=size)
         return total * 0.5  # what comes from above is passed on
@@ -78,10 +79,28 @@ def test_loss_and_gradients_are_those_of_whole_logits(arrays, size, transposed, 
     def whole(hidden, matrix, bias=None):
         return plain(hidden, matrix, bias, labels, weights, transposed, soft_cap, smoothing)[0] * 0.5
 
-    (value, slopes), (expected, expected_slopes) = gradients(chunked, *inputs), gradients(whole, *inputs)
+    (value, slopes), (expected, expected_slopes) = gradients(in_chunks, *inputs), gradients(whole, *inputs)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     for slope, wanted in zip(slopes, expected_slopes, strict=True):
         np.testing.assert_allclose(slope, wanted, atol=1e-6 * np.abs(wanted).max(), rtol=0)
+
+
+def test_a_frozen_head_costs_no_gradients(arrays, monkeypatch):
+    made = []
+    plain_zeros = ops.zeros
+    monkeypatch.setattr(chunked.ops, "zeros", lambda shape, *rest: made.append(tuple(shape)) or plain_zeros(shape, *rest))
+    matrix, bias = (keras.Variable(arrays[name], trainable=False) for name in ("matrix", "bias"))
+    labels, weights = ops.convert_to_tensor(arrays["labels"]), ops.convert_to_tensor(arrays["weights"])
+
+    def loss(hidden):
+        return chunked_cross_entropy(hidden, labels, weights, HeadMatrix(matrix, bias), size=8 * V)[0]
+
+    (_, (frozen,)) = gradients(loss, arrays["hidden"])
+    assert (V, D) not in made
+    bias.trainable = True
+    (_, (learning,)) = gradients(loss, arrays["hidden"])
+    assert (V, D) in made
+    np.testing.assert_array_equal(frozen, learning)
 
 
 @pytest.mark.parametrize("with_gradients", [False, True])
