@@ -86,9 +86,8 @@ def test_loss_and_gradients_are_those_of_whole_logits(arrays, size, transposed, 
 
 
 def test_a_frozen_head_costs_no_gradients(arrays, monkeypatch):
-    made = []
-    plain_zeros = ops.zeros
-    monkeypatch.setattr(chunked.ops, "zeros", lambda shape, *rest: made.append(tuple(shape)) or plain_zeros(shape, *rest))
+    made, zeros = [], ops.zeros
+    monkeypatch.setattr(chunked.ops, "zeros", lambda shape, *rest: made.append(tuple(shape)) or zeros(shape, *rest))
     matrix, bias = (keras.Variable(arrays[name], trainable=False) for name in ("matrix", "bias"))
     labels, weights = ops.convert_to_tensor(arrays["labels"]), ops.convert_to_tensor(arrays["weights"])
 
