@@ -72,8 +72,8 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         gradients: False where none are wanted.
         size: how many logits are held at once.
 
-    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are frozen,
-        towards the matrix and the bias.
+    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are
+        frozen, towards the matrix and the bias.
 
     Example:
         >>> head = HeadMatrix(embeddings)
@@ -170,7 +170,7 @@ def _one(settings, inputs, matrix, bias, gradients):
 
 
 def _run(settings, hidden, labels, weights, matrix, bias, gradients):
-    """`(sum, three of TokenScores)` and those wanted of the gradients `(of hidden states, of the matrix, of the bias)`."""
+    """`(sum, three of TokenScores)` and gradients of hidden states, and of matrix and bias if they learn, or none."""
     narrow, wide = ops.cast(matrix, hidden.dtype), ops.cast(bias, "float32")
 
     def body(carry, inputs):
