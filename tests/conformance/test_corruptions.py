@@ -3,6 +3,7 @@ else. Only what drops parts in training goes unnoticed here, and has its own tes
 
 import dataclasses
 import functools
+import re
 
 import pytest
 
@@ -41,25 +42,27 @@ MODELS = _by_config()
 
 def _corruptions(name):
     """Those of a model's configuration that one of its heads computes with; where a head has one of its own, of what is
-    its own alone."""
+    its own alone; of a family's later cases, of what its first has not."""
     (config, names), usual = MODELS[name], CHECKPOINTS[name][0].config
     tasks = {CHECKPOINTS[each][1].task for each in names}
     fields = {field.name for field in dataclasses.fields(config)}
     own = {each for each in fields if getattr(config, each) != getattr(usual, each)}
+    first = CASES[FIRST[CHECKPOINTS[name][0].model_type]].config
     if config.decoder is None is not usual.decoder:  # an encoder without its decoder: all of it
-        own = fields
+        own, first = fields, config
     read = {each for each in own or fields if READ_BY.get(each, tasks) & tasks}
     changed = [(path, each) for path, each in corruptions(config) if path.split(".")[0] in read]
-    if config.encoder is not None and config.decoder is not None:  # large: of later cases what is their own
-        first = CASES[FIRST[CHECKPOINTS[name][0].model_type]].config
-        changed = [(path, each) for path, each in changed if first == config or _at(path, first) != _at(path, config)]
+    if first != config:
+        changed = [(path, each) for path, each in changed if _at(path, first) != _at(path, config)]
     return [(path, each) for path, each in changed if not _is_a_length(path, config)]
 
 
 def _at(path, record):
-    """The value of a field of a record or of one inside it; None where there is no such record."""
-    for name in path.split("."):
-        record = getattr(record, name, None)
+    """The value of a field of a record or of one inside it, or in a pattern; `...` where there is no such record."""
+    for name, number in re.findall(r"(\w+)(?:\[(\d+)\])?", path):
+        record = getattr(record, name, ...)
+        if number:
+            record = record[int(number)] if record is not ... and int(number) < len(record) else ...
     return record
 
 
