@@ -21,16 +21,14 @@ def _one_of_each_family():
     return list(last.values())
 
 
-def _compiled():
-    """One of each kind of attention; `make test-all` takes one of each family. PyTorch, which takes half a minute to
-    trace a model, takes them there alone: its tests of layers compile layers."""
-    soon = set()
-    if keras.backend.backend() != "torch":
-        soon = set({CHECKPOINTS[name][0].attention: name for name in _one_of_each_family()}.values())
-    return [name if name in soon else pytest.param(name, marks=pytest.mark.slow) for name in _one_of_each_family()]
+def _one_of_each_attention():
+    """One of each kind of attention; `make test-all` takes one of each family."""
+    names = _one_of_each_family()
+    soon = set({CHECKPOINTS[name][0].attention: name for name in names}.values())
+    return [name if name in soon else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-COMPILED = _compiled()
+ON_TORCH = keras.backend.backend() == "torch"
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +60,14 @@ def _optimized():
     jax.config.update("jax_disable_most_optimizations", usual)
 
 
+# PyTorch takes half a minute to trace a model, and its tests of layers compile layers.
 @pytest.mark.usefixtures("_optimized")
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) for name in _one_of_each_family()]
+    if ON_TORCH
+    else _one_of_each_attention(),
+)
 def test_compiled_is_the_same(name):
     case, _ = CHECKPOINTS[name]
     model = checkpoints.model(name)
@@ -95,11 +99,10 @@ BFLOAT16 = 32 * 2**-9
 
 
 IN_BFLOAT16 = [name for name, (case, head) in CHECKPOINTS.items() if not case.decodes or head.task == "CausalLM"]
-if keras.backend.backend() != "torch":  # one of each family: other backends compile each operation first
-    IN_BFLOAT16 = _one_of_each_family()
 
 
-@pytest.mark.parametrize("name", IN_BFLOAT16)
+# Other backends compile each operation first.
+@pytest.mark.parametrize("name", IN_BFLOAT16 if ON_TORCH else _one_of_each_attention())
 def test_in_bfloat16_it_is_about_the_same(name, expected):
     case, head = CHECKPOINTS[name]
     model = checkpoints.load(checkpoints.folder(name), head, dtype="bfloat16")
