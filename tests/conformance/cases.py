@@ -330,6 +330,18 @@ CHECKPOINTS = {
 }
 
 
+def _by_config():
+    """Checkpoints by their configurations: heads of one family may have several, and two families the same."""
+    checkpoints = {}
+    for name, (case, head) in CHECKPOINTS.items():
+        checkpoints.setdefault(case.family.config(case.config_file(head)), []).append(name)
+    return {names[0]: (config, names) for config, names in checkpoints.items()}
+
+
+# The first checkpoint of each configuration, with the configuration and the names of all.
+MODELS = _by_config()
+
+
 def task_class(head):
     """Our class for a `Head`."""
     return getattr(kt, head.task)

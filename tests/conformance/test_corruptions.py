@@ -11,7 +11,7 @@ from keras_transformers.checkpoints.weights import assign, build_empty, named_we
 from keras_transformers.layers.positions import Sinusoidal
 from keras_transformers.records import is_record
 from tests.conformance import checkpoints, outputs
-from tests.conformance.cases import CASES, CHECKPOINTS, FIRST, task_class
+from tests.conformance.cases import CASES, CHECKPOINTS, FIRST, MODELS, task_class
 from tests.conformance.changes import PATTERNS, corruptions
 from tests.layers.reference import relative_error
 
@@ -27,17 +27,6 @@ READ_BY = {
     "padding_id": {"MaskedLM", "TextClassifier", "Seq2SeqLM"},  # a decoder alone is told where its texts begin
     "reading": {"TextEmbedder", "TextClassifier", "QuestionAnswerer"},
 }
-
-
-def _by_config():
-    """Checkpoints by their configurations: heads of one family may have several, and two families the same."""
-    checkpoints = {}
-    for name, (case, head) in CHECKPOINTS.items():
-        checkpoints.setdefault(case.family.config(case.config_file(head)), []).append(name)
-    return {names[0]: (config, names) for config, names in checkpoints.items()}
-
-
-MODELS = _by_config()
 
 
 def _corruptions(name):
