@@ -11,7 +11,7 @@ from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Position, fit_batches, translation_batches
 from tests.training.stand_in import CharacterTokenizer, compiled, sentences
 
-EPOCHS = 3
+EPOCHS = 2
 
 
 class Journal(keras.callbacks.Callback):
@@ -30,7 +30,7 @@ class Journal(keras.callbacks.Callback):
 def train(folder, losses):
     model = compiled(vocabulary_size=4000, hidden_dim=128)  # 12 MB with Adam's moments: a kill finds it being written
     batches = translation_batches(
-        *sentences(120), tokenizer=CharacterTokenizer(), batch_tokens=128, num_buckets=2, seed=5
+        *sentences(60), tokenizer=CharacterTokenizer(), batch_tokens=128, num_buckets=2, seed=5
     )
     checkpoint = Checkpoint(folder, every_steps=2)
     position = checkpoint.restore(model) or Position()
