@@ -38,10 +38,10 @@ def _corruptions(name):
     own = {each for each in fields if getattr(config, each) != getattr(usual, each)}
     first = CASES[FIRST[CHECKPOINTS[name][0].model_type]].config
     if config.decoder is None is not usual.decoder:  # an encoder without its decoder: all of it
-        own, first = fields, config
+        own = fields
     read = {each for each in own or fields if READ_BY.get(each, tasks) & tasks}
     changed = [(path, each) for path, each in corruptions(config) if path.split(".")[0] in read]
-    if first != config:
+    if usual != first:
         changed = [(path, each) for path, each in changed if _at(path, first) != _at(path, config)]
     return [(path, each) for path, each in changed if not _is_a_length(path, config)]
 
