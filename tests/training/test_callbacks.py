@@ -114,10 +114,12 @@ def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
     folder, losses = tmp_path / "run", tmp_path / "losses"
     folder.mkdir()
     half_written = 0
-    for _ in range(3):
+    for kill in range(1, 6):
         half_written += kill_while_it_writes(start(folder, losses), folder, rng)
         for path in checkpoints(folder):  # whatever bears a checkpoint's name is whole
             assert {item.name for item in path.iterdir()} == {"model.safetensors", "state.json"}
+        if half_written and kill >= 3:
+            break
     assert half_written >= 1
     assert start(folder, losses).wait(120) == 0
     assert not list(folder.glob(".step-*"))
