@@ -6,6 +6,8 @@ their texts are long enough for each of them to matter: `test_cases.py` and `tes
 
 import dataclasses
 
+import pytest
+
 import keras_transformers as kt
 from keras_transformers.models.family import families
 from tests.conformance import bart_cases, llama_cases, t5_cases
@@ -340,6 +342,11 @@ def _by_config():
 
 # The first checkpoint of each configuration, with the configuration and the names of all.
 MODELS = _by_config()
+
+
+def soon(chosen, names=CHECKPOINTS):
+    """Names as a test's parameters; those that are not chosen wait for `make test-all`."""
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def task_class(head):

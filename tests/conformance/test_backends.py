@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tests.conformance import checkpoints, make_expected, outputs
-from tests.conformance.cases import CHECKPOINTS
+from tests.conformance.cases import CHECKPOINTS, soon
 from tests.layers.reference import relative_error
 
 
@@ -24,8 +24,7 @@ def _one_of_each_family():
 def _one_of_each_attention():
     """One of each kind of attention; `make test-all` takes one of each family."""
     names = _one_of_each_family()
-    soon = set({CHECKPOINTS[name][0].attention: name for name in names}.values())
-    return [name if name in soon else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return soon({CHECKPOINTS[name][0].attention: name for name in names}.values(), names)
 
 
 ON_TORCH = keras.backend.backend() == "torch"
@@ -62,12 +61,7 @@ def _optimized():
 
 # PyTorch takes half a minute to trace a model, and its tests of layers compile layers.
 @pytest.mark.usefixtures("_optimized")
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) for name in _one_of_each_family()]
-    if ON_TORCH
-    else _one_of_each_attention(),
-)
+@pytest.mark.parametrize("name", soon((), _one_of_each_family()) if ON_TORCH else _one_of_each_attention())
 def test_compiled_is_the_same(name):
     case, _ = CHECKPOINTS[name]
     model = checkpoints.model(name)

@@ -11,7 +11,7 @@ from keras_transformers.checkpoints import preset
 from keras_transformers.checkpoints.weights import named_weights
 from keras_transformers.models.family import families
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CASES, CHECKPOINTS, MODELS
+from tests.conformance.cases import CASES, CHECKPOINTS, MODELS, soon
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -100,12 +100,7 @@ def _written_head(folder, task):
 
 
 # Each configuration, with the last of its heads; `make test-all` takes them all.
-LAST = {names[-1] for _, names in MODELS.values()}
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in LAST else pytest.param(name, marks=pytest.mark.slow) for name in CHECKPOINTS]
-)
+@pytest.mark.parametrize("name", soon({names[-1] for _, names in MODELS.values()}))
 def test_a_keras_file_comes_back(name, tmp_path):
     case, _ = CHECKPOINTS[name]
     model, inputs = checkpoints.model(name), outputs.inputs(case)
