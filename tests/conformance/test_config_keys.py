@@ -120,6 +120,7 @@ def test_a_key_changes_the_model_or_is_refused_by_name_or_is_inert(model_type):
                 assert key in str(error) or "contradicts itself" in str(error), (key, other)
 
 
+@pytest.mark.slow  # it asks transformers alone
 @pytest.mark.parametrize("model_type", families())
 def test_an_inert_key_changes_nothing_in_transformers(model_type, tmp_path):
     name = next(each for each, (case, _) in CHECKPOINTS.items() if case.model_type == model_type)
