@@ -16,18 +16,22 @@ from keras_transformers.records import record
 
 PROJECTED = ("sum", "tokens")
 
-_dense_gradient = None
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     @tf.custom_gradient
-    def _summed(embeddings):
-        return tf.identity(embeddings), tf.convert_to_tensor
+    def _rows(embeddings, token_ids):
+        """Rows of `embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a
+        sparse gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
 
-    def _dense_gradient(embeddings):
-        """`embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a sparse
-        gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
-        return _summed(tf.identity(embeddings))
+        def backward(upstream):
+            upstream = tf.reshape(upstream, (-1, embeddings.shape[-1]))
+            return tf.math.unsorted_segment_sum(upstream, tf.reshape(token_ids, (-1,)), embeddings.shape[0]), None
+
+        return tf.gather(embeddings, token_ids), backward
+
+else:
+    _rows = None
 
 
 @record
@@ -194,9 +198,9 @@ class PositionalEmbedding(Layer):
 
     def _look_up(self, token_ids):
         token = self.token
-        if _dense_gradient is None or token.quantization_mode or getattr(token, "lora_enabled", False):
+        if _rows is None or token.quantization_mode or getattr(token, "lora_enabled", False):
             return token(token_ids)
-        vectors = ops.take(_dense_gradient(ops.convert_to_tensor(token.embeddings)), token_ids, axis=0)
+        vectors = _rows(tf.convert_to_tensor(token.embeddings), ops.cast(token_ids, "int32"))
         return ops.cast(vectors, self.compute_dtype)
 
     def _positions(self, token_ids, offset, starts):
