@@ -8,9 +8,9 @@ cache)`, with a cache as in `layers/cache.py`. Rows are hypotheses: those of one
                       one row a sentence                                └─ between segments: make room,
                                                                            drop finished sentences
 
-Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, prompts as `bucket` says (what
-is read beyond a prompt's end is overwritten), sentences in powers of two once some are done. Neither these nor the
-length of a segment changes a result.
+Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, large room and prompts as
+`bucket` says (what is read beyond a prompt's end is overwritten), sentences in powers of two once some are done.
+Neither these nor the length of a segment changes a result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
@@ -29,6 +29,7 @@ from keras_transformers.layers import cache as caches
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
 SMALLEST_ROOM = 32
+LARGE_ROOM = 512
 # Room for so many tokens from the first, where rows keep their places: more room costs a little time, another
 # compilation seconds.
 ROOM_AHEAD = 128
@@ -275,6 +276,11 @@ def power_of_two(n):
     return 1 << max(n - 1, 0).bit_length()
 
 
+def _room(positions):
+    """Positions of a cache that is to hold so many: few sizes, and where reading them takes time, few in vain."""
+    return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
+
+
 class Decoding:
     """One batch on its way: what is on the device, and what the host knows about it.
 
@@ -302,7 +308,7 @@ class Decoding:
 
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
-        self.room = max(SMALLEST_ROOM, power_of_two(self.prefix + min(self.limit, ahead)))
+        self.room = _room(self.prefix + min(self.limit, ahead))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
         cache, unread = self._read(token_ids, caches.grow(cache, self.room))

@@ -55,6 +55,27 @@ def unfold_rows(x_BNXH, rows):
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3, 4)), (rows, heads, folded // beams, width))
 
 
+def _scores(query_BKQH, key_BKSH):
+    """`[B, K, Q, S]`."""
+    queries = query_BKQH.shape[2]
+    if isinstance(queries, int) and 1 < queries <= FEW_QUERIES and _packs_keys():
+        import jax
+
+        # On a processor XLA copies the right operand of a product into another order first, and puts the smaller one
+        # left: for a step's few queries to a head, that would copy all keys.
+        scores_BKSQ = jax.lax.optimization_barrier(ops.einsum("bksh,bkqh->bksq", key_BKSH, query_BKQH))
+        return ops.swapaxes(scores_BKSQ, 2, 3)
+    return ops.einsum("bkqh,bksh->bkqs", query_BKQH, key_BKSH)
+
+
+def _packs_keys():
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 def _attend(
     query_BNTH,
     key_BKSH,
@@ -74,7 +95,7 @@ def _attend(
     folded = (batch, num_key_value_heads, (num_heads // num_key_value_heads) * length)
 
     query = ops.reshape(query_BNTH * ops.cast(scale, query_BNTH.dtype), (*folded, head_dim))
-    scores = ops.einsum("bkqh,bksh->bkqs", query, key_BKSH)
+    scores = _scores(query, key_BKSH)
     scores = ops.cast(ops.reshape(scores, (batch, num_heads, length, key_length)), "float32")
     if soft_cap is not None:
         scores = ops.tanh(scores / soft_cap) * soft_cap
@@ -134,6 +155,7 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
 
 _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed
 _on_torch = keras.backend.backend() == "torch"
+FEW_QUERIES = 16
 
 attend = _attend_torch if _on_torch else _attend
 """`attend(query [B, N, T, H], key [B, K, S, H], value [B, K, S, H], *, scale, mask, bias, causal, soft_cap, dropout,
