@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras clean
+.PHONY: demo bench test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed-$(KERAS_BACKEND)
@@ -33,6 +33,11 @@ test-all: $(VENV)/.installed-dev test-assets
 	$(MAKE) --keep-going MARKED= test-jax test-torch test-tensorflow test-lowest-keras
 
 check: lint test
+
+# Ours beside the peers that are installed: `make bench`, or some kinds of work, with options for benchmarks/harness.py:
+# `make bench WORK="decode train -- --threads 1 --clock cpu --rounds 3"`. Then docs/benchmarks.md shows what came out.
+bench: $(VENV)/.installed-dev test-assets
+	$(BIN)/python benchmarks/all.py $(WORK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -4,9 +4,8 @@ Of SmolLM2-135M's size (30 layers, width 576, 9 query heads and 3 key/value head
 embeddings and head), beside transformers on PyTorch, run eagerly (the reference) and compiled with a static cache, and
 KerasHub's Llama.
 
-A step cannot be faster than its weights are read: `memory` reads an array of their size as often as there are steps,
-and the percentages are of that. At larger batches multiplying takes longer than reading. A prompt of 512 tokens is
-part of the time.
+A step cannot be faster than its weights and its keys and values are read, or, at larger batches, than the weights are
+multiplied by: that is the limit. A prompt of 512 tokens is part of the time, and of the limit.
 
     python benchmarks/decode.py --only ours_jax,kerashub_jax --cases batch1/ --threads 1 --clock cpu --rounds 3
 """
@@ -27,10 +26,17 @@ class Size:
     vocabulary_size: int
 
     @property
+    def key_value_dim(self):
+        return self.hidden_dim * self.num_key_value_heads // self.num_heads
+
+    @property
+    def layers_weights(self):
+        attention = 2 * self.hidden_dim * (self.hidden_dim + self.key_value_dim)
+        return self.num_layers * (attention + 3 * self.hidden_dim * self.intermediate_dim)
+
+    @property
     def weights(self):
-        key_value = self.hidden_dim * self.num_key_value_heads // self.num_heads
-        layer = 2 * self.hidden_dim * (self.hidden_dim + key_value) + 3 * self.hidden_dim * self.intermediate_dim
-        return self.num_layers * layer + self.vocabulary_size * self.hidden_dim
+        return self.layers_weights + self.vocabulary_size * self.hidden_dim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,15 +156,14 @@ def keras_hub_model(case):
     return run
 
 
-def memory(case):
-    """As fast as the weights are read: in parts that no cache holds, each summed where it lies."""
-    weights = np.ones(case.size.weights, "float32")
-
-    def run():
-        for _ in range(case.new):
-            weights.sum()
-
-    return run
+def limit(case, machine):
+    size, tokens = case.size, case.batch_size * case.prompt
+    attention = 2 * size.num_layers * size.hidden_dim * tokens * case.prompt  # half the pairs, scores and sums
+    prompt = machine.seconds(operations=2 * size.layers_weights * tokens + attention)
+    positions = case.batch_size * (case.prompt + case.new / 2)
+    keys_and_values = 2 * size.num_layers * size.key_value_dim * positions
+    multiplied = 2 * size.weights * case.batch_size
+    return prompt + case.new * machine.seconds(multiplied, 4 * (size.weights + keys_and_values))
 
 
 def check(case, token_ids):
@@ -185,9 +190,8 @@ BENCHMARK = Benchmark(
         Contestant("transformers_compiled", transformers_compiled),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
-        Contestant("memory", memory),
     ),
-    limit="memory",
+    limit=limit,
 )
 
 if __name__ == "__main__":

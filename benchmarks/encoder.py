@@ -177,6 +177,13 @@ def keras_hub_model(case):
     return run
 
 
+def limit(case, machine):
+    """Multiplying what is no padding: six blocks of twelve matrices, and attention; a training step does it thrice."""
+    width, lengths = SMALL["hidden_size"] if not case.real else 384, np.array([len(text) for text in case.texts()])
+    operations = 6 * (2 * 12 * width**2 * lengths.sum() + 4 * width * (lengths**2).sum())
+    return (3 if case.training else 1) * machine.seconds(operations)
+
+
 BACKENDS = ("jax", "tensorflow", "torch")
 
 BENCHMARK = Benchmark(
@@ -200,6 +207,7 @@ BENCHMARK = Benchmark(
         *(Contestant(f"ours_{backend}", ours, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
     ),
+    limit=limit,
 )
 
 if __name__ == "__main__":

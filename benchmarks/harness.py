@@ -11,12 +11,17 @@ so that whatever slows the machine slows a whole round. The figure to trust is t
 by contestant; reported is the median over the rounds, with the smallest and the largest. Rounds in which other
 processes used more than `BUSY` of the machine are dropped. Where that would drop all of them, measure
 `--clock cpu`: the processor time of the contestant's process, best with `--threads 1`, rounds kept. A contestant that
-needs longer than `--patience` for anything is ended, and said to be too slow for that case.
+is not installed, or needs longer than `--patience` for anything, is left out of that case, and said to be.
 
     python benchmarks/translation.py --only jax --cases beam4 --threads 1 --clock cpu --rounds 5
 
-prints a table, and writes it to `benchmarks/results/` as JSON and Markdown. `BENCH_SMOKE=1` runs one round of the
-smallest cases and writes nothing.
+prints tables, and writes them to `benchmarks/results/` as JSON and Markdown. `BENCH_SMOKE=1` runs one round of the
+smallest cases and writes nothing. Beside the ratio a table has
+
+    of the limit    the time that multiplying and reading take alone, at what this machine does of both at its best,
+                    measured before the first case, as a share of the contestant's
+    compile         what the first run took longer than a later one, seconds; and, of ours, how often it compiled
+    peak            memory of the contestant's whole process at the most, MiB, libraries included
 """
 
 import argparse
@@ -29,9 +34,13 @@ import multiprocessing
 import os
 import pathlib
 import platform
+import resource
+import signal
 import statistics
 import time
 import typing
+
+import numpy as np
 
 BUSY = 0.15
 SMOKE = bool(os.environ.get("BENCH_SMOKE"))
@@ -50,8 +59,8 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """Cases by name (anything that can be pickled), and how many `unit`s one run of a case makes. `limit` names the
-    contestant that does what cannot be done faster: the others' rates are shown as percentages of its."""
+    """Cases by name (anything that can be pickled), how many `unit`s one run of a case makes, and how long it would
+    take if nothing but `limit(case, machine)` bounded it, seconds."""
 
     name: str
     unit: str
@@ -59,30 +68,26 @@ class Benchmark:
     smoke_cases: dict
     work: typing.Callable
     contestants: tuple  # the reference first
-    limit: str | None = None
+    limit: typing.Callable
 
     def main(self):
         options = self._options()
         cases = self.smoke_cases if SMOKE else self.cases
-        cases = {name: case for name, case in cases.items() if _named(name, options.cases)}
-        contestants = [each for each in self.contestants if _named(each.name, options.only)]
+        cases = {name: case for name, case in cases.items() if named(name, options.cases)}
+        contestants = [each for each in self.contestants if named(each.name, options.only)]
         if self.contestants[0] not in contestants and not SMOKE:
             contestants.insert(0, self.contestants[0])
-        contestants += [each for each in self.contestants if each.name == self.limit and each not in contestants]
-        processes = [_Process(each, options.threads, options.patience) for each in contestants]
-        records = []
-        try:
-            for name, case in cases.items():
-                records += self._measure(name, case, processes, options)
-                table = _table(self, records, contestants)
-                print(table, flush=True)
-                if not SMOKE:
-                    machine = f"{options.threads} of {os.cpu_count()} processors"
-                    write(options.save_as or self.name, records, table, machine, clock=options.clock)
-        finally:
-            for process in processes:
-                process.end()
-        if any("error" in record for record in records):
+        machine, records = Machine.measured(options.threads, options.clock), []
+        print(f"{options.threads} of {os.cpu_count()} processors, no GPU: {machine}", flush=True)
+        for name, case in cases.items():
+            records += self._measure(name, case, contestants, machine, options)
+            print(_details(self, name, records), flush=True)
+            if not SMOKE:
+                tables = [summary(self.unit, records)] + [_details(self, case, records) for case in cases_of(records)]
+                conditions = {"clock": options.clock, "limits": str(machine), "unit": self.unit}
+                threads = f"{options.threads} of {os.cpu_count()} processors"
+                write(options.save_as or self.name, records, "\n\n".join(tables), threads, **conditions)
+        if any("error" in record and not record.get("excused") for record in records):
             raise SystemExit(1)
 
     def _options(self):
@@ -96,29 +101,76 @@ class Benchmark:
         parser.add_argument("--save-as", help="name of the result files, if not the benchmark's")
         return parser.parse_args()
 
-    def _measure(self, name, case, processes, options):
-        ready = {process.name: process.ask("build", case) for process in processes}
-        rounds = []
-        for _ in range(options.rounds):
-            able = [process for process in processes if "error" not in ready[process.name]]
-            rounds.append({process.name: process.ask("run") for process in able})
-            ready |= {name: answer for name, answer in rounds[-1].items() if "error" in answer}
-        able = [process for process in processes if "error" not in ready[process.name]]
+    def _measure(self, name, case, contestants, machine, options):
+        processes = [_Process(each, options.threads, options.patience) for each in contestants]
+        try:
+            ready = {process.name: process.ask("build", case) for process in processes}
+            rounds = []
+            for _ in range(options.rounds):
+                able = [process for process in processes if "error" not in ready[process.name]]
+                rounds.append({process.name: process.ask("run") for process in able})
+                ready |= {name: answer for name, answer in rounds[-1].items() if "error" in answer}
+        finally:
+            for process in processes:
+                process.end()
+        able = [process.name for process in processes if "error" not in ready[process.name]]
         if options.clock == "wall" and not SMOKE:
-            quiet = [each for each in rounds if max(each[process.name]["others"] for process in able) <= BUSY]
+            quiet = [each for each in rounds if max(each[name]["others"] for name in able) <= BUSY]
             print(f"{name}: {len(quiet)} of {len(rounds)} rounds undisturbed", flush=True)
             rounds = quiet
         records = []
         for process in processes:
             record = {"case": name, "contestant": process.name, "rounds": len(rounds), **ready[process.name]}
-            if process in able and rounds:
+            if process.name in able and rounds:
                 times = [each[process.name][options.clock] for each in rounds]
-                record |= {"seconds": times, "rate": self.work(case) / statistics.median(times)}
-                if able[0] is processes[0]:
-                    reference = [each[processes[0].name][options.clock] for each in rounds]
+                taken = statistics.median(times)
+                record |= {"seconds": times, "rate": self.work(case) / taken}
+                record["of_limit"] = self.limit(case, machine) / taken
+                record["compile_seconds"] = max(0.0, record.pop("first")[options.clock] - taken)
+                if able[0] == processes[0].name:
+                    reference = [each[able[0]][options.clock] for each in rounds]
                     record["ratios"] = [by / time for by, time in zip(reference, times, strict=True)]
             records.append(record)
         return records
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What it does at its best: float32 operations and bytes read, per second."""
+
+    operations: float
+    bytes: float
+
+    @classmethod
+    def measured(cls, threads, clock):
+        with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            return cls(*process.submit(_limits, threads, clock).result())
+
+    def seconds(self, operations=0, bytes=0):
+        """As long as the longer of the two takes."""
+        return max(operations / self.operations, bytes / self.bytes)
+
+    def __str__(self):
+        return f"{self.operations / 1e9:.0f} GFLOP/s in float32, {self.bytes / 1e9:.0f} GB/s read"
+
+
+def _limits(threads, clock):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+    now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
+    side, length = (64, 1 << 16) if SMOKE else (2048, 1 << 27)  # 512 MiB, which no cache holds
+    matrix, parts = np.ones((side, side), "float32"), np.split(np.ones(length, "float32"), threads)
+
+    def fastest(function):
+        times = []
+        for _ in range(7):
+            start = now()
+            function()
+            times.append(now() - start)
+        return max(min(times), 1e-9)
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        reading = fastest(lambda: list(pool.map(np.sum, parts)))
+    return 2 * side**3 / fastest(lambda: matrix @ matrix), 4 * length / reading
 
 
 def write(name, records, table, machine, **conditions):
@@ -138,18 +190,15 @@ def write(name, records, table, machine, **conditions):
 
 
 class _Process:
-    """One contestant at work."""
+    """One contestant at work on one case."""
 
     def __init__(self, contestant, threads, patience=None):
         self.name = contestant.name
-        self._contestant, self._threads, self._patience = contestant, threads, patience
-        self._start()
-
-    def _start(self):
-        os.environ |= {"KERAS_BACKEND": self._contestant.backend, "OMP_NUM_THREADS": str(self._threads), **_QUIET}
+        self._patience = patience
+        os.environ |= {"KERAS_BACKEND": contestant.backend, "OMP_NUM_THREADS": str(threads), **_QUIET}
         spawn = multiprocessing.get_context("spawn")
         self._connection, other_end = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(self._contestant, self._threads, other_end), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(contestant, threads, other_end), daemon=True)
         self._process.start()
         other_end.close()
 
@@ -162,8 +211,9 @@ class _Process:
         except (EOFError, BrokenPipeError):
             self._process.join(10)
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
+            if self._process.exitcode == -signal.SIGKILL:
+                answer["error"] = "out of memory? Fewer contestants at once (--only) or smaller cases (--cases)"
         self._process.kill()
-        self._start()  # for the next case
         return answer
 
     def end(self):
@@ -216,12 +266,21 @@ def _serve(contestant, threads, connection):
                 first = _timed(run)
                 if not SMOKE and first["wall"] < 60:
                     run()
-                seconds = {"build_seconds": time.perf_counter() - start, "first_seconds": first["wall"]}
-                connection.send({**first["noted"], **seconds})
+                noted, seconds = first.pop("noted"), time.perf_counter() - start
+                connection.send({**noted, "build_seconds": seconds, "first": first, "peak_mib": _peak()})
             else:
                 connection.send(_timed(run))
+        except ModuleNotFoundError as error:
+            connection.send({"error": f"not installed: {error.name}", "excused": True})
+        except NotImplementedError as error:
+            connection.send({"error": str(error), "excused": True})
         except Exception as error:
             connection.send({"error": f"{type(error).__name__}: {error}"[:500]})
+
+
+def _peak():
+    """The most memory that this process has held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _timed(run):
@@ -240,35 +299,55 @@ def _machine_seconds():
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
-def _table(benchmark, records, contestants):
-    """Markdown: a row for each contestant, a column for each case, `rate ×ratio [smallest–largest], share of limit`."""
-    cases = list(dict.fromkeys(record["case"] for record in records))
+def cases_of(records):
+    """Their names, in order."""
+    return list(dict.fromkeys(record["case"] for record in records))
+
+
+def summary(unit, records):
+    """Markdown: a row for each contestant, a column for each case, `rate ×ratio [smallest–largest]`."""
+    cases, contestants = cases_of(records), dict.fromkeys(record["contestant"] for record in records)
     found = {(record["contestant"], record["case"]): record for record in records}
-    lines = [f"| {benchmark.unit} | {' | '.join(cases)} |", "|---" * (len(cases) + 1) + "|"]
-    for contestant in contestants:
-        cells = [_cell(found[contestant.name, case], found.get((benchmark.limit, case))) for case in cases]
-        lines.append(f"| {contestant.name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = [(each, *(_figure(found[each, case]) for case in cases)) for each in contestants]
+    return markdown((unit, *cases), rows)
 
 
-def _cell(record, limit=None):
+def _figure(record):
     if "error" in record:
-        return f"failed: {record['error'].splitlines()[0][:60]}"
+        return record["error"].splitlines()[0][:80]
     if "rate" not in record:
         return "disturbed"
-    cell = f"{record['rate']:.0f}"
-    if ratios := record.get("ratios"):
-        cell += f" ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]"
-    if limit is not None and "rate" in limit:
-        cell += f", {record['rate'] / limit['rate']:.0%}"
-    if "compilations" in record:
-        cell += f", {record['compilations']} compiled"
-    if "mib" in record:
-        cell += f", {record['mib']:.0f} MiB"
-    return cell
+    ratios = record.get("ratios")
+    spread = f" ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]" if ratios else ""
+    return f"{record['rate']:.0f}{spread}"
 
 
-def _named(name, parts):
+def _details(benchmark, case, records):
+    """Markdown: all that is known of one case."""
+    rows = []
+    for record in records:
+        if record["case"] == case:
+            known = "rate" in record
+            compiled = f", {record['compilations']} times" if record.get("compilations") else ""
+            rows.append(
+                (
+                    record["contestant"],
+                    _figure(record),
+                    f"{record['of_limit']:.0%}" if known else "–",
+                    f"{record['compile_seconds']:.1f} s{compiled}" if known else "–",
+                    f"{record['peak_mib']:,.0f} MiB" if known else "–",
+                )
+            )
+    return markdown((case, benchmark.unit, "of the limit", "compile", "peak"), rows)
+
+
+def markdown(head, rows):
+    """A table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def named(name, parts):
+    """Whether one of `parts`, comma-separated, is in the name; all are where nothing is asked for."""
     return parts is None or any(part in name for part in parts.split(","))
 
 

@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 
+from harness import SMOKE, write
+
 MEASURE = """
 import sys, time
 import keras
@@ -34,9 +36,12 @@ def added(backend, more, processes):
 
 
 if __name__ == "__main__":
-    processes = 1 if os.environ.get("BENCH_SMOKE") else 5
-    print("| backend | import | and Seq2SeqLM | backends loaded besides |\n|---|---|---|---|")
+    lines, records = ["| backend | import | and Seq2SeqLM | backends loaded besides |", "|---|---|---|---|"], {}
     for backend in ("jax", "tensorflow", "torch"):
-        seconds, _ = added(backend, "", processes)
-        more, backends = added(backend, "keras_transformers.Seq2SeqLM", processes)
-        print(f"| {backend} | {seconds:.3f} s | {more:.3f} s | {', '.join(backends) or 'none'} |", flush=True)
+        seconds, _ = added(backend, "", 1 if SMOKE else 5)
+        more, backends = added(backend, "keras_transformers.Seq2SeqLM", 1 if SMOKE else 5)
+        records[backend] = {"import": seconds, "and_task": more, "backends": backends}
+        lines.append(f"| {backend} | {seconds:.3f} s | {more:.3f} s | {', '.join(backends) or 'none'} |")
+        print(lines[-1], flush=True)
+    if not SMOKE:
+        write("imports", records, "\n".join(lines), f"{os.cpu_count()} processors", clock="cpu")

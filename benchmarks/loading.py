@@ -13,8 +13,9 @@ import statistics
 import subprocess
 import sys
 
+from harness import write
+
 ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = pathlib.Path(__file__).parent / "results" / "loading.md"
 
 MEASURE = """
 import resource, sys, time
@@ -61,9 +62,10 @@ if __name__ == "__main__":
     contestants = [("transformers", *REFERENCE, "torch")]
     contestants += [(f"ours_{backend}", *OURS, backend) for backend in BACKENDS]
     contestants += [(f"kerashub_{backend}", *HUB, backend) for backend in BACKENDS]
-    lines = ["| | seconds | peak MiB |", "|---|---|---|"]
+    lines, records = ["| | seconds | peak MiB |", "|---|---|---|"], {}
     for name, imports, load, backend in contestants:
         seconds, megabytes = measured(imports, load, backend, folder, 3)
+        records[name] = {"seconds": seconds, "peak_mib": megabytes}
         lines.append(f"| {name} | {seconds:.2f} | {megabytes:.0f} |")
         print(lines[-1], flush=True)
-    RESULTS.write_text("# loading\n\n" + "\n".join(lines) + "\n", "utf-8")
+    write("loading", records, "\n".join(lines), f"{os.cpu_count()} processors", clock="wall")

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 import numpy as np
-from harness import SMOKE, _named, data_folder, in_own_process, write
+from harness import SMOKE, data_folder, in_own_process, named, write
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -89,7 +89,7 @@ def compare(model, file, window, only):
     lines = ["| contestant | tokens scored | perplexity | processor seconds |", "|---|---|---|---|"]
     records = {}
     for name, (measure, backend) in CONTESTANTS.items():
-        if not _named(name, only):
+        if not named(name, only):
             continue
         scores, seconds = in_own_process(backend, measure, file, window, text)
         perplexity = float(np.exp(-scores.astype("float64").mean()))

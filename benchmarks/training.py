@@ -124,6 +124,13 @@ def keras_hub_model(case):
     return run
 
 
+def limit(case, machine):
+    """Multiplying, three times what a forward pass takes: blocks of twelve and sixteen matrices, and the logits."""
+    weights = 28 * case.num_layers * case.hidden_dim**2 + case.vocabulary_size * case.hidden_dim
+    attention = 4 * 3 * case.num_layers * case.hidden_dim * case.length
+    return machine.seconds(3 * STEPS * case.rows * case.length * (2 * weights + attention))
+
+
 BACKENDS = ("jax", "tensorflow", "torch")
 
 BENCHMARK = Benchmark(
@@ -137,6 +144,7 @@ BENCHMARK = Benchmark(
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
     ),
+    limit=limit,
 )
 
 if __name__ == "__main__":

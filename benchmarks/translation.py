@@ -166,6 +166,15 @@ def keras_hub_model(case):
     return run
 
 
+def limit(case, machine):
+    """An encoder's block has twelve matrices of width × width, a decoder's sixteen, two of which read the source."""
+    size, sources, rows = case.size, case.batch_size * LENGTH, case.batch_size * case.num_beams
+    matrix, vocabulary = size.num_layers * size.hidden_dim**2, size.vocabulary_size * size.hidden_dim
+    source = machine.seconds(operations=2 * (12 + 2) * matrix * sources)
+    step = 14 * matrix + vocabulary
+    return source + LENGTH * machine.seconds(2 * step * rows, 4 * step)
+
+
 def check(case, token_ids):
     if tuple(token_ids.shape) != (case.batch_size, LENGTH):
         raise ValueError(
@@ -193,6 +202,7 @@ BENCHMARK = Benchmark(
         Contestant("ctranslate2", ctranslate2_model),
         Contestant("ctranslate2_int8", ctranslate2_int8),
     ),
+    limit=limit,
 )
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pathlib
 import tempfile
 import time
 
-from harness import SMOKE, _named, data_folder, in_own_process, write
+from harness import SMOKE, data_folder, in_own_process, named, write
 
 LINES = 64 if SMOKE else 10_000
 
@@ -86,7 +86,7 @@ def main():
         source.write_text("".join(f"{line}\n" for line in sides[0]), "utf-8")
         for beams in map(int, options.beams.split(",")):
             for name, (translate, backend) in CONTESTANTS.items():
-                if not _named(name, options.only):
+                if not named(name, options.only):
                     continue
                 output = pathlib.Path(scratch) / f"{name}-{beams}.txt"
                 seconds, _ = in_own_process(backend, translate, str(source), str(output), beams)

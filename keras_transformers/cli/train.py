@@ -35,6 +35,9 @@ def train(
     validation_target: HeldOut = None,
     validation_pairs: HeldOut = None,
     vocabulary_size: Annotated[int, typer.Option(min=8, help="Tokens, shared by both languages.")] = 8000,
+    separate_vocabularies: Annotated[
+        bool, typer.Option("--separate-vocabularies", help="A vocabulary of that size for each language.")
+    ] = False,
     num_layers: Annotated[int, typer.Option(min=1, help="Layers of the encoder, and of the decoder.")] = 6,
     hidden_dim: HiddenDim = 512,
     num_heads: NumHeads = 8,
@@ -71,13 +74,15 @@ def train(
     import keras
 
     import keras_transformers as kt
+    from keras_transformers.runs.translation import config_for, learn_vocabulary
     from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
 
     keras.utils.set_random_seed(seed)
 
-    tokenizer = kt.Tokenizer.train([*sources, *targets], kind="bpe", vocabulary_size=vocabulary_size)
-    config = kt.models.transformer(
-        vocabulary_size=tokenizer.vocabulary_size,
+    shared = not separate_vocabularies
+    tokenizer = learn_vocabulary(sources, targets, shared=shared, kind="bpe", vocabulary_size=vocabulary_size)
+    config = config_for(
+        tokenizer,
         num_layers=num_layers,
         hidden_dim=hidden_dim,
         num_heads=num_heads,
@@ -88,8 +93,9 @@ def train(
     peak = (hidden_dim * warmup_steps) ** -0.5 if learning_rate is None else learning_rate
     task.compile(keras.optimizers.Adam(InverseSquareRoot(peak, warmup_steps), beta_2=0.98, epsilon=1e-9))
     held_out = f", {len(validation[0])} held out" if validation else ""
+    sizes = [tokenizer.vocabulary_size] if shared else [tokenizer.vocabulary_size, tokenizer.target_vocabulary_size]
     print(
-        f"{len(sources)} pairs{held_out}; {tokenizer.vocabulary_size} tokens; {task.count_params():,} parameters",
+        f"{len(sources)} pairs{held_out}; {' and '.join(map(str, sizes))} tokens; {task.count_params():,} parameters",
         file=sys.stderr,
     )
     # Each of these reads what the one before it has left in the logs.

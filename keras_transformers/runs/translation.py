@@ -175,20 +175,29 @@ def _vocabulary(settings, folder, sources, targets):
     if (folder / "tokenizer_config.json").exists():  # which is written last
         return Tokenizer.load(folder)
     options = {"kind": settings.kind, "vocabulary_size": settings.size, "lowercase": settings.lowercase}
-    if settings.shared:
-        tokenizer = Tokenizer.train([*sources, *targets], **options)
-    else:
-        tokenizer = Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
+    tokenizer = learn_vocabulary(sources, targets, shared=settings.shared, **options)
     tokenizer.save(folder)
     return tokenizer
 
 
-def _model(run, tokenizer):
-    fields = {field.name: getattr(run.model, field.name) for field in dataclasses.fields(run.model)}
+def learn_vocabulary(sources, targets, *, shared=True, **options):
+    """A `Tokenizer` of sentence pairs, with a second one for the target unless they share it; `options` as of
+    `Tokenizer.train`."""
+    if shared:
+        return Tokenizer.train([*sources, *targets], **options)
+    return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
+
+
+def config_for(tokenizer, **fields):
+    """The `ModelConfig` that `kt.models.transformer` makes of `fields`, for this tokenizer's vocabularies."""
     if tokenizer.target is not None:
         fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
-    config = transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
-    return Seq2SeqLM(config, tokenizer, dtype=run.training.dtype)
+    return transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
+
+
+def _model(run, tokenizer):
+    fields = {field.name: getattr(run.model, field.name) for field in dataclasses.fields(run.model)}
+    return Seq2SeqLM(config_for(tokenizer, **fields), tokenizer, dtype=run.training.dtype)
 
 
 def _fit(task, run, pairs, validation, folder, verbose):

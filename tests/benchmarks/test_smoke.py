@@ -10,14 +10,39 @@ import pytest
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
+NAMES = ("decode", "encoder", "growth", "training", "training_gpt", "training_masked_lm", "translation")
+
+
 @pytest.mark.one_backend
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
-@pytest.mark.parametrize("name", ["decode", "encoder", "training", "training_gpt", "translation"])
-def test_a_round_of_the_smallest_cases(name):
-    command = [sys.executable, FOLDER / f"{name}.py", "--only", "ours_jax", "--threads", "1"]
-    ended = subprocess.run(command, env=os.environ | {"BENCH_SMOKE": "1"}, capture_output=True, text=True, timeout=300)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_round_of_the_smallest_cases_without_a_peer_that_is_not_installed(name, tmp_path):
+    (tmp_path / "keras_hub.py").write_text("raise ModuleNotFoundError(name='keras_hub')")
+    environment = os.environ | {"BENCH_SMOKE": "1", "PYTHONPATH": str(tmp_path)}
+    axis = ["vocabulary"] if name == "growth" else []
+    command = [sys.executable, FOLDER / f"{name}.py", *axis, "--only", "ours_jax,kerashub_jax", "--threads", "1"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "GFLOP/s" in ended.stdout
     assert "| ours_jax | " in ended.stdout
+    assert "| kerashub_jax | not installed: keras_hub |" in ended.stdout
+
+
+@pytest.mark.one_backend
+def test_the_page_shows_the_latest_results():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        import report
+    finally:
+        sys.path.remove(str(FOLDER))
+    assert report.PAGE.read_text("utf-8") == report.page(), "Run `python benchmarks/report.py`."
+
+
+@pytest.mark.one_backend
+def test_an_unknown_kind_of_work_is_named():
+    ended = subprocess.run([sys.executable, FOLDER / "all.py", "decoding"], capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "Expected some of import, load, decode, translate, encode, train, growth, got decoding." in ended.stderr
 
 
 @pytest.mark.one_backend("torch")

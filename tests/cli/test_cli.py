@@ -16,6 +16,7 @@ import keras_transformers as kt
 from keras_transformers import line_files
 from keras_transformers.cli import texts, translate
 from keras_transformers.cli.app import app
+from keras_transformers.runs import translation
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -81,13 +82,12 @@ class Writer:
 def stand_in(monkeypatch):
     """Names of the package load when first used, so they are put into its dictionary, not looked up first."""
     Reverser.made = []
-    tokenizer = types.SimpleNamespace(vocabulary_size=77)
+    tokenizer = types.SimpleNamespace(vocabulary_size=77, padding_id=0, target=None)
     monkeypatch.setitem(kt.__dict__, "Seq2SeqLM", Reverser)
     monkeypatch.setitem(kt.__dict__, "CausalLM", Writer)
-    monkeypatch.setitem(kt.__dict__, "models", types.SimpleNamespace(transformer=lambda **fields: fields))
-    monkeypatch.setitem(
-        kt.__dict__, "Tokenizer", types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
-    )
+    stand_in = types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
+    monkeypatch.setattr(translation, "Tokenizer", stand_in)
+    monkeypatch.setattr(translation, "transformer", lambda size, **fields: {"vocabulary_size": size, **fields})
     monkeypatch.setitem(kt.__dict__, "explain", lambda task: f"the recipe of {task.config}")
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 import typer.testing
 
+import keras_transformers as kt
 from keras_transformers.cli.app import app
 
 pytestmark = pytest.mark.one_backend("torch")  # it trains soonest
@@ -55,6 +56,18 @@ def test_a_file_in_a_file_out(preset):
     call("translate", "--input", source, "--output", output, *options)
     assert output.read_text("utf-8") == call("translate", *options, stdin=source.read_text("utf-8"))
     assert [line.count("\t") for line in output.read_text("utf-8").splitlines()] == [3, 0, 3, 3]
+
+
+def test_each_language_may_have_a_vocabulary_of_its_own(pairs):
+    folder = pairs.parent / "separate"
+    shape = ["--num-layers", 1, "--hidden-dim", 16, "--num-heads", 2, "--intermediate-dim", 16, "--epochs", 1]
+    sizes = ["--vocabulary-size", 300, "--separate-vocabularies"]
+    made = run("train", folder, "--pairs", pairs, *sizes, *shape)
+    assert "; 288 and 300 tokens; " in made.stderr  # there is little to learn of digits
+    tokenizer = kt.Seq2SeqLM.from_preset(folder).tokenizer
+    (source,), (target,) = tokenizer.encode_sources(["three"]), tokenizer.encode_targets(["three"])
+    assert len(target) < len(source)  # the sources were digits
+    assert call("translate", "--preset", folder, "--max-new-tokens", 5, "12").count("\n") == 1
 
 
 def test_scores_have_signatures(preset, pairs):

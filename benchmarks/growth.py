@@ -1,0 +1,104 @@
+"""How time and memory grow: with a prompt's length, the batch, the length of what is generated, and the vocabulary.
+
+Small models of random weights, float32, ours beside transformers (run eagerly) and KerasHub, one axis at a time:
+
+    length        reading a prompt of 128 to 8,192 tokens, one row: a decoder of six layers of width 384
+    batch         32 new tokens after 32, for 1 to 128 rows, the same decoder
+    output        16 to 1,024 new tokens after 32, eight rows, the same decoder
+    vocabulary    training steps of a GPT of two layers of width 256, 4 × 256 tokens, 8,192 to 262,144 tokens
+
+    python benchmarks/growth.py length --only jax --threads 1 --clock cpu --rounds 2
+
+takes the options of the others, prints their tables, and draws a picture of each axis for `docs/`.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import statistics
+import sys
+
+import decode
+import training_gpt
+from harness import RESULTS, SMOKE, Benchmark, cases_of
+
+PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "growth"
+SMALL = decode.Size(6, 384, 6, 2, 1024, 8000)
+DECODER = decode.Case(SMALL, batch_size=1, prompt=32, new=32)
+GPT = training_gpt.Case(num_layers=2, hidden_dim=256, num_heads=4)
+
+
+def cases(case, field, values, **others):
+    return {f"{value:,}": dataclasses.replace(case, **{field: value}, **others) for value in values}
+
+
+def axis(benchmark, name, all_cases):
+    """`benchmark` with other cases."""
+    left_out = ("transformers_compiled",)
+    return Benchmark(
+        name=f"growth-{name}",
+        unit=benchmark.unit,
+        cases=all_cases,
+        smoke_cases=benchmark.smoke_cases,
+        work=benchmark.work,
+        contestants=tuple(each for each in benchmark.contestants if each.name not in left_out),
+        limit=benchmark.limit,
+    )
+
+
+AXES = {
+    "length": axis(decode.BENCHMARK, "length", cases(DECODER, "prompt", (128, 512, 2048, 8192), new=1)),
+    "batch": axis(decode.BENCHMARK, "batch", cases(DECODER, "batch_size", (1, 8, 32, 128))),
+    "output": axis(decode.BENCHMARK, "output", cases(DECODER, "new", (16, 128, 1024), batch_size=8)),
+    "vocabulary": axis(
+        training_gpt.BENCHMARK, "vocabulary", cases(GPT, "vocabulary_size", (8192, 32768, 131072, 262144))
+    ),
+}
+LABELS = {
+    "length": "tokens of the prompt",
+    "batch": "rows",
+    "output": "new tokens",
+    "vocabulary": "tokens of the vocabulary",
+}
+
+
+def draw(name):
+    """Seconds of a run and peak memory over the axis, a line for each contestant."""
+    import matplotlib.pyplot as plt
+
+    records = json.loads((RESULTS / f"growth-{name}.json").read_text("utf-8"))["records"]
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for contestant in dict.fromkeys(record["contestant"] for record in records):
+        known = [each for each in records if each["contestant"] == contestant and "seconds" in each]
+        places = [int(each["case"].replace(",", "")) for each in known]
+        look = {"marker": "o", "linestyle": "-" if contestant.startswith("ours") else "--", "label": contestant}
+        times.plot(places, [statistics.median(each["seconds"]) for each in known], **look)
+        memory.plot(places, [each["peak_mib"] for each in known], **look)
+    every = [int(case.replace(",", "")) for case in cases_of(records)]
+    for axes, label in ((times, "seconds of a run"), (memory, "peak memory of the process, MiB")):
+        axes.set(xscale="log", yscale="log", xlabel=LABELS[name], ylabel=label, xticks=every)
+        axes.set_xticks(every, [f"{place:,}" for place in every], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.grid(alpha=0.3)
+    times.legend()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PICTURES / f"{name}.png", dpi=110)
+    plt.close(figure)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="How cost grows", add_help=False)
+    parser.add_argument("axes", nargs="*", metavar="axis", help=f"of {', '.join(AXES)}; all by default")
+    chosen, rest = parser.parse_known_args()
+    if unknown := set(chosen.axes) - set(AXES):
+        parser.error(f"expected some of {', '.join(AXES)}, got {', '.join(sorted(unknown))}")
+    for name in chosen.axes or AXES:
+        sys.argv[1:] = rest
+        AXES[name].main()
+        if not SMOKE:
+            draw(name)
+
+
+if __name__ == "__main__":
+    main()

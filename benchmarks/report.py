@@ -1,0 +1,48 @@
+"""`docs/benchmarks.md` from what was measured last, `benchmarks/results/`.
+
+python benchmarks/report.py
+"""
+
+import pathlib
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+HEAD = """# What was measured
+
+Made by `python benchmarks/report.py` from [benchmarks/results](../benchmarks/results), where the rest of each run is:
+compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures all of it anew.
+A figure is a rate and, after ×, its ratio to the first row's in the same round: the median, the smallest and the
+largest. Each table is of one run; tables of different runs are not to be compared but by their ratios.
+"""
+
+
+def tables(text):
+    """The blocks of lines of a Markdown text that are tables."""
+    blocks = [block.splitlines() for block in text.split("\n\n")]
+    return ["\n".join(lines) for lines in blocks if all(line.startswith("|") for line in lines if line)]
+
+
+def condition(text, name):
+    """What follows `name: ` at the head of a result, or nothing."""
+    return next((line.split(": ", 1)[1].strip() for line in text.splitlines() if line.startswith(f"{name}: ")), "")
+
+
+def page():
+    parts = [HEAD]
+    for path in sorted(RESULTS.glob("*.md")):
+        text = path.read_text("utf-8")
+        where = ", ".join(filter(None, (condition(text, "when")[:10], condition(text, "machine"))))
+        clock = condition(text, "clock")
+        about = f"{where}, {clock} time" if clock else where
+        parts += [f"## {path.stem}\n", f"{about}\n" if about else "", tables(text)[0] + "\n"]
+        picture = PAGE.parent / "growth" / f"{path.stem.removeprefix('growth-')}.png"
+        if path.stem.startswith("growth-") and picture.exists():
+            parts.append(f"![{path.stem}](growth/{picture.name})\n")
+    return "\n".join(filter(None, parts))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
+    print(f"Wrote {PAGE}")
