@@ -3,8 +3,8 @@
     python benchmarks/all.py
     python benchmarks/all.py decode train -- --threads 1 --clock cpu --rounds 3
 
-What follows `--` goes to the benchmarks in which contestants take turns (`harness.py`). One that fails is said to, and
-the next one runs.
+What follows `--` goes to the benchmarks in which contestants take turns (`harness.py`). One that fails is named at the
+end, after the others ran.
 """
 
 import pathlib

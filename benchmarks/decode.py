@@ -46,6 +46,10 @@ class Case:
     prompt: int
     new: int = 128
 
+    @property
+    def longest(self):
+        return max(2048, self.prompt + self.new)
+
     def prompts(self):
         shape = (self.batch_size, self.prompt)
         return np.random.default_rng(0).integers(10, self.size.vocabulary_size, shape, dtype="int32")
@@ -66,7 +70,7 @@ def transformers_model(case, compiled=False):
         num_key_value_heads=size.num_key_value_heads,
         intermediate_size=size.intermediate_dim,
         vocab_size=size.vocabulary_size,
-        max_position_embeddings=2048,
+        max_position_embeddings=case.longest,
         tie_word_embeddings=True,
         eos_token_id=None,
         pad_token_id=0,
@@ -114,7 +118,7 @@ def keras_transformers_model(case):
         norm=RMSNorm(),
         norm_placement="pre",
     )
-    embeddings = EmbeddingsConfig(size.vocabulary_size, context_length=2048)
+    embeddings = EmbeddingsConfig(size.vocabulary_size, context_length=case.longest)
     model = kt.CausalLM(
         kt.ModelConfig(size.hidden_dim, embeddings, decoder=StackConfig(size.num_layers, block, final_norm=True))
     )

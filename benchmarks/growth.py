@@ -9,11 +9,12 @@ Small models of random weights, float32, ours beside transformers (run eagerly) 
 
     python benchmarks/growth.py length --only jax --threads 1 --clock cpu --rounds 2
 
-takes the options of the others, prints their tables, and draws a picture of each axis for `docs/`.
+takes axes, all by default, then the options of the others, prints their tables, and draws a picture of each for
+`docs/`.
 """
 
-import argparse
 import dataclasses
+import itertools
 import json
 import pathlib
 import statistics
@@ -21,7 +22,7 @@ import sys
 
 import decode
 import training_gpt
-from harness import RESULTS, SMOKE, Benchmark, cases_of
+from harness import RESULTS, SMOKE, cases_of
 
 PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "growth"
 SMALL = decode.Size(6, 384, 6, 2, 1024, 8000)
@@ -30,21 +31,13 @@ GPT = training_gpt.Case(num_layers=2, hidden_dim=256, num_heads=4)
 
 
 def cases(case, field, values, **others):
-    return {f"{value:,}": dataclasses.replace(case, **{field: value}, **others) for value in values}
+    return {str(value): dataclasses.replace(case, **{field: value}, **others) for value in values}
 
 
 def axis(benchmark, name, all_cases):
     """`benchmark` with other cases."""
-    left_out = ("transformers_compiled",)
-    return Benchmark(
-        name=f"growth-{name}",
-        unit=benchmark.unit,
-        cases=all_cases,
-        smoke_cases=benchmark.smoke_cases,
-        work=benchmark.work,
-        contestants=tuple(each for each in benchmark.contestants if each.name not in left_out),
-        limit=benchmark.limit,
-    )
+    contestants = tuple(each for each in benchmark.contestants if each.name != "transformers_compiled")
+    return dataclasses.replace(benchmark, name=f"growth-{name}", cases=all_cases, contestants=contestants)
 
 
 AXES = {
@@ -71,13 +64,13 @@ def draw(name):
     figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for contestant in dict.fromkeys(record["contestant"] for record in records):
         known = [each for each in records if each["contestant"] == contestant and "seconds" in each]
-        places = [int(each["case"].replace(",", "")) for each in known]
+        places = [int(each["case"]) for each in known]
         look = {"marker": "o", "linestyle": "-" if contestant.startswith("ours") else "--", "label": contestant}
         times.plot(places, [statistics.median(each["seconds"]) for each in known], **look)
         memory.plot(places, [each["peak_mib"] for each in known], **look)
-    every = [int(case.replace(",", "")) for case in cases_of(records)]
+    every = [int(case) for case in cases_of(records)]
     for axes, label in ((times, "seconds of a run"), (memory, "peak memory of the process, MiB")):
-        axes.set(xscale="log", yscale="log", xlabel=LABELS[name], ylabel=label, xticks=every)
+        axes.set(xscale="log", yscale="log", xlabel=LABELS[name], ylabel=label)
         axes.set_xticks(every, [f"{place:,}" for place in every], minor=False)
         axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
@@ -88,16 +81,21 @@ def draw(name):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="How cost grows", add_help=False)
-    parser.add_argument("axes", nargs="*", metavar="axis", help=f"of {', '.join(AXES)}; all by default")
-    chosen, rest = parser.parse_known_args()
-    if unknown := set(chosen.axes) - set(AXES):
-        parser.error(f"expected some of {', '.join(AXES)}, got {', '.join(sorted(unknown))}")
-    for name in chosen.axes or AXES:
-        sys.argv[1:] = rest
-        AXES[name].main()
+    arguments, failed = sys.argv[1:], False
+    axes = list(itertools.takewhile(lambda each: not each.startswith("-"), arguments))
+    if unknown := set(axes) - set(AXES):
+        raise SystemExit(f"Expected some of {', '.join(AXES)}, got {', '.join(sorted(unknown))}.")
+    sys.argv[1:] = arguments[len(axes) :]
+    for name in axes or AXES:
+        try:
+            AXES[name].main()
+        except SystemExit as ended:
+            if ended.code != 1:  # not a contestant that failed
+                raise
+            failed = True
         if not SMOKE:
             draw(name)
+    raise SystemExit(int(failed))
 
 
 if __name__ == "__main__":

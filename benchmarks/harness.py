@@ -48,6 +48,10 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 LIBRARIES = ("keras", "keras-hub", "transformers", "jax", "tensorflow", "tensorflow_cpu", "torch", "numpy")
 
 
+class NotMeant(Exception):
+    """What a contestant raises where it is not meant to do a case; the message says why."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Contestant:
     """`build(case) -> run`, in a process with this `KERAS_BACKEND`. `build` is a function of a module, by its name."""
@@ -115,18 +119,19 @@ class Benchmark:
                 process.end()
         able = [process.name for process in processes if "error" not in ready[process.name]]
         if options.clock == "wall" and not SMOKE:
-            quiet = [each for each in rounds if max(each[name]["others"] for name in able) <= BUSY]
+            quiet = [each for each in rounds if all(each[name]["others"] <= BUSY for name in able)]
             print(f"{name}: {len(quiet)} of {len(rounds)} rounds undisturbed", flush=True)
             rounds = quiet
         records = []
         for process in processes:
             record = {"case": name, "contestant": process.name, "rounds": len(rounds), **ready[process.name]}
+            first = record.pop("first", None)
             if process.name in able and rounds:
                 times = [each[process.name][options.clock] for each in rounds]
                 taken = statistics.median(times)
                 record |= {"seconds": times, "rate": self.work(case) / taken}
                 record["of_limit"] = self.limit(case, machine) / taken
-                record["compile_seconds"] = max(0.0, record.pop("first")[options.clock] - taken)
+                record["compile_seconds"] = max(0.0, first[options.clock] - taken)
                 if able[0] == processes[0].name:
                     reference = [each[able[0]][options.clock] for each in rounds]
                     record["ratios"] = [by / time for by, time in zip(reference, times, strict=True)]
@@ -143,6 +148,7 @@ class Machine:
 
     @classmethod
     def measured(cls, threads, clock):
+        os.environ["OMP_NUM_THREADS"] = str(threads)
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             return cls(*process.submit(_limits, threads, clock).result())
 
@@ -158,7 +164,7 @@ def _limits(threads, clock):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
     now = {"wall": time.perf_counter, "cpu": time.process_time}[clock]
     side, length = (64, 1 << 16) if SMOKE else (2048, 1 << 27)  # 512 MiB, which no cache holds
-    matrix, parts = np.ones((side, side), "float32"), np.split(np.ones(length, "float32"), threads)
+    matrix, parts = np.ones((side, side), "float32"), np.array_split(np.ones(length, "float32"), threads)
 
     def fastest(function):
         times = []
@@ -208,7 +214,7 @@ class _Process:
             if self._connection.poll(self._patience):
                 return self._connection.recv()
             answer = {"error": f"longer than {self._patience:.0f} s"}
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             self._process.join(10)
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
             if self._process.exitcode == -signal.SIGKILL:
@@ -270,12 +276,12 @@ def _serve(contestant, threads, connection):
                 connection.send({**noted, "build_seconds": seconds, "first": first, "peak_mib": _peak()})
             else:
                 connection.send(_timed(run))
-        except ModuleNotFoundError as error:
-            connection.send({"error": f"not installed: {error.name}", "excused": True})
-        except NotImplementedError as error:
+        except NotMeant as error:
             connection.send({"error": str(error), "excused": True})
         except Exception as error:
-            connection.send({"error": f"{type(error).__name__}: {error}"[:500]})
+            missing = isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("keras_transformers")
+            said = f"not installed: {error.name}" if missing else f"{type(error).__name__}: {error}"[:500]
+            connection.send({"error": said, "excused": missing})
 
 
 def _peak():
@@ -314,7 +320,7 @@ def summary(unit, records):
 
 def _figure(record):
     if "error" in record:
-        return record["error"].splitlines()[0][:80]
+        return record["error"].splitlines()[0][:80].replace("|", "/")
     if "rate" not in record:
         return "disturbed"
     ratios = record.get("ratios")
@@ -335,7 +341,7 @@ def _details(benchmark, case, records):
                     _figure(record),
                     f"{record['of_limit']:.0%}" if known else "–",
                     f"{record['compile_seconds']:.1f} s{compiled}" if known else "–",
-                    f"{record['peak_mib']:,.0f} MiB" if known else "–",
+                    f"{record['peak_mib']:,.0f} MiB" if "peak_mib" in record else "–",
                 )
             )
     return markdown((case, benchmark.unit, "of the limit", "compile", "peak"), rows)

@@ -64,7 +64,12 @@ if __name__ == "__main__":
     contestants += [(f"kerashub_{backend}", *HUB, backend) for backend in BACKENDS]
     lines, records = ["| | seconds | peak MiB |", "|---|---|---|"], {}
     for name, imports, load, backend in contestants:
-        seconds, megabytes = measured(imports, load, backend, folder, 3)
+        try:
+            seconds, megabytes = measured(imports, load, backend, folder, 3)
+        except subprocess.CalledProcessError as error:
+            records[name] = {"error": error.stderr.splitlines()[-1]}
+            print(f"{name}: {records[name]['error']}", flush=True)
+            continue
         records[name] = {"seconds": seconds, "peak_mib": megabytes}
         lines.append(f"| {name} | {seconds:.2f} | {megabytes:.0f} |")
         print(lines[-1], flush=True)

@@ -12,16 +12,19 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 HEAD = """# What was measured
 
 Made by `python benchmarks/report.py` from [benchmarks/results](../benchmarks/results), where the rest of each run is:
-compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures all of it anew.
+compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures anew how fast ours
+and the peers decode, translate, encode, train and load; the other scripts of `benchmarks/` are run one at a time.
 A figure is a rate and, after ×, its ratio to the first row's in the same round: the median, the smallest and the
-largest. Each table is of one run; tables of different runs are not to be compared but by their ratios.
+largest. Each table is of one run; tables of different runs are not to be compared but by their ratios. Percentages
+are of `memory`, a contestant of older runs that reads the weights once a step, and MiB what was needed above what the
+process held before.
 """
 
 
 def tables(text):
     """The blocks of lines of a Markdown text that are tables."""
     blocks = [block.splitlines() for block in text.split("\n\n")]
-    return ["\n".join(lines) for lines in blocks if all(line.startswith("|") for line in lines if line)]
+    return ["\n".join(lines) for lines in blocks if lines and lines[0].startswith("|")]
 
 
 def condition(text, name):

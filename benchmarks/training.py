@@ -127,7 +127,7 @@ def keras_hub_model(case):
 def limit(case, machine):
     """Multiplying, three times what a forward pass takes: blocks of twelve and sixteen matrices, and the logits."""
     weights = 28 * case.num_layers * case.hidden_dim**2 + case.vocabulary_size * case.hidden_dim
-    attention = 4 * 3 * case.num_layers * case.hidden_dim * case.length
+    attention = (4 + 4 + 2) * case.num_layers * case.hidden_dim * case.length
     return machine.seconds(3 * STEPS * case.rows * case.length * (2 * weights + attention))
 
 

@@ -1,5 +1,5 @@
-"""Training steps of a GPT-2, 4 layers of width 768, as GPT-2 small's, vocabulary 50,257, batches of 4 × 256, float32;
-and of one with a large vocabulary, 128,256, which is 2 layers of width 512, 8 × 256 tokens.
+"""Training steps of a GPT-2 of 4 layers of width 768, as GPT-2 small's, vocabulary 50,257, batches of 4 × 256, and of
+one of 2 layers of width 512 with a large vocabulary, 128,256, batches of 8 × 256; float32.
 
 Forward, backward and AdamW, dropout 0.1 on branches and attention weights, beside transformers' GPT-2 on PyTorch, run
 eagerly (the reference), and KerasHub's through its own `fit`. Ours counts token accuracy and perplexity in each step,

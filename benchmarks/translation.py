@@ -167,7 +167,8 @@ def keras_hub_model(case):
 
 
 def limit(case, machine):
-    """An encoder's block has twelve matrices of width × width, a decoder's sixteen, two of which read the source."""
+    """An encoder's block has twelve matrices of width × width, a decoder's sixteen, two of which read the source; in
+    float32, so that weights of eight bits may go beyond it."""
     size, sources, rows = case.size, case.batch_size * LENGTH, case.batch_size * case.num_beams
     matrix, vocabulary = size.num_layers * size.hidden_dim**2, size.vocabulary_size * size.hidden_dim
     source = machine.seconds(operations=2 * (12 + 2) * matrix * sources)

@@ -34,7 +34,7 @@ def train(
     validation_source: HeldOut = None,
     validation_target: HeldOut = None,
     validation_pairs: HeldOut = None,
-    vocabulary_size: Annotated[int, typer.Option(min=8, help="Tokens, shared by both languages.")] = 8000,
+    vocabulary_size: Annotated[int, typer.Option(min=8, help="Tokens, of both languages together.")] = 8000,
     separate_vocabularies: Annotated[
         bool, typer.Option("--separate-vocabularies", help="A vocabulary of that size for each language.")
     ] = False,

@@ -8,9 +8,9 @@ cache)`, with a cache as in `layers/cache.py`. Rows are hypotheses: those of one
                       one row a sentence                                └─ between segments: make room,
                                                                            drop finished sentences
 
-Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, large room and prompts as
-`bucket` says (what is read beyond a prompt's end is overwritten), sentences in powers of two once some are done.
-Neither these nor the length of a segment changes a result.
+Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, prompts, and room for long
+ones, as `bucket` says (what is read beyond a prompt's end is overwritten), sentences in powers of two once some are
+done. Neither these nor the length of a segment changes a result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """

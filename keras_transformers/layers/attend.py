@@ -58,11 +58,11 @@ def unfold_rows(x_BNXH, rows):
 def _scores(query_BKQH, key_BKSH):
     """`[B, K, Q, S]`."""
     queries = query_BKQH.shape[2]
-    if isinstance(queries, int) and 1 < queries <= FEW_QUERIES and _packs_keys():
+    if _packs_keys() and isinstance(queries, int) and 1 < queries <= _FEW_QUERIES:
         import jax
 
-        # On a processor XLA copies the right operand of a product into another order first, and puts the smaller one
-        # left: for a step's few queries to a head, that would copy all keys.
+        # On a processor XLA copies the right operand of a product into another order first: for a step's few queries
+        # to a head, all keys. The barrier keeps it from folding the transposition back into the product.
         scores_BKSQ = jax.lax.optimization_barrier(ops.einsum("bksh,bkqh->bksq", key_BKSH, query_BKQH))
         return ops.swapaxes(scores_BKSQ, 2, 3)
     return ops.einsum("bkqh,bksh->bkqs", query_BKQH, key_BKSH)
@@ -155,7 +155,7 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
 
 _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed
 _on_torch = keras.backend.backend() == "torch"
-FEW_QUERIES = 16
+_FEW_QUERIES = 16  # from 32 on, the copy costs little beside the product
 
 attend = _attend_torch if _on_torch else _attend
 """`attend(query [B, N, T, H], key [B, K, S, H], value [B, K, S, H], *, scale, mask, bias, causal, soft_cap, dropout,

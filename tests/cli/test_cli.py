@@ -85,8 +85,8 @@ def stand_in(monkeypatch):
     tokenizer = types.SimpleNamespace(vocabulary_size=77, padding_id=0, target=None)
     monkeypatch.setitem(kt.__dict__, "Seq2SeqLM", Reverser)
     monkeypatch.setitem(kt.__dict__, "CausalLM", Writer)
-    stand_in = types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
-    monkeypatch.setattr(translation, "Tokenizer", stand_in)
+    trained = types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
+    monkeypatch.setattr(translation, "Tokenizer", trained)
     monkeypatch.setattr(translation, "transformer", lambda size, **fields: {"vocabulary_size": size, **fields})
     monkeypatch.setitem(kt.__dict__, "explain", lambda task: f"the recipe of {task.config}")
 

@@ -150,6 +150,7 @@ def odd(monkeypatch):
     caches_select = caches.select
     monkeypatch.setattr(caches, "select", select)
     monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 8)
+    monkeypatch.setattr("keras_transformers.generation.decoding.LARGE_ROOM", 16)
     monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
     return compactions
 
