@@ -11,6 +11,7 @@ counts token accuracy and perplexity in each step, as it always does.
 import dataclasses
 
 import numpy as np
+import steps
 from harness import Benchmark, Contestant
 
 STEPS = 4  # of one run
@@ -53,24 +54,15 @@ def transformers_model(case):
         use_cache=False,
     )
     model = BartForConditionalGeneration(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
-    steps = list(zip(*(torch.tensor(x.astype("int64")).split(case.rows) for x in case.batches()), strict=True))
 
-    def run():
-        for source, target, labels in steps:
-            mask = torch.ones_like(source)
-            loss = model(input_ids=source, attention_mask=mask, decoder_input_ids=target, labels=labels).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        loss.item()
+    def loss(source, target, labels):
+        mask = torch.ones_like(source)
+        return model(input_ids=source, attention_mask=mask, decoder_input_ids=target, labels=labels).loss
 
-    return run
+    return steps.pytorch(model, case.batches(), case.rows, loss)
 
 
 def keras_transformers_model(case):
-    import keras
-
     import keras_transformers as kt
 
     config = kt.models.transformer(
@@ -83,7 +75,7 @@ def keras_transformers_model(case):
         max_length=128,
     )
     model = kt.Seq2SeqLM(config)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01), label_smoothing=0.0)
+    model.compile(steps.optimizer(), label_smoothing=0.0)
     source, target, labels = case.batches()
     inputs = {"token_ids": source, "decoder_token_ids": target}
 
@@ -94,7 +86,6 @@ def keras_transformers_model(case):
 
 
 def keras_hub_model(case):
-    import keras
     import keras_hub
 
     backbone = keras_hub.models.BartBackbone(
@@ -107,8 +98,6 @@ def keras_hub_model(case):
         dropout=case.dropout,
     )
     model = keras_hub.models.BartSeq2SeqLM(backbone)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01), loss, weighted_metrics=[])
     source, target, labels = case.batches()
     inputs = {
         "encoder_token_ids": source,
@@ -116,12 +105,7 @@ def keras_hub_model(case):
         "decoder_token_ids": target,
         "decoder_padding_mask": np.ones_like(target),
     }
-    weights = np.ones(labels.shape, "float32")
-
-    def run():
-        model.fit(inputs, labels, sample_weight=weights, batch_size=case.rows, verbose=0, shuffle=False)
-
-    return run
+    return steps.keras_hub(model, inputs, labels, case.rows)
 
 
 def limit(case, machine):

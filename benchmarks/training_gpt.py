@@ -11,6 +11,7 @@ as it always does.
 import dataclasses
 
 import numpy as np
+import steps
 from harness import Benchmark, Contestant
 
 STEPS = 2  # of one run
@@ -34,7 +35,6 @@ class Case:
 
 
 def transformers_model(case):
-    import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
@@ -49,23 +49,15 @@ def transformers_model(case):
         use_cache=False,
     )
     model = GPT2LMHeadModel(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
-    steps = list(zip(*(torch.tensor(x.astype("int64")).split(case.rows) for x in case.ids()), strict=True))
-
-    def run():
-        for inputs, labels in steps:
-            loss = model(input_ids=inputs, labels=labels, shift_labels=labels).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        loss.item()
-
-    return run
+    return steps.pytorch(
+        model,
+        case.ids(),
+        case.rows,
+        lambda inputs, labels: model(input_ids=inputs, labels=labels, shift_labels=labels).loss,
+    )
 
 
 def keras_transformers_model(case):
-    import keras
-
     import keras_transformers as kt
     from keras_transformers.training.datasets import Batches
     from keras_transformers.training.examples import Examples
@@ -80,7 +72,7 @@ def keras_transformers_model(case):
         dropout=case.dropout,
     )
     model = kt.CausalLM(config)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01))
+    model.compile(steps.optimizer())
     inputs, labels = (Ragged.join(rows) for rows in case.ids())
     examples = Examples({"token_ids": inputs}, labels, np.ones(STEPS * case.rows, "float32"), 0)
     batches = Batches(examples, batch_size=case.rows)
@@ -88,7 +80,6 @@ def keras_transformers_model(case):
 
 
 def keras_hub_model(case):
-    import keras
     import keras_hub
 
     backbone = keras_hub.models.GPT2Backbone(
@@ -101,12 +92,8 @@ def keras_hub_model(case):
         dropout=case.dropout,
     )
     model = keras_hub.models.GPT2CausalLM(backbone)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01), loss, weighted_metrics=[])
     ids, labels = case.ids()
-    inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids)}
-    options = {"sample_weight": np.ones(labels.shape, "float32"), "batch_size": case.rows}
-    return lambda: model.fit(inputs, labels, verbose=0, shuffle=False, **options)
+    return steps.keras_hub(model, {"token_ids": ids, "padding_mask": np.ones_like(ids)}, labels, case.rows)
 
 
 def limit(case, machine):

@@ -11,6 +11,7 @@ always does.
 import dataclasses
 
 import numpy as np
+import steps
 from harness import Benchmark, Contestant
 
 STEPS = 2  # of one run
@@ -52,27 +53,19 @@ def transformers_model(case):
         attention_probs_dropout_prob=case.dropout,
     )
     model = BertForMaskedLM(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     ids, positions, masked = case.examples()
     labels = np.full_like(ids, -100)
     np.put_along_axis(labels, positions, masked, axis=1)
-    steps = list(zip(*(torch.tensor(x.astype("int64")).split(case.rows) for x in (ids, labels)), strict=True))
     mask = torch.ones(case.rows, case.length, dtype=torch.long)
-
-    def run():
-        for inputs, labels in steps:
-            loss = model(input_ids=inputs, attention_mask=mask, labels=labels).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        loss.item()
-
-    return run
+    return steps.pytorch(
+        model,
+        (ids, labels),
+        case.rows,
+        lambda inputs, labels: model(input_ids=inputs, attention_mask=mask, labels=labels).loss,
+    )
 
 
 def keras_transformers_model(case):
-    import keras
-
     import keras_transformers as kt
     from keras_transformers.tasks.masked_lm import MaskedExamples
     from keras_transformers.training.datasets import Batches
@@ -87,7 +80,7 @@ def keras_transformers_model(case):
         dropout=case.dropout,
     )
     model = kt.MaskedLM(config)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01))
+    model.compile(steps.optimizer())
     ids = case.examples()[0]
     examples = MaskedExamples(
         {"token_ids": Ragged.join(ids)},
@@ -103,7 +96,6 @@ def keras_transformers_model(case):
 
 
 def keras_hub_model(case):
-    import keras
     import keras_hub
 
     backbone = keras_hub.models.BertBackbone(
@@ -116,8 +108,6 @@ def keras_hub_model(case):
         dropout=case.dropout,
     )
     model = keras_hub.models.BertMaskedLM(backbone)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(1e-4, weight_decay=0.01), loss, weighted_metrics=[])
     ids, positions, labels = case.examples()
     inputs = {
         "token_ids": ids,
@@ -125,8 +115,7 @@ def keras_hub_model(case):
         "padding_mask": np.ones_like(ids),
         "mask_positions": positions,
     }
-    options = {"sample_weight": np.ones(labels.shape, "float32"), "batch_size": case.rows}
-    return lambda: model.fit(inputs, labels, verbose=0, shuffle=False, **options)
+    return steps.keras_hub(model, inputs, labels, case.rows)
 
 
 def limit(case, machine):
