@@ -82,7 +82,7 @@ class Benchmark:
         if self.contestants[0] not in contestants and not SMOKE:
             contestants.insert(0, self.contestants[0])
         machine, records = Machine.measured(options.threads, options.clock), []
-        print(f"{options.threads} of {os.cpu_count()} processors, no GPU: {machine}", flush=True)
+        print(f"{options.threads} of {os.cpu_count()} processors, GPUs left out: {machine}", flush=True)
         for name, case in cases.items():
             records += self._measure(name, case, contestants, machine, options)
             print(_details(self, name, records), flush=True)
