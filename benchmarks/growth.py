@@ -22,12 +22,12 @@ import sys
 
 import decode
 import training_gpt
+from decoders import GPT2, Llama
 from harness import RESULTS, SMOKE, cases_of
 
 PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "growth"
-SMALL = decode.Size(6, 384, 6, 2, 1024, 8000)
-DECODER = decode.Case(SMALL, batch_size=1, prompt=32, new=32)
-GPT = training_gpt.Case(num_layers=2, hidden_dim=256, num_heads=4)
+DECODER = decode.Case(Llama(6, 384, 6, 2, 1024, 8000, context_length=8200), batch_size=1, prompt=32, new=32)
+GPT = GPT2(2, 256, 4, context_length=256)
 
 
 def cases(case, field, values, **others):
@@ -45,7 +45,12 @@ AXES = {
     "batch": axis(decode.BENCHMARK, "batch", cases(DECODER, "batch_size", (1, 8, 32, 128))),
     "output": axis(decode.BENCHMARK, "output", cases(DECODER, "new", (16, 128, 1024), batch_size=8)),
     "vocabulary": axis(
-        training_gpt.BENCHMARK, "vocabulary", cases(GPT, "vocabulary_size", (8192, 32768, 131072, 262144))
+        training_gpt.BENCHMARK,
+        "vocabulary",
+        {
+            name: training_gpt.Case(model)
+            for name, model in cases(GPT, "vocabulary_size", (8192, 32768, 131072, 262144)).items()
+        },
     ),
 }
 LABELS = {

@@ -12,6 +12,7 @@ import dataclasses
 
 import numpy as np
 import steps
+from decoders import GPT2
 from harness import Benchmark, Contestant
 
 STEPS = 2  # of one run
@@ -19,59 +20,33 @@ STEPS = 2  # of one run
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    vocabulary_size: int = 50257
-    num_layers: int = 4
-    hidden_dim: int = 768
-    num_heads: int = 12
+    model: GPT2
     rows: int = 4
     length: int = 256
-    dropout: float = 0.1
 
     def ids(self):
         """Inputs and labels of all steps, int32 `[STEPS * rows, length]` each."""
         shape = (STEPS * self.rows, self.length + 1)
-        ids = np.random.default_rng(0).integers(0, self.vocabulary_size, shape, dtype="int32")
+        ids = np.random.default_rng(0).integers(0, self.model.vocabulary_size, shape, dtype="int32")
         return ids[:, :-1], ids[:, 1:]
 
 
 def transformers_model(case):
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(
-        vocab_size=case.vocabulary_size,
-        n_embd=case.hidden_dim,
-        n_layer=case.num_layers,
-        n_head=case.num_heads,
-        n_positions=case.length,
-        resid_pdrop=case.dropout,
-        embd_pdrop=case.dropout,
-        attn_pdrop=case.dropout,
-        use_cache=False,
-    )
-    model = GPT2LMHeadModel(config).train()
+    model = case.model.transformers().train()
     return steps.pytorch(
         model,
         case.ids(),
         case.rows,
-        lambda inputs, labels: model(input_ids=inputs, labels=labels, shift_labels=labels).loss,
+        lambda inputs, labels: model(input_ids=inputs, labels=labels, shift_labels=labels, use_cache=False).loss,
     )
 
 
 def keras_transformers_model(case):
-    import keras_transformers as kt
     from keras_transformers.training.datasets import Batches
     from keras_transformers.training.examples import Examples
     from keras_transformers.training.pairs import Ragged
 
-    config = kt.models.gpt(
-        case.vocabulary_size,
-        num_layers=case.num_layers,
-        hidden_dim=case.hidden_dim,
-        num_heads=case.num_heads,
-        max_length=case.length,
-        dropout=case.dropout,
-    )
-    model = kt.CausalLM(config)
+    model = case.model.ours()
     model.compile(steps.optimizer())
     inputs, labels = (Ragged.join(rows) for rows in case.ids())
     examples = Examples({"token_ids": inputs}, labels, np.ones(STEPS * case.rows, "float32"), 0)
@@ -80,27 +55,16 @@ def keras_transformers_model(case):
 
 
 def keras_hub_model(case):
-    import keras_hub
-
-    backbone = keras_hub.models.GPT2Backbone(
-        vocabulary_size=case.vocabulary_size,
-        num_layers=case.num_layers,
-        num_heads=case.num_heads,
-        hidden_dim=case.hidden_dim,
-        intermediate_dim=4 * case.hidden_dim,
-        max_sequence_length=case.length,
-        dropout=case.dropout,
-    )
-    model = keras_hub.models.GPT2CausalLM(backbone)
     ids, labels = case.ids()
-    return steps.keras_hub(model, {"token_ids": ids, "padding_mask": np.ones_like(ids)}, labels, case.rows)
+    return steps.keras_hub(
+        case.model.keras_hub(), {"token_ids": ids, "padding_mask": np.ones_like(ids)}, labels, case.rows
+    )
 
 
 def limit(case, machine):
     """Multiplying, three times what a forward pass takes: blocks of twelve matrices, half of all pairs, the logits."""
-    weights = 12 * case.num_layers * case.hidden_dim**2 + case.vocabulary_size * case.hidden_dim
-    attention = 2 * case.num_layers * case.hidden_dim * case.length
-    return machine.seconds(3 * STEPS * case.rows * case.length * (2 * weights + attention))
+    attention = 2 * case.model.num_layers * case.model.hidden_dim * case.length
+    return machine.seconds(3 * STEPS * case.rows * case.length * (2 * case.model.weights + attention))
 
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -109,10 +73,10 @@ BENCHMARK = Benchmark(
     name="training-gpt",
     unit="tokens/s",
     cases={
-        "gpt2": Case(),
-        "large_vocabulary": Case(128256, num_layers=2, hidden_dim=512, num_heads=8, rows=8),
+        "gpt2": Case(GPT2(num_layers=4, context_length=256)),
+        "large_vocabulary": Case(GPT2(2, 512, 8, 128256, context_length=256), rows=8),
     },
-    smoke_cases={"tiny": Case(num_layers=1, hidden_dim=16, vocabulary_size=50, num_heads=2, rows=2, length=8)},
+    smoke_cases={"tiny": Case(GPT2(1, 16, 2, 50, context_length=8), rows=2, length=8)},
     work=lambda case: STEPS * case.rows * case.length,
     contestants=(
         Contestant("transformers", transformers_model),
