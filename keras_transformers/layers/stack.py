@@ -17,6 +17,7 @@ from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
+from keras_transformers.layers.rematerialization import rematerialized
 from keras_transformers.records import record
 
 
@@ -91,6 +92,7 @@ def _plain(attention):
 
 class _Stack(ShapePreserving):
     _causal: bool
+    rematerialize = False  # whether blocks are computed anew in the backward pass, see `Task.compile`
 
     def __init__(
         self,
@@ -214,6 +216,16 @@ class _Stack(ShapePreserving):
         ]
         return [scopes[kind] for kind in self.kind_of_layer]
 
+    def _layer(self, block, *inputs, scope, training, **options):
+        """What a block makes of its inputs."""
+        if not (training and self.rematerialize):
+            return block(*inputs, scope=scope, training=training, **options)
+
+        def call(bias, *inputs):  # a bias may be learned too
+            return block(*inputs, scope=dataclasses.replace(scope, bias=bias), training=True, **options)
+
+        return rematerialized(call, block.variables, scope.bias, *inputs)
+
     def _perhaps(self, y, x, training):
         """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""
         if self.layer_dropout is None or not training:
@@ -293,7 +305,7 @@ class Encoder(_Stack):
         hidden_states, scores = [], []
         for block, scope in zip(self._blocks_in_turn(), scopes, strict=True):
             hidden_states.append(x)
-            y = block(x, scope=scope, return_attention_scores=return_attention_scores, training=training)
+            y = self._layer(block, x, scope=scope, return_attention_scores=return_attention_scores, training=training)
             if return_attention_scores:
                 y, layer_scores = y
                 scores.append(layer_scores)
@@ -391,7 +403,8 @@ class Decoder(_Stack):
         hidden_states, written, scores, cross_scores = [], [], [], []
         for n, block in enumerate(self._blocks_in_turn()):
             hidden_states.append(x)
-            y = block(
+            y = self._layer(
+                block,
                 x,
                 source[n] if isinstance(source, (tuple, list)) else source,
                 cache=None if cache is None else cache[n],

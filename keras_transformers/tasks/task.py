@@ -274,15 +274,22 @@ class Task(keras.Model):
 
     # Training
 
-    def compile(self, optimizer=None, **kwargs):
+    def compile(self, optimizer=None, *, rematerialize=False, **kwargs):
         """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`, which is the task's own.
 
         Args:
             optimizer: see `default_optimizer`.
+            rematerialize: whether what each block computes on its way is computed again in the backward pass instead of
+                kept for it: less memory for some third more time, and the same weights.
         """
         if kwargs.pop("loss", None) is not None:
             raise ValueError(f"Expected no loss: a {type(self).__name__} has its own. Leave it out.")
+        for stack in self._stacks():
+            stack.rematerialize = rematerialize
         super().compile(optimizer=self.default_optimizer() if optimizer is None else optimizer, **kwargs)
+
+    def _stacks(self):
+        return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]
 
     def default_optimizer(self):
         """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
@@ -301,9 +308,10 @@ class Task(keras.Model):
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer) if self.compiled else None
         if optimizer is None:
             return super().get_compile_config()
+        rematerialize = any(stack.rematerialize for stack in self._stacks())
         decayed = {weight.path: optimizer._use_weight_decay(weight) for weight in self.trainable_variables}
         not_decayed = [path for path, decays in decayed.items() if not decays]
-        return {**super().get_compile_config(), "not_decayed": not_decayed}
+        return {**super().get_compile_config(), "not_decayed": not_decayed, "rematerialize": rematerialize}
 
     def compile_from_config(self, config):
         not_decayed = config.pop("not_decayed", ())

@@ -131,8 +131,10 @@ def test_half_precision_keeps_its_dtypes(arrays):
 
 @pytest.mark.one_backend("torch")
 def test_chunks_are_of_equal_size_and_no_larger_than_is_needed():
-    assert chunk_size(50257, size=2**24) == 328
-    assert chunk_size(10**9) == 8
-    assert chunk_size(300) == 1024
+    assert chunk_size(50257, 10**6, size=2**24) == 328
+    assert chunk_size(10**9, 16) == 8
+    assert chunk_size(300, 2048) == 1024
     assert chunk_size(300, 100) == 100
     assert chunk_size(300, 1030) == 515
+    for count, size in ((1030, 515), (100, 100), (0, 1)):  # not known while a graph is made
+        assert int(chunk_size(300, ops.convert_to_tensor(count, "int32"))) == size

@@ -1,0 +1,46 @@
+"""Time for memory: what a layer computes on its way is not kept for the backward pass, but computed again there."""
+
+import keras
+
+
+def rematerialized(function, variables, *arguments):
+    """`function(*arguments)`, computed once more in the backward pass instead of kept for it.
+
+    Args:
+        function: it may read and assign `variables`, and draw from random generators whose states are among them: the
+            second time it draws what it drew the first.
+        variables: Keras variables; gradients flow to them.
+        arguments: nested tensors, or what else; gradients flow to those of floats.
+
+    Returns: as `function`.
+
+    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
+    """
+    # A random generator's state as it is now: TensorFlow would read it again later.
+    values = [value if _is_float(value) else value * 1 for value in (variable.value for variable in variables)]
+    leaves = keras.tree.flatten((values, arguments))
+    floats = [n for n, leaf in enumerate(leaves) if _is_float(leaf)]
+    assigned = []
+
+    def pure(*given):
+        filled = list(leaves)
+        for n, value in zip(floats, given, strict=True):
+            filled[n] = value
+        known, passed = keras.tree.pack_sequence_as((values, arguments), filled)
+        scope = keras.StatelessScope(state_mapping=list(zip(variables, known, strict=True)))
+        before = [scope.get_current_value(variable) for variable in variables]
+        with scope:
+            result = function(*passed)
+        after = [scope.get_current_value(variable) for variable in variables]
+        new = [n for n, (old, value) in enumerate(zip(before, after, strict=True)) if value is not old]
+        assigned[:] = [variables[n] for n in new]
+        return result, [after[n] for n in new]
+
+    result, states = keras.remat(pure)(*(leaves[n] for n in floats))
+    for variable, state in zip(assigned, states, strict=True):
+        variable.assign(state)
+    return result
+
+
+def _is_float(leaf):
+    return keras.ops.is_tensor(leaf) and "float" in keras.backend.standardize_dtype(leaf.dtype)
