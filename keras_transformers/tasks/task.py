@@ -19,7 +19,7 @@ from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
 from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import split
-from keras_transformers.training.schedules import LinearDecay
+from keras_transformers.training.schedules import LinearDecay, PerUpdate, count_updates
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
 
@@ -278,7 +278,7 @@ class Task(keras.Model):
         """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`, which is the task's own.
 
         Args:
-            optimizer: see `default_optimizer`.
+            optimizer: see `default_optimizer`. Where it accumulates gradients, a step of its schedule is an update.
             rematerialize: whether what each block computes on its way is computed again in the backward pass instead of
                 kept for it: less memory for some third more time, and the same weights.
         """
@@ -287,6 +287,11 @@ class Task(keras.Model):
         for stack in self._stacks():
             stack.rematerialize = rematerialize
         super().compile(optimizer=self.default_optimizer() if optimizer is None else optimizer, **kwargs)
+        count_updates(self._plain_optimizer())
+
+    def _plain_optimizer(self):
+        """The optimizer, or the one within that scales losses."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def _stacks(self):
         return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]
@@ -305,7 +310,7 @@ class Task(keras.Model):
     # In a `.keras` file: Keras's own configuration of an optimizer forgets what weight decay leaves out.
 
     def get_compile_config(self):
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer) if self.compiled else None
+        optimizer = self._plain_optimizer() if self.compiled else None
         if optimizer is None:
             return super().get_compile_config()
         rematerialize = any(stack.rematerialize for stack in self._stacks())
@@ -316,7 +321,7 @@ class Task(keras.Model):
     def compile_from_config(self, config):
         not_decayed = config.pop("not_decayed", ())
         self.compile(**keras.saving.deserialize_keras_object(config))
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        optimizer = self._plain_optimizer()
         weights = [weight for weight in self.trainable_variables if weight.path in not_decayed]
         if weights:
             optimizer.exclude_from_weight_decay(var_list=weights)
@@ -423,10 +428,13 @@ class Task(keras.Model):
 
     def _tell_schedule(self, total_steps, done):
         """Tell a schedule that was not told how long the training is, of which so many steps are done."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of one that scales losses
-        schedule = getattr(optimizer, "_learning_rate", None)
-        if isinstance(schedule, LinearDecay) and schedule.follow(total_steps, int(optimizer.iterations) - done):
-            self.train_function = None  # compiled with the old end
+        optimizer = self._plain_optimizer()
+        schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
+        schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
+        if isinstance(schedule, LinearDecay):
+            first = int(optimizer.iterations) - done // batches
+            if schedule.follow(max(total_steps // batches, 1), first):
+                self.train_function = None  # compiled with the old end
 
     def evaluate(
         self, x=None, y=None, *, sample_weight=None, batch_tokens=None, batch_size=None, max_length=None, **kwargs

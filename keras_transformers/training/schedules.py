@@ -1,4 +1,7 @@
-"""Learning-rate schedules: warm-ups, decays, and a cool-down."""
+"""Learning-rate schedules: warm-ups, decays, and a cool-down.
+
+Steps are updates: a task sees to that where its optimizer accumulates gradients (`count_updates`).
+"""
 
 import keras
 
@@ -8,8 +11,7 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to `peak`, then `peak * sqrt(warmup_steps / step)`.
 
     The published Transformer's schedule is this one with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000
-    warm-up steps. An optimizer with `gradient_accumulation_steps=N` counts batches, not updates, so multiply
-    `warmup_steps` by N there and `peak` stays what it is.
+    warm-up steps.
 
     Args:
         peak: the highest learning rate, reached at `warmup_steps`.
@@ -59,8 +61,7 @@ class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedule: a `LearningRateSchedule`, or a number.
-        total_steps: how many steps the training takes; the learning rate is 0 from there on. With
-            `gradient_accumulation_steps`, steps count batches.
+        total_steps: how many steps the training takes; the learning rate is 0 from there on.
         cool_down_steps: how many of them, the last ones, the fall takes.
 
     Raises:
@@ -150,3 +151,36 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "total_steps": None if self.follows else self.total_steps,
             "warmup": self.warmup,
         }
+
+
+@keras.saving.register_keras_serializable(package="keras_transformers")
+class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
+    """Follows another schedule, which counts updates, where an optimizer counts batches.
+
+    Args:
+        schedule: a `LearningRateSchedule`.
+        batches: how many make an update: the optimizer's `gradient_accumulation_steps`.
+    """
+
+    def __init__(self, schedule, batches):
+        self.schedule, self.batches = schedule, batches
+
+    def __call__(self, step):
+        """The learning rate, float32 scalar, for the update to which the batch after `step` batches (from 0) adds."""
+        return self.schedule(step // self.batches)
+
+    def get_config(self):
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "batches": self.batches}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["batches"])
+
+
+def count_updates(optimizer):
+    """Have the optimizer's schedule, if it has one, count updates: where gradients are accumulated, Keras has it count
+    batches, and a warm-up would be over in a fraction of its steps."""
+    batches, schedule = optimizer.gradient_accumulation_steps, optimizer._learning_rate
+    if batches and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        if not isinstance(schedule, PerUpdate):
+            optimizer.learning_rate = PerUpdate(schedule, batches)

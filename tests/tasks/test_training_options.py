@@ -1,4 +1,5 @@
-"""`compile(rematerialize=True)`: each block is computed again in the backward pass, with the same dropout."""
+"""Options of training that every task has: `compile(rematerialize=True)`, by which each block is computed again in the
+backward pass, with the same dropout; and optimizers that accumulate gradients."""
 
 import keras
 import numpy as np
@@ -11,6 +12,10 @@ from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.positions import RelativeBuckets
 from keras_transformers.layers.stack import StackConfig
+from keras_transformers.training.datasets import Batches
+from keras_transformers.training.examples import Examples
+from keras_transformers.training.pairs import Ragged
+from keras_transformers.training.schedules import InverseSquareRoot, LinearDecay
 
 TOKENS, WIDTH = 30, 16
 
@@ -23,8 +28,10 @@ def t5():
     return kt.Seq2SeqLM(kt.ModelConfig(WIDTH, embeddings, encoder=stack, decoder=stack))
 
 
-def gpt():
-    return kt.CausalLM(kt.models.gpt(TOKENS, num_layers=2, hidden_dim=WIDTH, num_heads=2, max_length=12, dropout=0.2))
+def gpt(dropout=0.2):
+    return kt.CausalLM(
+        kt.models.gpt(TOKENS, num_layers=2, hidden_dim=WIDTH, num_heads=2, max_length=12, dropout=dropout)
+    )
 
 
 def batches(model):
@@ -61,3 +68,36 @@ def test_a_file_remembers(tmp_path):
     assert keras.models.load_model(tmp_path / "model.keras").backbone.decoder.rematerialize is True
     model.compile(keras.optimizers.SGD(0.1))
     assert model.backbone.decoder.rematerialize is False
+
+
+@pytest.mark.parametrize("schedule", [lambda: InverseSquareRoot(0.5, 3), lambda: LinearDecay(0.5)])
+def test_half_the_batch_accumulated_twice_is_the_batch(schedule):
+    draw = np.random.default_rng(0)
+    rows = draw.integers(1, TOKENS, (16, 13), dtype="int32")
+    columns = {"token_ids": Ragged.join(rows[:, :-1])}, Ragged.join(rows[:, 1:])
+    weights, rates = [], []
+    for batches in (None, 2):
+        keras.utils.set_random_seed(5)
+        model = gpt(dropout=0.0)
+        model.compile(keras.optimizers.SGD(schedule(), gradient_accumulation_steps=batches))
+        examples = Examples(*columns, np.ones(len(rows), "float32"), 0)
+        data = Batches(examples, batch_size=8 // (batches or 1), shuffle=False)
+        history = model.fit(data, epochs=2, verbose=0)
+        assert np.isfinite(history.history["loss"]).all() and int(model.optimizer.iterations) == 4
+        rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        weights.append(model.get_weights())
+    assert rates[0] == pytest.approx(rates[1], abs=1e-7)
+    for whole, accumulated in zip(*weights, strict=True):
+        np.testing.assert_allclose(accumulated, whole, atol=1e-5)
+
+
+def test_an_accumulating_optimizer_and_its_schedule_go_through_a_file(tmp_path):
+    model = gpt()
+    model.compile(keras.optimizers.SGD(InverseSquareRoot(0.1, 3), gradient_accumulation_steps=2))
+    inputs, labels = batches(model)
+    for _ in range(3):
+        model.train_on_batch(inputs, labels)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    rates = [float(keras.ops.convert_to_numpy(each.optimizer.learning_rate)) for each in (model, copy)]
+    assert rates[0] == pytest.approx(rates[1]) == pytest.approx(0.1 * 2 / 3)  # of the second update
