@@ -1,5 +1,6 @@
 """Training steps of a GPT-2 of 4 layers of width 768, as GPT-2 small's, vocabulary 50,257, batches of 4 × 256, and of
-one of 2 layers of width 512 with a large vocabulary, 128,256, batches of 8 × 256; float32.
+one of 2 layers of width 512 with a large vocabulary, 128,256, batches of 8 × 256; float32. Then of one of 8 layers of
+width 384, batches of 8 × 512, as it is and with each block computed again in the backward pass.
 
 Forward, backward and AdamW, dropout 0.1 on branches and attention weights, beside transformers' GPT-2 on PyTorch, run
 eagerly (the reference), and KerasHub's through its own `fit`. Ours counts token accuracy and perplexity in each step,
@@ -13,7 +14,7 @@ import dataclasses
 import numpy as np
 import steps
 from decoders import GPT2
-from harness import Benchmark, Contestant
+from harness import Benchmark, Contestant, NotMeant
 
 STEPS = 2  # of one run
 
@@ -23,6 +24,7 @@ class Case:
     model: GPT2
     rows: int = 4
     length: int = 256
+    rematerialize: bool = False
 
     def ids(self):
         """Inputs and labels of all steps, int32 `[STEPS * rows, length]` each."""
@@ -33,6 +35,8 @@ class Case:
 
 def transformers_model(case):
     model = case.model.transformers().train()
+    if case.rematerialize:
+        model.gradient_checkpointing_enable()
     return steps.pytorch(
         model,
         case.ids(),
@@ -47,7 +51,7 @@ def keras_transformers_model(case):
     from keras_transformers.training.pairs import Ragged
 
     model = case.model.ours()
-    model.compile(steps.optimizer())
+    model.compile(steps.optimizer(), rematerialize=case.rematerialize)
     inputs, labels = (Ragged.join(rows) for rows in case.ids())
     examples = Examples({"token_ids": inputs}, labels, np.ones(STEPS * case.rows, "float32"), 0)
     batches = Batches(examples, batch_size=case.rows)
@@ -55,6 +59,8 @@ def keras_transformers_model(case):
 
 
 def keras_hub_model(case):
+    if case.rematerialize:
+        raise NotMeant("keeps all")
     ids, labels = case.ids()
     return steps.keras_hub(
         case.model.keras_hub(), {"token_ids": ids, "padding_mask": np.ones_like(ids)}, labels, case.rows
@@ -67,6 +73,7 @@ def limit(case, machine):
     return machine.seconds(3 * STEPS * case.rows * case.length * (2 * case.model.weights + attention))
 
 
+LONG = Case(GPT2(8, 384, 6, 8192, context_length=512), rows=8, length=512)
 BACKENDS = ("jax", "tensorflow", "torch")
 
 BENCHMARK = Benchmark(
@@ -75,6 +82,8 @@ BENCHMARK = Benchmark(
     cases={
         "gpt2": Case(GPT2(num_layers=4, context_length=256)),
         "large_vocabulary": Case(GPT2(2, 512, 8, 128256, context_length=256), rows=8),
+        "long": LONG,
+        "long_rematerialized": dataclasses.replace(LONG, rematerialize=True),
     },
     smoke_cases={"tiny": Case(GPT2(1, 16, 2, 50, context_length=8), rows=2, length=8)},
     work=lambda case: STEPS * case.rows * case.length,

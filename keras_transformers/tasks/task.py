@@ -280,7 +280,8 @@ class Task(keras.Model):
         Args:
             optimizer: see `default_optimizer`. Where it accumulates gradients, a step of its schedule is an update.
             rematerialize: whether what each block computes on its way is computed again in the backward pass instead of
-                kept for it: less memory for some third more time, and the same weights.
+                kept for it: less memory, more time, the same weights. On a processor it changes nothing on JAX: XLA
+                undoes it.
         """
         if kwargs.pop("loss", None) is not None:
             raise ValueError(f"Expected no loss: a {type(self).__name__} has its own. Leave it out.")
