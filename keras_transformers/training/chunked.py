@@ -295,4 +295,5 @@ else:
 
             return outputs, backward
 
-        return function(*arguments)
+        # A variable would be asked for its gradient by another way when no graph is made.
+        return function(*map(tf.convert_to_tensor, arguments))

@@ -59,6 +59,20 @@ def test_the_same_weights_are_learned_and_each_block_is_computed_again(make, mon
         np.testing.assert_allclose(ours, kept, atol=1e-6)
 
 
+def test_training_without_a_graph_learns_the_same():
+    weights = []
+    for options in ({}, {"run_eagerly": True}, {"run_eagerly": True, "rematerialize": True}):
+        keras.utils.set_random_seed(5)
+        model = gpt()
+        model.compile(keras.optimizers.SGD(0.5), **options)
+        inputs, labels = batches(model)
+        model.train_on_batch(inputs, labels)
+        weights.append(model.get_weights())
+    for each in weights[1:]:
+        for ours, usual in zip(each, weights[0], strict=True):
+            np.testing.assert_allclose(ours, usual, atol=1e-6)
+
+
 def test_a_file_remembers(tmp_path):
     model = gpt()
     model.compile(keras.optimizers.SGD(0.1), rematerialize=True)
