@@ -26,12 +26,12 @@ class Direct:
     """A view of `layer`, one of ours; attributes are looked up there, converted once, and kept."""
 
     def __init__(self, layer):
-        self._layer = layer
+        self.__layer = layer  # two underscores: no layer has an attribute of this name
 
     def __getattr__(self, name):
-        value = getattr(self._layer, name)
-        method = getattr(type(self._layer), name, None)
-        if callable(method) and getattr(value, "__self__", None) is self._layer:
+        value = getattr(self.__layer, name)
+        method = getattr(type(self.__layer), name, None)
+        if callable(method) and getattr(value, "__self__", None) is self.__layer:
             value = method.__get__(self)  # its `self` is this view
         elif isinstance(value, list):
             value = [direct(each) for each in value]
