@@ -55,11 +55,10 @@ class TokenScores(typing.NamedTuple):
 
 
 def chunk_size(vocabulary_size, count, size=CHUNK):
-    """How many tokens a chunk has, of `count`, which may be a tensor: chunks are as alike as can be, so that hardly a
-    place in the last one is left over and filled up."""
+    """How many tokens a chunk has, of `count`, at least 1 and perhaps a tensor: chunks are as alike as can be, so that
+    hardly a place in the last one is left over and filled up."""
     longest = max(min(size // vocabulary_size, LONGEST_CHUNK) // 8 * 8, 8)
-    larger = max if isinstance(count, int) else ops.maximum
-    return larger(-(-count // larger(-(-count // longest), 1)), 1)
+    return -(-count // -(-count // longest))
 
 
 def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0, gradients=True, size=CHUNK):
@@ -92,8 +91,9 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         ops.cast(ops.reshape(weights, (-1,)), "float32"),
     )
     count = ops.shape(flat[0])[0]
-    chunk = chunk_size(matrix.shape[1 if transposed else 0], count, size)
-    chunks = tuple(_dealt(each, count, chunk) for each in flat)
+    places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # one is filled up where there is no token
+    chunk = chunk_size(matrix.shape[1 if transposed else 0], places, size)
+    chunks = tuple(_dealt(each, places + -places % chunk - count, chunk) for each in flat)
     frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)
     bias = ops.zeros((0,), "float32") if bias is None else ops.convert_to_tensor(bias)
@@ -103,11 +103,11 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     return total, TokenScores(*gathered)
 
 
-def _dealt(tokens, count, chunk):
-    """Tokens `[N, …]` dealt out to chunks, `[N / C, C, …]`, filled up with zeros: each chunk has some of every part of
-    the batch, so that devices which share the batch share each chunk."""
-    rest = [[0, -count % chunk]] + [[0, 0]] * (len(tokens.shape) - 1)
-    tokens = ops.reshape(ops.pad(tokens, rest), (chunk, -1, *tokens.shape[1:]))
+def _dealt(tokens, rest, chunk):
+    """Tokens `[N, …]` dealt out to chunks, `[(N + rest) / C, C, …]`, filled up with zeros: each chunk has some of every
+    part of the batch, so that devices which share the batch share each chunk."""
+    tokens = ops.pad(tokens, [[0, rest]] + [[0, 0]] * (len(tokens.shape) - 1))
+    tokens = ops.reshape(tokens, (chunk, -1, *tokens.shape[1:]))
     return ops.transpose(tokens, (1, 0, *range(2, len(tokens.shape))))
 
 
@@ -118,9 +118,9 @@ class _Settings(typing.NamedTuple):
     label_smoothing: float
 
 
-def _softmax(settings, logits, labels, weights, bias, gradients):
+def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
     """`(weighted loss, TokenScores, gradient of the logits)` of one chunk; all in float32."""
-    logits = ops.cast(logits, "float32")
+    logits = ops.cast(ops.matmul(hidden, matrix if settings.transposed else ops.transpose(matrix)), "float32")
     if bias.shape[0]:
         logits = logits + bias
     if settings.soft_cap is not None:
@@ -137,13 +137,15 @@ def _softmax(settings, logits, labels, weights, bias, gradients):
     if smoothing:
         loss = loss + smoothing * (label_logits[:, 0] - ops.mean(logits, axis=-1))
     correct = ops.cast(ops.equal(argmax(logits), labels), "float32")
-    slope = None
-    if gradients:
+    scores = TokenScores(loss, negative_log_likelihood, correct)
+
+    def gradient():
         weight = ops.expand_dims(weights, -1)
         slope = _less_at(exponentials * (weight / total), here, weight * (1.0 - smoothing))
         slope = slope - weight * (smoothing / size) if smoothing else slope
-        slope = slope if settings.soft_cap is None else slope * (1.0 - bounded * bounded)
-    return ops.sum(loss * weights), TokenScores(loss, negative_log_likelihood, correct), slope
+        return slope if settings.soft_cap is None else slope * (1.0 - bounded * bounded)
+
+    return ops.sum(loss * weights), scores, gradient
 
 
 def _chunk_gradients(settings, hidden, slope, matrix, bias):
@@ -161,12 +163,10 @@ def _chunk_gradients(settings, hidden, slope, matrix, bias):
 def _one(settings, inputs, matrix, bias, gradients):
     """What one chunk gives: `(sum, TokenScores, gradient of the hidden states, those to add up)`."""
     hidden, labels, weights = inputs
-    logits = ops.matmul(hidden, matrix if settings.transposed else ops.transpose(matrix))
-    loss, scores, slope = _fused_softmax(settings, logits, labels, weights, bias, gradients)
-    del logits
+    loss, scores, gradient = _chunk_scores(settings, hidden, labels, weights, matrix, bias)
     if not gradients:
         return loss, scores, None, ()
-    to_hidden, *to_weights = _chunk_gradients(settings, hidden, slope, matrix, bias)
+    to_hidden, *to_weights = _chunk_gradients(settings, hidden, gradient(), matrix, bias)
     return loss, scores, to_hidden, tuple(to_weights)
 
 
@@ -197,20 +197,14 @@ def _scaled(gradients, upstream, likes):
     return tuple(None if each is None else ops.cast(each * upstream, like.dtype) for each, like in pairs)
 
 
-def _less_where(rows, places, amounts):
-    """`rows [C, V]` less `amounts [C, 1]` at `places [C, 1]`, for where comparing is fused with what comes before."""
-    return rows - ops.where(ops.arange(rows.shape[-1], dtype="int32") == places, amounts, 0.0)
-
-
 if keras.backend.backend() == "torch":
     import torch
 
     def _add(whole, part):
         return whole.add_(part)
 
-    _fused_softmax = _softmax
-
     def _less_at(rows, places, amounts):
+        """`rows [C, V]` less `amounts [C, 1]` at `places [C, 1]`."""
         return rows.scatter_add_(1, places.long(), -amounts)
 
     def _scan(body, carry, inputs, shapes):
@@ -243,7 +237,9 @@ elif keras.backend.backend() == "jax":
 
     _add = operator.add
 
-    _less_at, _fused_softmax = _less_where, _softmax
+    def _less_at(rows, places, amounts):
+        # Compiled, a comparison costs nothing.
+        return rows - ops.where(ops.arange(rows.shape[-1], dtype="int32") == places, amounts, 0.0)
 
     def _scan(body, carry, inputs, shapes):
         return jax.lax.scan(body, carry, inputs)
@@ -268,9 +264,12 @@ else:
 
     _add = operator.add
 
-    _less_at = _less_where
-    # Keras compiles no training step for a processor: what is not a matrix product takes up to a third less time so.
-    _fused_softmax = tf.function(_softmax, jit_compile=True, autograph=False)
+    def argmax(x):
+        return tf.argmax(x, -1, "int32")  # faster than what suits XLA, which Keras does not train with on a processor
+
+    def _less_at(rows, places, amounts):
+        rows_of = tf.range(tf.shape(rows)[0])
+        return tf.tensor_scatter_nd_sub(rows, tf.stack((rows_of, places[:, 0]), axis=1), amounts[:, 0])
 
     def _scan(body, carry, inputs, shapes):
         count = tf.shape(inputs[0])[0]

@@ -136,5 +136,24 @@ def test_chunks_are_of_equal_size_and_no_larger_than_is_needed():
     assert chunk_size(300, 2048) == 1024
     assert chunk_size(300, 100) == 100
     assert chunk_size(300, 1030) == 515
-    for count, size in ((1030, 515), (100, 100), (0, 1)):  # not known while a graph is made
+    for count, size in ((1030, 515), (100, 100)):  # not known while a graph is made
         assert int(chunk_size(300, ops.convert_to_tensor(count, "int32"))) == size
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_any_number_of_tokens(arrays, count):
+    hidden, labels, weights = (arrays[name].reshape(B * T, -1)[:count] for name in ("hidden", "labels", "weights"))
+
+    def run(hidden, labels, weights):
+        total, scores = chunked_cross_entropy(hidden, labels, weights, HeadMatrix(matrix), size=8 * V)
+        return total, scores.loss
+
+    matrix, columns = ops.convert_to_tensor(arrays["matrix"]), (hidden, labels[:, 0], weights[:, 0])
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        specs = [tf.TensorSpec((None, *each.shape[1:]), each.dtype) for each in columns]
+        run = tf.function(run, input_signature=specs)
+    total, loss = map(ops.convert_to_numpy, run(*map(ops.convert_to_tensor, columns)))
+    assert loss.shape == (count,)
+    np.testing.assert_allclose(total, (loss * columns[2]).sum(), rtol=1e-6)
