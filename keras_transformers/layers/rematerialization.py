@@ -10,14 +10,14 @@ def rematerialized(function, variables, *arguments):
         function: it may read and assign `variables`, and draw from random generators whose states are among them: the
             second time it draws what it drew the first.
         variables: Keras variables; gradients flow to them.
-        arguments: nested tensors, or what else; gradients flow to those of floats.
+        arguments: nested tensors; gradients flow to those of floats. Anything else is passed on as it is. What
+            `function` closes over gets no gradient on TensorFlow: pass it.
 
     Returns: as `function`.
 
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
     """
-    # A random generator's state as it is now: TensorFlow would read it again later.
-    values = [value if _is_float(value) else value * 1 for value in (variable.value for variable in variables)]
+    values = [_as_it_is_now(variable.value) for variable in variables]
     leaves = keras.tree.flatten((values, arguments))
     floats = [n for n, leaf in enumerate(leaves) if _is_float(leaf)]
     assigned = []
@@ -40,6 +40,11 @@ def rematerialized(function, variables, *arguments):
     for variable, state in zip(assigned, states, strict=True):
         variable.assign(state)
     return result
+
+
+def _as_it_is_now(value):
+    """A copy of a random generator's state, a vector of integers, which TensorFlow would read again later."""
+    return value if _is_float(value) or len(value.shape) > 1 else value * 1
 
 
 def _is_float(leaf):
