@@ -13,13 +13,13 @@ multiplied by: that is the limit. A prompt of 512 tokens is part of the time, an
 import dataclasses
 
 import numpy as np
-from decoders import GPT2, Llama
+from decoders import GPT2, Decoder, Llama
 from harness import Benchmark, Contestant
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    model: Llama | GPT2
+    model: Decoder
     batch_size: int
     prompt: int
     new: int = 128

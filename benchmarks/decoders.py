@@ -3,8 +3,15 @@
 import dataclasses
 
 
+class Decoder:
+    @property
+    def weights(self):
+        """Those that each token is multiplied by."""
+        return self.layers_weights + self.vocabulary_size * self.hidden_dim
+
+
 @dataclasses.dataclass(frozen=True)
-class GPT2:
+class GPT2(Decoder):
     """By default GPT-2's smallest model; `dropout` is that of branches and of attention weights."""
 
     num_layers: int = 12
@@ -21,11 +28,6 @@ class GPT2:
     @property
     def layers_weights(self):
         return 12 * self.num_layers * self.hidden_dim**2
-
-    @property
-    def weights(self):
-        """Those that each token is multiplied by."""
-        return self.layers_weights + self.vocabulary_size * self.hidden_dim
 
     def transformers(self):
         from transformers import GPT2Config, GPT2LMHeadModel
@@ -75,7 +77,7 @@ class GPT2:
 
 
 @dataclasses.dataclass(frozen=True)
-class Llama:
+class Llama(Decoder):
     """By default of SmolLM2-135M's size; one matrix for embeddings and head, no dropout."""
 
     num_layers: int = 30
@@ -94,11 +96,6 @@ class Llama:
     def layers_weights(self):
         attention = 2 * self.hidden_dim * (self.hidden_dim + self.key_value_dim)
         return self.num_layers * (attention + 3 * self.hidden_dim * self.intermediate_dim)
-
-    @property
-    def weights(self):
-        """Those that each token is multiplied by."""
-        return self.layers_weights + self.vocabulary_size * self.hidden_dim
 
     def transformers(self):
         from transformers import LlamaConfig, LlamaForCausalLM
