@@ -433,8 +433,9 @@ class Task(keras.Model):
         schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
         schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
         if isinstance(schedule, LinearDecay):
-            first = int(optimizer.iterations) - done // batches
-            if schedule.follow(max(total_steps // batches, 1), first):
+            begun = int(optimizer._iterations) - done  # of batches: an update may be half made
+            first = begun // batches
+            if schedule.follow(max((begun + total_steps) // batches - first, 1), first):
                 self.train_function = None  # compiled with the old end
 
     def evaluate(

@@ -1,6 +1,6 @@
 """Learning-rate schedules: warm-ups, decays, and a cool-down.
 
-Steps are updates: a task sees to that where its optimizer accumulates gradients (`count_updates`).
+Steps are updates: where an optimizer accumulates gradients, a task's `compile` sees to that (`count_updates`).
 """
 
 import keras
@@ -178,8 +178,8 @@ class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def count_updates(optimizer):
-    """Have the optimizer's schedule, if it has one, count updates: where gradients are accumulated, Keras has it count
-    batches, and a warm-up would be over in a fraction of its steps."""
+    """Have the optimizer's schedule, if it has one, count updates, by wrapping it in place: where gradients are
+    accumulated, Keras has it count batches, and a warm-up would be over in a fraction of its steps."""
     batches, schedule = optimizer.gradient_accumulation_steps, optimizer._learning_rate
     if batches and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         if not isinstance(schedule, PerUpdate):

@@ -105,6 +105,23 @@ def test_half_the_batch_accumulated_twice_is_the_batch(schedule):
         np.testing.assert_allclose(accumulated, whole, atol=1e-5)
 
 
+def test_a_decay_is_as_long_as_fit_where_one_ends_within_an_update():
+    rows = np.random.default_rng(0).integers(1, TOKENS, (10, 13), dtype="int32")
+    examples = Examples({"token_ids": Ragged.join(rows[:, :-1])}, Ragged.join(rows[:, 1:]), np.ones(10, "float32"), 0)
+    data = Batches(examples, batch_size=2, shuffle=False)
+    model = gpt()
+    model.compile(keras.optimizers.SGD(LinearDecay(0.5), gradient_accumulation_steps=2))
+    spans = []
+    for _ in range(2):  # updates after the batches 1, 3 of 0 to 4, and 5, 7, 9 of 5 to 9
+        model.fit(data, verbose=0)
+        followed = model.optimizer._learning_rate.schedule
+        spans.append((followed.first_step, followed.total_steps))
+    assert spans == [(0, 2), (2, 3)]
+    model.optimizer._iterations.assign(8)  # the second `fit`, resumed after three of its batches
+    model._tell_schedule(5, done=3)
+    assert (followed.first_step, followed.total_steps) == spans[1]
+
+
 def test_an_accumulating_optimizer_and_its_schedule_go_through_a_file(tmp_path):
     model = gpt()
     model.compile(keras.optimizers.SGD(InverseSquareRoot(0.1, 3), gradient_accumulation_steps=2))
