@@ -84,7 +84,10 @@ class Benchmark:
         machine, records = Machine.measured(options.threads, options.clock), []
         print(f"{options.threads} of {os.cpu_count()} processors, GPUs left out: {machine}", flush=True)
         for name, case in cases.items():
-            records += self._measure(name, case, contestants, machine, options)
+            for group in _groups(contestants, options.pairs):
+                again = {record["contestant"] for record in records if record["case"] == name}
+                measured = self._measure(name, case, group, machine, options)
+                records += [record for record in measured if record["contestant"] not in again]
             print(_details(self, name, records), flush=True)
             if not SMOKE:
                 tables = [summary(self.unit, records)] + [_details(self, case, records) for case in cases_of(records)]
@@ -102,6 +105,9 @@ class Benchmark:
         parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="processors to use")
         parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
         parser.add_argument("--patience", type=float, help="seconds after which a contestant is too slow for a case")
+        parser.add_argument(
+            "--pairs", action="store_true", help="each contestant alone beside the reference: less memory"
+        )
         parser.add_argument("--save-as", help="name of the result files, if not the benchmark's")
         return parser.parse_args()
 
@@ -137,6 +143,12 @@ class Benchmark:
                     record["ratios"] = [by / time for by, time in zip(reference, times, strict=True)]
             records.append(record)
         return records
+
+
+def _groups(contestants, pairs):
+    """Who takes turns with whom."""
+    reference, *others = contestants
+    return [[reference, other] for other in others] if pairs and others else [contestants]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +230,9 @@ class _Process:
             self._process.join(10)
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
             if self._process.exitcode == -signal.SIGKILL:
-                answer["error"] = "out of memory? Fewer contestants at once (--only) or smaller cases (--cases)"
+                answer["error"] = (
+                    "out of memory? Fewer contestants at once (--pairs, --only) or smaller cases (--cases)"
+                )
         self._process.kill()
         return answer
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket
+from keras_transformers.generation.decoding import bucket, power_of_two
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.training.examples import Examples, read_columns
@@ -240,27 +240,38 @@ def outside():
     return level
 
 
+_COMPILED = keras.backend.backend() != "torch"
+_GROUP = 4 if _COMPILED else 2  # the number of rows in a batch is a multiple of it, where there are as many
+
+
+def _rounded(length):
+    """A length as it is padded: where each shape is compiled to a multiple of 8, and to one of four between a power of
+    two and the next."""
+    step = max(8, power_of_two(int(length)) // 8) if _COMPILED else 1
+    return max(-(-int(length) // step) * step, step)
+
+
 def batch_shape(lengths, limit=None):
     """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
     where each shape is compiled."""
-    rows, length = len(lengths), bucket(lengths.max())
-    if rows >= 4 and keras.backend.backend() != "torch":
-        rows = -(-rows // 4) * 4
+    rows, length = len(lengths), _rounded(lengths.max())
+    if _COMPILED and rows >= _GROUP:
+        rows = -(-rows // _GROUP) * _GROUP
     return rows, min(length, limit or length)
 
 
 def batches_by_length(lengths, size):
     """Rows of similar length together, `size` of them at most, the longest first.
 
-    A batch ends early, at a multiple of 4 rows, where the next text is at most three quarters as long as its first,
-    rounded: what the padding would cost is more than another batch does.
+    A batch ends early where the next text is at most seven eighths as long as its first, rounded: what the padding
+    would cost is more than another batch does.
     """
     order = np.argsort(-lengths, kind="stable")
-    rounded = [bucket(length) for length in lengths[order]]
+    rounded = [_rounded(length) for length in lengths[order]]
     begin = 0
     for end in range(1, len(order) + 1):
         done = end == len(order) or end - begin == size
-        if done or (end - begin) % 4 == 0 and rounded[end] <= rounded[begin] * 3 // 4:
+        if done or (end - begin) % _GROUP == 0 and rounded[end] <= rounded[begin] * 7 // 8:
             yield order[begin:end]
             begin = end
 

@@ -17,6 +17,7 @@ from keras_transformers.records import from_json, to_json
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
+from keras_transformers.training.fused import fuse
 from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay, PerUpdate, count_updates
@@ -289,6 +290,7 @@ class Task(keras.Model):
             stack.rematerialize = rematerialize
         super().compile(optimizer=self.default_optimizer() if optimizer is None else optimizer, **kwargs)
         count_updates(self._plain_optimizer())
+        fuse(self._plain_optimizer())
 
     def _plain_optimizer(self):
         """The optimizer, or the one within that scales losses."""

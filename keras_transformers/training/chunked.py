@@ -128,7 +128,7 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
         logits = bounded * settings.soft_cap
     smoothing, size = settings.label_smoothing, logits.shape[-1]
     largest = ops.max(logits, axis=-1, keepdims=True)
-    exponentials = ops.exp(logits - largest)
+    exponentials = _exp(logits - largest)
     total = ops.sum(exponentials, axis=-1, keepdims=True)
     here = ops.expand_dims(labels, -1)
     label_logits = ops.take_along_axis(logits, here, axis=-1)
@@ -141,7 +141,7 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
 
     def gradient():
         weight = ops.expand_dims(weights, -1)
-        slope = _less_at(exponentials * (weight / total), here, weight * (1.0 - smoothing))
+        slope = _less_at(_times(exponentials, weight / total), here, weight * (1.0 - smoothing))
         slope = slope - weight * (smoothing / size) if smoothing else slope
         return slope if settings.soft_cap is None else slope * (1.0 - bounded * bounded)
 
@@ -200,8 +200,15 @@ def _scaled(gradients, upstream, likes):
 if keras.backend.backend() == "torch":
     import torch
 
+    # In place: new memory for so many logits costs as much time as computing them.
+
     def _add(whole, part):
         return whole.add_(part)
+
+    def _times(rows, factor):
+        return rows.mul_(factor)
+
+    _exp = torch.exp_
 
     def _less_at(rows, places, amounts):
         """`rows [C, V]` less `amounts [C, 1]` at `places [C, 1]`."""
@@ -235,7 +242,7 @@ elif keras.backend.backend() == "jax":
 
     import jax
 
-    _add = operator.add
+    _add, _times, _exp = operator.add, operator.mul, ops.exp
 
     def _less_at(rows, places, amounts):
         # Compiled, a comparison costs nothing.
@@ -262,7 +269,7 @@ elif keras.backend.backend() == "jax":
 else:
     import tensorflow as tf
 
-    _add = operator.add
+    _add, _times, _exp = operator.add, operator.mul, ops.exp
 
     def argmax(x):
         return tf.argmax(x, -1, "int32")  # faster than what suits XLA, which Keras does not train with on a processor

@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_transformers as kt
 from keras_transformers.models.family import describing
-from keras_transformers.tasks.encoder_task import bucket, windows
+from keras_transformers.tasks.encoder_task import batch_shape, batches_by_length, bucket, windows
 from keras_transformers.training.callbacks import Checkpoint
 from tests.layers.reference import fill, numbers, relative_error
 from tests.tasks import checkpoints
@@ -450,6 +450,17 @@ def test_ids_outside_of_the_vocabulary(tokenizer):
     narrow = make("TokenClassifier", tokenizer, max_length=2)
     with pytest.raises(ValueError, match="reads more than the 2 special tokens of a row, got one of 2"):
         narrow.tag("a b")
+
+
+@once
+def test_texts_of_similar_length_are_computed_together_with_little_padding():
+    lengths = np.random.default_rng(0).integers(1, 513, 1000)
+    batches = list(batches_by_length(lengths, 32))
+    shapes = [batch_shape(lengths[rows]) for rows in batches]
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(1000))
+    assert all(len(rows) <= size and lengths[rows].max() <= width for rows, (size, width) in zip(batches, shapes))
+    assert sum(size * width for size, width in shapes) < 1.12 * lengths.sum()
+    assert len(batches) < 1000 / 32 + 30  # one more for each eighth that lengths lose, whatever their number
 
 
 @once
