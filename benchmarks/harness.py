@@ -231,7 +231,7 @@ class _Process:
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
             if self._process.exitcode == -signal.SIGKILL:
                 answer["error"] = (
-                    "out of memory? Fewer contestants at once (--pairs, --only) or smaller cases (--cases)"
+                    "out of memory? Fewer at once (--pairs, --only) or smaller cases (--cases)"
                 )
         self._process.kill()
         return answer

@@ -458,7 +458,8 @@ def test_texts_of_similar_length_are_computed_together_with_little_padding():
     batches = list(batches_by_length(lengths, 32))
     shapes = [batch_shape(lengths[rows]) for rows in batches]
     np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(1000))
-    assert all(len(rows) <= size and lengths[rows].max() <= width for rows, (size, width) in zip(batches, shapes))
+    for rows, (size, width) in zip(batches, shapes, strict=True):
+        assert len(rows) <= size and lengths[rows].max() <= width
     assert sum(size * width for size, width in shapes) < 1.12 * lengths.sum()
     assert len(batches) < 1000 / 32 + 30  # one more for each eighth that lengths lose, whatever their number
 
