@@ -230,9 +230,7 @@ class _Process:
             self._process.join(10)
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
             if self._process.exitcode == -signal.SIGKILL:
-                answer["error"] = (
-                    "out of memory? Fewer at once (--pairs, --only) or smaller cases (--cases)"
-                )
+                answer["error"] = "out of memory? Fewer at once (--pairs, --only) or smaller cases (--cases)"
         self._process.kill()
         return answer
 
