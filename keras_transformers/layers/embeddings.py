@@ -151,9 +151,11 @@ class PositionalEmbedding(Layer):
             self.position = keras.layers.Embedding(rows, self._sum_dim, name="position", **options)
         elif isinstance(self.positions, Sinusoidal):
             rows = self.positions.offset + self.positions.max_length
-            self._table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
+            table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
             if self.positions.skip_padding:
-                self._table[self.positions.offset - 1] = 0
+                table[self.positions.offset - 1] = 0
+            # On PyTorch a tensor, which lies on the device already, and which `torch.compile` understands.
+            self._table = ops.convert_to_tensor(table) if keras.backend.backend() == "torch" else table
         self.segment = self.projection = self.token_projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
