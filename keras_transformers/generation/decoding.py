@@ -20,6 +20,7 @@ import typing
 import numpy as np
 from keras import ops
 
+from keras_transformers import memory
 from keras_transformers.generation import arrays, executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
@@ -75,6 +76,7 @@ class Generated(typing.NamedTuple):
         return Generated(*(None if each is None else each[rows] for each in self))
 
 
+@memory.advice("generate fewer rows at once, of fewer beams, or fewer new tokens.")
 def generate(
     model,
     step,

@@ -11,6 +11,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_transformers import memory
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket, power_of_two
 from keras_transformers.tasks.task import Task
@@ -125,6 +126,7 @@ class EncoderTask(Task):
         """The model's inputs by name, a `Ragged` each, of what `read_columns` returns."""
         return self.encode_texts(columns.texts, columns.seconds)[0]
 
+    @memory.advice("lower batch_size.")
     def run(self, columns, batch_size=32, progress=None):
         """The model's outputs for rows of ids, in their order: similar lengths together, in few shapes.
 

@@ -8,6 +8,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_transformers import memory
 from keras_transformers.checkpoints import gguf, hugging_face, keras_hub, own, preset, sources
 from keras_transformers.checkpoints.weights import assign, build_empty, is_head, named_weights
 from keras_transformers.gguf_file import GGUF, GGUFFile
@@ -425,9 +426,12 @@ class Task(keras.Model):
             if isinstance(callback, Checkpoint):
                 position = callback.restore(self, batches.fingerprint()) or position
         self._tell_schedule(epochs * len(batches), position.step)
-        return fit_batches(
-            super().fit, batches, position=position, epochs=epochs, validation=validation, callbacks=callbacks, **kwargs
-        )
+        with memory.advice(
+            "lower batch_tokens or batch_size (an optimizer's gradient_accumulation_steps makes up for it), or compile "
+            "with rematerialize=True."
+        ):
+            training = {"position": position, "epochs": epochs, "validation": validation, "callbacks": callbacks}
+            return fit_batches(super().fit, batches, **training, **kwargs)
 
     def _tell_schedule(self, total_steps, done):
         """Tell a schedule that was not told how long the training is, of which so many steps are done."""

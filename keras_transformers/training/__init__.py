@@ -5,7 +5,7 @@ from keras_transformers import lazy
 __getattr__, __dir__, __all__ = lazy.names(
     __name__,
     {
-        "callbacks": ("Checkpoint", "LearningCurve", "TranslationQuality", "average_weights"),
+        "callbacks": ("Checkpoint", "LearningCurve", "Speed", "TranslationQuality", "average_weights"),
         "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
         "losses": ("token_cross_entropy",),
         "metrics": ("Perplexity", "TokenAccuracy", "TokenMean", "bleu", "chrf"),

@@ -178,6 +178,35 @@ class Checkpoint(keras.callbacks.Callback):
         self._kept_step = step if kept else self._kept_step
 
 
+class Speed(keras.callbacks.Callback):
+    """Shows with each epoch's figures how fast it was, and keeps it in the history.
+
+    `tokens_per_second` counts the tokens of all sequences of an example, no padding, over the time of training without
+    validation; `input_wait` is the share of that time in which no batch was ready. Near 0, as it should be, the device
+    is never idle for want of input; more, and batches cost more to make than to train on.
+
+    Example:
+        >>> model.fit(pairs, epochs=10, callbacks=[kt.training.Speed()])
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._waited, self._begin, self._seconds = self.params["batches"].seconds_waited, time.perf_counter(), None
+
+    def on_test_begin(self, logs=None):
+        self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop()
+        batches = self.params["batches"]
+        tokens = int(batches.pairs.lengths.sum()) * self.params["steps"] / len(batches)
+        waited = batches.seconds_waited - self._waited
+        logs |= {"tokens_per_second": tokens / self._seconds, "input_wait": min(waited / self._seconds, 1.0)}
+
+    def _stop(self):
+        if self._seconds is None:
+            self._seconds = time.perf_counter() - self._begin
+
+
 def checkpoints(folder):
     """The checkpoints in `folder`, oldest first: paths."""
     folder = pathlib.Path(folder)

@@ -12,10 +12,12 @@ Shapes: `N` examples, `C` sequences in each, `B` rows of a batch, `S` source tok
 """
 
 import collections
+import contextlib
 import hashlib
 import itertools
 import operator
 import threading
+import time
 import typing
 import warnings
 
@@ -105,6 +107,9 @@ class Batches:
             `truncated`, `take(rows)` and `batch(rows, size, lengths, rng)`.
         batch_tokens, batch_size, num_buckets, shuffle, seed: see `translation_batches`.
         longest: how many positions the model has: rows are filled up to a round length, but no further than that.
+
+    Attributes:
+        seconds_waited: how long its readers have waited for batches that were not ready yet.
     """
 
     def __init__(self, pairs, *, batch_tokens=4096, batch_size=None, num_buckets=8, shuffle=True, seed=0, longest=None):
@@ -114,6 +119,7 @@ class Batches:
         self.pairs, self.shuffle, self.seed = pairs, shuffle, seed
         self.truncated = pairs.truncated
         self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets, longest)
+        self.seconds_waited = 0.0
         self._plans = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -156,7 +162,14 @@ class Batches:
         return self._ahead(divmod(number, len(self)) for number in itertools.count(first))
 
     def _ahead(self, places):
-        return in_background(self.batch, places, ahead=8, threads=2)
+        with contextlib.closing(in_background(self.batch, places, ahead=8, threads=2)) as prepared:
+            while True:
+                begin = time.perf_counter()
+                batch = next(prepared, None)
+                self.seconds_waited += time.perf_counter() - begin
+                if batch is None:
+                    return
+                yield batch
 
     def _plan(self, epoch):
         """[(bucket, rows)] for each batch of `epoch`."""
@@ -246,7 +259,7 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
 
     def part(position, epochs):
         steps = len(batches) - position.batch
-        told.set_params({**told.params, "steps": steps})
+        told.set_params({**told.params, "steps": steps, "batches": batches})
         rest = {"initial_epoch": position.epoch, "epochs": epochs, "steps_per_epoch": steps, "shuffle": False}
         return fit(keras_data(batches, position), callbacks=told, verbose=verbose, **rest, **options)
 

@@ -14,6 +14,7 @@ from keras_transformers.plotting import read_curve
 from keras_transformers.training.callbacks import (
     Checkpoint,
     LearningCurve,
+    Speed,
     TranslationQuality,
     average_weights,
     checkpoints,
@@ -298,3 +299,23 @@ def test_variables_that_changed_places_are_restored_by_their_paths(tmp_path):
             keras.ops.convert_to_numpy(after.get_layer(name).kernel),
             keras.ops.convert_to_numpy(before.get_layer(name).kernel),
         )
+
+
+def test_speed_counts_tokens_and_waiting(monkeypatch):
+    data = batches()
+    options = {"epochs": 2, "validation": batches(8), "verbose": 0}
+    history = fit_batches(compiled().fit, data, callbacks=[Speed()], **options).history
+    assert all(0 < each < 1 for each in history["input_wait"])
+    assert "val_input_wait" not in history
+    make = data.batch
+
+    def slow(epoch, index):
+        time.sleep(0.2)
+        return make(epoch, index)
+
+    monkeypatch.setattr(data, "batch", slow)
+    begin = time.perf_counter()
+    history = fit_batches(compiled().fit, data, callbacks=[Speed()], epochs=1, verbose=0).history
+    seconds = time.perf_counter() - begin  # more than the epoch's own
+    assert history["tokens_per_second"][0] >= data.pairs.lengths.sum() / seconds
+    assert history["input_wait"][0] >= 0.15 / seconds  # the first batch alone takes 0.2

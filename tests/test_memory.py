@@ -1,0 +1,39 @@
+"""An error of a backend's that says that memory ran out says what to lower."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from keras_transformers import memory
+
+
+def too_much():
+    keras.ops.convert_to_numpy(keras.ops.zeros((1 << 24, 1 << 24)) + 1.0)  # a million gigabytes
+
+
+def notes(function, *arguments, **options):
+    with pytest.raises(Exception) as caught:
+        function(*arguments, **options)
+    return [note for note in getattr(caught.value, "__notes__", []) if note.startswith("Memory")]  # JAX has its own
+
+
+def test_advice_is_added_to_what_the_backend_says():
+    assert notes(memory.advice("lower it.")(too_much)) == ["Memory ran out: lower it."]
+
+    @memory.advice("lower it.")
+    def other():
+        raise ValueError("Expected a remembered value.")
+
+    assert notes(other) == []
+
+
+def test_fit_says_what_to_lower():
+    class Hog(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            too_much()
+
+    model = kt.Seq2SeqLM(kt.models.transformer(20, num_layers=1, hidden_dim=8, num_heads=2, max_length=8))
+    ids = np.ones((2, 4), "int32")
+    said = notes(model.fit, {"token_ids": ids, "decoder_token_ids": ids}, ids, callbacks=[Hog()], verbose=0)
+    assert len(said) == 1 and "batch_tokens" in said[0] and "rematerialize" in said[0]
