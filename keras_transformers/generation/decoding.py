@@ -31,6 +31,9 @@ SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
 SMALLEST_ROOM = 32
 LARGE_ROOM = 512
+# Compiled attention holds a score for each pair of a query and a place in the cache: of a long prompt, for so many
+# queries at a time.
+READ_AT_ONCE = 256
 # Room for so many tokens from the first, where rows keep their places: more room costs a little time, another
 # compilation seconds.
 ROOM_AHEAD = 128
@@ -350,12 +353,14 @@ class Decoding:
         count = unread.shape[1] - 1
         if count == 0 or (executors.PREFILLS_IN_STEP and self.strategy.rows_per_sentence == 1):
             return cache, unread
-        read = unread[:, :-1]
+        read, piece = unread[:, :-1], count
         if not executors.PREFILLS_IN_STEP:
             # Up to one of a few lengths: what is written beyond the prompt is seen by nobody, and overwritten.
-            spare = min(self.room, self.longest or self.room) - written - count
-            read = np.pad(read, ((0, 0), (0, max(0, min(bucket(count) - count, spare)))))
-        cache = executors.prefill(self.model, self.step, arrays.tensor(read), cache)
+            piece, spare = READ_AT_ONCE, min(self.room, self.longest or self.room) - written - count
+            rest = count % piece or piece
+            read = np.pad(read, ((0, 0), (0, max(0, min(bucket(rest) - rest, spare)))))
+        for begin in range(0, read.shape[1], piece):
+            cache = executors.prefill(self.model, self.step, arrays.tensor(read[:, begin : begin + piece]), cache)
         return cache._replace(offset=arrays.scalar(self.prefix)), unread[:, -1:]
 
     def _noise(self):

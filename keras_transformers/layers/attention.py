@@ -140,6 +140,12 @@ def positions_of(length, offset=0):
     return ops.expand_dims(ops.arange(length, dtype="int32") + offset, 0)
 
 
+def key_positions_of(query_positions, seen, length, offset):
+    """Those of the `seen` keys of a cache, of which `length` are new; the queries' own where no older key is seen."""
+    none_older = isinstance(seen, int) and isinstance(offset, int) and seen == length and offset == 0
+    return query_positions if none_older else positions_of(seen)
+
+
 @keras.saving.register_keras_serializable("keras_transformers")
 class MultiHeadAttention(ShapePreserving):
     """Multi-head attention, with grouped heads and relative positions if wanted.
@@ -347,7 +353,7 @@ class MultiHeadAttention(ShapePreserving):
         query_positions = key_positions = positions_of(length, offset)
         if cache is not None:
             seen = caches.visible_length(cache[0], offset, length)
-            key_positions = positions_of(seen)
+            key_positions = key_positions_of(query_positions, seen, length, offset)
             padding_mask = None if padding_mask is None else padding_mask[:, :seen]
         return self_scope(
             self.relative,

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
-from keras_transformers.layers.attention import AttentionConfig, cross_scope, positions_of, self_scope
+from keras_transformers.layers.attention import AttentionConfig, cross_scope, key_positions_of, positions_of, self_scope
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForwardConfig
@@ -193,7 +193,7 @@ class _Stack(ShapePreserving):
         causal = self._causal
         if cache is not None:
             seen = caches.visible_length(cache[0][0], offset, length)
-            key_positions = positions_of(seen)
+            key_positions = key_positions_of(query_positions, seen, length, offset)
             padding_mask = None if padding_mask is None else padding_mask[:, :seen]
             if isinstance(seen, int) and isinstance(offset, int) and seen == offset + 1:
                 causal = False  # one new token sees all that is written

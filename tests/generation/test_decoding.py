@@ -431,3 +431,14 @@ def test_samplers_of_a_config():
     assert samplers(GenerationConfig()) == ()
     config = GenerationConfig(min_p=0.1, top_p=0.9, top_k=5, temperature=0.5)
     assert samplers(config) == (Temperature(0.5), TopK(5), TopP(0.9), MinP(0.1))
+
+
+@pytest.mark.parametrize("length", [8, 9, 12, 21, 25])
+def test_a_long_prompt_is_read_in_pieces(model, length, monkeypatch):
+    prompts = np.random.default_rng(length).integers(4, 13, (3, length))
+    config = GenerationConfig(end_ids=(END,), max_new_tokens=6, num_beams=2)
+    whole = run(model, SOURCES[:3], config, prompts)
+    monkeypatch.setattr("keras_transformers.generation.decoding.READ_AT_ONCE", 8)
+    pieces = run(model, SOURCES[:3], config, prompts)
+    np.testing.assert_array_equal(pieces.token_ids, whole.token_ids)
+    np.testing.assert_allclose(pieces.scores, whole.scores, rtol=1e-5)
