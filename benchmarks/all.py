@@ -19,6 +19,7 @@ IN_TURNS = {
     "encode": ("encoder",),
     "train": ("training", "training_masked_lm", "training_gpt"),
     "growth": ("growth",),
+    "gpu": ("gpu",),
 }
 
 

@@ -95,7 +95,7 @@ def limit(case, machine):
     positions = case.batch_size * (case.prompt + case.new / 2)
     keys_and_values = 2 * model.num_layers * model.key_value_dim * positions
     multiplied = 2 * model.weights * case.batch_size
-    return prompt + case.new * machine.seconds(multiplied, 4 * (model.weights + keys_and_values))
+    return prompt + case.new * machine.seconds(multiplied, machine.width * (model.weights + keys_and_values))
 
 
 def check(case, token_ids):

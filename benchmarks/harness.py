@@ -11,7 +11,8 @@ so that whatever slows the machine slows a whole round. The figure to trust is t
 by contestant; reported is the median over the rounds, with the smallest and the largest. Rounds in which other
 processes used more than `BUSY` of the machine are dropped. Where that would drop all of them, measure
 `--clock cpu`: the processor time of the contestant's process, best with `--threads 1`, rounds kept. A contestant that
-is not installed, or needs longer than `--patience` for anything, is left out of that case, and said to be.
+is not installed, or needs longer than `--patience` for anything, is left out of that case, and said to be. On a GPU,
+`--device gpu`, contestants share it; where there is none, the whole benchmark is left out.
 
     python benchmarks/translation.py --only jax --cases beam4 --threads 1 --clock cpu --rounds 5
 
@@ -37,6 +38,7 @@ import platform
 import resource
 import signal
 import statistics
+import subprocess
 import time
 import typing
 
@@ -81,8 +83,14 @@ class Benchmark:
         contestants = [each for each in self.contestants if named(each.name, options.only)]
         if self.contestants[0] not in contestants and not SMOKE:
             contestants.insert(0, self.contestants[0])
-        machine, records = Machine.measured(options.threads, options.clock), []
-        print(f"{options.threads} of {os.cpu_count()} processors, GPUs left out: {machine}", flush=True)
+        if options.device == "gpu" and not gpus():
+            print(f"{self.name}: no GPU here (nvidia-smi finds none): left out", flush=True)
+            return
+        os.environ |= _QUIET | ({} if options.device == "gpu" else _HIDDEN)
+        machine, records = Machine.measured(options), []
+        where = f"{options.threads} of {os.cpu_count()} processors"
+        where = f"{gpus()[0]}, {options.dtype}" if options.device == "gpu" else f"{where}, {options.dtype}"
+        print(f"{where}: {machine}", flush=True)
         for name, case in cases.items():
             for group in _groups(contestants, options.pairs):
                 again = {record["contestant"] for record in records if record["case"] == name}
@@ -92,8 +100,7 @@ class Benchmark:
             if not SMOKE:
                 tables = [summary(self.unit, records)] + [_details(self, case, records) for case in cases_of(records)]
                 conditions = {"clock": options.clock, "limits": str(machine), "unit": self.unit}
-                threads = f"{options.threads} of {os.cpu_count()} processors"
-                write(options.save_as or self.name, records, "\n\n".join(tables), threads, **conditions)
+                write(options.save_as or self.name, records, "\n\n".join(tables), where, **conditions)
         if any("error" in record and not record.get("excused") for record in records):
             raise SystemExit(1)
 
@@ -104,6 +111,13 @@ class Benchmark:
         parser.add_argument("--rounds", type=int, default=1 if SMOKE else 7)
         parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="processors to use")
         parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+        parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+        parser.add_argument(
+            "--dtype",
+            choices=("float32", "bfloat16", "mixed_bfloat16"),
+            default="float32",
+            help="of weights and computation; mixed: of computation alone",
+        )
         parser.add_argument("--patience", type=float, help="seconds after which a contestant is too slow for a case")
         parser.add_argument(
             "--pairs", action="store_true", help="each contestant alone beside the reference: less memory"
@@ -112,7 +126,7 @@ class Benchmark:
         return parser.parse_args()
 
     def _measure(self, name, case, contestants, machine, options):
-        processes = [_Process(each, options.threads, options.patience) for each in contestants]
+        processes = [_Process(each, options) for each in contestants]
         try:
             ready = {process.name: process.ask("build", case) for process in processes}
             rounds = []
@@ -153,23 +167,30 @@ def _groups(contestants, pairs):
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What it does at its best: float32 operations and bytes read, per second."""
+    """What it does at its best in the dtype that is computed in: operations and bytes read, per second; `width` is how
+    many bytes a weight has."""
 
     operations: float
     bytes: float
+    dtype: str = "float32"
+    width: int = 4
 
     @classmethod
-    def measured(cls, threads, clock):
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+    def measured(cls, options):
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
+        computed, width = options.dtype.removeprefix("mixed_"), 2 if options.dtype == "bfloat16" else 4
+        limits = _limits_of_gpu if options.device == "gpu" else _limits
+        arguments = (computed,) if options.device == "gpu" else (options.threads, options.clock)
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            return cls(*process.submit(_limits, threads, clock).result())
+            measured = process.submit(limits, *arguments).result()
+        return cls(*measured, computed if options.device == "gpu" else "float32", width)
 
     def seconds(self, operations=0, bytes=0):
         """As long as the longer of the two takes."""
         return max(operations / self.operations, bytes / self.bytes)
 
     def __str__(self):
-        return f"{self.operations / 1e9:.0f} GFLOP/s in float32, {self.bytes / 1e9:.0f} GB/s read"
+        return f"{self.operations / 1e9:,.0f} GFLOP/s in {self.dtype}, {self.bytes / 1e9:,.0f} GB/s read"
 
 
 def _limits(threads, clock):
@@ -191,6 +212,37 @@ def _limits(threads, clock):
     return 2 * side**3 / fastest(lambda: matrix @ matrix), 4 * length / reading
 
 
+def _limits_of_gpu(dtype):
+    import torch
+
+    side, length = 8192, 1 << 30
+    matrix = torch.ones((side, side), dtype=getattr(torch, dtype), device="cuda")
+    row = torch.ones(length, dtype=torch.bfloat16, device="cuda")
+
+    def fastest(function):
+        times = []
+        for _ in range(7):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            function()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return 2 * side**3 / fastest(lambda: matrix @ matrix), 2 * length / fastest(row.sum)
+
+
+def gpus():
+    """Their names."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return found.stdout.split("\n")[:-1]
+
+
 def write(name, records, table, machine, **conditions):
     """Keep what was measured as JSON, and its table, Markdown, with when, where and with what."""
     RESULTS.mkdir(exist_ok=True)
@@ -207,16 +259,19 @@ def write(name, records, table, machine, **conditions):
     path.with_suffix(".md").write_text(f"# {name}\n\n" + "\n".join(lines) + f"\n\n{table}\n")
 
 
+_TOO_MUCH = "out of memory? Fewer at once (--pairs, --only) or smaller cases (--cases)."
+
+
 class _Process:
     """One contestant at work on one case."""
 
-    def __init__(self, contestant, threads, patience=None):
+    def __init__(self, contestant, options):
         self.name = contestant.name
-        self._patience = patience
-        os.environ |= {"KERAS_BACKEND": contestant.backend, "OMP_NUM_THREADS": str(threads), **_QUIET}
+        self._patience = options.patience
+        os.environ |= {"KERAS_BACKEND": contestant.backend, "OMP_NUM_THREADS": str(options.threads)}
         spawn = multiprocessing.get_context("spawn")
         self._connection, other_end = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(contestant, threads, other_end), daemon=True)
+        self._process = spawn.Process(target=_serve, args=(contestant, options, other_end), daemon=True)
         self._process.start()
         other_end.close()
 
@@ -230,7 +285,7 @@ class _Process:
             self._process.join(10)
             answer = {"error": f"ended with exit code {self._process.exitcode}"}
             if self._process.exitcode == -signal.SIGKILL:
-                answer["error"] = "out of memory? Fewer at once (--pairs, --only) or smaller cases (--cases)"
+                answer["error"] = _TOO_MUCH
         self._process.kill()
         return answer
 
@@ -244,8 +299,10 @@ _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
-    "CUDA_VISIBLE_DEVICES": "",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # contestants share a GPU
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
+_HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def data_folder():
@@ -258,7 +315,7 @@ def data_folder():
 
 def in_own_process(backend, function, *arguments):
     """What `function(*arguments)` returns, and the processor seconds it took, in a process with this backend."""
-    os.environ |= {"KERAS_BACKEND": backend, **_QUIET}
+    os.environ |= {"KERAS_BACKEND": backend, **_QUIET, **_HIDDEN}
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(_clocked, function, arguments).result()
 
@@ -268,9 +325,11 @@ def _clocked(function, arguments):
     return function(*arguments), time.process_time() - start
 
 
-def _serve(contestant, threads, connection):
+def _serve(contestant, options, connection):
     """In the contestant's process: build cases and run them, as asked."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])  # thread pools size themselves by it
+    processors = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, processors[-options.threads :])  # thread pools size themselves by it
+    device = _Device(options.device, contestant.backend)
     run = None
     while True:
         try:
@@ -280,30 +339,70 @@ def _serve(contestant, threads, connection):
         try:
             if request == "build":
                 start = time.perf_counter()
+                _compute_in(options.dtype, contestant, options.device)
                 run = contestant.build(*arguments)
-                first = _timed(run)
+                first = _timed(run, device)
                 if not SMOKE and first["wall"] < 60:
                     run()
                 noted, seconds = first.pop("noted"), time.perf_counter() - start
-                connection.send({**noted, "build_seconds": seconds, "first": first, "peak_mib": _peak()})
+                connection.send({**noted, "build_seconds": seconds, "first": first, "peak_mib": device.peak()})
             else:
-                connection.send(_timed(run))
+                connection.send(_timed(run, device))
         except NotMeant as error:
             connection.send({"error": str(error), "excused": True})
         except Exception as error:
             missing = isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("keras_transformers")
             said = f"not installed: {error.name}" if missing else f"{type(error).__name__}: {error}"[:500]
+            if "out of memory" in said.lower() or "RESOURCE_EXHAUSTED" in said:
+                said = f"{_TOO_MUCH} {said}"
             connection.send({"error": said, "excused": missing})
 
 
-def _peak():
-    """The most memory that this process has held, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _compute_in(dtype, contestant, device):
+    """Have what a contestant builds be of this dtype, on this device."""
+    if contestant.name.startswith(("ours", "kerashub")):
+        import keras
+
+        keras.config.set_dtype_policy(dtype)
+    elif contestant.backend == "torch" and (device, dtype) != ("cpu", "float32"):
+        import torch
+
+        torch.set_default_device("cuda" if device == "gpu" else "cpu")
+        torch.set_default_dtype(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+        if dtype == "mixed_bfloat16":
+            torch.autocast("cuda" if device == "gpu" else "cpu", torch.bfloat16).__enter__()  # until the process ends
 
 
-def _timed(run):
+class _Device:
+    """Where a contestant's process computes."""
+
+    def __init__(self, kind, backend):
+        self._gpu_of = backend if kind == "gpu" else None
+
+    def wait(self):
+        """Until nothing is left to compute; what JAX computes is fetched by each run."""
+        if self._gpu_of == "torch":
+            import torch
+
+            torch.cuda.synchronize()
+
+    def peak(self):
+        """The most memory that was held, MiB: of the GPU, or of the process."""
+        if self._gpu_of == "torch":
+            import torch
+
+            return torch.cuda.max_memory_allocated() / 2**20
+        if self._gpu_of == "jax":
+            import jax
+
+            return jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _timed(run, device):
     before, busy, start = time.process_time(), _machine_seconds(), time.perf_counter()
     returned = run()
+    device.wait()
     noted = returned if isinstance(returned, dict) else {}
     wall, cpu = time.perf_counter() - start, time.process_time() - before
     others = (_machine_seconds() - busy - cpu) / (wall * os.cpu_count())

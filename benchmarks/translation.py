@@ -173,7 +173,7 @@ def limit(case, machine):
     matrix, vocabulary = size.num_layers * size.hidden_dim**2, size.vocabulary_size * size.hidden_dim
     source = machine.seconds(operations=2 * (12 + 2) * matrix * sources)
     step = 14 * matrix + vocabulary
-    return source + LENGTH * machine.seconds(2 * step * rows, 4 * step)
+    return source + LENGTH * machine.seconds(2 * step * rows, machine.width * step)
 
 
 def check(case, token_ids):

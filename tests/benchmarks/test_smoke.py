@@ -10,7 +10,7 @@ import pytest
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
-NAMES = ("decode", "encoder", "growth", "training", "training_gpt", "training_masked_lm", "translation")
+NAMES = ("decode", "encoder", "growth", "training", "training_gpt", "training_masked_lm", "translation", "gpu")
 
 
 @pytest.mark.one_backend
@@ -19,8 +19,8 @@ NAMES = ("decode", "encoder", "growth", "training", "training_gpt", "training_ma
 def test_a_round_of_the_smallest_cases_without_a_peer_that_is_not_installed(name, tmp_path):
     (tmp_path / "keras_hub.py").write_text("raise ModuleNotFoundError(name='keras_hub')")
     environment = os.environ | {"BENCH_SMOKE": "1", "PYTHONPATH": str(tmp_path)}
-    axis = ["vocabulary"] if name == "growth" else []
-    command = [sys.executable, FOLDER / f"{name}.py", *axis, "--only", "ours_jax,kerashub_jax", "--threads", "1"]
+    parts = {"growth": ["vocabulary"], "gpu": ["train"]}.get(name, [])
+    command = [sys.executable, FOLDER / f"{name}.py", *parts, "--only", "ours_jax,kerashub_jax", "--threads", "1"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "GFLOP/s" in ended.stdout
@@ -42,7 +42,15 @@ def test_the_page_shows_the_latest_results():
 def test_an_unknown_kind_of_work_is_named():
     ended = subprocess.run([sys.executable, FOLDER / "all.py", "decoding"], capture_output=True, text=True)
     assert ended.returncode != 0
-    assert "Expected some of import, load, decode, translate, encode, train, growth, got decoding." in ended.stderr
+    assert "Expected some of import, load, decode, translate, encode, train, growth, gpu, got decoding." in ended.stderr
+
+
+@pytest.mark.one_backend
+def test_a_machine_without_a_gpu_says_so_and_goes_on(tmp_path):
+    environment = os.environ | {"PATH": str(tmp_path)}  # no nvidia-smi
+    ended = subprocess.run([sys.executable, FOLDER / "gpu.py"], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("no GPU here") == 3
 
 
 @pytest.mark.one_backend("torch")
