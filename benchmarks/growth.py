@@ -34,14 +34,24 @@ def cases(case, field, values, **others):
     return {str(value): dataclasses.replace(case, **{field: value}, **others) for value in values}
 
 
-def axis(benchmark, name, all_cases):
+def axis(benchmark, name, all_cases, **others):
     """`benchmark` with other cases."""
     contestants = tuple(each for each in benchmark.contestants if each.name != "transformers_compiled")
-    return dataclasses.replace(benchmark, name=f"growth-{name}", cases=all_cases, contestants=contestants)
+    return dataclasses.replace(benchmark, name=f"growth-{name}", cases=all_cases, contestants=contestants, **others)
+
+
+def prompt_tokens(case):
+    return case.batch_size * case.prompt
 
 
 AXES = {
-    "length": axis(decode.BENCHMARK, "length", cases(DECODER, "prompt", (128, 512, 2048, 8192), new=1)),
+    "length": axis(
+        decode.BENCHMARK,
+        "length",
+        cases(DECODER, "prompt", (128, 512, 2048, 8192), new=1),
+        unit="prompt tokens/s",
+        work=prompt_tokens,
+    ),
     "batch": axis(decode.BENCHMARK, "batch", cases(DECODER, "batch_size", (1, 8, 32, 128))),
     "output": axis(decode.BENCHMARK, "output", cases(DECODER, "new", (16, 128, 1024), batch_size=8)),
     "vocabulary": axis(

@@ -436,7 +436,8 @@ def _figure(record):
         return "disturbed"
     ratios = record.get("ratios")
     spread = f" ×{statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}]" if ratios else ""
-    return f"{record['rate']:.0f}{spread}"
+    rate = record["rate"]
+    return f"{rate:.0f}{spread}" if rate >= 100 else f"{rate:.3g}{spread}"
 
 
 def _details(benchmark, case, records):

@@ -1,5 +1,11 @@
 """An error of a backend's that says that memory ran out says what to lower."""
 
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -37,3 +43,27 @@ def test_fit_says_what_to_lower():
     ids = np.ones((2, 4), "int32")
     said = notes(model.fit, {"token_ids": ids, "decoder_token_ids": ids}, ids, callbacks=[Hog()], verbose=0)
     assert len(said) == 1 and "batch_tokens" in said[0] and "rematerialize" in said[0]
+
+
+FAULTS = """
+import resource, torch
+import {module}
+def faults():
+    for _ in range(20):
+        held = [torch.ones(250_000) for _ in range(20)]  # 1 MB each
+        del held
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the other backends ask for memory otherwise")
+def test_pytorch_uses_memory_again():
+    def page_faults(module):
+        environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+        command = [sys.executable, "-c", FAULTS.format(module=module)]
+        return int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+
+    assert page_faults("keras_transformers.layers.layer") < 1000 < page_faults("keras")

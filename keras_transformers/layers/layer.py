@@ -5,7 +5,11 @@ import inspect
 
 import keras
 
+from keras_transformers import memory
 from keras_transformers.records import from_json, to_json
+
+if keras.backend.backend() == "torch":
+    memory.keep_what_is_freed()
 
 
 class Layer(keras.layers.Layer):

@@ -20,7 +20,8 @@ from keras import ops
 
 from keras_transformers.generation.arrays import argmax
 
-CHUNK = 2**24  # logits held at once: 64 MB in float32
+# Logits held at once: 64 MB in float32; on PyTorch as many as are put where others were (`memory.keep_what_is_freed`).
+CHUNK = 7_500_000 if keras.backend.backend() == "torch" else 2**24
 LONGEST_CHUNK = 1024  # tokens
 
 
