@@ -167,3 +167,19 @@ def gradients(function, inputs):
             value = loss(*inputs)
         found = tape.gradient(value, inputs)
     return [ops.convert_to_numpy(ops.cast(x, "float32")) for x in found]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the other backends look at no mask")
+def test_a_graph_made_with_a_mask_that_hides_nothing_obeys_others():
+    import torch
+
+    class Attend(torch.nn.Module):
+        def forward(self, query, key, value, mask):
+            return attend(query, key, value, scale=0.5, mask=mask)[0]
+
+    tensors = torch.randn(3, 2, 4, 5, 8, generator=torch.manual_seed(0)).unbind()
+    nothing, some = torch.ones(2, 1, 1, 5, dtype=torch.bool), torch.tensor([[[[1, 0, 1, 1, 0]]]] * 2).bool()
+    graph = torch.export.export(Attend(), (*tensors, nothing)).module()
+    expected = attend(*tensors, scale=0.5, mask=some)[0]
+    np.testing.assert_allclose(graph(*tensors, some), expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(expected, attend(*tensors, scale=0.5, mask=nothing)[0])
