@@ -47,7 +47,7 @@ def main():
     options, failed = arguments[len(kinds) :], False
     for kind in kinds or KINDS:
         benchmark, dtype = KINDS[kind]
-        sys.argv[1:] = ["--device", "cpu" if SMOKE else "gpu", "--dtype", dtype, *options]
+        sys.argv[1:] = ["--device", "cpu" if SMOKE else "gpu", "--dtype", dtype, *options, "--clock", "wall"]
         try:
             benchmark.main()
         except SystemExit as ended:

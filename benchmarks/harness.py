@@ -161,8 +161,8 @@ class Benchmark:
 
 def _groups(contestants, pairs):
     """Who takes turns with whom."""
-    reference, *others = contestants
-    return [[reference, other] for other in others] if pairs and others else [contestants]
+    reference, others = contestants[:1], contestants[1:]
+    return [[*reference, other] for other in others] if pairs and others else [contestants]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,7 +370,7 @@ def _compute_in(dtype, contestant, device):
         torch.set_default_device("cuda" if device == "gpu" else "cpu")
         torch.set_default_dtype(torch.bfloat16 if dtype == "bfloat16" else torch.float32)
         if dtype == "mixed_bfloat16":
-            torch.autocast("cuda" if device == "gpu" else "cpu", torch.bfloat16).__enter__()  # until the process ends
+            os.environ["BENCH_AUTOCAST"] = "cuda" if device == "gpu" else "cpu"  # see `steps.pytorch`
 
 
 class _Device:

@@ -1,5 +1,8 @@
 """Training steps as the benchmarks of training take them: forward, backward and AdamW, the same settings for all."""
 
+import contextlib
+import os
+
 import numpy as np
 
 
@@ -17,9 +20,12 @@ def pytorch(model, columns, rows, loss):
     adamw = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     batches = list(zip(*(torch.tensor(each.astype("int64")).split(rows) for each in columns), strict=True))
 
+    autocast = os.environ.get("BENCH_AUTOCAST")  # the harness says whether to mix dtypes, and where
+
     def run():
         for batch in batches:
-            value = loss(*batch)
+            with torch.autocast(autocast, torch.bfloat16) if autocast else contextlib.nullcontext():
+                value = loss(*batch)
             value.backward()
             adamw.step()
             adamw.zero_grad()

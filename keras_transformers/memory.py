@@ -1,8 +1,9 @@
 """What to lower where memory runs out, and how PyTorch gets memory fast."""
 
 import contextlib
+import re
 
-_SAID = ("out of memory", "oom when", "resource_exhausted", "can't allocate memory", "not enough memory")
+_SAID = re.compile(r"(?i)out of memory|\boom when|resource_exhausted|can't allocate memory|not enough memory")
 
 
 @contextlib.contextmanager
@@ -11,7 +12,7 @@ def advice(text):
     try:
         yield
     except Exception as error:
-        if isinstance(error, MemoryError) or any(each in str(error).lower() for each in _SAID):
+        if isinstance(error, MemoryError) or _SAID.search(str(error)):
             error.add_note(f"Memory ran out: {text}")
         raise
 

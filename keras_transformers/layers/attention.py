@@ -142,7 +142,7 @@ def positions_of(length, offset=0):
 
 def key_positions_of(query_positions, seen, length, offset):
     """Those of the `seen` keys of a cache, of which `length` are new; the queries' own where no older key is seen."""
-    none_older = isinstance(seen, int) and isinstance(offset, int) and seen == length and offset == 0
+    none_older = all(isinstance(each, int) for each in (seen, length, offset)) and seen == length and offset == 0
     return query_positions if none_older else positions_of(seen)
 
 

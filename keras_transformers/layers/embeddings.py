@@ -32,6 +32,8 @@ if keras.backend.backend() == "tensorflow":
 
 else:
     _rows = None
+    if keras.backend.backend() == "torch":
+        import torch
 
 
 @record
@@ -154,8 +156,8 @@ class PositionalEmbedding(Layer):
             table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
             if self.positions.skip_padding:
                 table[self.positions.offset - 1] = 0
-            # On PyTorch a tensor, which lies on the device already, and which `torch.compile` understands.
-            self._table = ops.convert_to_tensor(table) if keras.backend.backend() == "torch" else table
+            # `torch.compile` understands tensors alone. Not by `ops`: Keras may build layers without any values.
+            self._table = torch.from_numpy(table) if keras.backend.backend() == "torch" else table
         self.segment = self.projection = self.token_projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)

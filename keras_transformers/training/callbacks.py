@@ -183,14 +183,21 @@ class Speed(keras.callbacks.Callback):
 
     `tokens_per_second` counts the tokens of all sequences of an example, no padding, over the time of training without
     validation; `input_wait` is the share of that time in which no batch was ready. Near 0, as it should be, the device
-    is never idle for want of input; more, and batches cost more to make than to train on.
+    is never idle for want of input; more, and batches cost more to make than to train on. (On TensorFlow it is the wait
+    of the thread that hands them on, two batches ahead.)
 
     Example:
         >>> model.fit(pairs, epochs=10, callbacks=[kt.training.Speed()])
     """
 
+    _begun = False
+
+    def on_train_begin(self, logs=None):
+        if "batches" not in self.params:
+            raise ValueError("Expected a training on Batches, got another. Use a task's fit, or training.fit_batches.")
+
     def on_epoch_begin(self, epoch, logs=None):
-        self._waited, self._begin, self._seconds = self.params["batches"].seconds_waited, time.perf_counter(), None
+        self._begun, self._waited, self._begin = True, self.params["batches"].seconds_waited, time.perf_counter()
 
     def on_test_begin(self, logs=None):
         self._stop()
@@ -199,12 +206,13 @@ class Speed(keras.callbacks.Callback):
         self._stop()
         batches = self.params["batches"]
         tokens = int(batches.pairs.lengths.sum()) * self.params["steps"] / len(batches)
-        waited = batches.seconds_waited - self._waited
-        logs |= {"tokens_per_second": tokens / self._seconds, "input_wait": min(waited / self._seconds, 1.0)}
+        logs |= {"tokens_per_second": tokens / self._seconds, "input_wait": min(self._waited / self._seconds, 1.0)}
 
     def _stop(self):
-        if self._seconds is None:
+        if self._begun:
             self._seconds = time.perf_counter() - self._begin
+            self._waited = self.params["batches"].seconds_waited - self._waited
+        self._begun = False
 
 
 def checkpoints(folder):

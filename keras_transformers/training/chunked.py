@@ -20,8 +20,8 @@ from keras import ops
 
 from keras_transformers.generation.arrays import argmax
 
-# Logits held at once: 64 MB in float32; on PyTorch as many as are put where others were (`memory.keep_what_is_freed`).
-CHUNK = 7_500_000 if keras.backend.backend() == "torch" else 2**24
+CHUNK = 2**24  # logits held at once: 64 MB in float32
+SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: as many as are put where others were (`memory.keep_what_is_freed`)
 LONGEST_CHUNK = 1024  # tokens
 
 
@@ -62,7 +62,7 @@ def chunk_size(vocabulary_size, count, size=CHUNK):
     return -(-count // -(-count // longest))
 
 
-def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0, gradients=True, size=CHUNK):
+def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0, gradients=True, size=None):
     """The weighted sum of the cross-entropy of each token, as `token_cross_entropy` has it.
 
     Args:
@@ -72,7 +72,7 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         head: a `HeadMatrix`.
         label_smoothing: see `token_cross_entropy`.
         gradients: False where none are wanted.
-        size: how many logits are held at once.
+        size: how many logits are held at once; by default `CHUNK`, or `SMALL_CHUNK`.
 
     Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are
         frozen, towards the matrix and the bias.
@@ -93,7 +93,7 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     )
     count = ops.shape(flat[0])[0]
     places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # one is filled up where there is no token
-    chunk = chunk_size(matrix.shape[1 if transposed else 0], places, size)
+    chunk = chunk_size(matrix.shape[1 if transposed else 0], places, size or _size(hidden))
     chunks = tuple(_dealt(each, places + -places % chunk - count, chunk) for each in flat)
     frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)
@@ -110,6 +110,10 @@ def _dealt(tokens, rest, chunk):
     tokens = ops.pad(tokens, [[0, rest]] + [[0, 0]] * (len(tokens.shape) - 1))
     tokens = ops.reshape(tokens, (chunk, -1, *tokens.shape[1:]))
     return ops.transpose(tokens, (1, 0, *range(2, len(tokens.shape))))
+
+
+def _size(hidden):
+    return CHUNK
 
 
 class _Settings(typing.NamedTuple):
@@ -210,6 +214,9 @@ if keras.backend.backend() == "torch":
         return rows.mul_(factor)
 
     _exp = torch.exp_
+
+    def _size(hidden):
+        return SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
 
     def _less_at(rows, places, amounts):
         """`rows [C, V]` less `amounts [C, 1]` at `places [C, 1]`."""

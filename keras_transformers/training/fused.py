@@ -27,7 +27,7 @@ def _moments(optimizer, variable):
     return optimizer._momentums[place].value, optimizer._velocities[place].value
 
 
-def _powers(optimizer, dtype):
+def _powers(optimizer, dtype="float32"):
     """`beta_1ᵗ` and `beta_2ᵗ` of update `t`, from 1."""
     update = ops.cast(optimizer.iterations + 1, dtype)
     return [ops.power(ops.cast(beta, dtype), update) for beta in (optimizer.beta_1, optimizer.beta_2)]
@@ -51,16 +51,18 @@ if keras.backend.backend() == "torch":
             for moment in _moments(self, variable):  # as the weight lies, once and for all
                 if not moment.permute(order).is_contiguous():
                     moment.data = torch.empty_like(variable.value).copy_(moment)
-            tensors = variable.value, gradient, *_moments(self, variable)
-            group = groups.setdefault((gradient.dtype, gradient.device), [])
+            weight = variable.value
+            tensors = weight, gradient.to(weight.dtype), *_moments(self, variable)
+            group = groups.setdefault((weight.dtype, weight.device), [])
             group.append([tensor.permute(order).contiguous() for tensor in tensors])
-        for (dtype, device), group in groups.items():
-            power_1, power_2 = _powers(self, dtype)
+        power_1, power_2 = _powers(self)
+        rate = ops.cast(learning_rate, "float32") * ops.sqrt(1 - power_2) / (1 - power_1)
+        for (_, device), group in groups.items():
             torch._fused_adam_(
                 *map(list, zip(*group, strict=True)),
                 [],
-                [torch.full((), _LATE, device=device)] * len(group),
-                lr=ops.cast(learning_rate, dtype) * ops.sqrt(1 - power_2) / (1 - power_1),
+                [torch.full((), _LATE, dtype=torch.float32, device=device)] * len(group),
+                lr=rate,
                 beta1=self.beta_1,
                 beta2=self.beta_2,
                 weight_decay=0.0,  # Keras has done it
@@ -86,6 +88,9 @@ elif keras.backend.backend() == "tensorflow":
             optimizer.update_step = _update.__get__(optimizer)
 
     def _update(self, gradient, variable, learning_rate):  # of a `tf.Variable`
+        if variable.dtype not in (tf.float32, tf.float64):  # the kernel would round beta_2 to 1
+            type(self).update_step(self, gradient, variable, learning_rate)
+            return
         moment, velocity = _moments(self, variable)
         power_1, power_2 = _powers(self, variable.dtype)
         rate, beta_1, beta_2, epsilon = (

@@ -443,3 +443,13 @@ def test_a_decoder_without_padding():
     skipping = EmbeddingsConfig(20, Learned(8, 1, skip_padding=True))
     with pytest.raises(ValueError, match="positions that skip padding, in a decoder"):
         dataclasses.replace(config, embeddings=skipping)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="only PyTorch has layers built without values")
+def test_positions_are_there_where_keras_builds_without_values():
+    from keras_transformers.layers import PositionalEmbedding
+
+    with keras.device("meta"):  # as Keras does to infer shapes
+        layer = PositionalEmbedding(vocabulary_size=5, hidden_dim=4, max_length=8)
+    other = PositionalEmbedding(vocabulary_size=5, hidden_dim=4, max_length=8)
+    np.testing.assert_array_equal(np.asarray(layer._table), np.asarray(other._table))

@@ -307,6 +307,10 @@ def test_speed_counts_tokens_and_waiting(monkeypatch):
     history = fit_batches(compiled().fit, data, callbacks=[Speed()], **options).history
     assert all(0 < each < 1 for each in history["input_wait"])
     assert "val_input_wait" not in history
+    with pytest.raises(ValueError, match="Use a task's fit"):
+        compiled().fit(*data.batch(0, 0)[:2], callbacks=[Speed()], verbose=0)
+    inputs, labels, weights = data.batch(0, 0)
+    compiled().evaluate(inputs, labels, sample_weight=weights, callbacks=[Speed()], verbose=0)
     make = data.batch
 
     def slow(epoch, index):
