@@ -11,14 +11,12 @@ takes kinds, all by default, then options of the others. Where no GPU is, it say
 """
 
 import dataclasses
-import itertools
-import sys
 
 import decode
 import training_gpt
 import translation
 from decoders import GPT2
-from harness import SMOKE
+from harness import SMOKE, run_parts
 
 DECODING = {f"batch{rows}": decode.Case(GPT2(), rows, 32) for rows in (1, 8, 64)}
 TRANSLATING = {name: case for name, case in translation.BENCHMARK.cases.items() if name.startswith("marian/beam4")}
@@ -33,29 +31,16 @@ def on_gpu(benchmark, cases):
 
 
 KINDS = {
-    "decode": (on_gpu(decode.BENCHMARK, DECODING), "bfloat16"),
-    "translate": (on_gpu(translation.BENCHMARK, TRANSLATING), "bfloat16"),
-    "train": (on_gpu(training_gpt.BENCHMARK, TRAINING), "mixed_bfloat16"),
+    "decode": on_gpu(decode.BENCHMARK, DECODING),
+    "translate": on_gpu(translation.BENCHMARK, TRANSLATING),
+    "train": on_gpu(training_gpt.BENCHMARK, TRAINING),
 }
 
 
-def main():
-    arguments = sys.argv[1:]
-    kinds = list(itertools.takewhile(lambda each: not each.startswith("-"), arguments))
-    if unknown := set(kinds) - set(KINDS):
-        raise SystemExit(f"Expected some of {', '.join(KINDS)}, got {', '.join(sorted(unknown))}.")
-    options, failed = arguments[len(kinds) :], False
-    for kind in kinds or KINDS:
-        benchmark, dtype = KINDS[kind]
-        sys.argv[1:] = ["--device", "cpu" if SMOKE else "gpu", "--dtype", dtype, *options, "--clock", "wall"]
-        try:
-            benchmark.main()
-        except SystemExit as ended:
-            if ended.code != 1:  # not a contestant that failed
-                raise
-            failed = True
-    raise SystemExit(int(failed))
+def options(kind):
+    dtype = "mixed_bfloat16" if kind == "train" else "bfloat16"
+    return "--device", "cpu" if SMOKE else "gpu", "--dtype", dtype, "--clock", "wall"
 
 
 if __name__ == "__main__":
-    main()
+    run_parts(KINDS, options)

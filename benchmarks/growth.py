@@ -14,16 +14,14 @@ takes axes, all by default, then the options of the others, prints their tables,
 """
 
 import dataclasses
-import itertools
 import json
 import pathlib
 import statistics
-import sys
 
 import decode
 import training_gpt
 from decoders import GPT2, Llama
-from harness import RESULTS, SMOKE, cases_of
+from harness import RESULTS, SMOKE, cases_of, run_parts
 
 PICTURES = pathlib.Path(__file__).parents[1] / "docs" / "growth"
 DECODER = decode.Case(Llama(6, 384, 6, 2, 1024, 8000, context_length=8200), batch_size=1, prompt=32, new=32)
@@ -95,23 +93,5 @@ def draw(name):
     plt.close(figure)
 
 
-def main():
-    arguments, failed = sys.argv[1:], False
-    axes = list(itertools.takewhile(lambda each: not each.startswith("-"), arguments))
-    if unknown := set(axes) - set(AXES):
-        raise SystemExit(f"Expected some of {', '.join(AXES)}, got {', '.join(sorted(unknown))}.")
-    sys.argv[1:] = arguments[len(axes) :]
-    for name in axes or AXES:
-        try:
-            AXES[name].main()
-        except SystemExit as ended:
-            if ended.code != 1:  # not a contestant that failed
-                raise
-            failed = True
-        if not SMOKE:
-            draw(name)
-    raise SystemExit(int(failed))
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(AXES, after=lambda name: SMOKE or draw(name))

@@ -30,6 +30,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 import importlib.metadata
+import itertools
 import json
 import multiprocessing
 import os
@@ -39,6 +40,7 @@ import resource
 import signal
 import statistics
 import subprocess
+import sys
 import time
 import typing
 
@@ -462,6 +464,25 @@ def _details(benchmark, case, records):
 def markdown(head, rows):
     """A table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+
+
+def run_parts(benchmarks, options=lambda name: (), after=lambda name: None):
+    """Run those of some benchmarks, by name, that the command line begins with, all by default, each with what follows
+    there and `options(name)`, and call `after(name)` then. Ends the program."""
+    arguments, failed = sys.argv[1:], False
+    names = list(itertools.takewhile(lambda each: not each.startswith("-"), arguments))
+    if unknown := set(names) - set(benchmarks):
+        raise SystemExit(f"Expected some of {', '.join(benchmarks)}, got {', '.join(sorted(unknown))}.")
+    for name in names or benchmarks:
+        sys.argv[1:] = [*arguments[len(names) :], *options(name)]
+        try:
+            benchmarks[name].main()
+        except SystemExit as ended:
+            if ended.code != 1:  # not a contestant that failed
+                raise
+            failed = True
+        after(name)
+    raise SystemExit(int(failed))
 
 
 def named(name, parts):
