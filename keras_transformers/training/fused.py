@@ -44,16 +44,16 @@ if keras.backend.backend() == "torch":
     def _updates(self, gradients, variables, learning_rate):
         groups, rest = {}, []
         for variable, gradient in zip(variables, gradients, strict=True):
-            order = _order(variable.value)
+            weight, moments = variable.value, _moments(self, variable)
+            order = _order(weight)
             if order is None:
                 rest.append((gradient, variable))
                 continue
-            for moment in _moments(self, variable):  # as the weight lies, once and for all
+            for moment in moments:  # as the weight lies, once and for all
                 if not moment.permute(order).is_contiguous():
-                    moment.data = torch.empty_like(variable.value).copy_(moment)
-            weight = variable.value
-            tensors = weight, gradient.to(weight.dtype), *_moments(self, variable)
+                    moment.data = torch.empty_like(weight).copy_(moment)
             group = groups.setdefault((weight.dtype, weight.device), [])
+            tensors = weight, gradient.to(weight.dtype), *moments
             group.append([tensor.permute(order).contiguous() for tensor in tensors])
         power_1, power_2 = _powers(self)
         rate = ops.cast(learning_rate, "float32") * ops.sqrt(1 - power_2) / (1 - power_1)
