@@ -201,17 +201,19 @@ def _limits(threads, clock):
     side, length = (64, 1 << 16) if SMOKE else (2048, 1 << 27)  # 512 MiB, which no cache holds
     matrix, parts = np.ones((side, side), "float32"), np.array_split(np.ones(length, "float32"), threads)
 
-    def fastest(function):
-        times = []
-        for _ in range(7):
-            start = now()
-            function()
-            times.append(now() - start)
-        return max(min(times), 1e-9)
-
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        reading = fastest(lambda: list(pool.map(np.sum, parts)))
-    return 2 * side**3 / fastest(lambda: matrix @ matrix), 4 * length / reading
+        reading = _fastest(lambda: list(pool.map(np.sum, parts)), now)
+    return 2 * side**3 / _fastest(lambda: matrix @ matrix, now), 4 * length / reading
+
+
+def _fastest(function, now):
+    """The shortest of seven times, seconds."""
+    times = []
+    for _ in range(7):
+        start = now()
+        function()
+        times.append(now() - start)
+    return max(min(times), 1e-9)
 
 
 def _limits_of_gpu(dtype):
@@ -221,17 +223,12 @@ def _limits_of_gpu(dtype):
     matrix = torch.ones((side, side), dtype=getattr(torch, dtype), device="cuda")
     row = torch.ones(length, dtype=torch.bfloat16, device="cuda")
 
-    def fastest(function):
-        times = []
-        for _ in range(7):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            function()
-            torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
-        return min(times)
+    def seconds(function):
+        function()
+        torch.cuda.synchronize()
+        return _fastest(lambda: (function(), torch.cuda.synchronize()), time.perf_counter)
 
-    return 2 * side**3 / fastest(lambda: matrix @ matrix), 2 * length / fastest(row.sum)
+    return 2 * side**3 / seconds(lambda: matrix @ matrix), 2 * length / seconds(row.sum)
 
 
 def gpus():
