@@ -31,9 +31,10 @@ SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
 SMALLEST_ROOM = 32
 LARGE_ROOM = 512
-# Compiled attention holds a score for each pair of a query and a place in the cache: of a long prompt, for so many
-# queries at a time.
+# Compiled attention computes a score for each pair of a query and a place in the cache: of a long prompt, for so many
+# queries at a time, and in a cache that has this room at first and doubles.
 READ_AT_ONCE = 256
+ROOM_TO_READ = 1024
 # Room for so many tokens from the first, where rows keep their places: more room costs a little time, another
 # compilation seconds.
 ROOM_AHEAD = 128
@@ -316,7 +317,7 @@ class Decoding:
         self.room = _room(self.prefix + min(self.limit, ahead))
         if cache.self_attention:
             self.room = max(self.room, cache.self_attention[0][0].shape[2])
-        cache, unread = self._read(token_ids, caches.grow(cache, self.room))
+        cache, unread = self._read(token_ids, cache)
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
         self.cache = (
             cache if len(rows) == len(self.sentences) else caches.reorder(cache, arrays.tensor(rows.astype("int32")))
@@ -347,20 +348,25 @@ class Decoding:
         return limits(self.config, lengths, self.longest)
 
     def _read(self, token_ids, cache):
-        """The cache with the prompts in it, and the tokens for the first step: the last of each prompt, if not more."""
+        """The cache with all its room and the prompts in it, and the tokens for the first step: the last of each prompt,
+        if not more."""
         written = int(cache.offset)
         unread = token_ids[:, written:]
         count = unread.shape[1] - 1
         if count == 0 or (executors.PREFILLS_IN_STEP and self.strategy.rows_per_sentence == 1):
-            return cache, unread
-        read, piece = unread[:, :-1], count
+            return caches.grow(cache, self.room), unread
+        read, piece, room = unread[:, :-1], count, self.room
         if not executors.PREFILLS_IN_STEP:
             # Up to one of a few lengths: what is written beyond the prompt is seen by nobody, and overwritten.
-            piece, spare = READ_AT_ONCE, min(self.room, self.longest or self.room) - written - count
-            rest = count % piece or piece
+            piece, room = READ_AT_ONCE, ROOM_TO_READ
+            spare, rest = min(self.room, self.longest or self.room) - written - count, count % piece or piece
             read = np.pad(read, ((0, 0), (0, max(0, min(bucket(rest) - rest, spare)))))
         for begin in range(0, read.shape[1], piece):
-            cache = executors.prefill(self.model, self.step, arrays.tensor(read[:, begin : begin + piece]), cache)
+            part = read[:, begin : begin + piece]
+            room = max(room, power_of_two(written + begin + part.shape[1]))
+            cache = caches.grow(cache, min(room, self.room))
+            cache = executors.prefill(self.model, self.step, arrays.tensor(part), cache)
+        cache = caches.grow(cache, self.room)
         return cache._replace(offset=arrays.scalar(self.prefix)), unread[:, -1:]
 
     def _noise(self):
