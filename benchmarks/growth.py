@@ -34,7 +34,7 @@ def cases(case, field, values, **others):
 
 def axis(benchmark, name, all_cases, **others):
     """`benchmark` with other cases."""
-    contestants = tuple(each for each in benchmark.contestants if each.name != "transformers_compiled")
+    contestants = tuple(each for each in benchmark.contestants if not each.name.endswith("_compiled"))
     return dataclasses.replace(benchmark, name=f"growth-{name}", cases=all_cases, contestants=contestants, **others)
 
 

@@ -94,10 +94,11 @@ def task(case, tokenizer=None):
     return kt.Seq2SeqLM(config, tokenizer)
 
 
-def keras_transformers_model(case):
+def keras_transformers_model(case, compiled=False):
     from keras_transformers.generation.settings import GenerationConfig
 
     model = task(case)
+    model.jit_compile = compiled  # PyTorch alone asks
     generation = GenerationConfig(num_beams=case.num_beams, max_new_tokens=LENGTH, start_id=1)
     sources = case.sources().tolist()
 
@@ -105,6 +106,10 @@ def keras_transformers_model(case):
         check(case, model.generate(sources, generation).token_ids)
 
     return run
+
+
+def keras_transformers_compiled(case):
+    return keras_transformers_model(case, compiled=True)
 
 
 def ctranslate2_model(case, quantization=None):
@@ -199,6 +204,7 @@ BENCHMARK = Benchmark(
     contestants=(
         Contestant("transformers", transformers_model),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
+        Contestant("ours_torch_compiled", keras_transformers_compiled, "torch"),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
         Contestant("ctranslate2", ctranslate2_model),
         Contestant("ctranslate2_int8", ctranslate2_int8),

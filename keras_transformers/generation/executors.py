@@ -7,7 +7,8 @@ two segments the host may look at the state, make room in the cache and drop fin
                  compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
     torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
-                 written in place
+                 written in place. Of a model whose `jit_compile` is set, `torch.compile` makes a step one function, on a
+                 GPU one CUDA graph
 
 Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
 shape it has met.
@@ -15,6 +16,7 @@ shape it has met.
 
 import collections
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -25,8 +27,8 @@ from keras_transformers.layers import cache as caches
 _ATTRIBUTE = "_generation_functions"
 
 compilations: collections.Counter[str] = collections.Counter()
-"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". None is on
-PyTorch. Ask before and after to see whether a call met new shapes."""
+"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch counts
+its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
 
 
 def _advance(step, strategy, state, cache, limit, noise):
@@ -87,30 +89,95 @@ def fast_step(step):
 
 if keras.backend.backend() == "torch":
     import torch
+    from keras.src.backend.torch.core import get_device
 
     from keras_transformers.generation import direct
 
     def fast_step(step):
         """`step` for one generation, without Keras's cost for each call of a layer."""
         with torch.inference_mode():
-            return direct.method(step)
+            plain = direct.method(step)
+        model = getattr(step, "__self__", None)
+        if not getattr(model, "jit_compile", False):
+            return plain
+        compiled = _current(model, step, _compiled_step)
+
+        def fast(token_ids, cache):
+            one_token = cache is not None and token_ids.shape[1] == 1
+            return compiled(token_ids, cache) if one_token else plain(token_ids, cache)
+
+        return fast
+
+    def _current(model, function, made=lambda function: function):
+        """`made(function)`, of a method of the model over its direct view, anew once a weight is written."""
+        tensors = [variable.value for variable in _variables(model)]
+        weights = tuple((id(tensor), tensor._version) for tensor in tensors)  # a view may hold them cast
+        key = function, made
+        then, current = _kept(model, (), key, lambda: (None, None))
+        if then != weights:
+            with torch.inference_mode():
+                current = made(direct.method(function))
+            getattr(model, _ATTRIBUTE)[key, ()] = weights, current
+        return current
+
+    def _compiled(function, **options):
+        """`function` by `torch.compile`, after a first call in which its view meets its layers: PyTorch would compile
+        that, too."""
+        compiled, met = torch.compile(function, **options), []
+
+        def run(*arguments):
+            chosen = compiled if met else function
+            met.append(True)
+            return chosen(*arguments)
+
+        return run
+
+    def _compiled_step(step):
+        """`step` for one token a row: positions are in a tensor, as CUDA graphs ask, so all of the cache's room is
+        attended to."""
+        on_gpu = get_device().startswith("cuda")
+        compiled = _compiled(step, mode="reduce-overhead" if on_gpu else None)
+
+        def run(token_ids, cache):
+            if on_gpu:
+                torch.compiler.cudagraph_mark_step_begin()
+            if not all(hasattr(x, _READY) for x in itertools.chain(*cache.self_attention)):
+                cache = keras.tree.map_structure(_at_its_place, cache)
+            offset = torch.tensor(cache.offset, device=token_ids.device)
+            logits, after = compiled(_ready(token_ids), cache._replace(offset=offset))
+            return logits, after._replace(offset=cache.offset + 1)
+
+        return run
+
+    _READY = "_keras_transformers_ready"
+
+    def _ready(x):
+        """A tensor as each call of a compiled function gets it: made in this mode, its rows and its length open. Else
+        that would be compiled again."""
+        if not isinstance(x, torch.Tensor) or hasattr(x, _READY):
+            return x
+        x = x if x.is_inference() else x.clone()
+        for axis in {0, max(x.ndim - 2, 1)} & set(range(x.ndim)):  # of [R, K, S, H] and of [B, S]
+            torch._dynamo.maybe_mark_dynamic(x, axis)
+        setattr(x, _READY, True)
+        return x
+
+    def _at_its_place(x):
+        """The same of what stays where it is from step to step: a CUDA graph need not copy it."""
+        x = _ready(x)
+        if isinstance(x, torch.Tensor) and x.device.type == "cuda":
+            torch._dynamo.mark_static_address(x, guard=False)
+        return x
 
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: fast while the weights
         stay as they are."""
-        tensors = [variable.value for variable in _variables(model)]
-        # A view may hold weights cast to another dtype: it is good until one is written.
-        weights = tuple((id(tensor), tensor._version) for tensor in tensors)
-        made, direct_function = _kept(model, (), (function, "forward"), lambda: (None, None))
-        if made != weights:
-            with torch.inference_mode():
-                direct_function = direct.method(function)
-            getattr(model, _ATTRIBUTE)[(function, "forward"), ()] = weights, direct_function
+        computed = _current(model, function, *[_compiled] * bool(getattr(model, "jit_compile", False)))
 
         def run(inputs):
             with torch.inference_mode():
-                tensors = {name: keras.ops.convert_to_tensor(array) for name, array in inputs.items()}
-                return direct_function(tensors).float().cpu().numpy()
+                tensors = {name: _ready(keras.ops.convert_to_tensor(array)) for name, array in inputs.items()}
+                return computed(tensors).float().cpu().numpy()
 
         return run
 

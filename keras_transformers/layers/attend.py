@@ -139,7 +139,7 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
         mask = bias.to(query_BNTH.dtype)
 
     shape = query_BNTH.shape
-    grouped = shape[1] != key_BKSH.shape[1]
+    grouped = bool(shape[1] != key_BKSH.shape[1])  # traced, a shape is no number
     if grouped and shape[2] == 1 and (mask is None or mask.shape[1] == 1):
         query_BNTH, grouped = query_BNTH.reshape(shape[0], key_BKSH.shape[1], -1, shape[3]), False
     output = torch.nn.functional.scaled_dot_product_attention(

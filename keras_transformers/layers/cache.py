@@ -41,7 +41,11 @@ if _cut:
         return 0
 
     def write(buffer, new, offset):
-        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`: in place, and cut to the positions written."""
+        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`: in place, and cut to the positions written;
+        all of it where `offset` is a tensor."""
+        if not isinstance(offset, int):
+            places = offset + ops.arange(new.shape[2], dtype="int64")
+            return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
         end = offset + new.shape[2]
         buffer[:, :, offset:end] = new
         return buffer, buffer[:, :, :end]
@@ -77,7 +81,8 @@ def reorder(cache, rows):
     if cache.starts is not None:
         cache = cache._replace(starts=ops.take(cache.starts, rows, axis=0))
     if _cut and buffers and len(rows) == len(buffers[0][0]):
-        return cache._replace(self_attention=_gather_in_turn(buffers, rows, cache.offset))
+        gather = _gather_in_turn if rows.device.type == "cpu" else _gather_in_place
+        return cache._replace(self_attention=gather(buffers, rows, cache.offset))
     return cache._replace(self_attention=_map(buffers, lambda x: ops.take(x, rows, axis=0)))
 
 
@@ -87,12 +92,23 @@ def _gather_in_turn(pairs, rows, end):
     import torch
 
     spare = pairs[0][0].new_empty(pairs[0][0].shape)
+    spare[:, :, end:] = 0  # a compiled step multiplies by what it does not see: anything finite
 
     def gather(buffer):
         nonlocal spare
         gathered, spare = spare, buffer
         torch.index_select(buffer[:, :, :end], 0, rows, out=gathered[:, :, :end])
         return gathered
+
+    return _map(pairs, gather)
+
+
+def _gather_in_place(pairs, rows, end):
+    """The same, each in its own buffer: a CUDA graph reads where it read at first."""
+
+    def gather(buffer):
+        buffer[:, :, :end] = buffer[:, :, :end].index_select(0, rows)
+        return buffer
 
     return _map(pairs, gather)
 

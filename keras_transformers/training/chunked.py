@@ -6,7 +6,8 @@
 
 The loss is one number, so the gradients of each chunk can be made while its logits are there, and wait, not yet scaled,
 for the backward pass: nothing is computed twice. 2,048 tokens of a vocabulary of 50,000 have 400 MB of logits, and as
-much again for each step of the softmax that automatic differentiation keeps; here there are `CHUNK` at a time.
+much again for each step of the softmax that automatic differentiation keeps; here there are `CHUNK` at a time, or those
+of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix, which takes as long as a few tokens.
 
 Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
@@ -22,7 +23,9 @@ from keras_transformers.generation.arrays import argmax
 
 CHUNK = 2**24  # logits held at once: 64 MB in float32
 SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: as many as are put where others were (`memory.keep_what_is_freed`)
-LONGEST_CHUNK = 1024  # tokens
+SHORTEST_CHUNK, LONGEST_CHUNK = 128, 1024  # tokens
+if keras.backend.backend() == "tensorflow":  # it adds at no cost, and holds several chunks' worth
+    SHORTEST_CHUNK = 8
 
 
 class HeadMatrix(typing.NamedTuple):
@@ -72,7 +75,8 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         head: a `HeadMatrix`.
         label_smoothing: see `token_cross_entropy`.
         gradients: False where none are wanted.
-        size: how many logits are held at once; by default `CHUNK`, or `SMALL_CHUNK`.
+        size: how many logits are held at once; by default `CHUNK`, or `SMALL_CHUNK`, or more where that is less than
+            `SHORTEST_CHUNK` tokens.
 
     Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are
         frozen, towards the matrix and the bias.
@@ -93,7 +97,9 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     )
     count = ops.shape(flat[0])[0]
     places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # one is filled up where there is no token
-    chunk = chunk_size(matrix.shape[1 if transposed else 0], places, size or _size(hidden))
+    vocabulary_size = matrix.shape[1 if transposed else 0]
+    size = size or max(_size(hidden), SHORTEST_CHUNK * vocabulary_size)
+    chunk = chunk_size(vocabulary_size, places, size)
     chunks = tuple(_dealt(each, places + -places % chunk - count, chunk) for each in flat)
     frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)

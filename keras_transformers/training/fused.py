@@ -41,6 +41,7 @@ if keras.backend.backend() == "torch":
     def _fuse(optimizer):
         optimizer._parallel_update_step = _updates.__get__(optimizer)
 
+    @torch.compiler.disable  # there is nothing left to compile, and no way to
     def _updates(self, gradients, variables, learning_rate):
         groups, rest = {}, []
         for variable, gradient in zip(variables, gradients, strict=True):

@@ -1,6 +1,8 @@
 """Options of training that every task has: `compile(rematerialize=True)`, by which each block is computed again in the
 backward pass, with the same dropout; and optimizers that accumulate gradients."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -71,6 +73,25 @@ def test_training_without_a_graph_learns_the_same():
     for each in weights[1:]:
         for ours, usual in zip(each, weights[0], strict=True):
             np.testing.assert_allclose(ours, usual, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch" and shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"
+)
+def test_a_compiled_step_learns_the_same():
+    weights = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(5)
+        model = gpt(dropout=0.0)
+        # A large epsilon: a key's bias has no gradient but rounding, which Adam would make steps of.
+        model.compile(keras.optimizers.AdamW(0.01, epsilon=1e-3), jit_compile=jit_compile)
+        inputs, labels = batches(model)
+        for _ in range(3):
+            model.train_on_batch(inputs, labels)
+        weights.append(model.get_weights())
+    for compiled, usual in zip(*weights, strict=True):
+        np.testing.assert_allclose(compiled, usual, atol=1e-5)
 
 
 def test_a_file_remembers(tmp_path):

@@ -55,6 +55,17 @@ def test_the_kernel_computes_what_keras_composes(name, gradients):
     close(trained(optimizer, gradients), trained(OPTIMIZERS[name](), gradients))
 
 
+@pytest.mark.one_backend("torch")
+def test_a_compiled_function_may_hold_it(gradients):
+    """Keras compiles a whole step of training where `jit_compile` is set; PyTorch has no way to compile the kernel."""
+    import torch
+
+    optimizer = OPTIMIZERS["Adam"]()
+    fuse(optimizer)
+    optimizer.apply = torch.compile(optimizer.apply, backend="aot_eager")
+    close(trained(optimizer, gradients), trained(OPTIMIZERS["Adam"](), gradients))
+
+
 def test_what_is_not_keras_s_own_adam_stays_as_it_is(gradients):
     class Mine(keras.optimizers.Adam):
         pass

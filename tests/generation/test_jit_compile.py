@@ -1,0 +1,108 @@
+"""`jit_compile` on PyTorch: `torch.compile` computes what the eager step and forward pass compute, once for all sizes."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from keras_transformers.generation import executors
+from keras_transformers.layers import AttentionConfig, BlockConfig, FeedForwardConfig, Rotary, StackConfig
+from keras_transformers.layers import cache as caches
+from keras_transformers.layers.embeddings import EmbeddingsConfig
+
+pytestmark = [
+    pytest.mark.one_backend("torch"),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"),
+]
+
+SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
+
+
+def graphs():
+    """How many functions PyTorch has compiled in this process."""
+    import torch
+
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.fixture
+def translator():
+    keras.utils.set_random_seed(0)
+    return kt.Seq2SeqLM(kt.models.transformer(20, num_layers=1, hidden_dim=16, num_heads=4, max_length=200))
+
+
+@pytest.fixture
+def decoder():
+    """Grouped heads, rotary positions and a window that ends within the texts."""
+    keras.utils.set_random_seed(0)
+    attention = AttentionConfig(4, 2, positions=Rotary(), window=6)
+    block = BlockConfig(attention, FeedForwardConfig(32), norm_placement="pre")
+    return kt.CausalLM(kt.ModelConfig(16, EmbeddingsConfig(40), decoder=StackConfig(1, block, True)))
+
+
+def assert_equal(found, expected):
+    for mine, its in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine.token_ids, its.token_ids)
+        np.testing.assert_allclose(mine.scores, its.scores, rtol=1e-5)
+
+
+def test_a_beam_search_finds_the_same_whatever_the_sizes(translator):
+    configs = [kt.GenerationConfig(start_id=1, num_beams=2, max_new_tokens=count) for count in (9, 40, 100)]
+
+    def generate():
+        some = [translator.generate(SOURCES, config) for config in configs]
+        return [*some, translator.generate(SOURCES[:2], configs[0])]
+
+    expected = generate()
+    translator.jit_compile = True
+    before = graphs()
+    assert_equal(generate(), expected)
+    assert graphs() - before == 1, "rows, lengths and room are open"
+
+
+def test_a_decoder_samples_the_same(decoder):
+    prompts = [[5, 6, 7, 8, 9, 3, 4, 5, 6], [8, 4], [9, 5, 4]]
+    config = kt.GenerationConfig(do_sample=True, seed=3, max_new_tokens=30, log_probabilities=True)
+    expected = decoder.generate_ids(prompts, config)
+    decoder.jit_compile = True
+    before = graphs()
+    assert_equal([decoder.generate_ids(prompts, config)], [expected])
+    assert graphs() - before == 1
+    weights = decoder.get_weights()
+    decoder.set_weights([np.flip(weight, 0) for weight in weights])
+    other = decoder.generate_ids(prompts, config)
+    decoder.jit_compile = False
+    assert_equal([decoder.generate_ids(prompts, config)], [other])
+
+
+def test_a_forward_pass_is_compiled_once():
+    model = kt.TextEmbedder(kt.models.encoder(20, num_layers=1, hidden_dim=16, num_heads=4, max_length=32))
+
+    def computed():
+        run = executors.forward(model, model.call)
+        ids = [np.random.default_rng(0).integers(3, 20, shape).astype("int32") for shape in ((2, 5), (3, 9), (4, 8))]
+        return [run({"token_ids": each}) for each in ids]
+
+    expected = computed()
+    model.jit_compile = True
+    before = graphs()
+    for found, wanted in zip(computed(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    assert graphs() - before == 1
+
+
+def test_hypotheses_change_places_in_their_own_buffers():
+    """As a CUDA graph asks, and with the result that buffers which change places have."""
+    import torch
+
+    buffers = [(torch.randn(4, 2, 6, 3), torch.randn(4, 2, 6, 3)) for _ in range(2)]
+    copies = [(key.clone(), value.clone()) for key, value in buffers]
+    rows = torch.tensor([1, 1, 0, 3])
+    in_place = caches._gather_in_place(buffers, rows, 4)
+    for pair, mine, its in zip(buffers, in_place, caches._gather_in_turn(copies, rows, 4), strict=True):
+        for buffer, here, there in zip(pair, mine, its, strict=True):
+            assert here is buffer
+            assert torch.equal(here[:, :, :4], there[:, :, :4])
+            assert torch.isfinite(there).all()
