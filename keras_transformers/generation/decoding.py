@@ -348,8 +348,8 @@ class Decoding:
         return limits(self.config, lengths, self.longest)
 
     def _read(self, token_ids, cache):
-        """The cache with all its room and the prompts in it, and the tokens for the first step: the last of each prompt,
-        if not more."""
+        """The cache with all its room and the prompts in it, and the tokens for the first step: the last of each
+        prompt, if not more."""
         written = int(cache.offset)
         unread = token_ids[:, written:]
         count = unread.shape[1] - 1

@@ -7,8 +7,8 @@ two segments the host may look at the state, make room in the cache and drop fin
                  compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
     torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
-                 written in place. Of a model whose `jit_compile` is set, `torch.compile` makes a step one function, on a
-                 GPU one CUDA graph
+                 written in place. Where the model's `jit_compile` is set, `torch.compile` makes a step one function,
+                 on a GPU one CUDA graph
 
 Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
 shape it has met.
@@ -27,8 +27,8 @@ from keras_transformers.layers import cache as caches
 _ATTRIBUTE = "_generation_functions"
 
 compilations: collections.Counter[str] = collections.Counter()
-"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch counts
-its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
+"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch
+counts its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
 
 
 def _advance(step, strategy, state, cache, limit, noise):
@@ -120,7 +120,7 @@ if keras.backend.backend() == "torch":
             getattr(model, _ATTRIBUTE)[key, ()] = weights, current
         return current
 
-    def _compiled(function, **options):
+    def _by_dynamo(function, **options):
         """`function` by `torch.compile`, after a first call in which its view meets its layers: PyTorch would compile
         that, too."""
         compiled, met = torch.compile(function, **options), []
@@ -136,7 +136,7 @@ if keras.backend.backend() == "torch":
         """`step` for one token a row: positions are in a tensor, as CUDA graphs ask, so all of the cache's room is
         attended to."""
         on_gpu = get_device().startswith("cuda")
-        compiled = _compiled(step, mode="reduce-overhead" if on_gpu else None)
+        compiled = _by_dynamo(step, mode="reduce-overhead" if on_gpu else None)
 
         def run(token_ids, cache):
             if on_gpu:
@@ -172,7 +172,7 @@ if keras.backend.backend() == "torch":
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: fast while the weights
         stay as they are."""
-        computed = _current(model, function, *[_compiled] * bool(getattr(model, "jit_compile", False)))
+        computed = _current(model, function, *[_by_dynamo] * bool(getattr(model, "jit_compile", False)))
 
         def run(inputs):
             with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""`jit_compile` on PyTorch: `torch.compile` computes what the eager step and forward pass compute, once for all sizes."""
+"""`jit_compile` on PyTorch: `torch.compile` computes what the eager step and forward pass do, once for all sizes."""
 
 import shutil
 
