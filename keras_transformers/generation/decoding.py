@@ -269,12 +269,11 @@ def _sources(sources, config, rows):
     return np.asarray(sources, "int32")
 
 
-def bucket(length):
-    """A length, rounded up to 8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
-    if length <= 32:
-        return max(-(-int(length) // 8) * 8, 8)
-    size = power_of_two(int(length))
-    return size * 3 // 4 if length <= size * 3 // 4 else size
+def bucket(length, steps=2):
+    """A length, rounded up to a multiple of 8 and to one of so many steps between powers of two: 8, 16, 24, 32, 48, 64,
+    96, 128, …: few shapes, little padding."""
+    step = max(8, power_of_two(int(length)) // (2 * steps))
+    return max(-(-int(length) // step) * step, step)
 
 
 def power_of_two(n):

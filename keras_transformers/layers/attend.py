@@ -18,6 +18,8 @@ import keras
 from keras import ops
 from keras.src import backend
 
+from keras_transformers.layers.masks import surely_all
+
 
 def split_heads(x_BTD, num_heads):
     """`[B, T, N*H]` to `[B, N, T, H]`."""
@@ -127,11 +129,10 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
     if causal and (mask is not None or bias is not None):
         past = torch.ones(query_BNTH.shape[2], key_BKSH.shape[2], dtype=torch.bool, device=query_BNTH.device).tril()
         mask, causal = past if mask is None else mask & past, False
-    mask = None if mask is None or _surely_all(mask) else mask
     seen = None
     if mask is not None:  # softmax over nothing is NaN: let a query that sees no key see all, and drop the answer
         seen = mask.any(-1, keepdim=True)
-        seen = None if _surely_all(seen) else seen
+        seen = None if surely_all(seen) else seen
         mask = mask if seen is None else mask | ~seen
         if bias is not None:
             mask = bias.masked_fill(~mask, float("-inf")).to(query_BNTH.dtype)
@@ -153,13 +154,6 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
         enable_gqa=grouped,
     ).reshape(shape)
     return (output if seen is None else output.masked_fill(~seen, 0.0)), None
-
-
-def _surely_all(condition):
-    """Whether a PyTorch tensor is true everywhere, where that is free to ask: on a processor, eagerly."""
-    import torch
-
-    return condition.device.type == "cpu" and not torch.compiler.is_compiling() and bool(condition.all())
 
 
 _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed

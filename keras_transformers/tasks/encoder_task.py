@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_transformers import memory
 from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket, power_of_two
+from keras_transformers.generation.decoding import bucket
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.training.examples import Examples, read_columns
@@ -247,10 +247,8 @@ _GROUP = 4 if _COMPILED else 2  # the number of rows in a batch is a multiple of
 
 
 def _rounded(length):
-    """A length as it is padded: where each shape is compiled to a multiple of 8, and to one of four between a power of
-    two and the next."""
-    step = max(8, power_of_two(int(length)) // 8) if _COMPILED else 1
-    return max(-(-int(length) // step) * step, step)
+    """A length as it is padded: as it is where no shape is compiled."""
+    return bucket(length, steps=4) if _COMPILED else max(int(length), 1)
 
 
 def batch_shape(lengths, limit=None):
