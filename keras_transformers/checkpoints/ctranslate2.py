@@ -183,7 +183,7 @@ def _embed(stack, spec, name, embeddings, layer, weights, config):
     if isinstance(positions, Learned):
         stack.position_encodings.encodings = weights[f"{name}.position.embeddings"][positions.offset :]
     elif isinstance(positions, Sinusoidal):
-        table = np.asarray(layer._table, "float32")
+        table = keras.ops.convert_to_numpy(layer._table)
         stack.position_encodings.encodings = table[getattr(positions, "offset", 0) :]
     elif hasattr(stack, "position_encodings"):  # none at all: a table of nothing, up to what the model was made for
         length = embeddings.context_length or 1024

@@ -207,6 +207,12 @@ class PositionalEmbedding(Layer):
         vectors = _rows(tf.convert_to_tensor(token.embeddings), ops.cast(token_ids, "int32"))
         return ops.cast(vectors, self.compute_dtype)
 
+    def _table_beside(self, x):
+        """The sines; on PyTorch they stay on the device of `x`, once they are there."""
+        if keras.backend.backend() == "torch" and x.device != self._table.device and x.device.type != "meta":
+            self._table = self._table.to(x.device)
+        return self._table
+
     def _positions(self, token_ids, offset, starts):
         """Where in their texts `token_ids [B, T]` stand: `[1, T]`, or `[B, T]` with starts."""
         positions = positions_of(ops.shape(token_ids)[1], offset)
@@ -239,13 +245,13 @@ class PositionalEmbedding(Layer):
                 )
             if known and self.position is None and not self.positions.skip_padding:
                 begin = self.positions.offset + offset
-                x = x + ops.convert_to_tensor(self._table[begin : begin + length], x.dtype)
+                x = x + ops.convert_to_tensor(self._table_beside(x)[begin : begin + length], x.dtype)
             else:
                 rows = self._rows(token_ids, offset, starts)
                 if self.position is not None:
                     vectors = self.position(rows)
                 else:
-                    vectors = ops.take(ops.convert_to_tensor(self._table, x.dtype), rows, axis=0)
+                    vectors = ops.take(ops.convert_to_tensor(self._table_beside(x), x.dtype), rows, axis=0)
                 if not known:  # compiled, a position too far would silently be the last
                     there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
                     vectors = ops.where(there, vectors, float("nan"))
