@@ -294,6 +294,7 @@ class Decoding:
         limit: int, the most steps that any row may take.
     """
 
+    @executors.without_gradients
     def __init__(
         self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None, sources=None, words=None
     ):
@@ -371,6 +372,7 @@ class Decoding:
     def _noise(self):
         return self.strategy.noise(self.seed, self.numbers[self.sentences], self.room)
 
+    @executors.without_gradients
     def run(self, max_steps):
         """Run up to `max_steps` steps; returns whether anything is left to do."""
         if self.prefix + self.position == self.room:
@@ -389,6 +391,7 @@ class Decoding:
         self.done = done if self.over is None else done | self._are_over(done)
         return self.position < self.limit and not self.done.all()
 
+    @executors.without_gradients
     def run_ahead(self, score, guesses):
         """As `run`, for one text: a step for each of its next tokens that was guessed, and one more.
 
@@ -426,6 +429,7 @@ class Decoding:
         self.state = self.strategy.grow(self.state, self.room - old)
         self.noise = self._noise()
 
+    @executors.without_gradients
     def compact(self):
         """Take done sentences off the device, where that at least halves what it computes."""
         unfinished = np.flatnonzero(~self.done)

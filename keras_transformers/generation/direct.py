@@ -10,7 +10,7 @@ sublayer is a direct view as well,
 and Keras's own leaves are PyTorch's functions. What is not known here (Keras's own LoRA, anyone's own layer) stays the
 Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast in this view: inputs
 come in the compute dtype, and weights are cast to it when a view first meets them. So a view is made for one
-generation, and forgotten.
+generation, and forgotten, or kept until a weight is written (`executors`).
 """
 
 import keras
@@ -108,8 +108,10 @@ def _scores(x, table):
     On a CPU a tall matrix is read at the memory's speed only from its other side, and for two vectors or more (one goes
     twice): measured with MKL, two to eight took 25 to 75 % of the time of `F.linear`, sixteen and more took longer.
     """
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, table)
     rows = x.numel() // x.shape[-1]
-    if rows > 8 or x.device.type != "cpu" or x.dtype != torch.float32:
+    if rows > 8:
         return F.linear(x, table)
     vectors = x.reshape(rows, -1)
     vectors = vectors if rows > 1 else vectors.repeat(2, 1)

@@ -7,8 +7,7 @@ two segments the host may look at the state, make room in the cache and drop fin
                  compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
     torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
-                 written in place. Where the model's `jit_compile` is set, `torch.compile` makes a step one function,
-                 on a GPU one CUDA graph
+                 written in place. Where the model's `jit_compile` is set, `torch.compile` makes a step one function
 
 Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
 shape it has met.
@@ -89,29 +88,35 @@ def fast_step(step):
 
 if keras.backend.backend() == "torch":
     import torch
-    from keras.src.backend.torch.core import get_device
 
     from keras_transformers.generation import direct
+
+    without_gradients = torch.inference_mode()  # a decorator
 
     def fast_step(step):
         """`step` for one generation, without Keras's cost for each call of a layer."""
         with torch.inference_mode():
-            plain = direct.method(step)
+            eager = direct.method(step)
         model = getattr(step, "__self__", None)
         if not getattr(model, "jit_compile", False):
-            return plain
-        compiled = _current(model, step, _compiled_step)
+            return eager
+
+        compiled = None
 
         def fast(token_ids, cache):
-            one_token = cache is not None and token_ids.shape[1] == 1
-            return compiled(token_ids, cache) if one_token else plain(token_ids, cache)
+            nonlocal compiled
+            if cache is None or token_ids.shape[1] > 1:  # a source, a prompt, guesses
+                return eager(token_ids, cache)
+            compiled = compiled or _current(model, step, _compiled_step)
+            return compiled(token_ids, cache)
 
         return fast
 
-    def _current(model, function, made=lambda function: function):
+    def _current(model, function, made):
         """`made(function)`, of a method of the model over its direct view, anew once a weight is written."""
         tensors = [variable.value for variable in _variables(model)]
-        weights = tuple((id(tensor), tensor._version) for tensor in tensors)  # a view may hold them cast
+        # A view may hold weights cast to another dtype: it is good until one is written.
+        weights = tuple((id(tensor), None if tensor.is_inference() else tensor._version) for tensor in tensors)
         key = function, made
         then, current = _kept(model, (), key, lambda: (None, None))
         if then != weights:
@@ -120,63 +125,62 @@ if keras.backend.backend() == "torch":
             getattr(model, _ATTRIBUTE)[key, ()] = weights, current
         return current
 
-    def _by_dynamo(function, **options):
-        """`function` by `torch.compile`, after a first call in which its view meets its layers: PyTorch would compile
-        that, too."""
-        compiled, met = torch.compile(function, **options), []
+    def _as_it_is(function):
+        return function
+
+    def _by_dynamo(function):
+        """`function` by `torch.compile`, from the second call on: in the first its view meets its layers, which PyTorch
+        would compile, too."""
+        called = False
+
+        def call(*arguments):
+            return function(*arguments)
+
+        call.__code__ = call.__code__.replace()  # PyTorch counts compilations by code, and gives up after eight
+        compiled = torch.compile(call)
 
         def run(*arguments):
-            chosen = compiled if met else function
-            met.append(True)
+            nonlocal called
+            chosen = compiled if called else function
+            called = True
             return chosen(*arguments)
 
         return run
 
     def _compiled_step(step):
-        """`step` for one token a row: positions are in a tensor, as CUDA graphs ask, so all of the cache's room is
-        attended to."""
-        on_gpu = get_device().startswith("cuda")
-        compiled = _by_dynamo(step, mode="reduce-overhead" if on_gpu else None)
+        """`step` for one token a row. The position is in a tensor, so all of the cache's room is attended to."""
+        compiled = _by_dynamo(step)
 
         def run(token_ids, cache):
-            if on_gpu:
-                torch.compiler.cudagraph_mark_step_begin()
-            if not all(hasattr(x, _READY) for x in itertools.chain(*cache.self_attention)):
-                cache = keras.tree.map_structure(_at_its_place, cache)
-            offset = torch.tensor(cache.offset, device=token_ids.device)
-            logits, after = compiled(_ready(token_ids), cache._replace(offset=offset))
+            if not all(hasattr(x, _OPEN) for x in itertools.chain(*cache.self_attention)):
+                cache = keras.tree.map_structure(_open, cache)
+            offset = torch.full((), cache.offset, device=token_ids.device)
+            logits, after = compiled(_open(token_ids), cache._replace(offset=offset))
             return logits, after._replace(offset=cache.offset + 1)
 
         return run
 
-    _READY = "_keras_transformers_ready"
+    _OPEN = "_keras_transformers_open"
 
-    def _ready(x):
-        """A tensor as each call of a compiled function gets it: made in this mode, its rows and its length open. Else
-        that would be compiled again."""
-        if not isinstance(x, torch.Tensor) or hasattr(x, _READY):
+    def _open(x):
+        """A tensor `[R, K, S, H]`, `[B, S]` or `[B]` as a compiled function gets each: made in inference mode, rows and
+        length open. What is one, or fixed by the code, PyTorch compiles by itself."""
+        if not isinstance(x, torch.Tensor) or hasattr(x, _OPEN):
             return x
         x = x if x.is_inference() else x.clone()
-        for axis in {0, max(x.ndim - 2, 1)} & set(range(x.ndim)):  # of [R, K, S, H] and of [B, S]
+        for axis in {0, max(x.ndim - 2, 1)} & set(range(x.ndim)):
             torch._dynamo.maybe_mark_dynamic(x, axis)
-        setattr(x, _READY, True)
-        return x
-
-    def _at_its_place(x):
-        """The same of what stays where it is from step to step: a CUDA graph need not copy it."""
-        x = _ready(x)
-        if isinstance(x, torch.Tensor) and x.device.type == "cuda":
-            torch._dynamo.mark_static_address(x, guard=False)
+        setattr(x, _OPEN, True)
         return x
 
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: fast while the weights
         stay as they are."""
-        computed = _current(model, function, *[_by_dynamo] * bool(getattr(model, "jit_compile", False)))
+        computed = _current(model, function, _by_dynamo if getattr(model, "jit_compile", False) else _as_it_is)
 
         def run(inputs):
             with torch.inference_mode():
-                tensors = {name: _ready(keras.ops.convert_to_tensor(array)) for name, array in inputs.items()}
+                tensors = {name: _open(keras.ops.convert_to_tensor(array)) for name, array in inputs.items()}
                 return computed(tensors).float().cpu().numpy()
 
         return run
@@ -261,6 +265,9 @@ else:
             return concrete(tensors).numpy()
 
         _loop = tf.while_loop
+
+    def without_gradients(function):
+        return function
 
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: compiled once for each

@@ -5,7 +5,7 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
          ── in the cache, as it was read and written ──  ── read now ──
 """
 
-from keras_transformers.generation import arrays, executors
+from keras_transformers.generation import arrays
 from keras_transformers.generation.decoding import SMALLEST_ROOM, Decoding, checked_prompts
 
 
@@ -20,7 +20,7 @@ class Reader:
 
     def __init__(self, model, step, start_cache, *, longest=None, vocabulary_size=None):
         self.longest = longest
-        self._model, self._step, self._start_cache = model, executors.fast_step(step), start_cache
+        self._model, self._step, self._start_cache = model, step, start_cache
         self._vocabulary_size = vocabulary_size
         self._prompt, self._decoding = [], None
 

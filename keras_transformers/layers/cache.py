@@ -81,8 +81,7 @@ def reorder(cache, rows):
     if cache.starts is not None:
         cache = cache._replace(starts=ops.take(cache.starts, rows, axis=0))
     if _cut and buffers and len(rows) == len(buffers[0][0]):
-        gather = _gather_in_turn if rows.device.type == "cpu" else _gather_in_place
-        return cache._replace(self_attention=gather(buffers, rows, cache.offset))
+        return cache._replace(self_attention=_gather_in_turn(buffers, rows, cache.offset))
     return cache._replace(self_attention=_map(buffers, lambda x: ops.take(x, rows, axis=0)))
 
 
@@ -99,16 +98,6 @@ def _gather_in_turn(pairs, rows, end):
         gathered, spare = spare, buffer
         torch.index_select(buffer[:, :, :end], 0, rows, out=gathered[:, :, :end])
         return gathered
-
-    return _map(pairs, gather)
-
-
-def _gather_in_place(pairs, rows, end):
-    """The same, each in its own buffer: a CUDA graph reads where it read at first."""
-
-    def gather(buffer):
-        buffer[:, :, :end] = buffer[:, :, :end].index_select(0, rows)
-        return buffer
 
     return _map(pairs, gather)
 

@@ -439,7 +439,8 @@ def test_a_long_prompt_is_read_in_pieces(model, length, monkeypatch):
     config = GenerationConfig(end_ids=(END,), max_new_tokens=6, num_beams=2)
     whole = run(model, SOURCES[:3], config, prompts)
     monkeypatch.setattr("keras_transformers.generation.decoding.READ_AT_ONCE", 8)
-    monkeypatch.setattr("keras_transformers.generation.decoding.ROOM_TO_READ", 8)
+    for name in ("ROOM_TO_READ", "LARGE_ROOM"):  # rooms between powers of two, too
+        monkeypatch.setattr(f"keras_transformers.generation.decoding.{name}", 8)
     pieces = run(model, SOURCES[:3], config, prompts)
     np.testing.assert_array_equal(pieces.token_ids, whole.token_ids)
     np.testing.assert_allclose(pieces.scores, whole.scores, rtol=1e-5)
