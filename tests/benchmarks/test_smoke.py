@@ -53,6 +53,7 @@ def test_a_machine_without_a_gpu_says_so_and_goes_on(tmp_path):
     assert ended.stdout.count("no GPU here") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.one_backend("torch")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
 def test_fine_tuning_of_a_few_examples(asset_folder, data_folder):

@@ -34,6 +34,15 @@ def graphs():
 
 
 @pytest.fixture
+def traced(monkeypatch):
+    """PyTorch traces, and runs what it traced as it is: no wait for code."""
+    import torch
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend="eager"))
+
+
+@pytest.fixture
 def translator():
     keras.utils.set_random_seed(0)
     return kt.Seq2SeqLM(kt.models.transformer(20, num_layers=1, hidden_dim=16, num_heads=4, max_length=200))
@@ -68,12 +77,8 @@ def test_a_beam_search_finds_the_same_whatever_the_sizes(translator):
     assert graphs() - before == 1, "from two to eight rows, and lengths and room, are open"
 
 
-def test_any_size_in_any_dtype(translator, monkeypatch):
-    """Each branch that a size takes is compiled once; here PyTorch traces, and runs what it traced as it is."""
-    import torch
-
-    compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda function: compile_(function, backend="eager"))
+def test_any_size_in_any_dtype(translator, traced):
+    """Each branch that a size takes is compiled once."""
     model = kt.Seq2SeqLM(translator.config, dtype="bfloat16")
     model.set_weights(translator.get_weights())
     configs = [kt.GenerationConfig(start_id=1, num_beams=count, max_new_tokens=20) for count in (1, 2, 9)]
@@ -93,7 +98,7 @@ def test_any_size_in_any_dtype(translator, monkeypatch):
         np.testing.assert_array_equal(mine.token_ids, its.token_ids)
 
 
-def test_a_decoder_samples_the_same(decoder):
+def test_a_decoder_samples_the_same(decoder, traced):
     prompts = [[5, 6, 7, 8, 9, 3, 4, 5, 6], [8, 4], [9, 5, 4]]
     config = kt.GenerationConfig(do_sample=True, seed=3, max_new_tokens=30, log_probabilities=True)
     expected = decoder.generate_ids(prompts, config)
