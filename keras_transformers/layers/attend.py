@@ -19,6 +19,7 @@ from keras import ops
 from keras.src import backend
 
 from keras_transformers.layers.masks import surely_all
+from keras_transformers.layers.products import packs_right, turned_round
 
 
 def split_heads(x_BTD, num_heads):
@@ -59,23 +60,9 @@ def unfold_rows(x_BNXH, rows):
 
 def _scores(query_BKQH, key_BKSH):
     """`[B, K, Q, S]`."""
-    queries = query_BKQH.shape[2]
-    if _packs_keys() and isinstance(queries, int) and 1 < queries <= _FEW_QUERIES:
-        import jax
-
-        # On a processor XLA copies the right operand of a product into another order first: for a step's few queries
-        # to a head, all keys. The barrier keeps it from folding the transposition back into the product.
-        scores_BKSQ = jax.lax.optimization_barrier(ops.einsum("bksh,bkqh->bksq", key_BKSH, query_BKQH))
-        return ops.swapaxes(scores_BKSQ, 2, 3)
+    if packs_right(query_BKQH.shape[2]):  # else all keys would be copied
+        return ops.swapaxes(turned_round("bksh,bkqh->bksq", key_BKSH, query_BKQH), 2, 3)
     return ops.einsum("bkqh,bksh->bkqs", query_BKQH, key_BKSH)
-
-
-def _packs_keys():
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() == "cpu"
 
 
 def _attend(
@@ -158,7 +145,6 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
 
 _HIDDEN = -1e30  # far below any score in float32, where the softmax is computed
 _on_torch = keras.backend.backend() == "torch"
-_FEW_QUERIES = 16  # from 32 on, the copy costs little beside the product
 
 attend = _attend_torch if _on_torch else _attend
 """`attend(query [B, N, T, H], key [B, K, S, H], value [B, K, S, H], *, scale, mask, bias, causal, soft_cap, dropout,

@@ -380,3 +380,14 @@ def test_a_head_bounds_its_scores(tied):
 def test_sinusoidal_embeddings_work_at_any_length_up_to_their_own():
     layer = PositionalEmbedding(20, D, positions=Sinusoidal(10))
     assert tuple(layer(np.zeros((1, 0), "int32")).shape) == (1, 0, D)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8, 16, 17])
+def test_a_tied_head_scores_by_the_token_embeddings_however_many_rows(rows):
+    embedding = PositionalEmbedding(30, 8, max_length=5)
+    embedding.build((None, None))
+    head = VocabularyHead(30)
+    head.build((None, None, 8))
+    x = np.random.default_rng(0).standard_normal((rows, 1, 8)).astype("float32")
+    expected = x @ ops.convert_to_numpy(embedding.token.embeddings).T
+    np.testing.assert_allclose(ops.convert_to_numpy(head(x, embedding=embedding)), expected, rtol=1e-5, atol=1e-6)
