@@ -125,9 +125,6 @@ if keras.backend.backend() == "torch":
             getattr(model, _ATTRIBUTE)[key, ()] = weights, current
         return current
 
-    def _as_it_is(function):
-        return function
-
     def _by_dynamo(function):
         """`function` by `torch.compile`, from the second call on: in the first its view meets its layers, which PyTorch
         would compile, too."""
@@ -160,6 +157,14 @@ if keras.backend.backend() == "torch":
 
         return run
 
+    def _compiled_pass(function):
+        """`function` of a dictionary of tensors."""
+        compiled = _by_dynamo(function)
+        return lambda inputs: compiled({name: _open(tensor) for name, tensor in inputs.items()})
+
+    def _as_it_is(function):
+        return function
+
     _OPEN = "_keras_transformers_open"
 
     def _open(x):
@@ -176,11 +181,11 @@ if keras.backend.backend() == "torch":
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: fast while the weights
         stay as they are."""
-        computed = _current(model, function, _by_dynamo if getattr(model, "jit_compile", False) else _as_it_is)
+        computed = _current(model, function, _compiled_pass if getattr(model, "jit_compile", False) else _as_it_is)
 
         def run(inputs):
             with torch.inference_mode():
-                tensors = {name: _open(keras.ops.convert_to_tensor(array)) for name, array in inputs.items()}
+                tensors = {name: keras.ops.convert_to_tensor(array) for name, array in inputs.items()}
                 return computed(tensors).float().cpu().numpy()
 
         return run
