@@ -126,8 +126,8 @@ if keras.backend.backend() == "torch":
         return current
 
     def _by_dynamo(function):
-        """`function` by `torch.compile`, from the second call on: in the first its view meets its layers, which PyTorch
-        would compile, too."""
+        """`function` by `torch.compile`. The first call computes twice, to the same end: eagerly before, where its view
+        meets its layers, which PyTorch would compile, too."""
         called = False
 
         def call(*arguments):
@@ -138,9 +138,10 @@ if keras.backend.backend() == "torch":
 
         def run(*arguments):
             nonlocal called
-            chosen = compiled if called else function
+            if not called:
+                function(*arguments)
             called = True
-            return chosen(*arguments)
+            return compiled(*arguments)
 
         return run
 
