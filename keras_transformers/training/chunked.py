@@ -7,7 +7,7 @@
 The loss is one number, so the gradients of each chunk can be made while its logits are there, and wait, not yet scaled,
 for the backward pass: nothing is computed twice. 2,048 tokens of a vocabulary of 50,000 have 400 MB of logits, and as
 much again for each step of the softmax that automatic differentiation keeps; here there are `CHUNK` at a time, or those
-of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix, which takes as long as a few tokens.
+of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix, which takes as long as tens of tokens.
 
 Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
@@ -24,7 +24,7 @@ from keras_transformers.generation.arrays import argmax
 CHUNK = 2**24  # logits held at once: 64 MB in float32
 SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: as many as are put where others were (`memory.keep_what_is_freed`)
 SHORTEST_CHUNK, LONGEST_CHUNK = 128, 1024  # tokens
-if keras.backend.backend() == "tensorflow":  # it adds at no cost, and holds several chunks' worth
+if keras.backend.backend() == "tensorflow":  # measured: longer ones took as long there, and more memory
     SHORTEST_CHUNK = 8
 
 
