@@ -16,12 +16,15 @@ shape it has met.
 import collections
 import functools
 import itertools
+import weakref
 
 import keras
 import numpy as np
 
 from keras_transformers.generation import arrays
 from keras_transformers.layers import cache as caches
+from keras_transformers.layers import products
+from keras_transformers.layers.heads import VocabularyHead
 
 _ATTRIBUTE = "_generation_functions"
 
@@ -229,20 +232,47 @@ else:
     if keras.backend.backend() == "jax":
         import jax
 
-        def _compiled(model, key, function, donated=()):
-            """`function(*arguments)` jitted; the model's variables are its first argument."""
-            variables = _variables(model)
+        def _compiled(model, key, function, donated=(), turned=None, options=None):
+            """`function(*arguments)` jitted; the model's variables are its first argument, and what `_turned` says its
+            second."""
+            variables, turned = _variables(model), turned or {}
 
             def make():
-                def pure(values, *arguments):
+                places = {id(variable): place for place, variable in enumerate(variables)}
+
+                def pure(values, turned, *arguments):
                     compilations[key[-1]] += 1
-                    with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+                    with (
+                        keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))),
+                        products.turned_kernels(lambda kernel: turned.get(places.get(id(kernel)))),
+                    ):
                         return function(*arguments)
 
-                return jax.jit(pure, donate_argnums=tuple(1 + index for index in donated))
+                return jax.jit(pure, donate_argnums=tuple(2 + index for index in donated), compiler_options=options)
 
             jitted = _kept(model, variables, key, make)
-            return lambda *arguments: jitted([variable.value for variable in variables], *arguments)
+            return lambda *arguments: jitted([variable.value for variable in variables], turned, *arguments)
+
+        def _turned(model, step, token_ids, cache):
+            """The kernels that `step` multiplies a few rows with, `[out, in]`, as XLA reads them on a processor: copies
+            by their place among the variables, kept while the weights are the same."""
+            if model is None or not products.packs_right(token_ids.size, products.FEW_OF_KERNELS):
+                return {}
+            variables = _variables(model)
+
+            def asked():
+                found = set()
+                with products.turned_kernels(lambda kernel: found.add(id(kernel))):
+                    jax.eval_shape(step, token_ids, cache)
+                return [place for place, variable in enumerate(variables) if id(variable) in found]
+
+            copies = _kept(model, variables, "turned", dict)
+            places = _kept(model, variables, (step, "asked"), asked)
+            for place in places:
+                value = variables[place].value
+                if place not in copies or copies[place][0]() is not value:
+                    copies[place] = weakref.ref(value), value.T.copy()
+            return {place: copies[place][1] for place in places}
 
         def _call(model, compiled, inputs):
             return compiled(inputs)
@@ -253,7 +283,7 @@ else:
     else:
         import tensorflow as tf
 
-        def _compiled(model, key, function, donated=()):
+        def _compiled(model, key, function, donated=(), turned=None, options=None):
             """`function(*arguments)` compiled by XLA."""
 
             def counted(*arguments):
@@ -262,6 +292,9 @@ else:
 
             make = functools.partial(tf.function, counted, jit_compile=True, autograph=False)
             return _kept(model, _variables(model), key, make)
+
+        def _turned(model, step, token_ids, cache):
+            return None
 
         def _call(model, compiled, inputs):
             """`compiled(inputs)`, without what a `tf.function` asks of its arguments in each call."""
@@ -278,7 +311,10 @@ else:
     def forward(model, function):
         """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: compiled once for each
         shape, and fast while the weights stay as they are."""
-        compiled = _compiled(model, (function, "forward"), lambda inputs: keras.ops.cast(function(inputs), "float32"))
+        options = None if isinstance(getattr(model, "head", None), VocabularyHead) else products.compiler_options()
+        compiled = _compiled(
+            model, (function, "forward"), lambda inputs: keras.ops.cast(function(inputs), "float32"), options=options
+        )
         return lambda inputs: np.asarray(_call(model, compiled, inputs))
 
     PREFILLS_IN_STEP = False
@@ -294,7 +330,8 @@ else:
         def segment(state, written, read, limit, noise, max_steps):
             return _while(_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        run = _compiled(model, (step, strategy, "segment"), segment, donated=(0, 1))
+        turned = _turned(model, step, state.token_ids, cache)
+        run = _compiled(model, (step, strategy, "segment"), segment, donated=(0, 1), turned=turned)
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
         )
@@ -317,7 +354,8 @@ else:
             after = after._replace(offset=before.offset + state.position - begun)
             return state, tuple(after[:2])
 
-        run = _compiled(model, (score, strategy, "ahead"), ahead, donated=(0, 1))
         guesses = arrays.tensor(np.array([guesses], "int32"))
+        turned = _turned(model, score, arrays.join(state.token_ids, guesses), cache)
+        run = _compiled(model, (score, strategy, "ahead"), ahead, donated=(0, 1), turned=turned)
         state, written = run(state, tuple(cache[:2]), tuple(cache[2:]), guesses, arrays.scalar(limit), noise)
         return state, caches.Cache(*written, *cache[2:])

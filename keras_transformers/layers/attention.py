@@ -22,6 +22,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import ShapePreserving, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
+from keras_transformers.layers.products import dense
 from keras_transformers.records import record
 
 BIASES = (True, False, "inputs")
@@ -284,8 +285,8 @@ class MultiHeadAttention(ShapePreserving):
         """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
-        key = self._heads(self.key(source), self.key_norm, self.num_key_value_heads)
-        return key, split_heads(self.value(source), self.num_key_value_heads)
+        key = self._heads(dense(self.key, source), self.key_norm, self.num_key_value_heads)
+        return key, split_heads(dense(self.value, source), self.num_key_value_heads)
 
     def call(
         self,
@@ -311,7 +312,7 @@ class MultiHeadAttention(ShapePreserving):
                 scope = cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
             else:
                 scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
-        query_BNTH = self._heads(self.query(query), self.query_norm, self.num_heads)
+        query_BNTH = self._heads(dense(self.query, query), self.query_norm, self.num_heads)
         if scope.angles is not None:
             query_BNTH = rotate(query_BNTH, scope.angles, scope.layout)
 
@@ -346,7 +347,7 @@ class MultiHeadAttention(ShapePreserving):
         if folded:
             x_BNTH = unfold_rows(x_BNTH, rows)
             scores = None if scores is None else unfold_rows(scores, rows)
-        return outputs(self.output_projection(merge_heads(x_BNTH)), cache, scores)
+        return outputs(dense(self.output_projection, merge_heads(x_BNTH)), cache, scores)
 
     def _self_scope(self, query, padding_mask, attention_mask, cache, offset):
         length = ops.shape(query)[1]

@@ -9,6 +9,7 @@ from keras import ops
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose, mix
 from keras_transformers.layers.layer import ShapePreserving
+from keras_transformers.layers.products import dense
 from keras_transformers.records import record
 
 ACTIVATIONS = {
@@ -114,9 +115,9 @@ class FeedForward(ShapePreserving):
     def _compute(self, x, training, **of_experts):
         activation = ACTIVATIONS[self.activation]
         if self.gated:
-            hidden = activation(self.gate(x, **of_experts)) * self.up(x, **of_experts)
+            hidden = activation(dense(self.gate, x, **of_experts)) * dense(self.up, x, **of_experts)
         else:
-            hidden = activation(self.up(x, **of_experts))
+            hidden = activation(dense(self.up, x, **of_experts))
         if self.dropout is not None:
             hidden = self.dropout(hidden, training=training)
-        return self.down(hidden, **of_experts)
+        return dense(self.down, hidden, **of_experts)

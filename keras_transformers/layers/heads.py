@@ -8,12 +8,12 @@ import math
 import keras
 from keras import ops
 
+from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
-from keras_transformers.layers.products import packs_right, turned_round
 from keras_transformers.records import record
 
 POOLINGS = ("first", "last", "mean", "max")
@@ -125,19 +125,12 @@ def make_transform(config, **kwargs):
     return Transform(config.activation, config.norm, config.use_bias, **kwargs)
 
 
-def _is_plain(layer, plain):
-    """Whether a layer is just what it was made as: neither adapted nor quantized."""
-    return type(layer) is plain and not layer.quantization_mode and not getattr(layer, "lora_enabled", False)
-
-
 def _tied(token, inputs):
     """`inputs [..., D]` times the token embeddings: `[..., V]`."""
     rows = math.prod(inputs.shape[:-1]) if None not in inputs.shape else None
-    if not (packs_right(rows) and _is_plain(token, keras.layers.ReversibleEmbedding)):
+    if not (products.packs_right(rows) and products.is_plain(token, keras.layers.ReversibleEmbedding)):
         return token(inputs, reverse=True)
-    vectors = ops.reshape(inputs, (rows, inputs.shape[-1]))
-    logits = ops.transpose(turned_round("vd,rd->vr", ops.cast(token.embeddings, inputs.dtype), vectors))
-    return ops.reshape(logits, (*inputs.shape[:-1], -1))
+    return products.from_the_left(ops.cast(token.embeddings, inputs.dtype), inputs)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -207,7 +200,7 @@ class VocabularyHead(Layer):
         self._check(embedding)
         layer = embedding.token if self.dense is None else self.dense
         plain = keras.layers.ReversibleEmbedding if self.dense is None else keras.layers.Dense
-        if self.transform is not None or not _is_plain(layer, plain):
+        if self.transform is not None or not products.is_plain(layer, plain):
             return None
         if self.dense is None:
             return layer.embeddings, self.bias if self.use_bias else None, False
@@ -223,7 +216,7 @@ class VocabularyHead(Layer):
             inputs = self.transform(inputs)
         inputs = self.scaled(inputs)
         if self.dense is not None:
-            logits = self.dense(inputs)
+            logits = products.dense(self.dense, inputs)
         else:
             logits = _tied(embedding.token, inputs)
             logits = logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits

@@ -24,6 +24,7 @@ import numpy as np
 
 from keras_transformers.checkpoints import preset, sources
 from keras_transformers.checkpoints.weights import named_weights
+from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
@@ -101,7 +102,7 @@ class LoraDense(Layer):
 
     def call(self, inputs, training=None):
         x = inputs if self.dropout is None else self.dropout(inputs, training=training)
-        return self.base(inputs) + self.lora_B(self.lora_A(x)) * self.scale
+        return products.dense(self.base, inputs) + self.lora_B(self.lora_A(x)) * self.scale
 
     def merged_kernel(self):
         """The one matrix that computes the same, a numpy array."""

@@ -1,0 +1,117 @@
+"""JAX on a processor: kernels turned for a few rows, and XLA's other way to multiply for many."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from keras_transformers.generation import GenerationConfig, executors
+from keras_transformers.layers import products
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="on JAX alone")
+
+SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
+
+
+@pytest.fixture
+def translator():
+    keras.utils.set_random_seed(0)
+    model = kt.Seq2SeqLM(kt.models.transformer(20, num_layers=2, hidden_dim=16, num_heads=4, max_length=40))
+    for variable in model.variables:  # as if trained: no two tokens equally likely
+        variable.assign(np.random.default_rng(len(variable.shape)).normal(size=variable.shape, scale=0.3))
+    return model
+
+
+@pytest.fixture
+def turned(monkeypatch):
+    """The names of the kernels that were turned in each call."""
+    found, turn = [], executors._turned
+
+    def watched(model, step, token_ids, cache):
+        arrays = turn(model, step, token_ids, cache)
+        for place, array in arrays.items():
+            np.testing.assert_array_equal(array, np.asarray(model.variables[place]).T)
+        found.append({model.variables[place].path for place in arrays})
+        return arrays
+
+    monkeypatch.setattr(executors, "_turned", watched)
+    return found
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("shape", [(2, 1), (1, 7), (3, 2), (64, 1)])
+def test_a_turned_kernel_computes_the_same(shape, use_bias):
+    layer = keras.layers.Dense(5, activation="relu", use_bias=use_bias, bias_initializer="normal")
+    x = keras.random.normal((*shape, 6))
+    expected, asked = layer(x), []
+
+    def find(kernel):
+        asked.append(kernel)
+        return kernel.value.T
+
+    with products.turned_kernels(find):
+        np.testing.assert_allclose(products.dense(layer, x), expected, atol=1e-6)
+        assert asked == [layer.kernel]
+        products.dense(layer, x[:1, :1])  # one row needs no order
+        products.dense(layer, keras.random.normal((products.FEW_OF_KERNELS + 1, 6)))
+        products.dense(layer, keras.ops.cast(x, "bfloat16"))
+        layer.enable_lora(2)
+        np.testing.assert_allclose(products.dense(layer, x), layer(x))
+        assert len(asked) == 1
+    products.dense(layer, x)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_generation_turns_what_a_step_multiplies_with(translator, num_beams, turned, monkeypatch):
+    config = GenerationConfig(start_id=1, num_beams=num_beams, max_new_tokens=8, end_ids=(2,))
+    found = translator.generate(SOURCES, config)
+    kernels = {variable.path for variable in translator.variables if variable.path.endswith("kernel")}
+    read_before = {path for path in kernels if "encoder/" in path or "cross_attention/key" in path}
+    read_before |= {path for path in kernels if "cross_attention/value" in path}
+    assert read_before and turned[0] == kernels - read_before
+    monkeypatch.setattr(products, "FEW_OF_KERNELS", 0)
+    expected = translator.generate(SOURCES, config)
+    assert turned[-1] == set()
+    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
+
+    # New weights are turned anew, and only they.
+    monkeypatch.undo()
+    kernel = next(v for v in translator.variables if v.path.endswith("decoder/block_1/feed_forward/down/kernel"))
+    kernel.assign(-keras.ops.flip(kernel))
+    changed = translator.generate(SOURCES, config)
+    monkeypatch.setattr(products, "FEW_OF_KERNELS", 0)
+    np.testing.assert_array_equal(changed.token_ids, translator.generate(SOURCES, config).token_ids)
+    assert not np.array_equal(changed.token_ids, found.token_ids)
+
+
+def test_one_row_and_many_keep_their_kernels(translator, turned):
+    translator.generate(SOURCES[:1], GenerationConfig(start_id=1, max_new_tokens=4))
+    translator.generate(SOURCES * 22, GenerationConfig(start_id=1, max_new_tokens=4))
+    assert turned and not any(turned)
+
+
+def test_an_adapter_is_turned_with_what_it_adapts(translator, turned):
+    config = GenerationConfig(start_id=1, num_beams=2, max_new_tokens=8, end_ids=(2,))
+    before = translator.generate(SOURCES, config)
+    kt.transforms.add_lora(translator, targets="all", rank=2)
+    for variable in translator.variables:
+        if "lora_B" in variable.path:
+            variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    after = translator.generate(SOURCES, config)
+    assert turned[-1] == turned[0] and not np.array_equal(before.token_ids, after.token_ids)
+
+
+def test_encoders_are_compiled_with_products_of_many_rows():
+    import jax
+
+    def product(x, kernel):
+        return x @ kernel
+
+    arguments = np.ones((64, 32), "float32"), np.ones((32, 128), "float32")
+    plain, told = (
+        jax.jit(product, compiler_options=options).lower(*arguments).compile()
+        for options in (None, products.compiler_options())
+    )
+    assert "ynn" in plain.as_text() and "ynn" not in told.as_text()
+    np.testing.assert_allclose(told(*arguments), plain(*arguments))
