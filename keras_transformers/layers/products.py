@@ -19,6 +19,8 @@ from keras import ops
 FEW = 16  # rows, of a vocabulary or keys
 FEW_OF_KERNELS = 64
 
+_on_jax = keras.backend.backend() == "jax"
+
 
 def packs_right(rows, few=FEW):
     """Whether the right operand is better turned to the left for so many rows: by JAX on a processor, for a few.
@@ -64,6 +66,8 @@ def turned_kernels(find):
 
 def dense(layer, inputs, **options):
     """`layer(inputs, **options)`, of a `keras.layers.Dense` or what stands for one."""
+    if not _on_jax:  # PyTorch's compiler knows no context variable
+        return layer(inputs, **options)
     find, kernel = _turned.get(), None
     if find is not None and is_plain(layer, keras.layers.Dense) and inputs.dtype == layer.kernel.dtype:
         rows = math.prod(inputs.shape[:-1])
@@ -76,7 +80,7 @@ def dense(layer, inputs, **options):
 
 @functools.cache
 def _by_jax_on_a_processor():
-    if keras.backend.backend() != "jax":
+    if not _on_jax:
         return False
     import jax
 
