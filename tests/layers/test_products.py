@@ -8,7 +8,7 @@ import keras_transformers as kt
 from keras_transformers.generation import GenerationConfig, executors
 from keras_transformers.layers import products
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="on JAX alone")
+pytestmark = pytest.mark.one_backend("jax")
 
 SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
 
