@@ -16,6 +16,7 @@ shape it has met.
 import collections
 import functools
 import itertools
+import math
 import weakref
 
 import keras
@@ -253,26 +254,33 @@ else:
             jitted = _kept(model, variables, key, make)
             return lambda *arguments: jitted([variable.value for variable in variables], turned, *arguments)
 
-        def _turned(model, step, token_ids, cache):
+        def _turned(model, step, shape, cache):
             """The kernels that `step` multiplies a few rows with, `[out, in]`, as XLA reads them on a processor: copies
-            by their place among the variables, kept while the weights are the same."""
-            if model is None or not products.packs_right(token_ids.size, products.FEW_OF_KERNELS):
+            by their place among the variables, which live as long as the weights do.
+
+            `shape` is that of the token ids.
+            """
+            if model is None or not products.packs_right(math.prod(shape), products.FEW_OF_KERNELS):
                 return {}
             variables = _variables(model)
 
             def asked():
                 found = set()
-                with products.turned_kernels(lambda kernel: found.add(id(kernel))):
-                    jax.eval_shape(step, token_ids, cache)
+                with keras.StatelessScope(), products.turned_kernels(lambda kernel: found.add(id(kernel))):
+                    # A function of its own: JAX keeps what it traced, weights among it, as long as the function lives.
+                    jax.eval_shape(lambda *arguments: step(*arguments), jax.ShapeDtypeStruct(shape, "int32"), cache)
                 return [place for place, variable in enumerate(variables) if id(variable) in found]
 
             copies = _kept(model, variables, "turned", dict)
-            places = _kept(model, variables, (step, "asked"), asked)
-            for place in places:
+            turned = {}
+            for place in _kept(model, variables, (step, "asked"), asked):
                 value = variables[place].value
-                if place not in copies or copies[place][0]() is not value:
-                    copies[place] = weakref.ref(value), value.T.copy()
-            return {place: copies[place][1] for place in places}
+                kept, turned[place] = copies.get(place, (lambda: None, None))
+                if kept() is not value:
+                    turned[place] = value.T
+                    kept = weakref.ref(value, lambda _, place=place: copies.pop(place, None))
+                    copies[place] = kept, turned[place]
+            return turned
 
         def _call(model, compiled, inputs):
             return compiled(inputs)
@@ -293,7 +301,7 @@ else:
             make = functools.partial(tf.function, counted, jit_compile=True, autograph=False)
             return _kept(model, _variables(model), key, make)
 
-        def _turned(model, step, token_ids, cache):
+        def _turned(model, step, shape, cache):
             return None
 
         def _call(model, compiled, inputs):
@@ -330,7 +338,7 @@ else:
         def segment(state, written, read, limit, noise, max_steps):
             return _while(_loop, step, strategy, state, written, read, limit, noise, max_steps)
 
-        turned = _turned(model, step, state.token_ids, cache)
+        turned = _turned(model, step, state.token_ids.shape, cache)
         run = _compiled(model, (step, strategy, "segment"), segment, donated=(0, 1), turned=turned)
         state, written = run(
             state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
@@ -355,7 +363,7 @@ else:
             return state, tuple(after[:2])
 
         guesses = arrays.tensor(np.array([guesses], "int32"))
-        turned = _turned(model, score, arrays.join(state.token_ids, guesses), cache)
+        turned = _turned(model, score, (1, 1 + guesses.shape[1]), cache)
         run = _compiled(model, (score, strategy, "ahead"), ahead, donated=(0, 1), turned=turned)
         state, written = run(state, tuple(cache[:2]), tuple(cache[2:]), guesses, arrays.scalar(limit), noise)
         return state, caches.Cache(*written, *cache[2:])

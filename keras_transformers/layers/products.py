@@ -69,9 +69,10 @@ def dense(layer, inputs, **options):
     if not _on_jax:  # PyTorch's compiler knows no context variable
         return layer(inputs, **options)
     find, kernel = _turned.get(), None
-    if find is not None and is_plain(layer, keras.layers.Dense) and inputs.dtype == layer.kernel.dtype == "float32":
-        rows = math.prod(inputs.shape[:-1])
-        kernel = find(layer.kernel) if packs_right(rows, FEW_OF_KERNELS) else None
+    if find is not None and is_plain(layer, keras.layers.Dense):
+        plain = inputs.dtype == layer.kernel.dtype == layer.compute_dtype == "float32"
+        few = packs_right(math.prod(inputs.shape[:-1]), FEW_OF_KERNELS)
+        kernel = find(layer.kernel) if plain and few else None
     if kernel is None:
         return layer(inputs, **options)
     outputs = from_the_left(kernel, inputs)

@@ -1,5 +1,8 @@
 """JAX on a processor: kernels turned for a few rows, and XLA's other way to multiply for many."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -27,8 +30,8 @@ def turned(monkeypatch):
     """The names of the kernels that were turned in each call."""
     found, turn = [], executors._turned
 
-    def watched(model, step, token_ids, cache):
-        arrays = turn(model, step, token_ids, cache)
+    def watched(model, step, shape, cache):
+        arrays = turn(model, step, shape, cache)
         for place, array in arrays.items():
             np.testing.assert_array_equal(array, np.asarray(model.variables[place]).T)
         found.append({model.variables[place].path for place in arrays})
@@ -70,19 +73,41 @@ def test_generation_turns_what_a_step_multiplies_with(translator, num_beams, tur
     read_before = {path for path in kernels if "encoder/" in path or "cross_attention/key" in path}
     read_before |= {path for path in kernels if "cross_attention/value" in path}
     assert read_before and turned[0] == kernels - read_before
-    monkeypatch.setattr(products, "FEW_OF_KERNELS", 0)
-    expected = translator.generate(SOURCES, config)
-    assert turned[-1] == set()
-    np.testing.assert_array_equal(found.token_ids, expected.token_ids)
 
-    # New weights are turned anew, and only they.
-    monkeypatch.undo()
+    def without():
+        with monkeypatch.context() as patch:
+            patch.setattr(products, "FEW_OF_KERNELS", 0)
+            generated = translator.generate(SOURCES, config)
+        assert turned[-1] == set()
+        return generated
+
+    np.testing.assert_array_equal(found.token_ids, without().token_ids)
     kernel = next(v for v in translator.variables if v.path.endswith("decoder/block_1/feed_forward/down/kernel"))
-    kernel.assign(-keras.ops.flip(kernel))
+    kernel.assign(-keras.ops.flip(kernel))  # new weights are turned anew
     changed = translator.generate(SOURCES, config)
-    monkeypatch.setattr(products, "FEW_OF_KERNELS", 0)
-    np.testing.assert_array_equal(changed.token_ids, translator.generate(SOURCES, config).token_ids)
+    np.testing.assert_array_equal(changed.token_ids, without().token_ids)
     assert not np.array_equal(changed.token_ids, found.token_ids)
+
+
+def test_turned_kernels_live_as_long_as_the_weights(translator, monkeypatch):
+    found, turn = [], executors._turned
+
+    def watched(*arguments):
+        found.append(turn(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(executors, "_turned", watched)
+    config = GenerationConfig(start_id=1, max_new_tokens=4)
+    for _ in range(2):
+        translator.generate(SOURCES, config)
+    assert found[0] and all(array is found[0][place] for place, array in found[-1].items())
+    old = [weakref.ref(array) for array in found[0].values()]
+    old += [weakref.ref(variable.value) for variable in translator.variables]
+    found.clear()
+    for variable in translator.variables:
+        variable.assign(np.array(variable) + 1)
+    gc.collect()
+    assert not [reference for reference in old if reference() is not None]
 
 
 def test_one_row_and_many_keep_their_kernels(translator, turned):
@@ -102,7 +127,19 @@ def test_an_adapter_is_turned_with_what_it_adapts(translator, turned):
     assert turned[-1] == turned[0] and not np.array_equal(before.token_ids, after.token_ids)
 
 
-def test_encoders_are_compiled_with_products_of_many_rows():
+@pytest.mark.parametrize("task", [kt.TextEmbedder, kt.MaskedLM])
+def test_encoders_without_a_vocabulary_are_compiled_so(task, monkeypatch):
+    import jax
+
+    told, jit = [], jax.jit
+    monkeypatch.setattr(jax, "jit", lambda *arguments, **options: told.append(options) or jit(*arguments, **options))
+    model = task(kt.models.encoder(20, num_layers=1, hidden_dim=16, num_heads=2, max_length=8))
+    executors.forward(model, model.call)
+    assert told[-1]["compiler_options"] == (products.compiler_options() if task is kt.TextEmbedder else None)
+
+
+@pytest.mark.skipif(not products.compiler_options(), reason="this XLA does not know the option")
+def test_products_of_many_rows_are_xla_s_own():
     import jax
 
     def product(x, kernel):
