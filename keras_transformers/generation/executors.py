@@ -271,16 +271,16 @@ else:
                     jax.eval_shape(lambda *arguments: step(*arguments), jax.ShapeDtypeStruct(shape, "int32"), cache)
                 return [place for place, variable in enumerate(variables) if id(variable) in found]
 
-            copies = _kept(model, variables, "turned", dict)
-            turned = {}
-            for place in _kept(model, variables, (step, "asked"), asked):
-                value = variables[place].value
-                kept, turned[place] = copies.get(place, (lambda: None, None))
-                if kept() is not value:
-                    turned[place] = value.T
-                    kept = weakref.ref(value, lambda _, place=place: copies.pop(place, None))
-                    copies[place] = kept, turned[place]
-            return turned
+            copies = _kept(model, (), "turned", dict)  # by the weights' identity: a weight takes its copy with it
+
+            def copy(value):
+                key = id(value)
+                if key not in copies:
+                    copies[key] = value.T, weakref.ref(value, lambda _: copies.pop(key, None))
+                return copies[key][0]
+
+            places = _kept(model, variables, (step, "asked"), asked)
+            return {place: copy(variables[place].value) for place in places}
 
         def _call(model, compiled, inputs):
             return compiled(inputs)
