@@ -6,9 +6,10 @@ flag to tell them apart.
 """
 
 import dataclasses
-import difflib
 import types
 import typing
+
+from keras_transformers.spelling import did_you_mean
 
 _kinds: dict[str, type] = {}
 
@@ -68,12 +69,12 @@ def _record_from_json(value):
     kind, values = value["kind"], {name: item for name, item in value.items() if name != "kind"}
     if kind not in _kinds:
         raise ValueError(
-            f"Expected a record of a known kind, got kind={kind!r}.{_nearest(kind, _kinds)} "
+            f"Expected a record of a known kind, got kind={kind!r}{did_you_mean(kind, _kinds)}. "
             f"Known kinds: {', '.join(sorted(_kinds))}."
         )
     cls = _kinds[kind]
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    problems = [f"unknown field {name!r}.{_nearest(name, fields)}" for name in values if name not in fields]
+    problems = [f"unknown field {name!r}{did_you_mean(name, fields)}." for name in values if name not in fields]
     problems += [
         f"missing field {name!r}."
         for name, field in fields.items()
@@ -112,8 +113,3 @@ def _fits(value, annotation):
 
 def _name(annotation):
     return getattr(annotation, "__name__", str(annotation))
-
-
-def _nearest(name, known):
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,8 +1,8 @@
 """Weights straight into a model's variables, with no random initialisation before."""
 
-import difflib
-
 import keras
+
+from keras_transformers.spelling import did_you_mean
 
 try:
     from keras.src.backend.common import global_state
@@ -64,8 +64,7 @@ def assign(model, tensors, source, new=()):
         if name not in tensors:
             if name in new:
                 continue
-            near = difflib.get_close_matches(name, set(tensors) - set(weights), n=1)
-            problems.append(f"missing {name} {list(weight.shape)}{f' (is it {near[0]}?)' if near else ''}")
+            problems.append(f"missing {name} {list(weight.shape)}{did_you_mean(name, set(tensors) - set(weights))}")
         elif tuple(shape_of(name)) != tuple(weight.shape):
             problems.append(f"{name}: expected shape {list(weight.shape)}, got {list(shape_of(name))}")
     problems += [f"unknown {name} {list(shape_of(name))}" for name in tensors if name not in weights]

@@ -9,10 +9,10 @@ records, and what there is to do with a family is done here and in `checkpoints/
 
 import collections.abc
 import dataclasses
-import difflib
 
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.spelling import did_you_mean
 
 # Keys of a config.json that change nothing of what a model computes from token ids in inference or in `fit`, whatever
 # they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
@@ -185,11 +185,10 @@ def family_of(values, where):
     """
     model_type, known = values.get("model_type"), families()
     if model_type not in known:
-        near = difflib.get_close_matches(str(model_type), known, n=1)
         told = "none: pass model_type=" if model_type is None else repr(model_type)
         raise ValueError(
-            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}."
-            f"{f' Is it {near[0]!r}?' if near else ''}"
+            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
+            f"{did_you_mean(model_type, known)}."
         )
     return known[model_type]
 
@@ -255,8 +254,7 @@ class ConfigReader:
         known = self.seen | set(inert)
         for name in self.values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                self.problems.append(f"unknown key {name!r}{f' (is it {near[0]!r}?)' if near else ''}")
+                self.problems.append(f"unknown key {name!r}{did_you_mean(name, known)}")
         if self.problems:
             raise ValueError("The configuration does not fit: " + "; ".join(self.problems) + ".")
 

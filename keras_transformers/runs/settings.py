@@ -12,13 +12,13 @@ record knows is refused, with what may have been meant.
 """
 
 import dataclasses
-import difflib
 import pathlib
 import types
 import typing
 
 from keras_transformers.extras import require
 from keras_transformers.records import record
+from keras_transformers.spelling import did_you_mean
 from keras_transformers.training.cleaning import Cleaning
 
 
@@ -241,11 +241,8 @@ def _read(cls, values, path, problems):
     for name, value in values.items():
         field = fields.get(name)
         if field is None:
-            near = difflib.get_close_matches(f"{path}{name}", every, n=1) or difflib.get_close_matches(
-                str(name), every, n=1
-            )
-            near = near or [each for each in every if each.endswith(f".{name}")][:1]
-            problems.append(f"an unknown key {path}{name}{f' (is it {near[0]}?)' if near else ''}")
+            hint = did_you_mean(f"{path}{name}", every) or did_you_mean(name, every)
+            problems.append(f"an unknown key {path}{name}{hint}")
         elif dataclasses.is_dataclass(field.type):
             if isinstance(value, dict | None):
                 read[name] = _read(field.type, value or {}, f"{name}.", problems)

@@ -14,10 +14,11 @@ Source: the tokenizers of transformers 5.
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from keras_transformers.spelling import nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +125,7 @@ def language_error(name: str, language: object, languages: Iterable[str]) -> Val
             f"Expected no {name}, got {language!r}: this tokenizer has no tokens for languages. Leave {name} out."
         )
     plain, wanted = {_bare(code).lower(): code for code in known}, _bare(str(language)).lower()
-    near = [plain[key] for key in difflib.get_close_matches(wanted, plain, n=3, cutoff=0.5)]
+    near = [plain[key] for key in nearest(wanted, plain, 3, 0.5)]
     near += [code for key, code in plain.items() if key.startswith(wanted[:2])]
     ordered = list(dict.fromkeys([*near[:5], *known]))
     return ValueError(

@@ -14,7 +14,6 @@ the model.
 """
 
 import collections
-import difflib
 import math
 import re
 import warnings
@@ -28,6 +27,7 @@ from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.spelling import did_you_mean
 from keras_transformers.transforms.sublayers import (
     ADAPTER,
     ROUTER,
@@ -538,8 +538,7 @@ def _fitted(model, values, tensors, pairs, whole, problems):
     adapters = {}
     for module, pair in pairs.items():
         if module not in groups:
-            near = difflib.get_close_matches(module, groups, n=1)
-            problems.append(f"no layer {module}{f' (is it {near[0]}?)' if near else ''}")
+            problems.append(f"no layer {module}{did_you_mean(module, groups)}")
             continue
         names, sizes = groups[module], _sizes(values, module)
         width = dense[names[0].removesuffix(".kernel")].input_spec.axes[-1]

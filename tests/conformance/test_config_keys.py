@@ -151,7 +151,7 @@ OF_THE_LIBRARY |= {"return_dict", "output_attentions"}
 @pytest.mark.parametrize("name", CASES)
 def test_an_unknown_key_is_refused_with_the_nearest_one(name):
     family, values = CASES[name].family, CASES[name].values
-    with pytest.raises(ValueError, match=r"unknown key 'vocabsize' \(is it 'vocab_size'\?\)") as error:
+    with pytest.raises(ValueError, match=r"unknown key 'vocabsize' \(did you mean 'vocab_size'\?\)") as error:
         family.config({**values, "vocabsize": 3, "made_up": None})
     assert "unknown key 'made_up'" in str(error.value)
 

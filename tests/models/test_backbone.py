@@ -182,8 +182,8 @@ def test_a_configuration_survives_json():
     [
         (lambda value: value.update(widht=3), "unknown field 'widht'"),
         (lambda value: value.pop("embeddings"), "missing field 'embeddings'"),
-        (lambda value: value["encoder"]["block"].update(norm_placment="pre"), "Did you mean 'norm_placement'"),
-        (lambda value: value["encoder"]["block"]["norm"].update(kind="RMSnorm"), "Did you mean 'RMSNorm'"),
+        (lambda value: value["encoder"]["block"].update(norm_placment="pre"), "did you mean 'norm_placement'"),
+        (lambda value: value["encoder"]["block"]["norm"].update(kind="RMSnorm"), "did you mean 'RMSNorm'"),
     ],
 )
 def test_json_that_does_not_fit_is_an_error(change, expected):

@@ -46,9 +46,9 @@ def test_all_that_is_wrong_is_said_at_once_with_near_names(path):
     with pytest.raises(ValueError, match="Expected a run as TranslationRun describes it in .*run.yaml, got ") as caught:
         read_run(path, changes)
     for problem in (
-        "an unknown key training.epoch (is it training.epochs?)",
-        "an unknown key outptu (is it output?)",
-        "an unknown key epochs (is it training.epochs?)",
+        "an unknown key training.epoch (did you mean 'training.epochs'?)",
+        "an unknown key outptu (did you mean 'output'?)",
+        "an unknown key epochs (did you mean 'training.epochs'?)",
         "model: 3, where settings of its own are expected",
         "data: DataSettings does not fit its fields",
         "field 'held_out' is 'many', expected int.",

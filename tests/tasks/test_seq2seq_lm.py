@@ -589,7 +589,7 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         kt.Seq2SeqLM.from_preset(tmp_path / "mine")
     for expected in (
         str(tmp_path / "mine"),
-        "missing encoder.block_0.feed_forward.up.bias [64] (is it encoder.block_0.feed_forward.up.bais?)",
+        "missing encoder.block_0.feed_forward.up.bias [64] (did you mean 'encoder.block_0.feed_forward.up.bais'?)",
         "decoder.block_0.feed_forward.down.bias: expected shape [16], got [3]",
         "unknown encoder.block_0.feed_forward.up.bais [64]",
     ):

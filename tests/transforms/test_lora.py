@@ -531,7 +531,7 @@ def test_all_that_does_not_fit_is_said_at_once(adapter):
         r"bert.encoder.layer.0.attention.self.query: expected lora_A [4, 32], lora_B [32, 4], got lora_A [4, 30]",
         r"bert.encoder.layer.1.attention.self.query: expected lora_A [4, 32], lora_B [32, 4], got lora_A [4, 32], "
         "lora_B missing",
-        "no layer bert.encoder.layer.7.attention.self.query (is it bert.encoder.layer.",
+        "no layer bert.encoder.layer.7.attention.self.query (did you mean 'bert.encoder.layer.",
         "classifier.kernel: expected shape [32, 3], got [32, 5]",
         "no weight bert.encoder.layer.0.extra.weight [3]",
         "bert.embeddings.word_embeddings.lora_embedding_A: only lora_A and lora_B of linear layers are supported",
