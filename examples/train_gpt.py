@@ -8,13 +8,13 @@ is held out. Training keeps a checkpoint in `--work` every few minutes; the same
 """
 
 import argparse
-import gzip
 import itertools
 import pathlib
 
 import keras
 
 import keras_transformers as kt
+from keras_transformers.line_files import read_text
 from keras_transformers.training import Checkpoint, LearningCurve
 
 END = "<|endoftext|>"
@@ -31,12 +31,6 @@ def own_text():
         f"{speakers[number % 3]}:\n{subject.capitalize()} {verb} {thing}, and {things[number % 5]} too."
         for number, (subject, verb, thing) in enumerate(sentences)
     )
-
-
-def read(path):
-    """A text file, which may be compressed."""
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        return file.read().decode("utf-8")
 
 
 def main():
@@ -57,7 +51,7 @@ def main():
     options = parser.parse_args()
 
     keras.utils.set_random_seed(options.seed)
-    text = read(options.data) if options.data else own_text()
+    text = read_text(options.data) if options.data else own_text()
     end = len(text) * 9 // 10
     train, held_out = text[:end], text[end:]
     tokenizer = kt.Tokenizer.train(

@@ -11,7 +11,6 @@ same command goes on where it stopped.
 
 import argparse
 import dataclasses
-import gzip
 import itertools
 import pathlib
 import random
@@ -20,6 +19,7 @@ import zipfile
 import keras
 
 import keras_transformers as kt
+from keras_transformers.line_files import read_lines, read_text
 from keras_transformers.training import (
     Checkpoint,
     CoolDown,
@@ -60,7 +60,7 @@ def read_pairs(path):
         (name,) = [name for name in archive.namelist() if name.endswith(".txt") and not name.startswith("_")]
         text = archive.read(name).decode("utf-8")
     else:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     return [tuple(line.translate(SPACES).split("\t")[:2]) for line in text.split("\n") if "\t" in line]
 
 
@@ -69,7 +69,7 @@ def read_test(folder):
     sides = []
     for language in ("eng", "fra"):
         (path,) = folder.glob(f"*.{language}.gz")
-        sides.append(gzip.open(path, "rt", encoding="utf-8").read().splitlines())
+        sides.append(read_lines(path))
     return sides
 
 

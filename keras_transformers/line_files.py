@@ -1,15 +1,31 @@
-"""Files of lines: UTF-8 text, one sentence, row or JSON object a line, compressed (`.gz`) or not."""
+"""Files of text: UTF-8, one sentence, row or JSON object a line, compressed or not. Whatever reads text opens it here.
 
+bytes of the file                        as text
+EF BB BF at the start of a line          nothing: a byte-order mark, as editors on Windows write it
+"\\n", or "\\r\\n"                        the end of a line; no other character is one
+FF FE or FE FF at first, or many NULs    an error: UTF-16 or UTF-32
+what is no UTF-8                         an error that names file, line and byte
+"""
+
+import bz2
+import codecs
 import gzip
+import lzma
 import os
 import pathlib
+import zlib
+
+# How a file is read, and some lines of it written, by the end of its name.
+_OPEN = {".gz": lambda raw: gzip.GzipFile(fileobj=raw), ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_COMPRESS = {".gz": lambda content: gzip.compress(content, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress}
+_DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
 
 
 class LineFile:
     """The lines of a file as bytes, with their ends, and how much of the file has been read.
 
     Args:
-        path: of the file; a name that ends in `.gz` is read as gzip.
+        path: of the file; a name that ends in `.gz`, `.bz2` or `.xz` is read as compressed.
 
     Example:
         >>> with LineFile("sentences.txt") as lines:
@@ -20,7 +36,7 @@ class LineFile:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self._raw = open(self.path, "rb")
-        self._lines = gzip.GzipFile(fileobj=self._raw) if self.path.suffix == ".gz" else self._raw
+        self._lines = _OPEN.get(self.path.suffix, lambda raw: raw)(self._raw)
         self._size = max(os.fstat(self._raw.fileno()).st_size, 1)
 
     def __enter__(self):
@@ -32,25 +48,40 @@ class LineFile:
     def __iter__(self):
         try:
             yield from self._lines
-        except (EOFError, gzip.BadGzipFile) as error:
-            raise ValueError(f"Expected a whole gzip file, got {self.path}: {error}. Fetch it again.") from error
+        except _DAMAGED as error:
+            if self._lines is self._raw:  # not compressed: the disk's own error
+                raise
+            kind = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}[self.path.suffix]
+            raise ValueError(f"Expected a whole {kind} file, got {self.path}: {error}. Fetch it again.") from error
 
     def share(self):
         """How much of the file has been read, from 0 to 1."""
         return min(self._raw.tell() / self._size, 1.0)
 
 
+def compressed(content, suffix):
+    """Bytes as a file of that ending holds them. Several of them, one behind the other, are one such file."""
+    return _COMPRESS.get(suffix, bytes)(content)
+
+
 def decoded(line, name, number):
-    """A line of bytes as text, without its end.
+    """A line of bytes as text, without its end and without a byte-order mark before it.
 
     Only a newline ends a line (and a carriage return right before it goes with it): Unicode knows more line separators,
     and a text that holds one would put all lines after it out of step with their translations.
 
     Raises:
-        ValueError: the line is not UTF-8; the message says which: `name` and `number`.
+        ValueError: the line is not UTF-8, or the first one looks like UTF-16 or UTF-32; the message says which: `name`
+            and `number`.
     """
+    if number == 1 and _is_wide(line):
+        raise ValueError(
+            f"Expected UTF-8 text in {name}, got UTF-16 or UTF-32, as its first bytes show: {line[:4].hex(' ')}. "
+            "Convert it first, as with: iconv -f UTF-16 -t UTF-8."
+        )
     try:
-        return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+        # A file that was put together from several has such marks at the start of later lines, too.
+        return line.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"Expected UTF-8 text in {name}, got byte {error.object[error.start]:#04x} in line {number}. "
@@ -58,15 +89,46 @@ def decoded(line, name, number):
         ) from error
 
 
+def _is_wide(line):
+    """Whether a first line is UTF-16 or UTF-32: by its byte-order mark, or since every other byte of it is NUL."""
+    marked = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    return marked or (len(line) > 2 and 3 * line.count(0) > len(line))
+
+
 def decoded_lines(stream, name):
     """The lines of a binary stream as text, one by one. See `decoded`."""
     return (decoded(line, name, number) for number, line in enumerate(stream, start=1))
 
 
+def in_chunks(items, size):
+    """Lists of up to `size` items of an iterable. Those before an error come first, and then the error."""
+    chunk = []
+    try:
+        for item in items:
+            chunk.append(item)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except Exception:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
+
+
 def read_lines(path):
-    """All lines of a UTF-8 text file, which may be compressed (`.gz`)."""
+    """All lines of a UTF-8 text file, which may be compressed."""
     with LineFile(path) as file:
         return list(decoded_lines(file, path))
+
+
+def read_text(path):
+    """A UTF-8 text file, which may be compressed, as one string, in which only "\\n" ends a line."""
+    with LineFile(path) as file:
+        return "".join(
+            decoded(line, path, number) + "\n" * line.endswith(b"\n") for number, line in enumerate(file, start=1)
+        )
 
 
 def read_texts(paths, lines=False):
@@ -77,7 +139,7 @@ def read_texts(paths, lines=False):
     """
     texts = []
     for path in paths:
-        found = [line for line in read_lines(path) if line.strip()] if lines else ["\n".join(read_lines(path))]
+        found = [line for line in read_lines(path) if line.strip()] if lines else [read_text(path).removesuffix("\n")]
         if not any(text.strip() for text in found):
             raise ValueError(f"Expected a text in {path}, got none. Give a file that holds one.")
         texts += found
@@ -89,7 +151,8 @@ def read_pairs(source, target, pairs, prefix="--"):
 
     Args:
         source, target: paths; line n of one belongs to line n of the other.
-        pairs: the path of a file of `source<TAB>target` lines instead; more columns are allowed, and not read.
+        pairs: the path of a file of `source<TAB>target` lines instead; more columns are allowed, and not read. Blank
+            lines at its end are passed over.
         prefix: what the settings' names begin with, for the message.
 
     Returns:
@@ -108,13 +171,15 @@ def read_pairs(source, target, pairs, prefix="--"):
             f"Give {prefix}source and {prefix}target, or {prefix}pairs."
         )
     if pairs is not None:
-        rows = [line.split("\t") for line in read_lines(pairs)]
+        rows = [line.split("\t") for line in _without_blank_end(read_lines(pairs))]
         for number, row in enumerate(rows, start=1):
             if len(row) < 2:
                 raise ValueError(f"Expected source<TAB>target in {pairs}, got no tab in line {number}. Mend that line.")
         sources, targets = [row[0] for row in rows], [row[1] for row in rows]
     else:
         sources, targets = read_lines(source), read_lines(target)
+        if len(sources) != len(targets):  # blank lines at the end of one file belong to nothing
+            sources, targets = _without_blank_end(sources), _without_blank_end(targets)
         if len(sources) != len(targets):
             raise ValueError(
                 f"Expected as many lines in {source} as in {target}, got {len(sources)} and {len(targets)}. "
@@ -123,3 +188,11 @@ def read_pairs(source, target, pairs, prefix="--"):
     if not sources:
         raise ValueError(f"Expected at least one pair, got none in {pairs or source}. Give a file that holds some.")
     return sources, targets
+
+
+def _without_blank_end(lines):
+    """Lines without the blank ones after the last that holds something."""
+    count = len(lines)
+    while count and not lines[count - 1].strip():
+        count -= 1
+    return lines[:count]

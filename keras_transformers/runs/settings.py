@@ -12,11 +12,11 @@ record knows is refused, with what may have been meant.
 """
 
 import dataclasses
-import pathlib
 import types
 import typing
 
 from keras_transformers.extras import require
+from keras_transformers.line_files import read_text
 from keras_transformers.records import record
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.training.cleaning import Cleaning
@@ -165,7 +165,7 @@ def read_run(path=None, changes=()):
         >>> read_run("en-fr.yaml", ["training.epochs=3", "output=runs/short"])
     """
     require(yaml=True)
-    values = {} if path is None else _yaml(pathlib.Path(path).read_text("utf-8"), path)
+    values = {} if path is None else _yaml(read_text(path), path)
     problems = []
     if not isinstance(values, dict):
         raise ValueError(f"Expected keys and values in {path}, got {type(values).__name__}.")

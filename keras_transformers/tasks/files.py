@@ -18,7 +18,6 @@ Words that have to occur are given for all lines, or stand in a field of each ob
 """
 
 import contextlib
-import gzip
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_transformers.line_files import LineFile, decoded
+from keras_transformers.line_files import LineFile, compressed, decoded
 from keras_transformers.records import record
 
 BATCHES = 32  # of lines in a window: enough to sort by length, few enough to lose when killed
@@ -195,9 +194,9 @@ def translate_file(
 
     Args:
         task: a `Seq2SeqLM`.
-        source: the path of a UTF-8 file (`.gz` too).
-        output: the path to write (`.gz` too). Until all is done it is `<output>.partial`, with a record of how much of
-            it counts in `<output>.partial.json`.
+        source: the path of a UTF-8 file, compressed or not (`.gz`, `.bz2`, `.xz`).
+        output: the path to write (compressed by the same endings). Until all is done it is `<output>.partial`, with a
+            record of how much of it counts in `<output>.partial.json`.
         rows: what a line is: `Lines()`, `Columns(column)` or `JSONLines(field)`. An empty line stays one.
         documents: whether each text is translated sentence by sentence, as `task.translate_document` does: for texts of
             several sentences, or longer than the model reads.
@@ -413,8 +412,7 @@ class _Unfinished:
         """Add lines of output, one for each of the input's next; then they count."""
         lines = list(lines)
         content = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        if self.output.suffix == ".gz":
-            content = gzip.compress(content, mtime=0)  # parts of a gzip file are one behind the other
+        content = compressed(content, self.output.suffix)
         try:
             _write(self._file, content)
             self._replace_record(self.lines + len(lines), self._size + len(content), digest.hexdigest())

@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from keras_transformers.line_files import LineFile, decoded_lines
+
 # Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
 # (80,000 letters without a space took 2.3 s, four times what 40,000 took).
 _LONGEST_TRAINING_TEXT = 1000
@@ -48,14 +50,8 @@ class TrainingTexts:
 def _lines(path: pathlib.Path) -> Iterator[str]:
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of text at {path}, got nothing there. Check the path.")
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                yield line.rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Expected UTF-8 in {path}, got {error.reason} at byte {error.start}. Convert the file to UTF-8."
-        ) from None
+    with LineFile(path) as file:
+        yield from decoded_lines(file, path)
 
 
 def checked_text(text: Any, where: str) -> str:

@@ -11,6 +11,7 @@ import typing
 
 import numpy as np
 
+from keras_transformers.line_files import read_text
 from keras_transformers.training.examples import as_table, listed, read_columns
 from keras_transformers.training.pairs import short
 
@@ -94,7 +95,7 @@ def _file_texts(x):
     if isinstance(x, pathlib.Path):
         x = [x]
     if isinstance(x, (list, tuple)) and any(isinstance(each, pathlib.Path) for each in x):
-        return [each.read_text(encoding="utf-8") if isinstance(each, pathlib.Path) else each for each in x]
+        return [read_text(each) if isinstance(each, pathlib.Path) else each for each in x]
     return x
 
 
