@@ -31,10 +31,6 @@ from keras_transformers.training import (
 )
 from keras_transformers.training.metrics import bleu, chrf
 
-SPACES = str.maketrans(
-    dict.fromkeys("\u00a0\u2009\u202f", " ") | {"\u200b": None}
-)  # one kind of space, as in the test set
-
 
 def own_pairs():
     """A few hundred sentences from a small grammar, for a run without data."""
@@ -61,7 +57,7 @@ def read_pairs(path):
         text = archive.read(name).decode("utf-8")
     else:
         text = read_text(path)
-    return [tuple(line.translate(SPACES).split("\t")[:2]) for line in text.split("\n") if "\t" in line]
+    return [tuple(line.split("\t")[:2]) for line in text.split("\n") if "\t" in line]
 
 
 def read_test(folder):
@@ -119,7 +115,10 @@ def main():
     )
     print(f"{len(sources)} training pairs, {held_out} to validate on, {0 if test is None else len(test[0])} to test on")
 
-    tokenizer = kt.Tokenizer.train([*sources, *targets], vocabulary_size=options.vocabulary_size)
+    # No-break spaces, soft hyphens and the like become what a reader takes them for.
+    tokenizer = kt.Tokenizer.train(
+        [*sources, *targets], vocabulary_size=options.vocabulary_size, normalization="nmt_nfc"
+    )
     config = kt.models.transformer(
         tokenizer.vocabulary_size,
         num_layers=options.num_layers,

@@ -80,7 +80,8 @@ def train(
     keras.utils.set_random_seed(seed)
 
     shared = not separate_vocabularies
-    tokenizer = learn_vocabulary(sources, targets, shared=shared, kind="bpe", vocabulary_size=vocabulary_size)
+    options = {"kind": "bpe", "vocabulary_size": vocabulary_size, "normalization": "nmt_nfc"}
+    tokenizer = learn_vocabulary(sources, targets, shared=shared, **options)
     config = config_for(
         tokenizer,
         num_layers=num_layers,

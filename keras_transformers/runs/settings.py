@@ -48,11 +48,12 @@ class DataSettings:
 @record
 class VocabularySettings:
     """The subwords: `Tokenizer.train`'s arguments, and whether both languages share them; otherwise each has so many of
-    its own, and embeddings of its own."""
+    its own, and embeddings of its own. Unless `normalization` is null, invisible characters change no translation."""
 
     kind: str = "bpe"
     size: int = 8000
     lowercase: bool = False
+    normalization: str | None = "nmt_nfc"
     shared: bool = True
 
 

@@ -174,7 +174,8 @@ def _vocabulary(settings, folder, sources, targets):
     """The run's tokenizer: what an earlier start has learnt, or what is learnt now."""
     if (folder / "tokenizer_config.json").exists():  # which is written last
         return Tokenizer.load(folder)
-    options = {"kind": settings.kind, "vocabulary_size": settings.size, "lowercase": settings.lowercase}
+    options = {name: getattr(settings, name) for name in ("kind", "lowercase", "normalization")}
+    options["vocabulary_size"] = settings.size
     tokenizer = learn_vocabulary(sources, targets, shared=settings.shared, **options)
     tokenizer.save(folder)
     return tokenizer

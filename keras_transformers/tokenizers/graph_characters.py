@@ -11,18 +11,30 @@ kept. So the graph agrees with the engine's release of Unicode, and not with tha
     U+00A0        " "             white space of any kind
     U+200D        nothing         removed
 
-This holds for engines that look at one character at a time. Others (NFC, a pattern of several characters) come out
-wrong here, and the check in `in_graph.py` refuses them.
+This holds for steps that look at one character at a time. Those of `normalization.py` that look at neighbours, too, are
+written out here, and Unicode's forms are tensorflow-text's. Others (a pattern of several characters) come out wrong
+here, and the check in `in_graph.py` refuses them.
 
 Legend: `B` texts, `C` characters of all of them in a row.
 """
 
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tokenizers
 from tokenizers import normalizers
+
+from keras_transformers.extras import require
+from keras_transformers.tokenizers.normalization import (
+    JOINERS,
+    SPACES_AT_ENDS,
+    SPACES_IN_A_ROW,
+    UNJOINED,
+    parts_of,
+)
 
 _CODE_POINTS = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
@@ -78,9 +90,104 @@ class Rewriting(tf.Module):
         return tf.RaggedTensor.from_row_splits(new, splits, validate=False)
 
 
-def normalized(engine: tokenizers.Tokenizer) -> Rewriting | None:
-    """What the engine's normaliser makes of each character; None where it has none."""
-    return None if engine.normalizer is None else Rewriting(engine.normalizer.normalize_str)
+class Normalization(tf.Module):
+    """Steps of a normaliser in order; each takes code points, int32 ragged `[B, characters]`, and returns others.
+
+    Args:
+        engine: one with a normaliser.
+    """
+
+    def __init__(self, engine: tokenizers.Tokenizer):
+        super().__init__()
+        self._steps = [_step(part, description) for part, description in parts_of(engine)]
+
+    def __call__(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
+        for step in self._steps:
+            characters = step(characters)
+        return characters
+
+
+def normalized(engine: tokenizers.Tokenizer) -> Normalization | None:
+    """What the engine's normaliser makes of a text; None where it has none."""
+    return None if engine.normalizer is None else Normalization(engine)
+
+
+def _step(part: normalizers.Normalizer, description: dict[str, Any]) -> Callable[[tf.RaggedTensor], tf.RaggedTensor]:
+    """A step that looks at a character's neighbours, by what it is; any other by what it makes of each character."""
+    kind, pattern = description["type"], description.get("pattern", {}).get("Regex")
+    if kind in ("NFC", "NFKC", "NFD", "NFKD"):
+        return _UnicodeForm(kind)
+    if pattern == JOINERS:
+        return _WithoutJoiners()
+    if pattern == SPACES_IN_A_ROW and description["content"] == " ":
+        return _one_space_in_a_row
+    if pattern == SPACES_AT_ENDS and not description["content"]:
+        return _without_spaces_at_ends
+    return Rewriting(part.normalize_str)
+
+
+class _UnicodeForm(tf.Module):
+    """One of Unicode's four forms, by tensorflow-text."""
+
+    def __init__(self, form: str):
+        super().__init__()
+        self._form, self._normalize = form, tensorflow_text().normalize_utf8
+
+    def __call__(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
+        texts = self._normalize(tf.strings.unicode_encode(characters, "UTF-8"), self._form)
+        return tf.strings.unicode_decode(texts, "UTF-8")
+
+
+class _WithoutJoiners(tf.Module):
+    """Joiners stay behind what they join: see `normalization.JOINERS`."""
+
+    def __init__(self):
+        super().__init__()
+        self._class = matching(r"\x{200c}\x{200d}", UNJOINED.removesuffix(r"\x{200c}\x{200d}"))
+
+    def __call__(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
+        kind = self._class(characters.flat_values)
+        first, _ = edges(characters)
+        return kept(characters, (kind != 1) | ~(first | (moved(kind, 1) != 0)))
+
+
+def _one_space_in_a_row(characters: tf.RaggedTensor) -> tf.RaggedTensor:
+    space = characters.flat_values == _SPACE
+    first, _ = edges(characters)
+    return kept(characters, first | ~(space & moved(space, 1)))
+
+
+def _without_spaces_at_ends(characters: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Of texts without two spaces in a row."""
+    first, last = edges(characters)
+    return kept(characters, ~((first | last) & (characters.flat_values == _SPACE)))
+
+
+def kept(characters: tf.RaggedTensor, which: tf.Tensor) -> tf.RaggedTensor:
+    """The characters that `which`, bool `[C]`, says."""
+    counts = tf.concat([[0], tf.cumsum(tf.cast(which, tf.int64))], axis=0)
+    splits = tf.gather(counts, characters.row_splits)
+    return tf.RaggedTensor.from_row_splits(tf.boolean_mask(characters.flat_values, which), splits, validate=False)
+
+
+def edges(characters: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which characters are the first of a text, and which the last: bool `[C]` each."""
+    splits = characters.row_splits
+    count = tf.size(characters.flat_values, tf.int64)
+    found = tf.scatter_nd(splits[:, None], tf.ones_like(splits, tf.int32), [count + 1]) > 0
+    return found[:-1], found[1:]
+
+
+def moved(values: tf.Tensor, by: int, fill: Any = 0) -> tf.Tensor:
+    """`values [C]` moved `by` places towards the end (before the start where it is negative), `fill` in the gap."""
+    gap = tf.fill([abs(by)], tf.cast(fill, values.dtype))
+    size = tf.size(values)
+    return tf.concat([gap, values], 0)[:size] if by > 0 else tf.concat([values, gap], 0)[-by:]
+
+
+def tensorflow_text() -> Any:
+    require("in-graph", tensorflow_text=True)
+    return importlib.import_module("tensorflow_text")
 
 
 def spaced(engine: tokenizers.Tokenizer) -> Rewriting:

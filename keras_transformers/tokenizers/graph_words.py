@@ -13,7 +13,6 @@ Legend: `B` texts, `C` characters of all of them in a row, `W` words, `P` pieces
 """
 
 import base64
-import importlib
 import json
 import struct
 from collections.abc import Container
@@ -24,8 +23,8 @@ import tensorflow as tf
 import tokenizers
 from tokenizers import pre_tokenizers
 
-from keras_transformers.extras import require
 from keras_transformers.tokenizers import graph_characters
+from keras_transformers.tokenizers.graph_characters import edges, moved, tensorflow_text
 
 _NONE = np.iinfo(np.int64).max  # the rank of a pair that is never merged
 # The classes of characters in GPT-2's pattern.
@@ -74,7 +73,7 @@ class WordPiece(tf.Module):
         bytes_of_longest = 4 * self._longest
         # Longer words are unknown. The match counts bytes, the engine characters: one word stands for all of those.
         self._too_long = tf.constant("a" * (bytes_of_longest + 1))
-        self._match = _tensorflow_text().FastWordpieceTokenizer(
+        self._match = tensorflow_text().FastWordpieceTokenizer(
             _by_id(model["vocab"]),
             suffix_indicator=model["continuing_subword_prefix"],
             max_bytes_per_word=bytes_of_longest,
@@ -138,16 +137,11 @@ class _ByteLevel(tf.Module):
         """Where words start, bool `[C]`."""
         code_points = characters.flat_values
         kind = self._class(code_points)
-        before, kind_before = _moved(code_points, 1), _moved(kind, 1)
+        before, kind_before = moved(code_points, 1), moved(kind, 1)
         white, white_before = kind == _WHITE, kind_before == _WHITE
-        edges = tf.scatter_nd(
-            characters.row_splits[:, None],
-            tf.ones_like(characters.row_splits, tf.int32),
-            [tf.size(code_points, tf.int64) + 1],
-        )
-        first, last = edges[:-1] > 0, edges[1:] > 0
+        first, last = edges(characters)
         # Of white space, the last in front of a word stands apart, and goes with the word where it is a plain space.
-        last_white = ~last & (_moved(kind, -1) != _WHITE)
+        last_white = ~last & (moved(kind, -1) != _WHITE)
         starts = first | tf.where(
             white, ~white_before | last_white, tf.where(white_before, before != ord(" "), kind != kind_before)
         )
@@ -155,10 +149,10 @@ class _ByteLevel(tf.Module):
         for letters in _CONTRACTIONS:
             found = starts & (code_points == ord("'"))
             for distance, letter in enumerate(letters, start=1):
-                found &= ~_moved(first, -distance) & (_moved(code_points, -distance) == ord(letter))
-            starts |= _moved(found, len(letters) + 1)
+                found &= ~moved(first, -distance) & (moved(code_points, -distance) == ord(letter))
+            starts |= moved(found, len(letters) + 1)
             for distance in range(1, len(letters) + 1):
-                starts &= ~_moved(found, distance)
+                starts &= ~moved(found, distance)
         return starts
 
 
@@ -198,9 +192,9 @@ class BytePairs(_ByteLevel):
         num_words = tf.size(words, tf.int64)
 
         def ranks_of(pieces, word):
-            pairs = _moved(pieces, 1) * self._base + pieces
+            pairs = moved(pieces, 1) * self._base + pieces
             found = tf.searchsorted(self._pairs, pairs, out_type=tf.int64)
-            fits = (tf.gather(self._pairs, found) == pairs) & (_moved(word, 1, fill=-1) == word)
+            fits = (tf.gather(self._pairs, found) == pairs) & (moved(word, 1, fill=-1) == word)
             return tf.where(fits, tf.gather(self._ranks, found), _NONE)
 
         def merge(pieces, word, ranks):
@@ -217,7 +211,7 @@ class BytePairs(_ByteLevel):
                 first = tf.math.unsorted_segment_min(tf.where(joins, place, _NONE), word, num_words)
                 joins &= place == tf.gather(first, word)
             merged = tf.gather(self._merged, tf.where(joins, ranks, 0))
-            pieces = tf.where(_moved(joins, -1), _moved(merged, -1), pieces)
+            pieces = tf.where(moved(joins, -1), moved(merged, -1), pieces)
             pieces, word = tf.boolean_mask(pieces, ~joins), tf.boolean_mask(word, ~joins)
             return pieces, word, ranks_of(pieces, word)
 
@@ -313,7 +307,7 @@ class ByteUnigram(_ByteLevel):
         node = tf.zeros_like(place)
         scores, ids = [], []
         for distance in range(self._longest):
-            letter = letters.flat_values if distance == 0 else _moved(letters.flat_values, -distance)
+            letter = letters.flat_values if distance == 0 else moved(letters.flat_values, -distance)
             key = node * 256 + tf.cast(letter, tf.int64)
             found = tf.searchsorted(self._keys, key, out_type=tf.int64)
             fits = (tf.gather(self._keys, found) == key) & (distance < left)
@@ -336,7 +330,7 @@ class SentencePiece(tf.Module):
         file = _sentencepiece_file(
             engine, description, prefix=space["prepend_scheme"] != "never", one_space=ids[0] == ids[1]
         )
-        self._match = _tensorflow_text().SentencepieceTokenizer(file, out_type=tf.int32)
+        self._match = tensorflow_text().SentencepieceTokenizer(file, out_type=tf.int32)
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._match.tokenize(texts)
@@ -417,20 +411,8 @@ def _bytes(words: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.unicode_decode(words, "LATIN1")
 
 
-def _tensorflow_text() -> Any:
-    require("in-graph", tensorflow_text=True)
-    return importlib.import_module("tensorflow_text")
-
-
 def _characters(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.unicode_decode(texts, "UTF-8")
-
-
-def _moved(values: tf.Tensor, by: int, fill: Any = 0) -> tf.Tensor:
-    """`values [C]` moved `by` places towards the end (before the start where it is negative), `fill` in the gap."""
-    gap = tf.fill([abs(by)], tf.cast(fill, values.dtype))
-    size = tf.size(values)
-    return tf.concat([gap, values], 0)[:size] if by > 0 else tf.concat([values, gap], 0)[-by:]
 
 
 def _by_id(vocabulary: dict[str, int]) -> list[str]:

@@ -78,7 +78,7 @@ class InGraphTokenizer(tf.Module):
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(32).map(lambda texts: in_graph.pack(texts, length=64))
     ```
     A classifier as one SavedModel that takes strings; where it is loaded, `import tensorflow_text` goes before (with a
-    byte-level tokenizer, nothing does):
+    byte-level tokenizer without `normalization`, nothing does):
     ```python
     class Served(tf.Module):
         def __init__(self, in_graph, classifier):

@@ -16,6 +16,13 @@ the exact one. On the Tatoeba pairs a space put before the first word, to share 
 saved 0.1 % of the tokens, and is not worth its exceptions. BPE is the default: there, at 8000 pieces, Unigram made 21 %
 more tokens. WordPiece is BERT's, with BERT's cleaning of the text, for models of that kind.
 
+With `normalization` a text is first written in one way: no-break spaces, tabs, soft hyphens, accents apart from their
+letters and the like become what a reader takes them for; see `normalization.py`. Then `decode(encode(text))` is the
+normalised text, which no further `encode` changes. Without it, which is how `train` begins, the promise above holds
+exactly. The recipes that train translators ask for "nmt_nfc": a translator has no use for an invisible character, and
+one that it has never seen turns its answer to nonsense. Language models are trained without: line ends and indentation
+are part of what they write.
+
 Special tokens written in a text are text: "</s>" in a sentence becomes pieces such as "<", "/", "s", ">", and never the
 end token.
 """
@@ -55,6 +62,7 @@ from keras_transformers.tokenizers.languages import (
     rules_by_tokens,
     wrapped,
 )
+from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, steps_of
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.pieces import NumberedPieces
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
@@ -209,6 +217,7 @@ class Tokenizer:
         kind: str = "bpe",
         vocabulary_size: int = 8000,
         lowercase: bool = False,
+        normalization: str | None = None,
         padding_token: str | None = "<pad>",
         start_token: str | None = "<s>",
         end_token: str | None = "</s>",
@@ -229,6 +238,10 @@ class Tokenizer:
             vocabulary_size: most pieces, special tokens included. Fewer come out where the text has no more;
                 `vocabulary_size` of the result tells.
             lowercase: lowercase every text, here and in `encode`. Decoding then gives lowercase.
+            normalization: None, or how a text is written before it is looked at, here and in `encode`: "nmt_nfc" makes
+                one plain space of spaces of all kinds, tabs and line ends, takes invisible characters out, and composes
+                accents; what a reader sees stays. "nmt_nfkc" is SentencePiece's, which writes "①" and "ﬁ" as "1" and
+                "fi", too. See `normalization.py`. Spaces at both ends go, unless there is a `mask_token`.
             padding_token, start_token, end_token, unknown_token: how they are written, or None to do without.
             class_token, separator_token, mask_token: the same, for encoders that read whole texts; of the first two
                 both or neither. With any, transformers too puts class and separator, or else start and end, around a
@@ -236,8 +249,9 @@ class Tokenizer:
 
         Raises:
             TypeError: for one plain string, and for items that are neither strings nor paths.
-            ValueError: for an unknown kind, no text, a file not in UTF-8, a lone surrogate, a vocabulary too small for
-                the alphabet of the text, a special token spelled like a word of it, and WordPiece with no unknown one.
+            ValueError: for an unknown kind or normalization, no text, a file not in UTF-8, a lone surrogate, a
+                vocabulary too small for the alphabet of the text, a special token spelled like a word of it, and
+                WordPiece with no unknown one.
             FileNotFoundError: for a path that is not there.
 
         Source: BPE: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909; Unigram: Kudo 2018,
@@ -260,7 +274,8 @@ class Tokenizer:
                 f"Expected vocabulary_size to be an integer above the {len(special)} special tokens, got "
                 f"{vocabulary_size!r}."
             )
-        engine, trainer = _untrained(kind, vocabulary_size, lowercase, unknown_token, special)
+        engine, trainer = _untrained(kind, vocabulary_size, unknown_token, special)
+        engine.normalizer = _normalizer(kind, lowercase, steps_of(normalization, spaces_at_ends=mask_token is not None))
         texts = TrainingTexts(files_or_texts)
         engine.train_from_iterator(texts, trainer)
         if not texts.found_any:
@@ -760,6 +775,7 @@ class Tokenizer:
                 f"Expected tokens of at least one character, got '' at index {tokens.index('')}. Take it out."
             )
         before = self.vocabulary_size
+        keep_spaces_at_ends(self._engine)
         (self._engine.add_special_tokens if special else self._engine.add_tokens)(tokens)
         self._content = None
         if self._sides is not None:
@@ -912,7 +928,8 @@ class Tokenizer:
             `pack` gives dense arrays with special tokens.
 
         Raises:
-            ImportError: without TensorFlow; but for byte-level BPE and Unigram, without tensorflow-text.
+            ImportError: without TensorFlow; but for byte-level BPE and Unigram without `normalization`, without
+                tensorflow-text.
             ValueError: for a tokenizer that cannot be compiled, and where any text gets other ids than from `encode`.
 
         Example:
@@ -981,7 +998,7 @@ def _read_engine(path: pathlib.Path) -> tokenizers.Tokenizer:
 
 
 def _untrained(
-    kind: str, vocabulary_size: int, lowercase: bool, unknown_token: str | None, special: list[str]
+    kind: str, vocabulary_size: int, unknown_token: str | None, special: list[str]
 ) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:
     common: dict[str, Any] = {"vocab_size": vocabulary_size, "special_tokens": special, "show_progress": False}
     if kind == "wordpiece":
@@ -991,8 +1008,6 @@ def _untrained(
                 "Name one, or use kind='bpe'."
             )
         engine = tokenizers.Tokenizer(models.WordPiece(unk_token=unknown_token))
-        # BERT drops accents when it lowercases; they mean something, so they stay.
-        engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False)
         engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         engine.decoder = decoders.WordPiece()
         return engine, trainers.WordPieceTrainer(min_frequency=2, limit_alphabet=1000, **common)
@@ -1006,11 +1021,18 @@ def _untrained(
         trainer = trainers.UnigramTrainer(initial_alphabet=alphabet, unk_token=unknown_token, **common)
     else:
         raise ValueError(f"Expected kind to be one of {', '.join(map(repr, _KINDS))}, got {kind!r}.")
-    if lowercase:
-        engine.normalizer = normalizers.Lowercase()
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     engine.decoder = decoders.ByteLevel()
     return engine, trainer
+
+
+def _normalizer(kind: str, lowercase: bool, steps: list[normalizers.Normalizer]) -> normalizers.Normalizer | None:
+    if kind == "wordpiece":
+        # BERT drops accents when it lowercases; they mean something, so they stay.
+        steps = [*steps, normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False)]
+    elif lowercase:
+        steps = [*steps, normalizers.Lowercase()]
+    return normalizers.Sequence(steps) if len(steps) > 1 else steps[0] if steps else None
 
 
 def _around(

@@ -111,6 +111,27 @@ def test_the_graph_gives_the_engines_ids(kind, lowercase):
     assert ids_of(tokenizer.in_graph(), texts) == tokenizer.encode(texts)
 
 
+@pytest.mark.parametrize("normalization", ["nmt_nfc", "nmt_nfkc"])
+def test_the_graph_normalises_as_the_engine_does(normalization, tmp_path):
+    """Steps that look at a character's neighbours, too; and saved."""
+    tokenizer = trained("bpe", normalization=normalization)
+    texts = [
+        *SENTENCES,
+        *HARD,
+        "  two  spaces ",
+        "a\u200d\u200db \u200cc",
+        "\U0001f469\u200d\U0001f680 x",
+        "\uff5e",
+        " ",
+        "\u200d",
+    ]
+    in_graph = tokenizer.in_graph(texts=texts)
+    assert ids_of(in_graph, texts) == tokenizer.encode(texts)
+    tf.saved_model.save(in_graph, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    assert loaded(tf.constant(texts)).to_list() == tokenizer.encode(texts)
+
+
 def test_the_graph_gives_the_engines_ids_with_berts_vocabulary(bert, bert_in_graph):
     texts = SENTENCES + HARD
     assert ids_of(bert_in_graph, texts) == bert.encode(texts)
