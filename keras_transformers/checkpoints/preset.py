@@ -39,6 +39,8 @@ _OWN_FILES = (
     "target_tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
     "special_tokens_map.json",
     "vocab.json",
     "target_vocab.json",

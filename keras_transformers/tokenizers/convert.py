@@ -29,7 +29,6 @@ Source: the tokenizers of transformers 5.
 
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,6 +49,7 @@ from keras_transformers.tokenizers.languages import (
 )
 from keras_transformers.tokenizers.pieces import NumberedPieces, PieceSplitter
 from keras_transformers.tokenizers.sentencepiece_model import SentencePieceModel, merges_of, read_sentencepiece
+from keras_transformers.tokenizers.text_files import read_object, read_text
 
 # Hugging Face's names of the special tokens.
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -222,44 +222,6 @@ def special_tokens(
     for path, values in sources:
         special |= {role: _token(values[role], role, path) for role in ROLES if role in values}
     return special
-
-
-def read_text(path: pathlib.Path) -> str:
-    """A tokenizer's file, as text.
-
-    Raises:
-        FileNotFoundError: when it is not there.
-        ValueError: when it is not in UTF-8.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a tokenizer's file at {path}, got nothing there. Check the folder, or fetch it again."
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"Expected UTF-8 text in {path}, got a broken or truncated file. Fetch or save it again."
-        ) from None
-
-
-def read_object(path: pathlib.Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The JSON object in a file; `missing` where there is no file, unless that is None.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_text`, and a ValueError for what is no JSON object.
-    """
-    if missing is not None and not path.is_file():
-        return missing
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"Expected JSON in {path}, got a broken or truncated file ({error}). Fetch or save it again."
-        ) from None
-    if not isinstance(value, dict):
-        raise ValueError(f"Expected a JSON object in {path}, got {type(value).__name__}. Fetch or save it again.")
-    return value
 
 
 def _paths(folder: pathlib.Path, patterns: tuple[str, ...]) -> list[pathlib.Path]:

@@ -42,14 +42,12 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from keras_transformers.extras import require
 from keras_transformers.gguf_file import GGUF, GGUFFile
-from keras_transformers.tokenizers import chat
+from keras_transformers.tokenizers import chat, chat_templates
 from keras_transformers.tokenizers.convert import (
     class_by_files,
     class_of,
     convert,
     numbered_pieces,
-    read_object,
-    read_text,
     special_tokens,
 )
 from keras_transformers.tokenizers.gguf import read_gguf
@@ -65,6 +63,7 @@ from keras_transformers.tokenizers.languages import (
 from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, steps_of
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.pieces import NumberedPieces
+from keras_transformers.tokenizers.text_files import read_object, read_text
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
 
 _KINDS = ("bpe", "wordpiece", "unigram")
@@ -132,7 +131,8 @@ class Tokenizer:
         target_vocabulary_size: the same for what a translation model writes, where that has a vocabulary of its own.
         target: the `Tokenizer` of what a translation model writes, where `with_target` gave one; or None.
         padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
-        chat_template: how the model writes chats, in jinja2; None where it knows none. May be set.
+        chat_template: how the model writes chats, in jinja2; None where it knows none. May be set, to the only one.
+        chat_templates: the templates by name; "default" and "tool_use" are chosen by themselves.
         languages: those that a translation model has tokens for, as its checkpoint calls them ("en_XX", "eng_Latn",
             "fr", ">>fra<<"), with the tokens' ids; empty where it has none.
         language_place: how its model is told which language to write: "forced", by the first token; "start", by what
@@ -190,7 +190,7 @@ class Tokenizer:
         self._side_files: dict[str, bytes] = {}
         self.target: Tokenizer | None = None
         self._content: bytes | None = None  # of the tokenizer.json that this was read from and still agrees with
-        self._template_content: bytes | None = None  # of chat_template.jinja, where there is one
+        self._template_files: dict[str, bytes] = {}  # those of the folder that hold chat templates
         self.padding_id, self.start_id, self.end_id, self.unknown_id = (
             None if token is None else engine.token_to_id(token)
             for token in (padding_token, start_token, end_token, unknown_token)
@@ -352,8 +352,7 @@ class Tokenizer:
         tokenizer._count()
         if rules and rules.languages is not NO_LANGUAGES:
             tokenizer._rules = rules.languages.chosen(config)
-        template = folder / chat.TEMPLATE_FILE
-        tokenizer._template_content = template.read_bytes() if template.is_file() else None
+        tokenizer._template_files = chat_templates.template_files(folder, config)
         if (folder / TARGET_FILE).is_file():
             target = cls(_read_engine(folder / TARGET_FILE), **tokenizer._special())
             target._content = (folder / TARGET_FILE).read_bytes()
@@ -427,10 +426,8 @@ class Tokenizer:
         own = {"tokenizer.json": self._content or self._json().encode()} if self._sides is None else self._side_files
         if self.target is not None:
             own |= {TARGET_FILE: self.target._content or self.target._json().encode()}
-        files = own | {
-            "tokenizer_config.json": (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode(),
-        }
-        return files if self._template_content is None else files | {chat.TEMPLATE_FILE: self._template_content}
+        written = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+        return own | {"tokenizer_config.json": written} | self._template_files
 
     def _json(self) -> str:
         """The engine as it came, with the truncation and padding that are switched off here."""
@@ -454,9 +451,11 @@ class Tokenizer:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.files().items():
-            partial = folder / f".{name}.partial"
+            path = folder / name
+            path.parent.mkdir(exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
             partial.write_bytes(content)
-            os.replace(partial, folder / name)  # a killed save leaves the old file whole
+            os.replace(partial, path)  # a killed save leaves the old file whole
 
     def encode(self, texts: Sequence[str], parse_special: bool = False) -> list[list[int]]:
         """Turn texts into ids, without start or end: `packing.pack` puts those around, or `packing.pack_texts`.
@@ -696,25 +695,27 @@ class Tokenizer:
         return encoded
 
     @property
+    def chat_templates(self) -> dict[str, str]:
+        return chat_templates.named_templates(self._template_files, self._config)
+
+    @property
     def chat_template(self) -> str | None:
-        if self._template_content is not None:
-            return self._template_content.decode("utf-8")
-        template: Any = self._config.get("chat_template")
-        if isinstance(template, list):  # several by name, as older folders have them
-            named = {each["name"]: each["template"] for each in template}
-            template = named.get("default", next(iter(named.values()), None))
-        return template
+        named = self.chat_templates
+        return named.get(chat_templates.DEFAULT, next(iter(named.values()), None))
 
     @chat_template.setter
     def chat_template(self, template: str | None) -> None:
-        self._template_content = None if template is None else template.encode("utf-8")
+        self._template_files = {} if template is None else {chat_templates.TEMPLATE_FILE: template.encode("utf-8")}
         self._config.pop("chat_template", None)
 
     def apply_chat_template(
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        tools: Sequence[Any] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
         add_generation_prompt: bool = False,
+        continue_final_message: bool | str = False,
         tokenize: bool = False,
         template: str | None = None,
         **variables: Any,
@@ -724,32 +725,42 @@ class Tokenizer:
         Args:
             messages: a list of dictionaries, `{"role": "user", "content": "…"}`; roles are "system", "user",
                 "assistant", and what else the template knows.
+            tools: what the model may call: functions with type hints and a docstring in Google's style, or JSON
+                schemas. The template named "tool_use" is used if there is one.
+            documents: what the model may read: a list of dictionaries, `{"title": "…", "text": "…"}`.
             add_generation_prompt: whether what opens the assistant's next turn follows.
+            continue_final_message: whether the chat stays open behind the last message, for the model to go on with
+                it; or the name of the field to go on with, such as "reasoning_content".
             tokenize: whether to return ids, special tokens of the template parsed (and also those that a message
                 spells, as transformers does).
-            template: another template than the tokenizer's own.
-            **variables: what else the template reads, such as `tools` or `enable_thinking`.
+            template: another template than the tokenizer's own, or the name of one of `chat_templates`.
+            **variables: what else the template reads, such as `enable_thinking`. One that it does not read is warned
+                of.
 
         Returns:
-            A string, or a list of ids.
+            A string, or a list of ids. The string holds special tokens already, often the start token too: give it
+            to `CausalLM.generate` with `parse_special=True`, which puts no other before it.
 
         Raises:
             ImportError: without jinja2 (the extra `chat`).
-            TypeError: for what is no list of messages.
-            ValueError: for a tokenizer without a template, and a template that is broken, refuses these messages, or
-                reaches for what the sandbox denies it.
+            TypeError: for what is no list of messages, tools or documents, and options of transformers' method of this
+                name that do not exist here.
+            ValueError: for a tokenizer without a template, and a template that is broken, passes the bounds of
+                `template_sandbox`, refuses these messages, or reaches for what the sandbox denies it.
 
         Example:
         ```python
         tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], add_generation_prompt=True)
         ```
         """
-        template = self.chat_template if template is None else template
-        if template is None:
-            raise ValueError("Expected a tokenizer with a chat template, got one without. Give template=, in jinja2.")
+        variables = chat.template_variables(variables)
+        template = chat_templates.chosen(self.chat_templates, template, tools is not None)
         special = {theirs: getattr(self, ours) for ours, theirs in _CONFIG_NAMES.items()}
         named = {name: token for name, token in special.items() if token is not None} | variables
-        text = chat.render(template, messages, add_generation_prompt=add_generation_prompt, **named)
+        named |= {"tools": tools, "documents": documents, "add_generation_prompt": add_generation_prompt}
+        text = chat.render(template, messages, continue_final_message=continue_final_message, **named)
+        given = {"tools": tools, "documents": documents} | variables
+        chat.warn_unread(template, (name for name, value in given.items() if value is not None))
         return self.encode([text], parse_special=True)[0] if tokenize else text
 
     def add_tokens(self, tokens: Sequence[str], special: bool = False) -> int:

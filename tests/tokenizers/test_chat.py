@@ -114,16 +114,198 @@ def test_templates_come_from_either_file_and_go_back(tokenizer, tmp_path):
     loaded = kt.Tokenizer.load(tmp_path)
     assert loaded.chat_template == CHATML
     assert json.loads(loaded.files()["tokenizer_config.json"])["chat_template"] == CHATML
-    several = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": CHATML}]
-    path.write_text(json.dumps(config | {"chat_template": several}))
-    assert kt.Tokenizer.load(tmp_path).chat_template == CHATML
     (tmp_path / "chat_template.jinja").write_bytes(b"{{ messages[0].content }}\r\n")
-    loaded = kt.Tokenizer.load(tmp_path)
+    with pytest.warns(UserWarning, match="tokenizer_config.json says otherwise than chat_template.jinja, which counts"):
+        loaded = kt.Tokenizer.load(tmp_path)
     assert loaded.chat_template == "{{ messages[0].content }}\r\n"
     assert loaded.files()["chat_template.jinja"] == b"{{ messages[0].content }}\r\n"
     loaded.chat_template = "mine"
+    assert loaded.chat_templates == {"default": "mine"}
     loaded.save(tmp_path)
     assert kt.Tokenizer.load(tmp_path).chat_template == "mine"
+
+
+DEFAULT = "DEFAULT{% for m in messages %}{{ m.content }}{% endfor %}"
+TOOL_USE = "TOOLS{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% endfor %}"
+OTHER = "OTHER{% for m in messages %}{{ m.content }}{% endfor %}"
+BOTH = [{"name": "default", "template": DEFAULT}, {"name": "tool_use", "template": TOOL_USE}]
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "passed_over"),
+    [
+        (BOTH, {}, None),
+        (BOTH[1:] + [{"name": "rag", "template": OTHER}], {}, None),  # no default
+        ({"default": DEFAULT, "rag": OTHER}, {}, None),
+        (None, {"chat_template.jinja": DEFAULT, "additional_chat_templates/tool_use.jinja": TOOL_USE}, None),
+        (None, {"additional_chat_templates/tool_use.jinja": TOOL_USE}, None),
+        (BOTH, {"chat_template.jinja": OTHER}, "tokenizer_config.json"),
+        (
+            OTHER,
+            {"additional_chat_templates/rag.jinja": OTHER, "chat_template.jinja": DEFAULT},
+            "tokenizer_config.json",
+        ),
+        (DEFAULT, {"chat_template.jinja": DEFAULT}, None),
+        (DEFAULT, {"chat_template.json": json.dumps({"chat_template": OTHER})}, "chat_template.json"),
+    ],
+)
+def test_the_template_is_the_one_that_transformers_takes(config, files, passed_over, tokenizer, tmp_path, recwarn):
+    import transformers
+
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    if config is not None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": config}))
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    ours = kt.Tokenizer.load(tmp_path)
+    warned = [str(each.message) for each in recwarn if "chat templates in" in str(each.message)]
+    assert len(warned) == (passed_over is not None)
+    assert all(f"differ: {passed_over} says otherwise than " in message for message in warned)
+    ours.save(tmp_path / "again")
+    again, theirs = kt.Tokenizer.load(tmp_path / "again"), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for name, content in files.items():
+        assert (tmp_path / "again" / name).read_text() == content
+    for tools, template in ((None, None), (TOOLS, None), (None, "tool_use"), (None, "rag")):
+        try:
+            expected = theirs.apply_chat_template(CHATS[0], tools=tools, chat_template=template, tokenize=False)
+        except ValueError as error:
+            assert "no default specified" in str(error)
+            with pytest.raises(ValueError, match="Expected a chat template named 'default', got "):
+                ours.apply_chat_template(CHATS[0], tools=tools)
+            continue
+        for each in (ours, again):
+            assert each.apply_chat_template(CHATS[0], tools=tools, template=template) == expected
+
+
+def test_a_template_for_processors_alone_is_read(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": DEFAULT}))
+    assert kt.Tokenizer.load(tmp_path).apply_chat_template(CHATS[0]) == "DEFAULTWhat is 2 < 3?"
+
+
+@pytest.mark.parametrize("wrong", [3, [3], [{"name": "default"}], [{"name": "default", "template": 3}]])
+def test_a_template_of_another_kind_is_refused(wrong, tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": wrong}))
+    with pytest.raises(ValueError, match="Expected chat_template to be a string, or a list of objects with name"):
+        kt.Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ({"return_tensors": "pt"}, r"return_tensors='pt', which transformers has. tokenize=True returns a list of ids"),
+        ({"return_dict": True}, "return_dict=True, which"),
+        ({"chat_template": CHATML}, "Write template="),
+        ({"padding": True}, "Pad the ids with packing.pack"),
+        ({"truncation": True}, "Cut the list of ids"),
+        ({"max_length": 0}, "Cut the list of ids"),
+        ({"return_assistant_tokens_mask": True}, "CausalLM.fit finds"),
+        ({"tokenizer_kwargs": {"padding": True}}, "Render text, and give it to encode"),
+        ({"sanitize_control_tokens": True}, "Take special tokens out of the messages first"),
+    ],
+)
+def test_options_of_transformers_are_refused_by_name(option, advice, tokenizer):
+    with pytest.raises(TypeError, match=advice):
+        tokenizer.apply_chat_template(CHATS[0], template=CHATML, **option)
+
+
+def test_options_that_ask_for_nothing_are_taken(tokenizer):
+    options = {"return_tensors": None, "return_dict": False, "padding": False, "truncation": False, "max_length": None}
+    assert tokenizer.apply_chat_template(CHATS[0], template=CHATML, **options).startswith("<|im_start|>user")
+
+
+def test_a_variable_that_is_not_read_is_warned_of(tokenizer, recwarn):
+    template = "{% if enable_thinking %}think{% endif %}" + CHATML
+    tokenizer.apply_chat_template(CHATS[0], template=template, enable_thinking=True, add_generation_prompt=True)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"does not read enable_thnking \(did you mean 'enable_thinking'\?\), which"):
+        tokenizer.apply_chat_template(CHATS[0], template=template, enable_thnking=True)
+    with pytest.warns(UserWarning, match="The chat template does not read tools, documents, which changes nothing"):
+        tokenizer.apply_chat_template(CHATS[0], template=CHATML, tools=TOOLS, documents=[{"title": "a", "text": "b"}])
+
+
+LAST = {
+    "whole": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, I"}],
+    "space": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, I "}],
+    "twice": [{"role": "user", "content": "Yes"}, {"role": "assistant", "content": "Yes"}],
+    "parts": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": [{"type": "text", "text": "Yes"}]}],
+    "reasoning": [{"role": "user", "content": "Hi"}, {"role": "assistant", "reasoning": "Hm", "content": ""}],
+}
+TRIMMED = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}<end>{% endfor %}"
+PARTS = "{% for m in messages %}{% for p in m.content if p.text %}{{ p.text }}<end>{% endfor %}{% endfor %}"
+THINKS = "{% for m in messages %}[{{ m.reasoning_content }}]{{ m.content }}<end>{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "field"),
+    [
+        ("whole", CHATML, True),
+        ("space", CHATML, True),
+        ("space", TRIMMED, True),
+        ("twice", TRIMMED, True),
+        ("parts", PARTS, True),
+        ("reasoning", THINKS, "reasoning_content"),
+        ("reasoning", THINKS, "reasoning"),
+    ],
+)
+def test_a_last_message_is_gone_on_with_as_in_transformers(name, template, field, tokenizer, theirs):
+    expected = theirs.apply_chat_template(
+        LAST[name], chat_template=template, continue_final_message=field, tokenize=False
+    )
+    assert tokenizer.apply_chat_template(LAST[name], template=template, continue_final_message=field) == expected
+
+
+def test_a_last_message_that_cannot_be_gone_on_with_is_refused(tokenizer):
+    def go_on(messages, template=CHATML, **options):
+        tokenizer.apply_chat_template(messages, template=template, continue_final_message=True, **options)
+
+    with pytest.raises(ValueError, match="got both. Give one of the two"):
+        go_on(LAST["whole"], add_generation_prompt=True)
+    with pytest.raises(ValueError, match="Expected a last message with 'content' to go on with, got None"):
+        go_on([{"role": "assistant", "content": None}])
+    with pytest.raises(ValueError, match="Expected a last message with 'content' to go on with, got "):
+        go_on([{"role": "assistant", "content": [{"type": "image"}]}])
+    with pytest.raises(ValueError, match="Expected a last message to go on with, got no messages"):
+        go_on([])
+    with pytest.raises(ValueError, match="got one that does not write 'Hello, I'"):
+        go_on(LAST["whole"], "{{ messages[0].content }}")
+
+
+def test_reasoning_and_missing_contents_are_read_as_in_transformers(tokenizer, theirs):
+    template = "{% for m in messages %}{{ m.keys() | sort }}{{ m | tojson }}{% endfor %}"
+    for message in (
+        {"role": "assistant", "content": None, "tool_calls": [{"x": None}]},
+        {"role": "assistant", "content": "a", "reasoning": "b"},
+        {"role": "assistant", "thinking": "b", "reasoning_content": None},
+    ):
+        expected = theirs.apply_chat_template([message], chat_template=template, tokenize=False)
+        assert tokenizer.apply_chat_template([message], template=template) == expected
+
+
+def test_functions_as_tools_are_schemas_as_in_transformers(tokenizer, theirs):
+    def weather(city: str, days: int = 1) -> str:
+        """The weather of a city.
+
+        Args:
+            city: Its name.
+            days: How many.
+        """
+
+    documents = [{"title": "Paris", "text": "It rains."}]
+    template = TEMPLATES["tools"] + "{{ documents | tojson }}"
+    options = {"tools": [weather, *TOOLS], "documents": documents}
+    expected = theirs.apply_chat_template(CHATS[0], chat_template=template, tokenize=False, **options)
+    assert tokenizer.apply_chat_template(CHATS[0], template=template, **options) == expected
+    for wrong in (weather, "weather", {"type": "function"}, ["weather"], [print]):
+        with pytest.raises(TypeError, match="Expected (a list of tools|tools to be functions or JSON schemas), got"):
+            tokenizer.apply_chat_template(CHATS[0], template=template, tools=wrong)
+    for wrong in ("text", {"title": "a"}, ["text"]):
+        with pytest.raises(TypeError, match="Expected documents to be a list of dictionaries, got"):
+            tokenizer.apply_chat_template(CHATS[0], template=template, documents=wrong)
 
 
 @pytest.mark.parametrize(
