@@ -122,7 +122,9 @@ class CausalLM(GenerativeTask):
 
     # How likely texts are
 
-    def score(self, texts, *, per_token=False, max_length=None, stride=None, batch_size=8, progress=None):
+    def score(
+        self, texts, *, per_token=False, parse_special=False, max_length=None, stride=None, batch_size=8, progress=None
+    ):
         """How likely texts are: the sum of the natural logarithms of their tokens' probabilities.
 
         A text is read as `generate` reads a prompt, with what the tokenizer puts before it. Where that is nothing, the
@@ -131,6 +133,7 @@ class CausalLM(GenerativeTask):
         Args:
             texts: a string, or a list of strings.
             per_token: give the logarithm of each token's probability instead, NaN where it is not scored.
+            parse_special: as for `generate`.
             max_length, stride: a longer text is read in windows of so many tokens, each so many further on than the one
                 before; a token is scored once, in the first window that holds it (`tasks/scoring.py` has a picture). By
                 default what the model reads, but 1,024 at most, and half of that.
@@ -149,13 +152,14 @@ class CausalLM(GenerativeTask):
             array([-15.2, -27.9])
         """
         texts, single = as_list(texts)
-        encoded = self._tokenizer().encode(read_columns({"text": texts}, labelled=False).texts) if texts else []
-        scores = self._log_probabilities(encoded, max_length, stride, batch_size, progress)
+        texts = read_columns({"text": texts}, labelled=False).texts if texts else []
+        before, encoded = self._read(texts, parse_special)
+        scores = self._log_probabilities(before, encoded, max_length, stride, batch_size, progress)
         if not per_token:
             scores = [float(np.nansum(each)) for each in scores]
         return scores[0] if single else scores if per_token else np.array(scores)
 
-    def perplexity(self, texts, *, max_length=None, stride=None, batch_size=8, progress=None):
+    def perplexity(self, texts, *, parse_special=False, max_length=None, stride=None, batch_size=8, progress=None):
         """The perplexity of texts: `exp` of the mean negative logarithm of the probability, over all tokens scored.
 
         Arguments as for `score`. The figure depends on all of them, and on the tokenizer: quote `max_length` and
@@ -170,13 +174,13 @@ class CausalLM(GenerativeTask):
             >>> lm.perplexity(pathlib.Path("wiki.test.tokens").read_text(), max_length=1024, stride=512)
         """
         options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
-        scores = self.score(as_list(texts)[0], per_token=True, **options)
+        scores = self.score(as_list(texts)[0], per_token=True, parse_special=parse_special, **options)
         scores = np.concatenate(scores) if scores else np.zeros(0)
         if not np.isfinite(scores).any():
             raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
         return float(np.exp(-np.nanmean(scores)))
 
-    def _log_probabilities(self, encoded, max_length, stride, batch_size, progress):
+    def _log_probabilities(self, before, encoded, max_length, stride, batch_size, progress):
         limit = self._longest("embeddings")
         max_length = min(LONGEST_ROW, limit or LONGEST_ROW) if max_length is None else max_length
         stride = max(max_length // 2, 1) if stride is None else stride
@@ -185,7 +189,6 @@ class CausalLM(GenerativeTask):
                 f"Expected max_length from 2 to {limit or 'any'}, and stride from 1 to max_length, got {max_length=}, "
                 f"{stride=}."
             )
-        before, _ = around(self._tokenizer())
         sequences = [[*before, *ids] for ids in encoded]
         for ids in sequences:
             self._check_ids("texts", np.array(ids, "int32"), "embeddings")
@@ -202,6 +205,7 @@ class CausalLM(GenerativeTask):
         self,
         prompts,
         *,
+        parse_special=False,
         batch_size=32,
         return_prompt=False,
         return_scores=False,
@@ -214,6 +218,9 @@ class CausalLM(GenerativeTask):
         Args:
             prompts: a string, or a list of strings. The tokenizer puts before each what it puts before any text; an
                 empty one begins with the start token.
+            parse_special: whether the prompts are whole, as `Tokenizer.apply_chat_template` writes them: special tokens
+                that they spell are those tokens, and none is put before them. Otherwise such spellings are text, as
+                they must be in texts of others, and a warning says so.
             batch_size: prompts continued together; prompts of similar length are.
             return_prompt: whether the prompt stands before what follows it.
             return_scores: also return each text's score: sum of log-probabilities / length ** length_penalty.
@@ -233,34 +240,40 @@ class CausalLM(GenerativeTask):
         Example:
             >>> lm = kt.CausalLM.from_preset("hf://openai-community/gpt2")
             >>> lm.generate("Once upon a time", max_new_tokens=20)
+            >>> prompt = lm.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+            >>> lm.generate(prompt, parse_special=True)
         """
         config = self.generation_config(**generation)
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
         generate_ids = functools.partial(self.generate_ids, draft=draft)
-        results = self._texts(self._encode, generate_ids, prompts, config, **options)
+        encode = functools.partial(self._encode, parse_special=parse_special)
+        results = self._texts(encode, generate_ids, prompts, config, **options)
         return _with_prompts(prompts, results, return_scores) if return_prompt else results
 
-    def stream(self, prompt, *, draft=None, **generation):
+    def stream(self, prompt, *, parse_special=False, draft=None, **generation):
         """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
         made.
 
-        `draft` and `generation` are as for `generate`, but for beams (a beam search knows its first word last) and for
-        more than one result.
+        `parse_special`, `draft` and `generation` are as for `generate`, but for beams (a beam search knows its first
+        word last) and for more than one result.
 
         Example:
             >>> for piece in lm.stream("Once upon a time", max_new_tokens=50):
             ...     print(piece, end="", flush=True)
         """
         config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
-        (ids,) = self._encode([prompt])
+        (ids,) = self._encode([prompt], parse_special)
         return self.stream_ids(ids, config, draft=draft)
 
-    def chat(self, messages=(), *, system=None, **generation):
+    def chat(self, messages=(), *, system=None, tools=None, template_variables=None, **generation):
         """Talk with a model that was trained to: a `Chat`.
 
         Args:
             messages: what was said before: a list of dictionaries, `{"role": "user", "content": "…"}`.
             system: what the model is told before all else; short for a first message of the role "system".
+            tools: what the model may call: functions, or JSON schemas, as for `Tokenizer.apply_chat_template`. A reply
+                that calls one is text; add its result to `messages`, and ask for another `reply()`.
+            template_variables: what else the template reads: `{"enable_thinking": False}`.
             **generation: fields of `GenerationConfig`, for every reply.
 
         Example:
@@ -269,7 +282,7 @@ class CausalLM(GenerativeTask):
             >>> lm.chat([{"role": "user", "content": "Hi"}]).reply()
         """
         before = [] if system is None else [{"role": "system", "content": system}]
-        return Chat(self, [*before, *messages], **generation)
+        return Chat(self, [*before, *messages], tools, template_variables, **generation)
 
     def stream_ids(self, token_ids, config=None, reader=None, draft=None):
         """Continue a prompt given as token ids: an iterator of strings.
@@ -360,19 +373,26 @@ class CausalLM(GenerativeTask):
         x, cache = self.backbone.decode(token_ids, cache)
         return self.head(x, embedding=self.backbone.decoder_embedding), cache
 
-    def _encode(self, texts):
+    def _encode(self, texts, parse_special=False):
         """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""
-        tokenizer = self._tokenizer()
-        parts = [part for part, _ in tokenizer.template.single]
-        before = parts[: parts.index("A")]
+        before, encoded = self._read(texts, parse_special)
         start = () if self.generation.start_id is None else (self.generation.start_id,)
-        prompts = [[*before, *ids] or [*start] for ids in tokenizer.encode(texts)]
+        prompts = [[*before, *ids] or [*start] for ids in encoded]
         if not all(prompts):
             raise ValueError(
                 "Expected some text in each prompt, got an empty one, and there is no start token to begin with. Give "
                 "it a word."
             )
         return prompts
+
+    def _read(self, texts, parse_special):
+        """The ids that stand before each text, and those of the texts."""
+        tokenizer = self._tokenizer()
+        encoded = tokenizer.encode(texts, parse_special)
+        if parse_special:
+            return (), encoded
+        self._tell_spelled(texts)
+        return around(tokenizer)[0], encoded
 
     def _start(self, prompts, config):
         """The cache and the prompts as one array, with padding before the shorter ones."""

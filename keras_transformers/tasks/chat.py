@@ -8,6 +8,8 @@ class Chat:
     Args:
         model: a `CausalLM` whose tokenizer has a chat template.
         messages: what was said before: a list of dictionaries, `{"role": "user", "content": "…"}`.
+        tools: what the model may call, as for `Tokenizer.apply_chat_template`.
+        template_variables: what else the template reads, by name.
         **generation: fields of `GenerationConfig`, for every reply.
 
     Attributes:
@@ -20,9 +22,10 @@ class Chat:
         >>> chat.send("And an encoder?")
     """
 
-    def __init__(self, model, messages=(), **generation):
+    def __init__(self, model, messages=(), tools=None, template_variables=None, **generation):
         model.generation_config(**generation)  # for its checks
         self.messages = list(messages)
+        self._template = {"add_generation_prompt": True, "tools": tools, **(template_variables or {})}
         self._model, self._generation, self._reader = model, generation, model.reader()
 
     def send(self, text, **generation):
@@ -42,7 +45,7 @@ class Chat:
         config = model.generation_config(
             **{"num_beams": 1, "num_return_sequences": 1, **self._generation, **generation}
         )
-        ids = model.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
+        ids = model.tokenizer.apply_chat_template(messages, tokenize=True, **self._template)
         pieces = model.stream_ids(ids, config, self._reader)
 
         def said():

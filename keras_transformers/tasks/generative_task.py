@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import warnings
 
 import numpy as np
 from keras import ops
@@ -25,6 +26,7 @@ from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.records import from_json
+from keras_transformers.tasks.encoder_task import outside
 from keras_transformers.tasks.task import Task, at_least_one
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
@@ -194,6 +196,17 @@ class GenerativeTask(Task):
         if isinstance(texts, str):
             results, scores = results[0], scores[0]
         return (results, scores) if return_scores else results
+
+    def _tell_spelled(self, texts):
+        """Say that texts spell special tokens, which are read as text."""
+        spelled = self._tokenizer().spelled_special(texts)
+        if spelled:
+            shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
+            warnings.warn(
+                f"Special tokens that a text spells are read as text: {shown}{more}. Give parse_special=True to have "
+                "them read as tokens, as a prompt of apply_chat_template needs it.",
+                stacklevel=outside(),
+            )
 
     def _pieces(self, prompt, token_ids, config):
         """The text of token ids as they come, piece by piece, behind a prompt of ids."""

@@ -142,6 +142,7 @@ class Seq2SeqLM(GenerativeTask):
         *,
         prefix="",
         forced_words=(),
+        parse_special=False,
         batch_size=32,
         return_scores=False,
         progress=None,
@@ -163,6 +164,8 @@ class Seq2SeqLM(GenerativeTask):
             forced_words: words or phrases that have to occur in each translation, as they are to be written: a list of
                 strings, or one with a list of them for each text. It takes a beam search, and its beams are best more
                 than the words. Where a word cannot be had, a warning says so, and the translation is empty.
+            parse_special: whether special tokens that a text spells are those tokens, such as T5's "<extra_id_0>";
+                otherwise they are text, and a warning says so.
             batch_size: sentences translated together; sentences of similar length are.
             return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty.
             progress: a function called with the number of texts done, each time some are.
@@ -194,7 +197,7 @@ class Seq2SeqLM(GenerativeTask):
 
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress, "begun": begun}
         return self._texts(
-            lambda texts: self.encode_sources(texts, direction), generate_begun, texts, config, **options
+            lambda texts: self.encode_sources(texts, direction, parse_special), generate_begun, texts, config, **options
         )
 
     def summarize(self, texts, **options):
@@ -527,7 +530,7 @@ class Seq2SeqLM(GenerativeTask):
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
         return super()._checked(config)
 
-    def encode_sources(self, texts, direction=None):
+    def encode_sources(self, texts, direction=None, parse_special=False):
         """Texts as the encoder reads them: lists of ids, as `Tokenizer.encode_sources` has it, in front of each the
         words that its languages ask for; an empty one where there is no text.
 
@@ -537,11 +540,13 @@ class Seq2SeqLM(GenerativeTask):
         Args:
             texts: a list of strings.
             direction: the first that `direction` returned; by default that of no languages.
+            parse_special: as for `translate`.
         """
         direction = self.direction()[0] if direction is None else direction
         longest = self._longest("embeddings")
         sources = [
-            ids if text.strip() else [] for text, ids in zip(texts, self._wrapped(texts, direction), strict=True)
+            ids if text.strip() else []
+            for text, ids in zip(texts, self._wrapped(texts, direction, parse_special), strict=True)
         ]
         long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
         if long:
@@ -550,28 +555,30 @@ class Seq2SeqLM(GenerativeTask):
                 "rest of each is left out.",
                 stacklevel=outside(),
             )
-            cut = self._wrapped([texts[row] for row in long], direction, longest)
+            cut = self._wrapped([texts[row] for row in long], direction, parse_special, longest)
             for row, ids in zip(long, cut, strict=True):
                 sources[row] = ids
-        self._tell_unknown(texts, sources)
+        if not parse_special:
+            self._tell_spelled(texts)
+        self._tell_unknown(texts, sources, parse_special)
         return sources
 
-    def _wrapped(self, texts, direction, max_length=None):
+    def _wrapped(self, texts, direction, parse_special=False, max_length=None):
         """Texts as ids, with the words and tokens of a direction."""
-        options = {"max_length": max_length}
+        options = {"max_length": max_length, "parse_special": parse_special}
         if self._tokenizer().language_place == "source":
             options["target_language"] = direction.target_language
         texts = [direction.prefix + text for text in texts] if direction.prefix else texts
         return self._tokenizer().encode_sources(texts, direction.source_language, **options)
 
-    def _tell_unknown(self, texts, sources):
+    def _tell_unknown(self, texts, sources, parse_special):
         """Say what of the texts is unknown to the tokenizer."""
         tokenizer, unknown = self._tokenizer(), self._tokenizer().unknown_id
         rows = [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]
         if not rows:
             return
         count = sum(sources[row].count(unknown) for row in rows)
-        encoded = tokenizer.encode_with_offsets([texts[row] for row in rows])
+        encoded = tokenizer.encode_with_offsets([texts[row] for row in rows], parse_special)
         pieces = {}
         for row, ids, spans in zip(rows, *encoded, strict=True):
             pieces |= dict.fromkeys(

@@ -33,6 +33,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -488,6 +489,20 @@ class Tokenizer:
             ids += [encoding.ids for encoding in engine.encode_batch_fast(chunk, add_special_tokens=False)]
         return ids if parse_special else [self._without_control_ids(row, row)[0] for row in ids]
 
+    def spelled_special(self, texts: Iterable[str]) -> list[str]:
+        """The special tokens that texts spell, which `encode` reads as text unless `parse_special` is set.
+
+        A language that a translation model reads in its source is none of them.
+
+        Args:
+            texts: strings.
+        """
+        read = set(self.languages) if self.language_place == "source" else set()
+        spellings = {i: self._engine.id_to_token(i) or "" for i in sorted(self._control_ids)}
+        tokens = [token for token in spellings.values() if token.strip() and token not in read]
+        pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
+        return list(dict.fromkeys(match for text in texts for match in pattern.findall(text)))
+
     def encode_sources(
         self,
         texts: Sequence[str],
@@ -495,6 +510,7 @@ class Tokenizer:
         *,
         target_language: str | None = None,
         max_length: int | None = None,
+        parse_special: bool = False,
     ) -> list[list[int]]:
         """Texts as the encoder of a translation model reads them: with the end token, and with the language where the
         model reads it there.
@@ -505,6 +521,7 @@ class Tokenizer:
             target_language: the language to translate into, where `language_place` is "source"; by default
                 `self.target_language`, or what a text itself starts with: ">>fra<< Good morning."
             max_length: most ids of a row; what is too long loses the last of its text.
+            parse_special: as for `encode`.
 
         Returns:
             One list of ids for each text, as transformers' tokenizer of the model makes them.
@@ -533,7 +550,7 @@ class Tokenizer:
             stated = [next((code for code in self.languages if text.startswith(code)), "") for text in texts]
             texts = [text[len(code) :] for text, code in zip(texts, stated, strict=True)]
             languages = [self.languages.get(code) for code in stated]
-        return wrapped(self.encode(texts), languages, self._around("source"), max_length)
+        return wrapped(self.encode(texts, parse_special), languages, self._around("source"), max_length)
 
     def encode_targets(
         self, texts: Sequence[str], target_language: str | None = None, *, max_length: int | None = None

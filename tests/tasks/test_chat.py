@@ -1,5 +1,6 @@
 """A chat says what reading all of it anew would say, and reads only what is new."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -119,3 +120,62 @@ def test_few_compilations(model):
     assert found["segment"] <= 2, "only for more room"
     assert found["prefill"] <= 6
     assert not talk(SENTENCES[:3])
+
+
+def test_tools_and_variables_reach_the_template(model):
+    def weather(city: str):
+        """The weather of a city.
+
+        Args:
+            city: Its name.
+        """
+
+    template = "{% if tools %}{{ tools[0].function.name }}{% endif %}{% if thinking %}think{% endif %}" + TEMPLATE
+    before, model.tokenizer.chat_template = model.tokenizer.chat_template, template
+    try:
+        chat = model.chat(tools=[weather], template_variables={"thinking": True}, max_new_tokens=5)
+        reply = chat.send(SENTENCES[0])
+        prompt = ids(model, chat.messages[:-1], add_generation_prompt=True, tools=[weather], thinking=True)
+        anew = model.generate_ids([prompt], model.generation_config(max_new_tokens=5))
+        assert reply == model.tokenizer.decode(anew.token_ids[0])
+    finally:
+        model.tokenizer.chat_template = before
+
+
+def test_a_rendered_chat_is_a_prompt_when_its_special_tokens_are_parsed(model):
+    messages, options = [{"role": "user", "content": SENTENCES[0]}], {"max_new_tokens": 8}
+    prompt = model.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    reply = model.chat(messages, **options).reply()
+    assert model.generate(prompt, parse_special=True, **options) == reply
+    assert model.generate([prompt] * 2, parse_special=True, **options) == [reply] * 2
+    assert "".join(model.stream(prompt, parse_special=True, **options)) == reply
+    before = model.tokenizer.start_token
+    assert model.generate(before + prompt, parse_special=True, return_prompt=True, **options).startswith(before)
+
+
+def test_special_tokens_that_a_prompt_spells_are_warned_of_once(model, recwarn):
+    def warned():
+        return [each for each in recwarn.list if "a text spells" in str(each.message)]
+
+    prompt = model.tokenizer.apply_chat_template([{"role": "user", "content": SENTENCES[0]}])
+    for call in (model.generate, lambda text, **options: list(model.stream(text, **options)), model.score):
+        options = {} if call == model.score else {"max_new_tokens": 2}
+        call(SENTENCES[0], **options)
+        call(prompt, parse_special=True, **options)
+        assert not warned()
+        with pytest.warns(UserWarning, match="that a text spells are read as text: '<user>', '</s>'. Give parse_spec"):
+            call(prompt, **options)
+        recwarn.clear()
+    model.generate([prompt] * 3, max_new_tokens=2)
+    assert [each.filename for each in warned()] == [__file__]
+
+
+def test_a_score_of_parsed_tokens_is_that_of_the_ids(model):
+    prompt = model.tokenizer.apply_chat_template([{"role": "user", "content": SENTENCES[0]}])
+    (token_ids,) = model.tokenizer.encode([prompt], parse_special=True)
+    scores = model.score(prompt, parse_special=True, per_token=True)
+    assert len(scores) == len(token_ids) and np.isnan(scores[0])
+    inputs = {"token_ids": np.array([token_ids[:-1]]), "labels": np.array([token_ids[1:]])}
+    wanted = np.asarray(keras.ops.convert_to_numpy(model.token_log_probabilities(inputs)))[0]
+    np.testing.assert_allclose(scores[1:], wanted, rtol=1e-5)
+    assert model.perplexity(prompt, parse_special=True) == pytest.approx(np.exp(-wanted.mean()), rel=1e-5)

@@ -697,3 +697,19 @@ def test_the_default_optimizer_is_the_papers(tokenizer):
     np.testing.assert_allclose(rates[1:], [peak / 2, peak, peak / 2], rtol=1e-5)
     assert rates[0] < peak / 1000 and compiled.label_smoothing == 0.1
     assert compiled.optimizer.beta_2 == 0.98 and compiled.optimizer.epsilon == 1e-9
+
+
+def test_special_tokens_in_a_source_are_parsed_on_request_and_warned_of_otherwise(model, recwarn):
+    text = "A man </s> rides."
+    ids = [model.encode_sources([text], parse_special=parse)[0] for parse in (True, False)]
+    assert [row.count(model.tokenizer.end_id) for row in ids] == [2, 1]
+    warned = [str(each.message) for each in recwarn.list]
+    assert [each for each in warned if "special" in each.lower()] == [
+        "Special tokens that a text spells are read as text: '</s>'. Give parse_special=True to have them read as "
+        "tokens, as a prompt of apply_chat_template needs it."
+    ]
+    recwarn.clear()
+    model.translate("A man </s> rides.", parse_special=True)
+    assert not any("special" in str(each.message).lower() for each in recwarn.list)
+    with pytest.warns(UserWarning, match="that a text spells are read as text"):
+        model.translate("A man </s> rides.")
