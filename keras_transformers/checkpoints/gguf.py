@@ -97,7 +97,8 @@ def read(path):
     head = family.head("CausalLM")
     values["architectures"] = [head.architecture]
     tensors = _Tensors(file, family.table(config, head), values)
-    return hugging_face.Checkpoint(file.path, values, preset.json_bytes(values), family, config, tensors)
+    text = preset.json_bytes(values)
+    return hugging_face.Checkpoint(file.path, values, text, family, config, tensors, closed=True)
 
 
 class _Tensors(collections.abc.Mapping):

@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_transformers.checkpoints import preset
 from keras_transformers.checkpoints.own import TASK_VALUES
+from keras_transformers.checkpoints.ties import settle
 from keras_transformers.models.family import Family, Head, describing, family_of
 
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -40,6 +41,8 @@ class Origin:
         headers: by file name, the raw header of each safetensors file.
         index: the index of several files, as it was, or None.
         generation: `generation_config.json` as it was, or None.
+        config: the `ModelConfig` that configuration and tensors describe.
+        apart: see `Family.table`.
     """
 
     family: Family
@@ -51,6 +54,8 @@ class Origin:
     headers: dict[str, bytes] = dataclasses.field(default_factory=dict)
     index: bytes | None = None
     generation: bytes | None = None
+    config: typing.Any = None
+    apart: tuple[str, ...] = ()
 
     @property
     def task(self):
@@ -61,7 +66,8 @@ class Origin:
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """An opened folder. `config` is its `ModelConfig`, `tensors` its arrays by their own names, read when asked for;
-    `values` and `text` are its `config.json`, read and as it was.
+    `values` and `text` are its `config.json`, read and as it was. `apart` is as in `Family.table`; `notes` are
+    sentences that a user should read; of one that is `closed`, no tensor may lie outside of the body.
 
     `own.Checkpoint` and `keras_hub.Checkpoint` have the same names: `config`, `task`, `labelled`, `read`, `origin`.
     """
@@ -72,6 +78,9 @@ class Checkpoint:
     family: Family
     config: typing.Any
     tensors: collections.abc.Mapping
+    apart: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    closed: bool = False
 
     @property
     def task(self):
@@ -93,11 +102,13 @@ class Checkpoint:
             weights: ours by name.
             task: whose head is among them; None for the body alone.
         """
-        return self.family.table(self.config, self.head(task) if task else None).read(self.tensors, weights)
+        table = self.family.table(self.config, self.head(task) if task else None, self.apart)
+        return table.read(self.tensors, weights, self.closed)
 
     def origin(self, read=None):
-        """What is to be kept of it, for a model of the same task with what nothing of it came from; `read` is what
-        `read` returned."""
+        """What saving is to reproduce. `read` is what `read` returned, for a model of the same task: tensors of no use
+        to it are kept."""
+        unused = () if read is None else (*read.ignored, *read.heads, *read.outside)
         headers, index = _headers(self.folder)
         return Origin(
             self.family,
@@ -105,10 +116,12 @@ class Checkpoint:
             self.values,
             self.text,
             {name: _dtype(self.tensors, name) for name in self.tensors},
-            {name: self.tensors[name] for name in (read.ignored if read is not None else ())},
+            {name: self.tensors[name] for name in unused},
             headers,
             index,
             generation.read_bytes() if (generation := self.folder / "generation_config.json").is_file() else None,
+            self.config,
+            self.apart,
         )
 
 
@@ -140,7 +153,10 @@ def read(folder, values, task=None):
         config = family.config(values, task)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return Checkpoint(folder, values, where.read_bytes(), family, config, _tensors(folder))
+    tensors, architectures = _tensors(folder), values.get("architectures")
+    own = family.task(architectures)
+    settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
+    return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, settled.notes)
 
 
 def write(config, weights, task, origin=None, values=None, dtype=None):
@@ -164,7 +180,7 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
     same_family = origin is not None and origin.family is family
     same_task = same_family and origin.head is head
     like = origin.dtypes if same_task else None if head.entries else ()
-    arrays = family.table(config, head).write(weights, like)
+    arrays = family.table(config, head, origin.apart if same_task else ()).write(weights, like)
     if same_task:
         arrays |= {name: array for name, array in origin.kept.items() if name not in arrays}
     if dtype is None:
@@ -188,7 +204,8 @@ def naming_of(config, task, origin=None):
     Args:
         config, task, origin: as for `write`.
     """
-    family = describing(config, origin and origin.family)
+    is_origin = origin is not None and origin.config == config  # though its configuration alone may say another
+    family = origin.family if is_origin else describing(config, origin and origin.family)
     if family is not None and origin is not None and origin.family is family and origin.task == task:
         return family, origin.head
     head = family and family.head(task, family.write(config).get("architectures"))
@@ -198,7 +215,7 @@ def naming_of(config, task, origin=None):
 def _changed_config(origin, config, written, told, same_task, stored):
     """The bytes of `config.json` with what is no longer as it was in `origin`."""
     values = origin.values
-    changes = {} if origin.family.config(values) == config else dict(written)
+    changes = {} if origin.config == config else dict(written)
     if same_task:
         told = {name: value for name, value in told.items() if name != "architectures"}
     if set(told) & TASK_VALUES:  # all of them are told at once: what is left of the old ones would contradict

@@ -161,6 +161,7 @@ class Checkpoint:
     config: ModelConfig
     task: str | None
     values: dict
+    notes: tuple[str, ...] = ()
 
     def labelled(self, task):
         """What a `config.json` says of classes: KerasHub knows how many there are, and no names."""

@@ -19,6 +19,7 @@ class Checkpoint:
     values: dict
     config: ModelConfig
     tensors: collections.abc.Mapping
+    notes: tuple[str, ...] = ()
 
     @property
     def task(self):

@@ -80,6 +80,17 @@ def assign(model, tensors, source, new=()):
     _finish(model)
 
 
+def unused_tensors(tensors):
+    """The names of tensors of other heads, or outside of any, in what a checkpoint's `read` returned."""
+    return [*getattr(tensors, "heads", ()), *getattr(tensors, "outside", ())]
+
+
+def listed(names, most=10):
+    """Names as part of a sentence, the first of many."""
+    names = list(names)
+    return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
+
+
 def fill(weight, array):
     """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
     if weight._value is not None or global_state is None:

@@ -240,8 +240,9 @@ def _weights(config):
         tuple(ignored),
         tuple(body),
         _PREFIX,
-        (*both_ways(_PREFIX, copies), ("lm_head.weight", f"{_PREFIX}{scores}")),
-        both_ways(_PREFIX, stand_ins),
+        both_ways(_PREFIX, copies),
+        stand_ins=both_ways(_PREFIX, stand_ins),
+        scores=(("lm_head.weight", f"{_PREFIX}{scores}"),),
     )
 
 

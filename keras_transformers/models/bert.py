@@ -356,9 +356,10 @@ def _write_modernbert(config):
 # Weights
 
 
-def _weights(embeddings, layer, names, *, prefix, copies, more=(), shared=(), ignored=()):
+def _weights(embeddings, layer, names, *, prefix, decoder, bias=None, more=(), shared=(), ignored=()):
     """The table of a body: the path of its embeddings, that of layer `{n}`, and the names inside a layer, in order:
-    query, key, value, output, norm, up, down, norm."""
+    query, key, value, output, norm, up, down, norm. `decoder` is the path of the matrix of the vocabulary's head,
+    `bias` the second name of its bias, if it has two."""
     ours = ("query", "key", "value", "output")
     ours = (*(f"self_attention.{part}" for part in ours), "self_attention_norm_after")
     ours = (*ours, "feed_forward.up", "feed_forward.down", "feed_forward_norm_after")
@@ -368,7 +369,14 @@ def _weights(embeddings, layer, names, *, prefix, copies, more=(), shared=(), ig
         for name, theirs in (*tables.items(), ("norm", "LayerNorm"))
     ]
     body += [Entry(f"encoder.block_{{n}}.{a}", f"{layer}.{b}") for a, b in zip(ours, names, strict=True)]
-    return WeightMap(tuple(shared), (f"{embeddings}.position_ids", *ignored), (*body, *more), prefix, copies)
+    return WeightMap(
+        tuple(shared),
+        (f"{embeddings}.position_ids", *ignored),
+        (*body, *more),
+        prefix,
+        () if bias is None else ((f"{decoder}.bias", bias),),
+        scores=((f"{decoder}.weight", f"{prefix}{embeddings}.word_embeddings.weight"),),
+    )
 
 
 _LAYER = (
@@ -377,10 +385,6 @@ _LAYER = (
     *("intermediate.dense", "output.dense", "output.LayerNorm"),
 )
 _POOLER = Entry("pooler.transform.dense", "pooler.dense")
-
-
-def _copies(decoder, bias, words):
-    return ((f"{decoder}.weight", f"{words}.embeddings.word_embeddings.weight"), (f"{decoder}.bias", bias))
 
 
 def _vocabulary(dense, norm, bias, decoder):
@@ -412,7 +416,8 @@ _ROBERTA_WEIGHTS = _weights(
     "encoder.layer.{n}",
     _LAYER,
     prefix="roberta.",
-    copies=_copies("lm_head.decoder", "lm_head.bias", "roberta"),
+    decoder="lm_head.decoder",
+    bias="lm_head.bias",
     ignored=("pooler.dense.{leaf}",),
 )
 
@@ -426,7 +431,8 @@ register(
             "encoder.layer.{n}",
             _LAYER,
             prefix="bert.",
-            copies=_copies("cls.predictions.decoder", "cls.predictions.bias", "bert"),
+            decoder="cls.predictions.decoder",
+            bias="cls.predictions.bias",
             more=(_POOLER,),
             ignored=("pooler.dense.{leaf}", "cls.seq_relationship.{leaf}"),
         ),
@@ -478,7 +484,7 @@ register(
                 *("sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"),
             ),
             prefix="distilbert.",
-            copies=_copies("vocab_projector", "vocab_projector.bias", "distilbert")[:1],
+            decoder="vocab_projector",
         ),
         _heads(
             "DistilBert",
@@ -497,7 +503,7 @@ register(
             "encoder.layer.{n}",
             _LAYER,
             prefix="electra.",
-            copies=_copies("generator_lm_head", "generator_lm_head.bias", "electra")[:1],
+            decoder="generator_lm_head",
             more=(Entry("embedding.projection", "embeddings_project"),),
         ),
         (
@@ -534,7 +540,8 @@ register(
                 *("ffn", "ffn_output", "full_layer_layer_norm"),
             ),
             prefix="albert.",
-            copies=_copies("predictions.decoder", "predictions.bias", "albert"),
+            decoder="predictions.decoder",
+            bias="predictions.bias",
             more=(
                 Entry("embedding.projection", "encoder.embedding_hidden_mapping_in"),
                 Entry("pooler.transform.dense", "pooler"),
@@ -561,7 +568,8 @@ register(
                 *("attention.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm"),
             ),
             prefix="mpnet.",
-            copies=_copies("lm_head.decoder", "lm_head.bias", "mpnet"),
+            decoder="lm_head.decoder",
+            bias="lm_head.bias",
             more=(Entry("encoder.positions", "encoder.relative_attention_bias"),),
             ignored=("pooler.dense.{leaf}",),
         ),
@@ -596,7 +604,7 @@ register(
                 Entry("encoder.norm", "final_norm"),
             ),
             "model.",
-            (("decoder.weight", "model.embeddings.tok_embeddings.weight"),),
+            scores=(("decoder.weight", "model.embeddings.tok_embeddings.weight"),),
         ),
         (
             Head("TextEmbedder", "ModernBertModel"),

@@ -132,17 +132,26 @@ class Family:
         named = [head for head in self.heads if {head.architecture, *head.others} & set(architectures or ())]
         return named[0].task if named else None
 
-    def table(self, config, head=None):
-        """The `WeightMap` of a model's body with a head, or without: other heads' tensors are ignored."""
+    def table(self, config, head=None, apart=()):
+        """The `WeightMap` of a model's body with a head, or without: other heads' tensors are of no use.
+
+        Args:
+            config: a `ModelConfig`.
+            head: a `Head`, or None.
+            apart: names of copies of the head's bias that hold other numbers in a file: the head has theirs.
+        """
         body = self.weights if isinstance(self.weights, WeightMap) else self.weights(config)
         entries = () if head is None else head.entries
-        ignored = dict.fromkeys(entry.name for each in self.heads for entry in each.entries)
+        others = dict.fromkeys(entry.name for each in self.heads for entry in each.entries)
         prefix = body.prefix if head is None or head.prefix is None else head.prefix
         prefixes = (body.prefix, *(each.prefix for each in self.heads if each.prefix is not None))
+        copies = dict.fromkeys((*(body.scores if config.head.tied else ()), *body.copies))
         return dataclasses.replace(
             body,
-            entries=(*body.entries, *entries),
-            ignored=(*body.ignored, *ignored),
+            entries=(*(Entry("head.bias", name) for name in apart), *body.entries, *entries),
+            copies=tuple(pair for pair in copies if pair[0] not in apart),
+            ignored=(*body.ignored, *(original for copy, original in body.copies if copy in apart)),
+            heads=tuple(others),
             prefix=prefix,
             other_prefixes=tuple(dict.fromkeys(each for each in prefixes if each != prefix)),
         )

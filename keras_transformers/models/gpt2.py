@@ -514,9 +514,9 @@ def _weights(
     if projection is not None:
         body.append(Entry("decoder.projection", projection))
     *others, usual = heads
-    copies = [(f"{name}.weight", f"{usual}.weight") for name in others]
-    copies += [(f"{name}.weight", f"{prefix}{embeddings['token']}.weight") for name in heads]
-    return WeightMap((), ignored, tuple(body), prefix, tuple(copies))
+    copies = tuple((f"{name}.weight", f"{usual}.weight") for name in others)
+    scores = tuple((f"{name}.weight", f"{prefix}{embeddings['token']}.weight") for name in heads)
+    return WeightMap((), ignored, tuple(body), prefix, copies, scores=scores)
 
 
 def _several(paths):

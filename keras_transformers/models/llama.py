@@ -547,7 +547,7 @@ def _weights(layer):
             Entry("decoder.norm", "norm"),
         ),
         "model.",
-        (("lm_head.weight", "model.embed_tokens.weight"),),
+        scores=(("lm_head.weight", "model.embed_tokens.weight"),),
     )
 
 

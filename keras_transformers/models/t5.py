@@ -6,8 +6,9 @@ t5           one for all layers     scaled: the token embeddings (T5); not scale
 mt5          one for all layers     not scaled, its own
 umt5         each layer its own     the token embeddings, scaled, or its own
 
-Whatever a file says, version 5 of transformers computes with the token embeddings in the place of a head of its own.
-Here `tie_word_embeddings` tells, as in version 4, which these models were published with.
+Version 5 of transformers reads every file as tied, and unties a head that the file stores with other numbers, as
+`checkpoints/ties.py` does. Whether the head is scaled `tie_word_embeddings` tells, as in version 4, which these models
+were published with.
 """
 
 import dataclasses
@@ -209,7 +210,8 @@ def _weights(config):
         body += [Entry("embedding.token", "encoder_embedding"), Entry("decoder_embedding.token", "decoder_emebedding")]
         copies = []
     scores = [("lm_head.weight", f"{prefix}shared.weight") for prefix in (_PREFIX, "")]
-    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, (*both_ways(_PREFIX, copies), *scores))
+    copies = both_ways(_PREFIX, copies)
+    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, copies, scores=(*copies, *scores))
 
 
 def _heads(name):

@@ -36,6 +36,10 @@ LEAVES = {
 }
 
 
+# What a tensor may be that nothing of ours comes from.
+_KINDS = ("unknown", "ignored", "heads", "outside")
+
+
 @record
 class Entry:
     """One of our layers and one of theirs.
@@ -86,9 +90,13 @@ class WeightMap:
         body: entries whose tensors stand behind `prefix` where there is a head, and without it where there is none.
         prefix: see `body`.
         other_prefixes: what stands there in files of other heads.
-        copies: pairs of their names, the first a copy of the second.
+        copies: pairs of their names, the first a copy of the second. If the second is missing, the first of its copies
+            that is there is read in its place, in this order, as transformers does; and the second where the first is
+            missing.
+        scores: pairs that are copies only if the head over the vocabulary is tied; they come before `copies`.
         stand_ins: pairs of their names, the first of which is read where the second is missing. Where both are there
             they need not be the same, and the first is `ignored`.
+        heads: patterns of the tensors of other heads, as `ignored`.
 
     Example:
         >>> table = WeightMap((Entry("head.dense", "lm_head"),))
@@ -103,35 +111,74 @@ class WeightMap:
     copies: tuple[tuple[str, str], ...] = ()
     other_prefixes: tuple[str, ...] = ()
     stand_ins: tuple[tuple[str, str], ...] = ()
+    scores: tuple[tuple[str, str], ...] = ()
+    heads: tuple[str, ...] = ()
 
-    def read(self, tensors, weights):
+    def read(self, tensors, weights, closed=False):
         """Their tensors under our names.
 
         Args:
             tensors: a mapping of their names to numpy arrays; with a method `shape(name)`, shapes are had without
                 reading.
             weights: ours by name, as `checkpoints.weights.named_weights` gives them; only names and shapes count.
+            closed: whether no tensor may lie outside.
 
-        Returns: a mapping of our names to numpy arrays, each read when it is asked for, with a method `shape(name)`,
-            and an attribute `ignored`, the names of tensors that were. A tensor that no weight of ours comes from, and
-            that is not ignored, is in it under its own name, so that `checkpoints.weights.assign` says so.
+        Returns: a mapping of our names to numpy arrays, each read when it is asked for, with a method `shape(name)`.
+            Its attributes list the tensors that no weight of ours comes from: `ignored`, those of other `heads`, and
+            those that lie `outside` of the body and of this head. All others are in it under their own names, so that
+            `checkpoints.weights.assign` reports them.
         """
         tensors = _Stacked(tensors, self._numbered())
         places = self._places(weights, *self._spelling(tensors))
-        pairs = (*self.copies, *self.stand_ins)
-        originals = {original: copy for copy, original in pairs if original not in tensors and copy in tensors}
         present, zeros, named = {}, {}, set()
         for name, place in places.items():
-            theirs = originals.get(place.theirs, place.theirs)
+            theirs = self._stored(place.theirs, tensors)
             if theirs in tensors:
                 present[name] = dataclasses.replace(place, theirs=theirs)
                 named |= {place.theirs, theirs}
             elif place.zero:
                 zeros[name] = tuple(weights[name].shape)
         used = named | {copy for copy, original in self.copies if original in named}
-        rest = [name for name in tensors if name not in used]
-        ignored = [name for name in rest if self._is_ignored(name)]
-        return _Renamed(tensors, present, zeros, [name for name in rest if name not in ignored], ignored)
+        used |= {original for copy, original in self.copies if copy in named}
+        rest = {name: self._kind(name, closed) for name in tensors if name not in used}
+        kinds = {kind: [name for name, each in rest.items() if each == kind] for kind in _KINDS}
+        return _Renamed(tensors, present, zeros, **kinds)
+
+    def contradictions(self, tensors):
+        """Pairs of names, a copy and what it is a copy of, that are both in a file with other numbers.
+
+        Args:
+            tensors: a mapping of names to numpy arrays, as for `read`.
+
+        Returns: a list of such pairs of `copies`. An original that is missing is the copy that is read for it.
+        """
+        found = []
+        for copy, original in self.copies:
+            stored = self._stored(original, tensors)
+            if copy in tensors and stored in tensors and copy != stored and not _equal(tensors, copy, stored):
+                found.append((copy, stored))
+        return found
+
+    def _stored(self, theirs, names):
+        """The name in a file of the tensor `theirs`, or of one that is the same; itself if there is neither."""
+        if theirs in names:
+            return theirs
+        copies = (copy for copy, original in (*self.copies, *self.stand_ins) if original == theirs and copy in names)
+        originals = (original for copy, original in self.copies if copy == theirs and original in names)
+        return next(copies, None) or next(originals, theirs)
+
+    def _kind(self, name, closed):
+        """Which of `_KINDS` a tensor is that nothing of ours comes from."""
+        prefixes = (self.prefix, *self.other_prefixes)
+        spelled = {name, *(name.removeprefix(prefix) for prefix in prefixes)}
+        for kind, patterns in (("ignored", self.ignored), ("heads", self.heads)):
+            if any(_pattern(each).fullmatch(one) for each in patterns for one in spelled):
+                return kind
+        roots = {entry.theirs.partition(".")[0] for entry in self.body}
+        is_body = not roots or any(prefix and name.startswith(prefix) for prefix in prefixes)
+        is_body = is_body or any(one.partition(".")[0] in roots for one in spelled)
+        is_own = any(name == entry.name or name.startswith(f"{entry.theirs}.") for entry in self.entries)
+        return "unknown" if closed or is_body or is_own else "outside"
 
     def write(self, weights, like=None):
         """Our weights under their names: the inverse of `read`.
@@ -171,6 +218,10 @@ class WeightMap:
     def _with_copies(self, written, like):
         """What was written, with the copies that a file had, some of them in the place of their originals."""
         copies, replaced = {}, set()
+        for copy, original in self.copies:
+            if copy in written and original in like and original not in written:
+                written[original] = written[copy]
+                replaced |= {copy} - set(like)
         for copy, original in (*self.copies, *self.stand_ins):
             if copy in like and copy not in written and original in written:
                 copies.setdefault(copy, []).append(original)
@@ -199,10 +250,6 @@ class WeightMap:
         entries = [(entry, spellings) for entry in self.body] + [(entry, [""]) for entry in self.entries]
         names = [prefix + entry.name for entry, prefixes in entries for prefix in prefixes if "*" in entry.theirs]
         return [_pattern(name) for name in names]
-
-    def _is_ignored(self, name):
-        spelled = {name, *(name.removeprefix(prefix) for prefix in (self.prefix, *self.other_prefixes))}
-        return any(_pattern(each).fullmatch(one) for each in self.ignored for one in spelled)
 
     def _places(self, weights, prefix, old):
         """Where each of our weights is found, by our name; names that no entry fits are left out."""
@@ -286,12 +333,14 @@ class _Place:
 class _Renamed(collections.abc.Mapping):
     """What `WeightMap.read` returns."""
 
-    def __init__(self, tensors, places, zeros, rest, ignored):
+    def __init__(self, tensors, places, zeros, unknown, ignored, heads, outside):
         self._tensors = tensors
         self._places = places
         self._zeros = zeros  # shapes by name
-        self._rest = rest
+        self._rest = unknown
         self.ignored = ignored
+        self.heads = heads
+        self.outside = outside
 
     def __getitem__(self, name):
         if name in self._rest:
@@ -366,6 +415,16 @@ class _Stacked(collections.abc.Mapping):
 def both_ways(prefix, pairs):
     """Pairs of names with the prefix, and without: for `WeightMap.copies` and `stand_ins`."""
     return tuple((f"{each}{a}", f"{each}{b}") for each in (prefix, "") for a, b in pairs)
+
+
+def _equal(tensors, *names):
+    """Whether two tensors hold the same numbers, whatever their dtypes."""
+    first, second = (np.asarray(tensors[name]) for name in names)
+    if first.shape != second.shape:
+        return False
+    if first.dtype != second.dtype:
+        first, second = first.astype("float32"), second.astype("float32")
+    return bool(np.array_equal(first, second)) or first.tobytes() == second.tobytes()  # NaN is what it is
 
 
 def _transposed(array):

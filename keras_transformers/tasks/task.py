@@ -10,7 +10,14 @@ import numpy as np
 
 from keras_transformers import memory
 from keras_transformers.checkpoints import gguf, hugging_face, keras_hub, own, preset, sources
-from keras_transformers.checkpoints.weights import assign, build_empty, is_head, named_weights
+from keras_transformers.checkpoints.weights import (
+    assign,
+    build_empty,
+    is_head,
+    listed,
+    named_weights,
+    unused_tensors,
+)
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
@@ -114,13 +121,20 @@ class Task(keras.Model):
         assign(model, tensors, folder, new)
         model.origin = checkpoint.origin(tensors if task == cls.__name__ else None)
         model.pretrained = True
+        notes = [*checkpoint.notes]
+        if same_head and (unused := unused_tensors(tensors)):
+            notes.append(
+                f"{folder} holds tensors that a {cls.__name__} has no use for: {listed(unused)}. They change nothing"
+                f"{', and come back when the model is saved' if task else ''}."
+            )
         if new:
-            warnings.warn(
+            notes.append(
                 f"{folder} holds {'no head of this task' if task != cls.__name__ else 'a head of other classes'}"
                 f"{f' (it was made for {task})' if task else ''}: {', '.join(new)} begin anew. Train the model before "
-                "you rely on what it says.",
-                stacklevel=2,
+                "you rely on what it says."
             )
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
         return model
 
     @classmethod

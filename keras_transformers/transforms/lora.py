@@ -560,15 +560,15 @@ def _fitted(model, values, tensors, pairs, whole, problems):
             rows = part.any(axis=1) if len(names) > 1 and part.any() else slice(None)
             adapters[name.removesuffix(".kernel")] = a.T[:, rows], part[rows], sizes[1]
     read = table.read({bare: tensors[name] for bare, name in whole.items()}, weights)
-    for name in read:
+    for name in (*read, *read.outside):
         if name not in weights:
             problems.append(f"no weight {name} {list(read.shape(name))}")
         elif "int" in weights[name].dtype:
             problems.append(f"{name}: expected a float weight to give another value, got a quantized one")
         elif read.shape(name) != tuple(weights[name].shape):
             problems.append(f"{name}: expected shape {list(weights[name].shape)}, got {list(read.shape(name))}")
-    if read.ignored:
-        warnings.warn(f"The model has no place for {', '.join(read.ignored)}: left out.", stacklevel=3)
+    if unused := [*read.ignored, *read.heads]:
+        warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=3)
     return adapters, {name: np.asarray(read[name]) for name in read if name in weights}
 
 

@@ -1,0 +1,78 @@
+"""Tensors that a configuration says are one, in files where they are not.
+
+    flag and names                                  in the file              what is computed
+    tie_word_embeddings: true                       another lm_head.weight   the head's own matrix, with a warning
+    two names of the head's bias                    other numbers            the second name's, with a warning
+    shared.weight, encoder.embed_tokens.weight, …   other numbers            refused
+    tie_word_embeddings: false                      no lm_head.weight        refused
+
+The first two are what transformers does from version 5 on (`PreTrainedModel.tie_weights`); of the third it computes
+with each where it is, which is a model that no configuration describes; for the fourth it begins a random matrix.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """What a file's tensors make of a configuration: the `config`, the names of biases that are `apart` (see
+    `Family.table`), and `notes`, sentences that a user should read."""
+
+    config: object
+    apart: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def settle(family, config, head, tensors, where):
+    """Compare the names of one tensor in a file.
+
+    Args:
+        family: a `Family`.
+        config: the `ModelConfig` that the configuration describes.
+        head: the `Head` that is to be computed, or None for the body alone.
+        tensors: the file's, a mapping of names to arrays.
+        where: what to call the file in messages.
+
+    Returns: a `Settled`.
+
+    Raises:
+        ValueError: for tensors of the body that contradict each other, and for a head that has neither a matrix of its
+            own nor the token embeddings'.
+    """
+    table = family.table(config, head)
+    matrices, biases = _names(table, family.heads, "head.dense", "weight"), _names(table, family.heads, "head", "bias")
+    is_read = head is not None and any(entry.ours == "head.dense" for entry in head.entries)
+    tied, apart, notes = config.head.tied, [], []
+    for copy, original in table.contradictions(tensors):
+        if copy in (*matrices, *biases) and not is_read:
+            continue
+        if copy in matrices and tied:
+            config = dataclasses.replace(config, head=dataclasses.replace(config.head, tied=False))
+            notes.append(
+                f"{where}: config.json says that {copy} is {original} (tie_word_embeddings), and the file holds other "
+                f"numbers for both. The head computes with {copy}, as in transformers 5."
+            )
+        elif copy in biases:
+            apart.append(copy)
+            notes.append(
+                f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head computes "
+                f"with {copy}, as in transformers 5."
+            )
+        else:
+            raise ValueError(
+                f"Expected the same numbers under two names of one tensor in {where}, got others in {copy} than in "
+                f"{original}. Remove from the file the one that is not meant."
+            )
+    if is_read and not tied and not any(name in tensors for name in matrices):
+        raise ValueError(
+            f"Expected {' or '.join(matrices)} in {where}, since config.json says tie_word_embeddings: false, got "
+            "none. Set it to true if the head's matrix is the token embeddings, or take a file that is whole."
+        )
+    return Settled(config, tuple(apart), tuple(notes))
+
+
+def _names(table, heads, ours, leaf):
+    """What files call a weight of the head over the vocabulary: its name, and the names of its copies."""
+    names = [f"{entry.theirs}.{leaf}" for head in heads for entry in head.entries if entry.ours == ours]
+    names += [copy for copy, original in table.copies if original in names]
+    return list(dict.fromkeys(names))

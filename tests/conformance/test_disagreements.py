@@ -1,0 +1,209 @@
+"""Folders that disagree with themselves, on purpose, over the registry: a flag and a tensor, two names of one tensor,
+tensors that the configuration knows nothing of. Each computes what transformers computes and says so, or is refused."""
+
+import dataclasses
+import functools
+import json
+import warnings
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from keras import ops
+
+from keras_transformers.checkpoints import preset
+from keras_transformers.checkpoints.ties import _names
+from tests.conformance import checkpoints, outputs, reference
+from tests.conformance.cases import CHECKPOINTS, FIRST
+from tests.layers.reference import relative_error
+
+pytestmark = pytest.mark.one_backend("torch")
+
+SCORERS = ("CausalLM", "MaskedLM", "Seq2SeqLM")
+# The first case of each family, with its head over the vocabulary.
+NAMES = [
+    name
+    for name, (_, head) in CHECKPOINTS.items()
+    if head.task in SCORERS and name.partition("/")[0] == FIRST[CHECKPOINTS[name][0].model_type]
+]
+
+
+@functools.cache
+def made(name, tied):
+    """A case whose flag is as given, its head, and the tensors of its checkpoint."""
+    case, head = CHECKPOINTS[name]
+    case = dataclasses.replace(case, values=case.values | {"tie_word_embeddings": tied})
+    return case, head, checkpoints.tensors(case, head)
+
+
+def names_of(name, tied=True):
+    """The names of a checkpoint's token embeddings, of its head's matrix, of its bias, and of that bias's copies."""
+    case, head, tensors = made(name, tied)
+    table = case.family.table(case.config, head)
+    first = next(each for each in _names(table, (head,), "head.dense", "weight"))
+    words = next(original for copy, original in table.copies if copy == first and original in made(name, True)[2])
+    biases = [name for name in _names(table, (head,), "head", "bias") if name in dict(table.copies)]
+    return words, first, dict(table.copies)[biases[0]] if biases else None, biases
+
+
+def folder(path, name, tensors, tied=True):
+    case, head, _ = made(name, tied)
+    path.mkdir()
+    (path / "config.json").write_bytes(preset.json_bytes(case.config_file(head)))
+    safetensors.numpy.save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    return path
+
+
+def other(array, seed=0):
+    return (np.random.default_rng(seed).normal(size=array.shape) * 0.2).astype("float32")
+
+
+def opened(path, head, message=None):
+    """Our model of a folder, which warns of one thing, or of nothing."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = checkpoints.load(path, head)
+    told = [str(each.message) for each in told if issubclass(each.category, UserWarning)]
+    if message is None:
+        assert not told
+    else:
+        assert len(told) == 1 and message in told[0] and str(path) in told[0], told
+    return model
+
+
+def agrees(model, path, name, tied=True):
+    """Whether transformers computes the same from a folder, and whether it comes back to the byte."""
+    case, head, _ = made(name, tied)
+    inputs = outputs.inputs(case)
+    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+    comes_back(model, path)
+
+
+def comes_back(model, path):
+    back = path.parent / "back"
+    model.save_to_preset(back)
+    for file in ("config.json", "model.safetensors"):
+        assert (back / file).read_bytes() == (path / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tied_flag_beside_another_head(name, tmp_path):
+    _, head, tensors = made(name, True)
+    words, matrix, _, _ = names_of(name)
+    tensors = tensors | {matrix: other(tensors[words])}
+    path = folder(tmp_path / "theirs", name, tensors)
+    model = opened(path, head, f"config.json says that {matrix} is {words} (tie_word_embeddings)")
+    agrees(model, path, name)
+    head_matrix = model.head.dense.kernel  # trained, both matrices are written
+    head_matrix.assign(head_matrix + 1.0)
+    model.save_to_preset(tmp_path / "trained")
+    again = opened(tmp_path / "trained", head, f"config.json says that {matrix}")
+    assert np.array_equal(ops.convert_to_numpy(again.head.dense.kernel), ops.convert_to_numpy(head_matrix))
+    assert np.array_equal(safetensors.numpy.load_file(tmp_path / "trained/model.safetensors")[words], tensors[words])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tied_flag_beside_the_same_head(name, tmp_path):
+    _, head, tensors = made(name, True)
+    words, matrix, bias, biases = names_of(name)
+    tensors = tensors | {matrix: tensors[words]} | {each: tensors[bias] for each in biases}
+    path = folder(tmp_path / "theirs", name, tensors)
+    agrees(opened(path, head), path, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tied_flag_beside_the_head_alone(name, tmp_path):
+    _, head, tensors = made(name, True)
+    words, matrix, _, _ = names_of(name)
+    tensors = {matrix if each == words else each: array for each, array in tensors.items()}
+    path = folder(tmp_path / "theirs", name, tensors)
+    agrees(opened(path, head), path, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_untied_flag_without_a_head_is_refused(name, tmp_path):
+    _, head, tensors = made(name, False)
+    matrix = names_of(name)[1]
+    tensors = {each: array for each, array in tensors.items() if each != matrix}
+    path = folder(tmp_path / "theirs", name, tensors, tied=False)
+    with pytest.raises(ValueError, match=r"Expected .*since config.json says tie_word_embeddings: false, got none"):
+        checkpoints.load(path, head)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+@pytest.mark.parametrize("with_matrix", [False, True])
+def test_two_names_of_one_bias(name, with_matrix, tmp_path):
+    _, head, tensors = made(name, True)
+    words, matrix, bias, biases = names_of(name)
+    tensors = tensors | {biases[0]: other(tensors[bias])} | ({matrix: tensors[words]} if with_matrix else {})
+    path = folder(tmp_path / "theirs", name, tensors)
+    model = opened(path, head, f"{biases[0]} and {bias} are two names of one bias, and hold other numbers")
+    agrees(model, path, name)
+
+
+BOTH = [name for name in NAMES if CHECKPOINTS[name][1].task == "Seq2SeqLM"]
+
+
+def _tables(name, tied=True):
+    """The names of the tables of encoder and decoder that are copies."""
+    case, head, _ = made(name, tied)
+    words = names_of(name)[0]
+    copies = case.family.table(case.config, head).copies
+    return [copy for copy, original in copies if original == words and "embed_tokens" in copy]
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_tables_of_two_stacks_that_are_one(name, tmp_path):
+    _, head, tensors = made(name, True)
+    words, (encoder, decoder) = names_of(name)[0], sorted(_tables(name), reverse=True)
+    same = tensors | {encoder: tensors[words], decoder: tensors[words]}
+    path = folder(tmp_path / "same", name, same)
+    agrees(opened(path, head), path, name)
+    for each in (encoder, decoder):
+        path = folder(tmp_path / each, name, same | {each: other(tensors[words])})
+        with pytest.raises(ValueError, match=f"Expected the same numbers under two names of one tensor.*{each}"):
+            checkpoints.load(path, head)
+
+
+@pytest.mark.parametrize("name", [name for name in BOTH if name.partition("/")[0] in ("t5", "mt5", "umt5")])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_decoders_table_and_a_head_without_a_shared_table(name, tied, tmp_path):
+    """MADLAD's T5."""
+    case, head, tensors = made(name, False)
+    words, matrix, _, _ = names_of(name)
+    tensors = {_tables(name)[-1] if each == words else each: array for each, array in tensors.items()}
+    path = folder(tmp_path / "theirs", name, tensors, tied)
+    model = opened(path, head, "tie_word_embeddings" if tied else None)
+    agrees(model, path, name, tied)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_outside_of_the_body_come_back(name, tmp_path):
+    _, head, tensors = made(name, True)
+    extra = {"cls.species.weight": np.ones((3, 32), "float32"), "v_head.summary.bias": np.ones(1, "float32")}
+    path = folder(tmp_path / "theirs", name, tensors | extra)
+    agrees_without_unexpected = f"has no use for: {', '.join(extra)}. They change nothing, and come back"
+    comes_back(opened(path, head, agrees_without_unexpected), path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_of_the_body_that_are_too_many_are_refused(name, tmp_path):
+    _, head, tensors = made(name, True)
+    inside = next(each for each in tensors if ".1." in each and "experts" not in each and each.endswith("weight"))
+    more = [inside.replace(".1.", ".7.", 1), f"{inside.rpartition('.')[0]}_norm.weight", f"{inside[:-6]}zero_point"]
+    path = folder(tmp_path / "theirs", name, tensors | dict.fromkeys(more, np.ones(3, "float32")))
+    with pytest.raises(ValueError, match="do not fit the model") as error:
+        checkpoints.load(path, head)
+    for each in more:
+        assert f"unknown {each} [" in str(error.value)
+
+
+def test_a_config_says_what_it_said(tmp_path):
+    """A contradiction that nobody resolved is not resolved on saving either."""
+    name = next(name for name in NAMES if name.startswith("llama/"))
+    _, head, tensors = made(name, True)
+    words, matrix, _, _ = names_of(name)
+    path = folder(tmp_path / "theirs", name, tensors | {matrix: other(tensors[words])})
+    opened(path, head, "tie_word_embeddings").save_to_preset(tmp_path / "back")
+    assert json.loads((tmp_path / "back" / "config.json").read_bytes())["tie_word_embeddings"] is True
