@@ -60,9 +60,10 @@ def evaluate(
         source_language=source_language,
         target_language=target_language,
     )
+    names = [f"line {number}" for number in range(1, len(sources) + 1)]
     begin = time.perf_counter()
     with progress("translating", total=len(sources)) as advance:
-        hypotheses = [one_line(text) for text in task.translate(sources, progress=advance, **options)]
+        hypotheses = [one_line(text) for text in task.translate(sources, names=names, progress=advance, **options)]
     seconds = time.perf_counter() - begin
     print(f"{len(sources)} sentences in {seconds:.1f} s on {keras.backend.backend()}", file=sys.stderr)
     for name, (score, signature) in {

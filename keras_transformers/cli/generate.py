@@ -24,7 +24,8 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None,
 ):
-    """Continue prompts: one is written as it is made, with the prompt before it; of several, each on a line."""
+    """Continue prompts: one is written as it is made, with the prompt before it; of several, each on a line. A blank
+    line of standard input stays blank."""
     from keras_transformers.line_files import decoded_lines
 
     # What a shell writes as \n is meant as a line end, in a prompt for plays and chats.
@@ -46,7 +47,9 @@ def generate(
         print("A prompt a line; Ctrl-D ends.", file=sys.stderr)
     lines = texts or decoded_lines(sys.stdin.buffer, "standard input")
     for text in lines:
-        if num_beams in (None, 1) and (typed or len(texts) == 1):
+        if not texts and not text.strip():
+            write([text])
+        elif num_beams in (None, 1) and (typed or len(texts) == 1):
             _stream(task, text, options)
         else:
             write([one_line(task.generate(text, return_prompt=True, **options))])

@@ -1,7 +1,6 @@
 """`keras-transformers translate`: arguments, line in, line out, or a file."""
 
 import errno
-import itertools
 import pathlib
 import sys
 import time
@@ -50,6 +49,9 @@ def translate(
     scores: Annotated[bool, typer.Option("--scores", help="Each translation's score beside it.")] = False,
     max_new_tokens: MaxNewTokens = None,
     batch_size: BatchSize = 32,
+    keep_letterless: Annotated[
+        bool, typer.Option(help="Leave texts without a letter, such as 12:30, as they are; or translate them, too.")
+    ] = True,
     attention: Annotated[
         pathlib.Path | None,
         typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
@@ -59,7 +61,7 @@ def translate(
     kept. Several translations, or scores, stand in one line with tabs between."""
     from keras_transformers.cli.texts import progress
     from keras_transformers.extras import require
-    from keras_transformers.line_files import decoded_lines
+    from keras_transformers.line_files import decoded_lines, in_chunks
 
     texts = texts or []
     _check_files(texts, input, output, column, field, attention, documents)
@@ -80,6 +82,7 @@ def translate(
         target_language=target_language,
         forced_words=word or None,
         return_scores=scores or None,
+        keep_letterless=None if keep_letterless else False,
     )
     # Whoever types wants an answer to each line.
     typed = not texts and input is None and sys.stdin.isatty()
@@ -92,10 +95,13 @@ def translate(
         return
     if typed:
         print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
-    lines = iter(texts) if texts else decoded_lines(sys.stdin.buffer, "standard input")
+    lines = texts or decoded_lines(sys.stdin.buffer, "standard input")
+    number, noun = 0, "sentence" if texts else "line"
     with progress("translating", total=len(texts) if texts else None) as advance:
-        while chunk := list(itertools.islice(lines, 1 if typed else batch_size * BATCHES_AT_ONCE)):
-            write(_lines(chunk, task.translate(chunk, progress=advance, **options), scores))
+        for chunk in in_chunks(lines, 1 if typed else batch_size * BATCHES_AT_ONCE):
+            names = [f"{noun} {place}" for place in range(number + 1, number + len(chunk) + 1)]
+            write(_lines(chunk, task.translate(chunk, names=names, progress=advance, **options), scores))
+            number += len(chunk)
     if attention is not None:
         kt.plot_attention(task, texts[0], path=attention, **given(num_beams=num_beams, max_new_tokens=max_new_tokens))
 

@@ -20,6 +20,7 @@ from keras_transformers.generation.decoding import (
 from keras_transformers.generation.reader import Reader
 from keras_transformers.generation.speculative import accepting
 from keras_transformers.generation.stop_strings import Continuation
+from keras_transformers.tasks import notices
 from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
@@ -228,7 +229,8 @@ class CausalLM(GenerativeTask):
                 text: see `generation.speculative`. Prompts then go one after the other.
             progress: a function called with the number of prompts done, each time some are.
             **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
-                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, …
+                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, … Without a limit of yours, a warning says which texts were
+                cut at the model's own.
 
         Returns: what follows the prompts: a string for a string, a list for a list; with `num_return_sequences` > 1 a
             list of texts for each prompt; with `return_scores` a pair of that and the scores in the same shape.
@@ -244,7 +246,9 @@ class CausalLM(GenerativeTask):
             >>> lm.generate(prompt, parse_special=True)
         """
         config = self.generation_config(**generation)
+        notices.tell_unused(config, generation, return_scores)
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
+        options["told"] = self._teller(generation)
         generate_ids = functools.partial(self.generate_ids, draft=draft)
         encode = functools.partial(self._encode, parse_special=parse_special)
         results = self._texts(encode, generate_ids, prompts, config, **options)
@@ -262,8 +266,16 @@ class CausalLM(GenerativeTask):
             ...     print(piece, end="", flush=True)
         """
         config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
+        notices.tell_unused(config, generation)
         (ids,) = self._encode([prompt], parse_special)
-        return self.stream_ids(ids, config, draft=draft)
+        return self.stream_ids(ids, config, draft=draft, limited=notices.names_a_limit(generation))
+
+    def _teller(self, given):
+        """What says that texts were cut, at a limit that the settings given do not name; None where they do."""
+        if notices.names_a_limit(given):
+            return None
+        longest = self._longest("embeddings")
+        return lambda cut, total: notices.tell_cut(cut, total, None, longest, "texts")
 
     def chat(self, messages=(), *, system=None, tools=None, template_variables=None, **generation):
         """Talk with a model that was trained to: a `Chat`.
@@ -284,7 +296,7 @@ class CausalLM(GenerativeTask):
         before = [] if system is None else [{"role": "system", "content": system}]
         return Chat(self, [*before, *messages], tools, template_variables, **generation)
 
-    def stream_ids(self, token_ids, config=None, reader=None, draft=None):
+    def stream_ids(self, token_ids, config=None, reader=None, draft=None, limited=True):
         """Continue a prompt given as token ids: an iterator of strings.
 
         Args:
@@ -292,11 +304,13 @@ class CausalLM(GenerativeTask):
             config: a `GenerationConfig`; the model's own by default.
             reader: what `reader()` made, where the prompt begins as the last one did: that is not read again.
             draft: as for `generate`.
+            limited: whether the caller named the limit of tokens. Otherwise a warning says that it was reached.
         """
         config = self.generation_config() if config is None else self._checked(config)
         check_streaming(config)
         decoding, advance = self._reading(reader or self.reader(), token_ids, config, draft)
-        return self._pieces(token_ids, decoding.stream(advance=advance), config)
+        told = None if limited else self._teller({})
+        return self._pieces(token_ids, decoding.stream(advance=advance), config, told)
 
     def reader(self):
         """What reads texts that go on from each other: a `generation.Reader`."""
@@ -378,10 +392,11 @@ class CausalLM(GenerativeTask):
         before, encoded = self._read(texts, parse_special)
         start = () if self.generation.start_id is None else (self.generation.start_id,)
         prompts = [[*before, *ids] or [*start] for ids in encoded]
-        if not all(prompts):
+        empty = [index for index, ids in enumerate(prompts) if not ids]
+        if empty:
             raise ValueError(
-                "Expected some text in each prompt, got an empty one, and there is no start token to begin with. Give "
-                "it a word."
+                f"Expected some text in each prompt, got an empty one at index {empty[0]}, and there is no start token "
+                "to begin with. Give it a word."
             )
         return prompts
 
@@ -391,7 +406,7 @@ class CausalLM(GenerativeTask):
         encoded = tokenizer.encode(texts, parse_special)
         if parse_special:
             return (), encoded
-        self._tell_spelled(texts)
+        notices.tell_spelled(tokenizer, texts)
         return around(tokenizer)[0], encoded
 
     def _start(self, prompts, config):

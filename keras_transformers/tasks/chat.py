@@ -1,5 +1,7 @@
 """A conversation with a language model."""
 
+from keras_transformers.tasks import notices
+
 
 class Chat:
     """Messages to and fro. What was said is not read again: the cache of the last reply is kept, and each turn computes
@@ -23,7 +25,7 @@ class Chat:
     """
 
     def __init__(self, model, messages=(), tools=None, template_variables=None, **generation):
-        model.generation_config(**generation)  # for its checks
+        notices.tell_unused(model.generation_config(**generation), generation)
         self.messages = list(messages)
         self._template = {"add_generation_prompt": True, "tools": tools, **(template_variables or {})}
         self._model, self._generation, self._reader = model, generation, model.reader()
@@ -45,8 +47,10 @@ class Chat:
         config = model.generation_config(
             **{"num_beams": 1, "num_return_sequences": 1, **self._generation, **generation}
         )
+        notices.tell_unused(config, generation)
         ids = model.tokenizer.apply_chat_template(messages, tokenize=True, **self._template)
-        pieces = model.stream_ids(ids, config, self._reader)
+        limited = notices.names_a_limit({**self._generation, **generation})
+        pieces = model.stream_ids(ids, config, self._reader, limited=limited)
 
         def said():
             reply = ""

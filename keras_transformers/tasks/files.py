@@ -19,15 +19,18 @@ Words that have to occur are given for all lines, or stand in a field of each ob
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import pathlib
+import typing
 
 import keras
 import numpy as np
 
 from keras_transformers.line_files import LineFile, compressed, decoded
 from keras_transformers.records import record
+from keras_transformers.tokenizers.texts import checked_text
 
 BATCHES = 32  # of lines in a window: enough to sort by length, few enough to lose when killed
 CHARACTERS = 4_000_000  # of a window, at most, beside one line
@@ -129,10 +132,12 @@ class JSONLines:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"expected a JSON object, got what is none ({error}). Mend that line.") from None
-        text = value.get(self.field) if isinstance(value, dict) else None
-        if not isinstance(text, str):
-            got = ", ".join(map(repr, value)) if isinstance(value, dict) else type(value).__name__
+        if not isinstance(value, dict) or self.field not in value:
+            got = f"the fields {', '.join(map(repr, value))}" if isinstance(value, dict) else type(value).__name__
             raise ValueError(f"expected a JSON object with a text in {self.field!r}, got {got}. Mend that line.")
+        text = value[self.field]
+        if not isinstance(text, str):
+            raise ValueError(f"expected a text in {self.field!r}, got {json.dumps(text):.80}. Mend that line.")
         if self.into in value:
             raise ValueError(f"expected no field {self.into!r} yet, got one. Give another name for the translation.")
         return text
@@ -212,8 +217,8 @@ def translate_file(
 
     Raises:
         FileExistsError: when `output` is there already.
-        ValueError: for a line that is not what it should be, naming file and line; when what an earlier call left is of
-            another input, model or settings.
+        ValueError: for a line that is not what it should be, naming file and line, after all lines before it are done:
+            mend it, and call again to go on; when what an earlier call left is of another input, model or settings.
         OSError: when the disk is full: make room, and call again; or when another program is writing the same output.
 
     Example:
@@ -235,12 +240,15 @@ def translate_file(
     job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
     with LineFile(source) as file, _Unfinished(pathlib.Path(output), job) as unfinished:
         digest = hashlib.blake2b(digest_size=16)
-        lines = _read(file, digest)
+        lines = enumerate(file, start=1)
         head = next(lines, None) if rows.has_header else None
+        header = None if head is None else decoded(head[1], source, 1)
         with _in_line(source, 1):
-            place = rows.place(None if head is None else head[1])
-        for _ in range(unfinished.lines - (head is not None)):
-            next(lines, None)
+            place = rows.place(header)
+        if head is not None:
+            digest.update(head[1])
+        for _, line in itertools.islice(lines, max(unfinished.lines - (head is not None), 0)):
+            digest.update(line)
         done, window, share = unfinished.lines, [], file.share()
         unfinished.check_input(digest, source)
 
@@ -253,27 +261,25 @@ def translate_file(
 
         if head is not None and not done:
             count = options.get("num_return_sequences", task.generation.num_return_sequences)
-            unfinished.add([rows.header(head[1], count, return_scores)], digest)
+            unfinished.add([rows.header(header, count, return_scores)], digest)
             done = 1
-        for window in _windows(lines, batch_size * BATCHES):
-            texts, words = [], []
-            for number, line in window:
-                with _in_line(source, number):
-                    texts.append(rows.text(line, place))
-                    own = [] if rows.words is None else rows.forced_words(line)
-                words.append([*forced_words, *own])
-            asked = {**options, "forced_words": words} if any(words) else options
+        for window in _windows(_read(lines, rows, place, source), batch_size * BATCHES):
+            texts, names = [row.text for row in window], [f"line {row.number}" for row in window]
+            words = [[*forced_words, *row.words] for row in window]
+            asked = {**options, "batch_size": batch_size, "names": names}
+            if any(words):
+                asked["forced_words"] = words
             translations, scores = None, [None] * len(texts)
             if documents:  # which count their sentences
-                translations = task.translate_document(texts, batch_size=batch_size, **options)
+                translations = task.translate_document(texts, **asked)
                 advance(len(texts))
             elif return_scores:
-                translations, scores = task.translate(
-                    texts, batch_size=batch_size, return_scores=True, progress=advance, **asked
-                )
+                translations, scores = task.translate(texts, return_scores=True, progress=advance, **asked)
             else:
-                translations = task.translate(texts, batch_size=batch_size, progress=advance, **asked)
-            unfinished.add(map(rows.line, (line for _, line in window), lists(translations), lists(scores)), digest)
+                translations = task.translate(texts, progress=advance, **asked)
+            for row in window:
+                digest.update(row.raw)
+            unfinished.add(map(rows.line, (row.line for row in window), lists(translations), lists(scores)), digest)
             done, share = unfinished.lines, file.share()
         unfinished.finish()
     return done
@@ -291,22 +297,47 @@ def fingerprint(task):
     return digest.hexdigest()
 
 
-def _read(file, digest):
-    """`(number, text)` of each line, which goes into a digest too."""
-    for number, line in enumerate(file, start=1):
-        digest.update(line)
-        yield number, decoded(line, file.path, number)
+class _Row(typing.NamedTuple):
+    """A line of the input: its number, its bytes and its text, and what of it is translated, with which words."""
+
+    number: int
+    raw: bytes
+    line: str
+    text: str
+    words: list
 
 
-def _windows(lines, size):
-    """Lists of lines: no more than `size`, nor many more characters than `CHARACTERS`. None is read before its time."""
+def _read(lines, rows, place, name):
+    """The rows of a file, of its numbered lines.
+
+    Raises:
+        ValueError: for a line that is not what it should be, naming it.
+    """
+    for number, raw in lines:
+        line = decoded(raw, name, number)
+        with _in_line(name, number):
+            text = checked_text(rows.text(line, place), f"line {number}")
+            words = (
+                [] if rows.words is None else [checked_text(word, f"line {number}") for word in rows.forced_words(line)]
+            )
+        yield _Row(number, raw, line, text, words)
+
+
+def _windows(rows, size):
+    """Lists of rows: no more than `size`, nor many more characters than `CHARACTERS`. None is read before its time, and
+    those before a wrong line come first."""
     window, characters = [], 0
-    for number, line in lines:
-        window.append((number, line))
-        characters += len(line)
-        if len(window) == size or characters >= CHARACTERS:
+    try:
+        for row in rows:
+            window.append(row)
+            characters += len(row.line)
+            if len(window) == size or characters >= CHARACTERS:
+                yield window
+                window, characters = [], 0
+    except ValueError:
+        if window:
             yield window
-            window, characters = [], 0
+        raise
     if window:
         yield window
 

@@ -8,12 +8,12 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import warnings
 
 import numpy as np
 from keras import ops
 
 from keras_transformers.checkpoints import gguf_config, own, preset
+from keras_transformers.generation.decoding import limits
 from keras_transformers.generation.settings import (
     GENERATION_KEYS,
     NEW_TOKENS,
@@ -26,7 +26,6 @@ from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.records import from_json
-from keras_transformers.tasks.encoder_task import outside
 from keras_transformers.tasks.task import Task, at_least_one
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
@@ -158,23 +157,28 @@ class GenerativeTask(Task):
         self._check_ids("the generation settings", np.array(named_ids(config)), "target_embeddings")
         return config
 
-    def _texts(self, encode, generate, texts, config, *, batch_size, return_scores, progress, begun=None):
+    def _texts(
+        self, encode, generate, texts, config, *, batch_size, return_scores, progress, begun=None, kept=None, told=None
+    ):
         """What `generate(prompts, config, batch_size, numbers)` makes of texts that `encode` makes prompts of: a string
         for a string, a list for a list, of lists where each text has several results; and with `return_scores` the
-        scores beside it, in the same shape. An empty prompt is answered by an empty text. `begun` are the ids that each
-        result begins with, which `generate` does not return.
+        scores beside it, in the same shape. An empty prompt is answered by an empty text, or by `kept` of the text.
+        `begun` are the ids that each result begins with, which `generate` does not return. `told`, a function of the
+        texts that were cut and the number of all, is called at the end: see `notices.tell_cut`.
 
         Prompts of similar length go together.
         """
         if not isinstance(texts, collections.abc.Iterable):
             raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
-        prompts = encode([texts] if isinstance(texts, str) else list(texts))
+        given = [texts] if isinstance(texts, str) else list(texts)
+        prompts = encode(given)
         if batch_size < 1:
             raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")
         if return_scores and config.num_beams == 1:
             config = dataclasses.replace(config, log_probabilities=True)
-        count = config.num_return_sequences
-        results, scores = [[""] * count for _ in prompts], [[0.0] * count for _ in prompts]
+        count, cut = config.num_return_sequences, {}
+        results = [[kept(text) if kept and not ids else ""] * count for text, ids in zip(given, prompts, strict=True)]
+        scores = [[0.0] * count for _ in prompts]
         todo = [index for index in np.argsort([-len(ids) for ids in prompts], kind="stable") if prompts[index]]
         done = len(prompts) - len(todo)
         if progress is not None and done:
@@ -185,33 +189,43 @@ class GenerativeTask(Task):
             for row, (ids, length) in enumerate(zip(generated.token_ids.tolist(), generated.lengths, strict=True)):
                 index, place = batch[row // count], row % count
                 before = begun[index] if begun else []
-                text = self._continuation(config, prompts[index], before).text(self._words(ids[:length], config))
+                continuation, words = (
+                    self._continuation(config, prompts[index], before),
+                    self._words(ids[:length], config),
+                )
+                text = continuation.text(words)
                 results[index][place] = self._tokenizer().decode(before) + text if before else text
+                if self._is_cut(ids[:length], config, prompts[index], before) and not continuation.stops(words):
+                    cut[int(index)] = int(length)
                 if return_scores:
                     scores[index][place] = float(generated.scores[row])
             if progress is not None:
                 progress(len(batch))
+        if told is not None:
+            told(cut, len(prompts))
         if count == 1:
             results, scores = [each[0] for each in results], [each[0] for each in scores]
         if isinstance(texts, str):
             results, scores = results[0], scores[0]
         return (results, scores) if return_scores else results
 
-    def _tell_spelled(self, texts):
-        """Say that texts spell special tokens, which are read as text."""
-        spelled = self._tokenizer().spelled_special(texts)
-        if spelled:
-            shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
-            warnings.warn(
-                f"Special tokens that a text spells are read as text: {shown}{more}. Give parse_special=True to have "
-                "them read as tokens, as a prompt of apply_chat_template needs it.",
-                stacklevel=outside(),
-            )
+    def _is_cut(self, token_ids, config, prompt, begun=()):
+        """Whether generated ids, of a prompt and behind those that they begin with, end before their end."""
+        if not config.end_ids or not token_ids:
+            return False
+        if token_ids[-1] not in config.end_ids:
+            return True
+        if config.forced_end_id is None:
+            return False
+        # Where the limit is reached, the end is forced.
+        count = len(prompt) if self.config.encoder is None else 1 + len(begun)
+        return len(token_ids) == limits(config, np.array([count]), self._longest("target_embeddings"))[0]
 
-    def _pieces(self, prompt, token_ids, config):
-        """The text of token ids as they come, piece by piece, behind a prompt of ids."""
-        text = self._continuation(config, prompt)
+    def _pieces(self, prompt, token_ids, config, told=None):
+        """The text of token ids as they come, piece by piece, behind a prompt of ids. `told` as for `_texts`."""
+        text, ids = self._continuation(config, prompt), []
         for (token_id,) in token_ids:
+            ids.append(int(token_id))
             if token_id in config.end_ids:
                 break
             for word in self._words([int(token_id)], config):
@@ -223,6 +237,8 @@ class GenerativeTask(Task):
         rest = text.rest()  # half a character or a stop string, where the last token was said to be the last
         if rest:
             yield rest
+        if told is not None and self._is_cut(ids, config, prompt):
+            told({0: len(ids)}, 1)
 
     def _continuation(self, config, prompt, begun=()):
         """The text behind a prompt, and behind ids that it begins with. Abstract: a decoder's prompt belongs to its

@@ -3,6 +3,7 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
+import dataclasses
 import itertools
 import warnings
 
@@ -21,8 +22,9 @@ from keras_transformers.generation.decoding import (
     power_of_two,
     stream,
 )
-from keras_transformers.generation.settings import NEW_TOKENS, fields_of
+from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig, fields_of
 from keras_transformers.generation.stop_strings import Continuation
+from keras_transformers.tasks import notices
 from keras_transformers.tasks.alignment import IDEOGRAPH, alignments, cross_attention
 from keras_transformers.tasks.directions import find_direction
 from keras_transformers.tasks.encoder_task import as_list, outside
@@ -31,11 +33,11 @@ from keras_transformers.tasks.scoring import pair_log_probabilities, score_token
 from keras_transformers.tokenizers.language_names import language_of
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
-from keras_transformers.tokenizers.texts import checked_text
-from keras_transformers.training.pairs import encode_pairs
+from keras_transformers.tokenizers.texts import checked_text, has_letter
+from keras_transformers.training.pairs import Pairs, encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
 
-UNKNOWN_SHOWN = 10  # pieces of text that a warning lists
+LOOKED_AT = 200  # sources, of those that a model learns from, for whether they are language
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -123,6 +125,10 @@ class Seq2SeqLM(GenerativeTask):
             sample_weight=sample_weight,
         )
         self._check_examples(pairs)
+        if isinstance(pairs, Pairs) and self.tokenizer is not None and self.tokenizer.target is None:
+            ids, offsets = pairs.sources
+            first = [ids[begin:end] for begin, end in itertools.pairwise(offsets[: LOOKED_AT + 1])]
+            notices.tell_letterless(self.tokenizer.decode(first) if first else [])
         return pairs
 
     def _check_examples(self, pairs):
@@ -145,6 +151,8 @@ class Seq2SeqLM(GenerativeTask):
         parse_special=False,
         batch_size=32,
         return_scores=False,
+        keep_letterless=True,
+        names=None,
         progress=None,
         **generation,
     ):
@@ -152,10 +160,11 @@ class Seq2SeqLM(GenerativeTask):
         same translation.
 
         What the model does not read of a text is said in a warning: more than it has positions for, and tokens that it
-        does not know.
+        does not know. So is a translation that was cut at the limit of its tokens.
 
         Args:
-            texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one.
+            texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one, and one
+                without any letter, such as "12:30", "…" or "😀", by itself.
             source_language, target_language: for a model of several languages: "French", "fr", "fra", or the
                 checkpoint's own code, such as "fra_Latn" (`tokenizer.languages` lists them). One that is told none may
                 be left out.
@@ -167,7 +176,11 @@ class Seq2SeqLM(GenerativeTask):
             parse_special: whether special tokens that a text spells are those tokens, such as T5's "<extra_id_0>";
                 otherwise they are text, and a warning says so.
             batch_size: sentences translated together; sentences of similar length are.
-            return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty.
+            return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty; 0
+                of a text that the model was not asked about.
+            keep_letterless: False lets the model read texts without a letter, too, as it reads those for which there
+                is a prefix or a forced word.
+            names: what warnings call each text, a list, such as "line 7"; by default "index 6".
             progress: a function called with the number of texts done, each time some are.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
@@ -184,21 +197,50 @@ class Seq2SeqLM(GenerativeTask):
             >>> nllb.translate("The house is small.", "English", "French")
         """
         direction, config = self.direction(source_language, target_language, **generation)
+        notices.tell_unused(config, generation, return_scores)
         if (prefix or forced_words) and not isinstance(texts, str):
             texts = list(texts)
         count = 1 if isinstance(texts, str) else len(texts) if prefix or forced_words else 0
         begun = self._begun(prefix, count, direction) if prefix else None
         words = self._inside(forced_words, count, direction) if forced_words else None
 
+        def encode(texts):
+            texts = [checked_text(text, f"index {index}") for index, text in enumerate(texts)]
+            asked = [not keep_letterless or has_letter(self._said(text, direction)) for text in texts]
+            for given in (begun, words):
+                asked = [each or bool(given and given[row]) for row, each in enumerate(asked)]
+            return self.encode_sources(
+                [text if each else "" for text, each in zip(texts, asked, strict=True)], direction, parse_special, names
+            )
+
         def generate_begun(sources, config, batch_size, numbers):
             given = {"prefixes": begun, "words": words}
             chosen = {name: each and [each[number] for number in numbers] for name, each in given.items()}
             return self.generate(sources, config, batch_size, numbers, **chosen)
 
-        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress, "begun": begun}
         return self._texts(
-            lambda texts: self.encode_sources(texts, direction, parse_special), generate_begun, texts, config, **options
+            encode,
+            generate_begun,
+            texts,
+            config,
+            batch_size=batch_size,
+            return_scores=return_scores,
+            progress=progress,
+            begun=begun,
+            kept=lambda text: self._said(text, direction) if text.strip() else "",
+            told=lambda cut, total: self._tell_cut(cut, total, names),
         )
+
+    def _said(self, text, direction):
+        """A text without the token of a language that it begins with."""
+        tokenizer = self._tokenizer()
+        if tokenizer.language_place != "source" or (direction.target_language or tokenizer.target_language) is not None:
+            return text
+        code = next((code for code in tokenizer.languages if text.startswith(code)), "")
+        return text.removeprefix(code).lstrip() if code else text
+
+    def _tell_cut(self, cut, total, names=None):
+        notices.tell_cut(cut, total, names, self._longest("target_embeddings"), "translations")
 
     def summarize(self, texts, **options):
         """Summarize texts, with a model that was trained to: as `translate`, with what the checkpoint says of
@@ -214,10 +256,15 @@ class Seq2SeqLM(GenerativeTask):
         """
         params = self._task_params().get("summarization") or {}
         texts, single = as_list(texts)
-        before = params.get("prefix", "")
+        before, settings = params.get("prefix", ""), fields_of(params)
+        known = {field.name for field in dataclasses.fields(GenerationConfig)}
+        asked = {**settings, **{name: value for name, value in options.items() if name in known}}
+        # What the checkpoint says, and the caller has made useless, is nothing to warn the caller of.
+        without_effect = set().union(*notices.unused(self.generation_config(**asked), settings))
+        settings = {name: value for name, value in settings.items() if name not in without_effect}
         results = self.translate(
             [before + text if isinstance(text, str) and text.strip() else text for text in texts],
-            **{**fields_of(params), **options},
+            **{**settings, **options},
         )
         if not single:
             return results
@@ -231,18 +278,20 @@ class Seq2SeqLM(GenerativeTask):
         *,
         max_length=512,
         batch_size=32,
+        names=None,
         progress=None,
         **generation,
     ):
         """Translate texts of any length, sentence by sentence, line ends, blank lines and indentation kept.
 
-        A sentence longer than the model reads is translated in pieces. What holds neither a letter nor a digit, such as
-        a rule of dashes, stays as it is.
+        A sentence longer than the model reads is translated in pieces. What holds no letter, such as a rule of dashes,
+        stays as it is.
 
         Args:
             texts: a string, or a list of strings.
             source_language, target_language, batch_size: as for `translate`.
             max_length: the most tokens of a piece; fewer where the model reads, or writes, fewer.
+            names: what warnings call each text, as for `translate`.
             progress: a function called with the number of sentences done, each time some are.
             **generation: as for `translate`, but for more than one result.
 
@@ -272,39 +321,37 @@ class Seq2SeqLM(GenerativeTask):
         spans_of = lambda sentences: self._tokenizer().encode_with_offsets(sentences).spans  # noqa: E731
         documents = [cut_to_fit(document, spans_of, most) for document in documents]
         sentences = [sentence for document in documents for sentence in document.sentences]
-        wordy = [any(map(str.isalnum, sentence)) for sentence in sentences]
-        translated = iter(
-            self.translate(
-                list(itertools.compress(sentences, wordy)),
-                source_language,
-                target_language,
-                batch_size=batch_size,
-                progress=progress,
-                **generation,
-            )
-        )
-        results = iter(
-            [next(translated) if told else sentence for sentence, told in zip(sentences, wordy, strict=True)]
-        )
+        places = [
+            f"sentence {number} of {names[index] if names else f'index {index}'}"
+            for index, document in enumerate(documents)
+            for number in range(1, len(document.sentences) + 1)
+        ]
+        options = {"batch_size": batch_size, "names": places, "progress": progress, **generation}
+        results = iter(self.translate(sentences, source_language, target_language, **options))
         joined = [document.joined(list(itertools.islice(results, len(document.sentences)))) for document in documents]
         return joined[0] if single else joined
 
-    def stream(self, text, source_language=None, target_language=None, **generation):
+    def stream(self, text, source_language=None, target_language=None, *, keep_letterless=True, **generation):
         """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
         made.
 
         Arguments are as for `translate`, but for beams (a beam search knows its first word last) and for more than one
         translation.
         """
-        generation = {"num_beams": 1, "num_return_sequences": 1, **generation}
-        direction, config = self.direction(source_language, target_language, **generation)
+        given = {"num_beams": 1, "num_return_sequences": 1, **generation}
+        direction, config = self.direction(source_language, target_language, **given)
+        notices.tell_unused(config, generation)
+        checked_text(text, "the argument")
+        if keep_letterless and text.strip() and not has_letter(self._said(text, direction)):
+            yield self._said(text, direction)
+            return
         (source,) = self.encode_sources([text], direction)
         if not source:
             return
         cache, prompts, read = self._start([source], config, 1)
         options = {"longest": self._longest("target_embeddings"), "sources": read}
         token_ids = stream(self, self._step, cache, prompts, config, **options)
-        yield from self._pieces(source, token_ids, config)
+        yield from self._pieces(source, token_ids, config, self._tell_cut)
 
     def score(
         self,
@@ -530,7 +577,7 @@ class Seq2SeqLM(GenerativeTask):
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
         return super()._checked(config)
 
-    def encode_sources(self, texts, direction=None, parse_special=False):
+    def encode_sources(self, texts, direction=None, parse_special=False, names=None):
         """Texts as the encoder reads them: lists of ids, as `Tokenizer.encode_sources` has it, in front of each the
         words that its languages ask for; an empty one where there is no text.
 
@@ -541,6 +588,7 @@ class Seq2SeqLM(GenerativeTask):
             texts: a list of strings.
             direction: the first that `direction` returned; by default that of no languages.
             parse_special: as for `translate`.
+            names: what warnings call each text, as for `translate`.
         """
         direction = self.direction()[0] if direction is None else direction
         longest = self._longest("embeddings")
@@ -550,17 +598,13 @@ class Seq2SeqLM(GenerativeTask):
         ]
         long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
         if long:
-            warnings.warn(
-                f"{len(long)} of {len(sources)} texts are longer than the {longest} tokens that this model reads; the "
-                "rest of each is left out.",
-                stacklevel=outside(),
-            )
+            notices.tell_long(long, len(sources), names, longest)
             cut = self._wrapped([texts[row] for row in long], direction, parse_special, longest)
             for row, ids in zip(long, cut, strict=True):
                 sources[row] = ids
         if not parse_special:
-            self._tell_spelled(texts)
-        self._tell_unknown(texts, sources, parse_special)
+            notices.tell_spelled(self._tokenizer(), texts)
+        notices.tell_unknown(self._tokenizer(), texts, sources, parse_special)
         return sources
 
     def _wrapped(self, texts, direction, parse_special=False, max_length=None):
@@ -570,27 +614,6 @@ class Seq2SeqLM(GenerativeTask):
             options["target_language"] = direction.target_language
         texts = [direction.prefix + text for text in texts] if direction.prefix else texts
         return self._tokenizer().encode_sources(texts, direction.source_language, **options)
-
-    def _tell_unknown(self, texts, sources, parse_special):
-        """Say what of the texts is unknown to the tokenizer."""
-        tokenizer, unknown = self._tokenizer(), self._tokenizer().unknown_id
-        rows = [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]
-        if not rows:
-            return
-        count = sum(sources[row].count(unknown) for row in rows)
-        encoded = tokenizer.encode_with_offsets([texts[row] for row in rows], parse_special)
-        pieces = {}
-        for row, ids, spans in zip(rows, *encoded, strict=True):
-            pieces |= dict.fromkeys(
-                texts[row][a:b].strip() for i, (a, b) in zip(ids, spans, strict=True) if i == unknown
-            )
-        shown = ", ".join(repr(piece) for piece in itertools.islice(filter(None, pieces), UNKNOWN_SHOWN))
-        more = ", …" if len(pieces) > UNKNOWN_SHOWN else ""
-        warnings.warn(
-            f"{count} tokens in {len(rows)} of {len(sources)} texts are unknown to this model, which cannot translate "
-            f"them: {shown}{more}.",
-            stacklevel=outside(),
-        )
 
     def _start(self, sources, config, batch_size, prefixes=None):
         """The cache, the prompts, and what was read, -1 for padding, for sources: padded to a few shapes where each

@@ -79,3 +79,8 @@ def checked_text(text: Any, where: str) -> str:
             "Repair it where it was read, as with text.encode('utf-8', 'replace').decode()."
         ) from None
     return text
+
+
+def has_letter(text: str) -> bool:
+    """Whether a text holds a letter of any script: what does not, such as "12:30" or "…", is no language."""
+    return any(map(str.isalpha, text))

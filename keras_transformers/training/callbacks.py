@@ -314,7 +314,10 @@ class TranslationQuality(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every_epochs:
             return
-        self.hypotheses = self.model.translate(self.sources, **self.options)
+        with warnings.catch_warnings():
+            # At first few translations end by themselves.
+            warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut")
+            self.hypotheses = self.model.translate(self.sources, **self.options)
         for name, metric in (("val_bleu", bleu), ("val_chrf", chrf)):
             score, self.signatures[name] = metric(self.hypotheses, self.references)
             if logs is not None:

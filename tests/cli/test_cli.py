@@ -32,7 +32,7 @@ class Reverser:
     generation = types.SimpleNamespace(num_return_sequences=1)
 
     def __init__(self, config=None, tokenizer=no_files):
-        self.config, self.tokenizer, self.calls = config, tokenizer, []
+        self.config, self.tokenizer, self.calls, self.names = config, tokenizer, [], []
         Reverser.made.append(self)
 
     @classmethod
@@ -41,8 +41,9 @@ class Reverser:
             raise FileNotFoundError("Expected a preset, got 'absent'. Check the spelling.")
         return cls(name)
 
-    def translate(self, sentences, progress, **options):
+    def translate(self, sentences, progress, names=None, **options):
         self.calls.append((list(sentences), options))
+        self.names += names or []
         progress(len(sentences))
         turned = [" ".join(reversed(sentence.split())) for sentence in sentences]
         return (turned, [-0.5] * len(turned)) if options.get("return_scores") else turned
@@ -122,6 +123,7 @@ def test_translates_arguments():
     result = call("translate", "a b c", "", "d e", "--num-beams", 2, "--max-new-tokens", 9)
     assert result.stdout == "c b a\n\ne d\n"
     (task,) = Reverser.made
+    assert task.names == ["sentence 1", "sentence 2", "sentence 3"]
     assert task.config == "english-french"
     assert task.calls == [(["a b c", "", "d e"], {"num_beams": 2, "batch_size": 32, "max_new_tokens": 9})]
 
@@ -136,6 +138,18 @@ def test_one_line_out_for_each_line_in_in_order_with_empty_ones_kept():
     result = call("translate", "--batch-size", 4, stdin="\n".join(lines))
     assert result.stdout.split("\n")[:-1] == [f"word {number}" if number % 3 else "" for number in range(1000)]
     assert all(len(sentences) <= 4 * translate.BATCHES_AT_ONCE for sentences, _ in Reverser.made[0].calls)
+    assert Reverser.made[0].names == [f"line {number}" for number in range(1, 1001)]
+
+
+def test_texts_without_a_letter_may_be_translated_too():
+    call("translate", "12:30", "--no-keep-letterless")
+    assert Reverser.made[0].calls == [(["12:30"], {"batch_size": 32, "keep_letterless": False})]
+
+
+def test_a_byte_order_mark_in_standard_input_is_no_text():
+    assert call("translate", stdin="\ufeffa b\r\n".encode()).stdout == "b a\n"
+    assert call("generate", stdin="\ufeffa\n\nb\n".encode()).stdout == "a + more\n\nb + more\n"
+    assert "got UTF-16" in str(call("translate", stdin="a b\n".encode("utf-16")).exception)
 
 
 def test_only_a_newline_ends_a_line():
@@ -176,6 +190,7 @@ def test_input_that_is_not_utf8_is_refused_with_its_line():
     result = call("translate", stdin=b"a b\nc \xff\n")
     assert isinstance(result.exception, ValueError)
     assert "Expected UTF-8 text in standard input, got byte 0xff in line 2" in str(result.exception)
+    assert result.stdout == "b a\n"  # what was right is translated
 
 
 def test_the_attention_of_one_sentence_is_drawn(monkeypatch, tmp_path):

@@ -263,11 +263,16 @@ def test_json_lines_come_back_character_by_character_with_a_field_more(tmp_path)
         (b"a\tb\n", Columns("c"), "wrong, line 1: expected a column 'c', got a, b. Name one of these"),
         (b"", Columns("c"), "wrong, line 1: expected a column 'c', got none"),
         (b"c\ttranslation\n", Columns("c"), "line 1: expected no column 'translation' yet, got one"),
+        (b'{"text": "a"}\n{"text": 1}\n', JSONLines(), "line 2: expected a text in 'text', got 1. Mend that line"),
+        (b'{"text": null}\n', JSONLines(), "line 1: expected a text in 'text', got null"),
+        (b'{"body": "a", "id": 1}\n', JSONLines(), "a JSON object with a text in 'text', got the fields 'body', 'id'"),
         (
-            b'{"text": "a"}\n{"text": 1}\n',
+            b'{"text": "a \\ud800"}\n',
             JSONLines(),
-            "line 2: expected a JSON object with a text in 'text', got 'text'",
+            r"wrong, line 1: Expected Unicode text, got a lone surrogate '\\ud800'",
         ),
+        (b'{"text": "a", "w": ["\\ud800"]}\n', JSONLines(words="w"), "line 1: Expected Unicode text, got a lone"),
+        ("a\n".encode("utf-16"), files.LINES, "Expected UTF-8 text in .*wrong, got UTF-16"),
         (b"[]\n", JSONLines(), "line 1: expected a JSON object with a text in 'text', got list"),
         (b"{'a'}\n", JSONLines(), "line 1: expected a JSON object, got what is none"),
         (b'{"text": "a", "translation": ""}\n', JSONLines(), "expected no field 'translation' yet, got one"),
@@ -279,6 +284,54 @@ def test_a_line_that_is_not_what_it_should_be_is_named(tmp_path, content, rows, 
         translate_file(Reverser(), tmp_path / "wrong", tmp_path / "out", rows=rows)
     with pytest.raises(ValueError, match="Expected a column from 1, or its name, got 0"):
         Columns(0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mended", "rows"),
+    [
+        (b'{"text": null}', b'{"text": "c d"}', JSONLines()),
+        (b'{"text": "\\ud800"}', b'{"text": ""}', JSONLines()),
+        (b'{"text": "\xff"}', b"", JSONLines()),
+        (b"a", b"a\tb", Columns(2)),
+        (b"\xff", b"", files.LINES),
+    ],
+)
+@pytest.mark.parametrize("before", [1, 3, 4, 5])  # windows are of four lines
+def test_what_is_before_a_wrong_line_is_done_and_the_rest_follows(tmp_path, wrong, mended, rows, before):
+    good = b'{"text": "a b"}' if isinstance(rows, JSONLines) else b"x y\ta b"
+    source, output, task = tmp_path / "source", tmp_path / "out", Reverser()
+    source.write_bytes(b"\n".join([*[good] * before, wrong, good]))
+    with pytest.raises(ValueError, match=f"line {before + 1}"):
+        translate_file(task, source, output, rows=rows, batch_size=2)
+    assert sum(map(len, task.calls)) == before and not output.exists()
+    source.write_bytes(b"\n".join([*[good] * before, mended, good]))
+    task.calls.clear()
+    assert translate_file(task, source, output, rows=rows, batch_size=2) == before + 2
+    assert sum(map(len, task.calls)) == 2
+    translate_file(Reverser(), source, tmp_path / "at once", rows=rows)
+    assert output.read_bytes() == (tmp_path / "at once").read_bytes()
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column_or_an_object(tmp_path):
+    named = write(tmp_path / "named.tsv", "\ufeffa\tb\r\nx y\tz\r\n")
+    translate_file(Reverser(), named, tmp_path / "columns", rows=Columns("a"))
+    assert (tmp_path / "columns").read_text("utf-8") == "a\tb\ttranslation\nx y\tz\ty x\n"
+    objects = write(tmp_path / "objects", '\ufeff{"text": "a b"}\r\n')
+    translate_file(Reverser(), objects, tmp_path / "translated", rows=JSONLines())
+    assert (tmp_path / "translated").read_text("utf-8") == '{"text": "a b", "translation": "b a"}\n'
+
+
+def test_warnings_name_lines(tmp_path):
+    """Of the file, whatever window they are in."""
+    lines, told = write(tmp_path / "lines", "a\n\nb\nc\nd\n"), []
+
+    class Told(Reverser):
+        def translate(self, texts, names, **options):
+            told.extend(names)
+            return super().translate(texts, **options)
+
+    translate_file(Told(), lines, tmp_path / "out", batch_size=1)
+    assert told == [f"line {number}" for number in range(1, 6)]
 
 
 def test_a_long_file_takes_no_more_memory_than_a_window(tmp_path):

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 import time
-import warnings
 
 import keras
 import numpy as np
@@ -202,8 +201,7 @@ def test_stop_strings_penalties_and_scores_serve_translation_too(model):
 
 @once
 def test_no_more_tokens_than_there_are_positions(model):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+    with pytest.warns(UserWarning, match=f"limit of {LONGEST} tokens, .* The model has positions for no more"):
         model.translate(SOURCES[:2], max_new_tokens=10 * LONGEST)
     endless = kt.GenerationConfig(start_id=model.generation.start_id, padding_id=model.config.padding_id)
     assert model.generate([[5, 6]], endless).token_ids.shape == (1, LONGEST)
