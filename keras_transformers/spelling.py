@@ -18,14 +18,16 @@ def nearest(name: object, known: collections.abc.Iterable[str], count: int = 1, 
     return near or [each for each in known if each.endswith(f".{name}")][:count]
 
 
-def did_you_mean(name: object, known: collections.abc.Iterable[str]) -> str:
+def did_you_mean(name: object, known: collections.abc.Iterable[str], cutoff: float = 0.6) -> str:
     """What to put after an unknown `name` in an error: its nearest known name, or nothing if none is near.
+
+    `name`, `known` and `cutoff` are as for `nearest`.
 
     Example:
         >>> did_you_mean("num_beam", ["num_beams", "top_k"])
         " (did you mean 'num_beams'?)"
     """
-    near = nearest(name, known)
+    near = nearest(name, known, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

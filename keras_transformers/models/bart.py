@@ -44,11 +44,7 @@ def _read_both(read, positions, placement="post", *, embedding_norm=False, **def
     attention_dropout = read("attention_dropout", defaults["attention_dropout"])
     activation = read.activation("activation_function", defaults["activation_function"])
     inner_dropout = read("activation_dropout", 0.0)
-    if "encoder_layers" in read.values:
-        read("num_hidden_layers", None)  # a second name of it, which version 4 of transformers did not look at
-        layers = read("encoder_layers", 12)
-    else:
-        layers = read("num_hidden_layers", 12)
+    read.expect("do_blenderbot_90_layernorm", False)
 
     def stack(side, layers):
         attention = AttentionConfig(read(f"{side}_attention_heads", 16), dropout=attention_dropout)
@@ -74,7 +70,7 @@ def _read_both(read, positions, placement="post", *, embedding_norm=False, **def
     return ModelConfig(
         read("d_model", 1024),
         embeddings,
-        stack("encoder", layers),
+        stack("encoder", read("encoder_layers", 12)),
         stack("decoder", read("decoder_layers", 12)),
         decoder_embeddings,
         HeadConfig(tied, use_bias=True),
@@ -278,11 +274,17 @@ def _heads(name, num_classes=None):
 
 _INERT = ("init_std", "add_bias_logits", "classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated")
 
+_NAMES = (
+    ("hidden_size", "d_model"),
+    ("num_attention_heads", "encoder_attention_heads"),
+    ("num_hidden_layers", "encoder_layers"),
+)
+
 register(
-    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart", num_classes=3), links("bart"), _INERT),
-    Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), links("mbart"), _INERT),
+    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart", num_classes=3), links("bart"), _INERT, _NAMES),
+    Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), links("mbart"), _INERT, _NAMES),
     *(
-        Family(model_type, read, write, _weights, (head,), links(model_type), (*_INERT, "classifier_dropout"))
+        Family(model_type, read, write, _weights, (head,), links(model_type), (*_INERT, "classifier_dropout"), _NAMES)
         for model_type, read, write, head in (
             ("marian", _read_marian, _write_marian, _generation("MarianMTModel")),
             ("pegasus", _read_pegasus, _write_both, _generation("PegasusForConditionalGeneration")),

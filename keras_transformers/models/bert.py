@@ -67,9 +67,15 @@ def _read_body(
     feed_forward = FeedForwardConfig(
         read("intermediate_size", defaults["intermediate_size"]), read.activation("hidden_act", defaults["hidden_act"])
     )
-    layers = read("num_hidden_layers", defaults["num_hidden_layers"])
-    return ModelConfig(
+    layers, width = (
+        read("num_hidden_layers", defaults["num_hidden_layers"]),
         read("hidden_size", defaults["hidden_size"]),
+    )
+    if embedding_size is None:
+        for name in ("embedding_size", "emb_size"):
+            read.repeats(name, width, "hidden_size")
+    return ModelConfig(
+        width,
         embeddings,
         StackConfig(layers, BlockConfig(attention, feed_forward, norm, dropout=dropout), num_distinct=distinct),
         padding_id=padding_id,
@@ -147,6 +153,7 @@ def _read_distilbert(read):
         token_head=TokenHeadConfig(dropout=get["hidden_dropout_prob"]),
         span_dropout=read("qa_dropout", 0.1),
     )
+    read.repeats("tie_weights_", config.head.tied, "tie_word_embeddings")
     return config
 
 
@@ -200,8 +207,12 @@ def _read_modernbert(read):
     every = read("global_attn_every_n_layers", 3)
     types = layer_types(read, layers, lambda n: "sliding_attention" if n % every else "full_attention")
     bases = _rotary_bases(read)
-    heads, use_bias = read("num_attention_heads", 12), read("attention_bias", False)
-    window = read("local_attention", 128) // 2 + 1
+    heads, use_bias, width = read("num_attention_heads", 12), read("attention_bias", False), read("hidden_size", 768)
+    read.repeats("head_dim", width // max(heads, 1), "hidden_size / num_attention_heads")
+    half = read.optional("sliding_window", int) or 64  # transformers' other name of it
+    whole = read("local_attention", 2 * half)
+    read.repeats("sliding_window", whole // 2, "half of local_attention")
+    window = whole // 2 + 1
     attentions = {
         kind: AttentionConfig(
             heads,
@@ -213,6 +224,7 @@ def _read_modernbert(read):
     }
     attention, pattern = repeating([attentions[kind] for kind in types])
     norm = LayerNorm(read("norm_eps", 1e-5), read("norm_bias", False))
+    read.repeats("layer_norm_eps", norm.epsilon, "norm_eps")
     feed_forward = FeedForwardConfig(
         read("intermediate_size", 1152),
         read.activation("hidden_activation", "gelu"),
@@ -228,7 +240,7 @@ def _read_modernbert(read):
     if pooling not in _POOLINGS:
         raise ValueError(f"classifier_pooling: expected {' or '.join(_POOLINGS)}, got {pooling!r}")
     return ModelConfig(
-        read("hidden_size", 768),
+        width,
         EmbeddingsConfig(read("vocab_size", 50368), norm=norm, dropout=read("embedding_dropout", 0.0)),
         StackConfig(layers, block, final_norm=True, pattern=pattern, first_norm=False),
         head=HeadConfig(read("tie_word_embeddings", True), read("decoder_bias", True), transform),
@@ -246,14 +258,15 @@ _POOLINGS = {"cls": "first", "mean": "mean"}
 def _rotary_bases(read):
     """The base of each kind of layer, from version 5's `rope_parameters` or version 4's two keys."""
     bases = {"full_attention": 160000.0, "sliding_attention": 10000.0}
-    old = {"full_attention": read("global_rope_theta", None), "sliding_attention": read("local_rope_theta", None)}
+    old = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
     read.expect("rope_scaling", None)
     parameters = read("rope_parameters", None) or {}
     for kind, base in bases.items():
         given = {"rope_type": "default", **(parameters.get(kind) or {})}
         if given["rope_type"] != "default" or set(given) - {"rope_type", "rope_theta"}:
             raise ValueError(f"rope_parameters: only rope_theta of the default type is supported, got {given!r}")
-        bases[kind] = float(_or(given.get("rope_theta"), _or(old[kind], base)))
+        bases[kind] = float(_or(given.get("rope_theta"), _or(read(old[kind], None), base)))
+        read.repeats(old[kind], bases[kind], "rope_parameters")
     if set(parameters) - set(bases):
         raise ValueError(f"rope_parameters: expected {' and '.join(bases)}, got {sorted(parameters)}")
     return bases
@@ -421,6 +434,8 @@ _ROBERTA_WEIGHTS = _weights(
     ignored=("pooler.dense.{leaf}",),
 )
 
+_SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
+
 register(
     Family(
         "bert",
@@ -493,6 +508,7 @@ register(
         ),
         links("distilbert"),
         ("sinusoidal_pos_embds",),
+        (("hidden_size", "dim"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers")),
     ),
     Family(
         "electra",
@@ -526,7 +542,7 @@ register(
             ),
         ),
         links("electra"),
-        ("summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"),
+        ("generator_size", *(f"summary_{kind}" for kind in _SUMMARY)),
     ),
     Family(
         "albert",
@@ -619,6 +635,6 @@ register(
             ),
         ),
         links("modernbert"),
-        ("max_position_embeddings", "sparse_pred_ignore_index"),
+        ("max_position_embeddings", "position_embedding_type", "repad_logits_with_grad", "sparse_pred_ignore_index"),
     ),
 )

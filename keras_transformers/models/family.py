@@ -9,23 +9,27 @@ records, and what there is to do with a family is done here and in `checkpoints/
 
 import collections.abc
 import dataclasses
+import warnings
 
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.unknown_keys import hint, sort_unknown
 from keras_transformers.models.weight_map import Entry, WeightMap
-from keras_transformers.spelling import did_you_mean
 
 # Keys of a config.json that change nothing of what a model computes from token ids in inference or in `fit`, whatever
 # they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
 INERT = frozenset(
     """
-    architectures auto_map model_type _name_or_path transformers_version torch_dtype dtype finetuning_task
-    task_specific_params id2label label2id num_labels _num_labels problem_type tokenizer_class prefix name language
+    architectures auto_map model_type _name_or_path name_or_path _commit_hash transformers_version torch_dtype dtype
+    finetuning_task task_specific_params id2label label2id num_labels _num_labels problem_type tokenizer_class prefix
+    name language
     bos_token_id eos_token_id eos_token_ids sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
     initializer_range initializer_factor initializer_cutoff_factor use_cache gradient_checkpointing output_past
     output_attentions output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16
     tf_legacy_loss tie_encoder_decoder
     attn_implementation attn_implementation_internal _attn_implementation _attn_implementation_autoset
+    experts_implementation _experts_implementation tie_last_hidden_states ignore_keys_at_rope_validation
     chunk_size_feed_forward deterministic_flash_attn reference_compile transformers.js_config sentence_transformers
+    sbert_ce_default_activation_function
     max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
     typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
     num_return_sequences output_scores forced_bos_token_id forced_eos_token_id remove_invalid_values
@@ -40,6 +44,8 @@ HUGGING_FACE_ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
     "relu": "relu",
     "silu": "silu",
     "swish": "silu",
@@ -85,6 +91,7 @@ class Family:
         heads: for one task the first is written, unless a file had another. The body alone is a "TextEmbedder".
         links: where configuration and model are defined.
         inert: keys that change nothing, besides `INERT`.
+        aliases: other names of keys that `read` reads, which transformers understands as well.
     """
 
     model_type: str
@@ -94,25 +101,58 @@ class Family:
     heads: tuple[Head, ...]
     links: tuple[str, ...]
     inert: tuple[str, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
 
-    def config(self, values, task=None):
+    def config(self, values, task=None, where="config.json"):
         """The `ModelConfig` that a `config.json` of this family describes.
 
         Args:
             values: the file's content, a dictionary.
             task: the task that is to compute with it; by default the one that the file was made for.
+            where: what to call the file in warnings.
 
         Raises:
-            ValueError: listing every key that is unknown, or set to what this library does not compute.
+            ValueError: listing every key that is set to what this library does not compute.
+
+        Warns:
+            UserWarning: once, naming all keys that neither this library nor transformers knows, or an `auto_map`.
         """
-        reader = ConfigReader(values, task or self.task(values.get("architectures")))
+        config, reader = self.reading(values, task)
+        if reader.passing:
+            known = reader.seen | INERT | set(self.inert)
+            names = ", ".join(f"{name!r}{hint(name, known)}" for name in reader.passing)
+            warnings.warn(
+                f"{where}: neither this library nor transformers' {self.model_type!r} computes with {names}. Such keys "
+                "change nothing, and stay in the file when the model is saved.",
+                stacklevel=2,
+            )
+        code = values.get("auto_map")
+        if isinstance(code, dict) and (code := [each for name, each in code.items() if name.startswith("AutoModel")]):
+            warnings.warn(
+                f"{where}: auto_map names the folder's own code ({code[0]!s:.80}), which is not executed: the model is "
+                f"computed as transformers' {self.model_type!r}. If that code computes something else, such as "
+                "attention to both sides, the results differ from it.",
+                stacklevel=2,
+            )
+        return config
+
+    def reading(self, values, task=None):
+        """As `config`, without warnings: the `ModelConfig`, and the `ConfigReader` that read it."""
+        architectures = values.get("architectures")
+        reader = ConfigReader(values, task or self.task(architectures), self.aliases)
         try:
             config = self.read(reader)
         except (TypeError, ValueError) as error:
             reader.problems.append(str(error))
             reader.finish(values.keys())  # what else it would have read is not known
-        reader.finish(INERT | set(self.inert))
-        return config
+        problems, passing = sort_unknown(values, reader.seen | INERT | set(self.inert))
+        reader.passing += passing
+        reader.problems += problems
+        if reader.problems and (others := _named(architectures).keys() - {self.model_type}):
+            told = " or ".join(map(repr, sorted(others)))
+            reader.problems.append(f"architectures: {architectures} belongs to model_type {told}")
+        reader.finish(values.keys())
+        return config, reader
 
     def describes(self, config):
         """Whether `write(config)` says all that `config` is."""
@@ -193,13 +233,46 @@ def family_of(values, where):
         ValueError: for no `model_type`, or an unknown one.
     """
     model_type, known = values.get("model_type"), families()
+    if model_type is None:  # files of 2019 have none
+        named = _named(values.get("architectures"))
+        if len(named) == 1:
+            return next(iter(named.values()))
     if model_type not in known:
         told = "none: pass model_type=" if model_type is None else repr(model_type)
         raise ValueError(
             f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
-            f"{did_you_mean(model_type, known)}."
+            f"{_spelled_otherwise(model_type, known)}{_part(values, known)}."
         )
     return known[model_type]
+
+
+def _named(architectures):
+    """The families that have a class of these names, by their `model_type`."""
+    named = set(architectures or ())
+    heads = ((family, {head.architecture, *head.others}) for family in families().values() for head in family.heads)
+    return {family.model_type: family for family, names in heads if names & named}
+
+
+def _spelled_otherwise(name, known):
+    """The known `model_type` that differs in hyphens and the like alone: another letter is another architecture."""
+
+    def letters(text):
+        return "".join(each for each in str(text).lower() if each.isalnum())
+
+    same = [each for each in known if letters(each) == letters(name)]
+    return f" (did you mean {same[0]!r}?)" if same else ""
+
+
+def _part(values, known):
+    """What a model of several parts, such as one of texts and images, holds that is known."""
+    parts = {key: value.get("model_type") for key, value in values.items() if isinstance(value, dict)}
+    parts = {
+        key: model_type for key, model_type in parts.items() if isinstance(model_type, str) and model_type in known
+    }
+    if not parts:
+        return ""
+    told = " and ".join(f"a {model_type!r} in its {key}" for key, model_type in parts.items())
+    return f", which holds {told}: this library reads such a part from a folder of its own"
 
 
 def describing(config, preferred=None):
@@ -211,6 +284,17 @@ def describing(config, preferred=None):
 class ConfigReader:
     """The keys of one `config.json`: each is read, inert, or refused, and everything wrong is said at once.
 
+    Args:
+        values: the file's content, a dictionary.
+        task: the task that is to compute with it.
+        aliases: pairs of a name that a key may have besides, and its usual name.
+
+    Attributes:
+        seen: the keys that were read.
+        problems: what is wrong, a sentence each.
+        passing: the keys that nobody reads and that may stand.
+        spare: the keys that say what others say too.
+
     Example:
         >>> read = ConfigReader({"hidden_size": 32, "is_decoder": False})
         >>> read("hidden_size", 768), read("layer_norm_eps", 1e-12)
@@ -219,11 +303,22 @@ class ConfigReader:
         >>> read.finish(INERT)
     """
 
-    def __init__(self, values, task=None):
-        self.values = values
+    def __init__(self, values, task=None, aliases=()):
+        self.values = dict(values)
         self.task = task
         self.seen = set()
         self.problems = []
+        self.passing = []
+        self.spare = set()
+        for alias, name in aliases:
+            self.seen.add(alias)
+            given, usual = values.get(alias), values.get(name)
+            if given is None:
+                continue
+            self.spare.add(alias)
+            self.values[name] = given if usual is None else usual
+            if given != self.values[name]:
+                self.problems.append(f"{name} and {alias}: expected one value, got {usual!r} and {given!r}")
 
     def __call__(self, name, default):
         """What `name` holds, of the type of `default`, where that has one; where it is absent, `default` itself."""
@@ -250,6 +345,22 @@ class ConfigReader:
             wanted = " or ".join(repr(each) for each in allowed)
             self.problems.append(f"{name}: only {wanted} is supported, got {value!r}")
 
+    def repeats(self, name, value, of):
+        """Accept `name`, which may repeat the `value` that the key `of` holds, but not contradict it."""
+        self.seen.add(name)
+        given = self.values.get(name)
+        if given is not None:
+            self.spare.add(name)
+            if given != value:
+                self.problems.append(f"{name}: expected {value!r}, as {of} says, got {given!r:.80}")
+
+    def pass_by(self, name):
+        """Note a parameter that nobody reads, inside of a key: it stands, unless the folder's own code may read it."""
+        if self.values.get("auto_map"):
+            self.problems.append(f"{name}: unknown, and the folder's own code, which auto_map names, may read it")
+        else:
+            self.passing.append(name)
+
     def activation(self, name, default):
         """Our name of the activation that `name` holds."""
         value = self(name, default)
@@ -263,7 +374,7 @@ class ConfigReader:
         known = self.seen | set(inert)
         for name in self.values:
             if name not in known:
-                self.problems.append(f"unknown key {name!r}{did_you_mean(name, known)}")
+                self.problems.append(f"unknown key {name!r}{hint(name, known)}")
         if self.problems:
             raise ValueError("The configuration does not fit: " + "; ".join(self.problems) + ".")
 

@@ -23,18 +23,10 @@ from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.family import Family, Head, activation_name, expect_one_stack, links, register
 from keras_transformers.models.patterns import repeating
-from keras_transformers.models.rotary import rotary_of, written_scaling
+from keras_transformers.models.rotary import rotary_of, rotary_values, written_scaling
 from keras_transformers.models.weight_map import Entry, WeightMap
 
 # Configurations
-
-
-def _either(read, names, default):
-    """What a key holds that has several names."""
-    given = {name: read(name, default) for name in names if name in read.values}
-    if len(set(given.values())) > 1:
-        raise ValueError(f"{' and '.join(given)}: expected one value, got {' and '.join(map(repr, given.values()))}")
-    return next(iter(given.values())) if given else read(names[0], default)
 
 
 def _or(value, default):
@@ -43,16 +35,16 @@ def _or(value, default):
 
 def _read_rotary(read, context_length, *, base="rope_theta", fraction=None, default_fraction=1.0):
     """The `Rotary` of a file whose keys for the base and the turned fraction are called so."""
-    old, new = read("rope_scaling", None), read("rope_parameters", None)
-    values = {"rope_theta": read(base, 10000.0)}
-    if fraction is not None:
-        values["partial_rotary_factor"] = read(fraction, default_fraction)
-    given = {name: value for name, value in (old or new or {}).items() if value is not None}
-    where = "rope_scaling" if old else "rope_parameters"
-    try:
-        return rotary_of(values | given, context_length, where, partial=fraction is not None)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
+    defaults, called = {"rope_theta": 10000.0}, {"rope_theta": base}
+    if fraction is None:
+        read.expect("partial_rotary_factor", 1.0, None)
+    else:
+        defaults["partial_rotary_factor"], called["partial_rotary_factor"] = default_fraction, fraction
+    where, values = rotary_values(read, defaults, called)
+    for name, key in called.items():
+        if key != name:  # some releases of transformers write both
+            read.repeats(name, values[name], key)
+    return rotary_of(read, values, context_length, where, partial=fraction is not None)
 
 
 def _write_scaling(rotary):
@@ -79,12 +71,9 @@ def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_
 
 
 def _read_gpt2(read):
-    width = _either(read, ("n_embd", "hidden_size"), 768)
+    width = read("n_embd", 768)
     dropout = read("resid_pdrop", 0.1)
-    heads, layers = (
-        _either(read, ("n_head", "num_attention_heads"), 12),
-        _either(read, ("n_layer", "num_hidden_layers"), 12),
-    )
+    heads, layers = read("n_head", 12), read("n_layer", 12)
     attention = AttentionConfig(
         heads, dropout=read("attn_pdrop", 0.1), scale=None if read("scale_attn_weights", True) else 1.0
     )
@@ -100,7 +89,7 @@ def _read_gpt2(read):
         width,
         EmbeddingsConfig(
             read("vocab_size", 50257),
-            Learned(_either(read, ("n_positions", "max_position_embeddings"), 1024)),
+            Learned(read("n_positions", 1024)),
             dropout=read("embd_pdrop", 0.1),
         ),
         StackConfig(
@@ -144,10 +133,12 @@ def _write_gpt2(config):
 
 def _read_gpt_neox(read):
     width, context_length = read("hidden_size", 6144), read("max_position_embeddings", 2048)
+    heads = read("num_attention_heads", 64)
+    read.repeats("head_dim", width // max(heads, 1), "hidden_size / num_attention_heads")
     rotary = _read_rotary(read, context_length, base="rotary_emb_base", fraction="rotary_pct", default_fraction=0.25)
     dropout = read("hidden_dropout", 0.0)
     attention = AttentionConfig(
-        read("num_attention_heads", 64),
+        heads,
         positions=rotary,
         use_bias=read("attention_bias", True),
         dropout=read("attention_dropout", 0.0),
@@ -197,10 +188,7 @@ def _write_gpt_neox(config):
 
 
 def _read_gptj(read):
-    width, heads = (
-        _either(read, ("n_embd", "hidden_size"), 4096),
-        _either(read, ("n_head", "num_attention_heads"), 16),
-    )
+    width, heads = read("n_embd", 4096), read("n_head", 16)
     turned, head_dim = read("rotary_dim", 64), max(width // max(heads, 1), 1)
     if not 0 < turned <= head_dim:
         raise ValueError(f"rotary_dim: expected from 1 to {head_dim}, the width of a head, got {turned}")
@@ -227,9 +215,9 @@ def _read_gptj(read):
         EmbeddingsConfig(
             read("vocab_size", 50400),
             dropout=read("embd_pdrop", 0.0),
-            context_length=_either(read, ("n_positions", "max_position_embeddings"), 2048),
+            context_length=read("n_positions", 2048),
         ),
-        StackConfig(_either(read, ("n_layer", "num_hidden_layers"), 28), block, final_norm=True),
+        StackConfig(read("n_layer", 28), block, final_norm=True),
         HeadConfig(read("tie_word_embeddings", False), use_bias=True),
     )
 
@@ -309,9 +297,9 @@ def _write_opt(config):
 def _read_bloom(read):
     read.expect("apply_residual_connection_post_layernorm", False)
     read.expect("slow_but_exact", False)  # it would leave out biases
-    width, dropout = _either(read, ("hidden_size", "n_embed"), 64), read("hidden_dropout", 0.0)
+    width, dropout = read("hidden_size", 64), read("hidden_dropout", 0.0)
     attention = AttentionConfig(
-        _either(read, ("n_head", "num_attention_heads"), 8),
+        read("n_head", 8),
         positions=Alibi(),
         dropout=read("attention_dropout", 0.0),
     )
@@ -321,7 +309,7 @@ def _read_bloom(read):
         read,
         width,
         EmbeddingsConfig(read("vocab_size", 250880), norm=norm),
-        StackConfig(_either(read, ("n_layer", "num_hidden_layers"), 2), block, final_norm=True),
+        StackConfig(read("n_layer", 2), block, final_norm=True),
         HeadConfig(read("tie_word_embeddings", True)),
         classifier_dropout=dropout,
     )
@@ -345,7 +333,7 @@ def _write_bloom(config):
 
 def _read_falcon(read):
     read.expect("attention_dropout", 0.0)  # where it is dropped depends on the rest
-    width, heads = _either(read, ("hidden_size", "n_embed"), 4544), read("num_attention_heads", 71)
+    width, heads = read("hidden_size", 4544), read("num_attention_heads", 71)
     context_length = read("max_position_embeddings", 2048)
     rotary, use_bias = _read_rotary(read, context_length), read("bias", False)
     new, parallel = read("new_decoder_architecture", False), read("parallel_attn", True)
@@ -419,6 +407,8 @@ def _read_phi(read):
     norm = LayerNorm(read("layer_norm_eps", 1e-5))
     heads, context_length = read("num_attention_heads", 32), read("max_position_embeddings", 2048)
     rotary = _read_rotary(read, context_length, fraction="partial_rotary_factor", default_fraction=0.5)
+    width = read("hidden_size", 2048)
+    read.repeats("head_dim", width // max(heads, 1), "hidden_size / num_attention_heads")
     attention = AttentionConfig(
         heads,
         read.optional("num_key_value_heads", int) or heads,
@@ -437,7 +427,7 @@ def _read_phi(read):
     )
     return _model(
         read,
-        read("hidden_size", 2048),
+        width,
         EmbeddingsConfig(read("vocab_size", 51200), dropout=read("embd_pdrop", 0.0), context_length=context_length),
         StackConfig(read("num_hidden_layers", 24), block, final_norm=True),
         HeadConfig(read("tie_word_embeddings", False), use_bias=True),
@@ -523,7 +513,8 @@ def _several(paths):
     return paths if isinstance(paths, tuple) else (paths,)
 
 
-_SUMMARY = tuple(f"summary_{kind}" for kind in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout"))
+_SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
+_SUMMARY = tuple(f"summary_{kind}" for kind in _SUMMARY)
 _MASKS = ("h.{n}.attn.bias", "h.{n}.attn.masked_bias")
 _GPT2 = {
     "attention_norm": "ln_1",
@@ -614,6 +605,13 @@ def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None
     return heads
 
 
+_NAMES = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}
+
 register(
     Family(
         "gpt2",
@@ -628,6 +626,7 @@ register(
             "reorder_and_upcast_attn",
             *_SUMMARY,
         ),
+        tuple(_NAMES.items()),
     ),
     Family(
         "gpt_neox",
@@ -645,7 +644,8 @@ register(
         _weights({"token": "wte"}, "h.{n}", _GPTJ, "ln_f", ignored=_MASKS),
         _heads("GPTJ"),
         links("gptj"),
-        ("is_decoder", "rotary", "scale_attn_weights", *_SUMMARY),
+        ("is_decoder", "n_ctx", "rotary", "scale_attn_weights", *_SUMMARY),
+        tuple(_NAMES.items()),
     ),
     Family(
         "opt",
@@ -678,6 +678,7 @@ register(
             *("is_decoder", "pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
             *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
         ),
+        (("n_embed", "hidden_size"), ("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer")),
     ),
     Family(
         "falcon",
@@ -687,6 +688,7 @@ register(
         _heads("Falcon", tokens="classifier"),
         links("falcon"),
         ("is_decoder", "apply_residual_connection_post_layernorm", "ff_factor"),
+        (("n_embed", "hidden_size"),),
     ),
     Family(
         "phi",

@@ -193,7 +193,19 @@ def _norms_of_heads(config, by_head=True):
 
 def _read_llama(read):
     read.expect("rope_interleaved", False)
-    return _read_body(read, {})
+    config = _read_body(read, {})
+    block = config.decoder.block
+    names = {  # InternLM's, and those of Meta's own files
+        "bias": ("attention_bias", block.attention.use_bias),
+        "dim": ("hidden_size", config.hidden_dim),
+        "n_layers": ("num_hidden_layers", config.decoder.num_layers),
+        "n_heads": ("num_attention_heads", block.attention.num_heads),
+        "n_kv_heads": ("num_key_value_heads", block.attention.num_key_value_heads),
+        "norm_eps": ("rms_norm_eps", block.norm.epsilon),
+    }
+    for name, (usual, value) in names.items():
+        read.repeats(name, value, usual)
+    return config
 
 
 def _read_mistral(read):
@@ -276,7 +288,9 @@ def _read_gemma2_body(read, defaults, usual, cap, **names):
     cap = read.optional("final_logit_softcapping", float, cap)
     config = dataclasses.replace(config, head=dataclasses.replace(config.head, soft_cap=cap))
     config = _with(config, norm_placement="around")
-    return _with_windows(read, config, read.optional("sliding_window", int, 4096), usual)
+    window = read.optional("sliding_window", int, 4096)
+    read.repeats("sliding_window_size", window, "sliding_window")
+    return _with_windows(read, config, window, usual)
 
 
 def _read_gemma2(read):
@@ -299,12 +313,13 @@ def _turned(attention, rotary):
 
 def _read_gemma3_rotary(read, context_length, base, kind="full_attention"):
     """The positions of one kind of layer: version 4 has a key for each that is another, version 5 one for all."""
-    bases = {"full_attention": read("rope_theta", 1e6), "sliding_attention": read("rope_local_base_freq", 1e4)}
+    key, base = {"full_attention": ("rope_theta", 1e6), "sliding_attention": ("rope_local_base_freq", 1e4)}[kind]
     given, scaling = read("rope_parameters", None) or {}, read("rope_scaling", None) or {}
     if set(given) - set(KINDS):
         raise ValueError(f"rope_parameters: expected {' and '.join(KINDS)}, got {', '.join(sorted(given))}")
-    values = {"rope_theta": bases[kind], **(given.get(kind) or {}), **(scaling if kind == "full_attention" else {})}
-    return rotary_of(values, context_length or read("max_position_embeddings", 131072), "rope_parameters")
+    values = {"rope_theta": read(key, base), **(given.get(kind) or {}), **(scaling if kind == "full_attention" else {})}
+    read.repeats(key, values["rope_theta"], "rope_parameters")
+    return rotary_of(read, values, context_length or read("max_position_embeddings", 131072), "rope_parameters")
 
 
 def _read_mixtral(read):
@@ -314,10 +329,12 @@ def _read_mixtral(read):
 
 
 def _read_qwen3_moe(read):
+    for name, value in (("use_qk_norm", True), ("qkv_bias", False), ("shared_expert_intermediate_size", 0)):
+        read.expect(name, value)  # Qwen3-Coder says what all of them have
     config = _read_body(read, _QWEN3_MOE, without=("mlp_bias",), called={"intermediate_size": "moe_intermediate_size"})
     window = read.optional("sliding_window", int, 4096)
     config = _attending(_norms_of_heads(config), window=window if read("use_sliding_window", False) else None)
-    num_experts = read.optional("num_experts", int) or read("num_local_experts", 128)  # transformers writes the second
+    num_experts = read("num_local_experts", 128)
     chosen = read("num_experts_per_tok", 8), read("norm_topk_prob", False)
     return _without_experts(read, _with_experts(read, config, num_experts, *chosen))
 
@@ -573,7 +590,7 @@ def _heads(name, body, tokens, spans):
     )
 
 
-def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True, spans=None):
+def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None, tokens=True, spans=None, aliases=()):
     """A family by the name that transformers' classes begin with.
 
     `layer` has the names inside a layer, or is a function that makes the whole table of a configuration; `body` is its
@@ -583,16 +600,16 @@ def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None,
     heads = _heads(name, body or f"{name}Model", tokens, spans)
     weights = layer if callable(layer) else _weights(layer)
     where = links(model_type.removesuffix("_text"))
-    return Family(model_type, read, write, weights, heads, where, ("is_decoder", *inert))
+    return Family(model_type, read, write, weights, heads, where, ("is_decoder", *inert), aliases)
 
 
 # Of these each says something only together with the others, or where no longer list stands beside it.
 _SLIDING = ("use_sliding_window", "sliding_window", "max_window_layers")
+_LLAMA_INERT = ("pretraining_tp", "is_llama_config", "max_sequence_length")
+_EXPERTS = (("num_experts", "num_local_experts"),)
 
 register(
-    _family(
-        "llama", "Llama", _read_llama, _write_llama, inert=("pretraining_tp", "is_llama_config"), spans="transformer."
-    ),
+    _family("llama", "Llama", _read_llama, _write_llama, inert=_LLAMA_INERT, spans="transformer."),
     _family("mistral", "Mistral", _read_mistral, _write_mistral, spans="model."),
     _family("qwen2", "Qwen2", _read_qwen2, _write_qwen2, inert=_SLIDING, spans="transformer."),
     _family("qwen3", "Qwen3", _read_qwen3, _write_qwen3, _LAYER | _NORMED_HEADS, _SLIDING, spans="transformer."),
@@ -646,6 +663,7 @@ register(
         _ATTENTION | _BEFORE | _MIXTRAL_EXPERTS,
         ("router_aux_loss_coef",),
         spans="model.",
+        aliases=_EXPERTS,
     ),
     _family(
         "qwen3_moe",
@@ -655,5 +673,6 @@ register(
         _qwen3_moe_weights,
         (*_SLIDING, "router_aux_loss_coef", "intermediate_size"),
         spans="transformer.",
+        aliases=_EXPERTS,
     ),
 )

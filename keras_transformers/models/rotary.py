@@ -56,6 +56,7 @@ _KINDS = {
 }
 _OLD_KINDS = {"su": "longrope"}
 SCALINGS = ("linear", "dynamic", "llama3", "yarn")
+_WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
 
 
 def read_rotary(read, context_length, *, base=10000.0, kinds=SCALINGS, partial=False, original_length=None):
@@ -69,27 +70,55 @@ def read_rotary(read, context_length, *, base=10000.0, kinds=SCALINGS, partial=F
         partial: whether it knows heads that are turned in part.
         original_length: the longest text before any scaling, where another key than the scaling's own says it.
     """
-    values = {"rope_theta": read("rope_theta", base)}
-    if partial:
-        values["partial_rotary_factor"] = read("partial_rotary_factor", 1.0)
-    old, new = read("rope_scaling", None), read("rope_parameters", None)
-    where = "rope_scaling" if old else "rope_parameters"
-    return rotary_of(values | _given(old or new), context_length, where, kinds, partial, original_length)
+    if not partial:
+        read.expect("partial_rotary_factor", 1.0, None)
+    defaults = {"rope_theta": base} | ({"partial_rotary_factor": 1.0} if partial else {})
+    where, values = rotary_values(read, defaults)
+    if original_length is None and values.get("rope_type") in _WITH_LENGTH:
+        original_length = read.optional(_LENGTH, int)
+        read.repeats(_LENGTH, values.get(_LENGTH, original_length), where)
+    return rotary_of(read, values, context_length, where, kinds, partial, original_length)
+
+
+def rotary_values(read, defaults, called=()):
+    """`(where, values)`: the parameters that a `config.json` has, and which of its keys holds those of a scaling.
+
+    Args:
+        read: a `ConfigReader`.
+        defaults: the parameters that have keys of their own, and their defaults.
+        called: pairs of such a parameter and its key, if the key has another name.
+
+    Raises:
+        ValueError: for `rope_scaling` and `rope_parameters` that contradict each other.
+    """
+    old, new = (_given(read(name, None)) for name in ("rope_scaling", "rope_parameters"))
+    if old and new:
+        read.spare.add("rope_parameters")
+        if any(new.get(name, value) != value for name, value in old.items()):
+            raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
+    given, called = new | old, dict(called)
+    for name, default in defaults.items():
+        key = called.get(name, name)
+        value = given.setdefault(name, read(key, default))
+        read.repeats(key, value, "rope_parameters")
+    return "rope_scaling" if old else "rope_parameters", given
 
 
 def _given(values):
-    return {name: value for name, value in (values or {}).items() if value is not None}
+    """The parameters that are there, with the kind under its newer name."""
+    values = {name: value for name, value in (values or {}).items() if value is not None}
+    kind = values.pop("type", None)
+    return values if kind is None else {"rope_type": kind, **values}
 
 
-def rotary_of(values, context_length, where, kinds=SCALINGS, partial=False, original_length=None):
+def rotary_of(read, values, context_length, where, kinds=SCALINGS, partial=False, original_length=None):
     """The `Rotary` of one dictionary of parameters, which `where` holds.
 
     Raises:
-        ValueError: for a kind that is not among `kinds`, unknown parameters, and such as are missing.
+        ValueError: for a kind that is not among `kinds`, and parameters that are missing.
     """
     values = _given(values)
-    old_kind = values.pop("type", "default")
-    kind = values.pop("rope_type", old_kind)
+    kind = values.pop("rope_type", "default")
     kind = _OLD_KINDS.get(kind, kind)
     base, fraction = float(values.pop("rope_theta")), float(values.pop("partial_rotary_factor", 1.0))
     if kind not in ("default", *kinds):
@@ -100,12 +129,15 @@ def rotary_of(values, context_length, where, kinds=SCALINGS, partial=False, orig
     record, names = _KINDS.get(kind, (None, {}))
     if kind == "yarn":
         values = _without_multipliers(values)
-    if set(values) - set(names):
-        raise ValueError(f"{where}: rope_type {kind!r} knows no {', '.join(sorted(set(values) - set(names)))}")
-    if record is not None and kind != "linear":
+    for name in [name for name in values if name not in names]:  # transformers passes them by as well
+        if values.pop(name) != context_length or name != _LENGTH:
+            read.pass_by(f"{where}: {name}")
+    if _LENGTH in names:
         original = values[_LENGTH] = original_length or values.get(_LENGTH, context_length)
         if kind in ("yarn", "longrope"):
             values.setdefault("factor", context_length / original)
+    if kind == "dynamic":
+        values[_LENGTH] = context_length
     names = {**names, _LENGTH: "original_length"}
     values = {names[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:

@@ -93,12 +93,12 @@ def _activation(read, default):
     if gate or name not in HUGGING_FACE_ACTIVATIONS:
         known = ", ".join(HUGGING_FACE_ACTIVATIONS)
         raise ValueError(f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {told!r}")
-    derived = {"dense_act_fn": name, "is_gated_act": "gated-" in told}  # files say them too
-    for key, value in derived.items():
-        if read(key, value) != value:
-            got = read(key, value)
-            raise ValueError(f"{key}: expected {value!r}, as feed_forward_proj={told!r} has it, got {got!r}")
-    return HUGGING_FACE_ACTIVATIONS[name], derived["is_gated_act"]
+    ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in told
+    same = [theirs for theirs, each in HUGGING_FACE_ACTIVATIONS.items() if each == ours]
+    given = read.values.get("dense_act_fn")  # files say both again, and may call the same function otherwise
+    read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
+    read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
+    return ours, gated
 
 
 def _read_t5(read):
@@ -239,6 +239,12 @@ def _heads(name):
 
 # n_positions: of T5's first files, whose positions have no end
 _INERT = ("n_positions", "scalable_attention")
+_NAMES = (
+    ("hidden_size", "d_model"),
+    ("num_attention_heads", "num_heads"),
+    ("num_hidden_layers", "num_layers"),
+    ("head_dim", "d_kv"),
+)
 
 register(
     *(
@@ -250,6 +256,7 @@ register(
             _heads(name),
             links(name.lower()),
             _INERT,
+            _NAMES,
         )
         for name, read, write in (
             ("T5", _read_t5, _write_t5),

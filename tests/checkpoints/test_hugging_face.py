@@ -327,11 +327,17 @@ def test_a_number_of_labels_goes_before_two_names_that_old_files_have(tmp_path):
     assert_comes_back(folder, model, tmp_path / "ours")
 
 
-def test_an_unknown_family_is_told_with_the_nearest(tmp_path):
-    folder = written(tmp_path / "theirs", tensors_of(TEXT), values_of(TEXT) | {"model_type": "brt"})
-    with pytest.raises(ValueError, match=r"knows \(albert, bart, bert, .*got 'brt' \(did you mean 'bert'\?\)"):
+def test_an_unknown_family_is_told_with_another_spelling(tmp_path):
+    folder = written(tmp_path / "theirs", tensors_of(TEXT), values_of(TEXT) | {"model_type": "BERT"})
+    with pytest.raises(ValueError, match=r"knows \(albert, bart, bert, .*got 'BERT' \(did you mean 'bert'\?\)"):
         kt.TextClassifier.from_preset(folder)
     values = {name: value for name, value in values_of(TEXT).items() if name != "model_type"}
+    folder = written(tmp_path / "theirs", tensors_of(TEXT), values)
+    assert computes_the_same(kt.TextClassifier.from_preset(folder), TEXT)
+    folder = written(tmp_path / "theirs", tensors_of(TEXT), values | {"architectures": ["XLNetModel"]})
+    with pytest.raises(ValueError, match="got none: pass model_type="):
+        kt.TextClassifier.from_preset(folder)
+    del values["architectures"]
     folder = written(tmp_path / "theirs", tensors_of(TEXT), values)
     with pytest.raises(ValueError, match="got none: pass model_type="):
         kt.TextClassifier.from_preset(folder)

@@ -45,7 +45,9 @@ def test_both_versions_say_the_same(name):
     assert rotary(rope_theta=500.0, rope_scaling=parameters) == expected
     assert rotary(rope_parameters={"rope_theta": 500.0, **parameters}) == expected
     assert rotary(rope_theta=500.0, rope_parameters=parameters) == expected
-    assert rotary(rope_parameters={"rope_theta": 1.0}, rope_scaling=parameters, rope_theta=500.0) == expected
+    both = {"rope_parameters": {"rope_theta": 500.0, **parameters}, "rope_scaling": parameters, "rope_theta": 500.0}
+    assert rotary(**both) == expected
+    assert rotary(**both | {"rope_parameters": {"rope_theta": 500.0}}) == expected
 
 
 @pytest.mark.one_backend
@@ -72,15 +74,49 @@ def test_phi_3s_factors(kind):
         ({"rope_scaling": {"rope_type": "spiral"}}, "rope_scaling: expected a rope_type of 'default', 'linear'"),
         ({"rope_scaling": {"rope_type": "linear"}}, "rope_scaling: .*missing.*'factor'"),
         ({"rope_scaling": {"rope_type": "linear", "factor": "2"}}, "field 'factor' is '2', expected float"),
-        ({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "mrope": 1}}, "'linear' knows no mrope"),
-        ({"rope_parameters": {"mrope_section": [1]}}, "rope_parameters: rope_type 'default' knows no mrope_section"),
+        (
+            {"rope_theta": 5.0, "rope_parameters": {"rope_theta": 6.0}},
+            "rope_theta: expected 6.0, as rope_param.*got 5.0",
+        ),
+        (
+            {"rope_scaling": SCALINGS["linear"][0], "rope_parameters": {"rope_type": "linear", "factor": 3.0}},
+            "rope_scaling and rope_parameters: expected the same, got .*2.0.* and .*3.0",
+        ),
+        (
+            {"rope_scaling": LLAMA3, "original_max_position_embeddings": 8},
+            "original_max_position_embeddings: expected 16, as rope_scaling says, got 8",
+        ),
+        (
+            {"rope_scaling": {"type": "linear", "factor": 2.0, "mrope": 1}, "auto_map": {"AutoConfig": "mine.Config"}},
+            "rope_scaling: mrope: unknown, and the folder's own code, which auto_map names, may read it",
+        ),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "only partial_rotary_factor=1.0 is supported, got 0.5"),
-        ({"partial_rotary_factor": 0.5}, "unknown key 'partial_rotary_factor'"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: only 1.0"),
     ],
 )
 def test_what_is_not_computed_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
         rotary(**values)
+
+
+@pytest.mark.one_backend
+def test_parameters_that_transformers_passes_by_are_passed_by_with_a_warning():
+    with pytest.warns(UserWarning, match="computes with 'rope_scaling: finetuned', 'rope_scaling: mrope'"):
+        found = rotary(rope_scaling={"rope_type": "linear", "factor": 2.0, "finetuned": True, "mrope": 1})
+    assert found == Rotary(scaling=LinearScaling(2.0))
+
+
+@pytest.mark.one_backend
+def test_the_length_before_a_scaling_may_have_a_key_of_its_own():
+    scaling = {name: value for name, value in LLAMA3.items() if not name.startswith("original")}
+    assert rotary(rope_scaling=scaling, original_max_position_embeddings=16) == rotary(rope_scaling=LLAMA3)
+
+
+@pytest.mark.one_backend
+def test_dynamic_scaling_begins_at_the_longest_text_whatever_the_file_says():
+    dynamic = {"rope_type": "dynamic", "factor": 2.0, "original_max_position_embeddings": 16}
+    with pytest.warns(UserWarning, match="rope_scaling: original_max_position_embeddings"):
+        assert rotary(rope_scaling=dynamic) == Rotary(scaling=DynamicScaling(2.0, 64))
 
 
 @pytest.mark.one_backend("torch")

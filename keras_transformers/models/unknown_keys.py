@@ -1,0 +1,79 @@
+"""Keys of a `config.json` that a family neither reads nor calls inert: some pass, the others are refused.
+
+    null                                      passes: it says nothing
+    quantization                              refused, with its method and its bits
+    transformers reads it (`ELSEWHERE`)       refused
+    beside an auto_map                        refused: the folder's own code may read it
+    any other                                 passes with a warning: transformers computes the same without it
+
+A family reads, or calls inert, each key that transformers' configuration class of that family knows. `ELSEWHERE` has
+the keys that other parts of transformers read. `tests/conformance/test_known_keys.py` compares both with the installed
+transformers.
+"""
+
+import collections.abc
+
+from keras_transformers.spelling import did_you_mean
+
+# Keys that transformers reads of any configuration, whether its class has them or not: in masks, caches and heads.
+# A family may read some of them itself.
+ELSEWHERE = frozenset(
+    """
+    attention_chunk_size hidden_dropout is_causal kv_sharing_modes layer_types per_layer_config sliding_window
+    token_classification_bias
+    """.split()
+)
+_QUANTIZATION = ("quantization_config", "quantization", "compression_config")
+_BITS = ("bits", "num_bits", "w_bit", "wbits", "nbits")
+
+
+def sort_unknown(
+    values: collections.abc.Mapping[str, object], known: collections.abc.Container[str]
+) -> tuple[list[str], list[str]]:
+    """What is wrong with the unknown keys of a `config.json`, as sentences, and the names of those that pass.
+
+    Args:
+        values: the file's content.
+        known: the keys that the family reads or calls inert.
+    """
+    problems, passing = [], []
+    for name, value in values.items():
+        if name in known or value is None:
+            continue
+        if name in _QUANTIZATION:
+            problems += [f"{name}: {problem}" for problem in (_quantized(value),) if problem]
+        elif name in ELSEWHERE:
+            problems.append(f"{name}: transformers computes with it, and this library does not, got {value!r:.80}")
+        elif values.get("auto_map"):
+            problems.append(f"unknown key {name!r}: the folder's own code, which auto_map names, may read it")
+        else:
+            passing.append(name)
+    return problems, passing
+
+
+def hint(name: str, known: collections.abc.Iterable[str]) -> str:
+    """The known name of which `name` is a slip of the pen, for the end of a message; nothing for any other name."""
+    return did_you_mean(name, known, cutoff=0.9)
+
+
+def _quantized(value: object) -> str | None:
+    """What a `quantization_config` says of the weights, or None if it says that they are not quantized."""
+    told = value if isinstance(value, dict) else {}
+    flags = {bits: told.get(f"load_in_{bits}bit", told.get(f"_load_in_{bits}bit")) for bits in (4, 8)}
+    if not value or (False in flags.values() and not any(flags.values())):
+        return None
+    parts = [told, *(each for each in told.values() if isinstance(each, dict))]  # some tools nest it
+    inner = [part["config_groups"] for part in parts if isinstance(part.get("config_groups"), dict)]
+    inner = [group for groups in inner for group in groups.values() if isinstance(group, dict)]
+    parts += [group["weights"] for group in inner if isinstance(group.get("weights"), dict)]
+    method = _first(parts, ("quant_method", "quant_algo")) or ("bitsandbytes" if any(flags.values()) else None)
+    bits = next((bits for bits, is_on in flags.items() if is_on), None) or _first(parts, _BITS)
+    named = ", ".join(str(each) for each in (method, bits and f"{bits} bits") if each)
+    return (
+        f"the weights are quantized{f' ({named})' if named else ''}, and this library loads floating-point weights: "
+        "load the folder that they were quantized from"
+    )
+
+
+def _first(parts: list[dict], names: tuple[str, ...]) -> object:
+    return next((part[name] for part in parts for name in names if part.get(name) is not None), None)
