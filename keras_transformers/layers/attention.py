@@ -19,7 +19,7 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
 from keras_transformers.layers.dropout import Dropout
-from keras_transformers.layers.layer import ShapePreserving, outputs
+from keras_transformers.layers.layer import Layer, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.layers.products import dense
@@ -147,8 +147,18 @@ def key_positions_of(query_positions, seen, length, offset):
     return query_positions if none_older else positions_of(seen)
 
 
+def seen_length(query, source=None, cache=None, offset=0):
+    """How many keys a query of `call` sees, `S`; None where it is not known."""
+    if source is not None:
+        return source[0].shape[2] if isinstance(source, (tuple, list)) else source.shape[1]
+    length = query.shape[1]
+    if cache is None:
+        return length
+    return None if length is None else caches.visible_length(cache[0], offset, length)
+
+
 @keras.saving.register_keras_serializable("keras_transformers")
-class MultiHeadAttention(ShapePreserving):
+class MultiHeadAttention(Layer):
     """Multi-head attention, with grouped heads and relative positions if wanted.
 
     Args:
@@ -287,6 +297,26 @@ class MultiHeadAttention(ShapePreserving):
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
         key = self._heads(dense(self.key, source), self.key_norm, self.num_key_value_heads)
         return key, split_heads(dense(self.value, source), self.num_key_value_heads)
+
+    def compute_output_spec(
+        self,
+        query,
+        source=None,
+        padding_mask=None,
+        attention_mask=None,
+        cache=None,
+        offset=0,
+        scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        scores = None
+        if return_attention_scores:
+            rows, length, _ = query.shape
+            shape = (rows, self.num_heads, length, seen_length(query, source, cache, offset))
+            scores = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        cache = None if cache is None else tuple(map(like, cache))
+        return outputs(like(query, dtype=self.compute_dtype), cache, scores)
 
     def call(
         self,

@@ -29,7 +29,7 @@ import keras
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
-from keras_transformers.layers.layer import ShapePreserving, outputs
+from keras_transformers.layers.layer import Layer, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import record
 
@@ -72,7 +72,7 @@ def fields(config):
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-class _Block(ShapePreserving):
+class _Block(Layer):
     """What both kinds of block share: the branches, their norms, and how a branch joins its residual."""
 
     _causal: bool
@@ -179,6 +179,17 @@ class EncoderBlock(_Block):
 
     _causal = False
 
+    def compute_output_spec(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        return self.self_attention.compute_output_spec(inputs, return_attention_scores=return_attention_scores)
+
     def call(
         self,
         inputs,
@@ -271,6 +282,35 @@ class DecoderBlock(_Block):
         if self.cross_attention is not None:
             self._build_branch("cross_attention", inputs_shape, source_shape or inputs_shape)
 
+    def compute_output_spec(
+        self,
+        inputs,
+        source=None,
+        padding_mask=None,
+        source_padding_mask=None,
+        attention_mask=None,
+        cache=None,
+        offset=0,
+        scope=None,
+        source_scope=None,
+        return_attention_scores=False,
+        training=None,
+    ):
+        self._check_source(source)
+        options = {"return_attention_scores": return_attention_scores}
+        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
+        if source is None or not return_attention_scores:
+            return spec
+        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
+
+    def _check_source(self, source):
+        if (source is None) != (self.cross_attention is None):
+            raise ValueError(
+                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
+                f"cross_attention={self.cross_attention is not None} and "
+                f"{'no source' if source is None else 'a source'}."
+            )
+
     def call(
         self,
         inputs,
@@ -285,12 +325,7 @@ class DecoderBlock(_Block):
         return_attention_scores=False,
         training=None,
     ):
-        if (source is None) != (self.cross_attention is None):
-            raise ValueError(
-                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
-                f"cross_attention={self.cross_attention is not None} and "
-                f"{'no source' if source is None else 'a source'}."
-            )
+        self._check_source(source)
         read = self._read("self_attention", inputs)
         x, *extras = self._join(
             "self_attention",

@@ -6,6 +6,7 @@ Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabul
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_transformers.layers.attention import positions_of
 from keras_transformers.layers.dropout import Dropout
@@ -198,7 +199,19 @@ class PositionalEmbedding(Layer):
         return previous_mask if self.padding_id is None else ops.not_equal(token_ids, self.padding_id)
 
     def compute_output_spec(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
+        if starts is None:
+            self._check_length(token_ids.shape[1], offset)
         return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
+
+    def _check_length(self, length, offset):
+        """Refuse more tokens than there are positions, where both numbers are known."""
+        longest = None if self.positions is None else self.positions.max_length
+        known = isinstance(length, int) and isinstance(offset, int) and longest is not None
+        if known and offset + length > longest:
+            raise ValueError(
+                f"Expected at most {longest} tokens, the longest this model has positions for, got "
+                f"{offset + length}. Shorten the input, or build the model with a larger max_length."
+            )
 
     def _look_up(self, token_ids):
         token = self.token
@@ -238,16 +251,15 @@ class PositionalEmbedding(Layer):
         if self.positions is not None:
             length, longest = ops.shape(token_ids)[1], self.positions.max_length
             known = isinstance(length, int) and isinstance(offset, int) and starts is None
-            if known and offset + length > longest:
-                raise ValueError(
-                    f"Expected at most {longest} tokens, the longest this model has positions for, got "
-                    f"{offset + length}. Shorten the input, or build the model with a larger max_length."
-                )
-            if known and self.position is None and not self.positions.skip_padding:
+            # On PyTorch Keras traces a layer of unknown length with 83 and 89 tokens, for their shapes alone.
+            beyond = known and offset + length > longest
+            if beyond and not in_symbolic_scope():
+                self._check_length(length, offset)
+            if known and not beyond and self.position is None and not self.positions.skip_padding:
                 begin = self.positions.offset + offset
                 x = x + ops.convert_to_tensor(self._table_beside(x)[begin : begin + length], x.dtype)
             else:
-                rows = self._rows(token_ids, offset, starts)
+                rows = ops.zeros_like(token_ids[:1]) if beyond else self._rows(token_ids, offset, starts)
                 if self.position is not None:
                     vectors = self.position(rows)
                 else:

@@ -114,6 +114,14 @@ class StackedDense(Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.num_experts, self.units), initializer="zeros")
 
+    def compute_output_spec(self, inputs, experts=None):
+        shape = tuple(inputs.shape[:-1])
+        if experts is None and len(shape) == 1:
+            shape = (self.num_experts, *shape)
+        elif experts is not None and not isinstance(experts, int):
+            shape = tuple(experts.shape)
+        return keras.KerasTensor((*shape, self.units), dtype=self.compute_dtype)
+
     def call(self, inputs, experts=None):
         kernel, bias = (
             None if each is None else ops.cast(ops.convert_to_tensor(each), self.compute_dtype)

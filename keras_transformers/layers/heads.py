@@ -11,7 +11,7 @@ from keras import ops
 from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
-from keras_transformers.layers.layer import Layer
+from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import record
@@ -112,8 +112,7 @@ class Transform(Layer):
             self.norm.build((*inputs_shape[:-1], width))
 
     def compute_output_spec(self, inputs):
-        width = self.output_dim or inputs.shape[-1]
-        return keras.KerasTensor((*inputs.shape[:-1], width), dtype=self.compute_dtype)
+        return like(inputs, dtype=self.compute_dtype, width=self.output_dim)
 
     def call(self, inputs):
         x = self.activation(self.dense(inputs))
@@ -188,7 +187,10 @@ class VocabularyHead(Layer):
 
     def compute_output_spec(self, inputs, embedding=None):
         self._check(embedding)
-        return keras.KerasTensor((*inputs.shape[:-1], self.vocabulary_size), dtype=self.compute_dtype)
+        return like(inputs, dtype=self.compute_dtype, width=self.vocabulary_size)
+
+    def compute_output_shape(self, inputs_shape):
+        return (*inputs_shape[:-1], self.vocabulary_size)
 
     def _check(self, embedding):
         if self.tied and embedding is None:

@@ -12,8 +12,47 @@ if keras.backend.backend() == "torch":
     memory.keep_what_is_freed()
 
 
-class Layer(keras.layers.Layer):
-    """A Keras layer whose configuration is the arguments it was made with.
+class ShapesOfSpec:
+    """Mixin of layers and models that write `compute_output_spec` themselves, with the arguments of `call`.
+
+    Keras's fallback traces `call`: twice on PyTorch, with unknown axes of length 83 and 89, which a model of fewer
+    positions refuses.
+    """
+
+    def compute_output_shape(self, *shapes, **named_shapes):
+        """The shape of a call's output, from shapes of its tensors: None where a size is not known.
+
+        Args:
+            *shapes, **named_shapes: of the tensors in the order of `call`, or by name, as `inputs_shape`; a dictionary
+                of shapes for a dictionary of tensors.
+
+        Returns: a tuple of sizes, or a structure of them if the call returns one.
+        """
+        if not shapes and len(named_shapes) == 1:  # whatever its name
+            shapes, named_shapes = tuple(named_shapes.values()), {}
+        named = {name.removesuffix("_shape"): _tensors(shape) for name, shape in named_shapes.items()}
+        spec = self.compute_output_spec(*map(_tensors, shapes), **named)
+        return keras.tree.map_structure(lambda each: None if each is None else tuple(each.shape), spec)
+
+    def _set_mask_metadata(self, inputs, outputs, previous_mask):
+        """Keras's, which would put the mask on the first tensor of several by the order of their names."""
+        if isinstance(outputs, dict):
+            outputs = outputs["output"]
+        super()._set_mask_metadata(inputs, outputs[0] if isinstance(outputs, tuple) else outputs, previous_mask)
+
+
+def _tensors(shape):
+    return None if shape is None else keras.tree.map_shape_structure(keras.KerasTensor, shape)
+
+
+def like(tensor, *, dtype=None, width=None):
+    """A symbolic tensor of the shape of `tensor`, but for the last axis if `width` is given."""
+    shape = tuple(tensor.shape) if width is None else (*tensor.shape[:-1], width)
+    return keras.KerasTensor(shape, dtype=dtype or keras.backend.standardize_dtype(tensor.dtype))
+
+
+class Layer(ShapesOfSpec, keras.layers.Layer):
+    """A Keras layer whose configuration is the arguments it was made with. Subclasses write `compute_output_spec`.
 
     Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial
     weights, say) is named in `_transient` and
@@ -45,16 +84,25 @@ class Layer(keras.layers.Layer):
     def from_config(cls, config):
         return cls(**{name: from_json(value) for name, value in config.items()})
 
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Keras's, which hands options of the call such as `training` to the backend as if they were tensors: JAX then
+        traces them, and TensorFlow refuses them."""
+        names = [name for name, value in kwargs.items() if any(map(keras.ops.is_tensor, keras.tree.flatten(value)))]
+        options = {name: value for name, value in kwargs.items() if name not in names}
+
+        def of_tensors(*tensors):
+            named = dict(zip(names, tensors[len(args) :], strict=True))
+            return layer_call(*tensors[: len(args)], **named, **options)
+
+        call = super().rematerialized_call(of_tensors, *args, **kwargs)
+        return lambda *args, **kwargs: call(*args, *(kwargs[name] for name in names))
+
 
 class ShapePreserving(Layer):
-    """A layer whose output has the shape of its first input, unless the call asks for more than that output."""
+    """A layer whose output has the shape of its first input."""
 
-    def compute_output_spec(self, *args, **kwargs):
-        extras = ("cache", "return_attention_scores", "return_hidden_states")
-        if any(kwargs.get(name) for name in extras):
-            return super().compute_output_spec(*args, **kwargs)
-        first = args[0] if args else kwargs[list(_signature(type(self), "call").parameters)[1]]
-        return keras.KerasTensor(first.shape, dtype=self.compute_dtype)
+    def compute_output_spec(self, inputs, training=None):
+        return like(inputs, dtype=self.compute_dtype)
 
 
 def outputs(x, *extras):

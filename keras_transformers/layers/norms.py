@@ -6,7 +6,7 @@ Legend: `D` model width.
 import keras
 from keras import ops
 
-from keras_transformers.layers.layer import ShapePreserving
+from keras_transformers.layers.layer import Layer, like
 from keras_transformers.records import record
 
 
@@ -50,7 +50,7 @@ def make_norm(norm, **kwargs):
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class RMSNormalization(ShapePreserving):
+class RMSNormalization(Layer):
     """`x / sqrt(mean(x²) + epsilon) * scale` over the last axis, computed in float32.
 
     Keras's own drops the Keras mask and has no form whose stored scale is an offset from one.
@@ -75,6 +75,9 @@ class RMSNormalization(ShapePreserving):
         self.scale = self.add_weight(
             name="scale", shape=(inputs_shape[-1],), initializer="zeros" if self.unit_offset else "ones"
         )
+
+    def compute_output_spec(self, inputs):
+        return like(inputs)
 
     def call(self, inputs):
         scale = ops.cast(self.scale, "float32") + 1.0 if self.unit_offset else self.scale

@@ -252,6 +252,19 @@ class RelativePosition(Layer):
                 initializer=keras.initializers.RandomNormal(stddev=0.02),
             )
 
+    def compute_output_spec(self, query_positions, key_positions, starts=None):
+        rows, length = query_positions.shape if starts is None else starts.shape[:1] + query_positions.shape[1:]
+        if isinstance(self.positions, Rotary):
+            width = int(self.head_dim * self.positions.fraction) // 2
+            return None, keras.KerasTensor((2, rows, 1, length, width), dtype="float32")
+        if self.positions is None:
+            return None, None
+        if getattr(self.positions, "rounded", False):
+            length = 1  # the bias grows with the key's position alone
+        else:
+            rows = query_positions.shape[0]
+        return keras.KerasTensor((rows, self.num_heads, length, key_positions.shape[1]), dtype="float32"), None
+
     def call(self, query_positions, key_positions, starts=None):
         if isinstance(self.positions, Rotary):
             positions = query_positions if starts is None else ops.maximum(query_positions - starts, 0)

@@ -14,7 +14,7 @@ from keras_transformers.layers.attention import AttentionConfig, cross_scope, ke
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.layer import ShapePreserving
+from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
 from keras_transformers.layers.rematerialization import rematerialized
@@ -90,7 +90,7 @@ def _plain(attention):
     return dataclasses.replace(attention, positions=None, window=None)
 
 
-class _Stack(ShapePreserving):
+class _Stack(Layer):
     _causal: bool
     rematerialize = False  # whether blocks are computed anew in the backward pass, see `Task.compile`
 
@@ -176,11 +176,25 @@ class _Stack(ShapePreserving):
             relative.build()
             self.relatives.append(relative)
 
-    def compute_output_spec(self, *args, **kwargs):
-        spec = super().compute_output_spec(*args, **kwargs)
-        if self.projection is None or isinstance(spec, dict):
-            return spec
-        return keras.KerasTensor((*spec.shape[:-1], self.projection.units), dtype=spec.dtype)
+    def _spec(self, inputs, source=None, *, cache=None, offset=0, **returns):
+        """The output of a call, symbolic: the tensor, or the dictionary if the call asks for more."""
+        x, scores, cross_scores = like(inputs, dtype=self.compute_dtype), (), ()
+        for n, block in enumerate(self._blocks_in_turn() if returns["return_attention_scores"] else ()):
+            attended, written = block.self_attention, None if cache is None else cache[n]
+            scores += (attended.compute_output_spec(x, cache=written, offset=offset, return_attention_scores=True)[-1],)
+            if source is not None:
+                read = source[n] if isinstance(source, (tuple, list)) else source
+                attended = block.cross_attention
+                cross_scores += (attended.compute_output_spec(x, read, return_attention_scores=True)[-1],)
+        output = x if self.projection is None else like(x, width=self.projection.units)
+        extras = {
+            "cache": None if cache is None else tuple(tuple(map(like, pair)) for pair in cache),
+            "hidden_states": (*[x] * self.num_layers, output) if returns["return_hidden_states"] else None,
+            "attention_scores": scores or None,
+            "cross_attention_scores": cross_scores or None,
+        }
+        asked = {name: value for name, value in extras.items() if value is not None}
+        return {"output": output, **asked} if asked else output
 
     def _blocks_in_turn(self):
         """The block of each layer; some may serve several."""
@@ -291,6 +305,18 @@ class Encoder(_Stack):
     def build(self, inputs_shape):
         super().build(inputs_shape)
 
+    def compute_output_spec(
+        self,
+        inputs,
+        padding_mask=None,
+        attention_mask=None,
+        return_hidden_states=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
+        return self._spec(inputs, **returns)
+
     def call(
         self,
         inputs,
@@ -377,6 +403,24 @@ class Decoder(_Stack):
         return caches.empty(
             self.num_layers, rows, attention.num_key_value_heads, length, attention.head_dim, self.compute_dtype
         )
+
+    def compute_output_spec(
+        self,
+        inputs,
+        source=None,
+        padding_mask=None,
+        source_padding_mask=None,
+        attention_mask=None,
+        cache=None,
+        offset=0,
+        starts=None,
+        return_hidden_states=False,
+        return_attention_scores=False,
+        training=None,
+    ):
+        self.blocks[0]._check_source(source)
+        returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
+        return self._spec(inputs, source, cache=cache, offset=offset, **returns)
 
     def call(
         self,

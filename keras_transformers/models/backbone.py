@@ -10,6 +10,7 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
+from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.records import from_json, to_json
 from keras_transformers.transforms import saved
@@ -18,7 +19,7 @@ _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class Backbone(keras.Model):
+class Backbone(ShapesOfSpec, keras.Model):
     """Embeddings and stacks, as a `ModelConfig` says: an encoder, a decoder, or both.
 
     Args:
@@ -36,7 +37,9 @@ class Backbone(keras.Model):
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
             layers, of `[B, T, D]` and of `[B, N, T, S]`.
 
-    Returns: `[B, T, D]`, the last stack's output, `D` being `config.output_dim`.
+    Returns: `[B, T, D]`, the last stack's output, `D` being `config.output_dim`. Its Keras mask says which tokens are
+        real: as `padding_mask` and `starts` do, or those that are not `config.padding_id`; with decoder inputs theirs,
+        whose first token always is.
 
     Example:
         >>> config = kt.models.transformer(vocabulary_size=100, num_layers=2, hidden_dim=32, num_heads=4)
@@ -48,6 +51,7 @@ class Backbone(keras.Model):
     def __init__(self, config, name="backbone", **kwargs):
         super().__init__(name=name, **kwargs)
         self.autocast = False  # token ids that come as floats must not be rounded
+        self.supports_masking = True
         self.config = config
         options = {"dtype": self.dtype_policy}
         width = config.hidden_dim
@@ -59,12 +63,13 @@ class Backbone(keras.Model):
             arguments.pop("context_length")  # what it was made for, not what it computes
             token = token if arguments.pop("shared_tokens") else None
             layer = PositionalEmbedding(hidden_dim=width, name=name, token=token, **arguments, **options)
-            layer.build()
+            layer.build((None, None))
             return layer
 
         def stack(stack_class, name, **more):
             layer = stack_class(name=name, **fields(getattr(config, name)), **more, **options)
-            layer.build((None, None, width))
+            shape = (None, None, width)
+            layer.build(shape, shape) if more.get("cross_attention") else layer.build(shape)
             return layer
 
         self.embedding = embedding(config.embeddings, "embedding")
@@ -76,6 +81,14 @@ class Backbone(keras.Model):
         if config.decoder is not None:
             self.decoder = stack(Decoder, "decoder", cross_attention=self.encoder is not None)
         self.built = True
+        names = ["token_ids", "decoder_token_ids"] if self.encoder is not None and self.decoder is not None else []
+        ids = (None, None)
+        self._build_shapes_dict = {"inputs_shape": {name: ids for name in names} or ids}  # as `build` would note them
+
+    def __repr__(self):
+        from keras_transformers.models.explain import explain  # which imports this module
+
+        return explain(self).rstrip() if self.built else super().__repr__()
 
     def get_config(self):
         return {
@@ -132,7 +145,8 @@ class Backbone(keras.Model):
         offset = cache.offset + ops.shape(token_ids)[1]
         return results["output"], cache._replace(offset=offset, self_attention=results["cache"])
 
-    def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+    def _named(self, inputs):
+        """The inputs by name, if they are those that this model reads."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         expected, optional = {"token_ids"}, {"padding_mask"}
         if self.encoder is not None and self.decoder is not None:
@@ -145,6 +159,43 @@ class Backbone(keras.Model):
             raise ValueError(
                 f"Expected inputs {sorted(expected)} and perhaps {sorted(optional)}, got {sorted(inputs)}."
             )
+        return inputs
+
+    def compute_output_spec(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+        inputs = self._named(inputs)
+        returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
+        token_ids = inputs["token_ids"]
+        x = self.embedding.compute_output_spec(token_ids, starts=inputs.get("starts"))
+        if self.encoder is None:
+            return self.decoder.compute_output_spec(x, **returns)
+        source = self.encoder.compute_output_spec(x, **returns)
+        if self.decoder is None:
+            return source
+        read = inputs.get("decoder_token_ids")
+        y = self.decoder_embedding.compute_output_spec(token_ids if read is None else read)
+        results = self.decoder.compute_output_spec(y, x, **returns)
+        if not isinstance(results, dict):
+            return results
+        return {**{f"encoder_{name}": each for name, each in source.items()}, **results}
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Which tokens of the output `[B, T, D]` are real, bool `[B, T]`; None if all are."""
+        inputs = self._named(inputs)
+        read = inputs.get("decoder_token_ids")
+        if read is not None:  # the first token may be of any id, that of padding too
+            return ops.logical_or(self.padding_mask(read), ops.equal(_numbered(read), 1))
+        mask, starts = inputs.get("padding_mask"), inputs.get("starts")
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+        elif self.config.padding_id is not None:
+            mask = self.padding_mask(inputs["token_ids"])
+        if starts is None:
+            return mask
+        begun = ops.greater(_numbered(inputs["token_ids"]), starts)
+        return begun if mask is None else ops.logical_and(begun, mask)
+
+    def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+        inputs = self._named(inputs)
         returns = {}
         if return_hidden_states or return_attention_scores:
             returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
@@ -170,3 +221,8 @@ class Backbone(keras.Model):
                 x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
             results |= x if returns else {"output": x}
         return results if returns else results["output"]
+
+
+def _numbered(token_ids):
+    """The number of each token of `token_ids [B, T]` in its row, from 1; symbolic ids of unknown length too."""
+    return ops.cumsum(ops.ones_like(token_ids, dtype="int32"), axis=1)

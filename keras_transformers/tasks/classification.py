@@ -151,6 +151,11 @@ class TextClassifier(Classifier):
         self.accuracy = TokenMean(name="accuracy") if self.problem != "regression" else None
         self.built = True
 
+    def compute_output_spec(self, inputs, training=None):
+        return self.classifier.compute_output_spec(
+            self.pooler.compute_output_spec(self.backbone.compute_output_spec(inputs))
+        )
+
     def call(self, inputs, training=None):
         x, counted = self.hidden_states(inputs, training)
         if self.config.pooler.end_id is not None:
@@ -314,9 +319,16 @@ class TokenClassifier(Classifier):
             self.transform = make_transform(head.transform, name="transform", **options)
             self.transform.build(shape)
         self.dropout = Dropout(head.dropout, name="dropout", **options)
+        self.dropout.build(shape)
         self.classifier.build(shape)
         self.accuracy = TokenAccuracy(name="accuracy")
         self.built = True
+
+    def compute_output_spec(self, inputs, training=None):
+        return self.classifier.compute_output_spec(self.backbone.compute_output_spec(inputs))
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return self.padding_mask(inputs)
 
     def call(self, inputs, training=None):
         x, _ = self.hidden_states(inputs, training)

@@ -56,6 +56,7 @@ class TextEmbedder(EncoderTask):
     def __init__(self, config, tokenizer=None, pooling="mean", normalize=True, max_length=None, scale=20.0, **kwargs):
         super().__init__(config, tokenizer, **kwargs)
         self.pooler = Pooler(pooling, dtype=self.dtype_policy, name="pooler")
+        self.pooler.build((None, None, config.output_dim))
         self.normalize = normalize
         self.scale = scale
         self._limit = max_length
@@ -70,12 +71,15 @@ class TextEmbedder(EncoderTask):
         own = {"pooling": self.pooler.pooling, "normalize": self.normalize, "max_length": self._limit}
         return {**super().get_config(), **own, "scale": self.scale}
 
+    def compute_output_spec(self, inputs, training=None):
+        own, positive = _sides(inputs)
+        vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(own))
+        if not positive:
+            return vectors
+        return keras.KerasTensor((vectors.shape[0], 2, vectors.shape[1]), dtype=vectors.dtype)
+
     def call(self, inputs, training=None):
-        inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-        positive = {
-            name.removeprefix("positive_"): each for name, each in inputs.items() if name.startswith("positive_")
-        }
-        own = {name: each for name, each in inputs.items() if not name.startswith("positive_")}
+        own, positive = _sides(inputs)
         vectors = self._vectors(own, training)
         return ops.stack([vectors, self._vectors(positive, training)], axis=1) if positive else vectors
 
@@ -203,6 +207,15 @@ class TextEmbedder(EncoderTask):
                 {"max_seq_length": self._limit, "do_lower_case": False}
             )
         return {**super()._files(), **files}
+
+
+def _sides(inputs):
+    """The inputs of the texts, and those of their positives, by name."""
+    inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
+    own, positive = {}, {}
+    for name, each in inputs.items():
+        (positive if name.startswith("positive_") else own)[name.removeprefix("positive_")] = each
+    return own, positive
 
 
 def _normalized(vectors):

@@ -47,7 +47,8 @@ class EncoderTask(Task):
         return x, padding_mask
 
     def padding_mask(self, inputs):
-        """Which tokens of a dictionary of inputs are real, bool `[B, T]`: as it says, or as the ids do."""
+        """Which tokens of the inputs are real, bool `[B, T]`: as they say, or as the ids do."""
+        inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         told = inputs.get("padding_mask")
         return self.backbone.padding_mask(inputs["token_ids"]) if told is None else told
 

@@ -68,6 +68,10 @@ class GenerativeTask(Task):
         """Refuse a configuration that lacks what the task needs. Abstract."""
         raise NotImplementedError
 
+    def compute_output_spec(self, inputs, training=None):
+        x = self.backbone.compute_output_spec(inputs)
+        return x if self._in_chunks else self.head.compute_output_spec(x, embedding=self.backbone.decoder_embedding)
+
     def call(self, inputs, training=None):
         x = self.backbone(inputs, training=training)
         return x if self._in_chunks else self.head(x, embedding=self.backbone.decoder_embedding)
@@ -88,7 +92,8 @@ class GenerativeTask(Task):
         super().compile(optimizer, **kwargs)
 
     def get_compile_config(self):
-        return {**super().get_compile_config(), "label_smoothing": self.label_smoothing}
+        config = super().get_compile_config()
+        return {**config, "label_smoothing": self.label_smoothing} if config else config
 
     # In a step of `fit` or `evaluate` the model gives hidden states, and the loss is made of them without logits.
 

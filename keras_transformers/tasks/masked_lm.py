@@ -68,9 +68,19 @@ class MaskedLM(EncoderTask):
     def get_config(self):
         return {**super().get_config(), "mask_rate": self.mask_rate}
 
+    def compute_output_spec(self, inputs, training=None):
+        inputs, positions = _without_positions(inputs)
+        x = self.backbone.compute_output_spec(inputs)
+        if positions is not None:
+            x = keras.KerasTensor((*positions.shape, x.shape[-1]), dtype=x.dtype)
+        return self.head.compute_output_spec(x, embedding=self.backbone.embedding)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        inputs, positions = _without_positions(inputs)
+        return self.padding_mask(inputs) if positions is None else None
+
     def call(self, inputs, training=None):
-        inputs = dict(inputs) if isinstance(inputs, dict) else {"token_ids": inputs}
-        positions = inputs.pop("masked_positions", None)
+        inputs, positions = _without_positions(inputs)
         x, _ = self.hidden_states(inputs, training)
         if positions is not None:
             x = ops.take_along_axis(x, ops.cast(positions, "int32")[:, :, None], axis=1)
@@ -205,3 +215,10 @@ class MaskedExamples(Examples):
         hidden = weights > 0
         token_ids[np.nonzero(hidden)[0], positions[hidden]] = shown[hidden]
         return {**inputs, "masked_positions": positions}, labels, weights
+
+
+def _without_positions(inputs):
+    """The inputs of the body by name, and the positions to score or None."""
+    inputs = dict(inputs) if isinstance(inputs, dict) else {"token_ids": inputs}
+    positions = inputs.pop("masked_positions", None)
+    return inputs, positions

@@ -54,6 +54,7 @@ class QuestionAnswerer(EncoderTask):
             self.transform = make_transform(head.transform, name="transform", **options)
             self.transform.build(shape)
         self.dropout = Dropout(head.dropout, name="dropout", **options)
+        self.dropout.build(shape)
         self.span = keras.layers.Dense(2, name="span", **options)
         self.span.build(shape)
         self.exact_match = TokenMean(name="exact_match")
@@ -61,6 +62,9 @@ class QuestionAnswerer(EncoderTask):
 
     def get_config(self):
         return {**super().get_config(), "overlap": self.overlap}
+
+    def compute_output_spec(self, inputs, training=None):
+        return self.span.compute_output_spec(self.backbone.compute_output_spec(inputs))
 
     def call(self, inputs, training=None):
         x, _ = self.hidden_states(inputs, training)
