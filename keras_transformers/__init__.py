@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from keras_transformers import lazy
+from keras_transformers import lazy, registered
 
 __version__ = "0.1.0"
 
@@ -82,3 +82,4 @@ def _is_installed(name):
 
 
 _choose_backend()
+registered.register_with_keras()

@@ -7,6 +7,7 @@ import warnings
 
 import keras
 import numpy as np
+from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory
 from keras_transformers.checkpoints import gguf, hugging_face, keras_hub, own, preset, sources
@@ -14,15 +15,17 @@ from keras_transformers.checkpoints.weights import (
     assign,
     build_empty,
     is_head,
+    listed,
     named_weights,
     unused_tensors,
 )
 from keras_transformers.gguf_file import GGUF, GGUFFile
-from keras_transformers.git_lfs import refuse_pointers
+from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.explain import explain
 from keras_transformers.records import from_json, to_json
-from keras_transformers.spelling import listed
+from keras_transformers.tasks import tokenizer_config
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
@@ -34,7 +37,7 @@ from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
 
 
-class Task(keras.Model):
+class Task(ShapesOfSpec, keras.Model):
     """A model for one kind of work on text. Abstract: use one of the tasks.
 
     Args:
@@ -56,6 +59,7 @@ class Task(keras.Model):
     def __init__(self, config, tokenizer=None, **kwargs):
         super().__init__(**kwargs)
         self.autocast = False  # token ids that come as floats must not be rounded
+        self.supports_masking = True
         if not isinstance(config, ModelConfig):
             raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {type(config).__name__}.")
         self.config = config
@@ -66,6 +70,15 @@ class Task(keras.Model):
         self.mean_loss = TokenMean(name="loss")
         if tokenizer is not None:
             self._check_tokenizer(tokenizer)
+
+    # What a task gives carries no Keras mask but its own: losses weigh what counts, and a mask would count beside them.
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Which of the outputs are real, bool, for layers that follow; None for all."""
+        return None
+
+    def _set_mask_metadata(self, inputs, outputs, previous_mask):
+        set_keras_mask(outputs, self.compute_mask(inputs, previous_mask))
 
     def _check_tokenizer(self, tokenizer):
         sizes = {
@@ -107,8 +120,6 @@ class Task(keras.Model):
         """
         root = sources.resolve(name)
         folder = cls._model_folder(root)
-        for each in {root, folder}:
-            refuse_pointers(each)
         checkpoint = _open(folder, model_type, cls.__name__)
         task = checkpoint.task
         same_task = task in (cls.__name__, None)
@@ -188,7 +199,7 @@ class Task(keras.Model):
         if self.config.target_embeddings.shared_tokens:
             changed["decoder_embeddings"] = dataclasses.replace(self.config.decoder_embeddings, vocabulary_size=size)
         config = dataclasses.replace(self.config, **changed)
-        changed = {**self.get_config(), "config": to_json(config)}
+        changed = {**self.get_config(), "config": to_json(config), "tokenizer": None}
         transforms = changed.pop("transforms", {})
         if "quantization" in transforms:
             raise ValueError("Expected float weights to make room for tokens, got quantized ones. Add tokens first.")
@@ -526,6 +537,9 @@ class Task(keras.Model):
         embeddings = getattr(self.config, embeddings)
         return embeddings.context_length if embeddings.positions is None else embeddings.positions.max_length
 
+    def __repr__(self):
+        return explain(self).rstrip() if self.built else super().__repr__()
+
     def _tokenizer(self):
         if self.tokenizer is None:
             raise ValueError(
@@ -533,23 +547,25 @@ class Task(keras.Model):
             )
         return self.tokenizer
 
-    # Keras's own `.keras` files carry the tokenizer as an asset.
+    # A copy, and Keras's own `.keras` files, have the tokenizer in the configuration.
 
     def get_config(self):
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
-        return {"config": to_json(self.config), "name": self.name, "dtype": dtype, **saved.in_config(self)}
+        config = {"config": to_json(self.config), "name": self.name, "dtype": dtype, "pretrained": self.pretrained}
+        return {**config, "tokenizer": tokenizer_config.to_config(self.tokenizer), **saved.in_config(self)}
 
     @classmethod
     def from_config(cls, config):
         policy = keras.saving.deserialize_keras_object(config["dtype"])
-        changes = {"config": from_json(config["config"]), "dtype": policy}
-        return saved.from_config(config, lambda rest: cls(**{**rest, **changes}))
-
-    def save_assets(self, folder):
-        if self.tokenizer is not None:
-            self.tokenizer.save(folder)
+        tokenizer = tokenizer_config.from_config(config.get("tokenizer"))
+        changes = {"config": from_json(config["config"]), "dtype": policy, "tokenizer": tokenizer}
+        rest = {name: value for name, value in config.items() if name != "pretrained"}
+        model = saved.from_config(rest, lambda rest: cls(**{**rest, **changes}))
+        model.pretrained = config.get("pretrained", False)
+        return model
 
     def load_assets(self, folder):
+        """Of files written before the tokenizer was in the configuration."""
         if _has_tokenizer(pathlib.Path(folder)):
             self.tokenizer = Tokenizer.load(folder)
 

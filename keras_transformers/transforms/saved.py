@@ -15,17 +15,38 @@ def describe(model):
 
 
 def in_config(model):
-    """The same as a part of what a model's `get_config` returns."""
-    described = describe(model)
-    return {"transforms": described} if described else {}
+    """The same as a part of what a model's `get_config` returns, and the paths of its layers that are frozen."""
+    described, frozen = describe(model), _frozen(model)
+    return {**({"transforms": described} if described else {}), **({"frozen": frozen} if frozen else {})}
 
 
 def from_config(config, make):
     """The inverse: `make`, called with the rest of a configuration, and what was done to the model done again."""
-    rest = {name: value for name, value in config.items() if name != "transforms"}
+    rest = {name: value for name, value in config.items() if name not in ("transforms", "frozen")}
     model = make(rest)
     restore(model, config.get("transforms", {}))
+    frozen = set(config.get("frozen", ()))
+    for layer in model._flatten_layers(include_self=True):
+        if _path(layer, model) in frozen:
+            layer.trainable = False
     return model
+
+
+def _path(layer, model):
+    return "" if layer is model else layer.path or layer.name
+
+
+def _frozen(model):
+    """The paths of layers that are not trainable, without the layers inside of those; "" is the model itself."""
+
+    def walk(layer):
+        if not layer.trainable:
+            yield _path(layer, model)
+        else:
+            for inner in layer._layers:
+                yield from walk(inner)
+
+    return sorted(set(walk(model)))
 
 
 def restore(model, described):
