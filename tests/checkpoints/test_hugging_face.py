@@ -16,6 +16,7 @@ import keras_transformers as kt
 from keras_transformers.checkpoints.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CHECKPOINTS
+from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -41,7 +42,8 @@ def written(folder, tensors, values):
 
 def computes_the_same(model, name):
     inputs = outputs.inputs(CHECKPOINTS[name][0])
-    return np.array_equal(outputs.ours(model, inputs), outputs.ours(checkpoints.model(name), inputs))
+    # weights may lie in another order, by which a processor adds in another
+    return relative_error(outputs.ours(model, inputs), outputs.ours(checkpoints.model(name), inputs)) <= 1e-6
 
 
 def assert_comes_back(folder, model, place):
@@ -107,7 +109,7 @@ def test_a_body_is_read_from_a_checkpoint_with_a_head():
     model = kt.TextEmbedder.from_preset(checkpoints.folder(MASKED))
     inputs = outputs.inputs(CHECKPOINTS[MASKED][0])
     wanted = ops.convert_to_numpy(checkpoints.model(MASKED).backbone(inputs))
-    np.testing.assert_array_equal(outputs.ours(model, inputs), wanted)
+    assert relative_error(outputs.ours(model, inputs), wanted) <= 1e-6
 
 
 def test_several_files_come_back(tmp_path):

@@ -119,7 +119,9 @@ def test_one_text_a_pair_and_lists_of_them(model):
 def test_odd_texts(model):
     assert model.classify([]) == []
     empty = model.classify(["", "  \n", "\u200b"])
-    assert empty[0] == empty[1] and {each["label"] for each in empty} <= set(NAMES)
+    assert {each["label"] for each in empty} <= set(NAMES)
+    # rows of one batch: no processor promises them the same bits
+    assert [each["score"] for each in empty] == pytest.approx([empty[0]["score"]] * 3, abs=1e-6)
     with pytest.warns(UserWarning, match="1 of 2 texts are longer than 48 tokens and were cut") as caught:
         answers = model.classify(["word " * 200_000, "a film"])
     assert caught[0].filename == __file__

@@ -249,7 +249,7 @@ def test_a_model_of_no_family_has_adapters_by_our_names(tmp_path):
     save_lora(model, tmp_path / "adapter")
     again = translator()
     load_lora(again, tmp_path / "adapter")
-    np.testing.assert_array_equal(outputs(again), expected)
+    assert relative_error(outputs(again), expected) <= 1e-6
     assert [weight.path for weight in again.trainable_variables] == [
         weight.path for weight in model.trainable_variables
     ]
@@ -317,7 +317,7 @@ def test_peft_computes_what_our_adapters_do(name, tmp_path):
     load_lora(again, tmp_path / "theirs")
     ours, back = values(model.trainable_variables), values(again.trainable_variables)
     assert ours.keys() == back.keys() and all((back[path] == ours[path]).all() for path in ours)
-    np.testing.assert_array_equal(outputs(again), outputs(model))
+    assert relative_error(outputs(again), outputs(model)) <= 1e-6
 
 
 @once
