@@ -28,6 +28,7 @@ import numpy as np
 from keras_transformers.extras import require
 
 GGUF = ".gguf"  # how the names of such files end
+NO_TOKEN = 2**32 - 1  # -1, which stands where a file has no such token
 # The kinds of tensors that are read: how many numbers a block of each holds, and in how many bytes.
 KINDS = {
     "F32": (1, 4),

@@ -17,7 +17,7 @@ import typing
 
 import numpy as np
 
-from keras_transformers.gguf_file import GGUFFile
+from keras_transformers.gguf_file import NO_TOKEN, GGUFFile
 from keras_transformers.layers.rotary_scaling import Llama3Scaling, plain_frequencies
 from keras_transformers.models.family import ConfigReader
 
@@ -307,9 +307,10 @@ def _values(file, name, architecture):
     read.finish(_INERT)
     told["tie_word_embeddings"] = _tied(file)
     tokens = {"bos": "bos", "eos": "eos", "pad": "padding"}
-    for theirs, ours in tokens.items():
-        told[f"{theirs}_token_id"] = file.metadata.get(f"tokenizer.ggml.{ours}_token_id")
-    ends = {told["eos_token_id"], *(file.metadata.get(f"tokenizer.ggml.{end}_token_id") for end in ("eot", "eom"))}
+    ids = {each: file.metadata.get(f"tokenizer.ggml.{each}_token_id") for each in (*tokens.values(), "eot", "eom")}
+    ids = {each: None if value == NO_TOKEN else value for each, value in ids.items()}
+    told |= {f"{theirs}_token_id": ids[ours] for theirs, ours in tokens.items()}
+    ends = {ids["eos"], ids["eot"], ids["eom"]}
     if len(ends - {None}) > 1:
         told["eos_token_id"] = sorted(ends - {None})
     return told | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}

@@ -240,6 +240,8 @@ _HUGGING_FACE_NAMES = {
     "pad_token_id": "padding_id",
 }
 # All that a file may set; old ones have it in the model's `config.json`.
+# Ids that files say -1 of where they mean none.
+_MAY_BE_NEGATIVE = ("pad_token_id", "bos_token_id", "eos_token_id")
 GENERATION_KEYS = (*_HUGGING_FACE_NAMES, "eos_token_id", "bos_token_id")
 # These change no token.
 _INERT = {
@@ -283,11 +285,16 @@ def _is_off(name, value):
     return value == (1 if name in _OFF_AT_ONE else 0)
 
 
+def _is_negative(token_id):
+    return type(token_id) is int and token_id < 0
+
+
 def from_hugging_face(values):
     """A `GenerationConfig` from the values of a `generation_config.json`.
 
     What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as
-    transformers does. `bos_token_id` begins a prompt where there is no `decoder_start_token_id`.
+    transformers does. `bos_token_id` begins a prompt where there is no `decoder_start_token_id`. A negative id of the
+    padding, of the beginning or of an end is no token's.
 
     Raises:
         ValueError: for settings that would change the result and that we do not have, naming all of them.
@@ -299,9 +306,13 @@ def from_hugging_face(values):
             f"Expected settings among {', '.join(_HUGGING_FACE_NAMES)} and eos_token_id, got also {unknown}. "
             "They would change what is generated: set them to null if that is all right."
         )
+    values = {
+        name: None if name in _MAY_BE_NEGATIVE and _is_negative(value) else value for name, value in values.items()
+    }
     ends = values.get("eos_token_id")
     fields = fields_of(values)
-    fields["end_ids"] = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
+    ends = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
+    fields["end_ids"] = tuple(each for each in ends if not _is_negative(each))
     fields["top_k"] = values.get("top_k", 50) or None
     stop = fields.get("stop", ())
     fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)

@@ -54,7 +54,7 @@ def _read_both(read, positions, placement="post", *, embedding_norm=False, **def
             layers, block, final_norm=is_before, layer_dropout=read(f"{side}_layerdrop", defaults["layerdrop"])
         )
 
-    padding_id = read.optional("pad_token_id", int, defaults["pad_token_id"])
+    padding_id = read.token_id("pad_token_id", defaults["pad_token_id"])
     source, target = positions(read("max_position_embeddings", 1024), padding_id)
     embeddings = EmbeddingsConfig(
         read("vocab_size", defaults["vocab_size"]),
@@ -91,14 +91,16 @@ def _sinusoidal(max_length, padding_id):
 
 def _counted(max_length, padding_id):
     """fairseq's: the first real token has the row after the padding's, of which a target has none before its end."""
-    target = Sinusoidal(max_length, "halves", endpoint=True, offset=(padding_id or 0) + 1)
+    if padding_id is None:
+        raise ValueError("pad_token_id: expected a token id, after which positions are counted, got none")
+    target = Sinusoidal(max_length, "halves", endpoint=True, offset=padding_id + 1)
     return dataclasses.replace(target, skip_padding=True), target
 
 
 def _with_reading(read, config, reading):
     """`config` with what classifiers of BART's kind have: the decoder's state at the last end token."""
     dropout = read.optional("classifier_dropout", float, 0.0) or 0.0
-    end_id = read.optional("eos_token_id", int, 2)
+    end_id = read.token_id("eos_token_id", 2)
     pooler = PoolerConfig("last", TransformConfig("tanh", None), dropout, dropout, end_id=end_id)
     return dataclasses.replace(config, pooler=pooler, reading=reading)
 

@@ -46,7 +46,7 @@ def _read_body(
     read.expect("position_embedding_type", "absolute")
     defaults = {"vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12} | defaults
     defaults = {"intermediate_size": 3072, "hidden_act": "gelu", "dropout": 0.1} | defaults
-    padding_id = _or(read("pad_token_id", None), padding_id)
+    padding_id = _padding_id(read, padding_id)
     before = padding_id + 1 if rows_before else 0
     norm, dropout = LayerNorm(read("layer_norm_eps", 1e-12)), read("hidden_dropout_prob", defaults["dropout"])
     embeddings = EmbeddingsConfig(
@@ -80,6 +80,13 @@ def _read_body(
         StackConfig(layers, BlockConfig(attention, feed_forward, norm, dropout=dropout), num_distinct=distinct),
         padding_id=padding_id,
     )
+
+
+def _padding_id(read, default):
+    padding_id = _or(read("pad_token_id", None), default)
+    if isinstance(padding_id, int) and padding_id < 0:
+        raise ValueError(f"pad_token_id: expected the id by which an encoder tells padding, got {padding_id}")
+    return padding_id
 
 
 def _expect_encoder(read):
@@ -244,7 +251,7 @@ def _read_modernbert(read):
         EmbeddingsConfig(read("vocab_size", 50368), norm=norm, dropout=read("embedding_dropout", 0.0)),
         StackConfig(layers, block, final_norm=True, pattern=pattern, first_norm=False),
         head=HeadConfig(read("tie_word_embeddings", True), read("decoder_bias", True), transform),
-        padding_id=_or(read("pad_token_id", 50283), 0),
+        padding_id=_padding_id(read, 50283 if "pad_token_id" not in read.values else 0),
         pooler=PoolerConfig(_POOLINGS[pooling], transform, dropout=dropout),
         token_head=TokenHeadConfig(transform, dropout),
         span_head=TokenHeadConfig(transform, dropout),

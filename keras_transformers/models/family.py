@@ -337,6 +337,11 @@ class ConfigReader:
             return self(name, None)
         return self(name, kind() if default is None else default)
 
+    def token_id(self, name, default=None):
+        """The token id that `name` holds, or None: a negative one is no token's."""
+        value = self.optional(name, int, default)
+        return None if value is not None and value < 0 else value
+
     def expect(self, name, *allowed):
         """Refuse any other value than those allowed, the first of which is the default."""
         self.seen.add(name)

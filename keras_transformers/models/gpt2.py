@@ -64,7 +64,7 @@ def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_
         embeddings,
         decoder=stack,
         head=head,
-        padding_id=read.optional("pad_token_id", int, padding_id),
+        padding_id=read.token_id("pad_token_id", padding_id),
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(dropout=dropout),
     )

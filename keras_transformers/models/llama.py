@@ -139,7 +139,7 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
     feed_forward = FeedForwardConfig(
         get("intermediate_size"), get("hidden_act", read.activation), gated=True, use_bias=get("mlp_bias")
     )
-    padding_id, dropout = number("pad_token_id"), 0.0
+    padding_id, dropout = read.token_id("pad_token_id", defaults["pad_token_id"]), 0.0
     if "classifier_dropout" not in without:
         dropout = read.optional("classifier_dropout", float)
         dropout = defaults["classifier_dropout"] if dropout is None else dropout
@@ -149,7 +149,7 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
         EmbeddingsConfig(get("vocab_size"), context_length=context_length),
         decoder=StackConfig(get("num_hidden_layers"), block, final_norm=True),
         head=HeadConfig(get("tie_word_embeddings")),
-        padding_id=None if padding_id is None or padding_id < 0 else padding_id,
+        padding_id=padding_id,
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(dropout=dropout),
     )

@@ -66,7 +66,7 @@ def _read(read, scale, *, start_id=0, by_layer=False, **defaults):
     decoder_layers = read.optional("num_decoder_layers", int) or layers
     tied = read("tie_word_embeddings", True)
     last = read("classifier_dropout", 0.0)
-    end_id = read.optional("eos_token_id", int, 1)
+    end_id = read.token_id("eos_token_id", 1)
     start_id = read.optional("decoder_start_token_id", int, start_id)
     config = ModelConfig(
         read("d_model", 512),
@@ -74,7 +74,7 @@ def _read(read, scale, *, start_id=0, by_layer=False, **defaults):
         StackConfig(layers, block, final_norm=True, final_dropout=dropout),
         StackConfig(decoder_layers, block, final_norm=True, final_dropout=dropout),
         head=HeadConfig(tied, scale=scale(tied)),
-        padding_id=read.optional("pad_token_id", int, 0),
+        padding_id=read.token_id("pad_token_id", 0),
         pooler=PoolerConfig("last", TransformConfig("tanh", None), last, last, end_id=end_id),
         token_head=TokenHeadConfig(dropout=last),
         reading=None if start_id is None else ShiftedSource(start_id),

@@ -22,7 +22,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
-from keras_transformers.gguf_file import GGUFFile
+from keras_transformers.gguf_file import NO_TOKEN, GGUFFile
 from keras_transformers.tokenizers.convert import ROLES, around_as_asked
 from keras_transformers.tokenizers.sentencepiece_model import merges_of
 
@@ -126,7 +126,7 @@ def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     config: dict[str, Any] = {}
     for role in ROLES:
         i = values(_IDS[role], int, _SENTENCEPIECE_IDS.get(role) if kind == "llama" else None)
-        if i is not None:
+        if i is not None and i != NO_TOKEN:
             values.expect(0 <= i < len(tokens), f"{_IDS[role]}={i} of {len(tokens)} tokens")
             config[role] = tokens[i]
     build = _byte_level if kind == "gpt2" else _sentencepiece

@@ -14,7 +14,7 @@ import keras_transformers as kt
 from keras_transformers.checkpoints import gguf as checkpoints
 from keras_transformers.checkpoints import sources
 from keras_transformers.checkpoints.gguf_config import ARCHITECTURES
-from keras_transformers.gguf_file import KINDS, GGUFFile
+from keras_transformers.gguf_file import KINDS, NO_TOKEN, GGUFFile
 from tests.checkpoints import gguf_files
 from tests.layers.reference import relative_error
 
@@ -548,3 +548,12 @@ def test_the_guide_names_what_is_read():
     assert [name for name in ARCHITECTURES if f"`{name}`" not in guide] == []
     assert f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}" in guide
     assert {case.architecture for case in CASES.values()} == set(ARCHITECTURES)
+
+
+def test_ids_that_are_minus_one_are_no_tokens(small, tmp_path):
+    ids = {f"tokenizer.ggml.{name}_token_id": NO_TOKEN for name in ("padding", "bos", "eot")}
+    ids["tokenizer.ggml.eos_token_id"] = 2
+    case = dataclasses.replace(CASES["llama"], metadata=CASES["llama"].metadata | ids)
+    model = kt.CausalLM.from_preset(write(tmp_path / "model.gguf", case, small[1]))
+    assert model.config.padding_id is None
+    assert (model.generation.end_ids, model.generation.start_id) == ((2,), None)

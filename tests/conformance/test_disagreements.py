@@ -207,3 +207,28 @@ def test_a_config_says_what_it_said(tmp_path):
     path = folder(tmp_path / "theirs", name, tensors | {matrix: other(tensors[words])})
     opened(path, head, "tie_word_embeddings").save_to_preset(tmp_path / "back")
     assert json.loads((tmp_path / "back" / "config.json").read_bytes())["tie_word_embeddings"] is True
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if CHECKPOINTS[name][1].task == "CausalLM"])
+def test_ids_of_minus_one_are_no_tokens(name, tmp_path):
+    case, head, tensors = made(name, True)
+    path = folder(tmp_path / "theirs", name, tensors)
+    ids = {"pad_token_id": -1, "bos_token_id": -1, "eos_token_id": -1}
+    (path / "config.json").write_bytes(preset.json_bytes(case.config_file(head) | ids))
+    (path / "generation_config.json").write_bytes(preset.json_bytes(ids | {"eos_token_id": [-1, 7]}))
+    model = opened(path, head)
+    assert model.config.padding_id is None and model.generation.end_ids == (7,)
+    inputs = outputs.inputs(case)
+    inputs = {"token_ids": inputs["token_ids"][:1]}
+    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
+    assert relative_error(found, wanted) <= 1e-5
+    comes_back(model, path)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if CHECKPOINTS[name][1].task != "CausalLM"])
+def test_an_encoder_without_a_padding_id_is_refused(name, tmp_path):
+    case, head, tensors = made(name, True)
+    path = folder(tmp_path / "theirs", name, tensors)
+    (path / "config.json").write_bytes(preset.json_bytes(case.config_file(head) | {"pad_token_id": -1}))
+    with pytest.raises(ValueError, match="pad_token_id: |an encoder without a padding_id"):
+        checkpoints.load(path, head)

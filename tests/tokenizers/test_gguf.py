@@ -254,3 +254,9 @@ def test_a_file_without_a_tokenizer_says_so(tmp_path):
         Tokenizer.load(path)
     with pytest.raises(FileNotFoundError, match="Expected a GGUF file"):
         Tokenizer.load(pathlib.Path(tmp_path / "none.gguf"))
+
+
+def test_an_id_of_minus_one_is_no_token(pairs, tmp_path):
+    ids = {"padding_token_id": NO_TOKEN, "bos_token_id": NO_TOKEN}
+    tokenizer = Tokenizer.load(byte_level(tmp_path / "model.gguf", pairs, "gpt-2", **ids))
+    assert tokenizer.padding_id is None and tokenizer.start_id is None
