@@ -50,6 +50,7 @@ _OWN_FILES = (
     "modules.json",
     "1_Pooling",
     "sentence_bert_config.json",
+    "config_sentence_transformers.json",
     WEIGHTS,
     INDEX,
     "model-*-of-*.safetensors",

@@ -3,27 +3,18 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width.
 """
 
-import json
-import pathlib
-
 import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import keras_hub, preset
+from keras_transformers.checkpoints import keras_hub, sentence_transformers
 from keras_transformers.layers.heads import Pooler
+from keras_transformers.spelling import did_you_mean
 from keras_transformers.tasks.encoder_task import EncoderTask, as_list
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.pairs import as_text, short
-
-# sentence-transformers' names of poolings, and ours.
-_POOLINGS = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
-_OLDER = "pooling_mode_"
-_KEYS = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
-_MODULES, _POOLING = "modules.json", "1_Pooling"
-_TYPE = "sentence_transformers.models"
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -40,6 +31,10 @@ class TextEmbedder(EncoderTask):
         normalize: whether vectors have length 1.
         max_length: the most tokens of a text, where the model could read more.
         scale: what similarities are multiplied by in training: the inverse of the temperature.
+        prompts: texts by name, each to put in front of texts of one kind, such as `{"query": "query: "}`.
+        default_prompt_name: which of them stands in front of a text for which no other is asked; None for none.
+        measure: how `similarity` compares vectors: by "cosine", by "dot" product, or by the negative "euclidean" or
+            "manhattan" distance.
 
     Call arguments: as for `TextClassifier`; in training the same again as `positive_token_ids` and so on.
 
@@ -53,8 +48,31 @@ class TextEmbedder(EncoderTask):
     Source: Reimers and Gurevych 2019, section 3.
     """
 
-    def __init__(self, config, tokenizer=None, pooling="mean", normalize=True, max_length=None, scale=20.0, **kwargs):
+    _was: dict = {}  # what a folder of sentence-transformers said, and its files
+    _kept: dict = {}
+
+    def __init__(
+        self,
+        config,
+        tokenizer=None,
+        pooling="mean",
+        normalize=True,
+        max_length=None,
+        scale=20.0,
+        *,
+        prompts=None,
+        default_prompt_name=None,
+        measure="cosine",
+        **kwargs,
+    ):
         super().__init__(config, tokenizer, **kwargs)
+        if measure not in sentence_transformers.MEASURES:
+            known = ", ".join(sentence_transformers.MEASURES)
+            raise ValueError(f"Expected measure to be one of {known}, got {measure!r}.")
+        self.prompts = dict(prompts or {})
+        self.default_prompt_name = default_prompt_name
+        self.measure = measure
+        self._prompt(None, None)  # refuses a default that is no prompt
         self.pooler = Pooler(pooling, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.output_dim))
         self.normalize = normalize
@@ -68,8 +86,17 @@ class TextEmbedder(EncoderTask):
         return min((limit for limit in (super().max_length, self._limit) if limit), default=None)
 
     def get_config(self):
-        own = {"pooling": self.pooler.pooling, "normalize": self.normalize, "max_length": self._limit}
-        return {**super().get_config(), **own, "scale": self.scale}
+        return {**super().get_config(), **self._own_arguments(), "scale": self.scale}
+
+    def _own_arguments(self):
+        return {
+            "pooling": self.pooler.pooling,
+            "normalize": self.normalize,
+            "max_length": self._limit,
+            "prompts": dict(self.prompts),
+            "default_prompt_name": self.default_prompt_name,
+            "measure": self.measure,
+        }
 
     def compute_output_spec(self, inputs, training=None):
         own, positive = _sides(inputs)
@@ -123,22 +150,41 @@ class TextEmbedder(EncoderTask):
         self._check_examples(examples)
         return examples
 
-    def embed(self, texts, *, batch_size=32, progress=None):
+    def _prompt(self, prompt, name):
+        """What stands in front of texts."""
+        if prompt is not None and name is not None:
+            raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
+        name = self.default_prompt_name if name is None else name
+        if prompt is None and name is not None and name not in self.prompts:
+            raise ValueError(
+                f"Expected the name of one of the model's prompts ({', '.join(self.prompts) or 'it has none'}), got "
+                f"{name!r}{did_you_mean(name, self.prompts)}."
+            )
+        return prompt if prompt is not None else self.prompts.get(name, "")
+
+    def embed(self, texts, *, batch_size=32, progress=None, prompt_name=None, prompt=None):
         """Vectors of texts.
 
         Args:
             texts: a string, or a list of them.
             batch_size: texts computed together; texts of similar length are.
             progress: a function called with the number of texts done, each time some are.
+            prompt_name: which of the model's `prompts` to put in front of each text; by default its
+                `default_prompt_name`.
+            prompt: another text to put there; "" for none.
 
         Returns: a float32 numpy array, `[D]` for a string and `[N, D]` for a list.
 
         Raises:
             TypeError: for what is no text.
+            ValueError: for a `prompt_name` that the model has not.
         """
+        prompt = self._prompt(prompt, prompt_name)
         texts, single = as_list(texts)
         if not texts:
             return np.zeros((0, self.config.output_dim), "float32")
+        if prompt:
+            texts = [prompt + each if isinstance(each, str) else each for each in texts]
         columns = read_columns({"text": texts}, labelled=False)
         if columns.seconds is not None:
             raise TypeError(f"Expected texts, got pairs of them, first {short(texts[0])}.")
@@ -146,11 +192,10 @@ class TextEmbedder(EncoderTask):
         return vectors[0] if single else vectors
 
     def similarity(self, first, second, *, batch_size=32):
-        """Cosine similarities, as plain Python: a number for two strings, a list where one is a list, and for two lists
-        a list of lists, `first` by `second`."""
+        """Similarities by the model's `measure`, which is the cosine by default, as plain Python: a number for two
+        strings, a list if one is a list, and for two lists a list of lists, `first` by `second`."""
         a, b = (self.embed(as_list(each)[0], batch_size=batch_size) for each in (first, second))
-        a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
-        table = a @ b.T
+        table = _compared(a, b, self.measure)
         if isinstance(second, str):
             table = table[:, 0]
         return (table[0] if isinstance(first, str) else table).tolist()
@@ -159,54 +204,26 @@ class TextEmbedder(EncoderTask):
 
     @classmethod
     def _model_folder(cls, folder):
-        modules = _modules(folder)
+        modules = sentence_transformers.modules_of(folder)
         return folder / modules[0].get("path", "") if modules else folder
 
     @classmethod
     def _read_arguments(cls, folder):
         inner = cls._model_folder(folder)
         arguments = super()._read_arguments(inner)
-        modules = _modules(folder)
+        modules = sentence_transformers.modules_of(folder)
         if not modules:
             return arguments | keras_hub.pooling(inner)
-        pooling = _read_pooling(folder / modules[1].get("path", _POOLING))
-        settings = _optional(inner, "sentence_bert_config.json")
-        tokenizer = arguments["tokenizer"]
-        if settings.get("do_lower_case") and tokenizer is not None:
-            lower, upper = tokenizer.encode(["text", "TEXT"])
-            if lower != upper:
-                raise ValueError(
-                    f"Expected do_lower_case to be false in {inner / 'sentence_bert_config.json'}, got true with a "
-                    "tokenizer that tells case apart. Lower the texts yourself, and set it to false."
-                )
-        prompts = _optional(folder, "config_sentence_transformers.json")
-        prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name"))
-        if prompt:
-            raise ValueError(
-                f"Expected no default_prompt_name in {folder / 'config_sentence_transformers.json'}, got "
-                f"{prompts['default_prompt_name']!r}, which puts {prompt!r} in front of each text. Set it to null, and "
-                "write the prompt yourself."
-            )
-        normalize = len(modules) == 3
-        return {**arguments, "pooling": pooling, "normalize": normalize, "max_length": settings.get("max_seq_length")}
+        sentence_transformers.check_case(inner, arguments["tokenizer"])
+        return arguments | sentence_transformers.read(folder, modules)[0]
+
+    def _remember(self, folder):
+        if modules := sentence_transformers.modules_of(folder):
+            self._was, self._kept = sentence_transformers.read(folder, modules)
 
     def _files(self):
-        kinds = ["Transformer", "Pooling", *(["Normalize"] if self.normalize else [])]
-        paths = ["", _POOLING, "2_Normalize"]
-        modules = [
-            {"idx": n, "name": str(n), "path": path, "type": f"{_TYPE}.{kind}"}
-            for n, (kind, path) in enumerate(zip(kinds, paths, strict=False))
-        ]
-        modes = {f"{_OLDER}{_KEYS[name]}": ours == self.pooler.pooling for name, ours in _POOLINGS.items()}
-        files = {
-            _MODULES: preset.json_bytes(modules),
-            f"{_POOLING}/config.json": preset.json_bytes({"word_embedding_dimension": self.config.output_dim, **modes}),
-        }
-        if self._limit is not None:
-            files["sentence_bert_config.json"] = preset.json_bytes(
-                {"max_seq_length": self._limit, "do_lower_case": False}
-            )
-        return {**super()._files(), **files}
+        own = self._own_arguments()
+        return {**super()._files(), **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept)}
 
 
 def _sides(inputs):
@@ -218,51 +235,17 @@ def _sides(inputs):
     return own, positive
 
 
+def _compared(a, b, measure):
+    """How alike vectors `[N, D]` and `[M, D]` are: `[N, M]`."""
+    if measure in ("euclidean", "manhattan"):
+        order = 2 if measure == "euclidean" else 1
+        return np.stack([-np.linalg.norm(each - b, order, axis=-1) for each in a])
+    if measure == "cosine":
+        a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
+    return a @ b.T
+
+
 def _normalized(vectors):
     """Vectors of length 1, float32; of nothing, nothing is made, as by `torch.nn.functional.normalize`."""
     vectors = ops.cast(vectors, "float32")
     return vectors / ops.maximum(ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True)), 1e-12)
-
-
-def _modules(folder):
-    """The modules of a folder of sentence-transformers, in order; none of another folder."""
-    path = folder / _MODULES
-    if not path.is_file():
-        return []
-    try:
-        modules = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"Expected JSON in {path}, got {error}. Download it again.") from None
-    if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
-        raise ValueError(f"Expected a list of modules in {path}, got {modules!r:.80}. Download it again.")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ValueError(
-            f"Expected Transformer, Pooling and perhaps Normalize in {path}, got {', '.join(kinds)}. Other modules are "
-            "not supported."
-        )
-    outward = [module for module in modules if {"..", "/"} & set(pathlib.PurePosixPath(module.get("path", "")).parts)]
-    if outward:
-        raise ValueError(f"Expected paths inside of the folder in {path}, got {outward[0]['path']!r}.")
-    return modules
-
-
-def _optional(folder, name):
-    return preset.read_json(folder, name) if (folder / name).is_file() else {}
-
-
-def _read_pooling(folder):
-    """Our name of the pooling that a folder's `config.json` turns on, in its older or newer form."""
-    values = preset.read_json(folder, "config.json")
-    newer = values.get("pooling_mode")
-    if newer is None:
-        on = [theirs for theirs, value in values.items() if theirs.startswith(_OLDER) and value]
-        on = [theirs.removeprefix(_OLDER).removesuffix("_token").removesuffix("_tokens") for theirs in on]
-    else:
-        on = [newer] if isinstance(newer, str) else list(newer)
-    if len(on) != 1 or on[0] not in _POOLINGS:
-        raise ValueError(
-            f"Expected one pooling of {', '.join(_POOLINGS)} in {folder}, got {' and '.join(on) or 'none'}. Others are "
-            "not supported."
-        )
-    return _POOLINGS[on[0]]

@@ -135,6 +135,7 @@ class Task(ShapesOfSpec, keras.Model):
         assign(model, tensors, folder, new)
         model.origin = checkpoint.origin(tensors if task == cls.__name__ else None)
         model.pretrained = True
+        model._remember(root)
         notes = [*checkpoint.notes]
         if same_head and (unused := unused_tensors(tensors)):
             notes.append(
@@ -155,6 +156,9 @@ class Task(ShapesOfSpec, keras.Model):
     def _model_folder(cls, folder):
         """Where in a preset's folder the model lies."""
         return folder
+
+    def _remember(self, folder):
+        """Keep what saving is to reproduce of a preset's folder, besides the model."""
 
     @classmethod
     def _merged(cls, told, given):

@@ -193,6 +193,10 @@ def test_modules_that_are_not_known(folder, tmp_path):
             [*modules, dense],
             "Pooling and perhaps Normalize in .*, got Transformer, .*, Dense. Other modules",
         ),
+        (
+            [{**modules[0], "type": "custom_st.Transformer"}, *modules[1:]],
+            "Normalize in .*, got custom_st.Transformer, Pooling, Normalize. Other modules",
+        ),
         ([{**modules[0], "path": "../other"}, *modules[1:]], "Expected paths inside of the folder .* got '../other'"),
         ({}, "Expected a list of modules in .*, got {}. Download it again"),
     ):
@@ -213,13 +217,89 @@ def test_settings_that_cannot_be_followed(folder, tmp_path):
     (source / "tokenizer.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match="do_lower_case to be false in .*sentence_bert_config.json, got true"):
         kt.TextEmbedder.from_preset(source)
-    source = sentence_transformers(folder, tmp_path / "prompts")
-    path = source / "config_sentence_transformers.json"
-    path.write_text(json.dumps({"prompts": {"query": "query: "}, "default_prompt_name": None}))
-    kt.TextEmbedder.from_preset(source)
-    path.write_text(json.dumps({"prompts": {"query": "query: "}, "default_prompt_name": "query"}))
-    with pytest.raises(ValueError, match="no default_prompt_name in .*, got 'query', which puts 'query: ' in front"):
+    source = sentence_transformers(
+        folder, tmp_path / "without-prompt", {"pooling_mode": "cls", "include_prompt": False}
+    )
+    with pytest.raises(ValueError, match="include_prompt to be true in .*, got false"):
         kt.TextEmbedder.from_preset(source)
+
+
+def prompted(folder, target, **settings):
+    """A folder of sentence-transformers with prompts, and files that say more than is read."""
+    source = sentence_transformers(folder, target, max_seq_length=16, do_lower_case=False, transformer_task="x")
+    settings = {"__version__": {"pytorch": "2.1"}, "prompts": {"query": "query: ", "passage": ""}, **settings}
+    (source / "config_sentence_transformers.json").write_text(json.dumps(settings, indent=4))
+    return source
+
+
+@once
+def test_all_files_come_back(folder, tmp_path):
+    source = prompted(folder, tmp_path / "source", default_prompt_name=None, similarity_fn_name="dot")
+    model = kt.TextEmbedder.from_preset(source)
+    model.save_to_preset(tmp_path / "saved")
+    names = ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+    for name in names:
+        assert (tmp_path / "saved" / name).read_bytes() == (source / name).read_bytes(), name
+    model.prompts["query"] = "search: "  # what changed is written, and what was there besides stays
+    model.save_to_preset(tmp_path / "saved")
+    values = json.loads((tmp_path / "saved" / names[3]).read_text())
+    assert values["prompts"] == {"query": "search: ", "passage": ""}
+    assert (values["similarity_fn_name"], values["__version__"]) == ("dot", {"pytorch": "2.1"})
+    for name in names[:3]:
+        assert (tmp_path / "saved" / name).read_bytes() == (source / name).read_bytes(), name
+    again = kt.TextEmbedder.from_preset(tmp_path / "saved")
+    assert again.prompts == {"query": "search: ", "passage": ""} and again.measure == "dot"
+
+
+@once
+def test_prompts_stand_in_front(folder, tmp_path):
+    text = "a man rides"
+    plain = kt.TextEmbedder.from_preset(prompted(folder, tmp_path / "none"))
+    wanted = plain.embed("query: " + text)
+    assert relative_error(plain.embed(text), wanted) > 1e-3
+    for arguments in ({"prompt_name": "query"}, {"prompt": "query: "}):
+        assert relative_error(plain.embed([text], **arguments)[0], wanted) < 1e-5
+    model = kt.TextEmbedder.from_preset(prompted(folder, tmp_path / "default", default_prompt_name="query"))
+    assert relative_error(model.embed(text), wanted) < 1e-5
+    for arguments in ({"prompt_name": "passage"}, {"prompt": ""}):
+        assert relative_error(model.embed(text, **arguments), plain.embed(text)) < 1e-5
+    assert model.similarity(text, text) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(ValueError, match=r"one of the model's prompts \(query, passage\), got 'querry' \(did you mean"):
+        model.embed(text, prompt_name="querry")
+    with pytest.raises(ValueError, match="prompt or prompt_name, got both: 'a' and 'query'"):
+        model.embed(text, prompt_name="query", prompt="a")
+
+
+@once
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"default_prompt_name": "other"}, r"to be one of its prompts \(query, passage\), got 'other'"),
+        ({"prompts": {"query": 3}}, "Expected texts by name as prompts in .*, got {'query': 3}"),
+        ({"similarity_fn_name": "jaccard"}, "to be one of cosine, dot, euclidean, manhattan, got 'jaccard'"),
+    ],
+)
+def test_prompts_that_cannot_be_followed(folder, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        kt.TextEmbedder.from_preset(prompted(folder, tmp_path / "source", **settings))
+
+
+@once
+@pytest.mark.parametrize("measure", ["cosine", "dot", "euclidean", "manhattan"])
+def test_vectors_are_compared_as_the_folder_says(folder, tmp_path, measure):
+    source = sentence_transformers(folder, tmp_path / "source", normalize=False)
+    (source / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": measure}))
+    model = kt.TextEmbedder.from_preset(source)
+    a, b = model.embed(TEXTS[:2]), model.embed(TEXTS[1:4])
+    wanted = {
+        "cosine": (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T,
+        "dot": a @ b.T,
+        "euclidean": -np.sqrt(((a[:, None] - b) ** 2).sum(-1)),
+        "manhattan": -np.abs(a[:, None] - b).sum(-1),
+    }[measure]
+    assert np.abs(np.array(model.similarity(TEXTS[:2], TEXTS[1:4])) - wanted).max() < 1e-4 * np.abs(wanted).max()
+    with pytest.raises(ValueError, match="Expected measure to be one of cosine, dot"):
+        small(model.tokenizer, measure="jaccard")
 
 
 @once
