@@ -29,3 +29,14 @@ def did_you_mean(name: object, known: collections.abc.Iterable[str], cutoff: flo
     """
     near = nearest(name, known, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def listed(names: collections.abc.Iterable[str], most: int = 10) -> str:
+    """Names as part of a sentence, the first of many.
+
+    Example:
+        >>> listed("abcd", most=2)
+        'a, b and 2 more'
+    """
+    names = list(names)
+    return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"

@@ -18,7 +18,7 @@ import zipfile
 
 import numpy as np
 
-from keras_transformers.checkpoints import preset
+from keras_transformers.checkpoints import foreign, preset
 from keras_transformers.checkpoints.own import TASK_VALUES
 from keras_transformers.checkpoints.ties import settle
 from keras_transformers.models.family import Family, Head, describing, family_of
@@ -154,6 +154,7 @@ def read(folder, values, task=None):
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     tensors, architectures = _tensors(folder), values.get("architectures")
+    foreign.refuse_quantized(tensors, folder)
     own = family.task(architectures)
     settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
     return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, settled.notes)

@@ -27,6 +27,8 @@ import shutil
 import struct
 import sys
 
+from keras_transformers.checkpoints import foreign
+
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
@@ -380,10 +382,12 @@ def _existing(folder, name):
     if path.is_file():
         return path
     if not folder.is_dir():
+        found = f"{foreign.way_on(folder) or 'found a file there.'} Give a folder" if folder.exists() else None
         raise FileNotFoundError(
-            f"Expected a preset folder at {folder}, found {'a file' if folder.exists() else 'nothing'} there. "
-            "Check the path."
+            f"Expected a preset folder at {folder}, {found or 'found nothing there. Check the path'}."
         )
+    if other := foreign.way_on(folder):
+        raise FileNotFoundError(f"Expected {name} in {folder}, {other}")
     there = ", ".join(sorted(item.name for item in folder.iterdir())[:20]) or "nothing"
     raise FileNotFoundError(
         f"Expected {name} in {folder}, found {there}. Check that this is a preset and that it was copied as a whole."

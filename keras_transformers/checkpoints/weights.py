@@ -85,12 +85,6 @@ def unused_tensors(tensors):
     return [*getattr(tensors, "heads", ()), *getattr(tensors, "outside", ())]
 
 
-def listed(names, most=10):
-    """Names as part of a sentence, the first of many."""
-    names = list(names)
-    return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
-
-
 def fill(weight, array):
     """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
     if weight._value is not None or global_state is None:

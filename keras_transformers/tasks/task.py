@@ -15,16 +15,17 @@ from keras_transformers.checkpoints.weights import (
     assign,
     build_empty,
     is_head,
-    listed,
     named_weights,
     unused_tensors,
 )
 from keras_transformers.gguf_file import GGUF, GGUFFile
+from keras_transformers.git_lfs import refuse_pointers
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
 from keras_transformers.records import from_json, to_json
+from keras_transformers.spelling import listed
 from keras_transformers.tasks import tokenizer_config
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import Checkpoint
@@ -120,6 +121,8 @@ class Task(ShapesOfSpec, keras.Model):
         """
         root = sources.resolve(name)
         folder = cls._model_folder(root)
+        for each in {root, folder}:
+            refuse_pointers(each)
         checkpoint = _open(folder, model_type, cls.__name__)
         task = checkpoint.task
         same_task = task in (cls.__name__, None)

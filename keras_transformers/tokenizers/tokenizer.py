@@ -43,6 +43,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from keras_transformers.extras import require
 from keras_transformers.gguf_file import GGUF, GGUFFile
+from keras_transformers.git_lfs import refuse_pointers
 from keras_transformers.tokenizers import chat, chat_templates
 from keras_transformers.tokenizers.convert import (
     class_by_files,
@@ -319,6 +320,7 @@ class Tokenizer:
             ValueError: when one of them is broken, they do not fit each other, or belong to a class that is not known.
         """
         folder = pathlib.Path(folder)
+        refuse_pointers(folder)
         if folder.suffix == GGUF:
             engine, config = read_gguf(GGUFFile(folder))
             tokenizer = cls(engine, **{ours: config.get(theirs) for ours, theirs in _CONFIG_NAMES.items()})
