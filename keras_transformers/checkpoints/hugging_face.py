@@ -217,9 +217,6 @@ def _changed_config(origin, config, written, told, same_task, stored):
     """The bytes of `config.json` with what is no longer as it was in `origin`."""
     values = origin.values
     changes = {} if origin.config == config else dict(written)
-    if changes:  # other names of what is written would contradict it
-        spare = origin.family.reading(values)[1].spare
-        values = {name: value for name, value in values.items() if name in written or name not in spare}
     if same_task:
         told = {name: value for name, value in told.items() if name != "architectures"}
     if set(told) & TASK_VALUES:  # all of them are told at once: what is left of the old ones would contradict

@@ -293,7 +293,6 @@ class ConfigReader:
         seen: the keys that were read.
         problems: what is wrong, a sentence each.
         passing: the keys that nobody reads and that may stand.
-        spare: the keys that say what others say too.
 
     Example:
         >>> read = ConfigReader({"hidden_size": 32, "is_decoder": False})
@@ -309,13 +308,11 @@ class ConfigReader:
         self.seen = set()
         self.problems = []
         self.passing = []
-        self.spare = set()
         for alias, name in aliases:
             self.seen.add(alias)
             given, usual = values.get(alias), values.get(name)
             if given is None:
                 continue
-            self.spare.add(alias)
             self.values[name] = given if usual is None else usual
             if given != self.values[name]:
                 self.problems.append(f"{name} and {alias}: expected one value, got {usual!r} and {given!r}")
@@ -355,7 +352,6 @@ class ConfigReader:
         self.seen.add(name)
         given = self.values.get(name)
         if given is not None:
-            self.spare.add(name)
             if given != value:
                 self.problems.append(f"{name}: expected {value!r}, as {of} says, got {given!r:.80}")
 

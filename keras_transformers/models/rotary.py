@@ -92,10 +92,8 @@ def rotary_values(read, defaults, called=()):
         ValueError: for `rope_scaling` and `rope_parameters` that contradict each other.
     """
     old, new = (_given(read(name, None)) for name in ("rope_scaling", "rope_parameters"))
-    if old and new:
-        read.spare.add("rope_parameters")
-        if any(new.get(name, value) != value for name, value in old.items()):
-            raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
+    if new and any(new.get(name, value) != value for name, value in old.items()):
+        raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
     given, called = new | old, dict(called)
     for name, default in defaults.items():
         key = called.get(name, name)
