@@ -19,6 +19,34 @@ SHELL = [code for language, code in BLOCKS if language == "sh"]
 RUN = [code for code in SHELL if "keras-transformers " in code]
 
 
+# What the examples that train have to say: learning that goes wrong in silence is one that nobody looked at.
+SAID = {
+    'translate("We see a dog.")': "Nous voyons un chien.",
+    'classify("what a bore")': "'label': 'bad'",
+    'translate(["The house is small."': "'La maison est petite.'",
+    "translate --preset my-model": "Nous voyons un chien.\n",
+    "translate --preset runs/first/preset": "Nous voyons un chien.\n",
+    'translate "The house is small."': "La maison est petite.\n",
+}
+PAIRS = """I see a cat.\tJe vois un chat.
+You see a dog.\tTu vois un chien.
+We see a train.\tNous voyons un train.
+I see a dog.\tJe vois un chien.
+We see a cat.\tNous voyons un chat.
+You see a train.\tTu vois un train.
+The house is small.\tLa maison est petite.
+"""
+
+
+def answers(code):
+    """What the output of an example has to hold."""
+    return [said for asked, said in SAID.items() if asked in code]
+
+
+def test_every_answer_is_looked_at():
+    assert all(any(asked in code for _, code in BLOCKS) for asked in SAID)
+
+
 def title(code):
     return code.strip().splitlines()[-1][:50]
 
@@ -29,7 +57,8 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
-    assert capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said and all(answer in said for answer in answers(code)), said
     assert all((tmp_path / picture).is_file() for picture in re.findall(r'path="(.*?)"', code))
 
 
@@ -37,15 +66,16 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
 def test_commands_run(code, tmp_path, monkeypatch):
     for module in ("typer", "sacrebleu", "matplotlib", "ctranslate2"):
         pytest.importorskip(module)
-    pairs = "The house is small.\tLa maison est petite.\nI see a cat.\tJe vois un chat.\n"
-    (tmp_path / "pairs.tsv").write_text(pairs * 10, "utf-8")
-    (tmp_path / "test.tsv").write_text(pairs, "utf-8")
+    (tmp_path / "pairs.tsv").write_text(PAIRS * 20, "utf-8")
+    held_out = "We see a dog.\tNous voyons un chien.\nI see a train.\tJe vois un train.\n"
+    (tmp_path / "test.tsv").write_text(held_out, "utf-8")
     (tmp_path / "plays.txt").write_text("JULIET:\nO Romeo, Romeo!\n" * 10, "utf-8")
     (tmp_path / "sentences.txt").write_text("The house is small.\n\nI see a cat.\n", "utf-8")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     command = f'keras-transformers() {{ "{sys.executable}" -m keras_transformers "$@"; }}\nset -euo pipefail\n{code}'
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert all(answer in done.stdout for answer in answers(code)), done.stdout
     for written in re.findall(r"(\S+\.png|translations\.txt)", code):
         assert (tmp_path / written).is_file()
     if "sentences.txt" in code:

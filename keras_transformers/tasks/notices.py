@@ -74,9 +74,9 @@ def tell_cut(cut, total, names, longest, what):
     most = max(cut.values())
     advice = "Raise max_new_tokens."
     if longest is not None and most >= longest:
-        advice = "The model has positions for no more: give it shorter texts, as translate_document does."
-        if what != "translations":
-            advice = "The model has positions for no more."
+        advice = "The model has positions for no more."
+        if what == "translations":
+            advice = "The model has positions for no more; translate_document takes long texts in pieces."
     warnings.warn(
         f"{len(cut)} of {total} {what} were cut at the limit of {most} tokens, before they ended: "
         f"{_listed(sorted(cut), names)}. {advice}",

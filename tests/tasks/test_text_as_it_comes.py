@@ -172,7 +172,7 @@ def test_what_is_cut_is_said_by_its_name(embedded, tmp_path):
 def test_a_text_that_is_too_long_is_named(model):
     with pytest.warns(UserWarning, match=r"1 of 2 texts are longer than the 40 tokens .* is left out: line 2\."):
         model.translate(["the cat", "the cat " * 50], names=["line 1", "line 2"], max_new_tokens=3)
-    with pytest.warns(UserWarning, match=r"The model has positions for no more: give it shorter texts"):
+    with pytest.warns(UserWarning, match=r"The model has positions for no more; translate_document takes"):
         model.translate("the cat", max_new_tokens=100)
 
 
