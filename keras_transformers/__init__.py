@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy.names(
         "tasks": (),
         "transforms": (),
         "runs": (),
+        "checkpoints.verification": ("verify",),
         "generation.settings": ("GenerationConfig",),
         "models.backbone": ("Backbone",),
         "models.config": ("ModelConfig",),

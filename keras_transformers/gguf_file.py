@@ -26,6 +26,7 @@ import typing
 import numpy as np
 
 from keras_transformers.extras import require
+from keras_transformers.file_reading import is_plain
 
 GGUF = ".gguf"  # how the names of such files end
 NO_TOKEN = 2**32 - 1  # -1, which stands where a file has no such token
@@ -88,7 +89,7 @@ class GGUFFile(collections.abc.Mapping):
         require("gguf", gguf=True)
         self.path = pathlib.Path(path)
         files = [self.path.with_name(name) for name in part_names(self.path.name)]
-        missing = [file.name for file in files if not file.is_file()]
+        missing = [file.name for file in files if not is_plain(file)]
         if missing and len(files) == 1:
             raise FileNotFoundError(f"Expected a GGUF file at {self.path}, found none. Check the path.")
         if missing:

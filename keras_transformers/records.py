@@ -6,10 +6,42 @@ flag to tell them apart.
 """
 
 import dataclasses
+import math
 import types
 import typing
 
+from keras_transformers.file_reading import shown
 from keras_transformers.spelling import did_you_mean
+
+_MOST = 2**31 - 1  # of anything: ids are int32
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The values that a number in a record may have: from `least` to `most`, which is one of them; so is `least`,
+    unless it is `above`."""
+
+    least: float
+    most: float = math.inf
+    above: bool = False
+
+    def holds(self, number):
+        """Whether a number lies within."""
+        return (self.least < number if self.above else self.least <= number) and number <= self.most
+
+    def __str__(self):
+        if self.most >= _MOST:
+            return f"{'above' if self.above else 'of at least'} {self.least:g}"
+        return (
+            f"{'above' if self.above else 'from'} {self.least:g} {'and at most' if self.above else 'to'} {self.most:g}"
+        )
+
+
+# Fields are annotated with these.
+Size = typing.Annotated[int, Range(1, _MOST)]
+Count = typing.Annotated[int, Range(0, _MOST)]
+Rate = typing.Annotated[float, Range(0, 1)]
+Positive = typing.Annotated[float, Range(0, above=True)]
 
 _kinds: dict[str, type] = {}
 
@@ -17,6 +49,8 @@ _kinds: dict[str, type] = {}
 @typing.dataclass_transform(frozen_default=True)
 def record(cls):
     """Make `cls` a frozen dataclass that checks the types of its fields, and that `from_json` knows by its class name.
+
+    Numbers must be finite, and within the `Range` of an annotation such as `Size`.
 
     Example:
         >>> @record
@@ -67,9 +101,9 @@ def from_json(value):
 
 def _record_from_json(value):
     kind, values = value["kind"], {name: item for name, item in value.items() if name != "kind"}
-    if kind not in _kinds:
+    if not isinstance(kind, str) or kind not in _kinds:
         raise ValueError(
-            f"Expected a record of a known kind, got kind={kind!r}{did_you_mean(kind, _kinds)}. "
+            f"Expected a record of a known kind, got kind={shown(kind)}{did_you_mean(kind, _kinds)}. "
             f"Known kinds: {', '.join(sorted(_kinds))}."
         )
     cls = _kinds[kind]
@@ -86,11 +120,19 @@ def _record_from_json(value):
 
 
 def _wrong_types(cls, values):
-    return [
-        f"field {field.name!r} is {values[field.name]!r}, expected {_name(field.type)}."
+    wrong = [
+        (field, values[field.name])
         for field in dataclasses.fields(cls)
         if field.name in values and not _fits(values[field.name], field.type)
     ]
+    return [
+        f"field {field.name!r} is {shown(value)}, expected {_finite(value)}{_name(field.type)}."
+        for field, value in wrong
+    ]
+
+
+def _finite(value):
+    return "finite " if isinstance(value, float) and not math.isfinite(value) else ""
 
 
 def _raise_for(cls, problems):
@@ -100,16 +142,35 @@ def _raise_for(cls, problems):
 
 
 def _fits(value, annotation):
-    """Whether a value is of an annotated type, so far as a class can tell."""
-    alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    for each in alternatives:
-        each = typing.get_origin(each) or each
-        if each is typing.Any or (isinstance(value, each) and not (isinstance(value, bool) and each is not bool)):
-            return True
-        if each is float and type(value) is int:
-            return True
-    return False
+    """Whether a value is of an annotated type, so far as a class can tell, and within its range."""
+    return any(_fits_one(value, each) for each in _alternatives(annotation))
+
+
+def _fits_one(value, annotation):
+    limits = getattr(annotation, "__metadata__", ())
+    kind = annotation.__origin__ if limits else typing.get_origin(annotation) or annotation
+    if kind is typing.Any:
+        return True
+    fits = isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
+    if not fits and not (kind is float and type(value) is int):
+        return False
+    if type(value) is float and not math.isfinite(value) or type(value) is int and abs(value) >= 2**63:
+        return False
+    if kind is tuple and typing.get_args(annotation)[1:] == (...,):
+        return all(_fits(each, typing.get_args(annotation)[0]) for each in value)
+    return all(limit.holds(value) for limit in limits)
+
+
+def _alternatives(annotation):
+    is_union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+    return typing.get_args(annotation) if is_union else (annotation,)
 
 
 def _name(annotation):
-    return getattr(annotation, "__name__", str(annotation))
+    names = []
+    for each in _alternatives(annotation):
+        limits = getattr(each, "__metadata__", ())
+        kind = each.__origin__ if limits else each
+        name = "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind))
+        names.append(" ".join([name, *map(str, limits)]))
+    return " or ".join(names)

@@ -21,6 +21,7 @@ import numpy as np
 from keras_transformers.checkpoints import foreign, preset
 from keras_transformers.checkpoints.own import TASK_VALUES
 from keras_transformers.checkpoints.ties import settle
+from keras_transformers.file_reading import is_plain
 from keras_transformers.models.family import Family, Head, describing, family_of
 
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -119,7 +120,7 @@ class Checkpoint:
             {name: self.tensors[name] for name in unused},
             headers,
             index,
-            generation.read_bytes() if (generation := self.folder / "generation_config.json").is_file() else None,
+            generation.read_bytes() if is_plain(generation := self.folder / "generation_config.json") else None,
             self.config,
             self.apart,
         )
@@ -153,7 +154,7 @@ def read(folder, values, task=None):
         config = family.config(values, task, where)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    tensors, architectures = _tensors(folder), values.get("architectures")
+    tensors, architectures = open_tensors(folder), values.get("architectures")
     foreign.refuse_quantized(tensors, folder)
     own = family.task(architectures)
     settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
@@ -281,9 +282,9 @@ def _layout(header):
 def _headers(folder):
     """The raw headers of a folder's safetensors files by file name, and the index's bytes; none for other weights."""
     index = folder / preset.INDEX
-    if (folder / preset.WEIGHTS).is_file():
+    if is_plain(folder / preset.WEIGHTS):
         names, index = [preset.WEIGHTS], None
-    elif index.is_file():
+    elif is_plain(index):
         index = index.read_bytes()
         names = sorted(set(json.loads(index)["weight_map"].values()))
     else:
@@ -296,9 +297,10 @@ def _headers(folder):
     return headers, index
 
 
-def _tensors(folder):
-    torch_files = [folder / name for name in (TORCH_WEIGHTS, TORCH_INDEX) if (folder / name).is_file()]
-    if any((folder / name).is_file() for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
+def open_tensors(folder):
+    """The arrays of a folder by their own names, of safetensors or PyTorch's files, each read when it is asked for."""
+    torch_files = [folder / name for name in (TORCH_WEIGHTS, TORCH_INDEX) if is_plain(folder / name)]
+    if any(is_plain(folder / name) for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
         return preset.read_tensors(folder)
     path = torch_files[0]
     try:
@@ -314,15 +316,35 @@ def _tensors(folder):
         try:
             part = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except Exception as error:  # a pickle can fail in any way
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f"Expected tensors and nothing else in {path}, got what torch's weights-only loader refuses "
-                f"({str(error).splitlines()[0]:.200}). Nothing was executed. Download it again, or convert it to "
+                f"({problem:.200}). Nothing was executed. Download it again, or convert it to "
                 "safetensors where you trust it."
             ) from None
         if not isinstance(part, dict) or not all(isinstance(each, torch.Tensor) for each in part.values()):
             raise ValueError(f"Expected a dictionary of tensors in {path}, got {type(part).__name__}.")
+        _check_storage(part, path)
         tensors |= part
     return TorchTensors(tensors)
+
+
+def _check_storage(tensors, path):
+    """Refuse tensors that the file does not hold: with strides of 0, a few numbers are gigabytes."""
+    import torch
+
+    def is_whole(name, tensor):
+        if not isinstance(name, str) or tensor.layout != torch.strided or tensor.device.type != "cpu":
+            return False
+        return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+    odd = [f"{name!r} {list(tensor.shape)}" for name, tensor in tensors.items() if not is_whole(name, tensor)]
+    held = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors.values()}
+    if odd or sum(held.values()) > path.stat().st_size:
+        raise ValueError(
+            f"Expected tensors by name of which {path} holds every number, got others"
+            f"{f', such as {odd[0]}' if odd else ''}. Convert the file to safetensors where you trust it."
+        )
 
 
 class TorchTensors(collections.abc.Mapping):

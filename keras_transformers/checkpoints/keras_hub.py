@@ -22,12 +22,14 @@ Source: keras_hub/src/utils/preset_utils.py and keras_hub/src/models of KerasHub
 
 import collections.abc
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
 
 from keras_transformers.checkpoints import preset
 from keras_transformers.checkpoints.keras_weights import datasets, weight_files
+from keras_transformers.file_reading import is_plain
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.models.config import ModelConfig
@@ -167,14 +169,19 @@ class Checkpoint:
         """What a `config.json` says of classes: KerasHub knows how many there are, and no names."""
         return self.values
 
+    @functools.cached_property
+    def tensors(self):
+        """Its arrays by their own names, read when asked for."""
+        return _Tensors(datasets(self.folder, weight_files(self.folder), "model"), {}, self.config.hidden_dim)
+
     def read(self, weights, task=None):
         """The tensors under our names, with the head of a task, or those of the body alone."""
         config, head = self.config, ()
-        tensors = datasets(self.folder, weight_files(self.folder), "model")
+        tensors = self.tensors.datasets
         if task is not None and task == self.task:
             head = {"TextClassifier": self.model.text, "MaskedLM": _MASKED_LM}.get(task, ())
             if head:
-                tensors |= datasets(self.folder, [TASK_WEIGHTS], "task")
+                tensors = tensors | datasets(self.folder, [TASK_WEIGHTS], "task")
         tables = self.model.embeddings
         zero_rows = {}
         if self.model.rows_before:
@@ -247,7 +254,7 @@ def pooling(folder):
         ValueError: for a pooling that is not known.
     """
     path = pathlib.Path(folder) / "task.json"
-    if not path.is_file():
+    if not is_plain(path):
         return {}
     values = preset.read_json(folder, "task.json")
     if not is_keras_hub(values) or not class_name(values).endswith("TextEmbedder"):
@@ -272,7 +279,7 @@ def _read_body(values, model, folder, where):
         told |= dict.fromkeys(names, value)
     _expect_floats(read)
     _finish(read, {"name", "trainable"}, where)
-    padding_id = Tokenizer.load(folder).padding_id if (folder / "tokenizer.json").is_file() else None
+    padding_id = Tokenizer.load(folder).padding_id if is_plain(folder / "tokenizer.json") else None
     if padding_id is not None:
         told["pad_token_id"] = padding_id
     if model.rows_before:
@@ -292,12 +299,12 @@ def _expect_floats(read):
 def _task_of(folder, prefix):
     """`(our task, its options)` of a preset's `task.json`, or None where it holds no head that has a place here."""
     path = folder / "task.json"
-    if not path.is_file():
+    if not is_plain(path):
         return None
     values = preset.read_json(folder, "task.json")
     name = class_name(values)
     task = _TASKS.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
-    if task is None or task != "TextEmbedder" and not (folder / TASK_WEIGHTS).is_file():
+    if task is None or task != "TextEmbedder" and not is_plain(folder / TASK_WEIGHTS):
         return None
     return task, _config_of(values, path)
 
@@ -374,30 +381,30 @@ class _Tensors(collections.abc.Mapping):
     """
 
     def __init__(self, datasets, zero_rows, width):
-        self._datasets = datasets
+        self.datasets = datasets
         self._zero_rows = zero_rows
         self._width = width
 
     def __getitem__(self, name):
         rows = self._zero_rows.get(name)
         if rows is None:
-            return self._datasets[name].read()
+            return self.datasets[name].read()
         zeros = np.zeros((rows, self._width), "float32")
-        return np.concatenate([zeros, self._datasets[name].read()]) if name in self._datasets else zeros
+        return np.concatenate([zeros, self.datasets[name].read()]) if name in self.datasets else zeros
 
     def __contains__(self, name):
-        return name in self._datasets or name in self._zero_rows
+        return name in self.datasets or name in self._zero_rows
 
     def __iter__(self):
-        return iter(dict.fromkeys([*self._datasets, *self._zero_rows]))
+        return iter(dict.fromkeys([*self.datasets, *self._zero_rows]))
 
     def __len__(self):
-        return len({*self._datasets, *self._zero_rows})
+        return len({*self.datasets, *self._zero_rows})
 
     def shape(self, name):
         """The shape of one array, as a tuple, without reading it."""
         rows = self._zero_rows.get(name)
         if rows is None:
-            return self._datasets[name].shape
-        length, width = self._datasets[name].shape if name in self._datasets else (0, self._width)
+            return self.datasets[name].shape
+        length, width = self.datasets[name].shape if name in self.datasets else (0, self._width)
         return (rows + length, width)

@@ -6,11 +6,13 @@
 Source: keras/src/saving/saving_lib.py of Keras 3.15.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import pathlib
 
 from keras_transformers.checkpoints import preset
+from keras_transformers.file_reading import is_plain
 
 WEIGHTS, INDEX = "model.weights.h5", "model.weights.json"
 
@@ -24,9 +26,9 @@ def weight_files(folder):
     Raises:
         FileNotFoundError, ValueError: when files are missing, or the index names others than those beside it.
     """
-    if (folder / WEIGHTS).is_file():
+    if is_plain(folder / WEIGHTS):
         return [WEIGHTS]
-    if not (folder / INDEX).is_file():
+    if not is_plain(folder / INDEX):
         there = ", ".join(sorted(item.name for item in folder.iterdir())[:20])
         raise FileNotFoundError(
             f"Expected {WEIGHTS} or {INDEX} in {folder}, found {there}. Download or save the preset again."
@@ -41,7 +43,7 @@ def weight_files(folder):
                 "save the preset again."
             )
     names = sorted(set(names))
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not is_plain(folder / name)]
     if missing:
         raise FileNotFoundError(
             f"Expected all {len(names)} files that {folder / INDEX} names, missing: {', '.join(missing)}. Download "
@@ -104,6 +106,22 @@ def datasets(folder, names, prefix):
     return named
 
 
+class Arrays(collections.abc.Mapping):
+    """The arrays of h5 files by name, as `datasets` takes them, each read when it is asked for."""
+
+    def __init__(self, folder, names, prefix):
+        self._datasets = datasets(folder, names, prefix)
+
+    def __getitem__(self, name):
+        return self._datasets[name].read()
+
+    def __iter__(self):
+        return iter(self._datasets)
+
+    def __len__(self):
+        return len(self._datasets)
+
+
 def _walk(file, path):
     """`(path, Dataset)` of all arrays in a file that could be weights. Links to elsewhere are not followed."""
     import h5py
@@ -118,6 +136,11 @@ def _walk(file, path):
                 raise _Unusable(
                     f"Expected floating-point numbers as {name} in {path}, got {kind}. Save the preset again, without "
                     "quantization."
+                )
+            if item.id.get_storage_size() < item.nbytes:  # Keras compresses nothing, and writes all
+                raise _Unusable(
+                    f"Expected {item.nbytes} bytes of numbers as {name} in {path}, got {item.id.get_storage_size()}. "
+                    "Save the preset again, without compression."
                 )
             found.append((name, Dataset(path, name, tuple(item.shape), bfloat16)))
 

@@ -27,7 +27,8 @@ import shutil
 import struct
 import sys
 
-from keras_transformers.checkpoints import foreign
+from keras_transformers.checkpoints import foreign, manifest
+from keras_transformers.file_reading import is_plain, read_object
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -56,13 +57,15 @@ _OWN_FILES = (
     WEIGHTS,
     INDEX,
     "model-*-of-*.safetensors",
+    manifest.MANIFEST,
 )
 
 
 def save_folder(folder, files, marker="config.json"):
     """Write a preset folder in one step: after a kill, or an error, the old content or the new is there, whole.
 
-    Files of the old folder that no preset consists of, such as a `README.md`, are carried over. Two saves beside each
+    `SHA256SUMS` beside them says their sizes and hashes. Files of the old folder that no preset consists of, such as a
+    `README.md`, are carried over. Two saves beside each
     other wait for one another, where the file system has locks.
 
     Args:
@@ -74,6 +77,7 @@ def save_folder(folder, files, marker="config.json"):
 
     Raises:
         FileExistsError: something else is there. Nothing is touched.
+        OSError: the disk is full; what was there before is whole.
         ValueError: a file name that leads out of the folder.
 
     Example:
@@ -95,17 +99,36 @@ def save_folder(folder, files, marker="config.json"):
         try:
             for name, content in files.items():
                 _write(partial / name, content)
-            _carry_over(folder, partial, _OWN_FILES if marker == "config.json" else ())
+            entries = manifest.of_files(partial, files)
+            _carry_over(folder, partial, _OWN_FILES if marker == "config.json" else (manifest.MANIFEST,))
+            entries = _kept_entries(folder, partial) | entries
+            _write(partial / manifest.MANIFEST, manifest.to_bytes(entries))
             for inner, _, _ in os.walk(partial):
                 _sync(inner)
             _put_in_place(partial, folder, old)
             _sync(folder.parent)
-        except BaseException:
+        except BaseException as error:
             _recover(folder)
             shutil.rmtree(partial, ignore_errors=True)
+            if (number := _failure(error)) is not None:
+                raise OSError(
+                    number,
+                    f"Expected room to save {folder}, got: {os.strerror(number)}. What was there before is whole; make "
+                    "room, or save elsewhere",
+                ) from error
             raise
         for replaced in (partial, old):
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _failure(error):
+    """The number of an error that means no room: the disk's, or what safetensors says of it; None for others."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno if error.errno in full else None
+    if type(error).__name__ == "SafetensorError":
+        return next((number for number in full if f"os error {number}" in str(error)), None)
+    return None
 
 
 def check_replaceable(folder, marker="config.json"):
@@ -158,29 +181,13 @@ def read_json(folder, name):
 
     Raises:
         FileNotFoundError: the folder or the file is missing; the message lists what is there.
-        ValueError: the file is not UTF-8, not JSON, or holds something else than an object.
+        ValueError: the file is not plain, not UTF-8, not JSON, or holds something else than an object.
 
     Example:
         >>> read_json("mine", "config.json")
         {'model_type': 'keras_transformers'}
     """
-    path = _existing(pathlib.Path(folder), name)
-    advice = "Download or save the preset again."
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Expected UTF-8 text in {path}, got byte {error.object[error.start]:#04x} at {error.start}. {advice}"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"Expected JSON in {path}, got {error.msg} at line {error.lineno}, column {error.colno}. {advice}"
-        ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists nested as deep
-        raise ValueError(f"Expected JSON that a program can hold in {path}, got: {error}. {advice}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"Expected a JSON object ({{…}}) in {path}, got a {type(value).__name__}. {advice}")
-    return value
+    return read_object(_existing(pathlib.Path(folder), name))
 
 
 def read_tensors(folder):
@@ -205,9 +212,11 @@ def read_tensors(folder):
         (2, 3)
     """
     folder = pathlib.Path(folder)
-    if (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file():
+    if folder.is_dir() and is_plain(folder / INDEX) and not is_plain(folder / WEIGHTS):
         return Tensors(_open_all(folder))
-    path = folder if folder.is_file() else _existing(folder, WEIGHTS)
+    path = (
+        _existing(folder, WEIGHTS) if folder.is_dir() or not folder.exists() else _existing(folder.parent, folder.name)
+    )
     file = _open(path)
     return Tensors(dict.fromkeys(file.keys(), file))
 
@@ -342,7 +351,7 @@ def indexed_files(folder, index=INDEX, ending=".safetensors"):
             raise ValueError(
                 f"Expected names of {ending} files beside {path}, got {name!r}. Download or save it again."
             )
-    missing = [name for name in names if not (folder / name).is_file()]
+    missing = [name for name in names if not is_plain(folder / name)]
     if missing:
         raise FileNotFoundError(
             f"Expected all {len(names)} files that {path} names, missing: {', '.join(missing)}. "
@@ -379,7 +388,7 @@ def _open_all(folder):
 
 def _existing(folder, name):
     path = folder / name
-    if path.is_file():
+    if is_plain(path):
         return path
     if not folder.is_dir():
         found = f"{foreign.way_on(folder) or 'found a file there.'} Give a folder" if folder.exists() else None
@@ -424,6 +433,15 @@ def _carry_over(folder, partial, dropped):
             shutil.copytree(item, target, symlinks=True, copy_function=_link)
         else:
             _link(item, target)
+
+
+def _kept_entries(folder, partial):
+    """The old folder's entries of its manifest whose files were carried over; none if it is damaged."""
+    try:
+        entries = manifest.read(folder) or {}
+    except ValueError:
+        return {}
+    return {name: entry for name, entry in entries.items() if (partial / name).is_file()}
 
 
 def _link(source, target):

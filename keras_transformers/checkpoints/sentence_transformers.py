@@ -16,6 +16,7 @@ import pathlib
 from typing import Any
 
 from keras_transformers.checkpoints import preset
+from keras_transformers.file_reading import is_plain, parse, read_bytes, read_object, read_text, shown
 
 # sentence-transformers' names of poolings, and ours.
 _POOLINGS = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
@@ -36,14 +37,11 @@ def modules_of(folder: pathlib.Path) -> list[dict]:
         ValueError: for modules that are not supported, code of the folder's own, and paths that lead out of it.
     """
     path = folder / MODULES
-    if not path.is_file():
+    if not is_plain(path):
         return []
-    try:
-        modules = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"Expected JSON in {path}, got {error}. Download it again.") from None
+    modules = parse(read_text(path), path)
     if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
-        raise ValueError(f"Expected a list of modules in {path}, got {modules!r:.80}. Download it again.")
+        raise ValueError(f"Expected a list of modules in {path}, got {shown(modules)}. Download it again.")
     types = [str(module.get("type", "")) for module in modules]
     kinds = [each.rpartition(".")[2] if each.startswith(_PACKAGE) else each for each in types]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
@@ -51,10 +49,17 @@ def modules_of(folder: pathlib.Path) -> list[dict]:
             f"Expected Transformer, Pooling and perhaps Normalize in {path}, got {', '.join(kinds)}. Other modules are "
             "not supported."
         )
-    outward = [module for module in modules if {"..", "/"} & set(pathlib.PurePosixPath(module.get("path", "")).parts)]
+    outward = [each for module in modules if not _is_inside(each := module.get("path", ""))]
     if outward:
-        raise ValueError(f"Expected paths inside of the folder in {path}, got {outward[0]['path']!r}.")
+        raise ValueError(f"Expected paths inside of the folder in {path}, got {shown(outward[0])}.")
     return modules
+
+
+def _is_inside(path: Any) -> bool:
+    """Whether a path leads to a folder inside of the one that it is relative to."""
+    if not isinstance(path, str) or "\0" in path or "\\" in path:
+        return False
+    return not {"..", "/"} & set(pathlib.PurePosixPath(path).parts)
 
 
 def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -83,7 +88,7 @@ def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dic
         "max_length": _optional(inner, LENGTH).get("max_seq_length"),
         **_read_prompts(folder),
     }
-    return told, {name: path.read_bytes() for name, path in files.items() if path.is_file()}
+    return told, {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
 
 
 def check_case(folder: pathlib.Path, tokenizer: Any) -> None:
@@ -134,7 +139,7 @@ def write(now: dict[str, Any], width: int, was: dict[str, Any], kept: dict[str, 
 
 
 def _optional(folder, name):
-    return preset.read_json(folder, name) if (folder / name).is_file() else {}
+    return read_object(folder / name, missing={})
 
 
 def _read_prompts(folder):

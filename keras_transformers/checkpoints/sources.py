@@ -23,7 +23,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 # What a preset may consist of, by file name: configuration, weights and tokenizers, no pickles and no code. h5 files
 # are KerasHub's.
-_HUGGING_FACE_FILES = ["*.json", "*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja"]
+_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", "*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja"]
 # Weights of repositories that have no safetensors; what reads them executes nothing (`checkpoints/hugging_face.py`).
 _TORCH_FILES = ["pytorch_model*.bin"]
 # The same weights again, for other runtimes.

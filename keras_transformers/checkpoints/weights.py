@@ -10,6 +10,8 @@ except ImportError:  # a Keras that keeps it elsewhere: build with random weight
     global_state = None
 
 
+_WAITING = "uninitialized_variables"  # of Keras's global state
+_EMPTY = "_made_empty"  # of a model: its share of those
 # How the names of a backbone's weights begin.
 BODY = ("embedding", "decoder_embedding", "encoder", "decoder")
 
@@ -26,8 +28,16 @@ def build_empty(make):
     """
     if global_state is None:
         return make()
-    with keras.StatelessScope(initialize_variables=False):
-        return make()
+    # Keras gives values to all that wait in this list when a scope ends: also to those of a model that was refused.
+    waiting = list(global_state.get_global_attribute(_WAITING) or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = make()
+        made = global_state.get_global_attribute(_WAITING) or []
+        object.__setattr__(model, _EMPTY, made[len(waiting) :])  # past Keras's attribute tracking
+        return model
+    finally:
+        global_state.set_global_attribute(_WAITING, waiting)
 
 
 def named_weights(model):
@@ -54,11 +64,12 @@ def assign(model, tensors, source, new=()):
         new: names of weights that may be missing, and then begin as the model's layers say.
 
     Raises:
-        ValueError: listing all that is missing, unknown or of another shape, with the nearest names. The model is
-            untouched then.
+        ValueError: listing all that is missing, unknown, or of another shape or kind of number, with the nearest names.
+            The model is untouched then.
     """
     weights = named_weights(model)
     shape_of = getattr(tensors, "shape", lambda name: tensors[name].shape)
+    dtype_of = getattr(tensors, "dtype", lambda name: None)
     problems = []
     for name, weight in weights.items():
         if name not in tensors:
@@ -67,6 +78,8 @@ def assign(model, tensors, source, new=()):
             problems.append(f"missing {name} {list(weight.shape)}{did_you_mean(name, set(tensors) - set(weights))}")
         elif tuple(shape_of(name)) != tuple(weight.shape):
             problems.append(f"{name}: expected shape {list(weight.shape)}, got {list(shape_of(name))}")
+        elif not _is_kind(dtype := dtype_of(name), weight.dtype):
+            problems.append(f"{name}: expected {_kind(weight.dtype)}, got {dtype}")
     problems += [f"unknown {name} {list(shape_of(name))}" for name in tensors if name not in weights]
     if problems:
         shown = "\n  ".join(problems[:20])
@@ -85,6 +98,19 @@ def unused_tensors(tensors):
     return [*getattr(tensors, "heads", ()), *getattr(tensors, "outside", ())]
 
 
+_FLOATS = {"F16", "F32", "F64", "BF16", "float16", "float32", "float64", "bfloat16"}
+_INTEGERS = {"I8", "U8", "int8", "uint8"}
+
+
+def _is_kind(dtype, wanted):
+    """Whether a file's dtype is of the kind of a weight's: floating-point, or what quantized weights are kept in."""
+    return dtype is None or dtype in (_INTEGERS if "int" in wanted else _FLOATS)
+
+
+def _kind(dtype):
+    return "8-bit integers" if "int" in dtype else "floating-point numbers"
+
+
 def fill(weight, array):
     """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
     if weight._value is not None or global_state is None:
@@ -95,11 +121,10 @@ def fill(weight, array):
 
 
 def _finish(model):
-    """Give values to what no file holds (the state of random generators), and forget that it had none."""
+    """Give values to what no file holds: heads that begin anew, metrics, and the state of random generators."""
     if global_state is None:
         return
-    waiting = global_state.get_global_attribute("uninitialized_variables") or []
-    for variable in waiting:
+    for variable in getattr(model, _EMPTY, ()):
         if variable._value is None:
             variable._deferred_initialize()
-    global_state.set_global_attribute("uninitialized_variables", [])
+    object.__setattr__(model, _EMPTY, [])

@@ -12,6 +12,7 @@ from keras_transformers.cli.score import score
 from keras_transformers.cli.train import train
 from keras_transformers.cli.train_language_model import train_language_model
 from keras_transformers.cli.translate import translate
+from keras_transformers.cli.verify import verify
 
 app = typer.Typer(
     help="Transformers in Keras: translate, generate, train, evaluate, explain. KERAS_BACKEND picks the backend.",
@@ -19,5 +20,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (translate, generate, train, train_language_model, run, evaluate, score, convert, explain, presets):
+for command in (
+    translate,
+    generate,
+    train,
+    train_language_model,
+    run,
+    evaluate,
+    score,
+    convert,
+    explain,
+    presets,
+    verify,
+):
     app.command()(command)

@@ -23,7 +23,7 @@ from keras_transformers.layers.layer import Layer, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.layers.products import dense
-from keras_transformers.records import record
+from keras_transformers.records import Positive, Rate, Size, record
 
 BIASES = (True, False, "inputs")
 
@@ -41,27 +41,23 @@ class QueryKeyNorm:
 class AttentionConfig:
     """What one attention is; the fields are the arguments of `MultiHeadAttention`."""
 
-    num_heads: int
-    num_key_value_heads: int | None = None
-    head_dim: int | None = None
+    num_heads: Size
+    num_key_value_heads: Size | None = None
+    head_dim: Size | None = None
     positions: RelativePositions | None = None
-    window: int | None = None
-    soft_cap: float | None = None
+    window: Size | None = None
+    soft_cap: Positive | None = None
     use_bias: bool | str = True
-    dropout: float = 0.0
-    scale: float | None = None
+    dropout: Rate = 0.0
+    scale: Positive | None = None
     query_key_norm: QueryKeyNorm | None = None
 
     def __post_init__(self):
-        if self.num_heads < 1 or self.num_heads % (self.num_key_value_heads or self.num_heads):
+        if self.num_heads % (self.num_key_value_heads or self.num_heads):
             raise ValueError(
-                "Expected num_heads to be a positive multiple of num_key_value_heads, got "
+                "Expected num_heads to be a multiple of num_key_value_heads, got "
                 f"{self.num_heads} and {self.num_key_value_heads}."
             )
-        for name in ("head_dim", "window", "soft_cap", "scale"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"Expected {name} to be None or above 0, got {value}.")
         if self.use_bias not in BIASES:
             raise ValueError(f'Expected use_bias to be True, False or "inputs", got {self.use_bias!r}.')
 

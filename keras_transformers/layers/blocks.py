@@ -31,7 +31,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
 from keras_transformers.layers.layer import Layer, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
-from keras_transformers.records import record
+from keras_transformers.records import Rate, record
 
 NORM_PLACEMENTS = {
     "post": "x = norm(x + f(x))",
@@ -50,7 +50,7 @@ class BlockConfig:
     feed_forward: FeedForwardConfig
     norm: Norm = LayerNorm()
     norm_placement: str = "post"
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     residual: str = "sequential"
 
     def __post_init__(self):

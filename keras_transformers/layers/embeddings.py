@@ -13,7 +13,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
-from keras_transformers.records import record
+from keras_transformers.records import Count, Rate, Size, record
 
 PROJECTED = ("sum", "tokens")
 
@@ -45,14 +45,14 @@ class EmbeddingsConfig:
     `context_length` is the longest text that the model was made for, where no table of positions ends there;
     `shared_tokens`, of a decoder's own embeddings, says that their token vectors are the encoder's."""
 
-    vocabulary_size: int
+    vocabulary_size: Size
     positions: AbsolutePositions | None = None
     scale: bool = False
     norm: Norm | None = None
-    dropout: float = 0.0
-    num_segments: int = 0
-    embedding_dim: int | None = None
-    context_length: int | None = None
+    dropout: Rate = 0.0
+    num_segments: Count = 0
+    embedding_dim: Size | None = None
+    context_length: Size | None = None
     shared_tokens: bool = False
     projected: str = "sum"
 

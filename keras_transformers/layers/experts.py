@@ -17,7 +17,7 @@ import keras
 from keras import ops
 
 from keras_transformers.layers.layer import Layer
-from keras_transformers.records import record
+from keras_transformers.records import Size, record
 
 
 @record
@@ -25,15 +25,13 @@ class ExpertsConfig:
     """How many experts there are, how many each token chooses, and whether the weights of the chosen ones add up to 1
     (`normalize`), or stay what they are of the softmax over all experts (Shazeer et al. 2017; Mixtral)."""
 
-    num_experts: int
-    num_chosen: int = 2
+    num_experts: Size
+    num_chosen: Size = 2
     normalize: bool = True
 
     def __post_init__(self):
-        if not 1 <= self.num_chosen <= self.num_experts:
-            raise ValueError(
-                f"Expected num_chosen of at least 1 and at most num_experts={self.num_experts}, got {self.num_chosen}."
-            )
+        if self.num_chosen > self.num_experts:
+            raise ValueError(f"Expected num_chosen of at most num_experts={self.num_experts}, got {self.num_chosen}.")
 
 
 def choose(scores_XE, experts):

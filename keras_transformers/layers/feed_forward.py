@@ -10,7 +10,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose, mix
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.products import dense
-from keras_transformers.records import record
+from keras_transformers.records import Rate, Size, record
 
 ACTIVATIONS = {
     "relu": keras.activations.relu,
@@ -25,16 +25,14 @@ ACTIVATIONS = {
 class FeedForwardConfig:
     """What one feed-forward layer is; the fields are the arguments of `FeedForward`."""
 
-    intermediate_dim: int
+    intermediate_dim: Size
     activation: str = "relu"
     gated: bool = False
     use_bias: bool = True
-    dropout: float = 0.0
+    dropout: Rate = 0.0
     experts: ExpertsConfig | None = None
 
     def __post_init__(self):
-        if self.intermediate_dim < 1:
-            raise ValueError(f"Expected intermediate_dim of at least 1, got {self.intermediate_dim}.")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}.")
 

@@ -14,7 +14,7 @@ from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
-from keras_transformers.records import record
+from keras_transformers.records import Count, Positive, Rate, record
 
 POOLINGS = ("first", "last", "mean", "max")
 
@@ -44,12 +44,8 @@ class HeadConfig:
     tied: bool = True
     use_bias: bool = False
     transform: TransformConfig | None = None
-    soft_cap: float | None = None
+    soft_cap: Positive | None = None
     scale: bool = False
-
-    def __post_init__(self):
-        if self.soft_cap is not None and not self.soft_cap > 0:
-            raise ValueError(f"Expected soft_cap to be None or above 0, got {self.soft_cap}.")
 
 
 @record
@@ -57,7 +53,7 @@ class TokenHeadConfig:
     """What stands between the hidden states and a classifier of each token."""
 
     transform: TransformConfig | None = None
-    dropout: float = 0.0
+    dropout: Rate = 0.0
 
 
 @record
@@ -71,10 +67,10 @@ class PoolerConfig:
 
     pooling: str = "first"
     transform: TransformConfig | None = None
-    input_dropout: float = 0.0
-    dropout: float = 0.0
+    input_dropout: Rate = 0.0
+    dropout: Rate = 0.0
     classifier_bias: bool = True
-    end_id: int | None = None
+    end_id: Count | None = None
 
     def __post_init__(self):
         if self.pooling not in POOLINGS:

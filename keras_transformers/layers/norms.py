@@ -3,38 +3,31 @@
 Legend: `D` model width.
 """
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_transformers.layers.layer import Layer, like
-from keras_transformers.records import record
+from keras_transformers.records import Range, record
 
-
-def _check_epsilon(epsilon):
-    if epsilon < 0:
-        raise ValueError(f"Expected epsilon of at least 0, got {epsilon}.")
+Epsilon = typing.Annotated[float, Range(0, 1)]
 
 
 @record
 class LayerNorm:
     """Layer normalisation (Ba et al. 2016): subtract the mean, divide by the standard deviation, scale and shift."""
 
-    epsilon: float = 1e-5
+    epsilon: Epsilon = 1e-5
     use_bias: bool = True
-
-    def __post_init__(self):
-        _check_epsilon(self.epsilon)
 
 
 @record
 class RMSNorm:
     """Root-mean-square normalisation (Zhang and Sennrich 2019): divide by the root of the mean square, scale."""
 
-    epsilon: float = 1e-6
+    epsilon: Epsilon = 1e-6
     unit_offset: bool = False  # Gemma stores the scale minus one
-
-    def __post_init__(self):
-        _check_epsilon(self.epsilon)
 
 
 Norm = LayerNorm | RMSNorm

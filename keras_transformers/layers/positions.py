@@ -8,6 +8,7 @@ width.
 """
 
 import math
+import typing
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from keras import ops
 
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.rotary_scaling import RotaryScaling, constant, plain_frequencies
-from keras_transformers.records import record
+from keras_transformers.records import Count, Range, Size, record
 
 
 @record
@@ -26,8 +27,8 @@ class Learned:
     padding then gets the last row before the first position (RoBERTa).
     """
 
-    max_length: int
-    offset: int = 0
+    max_length: Size
+    offset: Count = 0
     skip_padding: bool = False
 
     def __post_init__(self):
@@ -55,10 +56,10 @@ class Sinusoidal:
     `offset`, `skip_padding`: as for `Learned`; padding that is not counted gets zeros.
     """
 
-    max_length: int
+    max_length: Size
     layout: str = "interleaved"
     endpoint: bool = False
-    offset: int = 0
+    offset: Count = 0
     skip_padding: bool = False
 
     def __post_init__(self):
@@ -75,15 +76,13 @@ class Rotary:
     was first trained on.
     """
 
-    base: float = 10000.0
-    fraction: float = 1.0
+    base: typing.Annotated[float, Range(1, above=True)] = 10000.0
+    fraction: typing.Annotated[float, Range(0, 1, above=True)] = 1.0
     layout: str = "halves"
     scaling: RotaryScaling | None = None
 
     def __post_init__(self):
         _check_layout(self.layout)
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"Expected fraction in (0, 1], got {self.fraction}.")
 
 
 @record
@@ -102,8 +101,8 @@ class RelativeBuckets:
     """A trained bias per head and bucket of relative distance (Raffel et al. 2020, T5), for all layers of a stack one,
     or `by_layer` each its own (UMT5)."""
 
-    num_buckets: int = 32
-    max_distance: int = 128
+    num_buckets: Size = 32
+    max_distance: Size = 128
     by_layer: bool = False
 
     def __post_init__(self):

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.records import record
+from keras_transformers.records import Positive, Size, record
 
 if keras.backend.backend() == "torch":  # which traces neither Keras's maximum nor its conversion of numpy arrays
 
@@ -78,7 +78,7 @@ class DynamicScaling:
     NTK"). A token's angles then depend on how long the text is when it is read: keys in a cache keep theirs."""
 
     factor: float
-    original_length: int
+    original_length: Size
 
     def __post_init__(self):
         _check(self.factor, self.original_length)
@@ -98,7 +98,7 @@ class Llama3Scaling:
     factor: float
     low_frequency_factor: float
     high_frequency_factor: float
-    original_length: int
+    original_length: Size
 
     def __post_init__(self):
         _check(self.factor, self.original_length)
@@ -129,10 +129,10 @@ class YarnScaling:
     """
 
     factor: float
-    original_length: int
-    attention_factor: float | None = None
-    fast: float = 32.0
-    slow: float = 1.0
+    original_length: Size
+    attention_factor: Positive | None = None
+    fast: Positive = 32.0
+    slow: Positive = 1.0
     truncate: bool = True
 
     def __post_init__(self):
@@ -169,11 +169,11 @@ class LongScaling:
     `attention_factor` multiplies cosines and sines; None for what the paper says of texts `factor` times as long.
     """
 
-    short_factors: tuple[float, ...]
-    long_factors: tuple[float, ...]
+    short_factors: tuple[Positive, ...]
+    long_factors: tuple[Positive, ...]
     factor: float
-    original_length: int
-    attention_factor: float | None = None
+    original_length: Size
+    attention_factor: Positive | None = None
 
     def __post_init__(self):
         _check(max(self.factor, 1.0), self.original_length)

@@ -18,7 +18,7 @@ from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
 from keras_transformers.layers.rematerialization import rematerialized
-from keras_transformers.records import record
+from keras_transformers.records import Rate, Size, record
 
 
 @record
@@ -39,22 +39,20 @@ class StackConfig:
         feed_forward_pattern: as `pattern`, the feed-forward layer of one layer after the other, where they differ.
     """
 
-    num_layers: int
+    num_layers: Size
     block: BlockConfig
     final_norm: bool = False
     pattern: tuple[AttentionConfig, ...] = ()
-    num_distinct: int | None = None
+    num_distinct: Size | None = None
     first_norm: bool = True
-    layer_dropout: float = 0.0
-    final_dropout: float = 0.0
-    output_dim: int | None = None
+    layer_dropout: Rate = 0.0
+    final_dropout: Rate = 0.0
+    output_dim: Size | None = None
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
 
     def __post_init__(self):
         problems = []
-        if self.num_layers < 1:
-            problems.append(f"num_layers to be at least 1, got {self.num_layers}")
-        if self.num_distinct is not None and (self.num_distinct < 1 or self.num_layers % self.num_distinct):
+        if self.num_distinct is not None and self.num_layers % self.num_distinct:
             problems.append(f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}")
         if self.pattern and self.pattern[0] != self.block.attention:
             problems.append("the pattern to begin with block.attention")

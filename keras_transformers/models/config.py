@@ -10,7 +10,7 @@ ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal,
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
 from keras_transformers.layers.stack import StackConfig
-from keras_transformers.records import record
+from keras_transformers.records import Count, Size, record
 
 
 @record
@@ -19,7 +19,7 @@ class ShiftedSource:
     that it comes to each token last. The first is `start_id`, or where that is None the text's own last token (mBART,
     whose last token names the language)."""
 
-    start_id: int | None = None
+    start_id: Count | None = None
 
 
 @record
@@ -43,13 +43,13 @@ class ModelConfig:
         ValueError: naming every contradiction at once.
     """
 
-    hidden_dim: int
+    hidden_dim: Size
     embeddings: EmbeddingsConfig
     encoder: StackConfig | None = None
     decoder: StackConfig | None = None
     decoder_embeddings: EmbeddingsConfig | None = None
     head: HeadConfig = HeadConfig()
-    padding_id: int | None = 0
+    padding_id: Count | None = 0
     pooler: PoolerConfig = PoolerConfig()
     token_head: TokenHeadConfig = TokenHeadConfig()
     span_head: TokenHeadConfig = TokenHeadConfig()

@@ -9,11 +9,14 @@ records, and what there is to do with a family is done here and in `checkpoints/
 
 import collections.abc
 import dataclasses
+import re
 import warnings
 
+from keras_transformers.file_reading import shown
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.unknown_keys import hint, sort_unknown
 from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.records import Range
 
 # Keys of a config.json that change nothing of what a model computes from token ids in inference or in `fit`, whatever
 # they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
@@ -281,6 +284,20 @@ def describing(config, preferred=None):
     return next((family for family in candidates if family.describes(config)), None)
 
 
+# What numbers may be by the ends of their keys. A model of more layers than any has would take minutes to refuse.
+_LIMITS = (
+    (r"drop(out)?(_p|_prob|_rate)?|dropout_p(rob)?|_pdrop|layerdrop", Range(0, 1)),
+    (r"_eps|_epsilon|\bepsilon", Range(0, 1)),
+    (r"theta|rotary_emb_base|freq_base|base_freq|freq_base_swa", Range(1, above=True)),
+    (r"(hidden|encoder|decoder|num|n|num_decoder)_layers?|block_count", Range(0, 1000)),
+    (r"(hidden|(?<!type_)vocab|intermediate)_size|d_model|d_ff|d_kv|n_embd|_heads?|head_dim", Range(1, 2**31 - 1)),
+)
+
+
+def _limits(name):
+    return next((limits for pattern, limits in _LIMITS if re.search(f"({pattern})$", name)), None)
+
+
 class ConfigReader:
     """The keys of one `config.json`: each is read, inert, or refused, and everything wrong is said at once.
 
@@ -320,11 +337,15 @@ class ConfigReader:
     def __call__(self, name, default):
         """What `name` holds, of the type of `default`, where that has one; where it is absent, `default` itself."""
         self.seen.add(name)
-        value = self.values.get(name, default)
+        value, limits = self.values.get(name, default), _limits(name)
         if isinstance(default, (bool, int, float, str)):
             fits = type(value) is type(default) or (type(default) is float and type(value) is int)
             if not fits:
-                self.problems.append(f"{name}: expected {type(default).__name__}, got {value!r}")
+                self.problems.append(f"{name}: expected {type(default).__name__}, got {shown(value)}")
+                return default
+        if name in self.values and limits is not None and value is not None:
+            if type(value) not in (int, float) or not limits.holds(value):
+                self.problems.append(f"{name}: expected a number {limits}, got {shown(value)}")
                 return default
         return float(value) if type(default) is float else value
 
@@ -345,7 +366,7 @@ class ConfigReader:
         value = self.values.get(name, allowed[0])
         if value not in allowed:
             wanted = " or ".join(repr(each) for each in allowed)
-            self.problems.append(f"{name}: only {wanted} is supported, got {value!r}")
+            self.problems.append(f"{name}: only {wanted} is supported, got {shown(value)}")
 
     def repeats(self, name, value, of):
         """Accept `name`, which may repeat the `value` that the key `of` holds, but not contradict it."""

@@ -366,6 +366,15 @@ class _Renamed(collections.abc.Mapping):
         # Of a stack of another width no part is right: it is shown whole.
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
+    def dtype(self, name):
+        """The dtype of one array as its file has it, without reading it; None where the tensors cannot tell."""
+        dtype_of = getattr(self._tensors, "dtype", None)
+        return (
+            None
+            if dtype_of is None or name in self._zeros
+            else dtype_of(getattr(self._places.get(name), "theirs", name))
+        )
+
     def __contains__(self, name):  # without reading it
         return name in self._places or name in self._zeros or name in self._rest
 
@@ -401,6 +410,10 @@ class _Stacked(collections.abc.Mapping):
         parts, own = self._parts(name), getattr(self._tensors, "shape", lambda each: self._tensors[each].shape)
         shape = tuple(own(parts[0]))
         return shape if parts == [name] else (len(parts), *shape)
+
+    def dtype(self, name):
+        dtype_of = getattr(self._tensors, "dtype", None)
+        return None if dtype_of is None else dtype_of(self._parts(name)[0])
 
     def __contains__(self, name):
         return name in self._names

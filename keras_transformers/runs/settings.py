@@ -12,10 +12,12 @@ record knows is refused, with what may have been meant.
 """
 
 import dataclasses
+import pathlib
 import types
 import typing
 
 from keras_transformers.extras import require
+from keras_transformers.file_reading import is_plain, shown
 from keras_transformers.line_files import read_text
 from keras_transformers.records import record
 from keras_transformers.spelling import did_you_mean
@@ -61,7 +63,7 @@ class VocabularySettings:
 class ModelSettings:
     """Arguments of `kt.models.transformer`."""
 
-    num_layers: int | tuple = 6
+    num_layers: int | tuple[int, ...] = 6
     hidden_dim: int = 512
     num_heads: int = 8
     intermediate_dim: int | None = None
@@ -166,6 +168,8 @@ def read_run(path=None, changes=()):
         >>> read_run("en-fr.yaml", ["training.epochs=3", "output=runs/short"])
     """
     require(yaml=True)
+    if path is not None and not is_plain(pathlib.Path(path)):
+        raise FileNotFoundError(f"Expected a run's settings at {path}, found nothing. Check the path.")
     values = {} if path is None else _yaml(read_text(path), path)
     problems = []
     if not isinstance(values, dict):
@@ -223,8 +227,11 @@ def _yaml(text, name):
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"Expected YAML in {name}, got: {' '.join(str(error).split())}.") from None
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:  # a number of thousands of digits, a date of no day
+        problem = " ".join(str(error).split())
+    except RecursionError:
+        problem = "lists nested as deep as no settings are"
+    raise ValueError(f"Expected YAML in {name}, got: {problem}.")
 
 
 def _read(cls, values, path, problems):
@@ -248,7 +255,7 @@ def _read(cls, values, path, problems):
             if isinstance(value, dict | None):
                 read[name] = _read(field.type, value or {}, f"{name}.", problems)
             else:
-                problems.append(f"{name}: {value!r}, where settings of its own are expected")
+                problems.append(f"{name}: {shown(value)}, where settings of its own are expected")
         else:
             read[name] = _as(value, field.type)
     missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]

@@ -26,8 +26,9 @@ import typing
 
 import keras
 
-from keras_transformers.checkpoints import preset
+from keras_transformers.checkpoints import ownership, preset
 from keras_transformers.extras import require
+from keras_transformers.file_reading import is_plain
 from keras_transformers.line_files import read_pairs
 from keras_transformers.models.transformer import transformer
 from keras_transformers.runs.settings import as_values, flat, read_run, run_yaml
@@ -69,8 +70,8 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
     Returns: `Trained(task, report)`.
 
     Raises:
-        ValueError: for files that do not fit each other, settings that contradict each other, and a folder in which a
-            run with others was begun.
+        ValueError: for files that do not fit each other, settings that contradict each other, a folder in which a run
+            with others was begun, or one that another process works in.
 
     Example:
         >>> task, report = train_translation(read_run("en-fr.yaml"))
@@ -83,6 +84,15 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
         say(f"{folder} is done already: {folder / 'report.json'} says what it gave.")
         return Trained(Seq2SeqLM.from_preset(folder / "preset", dtype=run.training.dtype), report)
     preset.check_replaceable(folder / "preset")
+    ownership.take(folder)
+    try:
+        return _trained(run, folder, tokenizer, say, verbose)
+    finally:
+        ownership.release(folder)
+
+
+def _trained(run, folder, tokenizer, say, verbose):
+    """Do a run that is not done yet."""
     keras.utils.set_random_seed(run.training.seed)
     (sources, targets), validation, test = _data(run.data, run.training.seed)
     held_out = [*zip(*validation, strict=True)] + ([] if test is validation else [*zip(*test, strict=True)])
@@ -253,15 +263,16 @@ class _Epochs(keras.callbacks.Callback):
 
     def done(self):
         """What is kept, a dictionary for each epoch in order; of one that was trained again, the last."""
-        if not self.path.exists():
+        if not is_plain(self.path):
             return []
         epochs = {}
-        for line in self.path.read_text("utf-8").splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
-                epoch = json.loads(line)
-            except ValueError:  # half a line, written when it was killed: that epoch is trained again
+                epoch = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):  # half a line, written when it was killed: that epoch is trained again
                 continue
-            epochs[epoch["epoch"]] = epoch
+            if _is_epoch(epoch):
+                epochs[epoch["epoch"]] = epoch
         return [epochs[number] for number in sorted(epochs)]
 
     def is_over(self, epochs):
@@ -279,6 +290,13 @@ class _Epochs(keras.callbacks.Callback):
         _write(self.path, "".join(json.dumps(each) + "\n" for each in [*earlier, row]).encode("utf-8"))
         if self.is_over(self.done()):
             self.model.stop_training = True
+
+
+def _is_epoch(epoch):
+    """Whether a line of `epochs.jsonl` is what was written there."""
+    if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int or "seconds" not in epoch:
+        return False
+    return all(type(value) in (int, float) for value in epoch.values())
 
 
 def _tested(task, test):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.file_reading import shown
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
@@ -18,6 +19,7 @@ from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy, TokenMean
 from keras_transformers.training.pairs import Ragged, as_text, short
 
+_MOST_CLASSES = 1_000_000
 PROBLEMS = {
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",
@@ -45,21 +47,22 @@ class Classifier(EncoderTask):
 
     @classmethod
     def _read_values(cls, values):
-        labels = values.get("id2label")
+        labels, stated = values.get("id2label"), values.get("num_labels")
+        count = 2 if stated is None else stated  # Hugging Face's default
+        if type(count) is not int or not 1 <= count <= _MOST_CLASSES:
+            raise ValueError(f"Expected num_labels from 1 to {_MOST_CLASSES:,}, got {shown(count)}.")
         if labels is None:
-            count = values.get("num_labels", 2)  # Hugging Face's default
             labels = {number: f"LABEL_{number}" for number in range(count)}
         try:
             labels = tuple(labels[key] for key in sorted(labels, key=int))
         except (TypeError, ValueError, AttributeError):
-            raise ValueError(f"Expected id2label to give numbers names, got {labels!r:.80}.") from None
-        count = values.get("num_labels", len(labels))
-        if count != len(labels):  # old files name the two classes that are the default
+            raise ValueError(f"Expected id2label to give numbers names, got {shown(labels)}.") from None
+        if stated is not None and count != len(labels):  # old files name the two classes that are the default
             labels = _label_names(None, count)
         theirs = {name: ours for ours, name in PROBLEMS.items()}
         problem = values.get("problem_type")
-        if problem is not None and problem not in theirs:
-            raise ValueError(f"Expected problem_type to be one of {', '.join(theirs)}, got {problem!r}.")
+        if problem is not None and problem not in list(theirs):
+            raise ValueError(f"Expected problem_type to be one of {', '.join(theirs)}, got {shown(problem)}.")
         return {"labels": labels, "problem": cls._problem(theirs.get(problem), labels)}
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.checkpoints import gguf_config, own, preset
+from keras_transformers.file_reading import is_plain
 from keras_transformers.generation.decoding import limits
 from keras_transformers.generation.settings import (
     GENERATION_KEYS,
@@ -278,7 +279,7 @@ class GenerativeTask(Task):
     @classmethod
     def _read_arguments(cls, folder):
         folder, name = pathlib.Path(folder), "generation_config.json"
-        if not (folder / name).is_file():
+        if not folder.is_dir() or not is_plain(folder / name):
             of_file = folder.suffix == GGUF
             values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
             # of others' models; ours always have the file

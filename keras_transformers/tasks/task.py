@@ -10,7 +10,7 @@ import numpy as np
 from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory
-from keras_transformers.checkpoints import gguf, hugging_face, keras_hub, own, preset, sources
+from keras_transformers.checkpoints import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.checkpoints.weights import (
     assign,
     build_empty,
@@ -18,6 +18,7 @@ from keras_transformers.checkpoints.weights import (
     named_weights,
     unused_tensors,
 )
+from keras_transformers.file_reading import is_plain
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
 from keras_transformers.layers.layer import ShapesOfSpec
@@ -100,7 +101,7 @@ class Task(ShapesOfSpec, keras.Model):
             raise ValueError(f"The tokenizer does not belong to this model: it has {' and '.join(problems)}.")
 
     @classmethod
-    def from_preset(cls, name, dtype=None, model_type=None, **arguments):
+    def from_preset(cls, name, dtype=None, model_type=None, verify=False, **arguments):
         """Load a preset: its model, weights, tokenizer and labels.
 
         Args:
@@ -109,6 +110,7 @@ class Task(ShapesOfSpec, keras.Model):
             dtype: what the model computes in and keeps its weights in, such as "bfloat16" or "mixed_float16"; by
                 default Keras's policy, whatever the file stores.
             model_type: the family, where an old `config.json` does not name it.
+            verify: whether to read all files first, and compare them with the hashes beside them: see `kt.verify`.
             **arguments: of the constructor, in place of what the preset says. Where they ask for other classes than it
                 has, or it was made for another task, the head begins anew, and a warning says so.
 
@@ -120,6 +122,8 @@ class Task(ShapesOfSpec, keras.Model):
             >>> translator = kt.Seq2SeqLM.from_preset("english-french")
         """
         root = sources.resolve(name)
+        if verify:
+            verification.verify(root)
         folder = cls._model_folder(root)
         for each in {root, folder}:
             refuse_pointers(each)
@@ -129,8 +133,13 @@ class Task(ShapesOfSpec, keras.Model):
         told = cls._read_arguments(root)
         if same_task:
             told |= cls._read_values(checkpoint.labelled(cls.__name__))
+        budget.check(checkpoint.config, checkpoint.tensors, folder)
         model = build_empty(lambda: cls(checkpoint.config, **cls._merged(told, arguments), dtype=dtype))
         same_head = same_task and model._head_is_of(told)
+        weights = named_weights(model)
+        heads = [each for each in weights if is_head(each)]  # those that the user asks for may be of any size
+        shapes = {each: weight.shape for each, weight in weights.items() if not (arguments and each in heads)}
+        budget.check_weights(shapes, set(heads) & set(shapes), checkpoint.tensors, folder)
         saved.restore(model, checkpoint.values.get("transforms", {}))
         weights = named_weights(model)
         tensors = checkpoint.read(weights, cls.__name__ if same_head else None)
@@ -607,7 +616,7 @@ def _has_tokenizer(folder):
     if folder.suffix == GGUF:
         return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
-    return any((folder / name).is_file() for name in files) or any(folder.glob("*.model"))
+    return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))
 
 
 def _unpacked(data):

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from keras_transformers.tokenizers.text_files import read_object, read_text
+from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
 
 DEFAULT, TOOL_USE = "default", "tool_use"
 TEMPLATE_FILE = "chat_template.jinja"
@@ -35,7 +35,7 @@ def template_files(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str,
         ValueError: for a file that is not in UTF-8, or has no template in it.
     """
     paths = [folder / TEMPLATE_FILE, *sorted((folder / _OTHERS).glob("*.jinja")), folder / _PROCESSOR_FILE]
-    files = {str(path.relative_to(folder).as_posix()): path.read_bytes() for path in paths if path.is_file()}
+    files = {str(path.relative_to(folder).as_posix()): read_bytes(path) for path in paths if is_plain(path)}
     for name in files:
         read_text(folder / name)  # for its error
     sources = [name for name in files if name != _PROCESSOR_FILE]

@@ -36,6 +36,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
+from keras_transformers.file_reading import read_bytes, read_object, read_text
 from keras_transformers.tokenizers.languages import (
     M2M100,
     MARIAN,
@@ -49,7 +50,6 @@ from keras_transformers.tokenizers.languages import (
 )
 from keras_transformers.tokenizers.pieces import NumberedPieces, PieceSplitter
 from keras_transformers.tokenizers.sentencepiece_model import SentencePieceModel, merges_of, read_sentencepiece
-from keras_transformers.tokenizers.text_files import read_object, read_text
 
 # Hugging Face's names of the special tokens.
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -150,7 +150,7 @@ def numbered_pieces(
                 f"of {len(pieces)}, such as {missing[0]!r}. Fetch the two of one model."
             )
         sides.append(NumberedPieces(_built([path], functools.partial(PieceSplitter, model)), each))
-    return (sides[0], sides[1]), {name: (folder / name).read_bytes() for name in names}
+    return (sides[0], sides[1]), {name: read_bytes(folder / name) for name in names}
 
 
 def class_of(folder: pathlib.Path, config: _Options) -> TokenizerClass | None:

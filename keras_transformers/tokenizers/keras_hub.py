@@ -15,10 +15,10 @@ Source: keras_hub/src/tokenizers and keras_hub/src/models/*/*_tokenizer.py of Ke
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
+from keras_transformers.file_reading import parse, read_text
 from keras_transformers.tokenizers.convert import CLASSES, TokenizerClass
 
 _FOLDER = pathlib.PurePath("assets", "tokenizer")
@@ -106,8 +106,8 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
     """The file, where it is KerasHub's; one that is broken is for `Tokenizer.load` to complain of."""
     try:
-        content = path.read_bytes()
-        values = json.loads(content) if b'"class_name"' in content else None  # others are long
-    except (OSError, ValueError, RecursionError):
+        content = read_text(path)
+        values = parse(content, path) if '"class_name"' in content else None  # others are long
+    except (OSError, ValueError):
         return None
     return values if isinstance(values, dict) and is_keras_hub(values) else None

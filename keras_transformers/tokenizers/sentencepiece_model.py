@@ -18,6 +18,8 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from keras_transformers.file_reading import read_bytes
+
 _ALGORITHMS = {1: "unigram", 2: "bpe"}
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 
@@ -66,8 +68,9 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
     pieces, kinds = [], []
     training: dict[int, Any] | None = None
     normalizer: dict[int, Any] | None = None
+    content = read_bytes(path)
     try:
-        for field, value in _fields(path.read_bytes()):
+        for field, value in _fields(content):
             if field == 1:
                 parts = dict(_fields(value))
                 pieces.append((parts[1].decode(), struct.unpack("<f", parts.get(2, bytes(4)))[0]))

@@ -42,6 +42,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.extras import require
+from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
 from keras_transformers.tokenizers import chat, chat_templates
@@ -65,7 +66,6 @@ from keras_transformers.tokenizers.languages import (
 from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, steps_of
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.pieces import NumberedPieces
-from keras_transformers.tokenizers.text_files import read_object, read_text
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
 
 _KINDS = ("bpe", "wordpiece", "unigram")
@@ -334,7 +334,7 @@ class Tokenizer:
         if theirs is not None:
             folder, config, rules = theirs
             path = folder / path.name  # where there is none
-        if path.is_file():
+        if is_plain(path):
             engine = _read_engine(path)
         else:
             rules = rules or class_by_files(folder, config)
@@ -350,15 +350,15 @@ class Tokenizer:
         tokens = {ours: special.get(theirs) for ours, theirs in _CONFIG_NAMES.items()}
         tokenizer = cls(engine, **{name: token and token.content for name, token in tokens.items()})
         tokenizer._config = {"tokenizer_class": rules.names[0] if rules else "PreTrainedTokenizerFast"} | config
-        tokenizer._content = path.read_bytes() if path.is_file() else None
+        tokenizer._content = read_bytes(path) if is_plain(path) else None
         tokenizer._sides, tokenizer._side_files = sides, side_files
         tokenizer._count()
         if rules and rules.languages is not NO_LANGUAGES:
             tokenizer._rules = rules.languages.chosen(config)
         tokenizer._template_files = chat_templates.template_files(folder, config)
-        if (folder / TARGET_FILE).is_file():
+        if is_plain(folder / TARGET_FILE):
             target = cls(_read_engine(folder / TARGET_FILE), **tokenizer._special())
-            target._content = (folder / TARGET_FILE).read_bytes()
+            target._content = read_bytes(folder / TARGET_FILE)
             tokenizer = tokenizer.with_target(target)
         return tokenizer
 

@@ -16,8 +16,9 @@ import warnings
 
 import keras
 
-from keras_transformers.checkpoints import preset
+from keras_transformers.checkpoints import manifest, ownership, preset
 from keras_transformers.extras import require
+from keras_transformers.file_reading import shown
 from keras_transformers.plotting import plot_learning_curve, read_curve
 from keras_transformers.training.datasets import Position
 from keras_transformers.training.metrics import Perplexity, bleu, chrf
@@ -30,8 +31,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     A checkpoint is a folder `step-000001234` in `folder`, with `model.safetensors` and `state.json`. It is written
     beside its place, forced to disk, and renamed; older ones are removed only then. At whatever moment the program
-    dies, the newest folder is whole. Saved are the weights, the state of random generators, the optimizer's variables,
-    the running metrics of the epoch, and the position.
+    dies, the newest folder is whole. One that was damaged later, as its `SHA256SUMS` tells, is passed over for an older
+    one. While a training runs, the folder belongs to its process. Saved are the weights, the state of random
+    generators, the optimizer's variables, the running metrics of the epoch, and the position.
 
         checkpoint = Checkpoint("run", every_seconds=300)
         position = checkpoint.restore(model)                    # None in a new folder
@@ -48,8 +50,9 @@ class Checkpoint(keras.callbacks.Callback):
             time asked for goes when the next is there. `average_weights` needs as many as it averages.
 
     Raises:
-        ValueError: for sizes below 1; when training starts in a folder that has checkpoints which were not restored;
-            from `restore`, if the checkpoint does not fit the model, or was made with other data.
+        ValueError: for sizes below 1; when another process trains in the folder; when training starts in a folder that
+            has checkpoints which were not restored; from `restore`, if the checkpoint does not fit the model, or was
+            made with other data.
     """
 
     def __init__(self, folder, every_seconds=300, every_steps=None, keep=1):
@@ -83,13 +86,13 @@ class Checkpoint(keras.callbacks.Callback):
         self._data = data
         for folder in reversed(checkpoints(self.folder)):
             try:
-                state, tensors = preset.read_json(folder, STATE), preset.read_tensors(folder)
-                position = Position(state["epoch"], state["batch"], state["step"])
-            except (OSError, ValueError, KeyError) as error:
+                state, tensors = _read_whole(folder)
+            except (OSError, ValueError) as error:
                 aside = folder.with_name(f"{folder.name}.damaged-{time.time_ns()}")
                 warnings.warn(f"{folder} is damaged, was renamed {aside.name}, and passed over: {error}", stacklevel=2)
                 os.rename(folder, aside)
                 continue
+            position = Position(state["epoch"], state["batch"], state["step"])
             if data is not None and state.get("data") not in (None, data):
                 raise ValueError(
                     f"Expected the data, batch sizes and seed that {folder} was trained with, got others: a place in "
@@ -119,7 +122,11 @@ class Checkpoint(keras.callbacks.Callback):
                 f"Expected {self.folder} to be empty, or restored from, got {found[-1].name} in it. "
                 "Call restore(model) before training, or choose another folder."
             )
+        ownership.take(self.folder)
         self._saved_time = time.monotonic()
+
+    def on_train_end(self, logs=None):
+        ownership.release(self.folder)
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch != self._position.epoch:
@@ -228,7 +235,7 @@ def kept_checkpoints(folder):
 
     def is_kept(path):
         try:
-            return preset.read_json(path, STATE).get("kept", True)
+            return _read_state(path).get("kept", True)
         except (OSError, ValueError):  # damaged
             return False
 
@@ -263,8 +270,8 @@ def average_weights(model, folder, last=10):
     groups = {"weights": model.weights}
     every = []
     for path in folders:
-        tensors, paths = preset.read_tensors(path), preset.read_json(path, STATE).get("paths", {})
-        named = _named(groups, paths)
+        state, tensors = _read_whole(path)
+        named = _named(groups, state.get("paths", {}))
         problems = _mismatches(groups, named, tensors)
         if problems:
             raise ValueError(f"{path} does not fit the model: {'; '.join(problems)}. Build the model as it was.")
@@ -406,6 +413,39 @@ class LearningCurve(keras.callbacks.Callback):
     def _record(self, values):
         with open(self.records_path, "a", newline="") as file:
             csv.writer(file).writerows((self._step, self._epoch, name, float(value)) for name, value in values.items())
+
+
+def _read_whole(folder):
+    """The state and the tensors of a checkpoint whose files are as they were saved.
+
+    Raises:
+        OSError, ValueError: they are missing, or damaged.
+    """
+    state, tensors = _read_state(folder), preset.read_tensors(folder)
+    entries = manifest.read(folder)  # older versions wrote none
+    problems = [] if entries is None else manifest.differences(folder, entries)
+    if problems:
+        raise ValueError(f"{'; '.join(problems)}.")
+    return state, tensors
+
+
+def _read_state(folder):
+    """What a checkpoint's `state.json` says, of the types that it was written with.
+
+    Raises:
+        OSError, ValueError: it is missing, or damaged.
+    """
+    state = preset.read_json(folder, STATE)
+    wrong = [name for name in Position._fields if type(state.get(name)) is not int or not 0 <= state[name] < 2**63]
+    wrong += [name for name, kind in (("kept", bool), ("logs", dict)) if not isinstance(state.get(name, kind()), kind)]
+    paths = state.get("paths", {})
+    known = isinstance(paths, dict) and all(isinstance(each, list) for each in paths.values())
+    if not known or not all(isinstance(path, str) for each in paths.values() for path in each):
+        wrong.append("paths")
+    if wrong:
+        told = ", ".join(f"{name}={shown(state.get(name))}" for name in wrong)
+        raise ValueError(f"Expected numbers, names and places in {folder / STATE}, got {told}.")
+    return state
 
 
 def _groups(model):

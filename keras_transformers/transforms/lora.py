@@ -23,6 +23,7 @@ import numpy as np
 
 from keras_transformers.checkpoints import preset, sources
 from keras_transformers.checkpoints.weights import named_weights
+from keras_transformers.file_reading import is_plain, shown
 from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
@@ -470,11 +471,14 @@ def load_lora(model, source):
     _check_plain(model)
     folder = sources.resolve(source)
     values = preset.read_json(folder, CONFIG)
-    if not (folder / WEIGHTS).is_file():
+    if not is_plain(folder / WEIGHTS):
         raise FileNotFoundError(
             f"Expected {WEIGHTS} in {folder}, found none. Save the adapter with PEFT's safe_serialization=True."
         )
     tensors = preset.read_tensors(folder / WEIGHTS)
+    problems = _malformed(values)
+    if problems:
+        raise ValueError(f"Expected an adapter's configuration in {folder / CONFIG}, got {'; '.join(problems)}.")
     problems = _refused(values)
     pairs, whole = collections.defaultdict(dict), {}
     for name in tensors:
@@ -506,6 +510,36 @@ def load_lora(model, source):
     _adapt(model, layers, list(trained))
 
 
+def _malformed(values):
+    """What an adapter_config.json says in another form than PEFT's."""
+    problems = []
+    for name in ("r", "lora_alpha", "lora_dropout"):
+        value = values.get(name, 1)
+        if type(value) not in (int, float) or not value >= 0 or (name == "r" and (type(value) is float or value < 1)):
+            problems.append(f"{name}: expected a number, got {shown(value)}")
+    for name in ("rank_pattern", "alpha_pattern"):
+        pattern = values.get(name) or {}
+        if not isinstance(pattern, dict):
+            problems.append(f"{name}: expected numbers by names of layers, got {shown(pattern)}")
+            continue
+        kinds = (int,) if name == "rank_pattern" else (int, float)
+        for key, value in pattern.items():
+            if type(value) not in kinds or value < 1 and name == "rank_pattern" or not _is_pattern(key):
+                problems.append(f"{name}: expected a number by the name of a layer, got {shown({key: value})}")
+    return problems
+
+
+def _is_pattern(text):
+    """Whether a text is a regular expression that takes no longer than a name does: PEFT's are names, with dots."""
+    if re.search(r"\)[*+?{]", text):
+        return False
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
 def _refused(values):
     """What an adapter_config.json asks for, and this library does not compute."""
     read = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"}
@@ -522,7 +556,7 @@ def _refused(values):
             # What PEFT will know one day does nothing as long as it is off.
             fits, wanted = name in read or name in _INERT or not value, "it off"
         if not fits:
-            problems.append(f"{name}: expected {wanted}, got {value!r:.80}")
+            problems.append(f"{name}: expected {wanted}, got {shown(value)}")
     return problems
 
 

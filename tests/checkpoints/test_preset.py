@@ -53,7 +53,7 @@ def test_saves_replaces_and_leaves_nothing_beside(tmp_path):
         save(folder, number)
         assert number_in(folder) == number
     assert beside(folder) == ["preset"]
-    assert sorted(item.name for item in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(item.name for item in folder.iterdir()) == ["SHA256SUMS", "config.json", "model.safetensors"]
 
 
 def test_without_an_exchange_call_two_renames_do_the_same(tmp_path, monkeypatch):

@@ -293,10 +293,10 @@ def test_a_cache_changes_nothing(settings, pieces):
 @pytest.mark.parametrize(
     "settings, expected",
     [
-        ({"num_heads": 4, "num_key_value_heads": 3}, "positive multiple of num_key_value_heads, got 4 and 3"),
-        ({"num_heads": 0}, "num_heads to be a positive multiple"),
-        ({"num_heads": 4, "window": 0}, "window to be None or above 0, got 0"),
-        ({"num_heads": 4, "scale": -0.5}, "scale to be None or above 0, got -0.5"),
+        ({"num_heads": 4, "num_key_value_heads": 3}, "multiple of num_key_value_heads, got 4 and 3"),
+        ({"num_heads": 0}, "'num_heads' is 0, expected int of at least 1"),
+        ({"num_heads": 4, "window": 0}, "'window' is 0, expected int of at least 1 or None"),
+        ({"num_heads": 4, "scale": -0.5}, "'scale' is -0.5, expected float above 0 or None"),
         ({"num_heads": 4, "use_bias": "outputs"}, "use_bias to be True, False or \"inputs\", got 'outputs'"),
     ],
 )

@@ -266,7 +266,7 @@ def test_rows_of_a_cache_are_reordered_selected_and_grown():
 
 
 def test_a_stack_of_no_layers_is_an_error():
-    with pytest.raises(ValueError, match="num_layers to be at least 1, got 0"):
+    with pytest.raises(ValueError, match="'num_layers' is 0, expected int of at least 1"):
         Encoder(0, BlockConfig(AttentionConfig(4), FeedForwardConfig(24)))
 
 

@@ -373,7 +373,7 @@ def test_a_head_bounds_its_scores(tied):
         fill(head)
     expected = 3 * np.tanh(ops.convert_to_numpy(plain(x, embedding=embedding)) / 3)
     assert relative_error(bounded(x, embedding=embedding), expected) < 1e-5
-    with pytest.raises(ValueError, match="soft_cap to be None or above 0, got 0.0"):
+    with pytest.raises(ValueError, match="'soft_cap' is 0.0, expected float above 0 or None"):
         VocabularyHead(20, soft_cap=0.0)
 
 

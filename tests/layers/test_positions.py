@@ -317,10 +317,10 @@ def test_precision_of_positions():
         (lambda: RelativeBuckets(32, 16), "num_buckets=32, max_distance=16"),
         (lambda: RelativeBuckets(2, 16), "num_buckets=2"),
         (lambda: RelativeBuckets(7, 16), "num_buckets=7"),
-        (lambda: Rotary(fraction=0.0), "fraction in"),
-        (lambda: Rotary(fraction=2.0), "fraction in"),
+        (lambda: Rotary(fraction=0.0), "'fraction' is 0.0, expected float above 0 and at most 1"),
+        (lambda: Rotary(fraction=2.0), "'fraction' is 2.0, expected"),
         (lambda: Rotary(layout="spiral"), 'to be "interleaved" or "halves", got \'spiral\''),
-        (lambda: Rotary(base="far"), "field 'base' is 'far', expected float"),
+        (lambda: Rotary(base="far"), "field 'base' is 'far', expected float above 1"),
         (lambda: rotary_angles(Rotary(fraction=0.5), np.zeros((1, 1), "int32"), 6), "got 3 of 6"),
     ],
 )

@@ -618,7 +618,10 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         (lambda value: value["config"]["encoder"].update(num_layers=0), "config.json: .*num_layers to be at least 1"),
         (lambda value: value["config"]["encoder"]["block"]["attention"].update(num_heads=0), "positive multiple"),
         (lambda value: value["config"]["encoder"]["block"]["attention"].update(window=-1), "window to be None or"),
-        (lambda value: value["config"]["encoder"]["block"]["norm"].update(epsilon=-1), "epsilon of at least 0"),
+        (
+            lambda value: value["config"]["encoder"]["block"]["norm"].update(epsilon=-1),
+            "'epsilon' is -1, expected float from 0 to 1",
+        ),
         (lambda value: value["config"]["encoder"]["block"]["feed_forward"].update(activation="x"), "activation to be"),
     ],
 )

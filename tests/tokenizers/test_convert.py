@@ -244,7 +244,7 @@ BERT = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"
             ValueError,
             "got x.model, y.model. Leave the tokenizer's own.",
         ),
-        ({"vocab__txt": b"\xff\xfe"}, ValueError, "vocab.txt, got a broken or truncated file. Fetch or save it again."),
+        ({"vocab__txt": b"\xff\xfe"}, ValueError, "vocab.txt, got byte 0xff at 0. Download or save it again."),
         (
             {"vocab__json": "{", "merges__txt": "", "config__json": {"model_type": "gpt2"}},
             ValueError,
@@ -273,8 +273,12 @@ BERT = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"
             ValueError,
             "special_tokens_map.json, got 3. Mend the file.",
         ),
-        ({"vocab__txt": BERT, "special_tokens_map__json": "[]"}, ValueError, "special_tokens_map.json, got list."),
-        ({"vocab__txt": BERT, "special_tokens_map__json": "{"}, ValueError, "special_tokens_map.json, got a broken or"),
+        ({"vocab__txt": BERT, "special_tokens_map__json": "[]"}, ValueError, "special_tokens_map.json, got a list."),
+        (
+            {"vocab__txt": BERT, "special_tokens_map__json": "{"},
+            ValueError,
+            "special_tokens_map.json, got Expecting",
+        ),
         (
             {"vocab__txt": "[UNK]\n[CLS]\n", "config__json": {"model_type": "bert"}},
             ValueError,

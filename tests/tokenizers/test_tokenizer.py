@@ -367,17 +367,17 @@ def test_a_broken_folder(tokenizer, tmp_path, name):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b""):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"Expected .* in .*{name}, got a broken or truncated file \("):
+        with pytest.raises(ValueError, match=rf"Expected .* in .*{name}, got (a broken .* file \(|.* at line)"):
             Tokenizer.load(tmp_path)
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match=rf"Expected UTF-8 text in .*{name}, got a broken or truncated file\."):
+    with pytest.raises(ValueError, match=rf"Expected UTF-8 text in .*{name}, got byte 0xff at 0"):
         Tokenizer.load(tmp_path)
 
 
 def test_a_config_that_is_no_object(tokenizer, tmp_path):
     tokenizer.save(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("[1]")
-    with pytest.raises(ValueError, match=r"Expected a JSON object in .*tokenizer_config\.json, got list"):
+    with pytest.raises(ValueError, match=r"Expected a JSON object .* in .*tokenizer_config\.json, got a list"):
         Tokenizer.load(tmp_path)
 
 
