@@ -294,6 +294,8 @@ def _values(file, name, architecture):
     if missing:
         raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
     odd = {key: read(key, None) for key in architecture.keys}
+    if read.problems:
+        read.finish(read.values)
     odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
     if odd:
         raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")

@@ -424,7 +424,7 @@ def test_metadata_that_is_not_understood_is_refused_by_name(tmp_path):
         "rope.scaling.attn_factor: only 1.0 is supported, got 2.0": {".rope.scaling.attn_factor": 2.0},
         r"one number for all layers as feed_forward_length, got \[array": {".feed_forward_length": [48, 48, 32]},
         "one number for all layers as embedding_length, got": {".embedding_length": "32"},
-        "tensors for each of block_count=1000000000 layers, got 3": {".block_count": 10**9},
+        "block_count: expected a number from 0 to 1000, got 1000000000": {".block_count": 10**9},
         "division or modulo by zero": {".attention.head_count": 0},
     }.items():
         path = gguf_files.write(tmp_path / "odd.gguf", "llama", {**_RMS, **metadata}, tensors)
