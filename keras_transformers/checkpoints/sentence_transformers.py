@@ -149,10 +149,10 @@ def _read_prompts(folder):
     if not isinstance(prompts, collections.abc.Mapping) or not all(isinstance(each, str) for each in prompts.values()):
         raise ValueError(f"Expected texts by name as prompts in {where}, got {prompts!r:.80}. Download it again.")
     default, measure = values.get("default_prompt_name"), values.get("similarity_fn_name") or MEASURES[0]
-    if default is not None and default not in prompts:
+    if default is not None and default not in list(prompts):
         raise ValueError(
             f"Expected default_prompt_name in {where} to be one of its prompts ({', '.join(prompts) or 'none'}), got "
-            f"{default!r}. Set it to one of them, or to null."
+            f"{shown(default)}. Set it to one of them, or to null."
         )
     if measure not in MEASURES:
         raise ValueError(f"Expected similarity_fn_name in {where} to be one of {', '.join(MEASURES)}, got {measure!r}.")
@@ -172,10 +172,10 @@ def _read_pooling(folder):
         on = [theirs for theirs, value in values.items() if theirs.startswith(_OLDER) and value]
         on = [theirs.removeprefix(_OLDER).removesuffix("_token").removesuffix("_tokens") for theirs in on]
     else:
-        on = [newer] if isinstance(newer, str) else list(newer)
-    if len(on) != 1 or on[0] not in _POOLINGS:
+        on = newer if isinstance(newer, list) else [newer]
+    if len(on) != 1 or on[0] not in list(_POOLINGS):
+        told = " and ".join(map(str, on)) or "none"
         raise ValueError(
-            f"Expected one pooling of {', '.join(_POOLINGS)} in {folder}, got {' and '.join(on) or 'none'}. Others are "
-            "not supported."
+            f"Expected one pooling of {', '.join(_POOLINGS)} in {folder}, got {told:.80}. Others are not supported."
         )
     return _POOLINGS[on[0]]
