@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from keras_transformers import lazy, registered
+from keras_transformers import lazy, registered, spelling
 
 __version__ = "0.1.0"
 
@@ -43,13 +43,22 @@ __getattr__, __dir__, __all__ = lazy.names(
 )
 
 
+_BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")  # that Keras knows
+
+
 def _choose_backend():
     """Name an installed backend where Keras would go for one that is not installed.
 
     That Keras's configuration file names one says little: Keras writes "tensorflow" there when it is first imported,
     whatever it runs on.
     """
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
+    if "keras" in sys.modules:
+        return
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked:
+        if asked not in _BACKENDS:
+            hint = spelling.did_you_mean(asked, _BACKENDS)
+            raise ValueError(f"Expected KERAS_BACKEND to be one of {', '.join(_BACKENDS)}, got {asked!r}{hint}.")
         return
     expected = _configured_backend()
     installed = [name for name in ("tensorflow", "jax", "torch") if _is_installed(name)]

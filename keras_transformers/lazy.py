@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from keras_transformers.spelling import missing_name
+
 
 def names(package, modules, *others):
     """The `__getattr__`, `__dir__` and `__all__` of a package.
@@ -20,7 +22,7 @@ def names(package, modules, *others):
 
     def load(name):
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}. It has: {', '.join(every)}.")
+            raise missing_name(package, name, every)
         value = importlib.import_module(f"{package}.{homes[name]}")
         if modules[homes[name]]:
             value = getattr(value, name)
@@ -28,3 +30,12 @@ def names(package, modules, *others):
         return value
 
     return load, lambda: every, every
+
+
+def refusal(package, every):
+    """The `__getattr__` of a package whose names are all loaded, a sequence: it says which are near."""
+
+    def load(name):
+        raise missing_name(package, name, sorted(every))
+
+    return load

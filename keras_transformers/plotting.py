@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from keras_transformers.extras import require
+from keras_transformers.spelling import spelled
 
 # which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
 _KINDS = {
@@ -20,6 +21,7 @@ _KINDS = {
 _QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
 
 
+@spelled
 def plot_attention(
     model,
     source,
@@ -176,6 +178,7 @@ def _visible(piece):
     return shown if len(shown) <= 24 else f"{shown[:23]}…"
 
 
+@spelled
 def plot_learning_curve(records, path=None, *, title=None):
     """Draw what a `LearningCurve` callback recorded: loss, perplexity, accuracy, BLEU, … over steps.
 

@@ -6,12 +6,13 @@ flag to tell them apart.
 """
 
 import dataclasses
+import functools
 import math
 import types
 import typing
 
 from keras_transformers.file_reading import shown
-from keras_transformers.spelling import did_you_mean
+from keras_transformers.spelling import check_arguments, did_you_mean
 
 _MOST = 2**31 - 1  # of anything: ids are int32
 
@@ -67,6 +68,14 @@ def record(cls):
 
     cls.__post_init__ = __post_init__
     cls = dataclasses.dataclass(frozen=True)(cls)
+    make = cls.__init__
+
+    @functools.wraps(make)
+    def __init__(self, *args, **kwargs):
+        check_arguments(f"arguments of {cls.__name__}", kwargs, cls.__dataclass_fields__)
+        make(self, *args, **kwargs)
+
+    cls.__init__ = __init__
     _kinds[cls.__name__] = cls
     return cls
 

@@ -1,11 +1,22 @@
-"""Hints for misspelled names: the one "did you mean" of the library."""
+"""Hints for names that are not there: the one "did you mean" of the library, and who refuses unknown arguments.
+
+A name is misspelled, or it is another library's (`other_libraries.py`): both get the name it has here.
+"""
 
 import collections.abc
 import difflib
+import functools
+import inspect
+import itertools
+from typing import Any
+
+from keras_transformers import other_libraries
 
 
 def nearest(name: object, known: collections.abc.Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """The known names most like `name`, the most similar first; if none is, dotted ones that end in it.
+
+    What another library calls by that name comes first.
 
     Args:
         name: what was given.
@@ -14,8 +25,12 @@ def nearest(name: object, known: collections.abc.Iterable[str], count: int = 1, 
         cutoff: how alike they must be, from 0 to 1.
     """
     known = list(known)
-    near = difflib.get_close_matches(str(name), known, n=count, cutoff=cutoff)
-    return near or [each for each in known if each.endswith(f".{name}")][:count]
+    ours = [each for each in other_libraries.NAMES.get(str(name), ()) if each in known]
+    near = ours or difflib.get_close_matches(str(name), known, n=count, cutoff=cutoff)
+    if not near:  # as `Seq2SeqLm` is `Seq2SeqLM` and `n_heads` is `num_heads`
+        plain = {each.lower().replace("_", ""): each for each in known}
+        near = [plain[each] for each in [str(name).lower().replace("_", "")] if each in plain]
+    return near[:count] or [each for each in known if each.endswith(f".{name}")][:count]
 
 
 def did_you_mean(name: object, known: collections.abc.Iterable[str], cutoff: float = 0.6) -> str:
@@ -40,3 +55,176 @@ def listed(names: collections.abc.Iterable[str], most: int = 10) -> str:
     """
     names = list(names)
     return f"{', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''}"
+
+
+def check_arguments(
+    what: str,
+    given: collections.abc.Iterable[str],
+    known: collections.abc.Iterable[str],
+    beside: collections.abc.Iterable[str] = (),
+    advice: str = "",
+) -> None:
+    """Refuse names of arguments that are not known.
+
+    Args:
+        what: what they are, such as "arguments of encoder".
+        given: the names that were given.
+        known: the names that are possible, which the error lists.
+        beside: more of these, which it does not list.
+        advice: what the error ends with.
+
+    Raises:
+        TypeError: naming each, and the nearest of the possible names.
+    """
+    known = [name for name in dict.fromkeys(known) if not name.startswith("_")]
+    possible = [*known, *beside]
+    unknown = [name for name in given if name not in possible and not name.startswith("_")]
+    if unknown:
+        named = ", ".join(f"{name!r}{did_you_mean(name, possible)}" for name in unknown)
+        told = [other_libraries.ADVICE[name] for name in unknown if name in other_libraries.ADVICE] + [advice]
+        raise TypeError(" ".join([f"Expected {what} among {', '.join(known)}, got {named}.", *filter(None, told)]))
+
+
+_OPEN = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+
+def known_arguments(
+    function: collections.abc.Callable, owner: type | None = None
+) -> tuple[tuple[str, ...], str | None]:
+    """The names of the arguments that a function takes, and that of its `**kwargs` if they may be any.
+
+    A method with `**kwargs` passes them to the method that it overrides, up to one of Keras's.
+    """
+    names: list[str] = []
+    homes = (
+        [vars(each)[function.__name__] for each in owner.__mro__ if function.__name__ in vars(each)] if owner else []
+    )
+    for each in homes or [function]:
+        each = inspect.unwrap(getattr(each, "__func__", each))
+        names += _named(each)
+        parameters = inspect.signature(each).parameters.values()
+        rest = next((one.name for one in parameters if one.kind is inspect.Parameter.VAR_KEYWORD), None)
+        if rest is None or each.__module__.startswith("keras."):
+            return tuple(names), None
+    return tuple(names), rest
+
+
+def _named(function):
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind not in _OPEN and one.name not in ("self", "cls")]
+
+
+_known_arguments = functools.cache(known_arguments)
+
+
+def spelled(function: collections.abc.Callable) -> collections.abc.Callable:
+    """A function that refuses unknown keyword arguments with the names that are nearest to them."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            _check_call(function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _check_call(function, args, kwargs):
+    owner = None
+    if args and "." in function.__qualname__.replace("<locals>.", ""):
+        owner = args[0] if isinstance(args[0], type) else type(args[0])
+        owner = owner if function.__name__ in dir(owner) else None
+    known, rest = _known_arguments(function, owner)
+    passed_on = getattr(owner, "passes_on", {}).get(rest)
+    if passed_on is not None:
+        what, names = passed_on
+        check_arguments(what, kwargs, names, known)
+    elif rest is None:
+        known += tuple(getattr(owner, "reading", ())) if function.__name__ in ("fit", "evaluate") else ()
+        where = function.__name__ if owner is None else f"{owner.__name__}.{function.__name__}"
+        advice = getattr(owner, "advice", {}).get(function.__name__, "")
+        check_arguments(f"arguments of {where}", kwargs, known, advice=advice)
+    progress = kwargs.get("progress")
+    if progress is not None and not callable(progress):
+        raise TypeError(
+            f"Expected progress to be a function that is called with how many are done, got {progress!r}. Give one, "
+            "such as tqdm.tqdm(total=len(texts)).update, or leave it out."
+        )
+
+
+# What Keras's own constructors of layers and models take, and dtypes that they know.
+OF_KERAS = ("trainable", "autocast", "activity_regularizer", "input_shape", "input_dim")
+_DTYPES = ("float32", "bfloat16", "float16", "float64", "mixed_bfloat16", "mixed_float16")
+
+
+def check_constructor(cls: type, given: collections.abc.Mapping[str, Any]) -> None:
+    """Refuse arguments that neither the constructor of a layer or model takes nor those that it passes them on to, and
+    dtypes that Keras does not know."""
+    check_arguments(f"arguments of {cls.__name__}", given, constructor_arguments(cls), OF_KERAS)
+    check_dtype(given.get("dtype"))
+
+
+@functools.cache
+def constructor_arguments(cls: type) -> tuple[str, ...]:
+    """The names of the arguments of a layer's or model's constructor, without those that only Keras knows."""
+    ours = itertools.takewhile(lambda each: not each.__module__.startswith("keras."), cls.__mro__)
+    names = [name for each in ours if "__init__" in vars(each) for name in _named(inspect.unwrap(each.__init__))]
+    return tuple(dict.fromkeys((*names, "name", "dtype")))
+
+
+def check_dtype(dtype: object) -> None:
+    """Refuse the name of a dtype that Keras does not know.
+
+    Raises:
+        ValueError: with the nearest that it knows.
+    """
+    if not isinstance(dtype, str) or dtype in _DTYPES:
+        return
+    import keras
+
+    try:
+        keras.dtype_policies.get(dtype)
+    except ValueError:
+        raise ValueError(
+            f"Expected dtype to be one of {', '.join(_DTYPES)}, or another policy of Keras, got {dtype!r}"
+            f"{did_you_mean(dtype, _DTYPES)}."
+        ) from None
+
+
+def spell_out(cls: type, but: collections.abc.Container[str] = ()) -> None:
+    """Make `spelled` functions of the public methods that a class defines, but those of some names."""
+    for name, value in list(vars(cls).items()):
+        if name.startswith("_") or name in but:
+            continue
+        if inspect.isfunction(value):
+            setattr(cls, name, spelled(value))
+        elif isinstance(value, classmethod):
+            setattr(cls, name, classmethod(spelled(value.__func__)))
+
+
+def missing_attribute(owner: object, name: str) -> AttributeError:
+    """The error for an attribute that an object, or a class, does not have."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    text = f"{cls.__name__!r} has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(f"{text}.")
+    advice = other_libraries.attribute_advice(cls.__name__, name)
+    known = [each for each in dir(cls) if not each.startswith("_")]
+    return AttributeError(f"{text}{'' if advice else did_you_mean(name, known)}.{advice}")
+
+
+def missing_name(module: str, name: str, known: collections.abc.Sequence[str]) -> AttributeError:
+    """The error for a name that a module does not have."""
+    advice = "" if name.startswith("_") else other_libraries.class_advice(name)
+    hint = "" if advice else did_you_mean(name, known)
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}.{advice} It has: {', '.join(known)}.")
+
+
+class Elsewhere:
+    """An attribute of a class that other libraries have: asking for it says what to do here."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise missing_attribute(owner, self._name)

@@ -18,6 +18,8 @@ import re
 
 from keras_transformers.checkpoints import preset
 from keras_transformers.gguf_file import GGUF, part_names
+from keras_transformers.other_libraries import preset_advice
+from keras_transformers.spelling import did_you_mean
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
@@ -106,9 +108,9 @@ def _from_disk(text):
         return embedded[text]
     names = ", ".join(embedded) or "none in this installation"
     raise FileNotFoundError(
-        f"Expected an existing folder or the name of an embedded preset ({names}), got {text!r}, "
-        f"looked for at {path.absolute()}. "
-        "Check the spelling; a Hugging Face repository is written hf://org/name."
+        f"Expected an existing folder or the name of an embedded preset ({names}), got {text!r}"
+        f"{did_you_mean(text, embedded)}, looked for at {path.absolute()}. "
+        f"Check the spelling; {preset_advice(text)}"
     )
 
 
@@ -118,7 +120,7 @@ def _from_hugging_face(text, rest, revision):
     if not match:
         raise ValueError(
             f"Expected hf://org/name or hf://org/name@revision, got {text!r}. "
-            "Give the repository's two names and no file, unless it is a GGUF file."
+            f"Give the repository's two names and no file, unless it is a GGUF file: {preset_advice(place)}"
         )
     repository, file = match.groups()
     if written and revision not in (None, written):

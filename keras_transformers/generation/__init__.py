@@ -1,6 +1,7 @@
 """Generating tokens: greedy decoding, sampling and beam search over a step function `(token_ids, cache) -> (logits,
 cache)`."""
 
+from keras_transformers import lazy
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.decoding import Generated, generate, stream
 from keras_transformers.generation.penalties import (
@@ -51,3 +52,5 @@ __all__ = [
     "stream",
     "to_hugging_face",
 ]
+
+__getattr__ = lazy.refusal(__name__, __all__)

@@ -1,5 +1,6 @@
 """Transformer layers: tensors in, tensors out, each usable alone in anyone's Keras model."""
 
+from keras_transformers import lazy
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention, QueryKeyNorm
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
 from keras_transformers.layers.cache import Cache
@@ -73,3 +74,5 @@ __all__ = [
     "YarnScaling",
     "sinusoids",
 ]
+
+__getattr__ = lazy.refusal(__name__, __all__)

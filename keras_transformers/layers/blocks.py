@@ -32,6 +32,7 @@ from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfi
 from keras_transformers.layers.layer import Layer, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import Rate, record
+from keras_transformers.spelling import did_you_mean
 
 NORM_PLACEMENTS = {
     "post": "x = norm(x + f(x))",
@@ -56,10 +57,12 @@ class BlockConfig:
     def __post_init__(self):
         if self.norm_placement not in NORM_PLACEMENTS:
             raise ValueError(
-                f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}."
+                f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}"
+                f"{did_you_mean(self.norm_placement, NORM_PLACEMENTS)}."
             )
         if self.residual not in RESIDUALS:
-            raise ValueError(f"Expected residual to be one of {', '.join(RESIDUALS)}, got {self.residual!r}.")
+            hint = did_you_mean(self.residual, RESIDUALS)
+            raise ValueError(f"Expected residual to be one of {', '.join(RESIDUALS)}, got {self.residual!r}{hint}.")
         if self.residual != "sequential" and self.norm_placement != "pre":
             raise ValueError(
                 f'Expected norm_placement="pre" with residual={self.residual!r}, got {self.norm_placement!r}: branches '

@@ -11,6 +11,7 @@ from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choos
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.layers.products import dense
 from keras_transformers.records import Rate, Size, record
+from keras_transformers.spelling import did_you_mean
 
 ACTIVATIONS = {
     "relu": keras.activations.relu,
@@ -34,7 +35,10 @@ class FeedForwardConfig:
 
     def __post_init__(self):
         if self.activation not in ACTIVATIONS:
-            raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}.")
+            hint = did_you_mean(self.activation, ACTIVATIONS)
+            raise ValueError(
+                f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}{hint}."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_transformers")

@@ -15,6 +15,7 @@ from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.records import Count, Positive, Rate, record
+from keras_transformers.spelling import did_you_mean
 
 POOLINGS = ("first", "last", "mean", "max")
 
@@ -31,7 +32,8 @@ class TransformConfig:
     def __post_init__(self):
         if self.activation is not None and self.activation not in ACTIVATIONS:
             raise ValueError(
-                f"Expected activation to be None or one of {', '.join(ACTIVATIONS)}, got {self.activation!r}."
+                f"Expected activation to be None or one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
+                f"{did_you_mean(self.activation, ACTIVATIONS)}."
             )
 
 
@@ -74,7 +76,8 @@ class PoolerConfig:
 
     def __post_init__(self):
         if self.pooling not in POOLINGS:
-            raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}.")
+            hint = did_you_mean(self.pooling, POOLINGS)
+            raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}{hint}.")
         if self.end_id is not None and self.pooling != "last":
             raise ValueError(f'Expected pooling="last" with end_id={self.end_id}, got {self.pooling!r}.')
 

@@ -7,6 +7,7 @@ import keras
 
 from keras_transformers import memory
 from keras_transformers.records import from_json, to_json
+from keras_transformers.spelling import check_constructor
 
 if keras.backend.backend() == "torch":
     memory.keep_what_is_freed()
@@ -62,6 +63,7 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
     _transient: tuple[str, ...] = ()
 
     def __new__(cls, *args, **kwargs):
+        check_constructor(cls, kwargs)
         layer = super().__new__(cls, *args, **kwargs)
         bound = _signature(cls).bind(layer, *args, **kwargs)
         bound.apply_defaults()

@@ -13,6 +13,7 @@ from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.records import from_json, to_json
+from keras_transformers.spelling import Elsewhere, check_constructor
 from keras_transformers.transforms import saved
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
@@ -47,6 +48,12 @@ class Backbone(ShapesOfSpec, keras.Model):
         >>> backbone({"token_ids": np.ones((2, 7), "int32"), "decoder_token_ids": np.ones((2, 5), "int32")}).shape
         (2, 5, 32)
     """
+
+    from_preset, from_pretrained = Elsewhere(), Elsewhere()
+
+    def __new__(cls, *args, **kwargs):
+        check_constructor(cls, kwargs)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, config, name="backbone", **kwargs):
         super().__init__(name=name, **kwargs)

@@ -9,8 +9,10 @@ from keras_transformers.layers.norms import LayerNorm, RMSNorm
 from keras_transformers.layers.positions import Learned, Rotary, Sinusoidal
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.spelling import spelled
 
 
+@spelled
 def transformer(
     vocabulary_size,
     *,
@@ -91,6 +93,7 @@ def transformer(
     )
 
 
+@spelled
 def encoder(
     vocabulary_size,
     *,
@@ -153,6 +156,7 @@ def encoder(
     )
 
 
+@spelled
 def gpt(
     vocabulary_size,
     *,
@@ -212,6 +216,7 @@ def gpt(
     )
 
 
+@spelled
 def decoder(
     vocabulary_size,
     *,

@@ -1,5 +1,6 @@
 """What models do: text in, answers out."""
 
+from keras_transformers import lazy
 from keras_transformers.tasks.causal_lm import CausalLM
 from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.classification import TextClassifier, TokenClassifier
@@ -22,3 +23,5 @@ __all__ = [
     "TextEmbedder",
     "TokenClassifier",
 ]
+
+__getattr__ = lazy.refusal(__name__, __all__)

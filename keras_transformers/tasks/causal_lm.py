@@ -25,6 +25,7 @@ from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import without_decay
 from keras_transformers.training.documents import around, cut, read_documents
 from keras_transformers.training.examples import Examples, read_columns
@@ -60,7 +61,7 @@ class CausalLM(GenerativeTask):
     @classmethod
     def _check_stacks(cls, config):
         if config.encoder is not None or config.decoder is None:
-            raise ValueError("Expected a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes.")
+            raise wrong_stacks("a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes", config)
 
     # Training
 

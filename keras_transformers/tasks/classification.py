@@ -3,6 +3,7 @@
 Legend: `N` texts, `B` batch, `T` length, `C` classes.
 """
 
+import collections.abc
 import re
 
 import keras
@@ -13,7 +14,9 @@ from keras_transformers.file_reading import shown
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
+from keras_transformers.spelling import did_you_mean
 from keras_transformers.tasks.encoder_task import EncoderTask, as_list, windows
+from keras_transformers.tasks.task import check_config
 from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy, TokenMean
@@ -40,7 +43,8 @@ class Classifier(EncoderTask):
         self._numbers = {label: number for number, label in enumerate(self.labels)}
         self.problem = self._problem(problem, self.labels)
         if self.problem not in self._PROBLEMS:
-            raise ValueError(f"Expected problem to be one of {', '.join(self._PROBLEMS)}, got {problem!r}.")
+            hint = did_you_mean(problem, self._PROBLEMS)
+            raise ValueError(f"Expected problem to be one of {', '.join(self._PROBLEMS)}, got {problem!r}{hint}.")
         self.classifier = keras.layers.Dense(
             len(self.labels), use_bias=classifier_bias, dtype=self.dtype_policy, name="classifier"
         )
@@ -73,7 +77,7 @@ class Classifier(EncoderTask):
     def _merged(cls, told, given):
         given = {name: value for name, value in given.items() if value is not None}
         if {"labels", "num_classes"} & set(given):
-            count = given["num_classes"] if "labels" not in given else len(tuple(given["labels"]))
+            count = len(_label_names(given.get("labels"), given.get("num_classes")))
             if count == len(told.get("labels", ())):  # the same classes, perhaps by other names
                 given.pop("num_classes", None)
             else:
@@ -136,7 +140,7 @@ class TextClassifier(Classifier):
         ValueError: when the configuration has two stacks, or the tokenizer is of another vocabulary.
 
     Example:
-        >>> classifier = kt.TextClassifier.from_preset("hf://distilbert-base-uncased-finetuned-sst-2-english")
+        >>> classifier = kt.TextClassifier.from_preset("hf://distilbert/distilbert-base-uncased-finetuned-sst-2-english")
         >>> classifier.classify("A delight.")  # doctest: +SKIP
         {'label': 'POSITIVE', 'score': 0.99987}
 
@@ -144,6 +148,7 @@ class TextClassifier(Classifier):
     """
 
     def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
+        check_config(config, type(self).__name__)
         pooler = fields(config.pooler)
         bias = pooler.pop("classifier_bias")
         pooler.pop("end_id")
@@ -547,11 +552,17 @@ def _label_names(labels, num_classes):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise ValueError(f"Expected num_classes of at least 1, got {num_classes!r}.")
         return tuple(f"LABEL_{number}" for number in range(count))
+    if isinstance(labels, str | bytes | dict) or not isinstance(labels, collections.abc.Iterable):
+        way = "num_classes= for a number of classes" if isinstance(labels, int) else "their names, in order"
+        raise TypeError(f"Expected labels to be a list of names, got {labels!r:.80}. Give {way}.")
     labels = tuple(labels)
     if num_classes not in (None, len(labels)):
         raise ValueError(f"Expected as many labels as num_classes, got {len(labels)} and {num_classes}. Give one.")
     if not labels or len(set(labels)) < len(labels) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"Expected labels that are strings and differ, one at least, got {labels!r:.200}.")
+        raise ValueError(
+            f"Expected labels that are strings and differ, one at least, got {labels!r:.200}. Of classes without names "
+            "give num_classes=."
+        )
     return labels
 
 

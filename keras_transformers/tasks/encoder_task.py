@@ -14,6 +14,7 @@ import numpy as np
 from keras_transformers import memory
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.training.examples import Examples, read_columns
@@ -34,10 +35,8 @@ class EncoderTask(Task):
     def _check_stacks(cls, config):
         """Refuse a configuration that lacks what the task needs, or has more."""
         if config.encoder is not None and config.decoder is not None and config.reading is None:
-            raise ValueError(
-                "Expected a ModelConfig with one stack, such as kt.models.encoder makes, or with `reading`, got an "
-                "encoder, and a decoder that reads only what it is given."
-            )
+            expected = "a ModelConfig with one stack, such as kt.models.encoder makes, or with `reading`"
+            raise wrong_stacks(expected, config)
 
     def hidden_states(self, inputs, training=None):
         """The last stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""

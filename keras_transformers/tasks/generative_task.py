@@ -27,6 +27,7 @@ from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.records import from_json
+from keras_transformers.spelling import check_arguments
 from keras_transformers.tasks.task import Task, at_least_one
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
@@ -42,6 +43,8 @@ class GenerativeTask(Task):
         generation: a `GenerationConfig`, what the model does unless told otherwise; by default greedy, with the
             tokenizer's start and end.
     """
+
+    passes_on = {"generation": ("generation settings", [field.name for field in dataclasses.fields(GenerationConfig)])}
 
     def __init__(self, config, tokenizer=None, generation=None, **kwargs):
         super().__init__(config, tokenizer, **kwargs)
@@ -149,9 +152,7 @@ class GenerativeTask(Task):
             TypeError, ValueError: for unknown settings, and ones that contradict each other.
         """
         names = [field.name for field in dataclasses.fields(GenerationConfig)]
-        unknown = sorted(set(changes) - set(names))
-        if unknown:
-            raise TypeError(f"Expected generation settings among {', '.join(names)}, got {', '.join(unknown)}.")
+        check_arguments("generation settings", changes, names)
         changes = {name: from_json(value) for name, value in changes.items()}  # tuples of lists
         if isinstance(changes.get("stop"), str):
             changes["stop"] = (changes["stop"],)

@@ -12,6 +12,7 @@ from keras import ops
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.encoder_task import EncoderTask, as_list
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
@@ -34,7 +35,7 @@ class MaskedLM(EncoderTask):
     Returns: logits `[B, P, V]`; without positions `[B, T, V]`.
 
     Example:
-        >>> model = kt.MaskedLM.from_preset("hf://bert-base-uncased")
+        >>> model = kt.MaskedLM.from_preset("hf://google-bert/bert-base-uncased")
         >>> model.fill_mask("Paris is the [MASK] of France.", top=1)  # doctest: +SKIP
         [{'token': 'capital', 'score': 0.998, 'text': 'paris is the capital of france.'}]
 
@@ -63,7 +64,7 @@ class MaskedLM(EncoderTask):
     @classmethod
     def _check_stacks(cls, config):
         if config.encoder is None or config.decoder is not None:
-            raise ValueError("Expected a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes.")
+            raise wrong_stacks("a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes", config)
 
     def get_config(self):
         return {**super().get_config(), "mask_rate": self.mask_rate}

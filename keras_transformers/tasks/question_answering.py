@@ -36,7 +36,7 @@ class QuestionAnswerer(EncoderTask):
     Returns: logits `[B, T, 2]`: of being the answer's first token, and of being its last.
 
     Example:
-        >>> model = kt.QuestionAnswerer.from_preset("hf://distilbert-base-cased-distilled-squad")
+        >>> model = kt.QuestionAnswerer.from_preset("hf://distilbert/distilbert-base-cased-distilled-squad")
         >>> model.answer("Who wrote it?", "The book was written by Ada.")  # doctest: +SKIP
         {'text': 'Ada', 'score': 0.98, 'start': 24, 'end': 27}
 

@@ -30,6 +30,7 @@ from keras_transformers.tasks.directions import find_direction
 from keras_transformers.tasks.encoder_task import as_list, outside
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tokenizers.language_names import language_of
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
@@ -66,12 +67,13 @@ class Seq2SeqLM(GenerativeTask):
     Source: Vaswani et al. 2017.
     """
 
+    advice = {"generate": "It takes token ids; translate(texts, …) takes texts, and settings such as max_new_tokens."}
+
     @classmethod
     def _check_stacks(cls, config):
         if config.encoder is None or config.decoder is None:
-            raise ValueError(
-                "Expected a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes."
-            )
+            expected = "a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes"
+            raise wrong_stacks(expected, config)
 
     def _checkpoint_values(self):
         """What transformers trains by, which looks for it here and not among the settings of generation."""
@@ -529,6 +531,8 @@ class Seq2SeqLM(GenerativeTask):
             prefixes: a list of lists of ids, what each result begins with, after `start_id`; they are not returned.
             words: for each source a list of words, lists of ids, that have to occur: see `generation.forced_words`.
         """
+        if isinstance(sources, str) or any(isinstance(each, str) for each in sources):
+            raise TypeError(f"Expected lists of token ids, got text, {sources!r:.80}. {self.advice['generate']}")
         config = self.generation_config() if config is None else self._checked(config)
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
         if prefixes and len(set(map(len, prefixes))) > 1:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras.src.backend import set_keras_mask
 
-from keras_transformers import memory
+from keras_transformers import memory, spelling
 from keras_transformers.checkpoints import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.checkpoints.weights import (
     assign,
@@ -26,7 +26,7 @@ from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
 from keras_transformers.records import from_json, to_json
-from keras_transformers.spelling import listed
+from keras_transformers.spelling import Elsewhere, listed
 from keras_transformers.tasks import tokenizer_config
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import Checkpoint
@@ -37,6 +37,9 @@ from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay, PerUpdate, count_updates
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
+
+# Methods that Keras calls, and what it asks of their signatures; those that users call are not among them.
+_KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
 
 
 class Task(ShapesOfSpec, keras.Model):
@@ -57,13 +60,33 @@ class Task(ShapesOfSpec, keras.Model):
     batch_tokens: int = 4096
     batch_size: int | None = None
     reading: tuple[str, ...] = ()
+    from_pretrained = Elsewhere()
+
+    def __new__(cls, *args, **kwargs):
+        spelling.check_constructor(cls, kwargs)
+        if not args and "config" not in kwargs:
+            raise TypeError(
+                f"Expected a ModelConfig (see kt.models), got none. A model that is there already is loaded by "
+                f"kt.{cls.__name__}.from_preset(…)."
+            )
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        spelling.spell_out(cls, but=_KERAS_CALLS)
+
+    def __getattr__(self, name):
+        """Of an attribute that is not there, say what is. PyTorch finds submodules by this method."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise spelling.missing_attribute(self, name) from None
 
     def __init__(self, config, tokenizer=None, **kwargs):
         super().__init__(**kwargs)
         self.autocast = False  # token ids that come as floats must not be rounded
         self.supports_masking = True
-        if not isinstance(config, ModelConfig):
-            raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {type(config).__name__}.")
+        check_config(config, type(self).__name__)
         self.config = config
         self.tokenizer = tokenizer
         self.origin = None
@@ -121,6 +144,9 @@ class Task(ShapesOfSpec, keras.Model):
         Example:
             >>> translator = kt.Seq2SeqLM.from_preset("english-french")
         """
+        spelling.check_dtype(dtype)
+        known = ("name", "dtype", "model_type", "verify", *spelling.constructor_arguments(cls)[1:])
+        spelling.check_arguments(f"arguments of {cls.__name__}.from_preset", arguments, known, spelling.OF_KERAS)
         root = sources.resolve(name)
         if verify:
             verification.verify(root)
@@ -584,6 +610,17 @@ class Task(ShapesOfSpec, keras.Model):
         """Of files written before the tokenizer was in the configuration."""
         if _has_tokenizer(pathlib.Path(folder)):
             self.tokenizer = Tokenizer.load(folder)
+
+
+spelling.spell_out(Task, but=_KERAS_CALLS)
+
+
+def check_config(config, task):
+    if not isinstance(config, ModelConfig):
+        way = (
+            f"load it by kt.{task}.from_preset(…)" if isinstance(config, str | pathlib.Path) else "kt.models makes one"
+        )
+        raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {config!r:.80}: {way}.")
 
 
 def at_least_one(weight):

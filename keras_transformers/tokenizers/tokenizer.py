@@ -45,6 +45,8 @@ from keras_transformers.extras import require
 from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
+from keras_transformers.other_libraries import CALLED
+from keras_transformers.spelling import Elsewhere, missing_attribute, spell_out
 from keras_transformers.tokenizers import chat, chat_templates
 from keras_transformers.tokenizers.convert import (
     class_by_files,
@@ -151,6 +153,19 @@ class Tokenizer:
     tokenizer.decode(ids)  # ["A man.", "Un vélo."]
     ```
     """
+
+    from_preset, from_pretrained = Elsewhere(), Elsewhere()
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing_attribute(self, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse, and name the methods: a tokenizer of another library is called.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(CALLED)
 
     def __init__(
         self,
@@ -1015,6 +1030,9 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         return f"Tokenizer({type(self._engine.model).__name__}, vocabulary_size={self.vocabulary_size})"
+
+
+spell_out(Tokenizer)
 
 
 def _read_engine(path: pathlib.Path) -> tokenizers.Tokenizer:

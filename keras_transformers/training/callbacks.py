@@ -20,6 +20,7 @@ from keras_transformers.checkpoints import manifest, ownership, preset
 from keras_transformers.extras import require
 from keras_transformers.file_reading import shown
 from keras_transformers.plotting import plot_learning_curve, read_curve
+from keras_transformers.spelling import spelled
 from keras_transformers.training.datasets import Position
 from keras_transformers.training.metrics import Perplexity, bleu, chrf
 
@@ -242,6 +243,7 @@ def kept_checkpoints(folder):
     return [path for path in checkpoints(folder) if is_kept(path)]
 
 
+@spelled
 def average_weights(model, folder, last=10):
     """Set the weights of `model` to the mean of those in the last checkpoints (of epochs' ends and `every_steps`).
 

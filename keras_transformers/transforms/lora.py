@@ -28,7 +28,7 @@ from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
-from keras_transformers.spelling import did_you_mean
+from keras_transformers.spelling import did_you_mean, spelled
 from keras_transformers.transforms.sublayers import (
     ADAPTER,
     ROUTER,
@@ -111,6 +111,7 @@ class LoraDense(Layer):
         return (kernel.astype("float32") + self.scale * (a @ b)).astype(kernel.dtype)
 
 
+@spelled
 def add_lora(
     model, *, rank=8, alpha=16, targets=("query", "value"), dropout=0.0, rank_stabilised=False, train=None, seed=None
 ):
@@ -331,6 +332,7 @@ def _stand_ins(model):
     return {f"{name}.kernel": np.broadcast_to(np.float32(0), (1, layer.units)) for name, layer in dense.items()}
 
 
+@spelled
 def save_lora(model, folder, base_model=None):
     """Save a model's adapters, and what is trained whole beside them, as PEFT's files.
 
@@ -450,6 +452,7 @@ def _whole_number(value):
     return round(value) if math.isclose(value, round(value), rel_tol=1e-9) else value
 
 
+@spelled
 def load_lora(model, source):
     """Give a model the adapters of a folder that `save_lora` or PEFT wrote.
 

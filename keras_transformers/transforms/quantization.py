@@ -14,12 +14,14 @@ import keras
 import numpy as np
 
 from keras_transformers.checkpoints.weights import fill
+from keras_transformers.spelling import spelled
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew
 
 MODES = ("int8", "int4")
 _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmbedding)
 
 
+@spelled
 def quantize(model, mode="int8", *, block_size=32):
     """Store a model's matrices and tables in fewer bits, in place.
 
