@@ -20,9 +20,10 @@ transformers' own tokenizers, token by token; that is how it is tested.
     Pegasus                   *.model                 Unigram, ids moved by 103     A </s>          B, in front of </s>
     ByT5                      none                    bytes, then extra ids         A </s>          B </s>
     Llama                     *.model                 BPE, and bytes                A               B
+    GPT-NeoX, Qwen, CodeGen   vocab.json, merges.txt  BPE of bytes                  A               B
 
-GPT-2 and Llama put start and end tokens around a text where `add_bos_token` and `add_eos_token` say so. Languages are
-in `languages.py`. M2M100's and Marian's pieces are numbered by `vocab.json`, and split as in `pieces.py`.
+GPT-2 and the last two rows put start and end tokens around a text where `add_bos_token` and `add_eos_token` say so.
+Languages are in `languages.py`. M2M100's and Marian's pieces are numbered by `vocab.json`, and split as in `pieces.py`.
 
 Source: the tokenizers of transformers 5.
 """
@@ -34,9 +35,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
 from keras_transformers.file_reading import read_bytes, read_object, read_text
+from keras_transformers.tokenizers import pipelines
 from keras_transformers.tokenizers.languages import (
     M2M100,
     MARIAN,
@@ -60,6 +62,15 @@ _Engine = tuple[tokenizers.Tokenizer, list[AddedToken]]
 _Read = Callable[[list[pathlib.Path], _Options, _Special], _Engine]
 
 
+class Spelled(dict[str, str]):
+    """How special tokens are written, by their roles; one that a class needs and a folder takes away is an error."""
+
+    def __missing__(self, role: str) -> str:
+        raise ValueError(
+            f"Expected {role} of a class that does not do without, got null. Name it in tokenizer_config.json."
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class TokenizerClass:
     """The rules of one class of tokenizers.
@@ -75,6 +86,7 @@ class TokenizerClass:
         mask_takes_space: whether a mask token includes the space in front of it.
         languages: how it writes languages.
         split_by: the SentencePiece models that split a source and a target, where `vocab.json` numbers their pieces.
+        pipeline: what it does to a text, whatever `tokenizer.json` says; None where that file is not read.
     """
 
     names: tuple[str, ...]
@@ -86,6 +98,7 @@ class TokenizerClass:
     mask_takes_space: bool = False
     languages: LanguageRules = NO_LANGUAGES
     split_by: tuple[str, ...] = ()
+    pipeline: pipelines.MakePipeline | None = None
 
 
 def convert(folder: pathlib.Path, config: _Options, rules: TokenizerClass) -> tokenizers.Tokenizer:
@@ -113,7 +126,7 @@ def _converted(
     folder: pathlib.Path, config: _Options, rules: TokenizerClass, paths: list[pathlib.Path]
 ) -> tokenizers.Tokenizer:
     special = {role: token for role, token in special_tokens(folder, config, rules).items() if token is not None}
-    written = {role: token.content for role, token in special.items()}
+    written = Spelled({role: token.content for role, token in special.items()})
     engine, marked = rules.read(paths, config, written)
     _add_tokens(engine, folder, config, special, marked)
     engine.post_processor = rules.wrap(engine, config, written)
@@ -220,7 +233,7 @@ def special_tokens(
         path = folder / "special_tokens_map.json"
         sources.append((path, read_object(path, missing={})))
     for path, values in sources:
-        special |= {role: _token(values[role], role, path) for role in ROLES if role in values}
+        special |= {role: named_token(values[role], role, path) for role in ROLES if role in values}
     return special
 
 
@@ -253,8 +266,8 @@ def _add_tokens(
     path = folder / "tokenizer_config.json"
     stated = config.get("extra_special_tokens") or config.get("additional_special_tokens") or marked
     stated = stated.values() if isinstance(stated, dict) else stated
-    extra = [token for value in stated if (token := _token(value, "an extra special token", path)) is not None]
-    for i, token in _added_by_id(folder, config, {token.content for token in [*special.values(), *extra]}):
+    extra = [token for value in stated if (token := named_token(value, "an extra special token", path)) is not None]
+    for i, token in listed_tokens(folder, config, {token.content for token in [*special.values(), *extra]}).items():
         engine.add_tokens([token])
         if (got := engine.token_to_id(token.content)) != i:
             raise ValueError(
@@ -270,8 +283,17 @@ def _add_tokens(
             known.add(token.content)
 
 
-def _added_by_id(folder: pathlib.Path, config: _Options, special: set[str]) -> list[tuple[int, AddedToken]]:
-    """The tokens that the folder lists beside the vocabulary, by their ids."""
+def listed_tokens(folder: pathlib.Path, config: _Options, special: set[str]) -> dict[int, AddedToken]:
+    """The tokens that the folder lists beside the vocabulary, by their ids.
+
+    Args:
+        folder: where `added_tokens.json` may lie.
+        config: what `tokenizer_config.json` holds, whose `added_tokens_decoder` goes before that.
+        special: the special tokens, as they are written.
+
+    Raises:
+        ValueError: for a list that is broken.
+    """
     listed = "added_tokens_decoder" in config
     path = folder / ("tokenizer_config.json" if listed else "added_tokens.json")
     tokens = config["added_tokens_decoder"] if listed else read_object(path, missing={})
@@ -285,16 +307,17 @@ def _added_by_id(folder: pathlib.Path, config: _Options, special: set[str]) -> l
             ]
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"Expected added tokens with their ids in {path}, got {error}. Mend the file.") from None
-    return sorted(added, key=lambda item: item[0])
+    return dict(sorted(added, key=lambda item: item[0]))
 
 
-def _token(value: Any, role: str, path: pathlib.Path) -> AddedToken | None:
+def named_token(value: Any, role: str, path: pathlib.Path) -> AddedToken | None:
     """A token, from how Hugging Face writes it: a string, or an object with its rules."""
     if value is None or isinstance(value, AddedToken):
         return value
     rules = value if isinstance(value, dict) else {"content": value}
-    if not isinstance(rules.get("content"), str):
-        raise ValueError(f"Expected a token as {role} in {path}, got {value!r}. Mend the file.")
+    content = rules.get("content")
+    if not isinstance(content, str) or not content or any("\ud800" <= character <= "\udfff" for character in content):
+        raise ValueError(f"Expected a token as {role} in {path}, got {value!r:.200}. Mend the file.")
     flags = {name: bool(rules[name]) for name in ("lstrip", "rstrip", "single_word", "normalized") if name in rules}
     return AddedToken(rules["content"], special=True, **flags)
 
@@ -314,23 +337,27 @@ def _word_piece(paths: list[pathlib.Path], options: _Options, special: _Special)
     read_text(paths[0])
     vocabulary = _built(paths, lambda: models.WordPiece.read_file(str(paths[0])))
     engine = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk_token"]))
-    engine.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        strip_accents=options.get("strip_accents"),  # None: where it lowercases
-        lowercase=options.get("do_lower_case", True),
+    pipelines.word_piece(options, special).put_on(engine)
+    return engine, []
+
+
+def _byte_pairs(pipeline: pipelines.MakePipeline) -> _Read:
+    """A reader of BPE models of bytes, of what a class does to a text."""
+
+    def read(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+        model = _built(paths, lambda: models.BPE(*models.BPE.read_file(*map(str, paths)), **_NO_AFFIXES))
+        engine = tokenizers.Tokenizer(model)
+        pipeline(options, special, b"").put_on(engine)
+        return engine, []
+
+    return read
+
+
+def _no_conversion(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
+    raise ValueError(
+        f"Expected tokenizer.json for a {options.get('tokenizer_class')}, got older files alone. Open them with "
+        "transformers, and save them."
     )
-    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    engine.decoder = decoders.WordPiece(prefix="##")
-    return engine, []
-
-
-def _byte_level(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
-    model = _built(paths, lambda: models.BPE(*models.BPE.read_file(*map(str, paths)), **_NO_AFFIXES))
-    engine = tokenizers.Tokenizer(model)
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=options.get("add_prefix_space", False))
-    engine.decoder = decoders.ByteLevel()
-    return engine, []
 
 
 _NO_AFFIXES: dict[str, Any] = {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
@@ -348,18 +375,13 @@ def _sentencepiece(paths: list[pathlib.Path], algorithm: str) -> SentencePieceMo
 
 def _unigram(
     pieces: Callable[[list[tuple[str, float]], _Options, _Special], list[tuple[str, float]]],
-    clean: Callable[[_Options], list[normalizers.Normalizer]] = lambda options: [],
-    *,
-    maps_characters: bool = True,
-    splits_at_any_space: bool = True,
+    pipeline: pipelines.MakePipeline,
 ) -> _Read:
-    """A reader of Unigram models, of how a class numbers the pieces and what it does to a text first.
+    """A reader of Unigram models, of how a class numbers the pieces and what it does to a text.
 
     Args:
         pieces: of the model's pieces, the options and the special tokens, the pieces by their numbers.
-        clean: what is done to a text before anything else.
-        maps_characters: whether the class uses the model's table of characters.
-        splits_at_any_space: whether it splits at white space of any kind, and not only at spaces.
+        pipeline: the class's.
     """
 
     def read(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
@@ -372,20 +394,7 @@ def _unigram(
                 "Name the model's own as unk_token in tokenizer_config.json."
             )
         engine = tokenizers.Tokenizer(models.Unigram(numbered, unk_id=unknown, byte_fallback=False))
-        steps = clean(options)
-        if model.character_map and maps_characters:
-            steps.append(_built(paths, lambda: normalizers.Precompiled(model.character_map)))
-        scheme = "always" if options.get("add_prefix_space", True) else "never"
-        words: pre_tokenizers.PreTokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-        if splits_at_any_space:
-            words = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
-        else:
-            steps.append(_ONE_SPACE)
-        if steps:
-            sequence = len(steps) > 1 or not splits_at_any_space
-            engine.normalizer = normalizers.Sequence(steps) if sequence else steps[0]
-        engine.pre_tokenizer = words
-        engine.decoder = decoders.Metaspace(prepend_scheme=scheme)
+        _built(paths, lambda: pipeline(options, special, model.character_map).put_on(engine))
         return engine, _marked(model)
 
     return read
@@ -398,9 +407,6 @@ def _marked(model: SentencePieceModel) -> list[AddedToken]:
     ]
 
 
-_ONE_SPACE = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
-
-
 def _fairseq_pieces(pieces, options, special, codes=()):
     # fairseq's own four come first; SentencePiece's first three are unknown, start and end.
     first = [
@@ -411,9 +417,9 @@ def _fairseq_pieces(pieces, options, special, codes=()):
     return [*((token, 0.0) for token in first), *pieces[3:], *((token, 0.0) for token in last)]
 
 
-def _with_languages(rules: LanguageRules, **unigram: Any) -> _Read:
+def _with_languages(rules: LanguageRules, pipeline: pipelines.MakePipeline) -> _Read:
     """A reader of mBART's models, whose languages stand behind the pieces."""
-    read = _unigram(functools.partial(_fairseq_pieces, codes=rules.codes), **unigram)
+    read = _unigram(functools.partial(_fairseq_pieces, codes=rules.codes), pipeline)
 
     def read_with_languages(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
         engine, marked = read(paths, options, special)
@@ -429,11 +435,7 @@ def _nllb(paths: list[pathlib.Path], options: _Options, special: _Special) -> _E
     ids = {piece: i for i, piece in enumerate(dict.fromkeys([*first, *(piece for piece, _ in model.pieces)]))}
     merges = merges_of(piece for piece, _ in model.pieces)
     engine = tokenizers.Tokenizer(models.BPE(ids, merges, unk_token=special["unk_token"], fuse_unk=True))
-    if model.character_map:
-        characters = _built(paths, lambda: normalizers.Precompiled(model.character_map))
-        engine.normalizer = normalizers.Sequence([characters, _ONE_SPACE])
-    engine.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    engine.decoder = decoders.Metaspace(prepend_scheme="always")
+    _built(paths, lambda: pipelines.nllb(options, special, model.character_map).put_on(engine))
     if "added_tokens_decoder" not in options:
         engine.add_special_tokens([*NLLB.codes, AddedToken(special["mask_token"], lstrip=True, special=True)])
     return engine, _marked(model)
@@ -480,7 +482,7 @@ def _pegasus(paths: list[pathlib.Path], options: _Options, special: _Special) ->
         first = [special["pad_token"], special["eos_token"], *masks]
         return [*((token, 0.0) for token in first), *((f"<unk_{i}>", -100.0) for i in unused), *pieces[2:]]
 
-    engine, marked = _unigram(pieces, splits_at_any_space=False)(paths, options, special)
+    engine, marked = _unigram(pieces, _PEGASUS)(paths, options, special)
     return engine, marked + [AddedToken(token, special=True) for token in extra]
 
 
@@ -503,30 +505,16 @@ def _camembert_pieces(pieces, options, special):
 
 def _t5(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
     extra = [f"<extra_id_{i}>" for i in reversed(range(options.get("extra_ids", 100)))]
-    read = _unigram(lambda pieces, *_: [*pieces, *((piece, 0.0) for piece in extra)])
+    read = _unigram(lambda pieces, *_: [*pieces, *((piece, 0.0) for piece in extra)], _WORDS)
     engine, marked = read(paths, options, special)
     return engine, marked + [AddedToken(piece, special=True) for piece in extra]
-
-
-def _albert_steps(options: _Options) -> list[normalizers.Normalizer]:
-    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
-    if not options.get("keep_accents", False):
-        steps += [normalizers.NFKD(), normalizers.StripAccents()]
-    if options.get("do_lower_case", True):
-        steps.append(normalizers.Lowercase())
-    return steps
 
 
 def _llama(paths: list[pathlib.Path], options: _Options, special: _Special) -> _Engine:
     model = _sentencepiece(paths, "bpe")
     ids = {piece: i for i, (piece, _) in enumerate(model.pieces)}
     engine = tokenizers.Tokenizer(models.BPE(ids, merges_of(list(ids)), fuse_unk=True, byte_fallback=True))
-    prefix = options.get("add_prefix_space")
-    prefix = True if prefix is None else prefix
-    scheme = ("always" if options.get("legacy", False) else "first") if prefix else "never"
-    engine.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    engine.decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
+    pipelines.spaces(options, special).put_on(engine)
     return engine, _marked(model)
 
 
@@ -624,6 +612,13 @@ _ENDS = _around("$A:0 eos_token:0", "$A:0 eos_token:0 $B:0 eos_token:0")
 
 _END = _around("$A:0 eos_token:0", "$A:0 $B:0 eos_token:0")
 
+_WORDS = pipelines.unigram()
+_PREFIXED = pipelines.unigram(may_lack_prefix=True)
+_ALBERT_WORDS = pipelines.unigram(pipelines.albert_steps, may_lack_prefix=True)
+_PEGASUS = pipelines.unigram(splits_at_any_space=False, without_characters=pipelines.ONE_LINE)
+_MBART = pipelines.unigram(maps_characters=False)
+_MBART50 = pipelines.unigram(splits_at_any_space=False)
+
 _BPE = ("vocab.json", "merges.txt")
 _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")}
 
@@ -633,6 +628,7 @@ CLASSES = (
         model_types=("bert", "distilbert", "electra"),
         files=("vocab.txt",),
         read=_word_piece,
+        pipeline=pipelines.word_piece,
         wrap=_SEGMENTS,
         special=_SQUARE,
     ),
@@ -641,6 +637,7 @@ CLASSES = (
         model_types=("mpnet",),
         files=("vocab.txt",),
         read=_word_piece,
+        pipeline=pipelines.word_piece,
         wrap=_around_like_roberta,
         special={**_ANGLE, "unk_token": "[UNK]"},
         mask_takes_space=True,
@@ -649,15 +646,17 @@ CLASSES = (
         names=("RobertaTokenizer", "BartTokenizer"),
         model_types=("roberta", "bart"),
         files=_BPE,
-        read=_byte_level,
+        read=_byte_pairs(pipelines.byte_level),
+        pipeline=pipelines.byte_level,
         wrap=_around_like_roberta,
         special=_ANGLE,
     ),
     TokenizerClass(
         names=("GPT2Tokenizer",),
-        model_types=("gpt2", "opt"),
+        model_types=("gpt2", "opt", "gptj", "phi"),
         files=_BPE,
-        read=_byte_level,
+        read=_byte_pairs(pipelines.byte_level),
+        pipeline=pipelines.byte_level,
         wrap=around_as_asked,
         special=_END_OF_TEXT,
     ),
@@ -665,7 +664,8 @@ CLASSES = (
         names=("XLMRobertaTokenizer",),
         model_types=("xlm-roberta",),
         files=("*.model",),
-        read=_unigram(_fairseq_pieces),
+        read=_unigram(_fairseq_pieces, _PREFIXED),
+        pipeline=_PREFIXED,
         wrap=_TWO_ENDS,
         special=_ANGLE,
     ),
@@ -673,7 +673,8 @@ CLASSES = (
         names=("CamembertTokenizer",),
         model_types=("camembert",),
         files=("*.model",),
-        read=_unigram(_camembert_pieces),
+        read=_unigram(_camembert_pieces, _PREFIXED),
+        pipeline=_PREFIXED,
         wrap=_TWO_ENDS,
         special=_ANGLE,
         mask_takes_space=True,
@@ -682,7 +683,8 @@ CLASSES = (
         names=("AlbertTokenizer",),
         model_types=("albert",),
         files=("*.model",),
-        read=_unigram(lambda pieces, options, special: pieces, _albert_steps),
+        read=_unigram(lambda pieces, options, special: pieces, _ALBERT_WORDS),
+        pipeline=_ALBERT_WORDS,
         wrap=_SEGMENTS,
         special=_ALBERT,
     ),
@@ -691,6 +693,7 @@ CLASSES = (
         model_types=("t5", "mt5", "umt5"),
         files=("*.model",),
         read=_t5,
+        pipeline=_WORDS,
         wrap=_ENDS,
         special=_THREE,
     ),
@@ -707,6 +710,7 @@ CLASSES = (
         model_types=("pegasus",),
         files=("*.model",),
         read=_pegasus,
+        pipeline=_PEGASUS,
         wrap=_END,
         special={**_THREE, "mask_token": "<mask_2>"},
     ),
@@ -714,7 +718,8 @@ CLASSES = (
         names=("MBartTokenizer",),
         model_types=("mbart",),
         files=("*.model",),
-        read=_with_languages(MBART, maps_characters=False),
+        read=_with_languages(MBART, _MBART),
+        pipeline=_MBART,
         wrap=_around_language(MBART),
         special=_ANGLE,
         mask_takes_space=True,
@@ -724,7 +729,8 @@ CLASSES = (
         names=("MBart50Tokenizer",),
         model_types=(),
         files=("*.model",),
-        read=_with_languages(MBART50, splits_at_any_space=False),
+        read=_with_languages(MBART50, _MBART50),
+        pipeline=_MBART50,
         wrap=_around_language(MBART50),
         special={role: token for role, token in _ANGLE.items() if role != "bos_token"},
         mask_takes_space=True,
@@ -735,6 +741,7 @@ CLASSES = (
         model_types=(),
         files=("*.model",),
         read=_nllb,
+        pipeline=pipelines.nllb,
         wrap=_around_language(NLLB),
         special=_ANGLE,
         mask_takes_space=True,
@@ -765,6 +772,58 @@ CLASSES = (
         model_types=("llama",),
         files=("*.model",),
         read=_llama,
+        pipeline=pipelines.spaces,
+        wrap=around_as_asked,
+        special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "unk_token")},
+    ),
+    TokenizerClass(
+        names=("CodeGenTokenizer",),
+        model_types=(),
+        files=_BPE,
+        read=_byte_pairs(pipelines.byte_level),
+        pipeline=pipelines.byte_level,
+        wrap=around_as_asked,
+        special=_END_OF_TEXT,
+    ),
+    TokenizerClass(
+        names=("GPTNeoXTokenizer",),
+        model_types=("gpt_neox",),
+        files=_BPE,
+        read=_byte_pairs(pipelines.gpt_neox),
+        pipeline=pipelines.gpt_neox,
+        wrap=around_as_asked,
+        special={**_END_OF_TEXT, "pad_token": "<|padding|>"},
+    ),
+    TokenizerClass(
+        names=("Qwen2Tokenizer",),
+        model_types=("qwen2", "qwen3", "qwen3_moe"),
+        files=_BPE,
+        read=_byte_pairs(pipelines.qwen),
+        pipeline=pipelines.qwen,
+        wrap=around_as_asked,
+        special=dict.fromkeys(("eos_token", "unk_token", "pad_token"), "<|endoftext|>"),
+    ),
+    TokenizerClass(
+        names=("GemmaTokenizer",),
+        model_types=("gemma", "gemma2", "gemma3_text"),
+        files=(),
+        read=_no_conversion,
+        pipeline=pipelines.gemma,
+        wrap=around_as_asked,
+        special={
+            "bos_token": "<bos>",
+            "eos_token": "<eos>",
+            "unk_token": "<unk>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+        },
+    ),
+    TokenizerClass(
+        names=("CodeLlamaTokenizer",),
+        model_types=(),
+        files=(),
+        read=_no_conversion,
+        pipeline=pipelines.code_llama,
         wrap=around_as_asked,
         special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "unk_token")},
     ),

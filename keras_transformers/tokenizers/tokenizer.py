@@ -34,6 +34,7 @@ import json
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -42,12 +43,13 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.extras import require
-from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
+from keras_transformers.file_reading import is_plain, read_bytes
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
 from keras_transformers.other_libraries import CALLED
 from keras_transformers.spelling import Elsewhere, missing_attribute, spell_out
 from keras_transformers.tokenizers import chat, chat_templates
+from keras_transformers.tokenizers.agreement import agreed, class_in_transformers, passed_over, rules_named
 from keras_transformers.tokenizers.convert import (
     class_by_files,
     class_of,
@@ -55,6 +57,7 @@ from keras_transformers.tokenizers.convert import (
     numbered_pieces,
     special_tokens,
 )
+from keras_transformers.tokenizers.engine_files import guarded, read_engine, unknown_id_of
 from keras_transformers.tokenizers.gguf import read_gguf
 from keras_transformers.tokenizers.keras_hub import read_keras_hub
 from keras_transformers.tokenizers.languages import (
@@ -66,6 +69,7 @@ from keras_transformers.tokenizers.languages import (
     wrapped,
 )
 from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, steps_of
+from keras_transformers.tokenizers.options import longest, read_options
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.pieces import NumberedPieces
 from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
@@ -134,7 +138,8 @@ class Tokenizer:
             asked, when the text has no more pieces.
         target_vocabulary_size: the same for what a translation model writes, where that has a vocabulary of its own.
         target: the `Tokenizer` of what a translation model writes, where `with_target` gave one; or None.
-        padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None.
+        padding_id, start_id, end_id, unknown_id, class_id, separator_id, mask_id: ids, or None. `unknown_id` is also
+            that of a token that only the engine's own model names.
         chat_template: how the model writes chats, in jinja2; None where it knows none. May be set, to the only one.
         chat_templates: the templates by name; "default" and "tool_use" are chosen by themselves.
         languages: those that a translation model has tokens for, as its checkpoint calls them ("en_XX", "eng_Latn",
@@ -212,6 +217,9 @@ class Tokenizer:
             None if token is None else engine.token_to_id(token)
             for token in (padding_token, start_token, end_token, unknown_token)
         )
+        own = unknown_id_of(engine)  # the token's that the engine's model gives; nothing else may name it
+        self._unknown_ids = {self.unknown_id, own}
+        self.unknown_id = own if self.unknown_id is None else self.unknown_id
         self.class_id, self.separator_id, self.mask_id = (
             None if token is None else engine.token_to_id(token) for token in (class_token, separator_token, mask_token)
         )
@@ -224,7 +232,7 @@ class Tokenizer:
         if self.target is not None:
             self.target_vocabulary_size = self.target.vocabulary_size
         special_ids = {i for i, token in self._engine.get_added_tokens_decoder().items() if token.special}
-        self._control_ids = special_ids - {self.unknown_id}
+        self._control_ids = special_ids - self._unknown_ids
 
     @classmethod
     def train(
@@ -294,7 +302,8 @@ class Tokenizer:
         engine, trainer = _untrained(kind, vocabulary_size, unknown_token, special)
         engine.normalizer = _normalizer(kind, lowercase, steps_of(normalization, spaces_at_ends=mask_token is not None))
         texts = TrainingTexts(files_or_texts)
-        engine.train_from_iterator(texts, trainer)
+        with guarded("texts to learn a vocabulary from"):
+            engine.train_from_iterator(texts, trainer)
         if not texts.found_any:
             raise ValueError(
                 "Expected some text to train on, got none but empty texts and spaces. Give texts, or pathlib.Path of "
@@ -341,7 +350,7 @@ class Tokenizer:
             tokenizer = cls(engine, **{ours: config.get(theirs) for ours, theirs in _CONFIG_NAMES.items()})
             tokenizer._config = {"tokenizer_class": "PreTrainedTokenizerFast"} | config
             return tokenizer
-        config = read_object(folder / "tokenizer_config.json", missing={})
+        config = read_options(folder)
         rules, path = class_of(folder, config), folder / "tokenizer.json"
         sides: tuple[NumberedPieces, NumberedPieces] | None = None
         side_files: dict[str, bytes] = {}
@@ -349,30 +358,40 @@ class Tokenizer:
         if theirs is not None:
             folder, config, rules = theirs
             path = folder / path.name  # where there is none
-        if is_plain(path):
-            engine = _read_engine(path)
+        named, has_engine = rules, is_plain(path)
+        if has_engine and passed_over(folder, rules):
+            has_engine = False
+            warnings.warn(
+                f"{path} is passed over: {rules.names[0] if rules else ''} reads the SentencePiece models beside it, "
+                "as in transformers.",
+                stacklevel=2,
+            )
+        if has_engine:
+            engine, values = read_engine(path)
+            engine = agreed(folder, config, engine, values)
+            named = rules_named(class_in_transformers(folder, config, values))
         else:
-            rules = rules or class_by_files(folder, config)
+            named = rules = rules or class_by_files(folder, config)
             engine = convert(folder, config, rules)
             if rules.split_by:
                 sides, side_files = numbered_pieces(folder, config, rules, engine)
         # A class's own tokens count where the vocabulary has them; those that the folder states must be there.
         special = {
             role: token
-            for role, token in special_tokens(folder, config, rules).items()
+            for role, token in special_tokens(folder, config, named).items()
             if token is not None and engine.token_to_id(token.content) is not None
         } | special_tokens(folder, config, None)
         tokens = {ours: special.get(theirs) for ours, theirs in _CONFIG_NAMES.items()}
         tokenizer = cls(engine, **{name: token and token.content for name, token in tokens.items()})
         tokenizer._config = {"tokenizer_class": rules.names[0] if rules else "PreTrainedTokenizerFast"} | config
-        tokenizer._content = read_bytes(path) if is_plain(path) else None
+        tokenizer._content = read_bytes(path) if has_engine else None
         tokenizer._sides, tokenizer._side_files = sides, side_files
         tokenizer._count()
         if rules and rules.languages is not NO_LANGUAGES:
             tokenizer._rules = rules.languages.chosen(config)
         tokenizer._template_files = chat_templates.template_files(folder, config)
         if is_plain(folder / TARGET_FILE):
-            target = cls(_read_engine(folder / TARGET_FILE), **tokenizer._special())
+            target = cls(read_engine(folder / TARGET_FILE)[0], **tokenizer._special())
             target._content = read_bytes(folder / TARGET_FILE)
             tokenizer = tokenizer.with_target(target)
         return tokenizer
@@ -428,6 +447,7 @@ class Tokenizer:
         both._count()
         return both
 
+    @guarded()
     def files(self) -> dict[str, bytes]:
         """The files of the folder format by name, for whoever writes them with others in one atomic step.
 
@@ -492,6 +512,7 @@ class Tokenizer:
         """
         return self._encode(texts, parse_special)
 
+    @guarded()
     def _encode(self, texts: Sequence[str], parse_special: bool = False, side: int = 0) -> list[list[int]]:
         """As `encode` does, for a source (side 0) or a target (1), where they differ."""
         if side and self.target is not None:
@@ -644,6 +665,7 @@ class Tokenizer:
         source, target = (self._config.get(f"{side}_lang") for side in ("source", "target"))
         return source if isinstance(source, str) else None, target if isinstance(target, str) else None
 
+    @guarded()
     def encode_words(self, rows: Sequence[Sequence[str]]) -> EncodedWords:
         """Turn texts that are split into words already into ids, and tell of which word each is.
 
@@ -687,6 +709,7 @@ class Tokenizer:
                 encoded.words.append(words)
         return encoded
 
+    @guarded()
     def encode_with_offsets(
         self, texts: Sequence[str], parse_special: bool = False, *, target: bool = False
     ) -> EncodedSpans:
@@ -797,6 +820,7 @@ class Tokenizer:
         chat.warn_unread(template, (name for name, value in given.items() if value is not None))
         return self.encode([text], parse_special=True)[0] if tokenize else text
 
+    @guarded()
     def add_tokens(self, tokens: Sequence[str], special: bool = False) -> int:
         """Add tokens behind the vocabulary, of two that of the source; each is found in a text as a whole, before
         anything else.
@@ -835,11 +859,10 @@ class Tokenizer:
     @property
     def max_length(self) -> int | None:
         """The most tokens of a row, as `model_max_length` in `tokenizer_config.json` says; None where it says none."""
-        limit = self._config.get("model_max_length")
-        # transformers writes 1e30 for none
-        return int(limit) if isinstance(limit, (int, float)) and 0 < limit < 2**31 else None
+        return longest(self._config)
 
     @functools.cached_property
+    @guarded()
     def template(self) -> Template:
         """How one text, or a pair, is wrapped for the model: what `packing.pack_texts` takes.
 
@@ -870,6 +893,7 @@ class Tokenizer:
         # A second one, since the setting belongs to an engine, and threads share it.
         return self._copy_of_engine()
 
+    @guarded()
     def decode(self, token_ids: Any) -> "str | list[str]":
         """Turn ids into text. Special tokens, the unknown one among them, are left out.
 
@@ -899,11 +923,15 @@ class Tokenizer:
         size = self.target_vocabulary_size
         rows = [self._checked_ids(row, index, size) for index, row in enumerate([token_ids] if one else token_ids)]
         if self._sides is None:
-            texts = self._engine_of(target=True).decode_batch(rows, skip_special_tokens=True)
+            engine = self._engine_of(target=True)
+            texts = engine.decode_batch(rows, skip_special_tokens=True)
+            if self._config.get("clean_up_tokenization_spaces") and not isinstance(engine.model, models.BPE):
+                texts = [_without_spaces_before(text) for text in texts]
         else:
             texts = [text.strip() for text in self._sides[1].engine.decode_batch(rows, skip_special_tokens=True)]
         return texts[0] if one else texts
 
+    @guarded()
     def tokens(self, text: "str | Sequence[int] | np.ndarray", *, target: bool = False) -> list[str]:
         """The pieces of a text, or of ids, as a reader would write them, for the axes of a picture.
 
@@ -921,6 +949,7 @@ class Tokenizer:
         ids = self._encode([text], side=target)[0] if isinstance(text, str) else self._checked_ids(text, 0, size)
         return [engine.decode([i], skip_special_tokens=False) for i in ids]
 
+    @guarded()
     def to_pieces(self, token_ids: Sequence[int], *, target: bool = False) -> list[str]:
         """Ids as the vocabulary itself writes them ("Ġbike", "</s>"): what other programs take for tokens.
 
@@ -937,6 +966,7 @@ class Tokenizer:
         pieces = [(i, self._engine_of(target).id_to_token(i)) for i in self._checked_ids(token_ids, 0, size)]
         return [f"<unused_{i}>" if piece is None else piece for i, piece in pieces]
 
+    @guarded()
     def from_pieces(self, pieces: Sequence[str], *, target: bool = False) -> list[int]:
         """The ids of pieces as `to_pieces` writes them.
 
@@ -1035,16 +1065,6 @@ class Tokenizer:
 spell_out(Tokenizer)
 
 
-def _read_engine(path: pathlib.Path) -> tokenizers.Tokenizer:
-    content = read_text(path)
-    try:
-        return tokenizers.Tokenizer.from_str(content)
-    except Exception as error:  # the engine raises plain Exception
-        raise ValueError(
-            f"Expected a tokenizer in {path}, got a broken or truncated file ({error}). Fetch or save it again."
-        ) from None
-
-
 def _untrained(
     kind: str, vocabulary_size: int, unknown_token: str | None, special: list[str]
 ) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:
@@ -1107,6 +1127,17 @@ def _parts(encoding: tokenizers.Encoding) -> tuple[tuple[int | str, int], ...]:
         if special or part not in parts:
             parts.append(part)
     return tuple(parts)
+
+
+def _without_spaces_before(text: str) -> str:
+    """A text without the spaces that stand before its marks, as `clean_up_tokenization_spaces` asks for."""
+    for spaced, mark in (
+        *((f" {mark}", mark) for mark in ".?!,"),
+        (" ' ", "'"),
+        *((f" {mark}", mark) for mark in ("n't", "'m", "'s", "'ve", "'re")),
+    ):
+        text = text.replace(spaced, mark)
+    return text
 
 
 def _checked_texts(texts: Any) -> list[str]:

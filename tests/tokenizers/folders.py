@@ -118,6 +118,12 @@ FOLDERS = {
             }
         },
     ),
+    "qwen2": (byte_pairs, {"special": ["<|endoftext|>"]}, {"config.json": {"model_type": "qwen2"}}),
+    "gpt_neox": (
+        byte_pairs,
+        {"special": ["<|endoftext|>", "<|padding|>"]},
+        {"config.json": {"model_type": "gpt_neox"}},
+    ),
     "xlm_roberta": (
         sentence_pieces,
         {"name": "sentencepiece.bpe"},

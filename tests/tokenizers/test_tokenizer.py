@@ -449,6 +449,7 @@ def test_parsing_and_not_parsing_beside_each_other_on_threads(masked):
             assert ids == (parsed if special else plain)
 
 
+@pytest.mark.filterwarnings("ignore:The tokenizer files")  # a class that the pieces were not made for
 def test_what_is_loaded_and_saved_comes_back(masked, tmp_path):
     engine = tokenizers.Tokenizer.from_str(masked.files()["tokenizer.json"].decode())
     engine.enable_truncation(128)
@@ -468,6 +469,7 @@ def test_what_is_loaded_and_saved_comes_back(masked, tmp_path):
     assert changed["padding"]["strategy"] == {"Fixed": 128}
 
 
+@pytest.mark.filterwarnings("ignore:The tokenizer files")  # a class that the pieces were not made for
 def test_tokenizer_json_alone(masked, tmp_path):
     (tmp_path / "tokenizer.json").write_bytes(masked.files()["tokenizer.json"])
     assert Tokenizer.load(tmp_path).mask_id is None

@@ -1,0 +1,55 @@
+"""`tokenizer_config.json`, read with an error that says what was expected of each value."""
+
+import pathlib
+from typing import Any
+
+from keras_transformers.file_reading import read_object
+
+CONFIG_FILE = "tokenizer_config.json"
+_SWITCHES = (
+    *("add_bos_token", "add_eos_token", "add_prefix_space", "clean_up_tokenization_spaces", "do_lower_case"),
+    *("keep_accents", "legacy", "separate_vocabs", "split_special_tokens", "strip_accents", "tokenize_chinese_chars"),
+    "trim_offsets",
+)
+_NUMBERS = ("extra_ids", "max_len", "model_max_length", "offset")
+_TEXTS = (
+    *("language_codes", "mask_token_sent", "source_lang", "src_lang", "target_lang", "tgt_lang"),
+    "tokenizer_class",
+)
+_LISTS = ("additional_special_tokens", "extra_special_tokens")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(_SWITCHES, ((bool,), "true, false or null")),
+    **dict.fromkeys(_NUMBERS, ((int, float), "a number")),
+    **dict.fromkeys(_TEXTS, ((str,), "a string")),
+    **dict.fromkeys(_LISTS, ((list, dict), "a list of tokens")),
+    "added_tokens_decoder": ((dict,), "an object of ids and tokens"),
+}
+
+
+def read_options(folder: pathlib.Path) -> dict[str, Any]:
+    """What `tokenizer_config.json` says; nothing if it is not there.
+
+    Raises:
+        ValueError: for a broken file, and for a value of another kind than is read here; all are listed.
+    """
+    path = folder / CONFIG_FILE
+    options = read_object(path, missing={})
+    wrong = [
+        f"{name} to be {expected}, got {options[name]!r:.80}"
+        for name, (kinds, expected) in _KINDS.items()
+        if options.get(name) is not None and not _is_of(options[name], kinds)
+    ]
+    if wrong:
+        raise ValueError(f"Expected in {path} {'; '.join(wrong)}. Mend the file.")
+    return options
+
+
+def longest(options: dict[str, Any]) -> int | None:
+    """The most tokens of a row; None if the options say none."""
+    limit = options.get("model_max_length", options.get("max_len"))
+    # transformers writes 1e30 for none
+    return int(limit) if limit is not None and 0 < limit < 2**31 else None
+
+
+def _is_of(value: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))

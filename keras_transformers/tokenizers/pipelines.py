@@ -1,0 +1,215 @@
+"""What the classes of transformers' tokenizers do to a text, beside their vocabularies: by class, from its options.
+
+A class makes its pipeline of the options in `tokenizer_config.json`, also where a `tokenizer.json` holds another one.
+`convert` uses these for folders without a `tokenizer.json`, and `agreement` to compare the two files.
+
+    pipeline      normalizer                pre-tokenizer                        of
+    word_piece    BERT's                    BERT's                               BERT, DistilBERT, ELECTRA, MPNet
+    byte_level    none                      byte-level                           RoBERTa, BART, GPT-2, CodeGen
+    gpt_neox      NFC                       byte-level                           GPT-NeoX
+    qwen          NFC                       a pattern, then byte-level           Qwen2, Qwen3
+    unigram       the model's characters    "▁" before words                     XLM-RoBERTa, T5, ALBERT, Pegasus, …
+    spaces        none                      "▁" for spaces                       Llama, Code Llama
+    gemma         "▁" for spaces            none                                 Gemma
+
+Source: the tokenizers of transformers 5.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, normalizers, pre_tokenizers
+
+Options = dict[str, Any]  # tokenizer_config.json
+Special = Mapping[str, str]  # role → how the token is written
+
+_QWEN_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_ONE_SPACE = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
+# What a class sets on its model besides the vocabulary; "" is none.
+_BPE = {
+    "dropout": None,
+    "unk_token": None,
+    "continuing_subword_prefix": None,
+    "end_of_word_suffix": None,
+    "fuse_unk": False,
+    "byte_fallback": False,
+    "ignore_merges": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """What an engine does to a text.
+
+    Attributes:
+        model: the kind of the model, as the engine names it.
+        normalizer, pre_tokenizer, decoder: of the engine, or None.
+        settings: of the model.
+    """
+
+    model: str
+    normalizer: normalizers.Normalizer | None
+    pre_tokenizer: pre_tokenizers.PreTokenizer | None
+    decoder: decoders.Decoder | None
+    settings: Mapping[str, Any]
+
+    def put_on(self, engine: tokenizers.Tokenizer) -> None:
+        """Make an engine do it."""
+        engine.normalizer = self.normalizer
+        engine.pre_tokenizer = self.pre_tokenizer
+        engine.decoder = self.decoder
+        for name in self._other_settings(engine):
+            setattr(engine.model, name, self.settings[name])
+
+    def differences(self, engine: tokenizers.Tokenizer) -> list[str]:
+        """Which parts of an engine are others."""
+        parts = ("normalizer", "pre_tokenizer", "decoder")
+        different = [name for name in parts if state(getattr(self, name)) != state(getattr(engine, name))]
+        return different + self._other_settings(engine)
+
+    def _other_settings(self, engine: tokenizers.Tokenizer) -> list[str]:
+        # None, False and "" are all nothing
+        found = {name: getattr(engine.model, name) or None for name in self.settings}
+        return [name for name, value in self.settings.items() if found[name] != (value or None)]
+
+
+# Of the options, the special tokens, and a SentencePiece model's compiled table of characters.
+MakePipeline = Callable[[Options, Special, bytes], Pipeline]
+
+
+def state(part: Any) -> Any:
+    """A part of an engine as plain data."""
+    return None if part is None else json.loads(part.__getstate__())
+
+
+def word_piece(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+        strip_accents=options.get("strip_accents", None),  # None: where it lowercases
+        lowercase=options.get("do_lower_case", True),
+    )
+    settings = {"unk_token": special["unk_token"], "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    decoder = decoders.WordPiece(prefix="##")
+    return Pipeline("WordPiece", normalizer, pre_tokenizers.BertPreTokenizer(), decoder, settings)
+
+
+def byte_level(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    words = pre_tokenizers.ByteLevel(add_prefix_space=bool(options.get("add_prefix_space", False)))
+    return Pipeline("BPE", None, words, decoders.ByteLevel(), _BPE)
+
+
+def gpt_neox(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    return dataclasses.replace(byte_level(options, special), normalizer=normalizers.NFC())
+
+
+def qwen(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    prefix = bool(options.get("add_prefix_space", False))
+    words = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(_QWEN_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=False),
+        ]
+    )
+    return Pipeline("BPE", normalizers.NFC(), words, decoders.ByteLevel(), _BPE)
+
+
+def spaces(options: Options, special: Special, characters: bytes = b"", *, legacy: bool | None = None) -> Pipeline:
+    """Llama's; `legacy` is Code Llama's, which has no such option."""
+    prefix = options.get("add_prefix_space", None)
+    prefix = True if prefix is None else prefix
+    legacy = bool(options.get("legacy", False)) if legacy is None else legacy
+    scheme = ("always" if legacy else "first") if prefix else "never"
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    decoder = decoders.Sequence([*steps, decoders.Strip(content=" ", left=1)] if prefix else steps)
+    settings = {**_BPE, "fuse_unk": True, "byte_fallback": True}
+    return Pipeline("BPE", None, pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False), decoder, settings)
+
+
+def code_llama(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    pipeline = spaces(options, special, legacy=False)
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)]
+    settings = {**pipeline.settings, "unk_token": special["unk_token"]}
+    return dataclasses.replace(pipeline, decoder=decoders.Sequence(steps), settings=settings)
+
+
+def gemma(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    words = pre_tokenizers.Split(" ", behavior="merged_with_previous")
+    decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    settings = {**_BPE, "unk_token": special["unk_token"], "fuse_unk": True, "byte_fallback": True}
+    return Pipeline("BPE", normalizers.Replace(" ", "▁"), words, decoder, settings)
+
+
+def nllb(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    normalizer = normalizers.Sequence([normalizers.Precompiled(characters), _ONE_SPACE]) if characters else None
+    always: dict[str, Any] = {"prepend_scheme": "always"}
+    settings = {**_BPE, "unk_token": special["unk_token"], "fuse_unk": True}
+    return Pipeline("BPE", normalizer, pre_tokenizers.Metaspace(**always), decoders.Metaspace(**always), settings)
+
+
+def unigram(
+    clean: Callable[[Options], list[normalizers.Normalizer]] | None = None,
+    *,
+    maps_characters: bool = True,
+    splits_at_any_space: bool = True,
+    may_lack_prefix: bool = False,
+    without_characters: tuple[normalizers.Normalizer, ...] = (),
+) -> MakePipeline:
+    """The pipeline of a class with a Unigram model of SentencePiece's.
+
+    Args:
+        clean: what is done to a text before anything else.
+        maps_characters: whether the class uses the model's table of characters.
+        splits_at_any_space: whether it splits at white space of any kind, and not only at spaces.
+        may_lack_prefix: whether `add_prefix_space` says if a space is put in front; others always do.
+        without_characters: what is done instead of the table, if the model has none.
+    """
+
+    def make(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+        steps = [] if clean is None else clean(options)
+        if characters and maps_characters:
+            steps.append(normalizers.Precompiled(characters))
+        elif not characters:
+            steps += without_characters
+        prefix = options.get("add_prefix_space", True) if may_lack_prefix else True
+        scheme = "always" if prefix else "never"
+        words: pre_tokenizers.PreTokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+        if splits_at_any_space:
+            words = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), words])
+        else:
+            steps.append(_ONE_SPACE)
+        normalizer = None
+        if steps:
+            alone = len(steps) == 1 and splits_at_any_space and clean is None
+            normalizer = steps[0] if alone else normalizers.Sequence(steps)
+        return Pipeline("Unigram", normalizer, words, decoders.Metaspace(prepend_scheme=scheme), {})
+
+    return make
+
+
+def albert_steps(options: Options) -> list[normalizers.Normalizer]:
+    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if not options.get("keep_accents", False):
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if options.get("do_lower_case", True):
+        steps.append(normalizers.Lowercase())
+    return steps
+
+
+# A newline is a space.
+ONE_LINE = (normalizers.Replace(tokenizers.Regex(r"\n"), " "),)
+
+
+def characters_of(engine: tokenizers.Tokenizer) -> bytes:
+    """The compiled table of characters that an engine's normalizer holds; empty for none."""
+    import base64
+
+    steps = state(engine.normalizer) or {}
+    steps = steps.get("normalizers", []) if steps.get("type") == "Sequence" else [steps]
+    found = next((step for step in steps if step.get("type") == "Precompiled"), {})
+    return base64.b64decode(found.get("precompiled_charsmap") or "")
