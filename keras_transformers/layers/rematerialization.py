@@ -3,7 +3,7 @@
 import keras
 
 
-def rematerialized(function, variables, *arguments):
+def rematerialized(function, variables, *arguments, add_loss=None):
     """`function(*arguments)`, computed once more in the backward pass instead of kept for it.
 
     Args:
@@ -12,6 +12,7 @@ def rematerialized(function, variables, *arguments):
         variables: Keras variables; gradients flow to them.
         arguments: nested tensors; gradients flow to those of floats. Anything else is passed on as it is. What
             `function` closes over gets no gradient on TensorFlow: pass it.
+        add_loss: `Layer.add_loss` of a layer, which takes over the losses that layers add on the way.
 
     Returns: as `function`.
 
@@ -27,18 +28,20 @@ def rematerialized(function, variables, *arguments):
         for n, value in zip(floats, given, strict=True):
             filled[n] = value
         known, passed = keras.tree.pack_sequence_as((values, arguments), filled)
-        scope = keras.StatelessScope(state_mapping=list(zip(variables, known, strict=True)))
+        scope = keras.StatelessScope(state_mapping=list(zip(variables, known, strict=True)), collect_losses=True)
         before = [scope.get_current_value(variable) for variable in variables]
         with scope:
             result = function(*passed)
         after = [scope.get_current_value(variable) for variable in variables]
         new = [n for n, (old, value) in enumerate(zip(before, after, strict=True)) if value is not old]
         assigned[:] = [variables[n] for n in new]
-        return result, [after[n] for n in new]
+        return result, [after[n] for n in new], scope.losses
 
-    result, states = keras.remat(pure)(*(leaves[n] for n in floats))
+    result, states, losses = keras.remat(pure)(*(leaves[n] for n in floats))
     for variable, state in zip(assigned, states, strict=True):
         variable.assign(state)
+    for loss in losses if add_loss is not None else ():
+        add_loss(keras.ops.convert_to_tensor(loss))
     return result
 
 

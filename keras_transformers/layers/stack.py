@@ -236,7 +236,7 @@ class _Stack(Layer):
         def call(bias, *inputs):  # a bias may be learned too
             return block(*inputs, scope=dataclasses.replace(scope, bias=bias), training=True, **options)
 
-        return rematerialized(call, block.variables, scope.bias, *inputs)
+        return rematerialized(call, block.variables, scope.bias, *inputs, add_loss=self.add_loss)
 
     def _perhaps(self, y, x, training):
         """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""

@@ -8,16 +8,14 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.checkpoints import keras_hub, sentence_transformers
-from keras_transformers.data.sources import TEXTS, Form, as_text, texts_of
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.spelling import did_you_mean
-from keras_transformers.tasks.encoder_task import EncoderTask
+from keras_transformers.tasks.encoder_task import EncoderTask, as_list
+from keras_transformers.training.duplicates import equal_rows, fingerprints
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
-
-# Columns of texts that mean the same, beside those of pairs.
-_PAIRS = (("text", "positive"), ("anchor", "positive"), ("query", "positive"), ("question", "answer"), *TEXTS)
+from keras_transformers.training.pairs import as_text, short
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -113,6 +111,14 @@ class TextEmbedder(EncoderTask):
         vectors = self._vectors(own, training)
         return ops.stack([vectors, self._vectors(positive, training)], axis=1) if positive else vectors
 
+    def stateless_call(self, *arguments, **options):
+        # Keras, on JAX, takes each call of the body for one by itself, whose losses take the place of the first's.
+        self._get_call_context()
+        try:
+            return super().stateless_call(*arguments, **options)
+        finally:
+            self._maybe_reset_call_context()
+
     def _vectors(self, inputs, training):
         x, padding_mask = self.hidden_states(inputs, training)
         vectors = self.pooler(x, padding_mask=padding_mask, training=training)
@@ -123,49 +129,51 @@ class TextEmbedder(EncoderTask):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Each text is to be closer to its own positive than to any other of the batch (van den Oord et al. 2018;
         Henderson et al. 2017, section 4)."""
-        vectors = _normalized(y_pred)
-        similarities_BB = ops.matmul(vectors[:, 0], ops.transpose(vectors[:, 1])) * self.scale
-        # rows that only fill the batch are nobody's negatives
-        if sample_weight is not None:
-            similarities_BB = ops.where(ops.not_equal(sample_weight, 0)[None, :], similarities_BB, -1e9)
-        own = ops.arange(ops.shape(similarities_BB)[0], dtype="int32")
+        similarities_BB, own = self._similarities(x, y_pred, sample_weight)
         losses, _ = token_cross_entropy(similarities_BB, own)
         best = ops.cast(ops.argmax(similarities_BB, axis=-1), "int32")
         self.accuracy.update_state(ops.cast(ops.equal(best, own), "float32"), sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    form = Form(labelled=False)
-    sides = ("", "positive_")
+    def _similarities(self, x, y_pred, sample_weight):
+        """Of each text to each positive of the batch, scaled, float32 `[B, B]`, and the number of its own, int32 `[B]`.
 
-    def _of_texts(self, source, max_length, columns=None):
+        What is no negative is out of reach: rows that only fill the batch, and another's positive for a text that
+        stands there too, has that other one's text, or has the same positive.
+        """
+        vectors = _normalized(y_pred)
+        similarities_BB = ops.matmul(vectors[:, 0], ops.transpose(vectors[:, 1])) * self.scale
+        own = ops.arange(ops.shape(similarities_BB)[0], dtype="int32")
+        texts, positives = (fingerprints(side["token_ids"], self.padding_mask(side)) for side in _sides(x))
+        same_BB = equal_rows(texts, texts) | equal_rows(positives, positives) | equal_rows(texts, positives)
+        out_BB = ops.logical_and(same_BB, ops.not_equal(own[:, None], own[None, :]))
+        if sample_weight is not None:
+            out_BB = ops.logical_or(out_BB, ops.equal(sample_weight, 0)[None, :])
+        return ops.where(out_BB, -1e9, similarities_BB), own
+
+    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+        """The similarities of each text to the batch's positives `[B, B]`, and the number of its own `[B]`."""
+        similarities_BB, own = self._similarities(x, y_pred, sample_weight)
+        return own, similarities_BB, None, sample_weight
+
+    def _examples(self, x, y, sample_weight, max_length):
         """Texts, with `y` a text that means the same for each; or pairs of texts alone."""
-        read = read_columns(source, labelled=False, inputs=_PAIRS, columns=columns)
-        if not source.has_labels and read.labels is not None:
-            raise ValueError(
-                "Expected pairs of texts that mean the same, got labels too, which may say that some do not. Leave "
-                "those pairs out, and pass the texts without labels."
-            )
-        if read.labels is None and read.seconds is None:
+        if isinstance(x, Examples):
+            return x
+        columns = read_columns(x, y, sample_weight, labelled=False)
+        positives = columns.labels if y is not None or columns.seconds is None else columns.seconds
+        if positives is None:
             raise ValueError("Expected pairs of texts that mean the same, got single ones. Pass the others as y.")
-        if read.labels is not None and read.seconds is not None:
+        if y is not None and columns.seconds is not None:
             raise ValueError("Expected single texts with y, got pairs of them too. Leave y out.")
-        positives = read.seconds if read.labels is None else read.labels
+        inputs, packed = self.encode_texts(columns.texts, None, max_length)
         positives = [as_text(text, f"positive {row}") for row, text in enumerate(positives)]
-        inputs, packed = self.encode_texts(read.texts, None, max_length)
         _, others = self.encode_texts(positives, None, max_length)
         inputs |= self._columns(others, "positive_")
         truncated = packed.truncated + others.truncated
-        return Examples(inputs, None, read.sample_weight, self.config.filler, truncated)
-
-    def _of_ids(self, ids, max_length):
-        for side in self.sides:
-            self._check_cut(ids.columns[f"{side}token_ids"].lengths, max_length)
-        if ids.labels is not None:
-            raise ValueError("Expected token_ids and positive_token_ids alone, got labels too. Leave them out.")
-        return Examples(ids.columns, None, ids.row_weights(), self.config.filler)
-
-    def _seen_ids(self, source, columns=None):
-        return self._read_ids(source, columns, sides=("",)).columns
+        examples = Examples(inputs, None, columns.sample_weight, self.config.filler, truncated)
+        self._check_examples(examples)
+        return examples
 
     def _prompt(self, prompt, name):
         """What stands in front of texts."""
@@ -183,7 +191,7 @@ class TextEmbedder(EncoderTask):
         """Vectors of texts.
 
         Args:
-            texts: a string, or a list, array, series or data frame of them, or anything else that holds texts.
+            texts: a string, or a list of them.
             batch_size: texts computed together; texts of similar length are.
             progress: a function called with the number of texts done, each time some are.
             prompt_name: which of the model's `prompts` to put in front of each text; by default its
@@ -197,18 +205,21 @@ class TextEmbedder(EncoderTask):
             ValueError: for a `prompt_name` that the model has not.
         """
         prompt = self._prompt(prompt, prompt_name)
-        texts, single = texts_of(texts)
+        texts, single = as_list(texts)
         if not texts:
             return np.zeros((0, self.config.output_dim), "float32")
         if prompt:
-            texts = [prompt + each for each in texts]
-        vectors = self.run(self.encode_texts(texts)[0], batch_size, progress).astype("float32")
+            texts = [prompt + each if isinstance(each, str) else each for each in texts]
+        columns = read_columns({"text": texts}, labelled=False)
+        if columns.seconds is not None:
+            raise TypeError(f"Expected texts, got pairs of them, first {short(texts[0])}.")
+        vectors = self.run(self._input_columns(columns), batch_size, progress).astype("float32")
         return vectors[0] if single else vectors
 
     def similarity(self, first, second, *, batch_size=32):
         """Similarities by the model's `measure`, which is the cosine by default, as plain Python: a number for two
         strings, a list if one is a list, and for two lists a list of lists, `first` by `second`."""
-        a, b = (self.embed(texts_of(each)[0], batch_size=batch_size) for each in (first, second))
+        a, b = (self.embed(as_list(each)[0], batch_size=batch_size) for each in (first, second))
         table = _compared(a, b, self.measure)
         if isinstance(second, str):
             table = table[:, 0]
@@ -257,6 +268,14 @@ def _compared(a, b, measure):
     if measure == "cosine":
         a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
     return a @ b.T
+
+
+def _sides(inputs):
+    """The inputs of the texts, and those of their positives under the same names, if there are any."""
+    inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
+    prefix = "positive_"
+    own = {name: each for name, each in inputs.items() if not name.startswith(prefix)}
+    return own, {name.removeprefix(prefix): each for name, each in inputs.items() if name.startswith(prefix)}
 
 
 def _normalized(vectors):

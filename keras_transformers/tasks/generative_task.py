@@ -3,6 +3,7 @@
 Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target vocabulary.
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import json
@@ -27,10 +28,11 @@ from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.records import from_json
 from keras_transformers.spelling import check_arguments
-from keras_transformers.tasks.task import Task, at_least_one
+from keras_transformers.tasks.task import Task
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
+from keras_transformers.training.user_metrics import of_tokens
 
 
 class GenerativeTask(Task):
@@ -123,20 +125,26 @@ class GenerativeTask(Task):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
-        if sample_weight is None:
-            sample_weight = ops.not_equal(y, self.config.filler)
-        weight = ops.cast(sample_weight, "float32")
+        weight = self._loss_weight(x, y, sample_weight)
         if self._in_chunks:
             options = {"label_smoothing": self.label_smoothing, "gradients": training}
             total, scores = chunked_cross_entropy(self.head.scaled(y_pred), y, weight, self._head_matrix(), **options)
-            self.mean_loss.update_state(scores.loss, weight)
             self.token_accuracy.update_hits(scores.correct, weight)
             self.mean_perplexity.update_likelihood(scores.negative_log_likelihood, weight)
-            return total / at_least_one(weight)
+            return self.mean_of_sum(total, scores.loss, weight)
         loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         self.mean_perplexity.update_likelihood(negative_log_likelihood_BT, weight)
         self.token_accuracy.update_state(y, y_pred, weight)
         return self.weighted_mean(loss_BT, weight)
+
+    def _loss_weight(self, x, y, sample_weight):
+        return ops.cast(ops.not_equal(y, self.config.filler) if sample_weight is None else sample_weight, "float32")
+
+    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+        return of_tokens(y, y_pred, self._loss_weight(x, y, sample_weight))
+
+    def _metric_classes(self):
+        return self.config.target_embeddings.vocabulary_size
 
     def _head_matrix(self):
         matrix, bias, transposed = self.head.matrix(self.backbone.decoder_embedding)
@@ -174,7 +182,9 @@ class GenerativeTask(Task):
 
         Prompts of similar length go together.
         """
-        given = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, collections.abc.Iterable):
+            raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
+        given = [texts] if isinstance(texts, str) else list(texts)
         prompts = encode(given)
         if batch_size < 1:
             raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")

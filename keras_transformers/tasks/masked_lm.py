@@ -9,15 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Form, texts_of
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
-from keras_transformers.tasks.encoder_task import EncoderTask
+from keras_transformers.tasks.encoder_task import EncoderTask, as_list
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
+from keras_transformers.training.pairs import Ragged
+from keras_transformers.training.user_metrics import of_tokens
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -95,49 +95,34 @@ class MaskedLM(EncoderTask):
         self.token_accuracy.update_state(y, y_pred, sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    form = Form(labelled=False)
-    label_columns = ("labels", "label")
+    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+        return of_tokens(y, y_pred, self._loss_weight(x, y, sample_weight))
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _metric_classes(self):
+        return self.config.embeddings.vocabulary_size
+
+    def _examples(self, x, y, sample_weight, max_length):
         """Texts alone: the labels are the texts' own tokens."""
-        if source.has_labels:
+        if isinstance(x, Examples):
+            return x
+        if y is not None:
             raise ValueError("Expected texts alone, as their own tokens are the labels, got y too. Leave it out.")
-        read = read_columns(source, labelled=False, columns=columns)
-        inputs, packed = self.encode_texts(read.texts, read.seconds, max_length)
+        columns = read_columns(x, None, sample_weight, labelled=False)
+        inputs, packed = self.encode_texts(columns.texts, columns.seconds, max_length)
         real = Ragged.join(np.flatnonzero(text_ids >= 0).astype("int32") for text_ids in packed.text_ids)
-        return self._masked(inputs, read.sample_weight, real, packed.truncated)
-
-    def _of_ids(self, ids, max_length):
-        """Ids alone, whose tokens are hidden as those of texts are; or with a label for each token that was hidden, and
-        `NO_LABEL` (-100) for the others."""
-        column = ids.columns["token_ids"]
-        self._check_cut(column.lengths, max_length)
-        if ids.labels is not None:
-            examples = Examples(ids.columns, ids.labels_of(), ids.weights_of(), self.config.padding_id)
-            self._check_label_ids(examples)
-            return examples
-        if self.tokenizer is None:
-            raise ValueError(
-                "Expected labels beside token_ids, -100 for tokens that are not hidden, got none: a model without a "
-                "tokenizer knows no mask token. Hide tokens yourself, or give a tokenizer."
-            )
-        special = [*self._tokenizer().control_ids, self.config.padding_id]
-        parts = np.split(~np.isin(column.token_ids, special), column.offsets[1:-1])
-        real = Ragged.join(np.flatnonzero(part).astype("int32") for part in parts)
-        return self._masked(ids.columns, ids.row_weights(), real)
-
-    def _masked(self, inputs, weights, maskable, truncated=0):
-        return MaskedExamples(
+        examples = MaskedExamples(
             inputs,
             None,
-            weights,
+            columns.sample_weight,
             self.config.padding_id,
-            truncated,
-            maskable=maskable,
+            packed.truncated,
+            maskable=real,
             mask_rate=self.mask_rate,
             mask_id=self._mask_id(),
             vocabulary_size=self._tokenizer().vocabulary_size,
         )
+        self._check_examples(examples)
+        return examples
 
     def _mask_id(self):
         mask_id = self._tokenizer().mask_id
@@ -164,9 +149,10 @@ class MaskedLM(EncoderTask):
         """
         if isinstance(top, bool) or not isinstance(top, int) or top < 1:
             raise ValueError(f"Expected top of at least 1, got {top!r}.")
-        texts, single = texts_of(texts)
+        texts, single = as_list(texts)
         if not texts:
             return []
+        texts = read_columns({"text": texts}, labelled=False).texts
         tokenizer, mask_id = self._tokenizer(), self._mask_id()
         inputs, packed = self.encode_texts(tokenizer.encode(texts, parse_special=True))
         places = [np.flatnonzero(ids == mask_id).astype("int32") for ids in packed.token_ids]

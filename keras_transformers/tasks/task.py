@@ -18,7 +18,6 @@ from keras_transformers.checkpoints.weights import (
     named_weights,
     unused_tensors,
 )
-from keras_transformers.data.sources import are_parts
 from keras_transformers.file_reading import is_plain
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
@@ -29,14 +28,14 @@ from keras_transformers.models.explain import explain
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import Elsewhere, listed
 from keras_transformers.tasks import tokenizer_config
-from keras_transformers.tasks.data_task import DataTask
 from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.training import refusals
 from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
-from keras_transformers.training.fused import fuse
-from keras_transformers.training.metrics import TokenMean
+from keras_transformers.training.optimizers import parts
 from keras_transformers.training.pairs import split
-from keras_transformers.training.schedules import LinearDecay, PerUpdate, count_updates
+from keras_transformers.training.schedules import LinearDecay, PerUpdate
+from keras_transformers.training.trained import Trained
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
 
@@ -44,7 +43,7 @@ from keras_transformers.transforms.lora import has_lora, merged_weights
 _KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
 
 
-class Task(ShapesOfSpec, DataTask):
+class Task(ShapesOfSpec, Trained):
     """A model for one kind of work on text. Abstract: use one of the tasks.
 
     Args:
@@ -61,7 +60,7 @@ class Task(ShapesOfSpec, DataTask):
     pretrained = False
     batch_tokens: int = 4096
     batch_size: int | None = None
-    reading: tuple[str, ...] = ("columns",)
+    reading: tuple[str, ...] = ()
     from_pretrained = Elsewhere()
 
     def __new__(cls, *args, **kwargs):
@@ -93,8 +92,6 @@ class Task(ShapesOfSpec, DataTask):
         self.tokenizer = tokenizer
         self.origin = None
         self.backbone = Backbone(config, dtype=self.dtype_policy)
-        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
-        self.mean_loss = TokenMean(name="loss")
         if tokenizer is not None:
             self._check_tokenizer(tokenizer)
 
@@ -357,17 +354,9 @@ class Task(ShapesOfSpec, DataTask):
                 kept for it: less memory, more time, the same weights. On a processor it changes nothing on JAX: XLA
                 undoes it.
         """
-        if kwargs.pop("loss", None) is not None:
-            raise ValueError(f"Expected no loss: a {type(self).__name__} has its own. Leave it out.")
         for stack in self._stacks():
             stack.rematerialize = rematerialize
-        super().compile(optimizer=self.default_optimizer() if optimizer is None else optimizer, **kwargs)
-        count_updates(self._plain_optimizer())
-        fuse(self._plain_optimizer())
-
-    def _plain_optimizer(self):
-        """The optimizer, or the one within that scales losses."""
-        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        super().compile(self.default_optimizer() if optimizer is None else optimizer, **kwargs)
 
     def _stacks(self):
         return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]
@@ -376,12 +365,6 @@ class Task(ShapesOfSpec, DataTask):
         """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
         and a learning rate that rises to 5e-5 over the first tenth of `fit` and falls to 0 over the rest."""
         return without_decay(keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables)
-
-    def weighted_mean(self, losses, sample_weight):
-        """The mean of losses over all that counts, and the same in the metric."""
-        weight = keras.ops.ones_like(losses) if sample_weight is None else keras.ops.cast(sample_weight, "float32")
-        self.mean_loss.update_state(losses, weight)
-        return keras.ops.sum(losses * weight) / at_least_one(weight)
 
     # In a `.keras` file: Keras's own configuration of an optimizer forgets what weight decay leaves out.
 
@@ -438,13 +421,13 @@ class Task(ShapesOfSpec, DataTask):
         self,
         x=None,
         y=None,
-        batch_size=None,
-        epochs=1,
         *,
         sample_weight=None,
         batch_tokens=None,
+        batch_size=None,
         max_length=None,
         num_buckets=8,
+        epochs=1,
         initial_epoch=0,
         shuffle=True,
         seed=0,
@@ -456,13 +439,8 @@ class Task(ShapesOfSpec, DataTask):
         """Train on raw text, or on what the task takes besides.
 
         Args:
-            x, y: texts and what they are to become, or both in one source: see the task. Lists, arrays, series, data
-                frames, dictionaries of columns, lists of dictionaries, Hugging Face datasets, `tf.data`, `PyDataset`,
-                `DataLoader` and generators are read alike. Or token ids of your own, `{"token_ids": …}`, arrays or
-                lists of unequal length, perhaps with `padding_mask` and `segment_ids`, and the task's labels.
-            sample_weight: how much each example, or each label of a token, counts.
-            columns: what a table calls its columns, by our names, if those differ or several could be meant:
-                `{"text": "review", "label": "stars"}`.
+            x, y: texts and what they are to become, or both in one source: see the task.
+            sample_weight: how much each example, or each label of an array, counts.
             batch_tokens: about how many tokens a batch holds, padding included, on its longest side; by default the
                 task's `batch_tokens`.
             batch_size: so many examples instead; by default the task's `batch_size`, where it has one.
@@ -478,12 +456,11 @@ class Task(ShapesOfSpec, DataTask):
             TypeError, ValueError: for what is no text or no label, ids and lengths that the model has no place for, and
                 options that contradict each other.
         """
-        if kwargs.pop("steps_per_epoch", None) is not None:
-            raise ValueError(
-                "Expected no steps_per_epoch: an epoch is all the examples. Pass fewer of them, or more epochs."
-            )
+        refusals.check_fit(kwargs)
+        refusals.check_shuffle(shuffle)
         if not self.compiled:
             self.compile()
+        class_weight = self._class_weights(kwargs.pop("class_weight", None))
         batching = {**self._batching(batch_tokens, batch_size), "num_buckets": num_buckets}
         reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
         data = x, y, sample_weight
@@ -494,14 +471,18 @@ class Task(ShapesOfSpec, DataTask):
             examples, validation_data = split(self._examples(*data, **reading), validation_split, seed)
             data = examples, None, None
         batches = self._batches(data, reading, shuffle=shuffle, seed=seed, **batching)
+        batches = batches.changed(class_weight=class_weight)
         validation = None
+        validation_size = kwargs.pop("validation_batch_size", None)
         if validation_data is not None:
-            validation = self._batches(self._unpacked(validation_data), reading, shuffle=False, **batching)
+            batching = batching if validation_size is None else {**batching, "batch_size": validation_size}
+            validation = self._batches(_unpacked(validation_data), reading, shuffle=False, **batching)
         position = Position(initial_epoch, 0, initial_epoch * len(batches))
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         for callback in callbacks:
             if isinstance(callback, Checkpoint):
                 position = callback.restore(self, batches.fingerprint()) or position
+        refusals.check_callbacks(self._plain_optimizer(), callbacks)
         self._tell_schedule(epochs * len(batches), position.step)
         with memory.advice(
             "lower batch_tokens or batch_size (an optimizer's gradient_accumulation_steps makes up for it), or compile "
@@ -512,27 +493,31 @@ class Task(ShapesOfSpec, DataTask):
 
     def _tell_schedule(self, total_steps, done):
         """Tell a schedule that was not told how long the training is, of which so many steps are done."""
-        optimizer = self._plain_optimizer()
-        schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
-        schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
-        if isinstance(schedule, LinearDecay):
-            begun = int(optimizer._iterations) - done  # of batches: an update may be half made
-            first = begun // batches
-            if schedule.follow(max((begun + total_steps) // batches - first, 1), first):
-                self.train_function = None  # compiled with the old end
+        for optimizer in parts(self.optimizer):
+            schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
+            schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
+            if isinstance(schedule, LinearDecay):
+                # of batches: an update may be half made
+                begun = int(keras.ops.convert_to_numpy(optimizer._iterations)) - done
+                first = begun // batches
+                if schedule.follow(max((begun + total_steps) // batches - first, 1), first):
+                    self.train_function = None  # compiled with the old end
 
     def evaluate(
-        self, x=None, y=None, batch_size=None, *, sample_weight=None, batch_tokens=None, max_length=None, **kwargs
+        self, x=None, y=None, *, sample_weight=None, batch_tokens=None, batch_size=None, max_length=None, **kwargs
     ):
         """Loss and metrics on `x` and `y`, given as to `fit`: a dictionary."""
         if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
             return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
+        if kwargs.pop("steps", None) is not None:
+            raise ValueError("Expected no steps: evaluate is of all the examples. Pass fewer of them.")
         if not self.compiled:
             self.compile()
         reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
         batches = self._batches(
             (x, y, sample_weight), reading, shuffle=False, **self._batching(batch_tokens, batch_size)
         )
+        refusals.check_steps_per_execution(self.steps_per_execution, the_evaluation=len(batches))
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
     def _batching(self, batch_tokens, batch_size):
@@ -541,25 +526,36 @@ class Task(ShapesOfSpec, DataTask):
             batch_tokens, batch_size = self.batch_tokens, self.batch_size
         return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
 
+    def _examples(self, x, y, sample_weight, max_length, **reading):
+        """What `Batches` are made of, from what `fit` is given. Abstract."""
+        raise NotImplementedError
+
     def _batches(self, data, reading, **options):
         """`Batches` of what `fit` and `evaluate` are given; those that the user has made, if they fit the model."""
         batches, *rest = data
         if not isinstance(batches, Batches):
             positions = [each for each in map(self._longest, ("embeddings", "target_embeddings")) if each]
-            return Batches(self._examples(*data, **reading), longest=min(positions, default=None), **options)
-        if any(value is not None for value in (*rest, reading["max_length"])):
+            batches = Batches(self._examples(*data, **reading), longest=min(positions, default=None), **options)
+        elif any(value is not None for value in (*rest, reading["max_length"])):
             raise ValueError("Expected Batches alone: targets, weights and max_length are given when they are made.")
-        self._check_examples(batches.pairs)
-        return batches
+        else:
+            self._check_examples(batches.pairs)
+        return self._as_trained(batches)
 
-    @staticmethod
-    def _unpacked(data):
-        """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
-        list of two or three containers are these."""
-        pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
-        if pair or are_parts(data):
-            return (*data, None)[:3]
-        return data, None, None
+    def _class_weights(self, class_weight):
+        """What each class's labels count, float32 `[C]`, of a dictionary as Keras takes it; None for None."""
+        if class_weight is not None:
+            raise ValueError(
+                f"Expected no class_weight: a {type(self).__name__} learns no classes. Pass sample_weight=, a number "
+                "for each example."
+            )
+
+    def _check_examples(self, examples):
+        """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
+        names = [name for name in examples.token_ids if name.endswith("token_ids")]
+        for column, name in enumerate(names):
+            self._check_ids(name, examples.token_ids[name], "embeddings")
+            self._check_lengths(examples.lengths[:, column], "embeddings", name)
 
     def _check_lengths(self, lengths, embeddings, name):
         longest = self._longest(embeddings)
@@ -628,12 +624,6 @@ def check_config(config, task):
         raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {config!r:.80}: {way}.")
 
 
-def at_least_one(weight):
-    """The sum of weights, or 1 where it is 0, for a mean."""
-    total = keras.ops.sum(weight)
-    return keras.ops.where(keras.ops.equal(total, 0.0), 1.0, total)
-
-
 def without_decay(optimizer, variables):
     """An optimizer whose weight decay leaves norms and biases out."""
     optimizer.exclude_from_weight_decay(var_list=[weight for weight in variables if len(weight.shape) < 2])
@@ -659,3 +649,10 @@ def _has_tokenizer(folder):
         return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))
+
+
+def _unpacked(data):
+    """`(x, y, sample_weight)` of validation data, which may be one source of both."""
+    if isinstance(data, tuple) and (len(data) == 2 or len(data) == 3 and isinstance(data[0], (dict, list, np.ndarray))):
+        return (*data, None)[:3]
+    return data, None, None

@@ -13,9 +13,11 @@ Shapes: `N` examples, `C` sequences in each, `B` rows of a batch, `S` source tok
 
 import collections
 import contextlib
+import copy
 import hashlib
 import itertools
 import operator
+import sys
 import threading
 import time
 import typing
@@ -24,7 +26,9 @@ import warnings
 import keras
 import numpy as np
 
+from keras_transformers.training.optimizers import parts
 from keras_transformers.training.pairs import encode_pairs, in_background
+from keras_transformers.training.refusals import check_steps_per_execution
 
 MAX_EDGES = 128  # lengths at which a bucket may end
 
@@ -120,8 +124,23 @@ class Batches:
         self.truncated = pairs.truncated
         self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets, longest)
         self.seconds_waited = 0.0
+        self._filled, self._multiple, self._class_weight = True, 1, None
         self._plans = collections.OrderedDict()
         self._lock = threading.Lock()
+
+    def changed(self, *, filled=True, multiple=None, class_weight=None):
+        """The same batches, handed out in another way.
+
+        Args:
+            filled: False to leave out the rows that only fill up the last batch of a bucket.
+            multiple: the number of rows is filled up to a multiple of it.
+            class_weight: float `[C]`: each label's weight is multiplied by that of its class.
+        """
+        other = copy.copy(self)
+        other._filled = self._filled and filled
+        other._multiple = self._multiple if multiple is None else multiple
+        other._class_weight = self._class_weight if class_weight is None else class_weight
+        return other
 
     def __len__(self):
         """Batches in an epoch."""
@@ -141,7 +160,14 @@ class Batches:
             raise IndexError(f"Expected a batch index in [0, {len(self)}), got {index}.")
         bucket, rows = self._plan(epoch)[index]
         rng = np.random.default_rng((self.seed, epoch, index))
-        return self.pairs.batch(rows, bucket.size, bucket.lengths, rng)
+        size = -(-bucket.size // self._multiple) * self._multiple
+        inputs, labels, weights = self.pairs.batch(rows, size, bucket.lengths, rng)
+        if self._class_weight is not None:
+            weights = weights * self._class_weight[labels]
+        if not self._filled:
+            inputs = {name: array[: len(rows)] for name, array in inputs.items()}
+            labels, weights = labels[: len(rows)], weights[: len(rows)]
+        return inputs, labels, weights
 
     def fingerprint(self):
         """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
@@ -196,21 +222,22 @@ def keras_data(batches, position=None):
 
     Args:
         batches: `Batches`.
-        position: `Position` to begin at; the very beginning if `None`.
+        position: `Position` to begin at, or a function that says it when an iteration begins; the very beginning if
+            `None`.
 
     Example:
         >>> model.fit(keras_data(batches), steps_per_epoch=len(batches), epochs=10, shuffle=False)
     """
-    position = position or BEGINNING
+    begin = position if callable(position) else lambda: position or BEGINNING
     if keras.backend.backend() != "tensorflow":
-        return _Stream(batches, position)
+        return _Stream(batches, begin)
     import tensorflow as tf
 
     def free(array):
         return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
     signature = tf.nest.map_structure(free, batches.batch(0, 0))
-    dataset = tf.data.Dataset.from_generator(lambda: batches.stream(position), output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(lambda: batches.stream(begin()), output_signature=signature)
     return dataset.prefetch(2)
 
 
@@ -232,13 +259,13 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
         ValueError: for a `steps_per_execution` that does not divide the epoch: Keras would train on more.
     """
     model, position = fit.__self__, position or BEGINNING
+    model._initial_epoch = None  # of another training, which keras.callbacks.BackupAndRestore took up
     if position.batch >= len(batches):
         position = Position(position.epoch + 1, 0, position.step)
-    if any(steps % model.steps_per_execution for steps in (len(batches), position.batch)):
-        raise ValueError(
-            f"Expected steps_per_execution to divide the {len(batches)} batches of an epoch, got "
-            f"{model.steps_per_execution}. Compile with steps_per_execution=1."
-        )
+    counts = {"an_epoch": len(batches), "an_epoch_that_are_done": position.batch}
+    if validation is not None:
+        counts["the_validation"] = len(validation)
+    check_steps_per_execution(model.steps_per_execution, **counts)
     if position.epoch >= epochs:
         warnings.warn(
             f"Nothing is trained: {position.epoch} epochs are done, and epochs={epochs} counts from the beginning. "
@@ -261,7 +288,9 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
         steps = len(batches) - position.batch
         told.set_params({**told.params, "steps": steps, "batches": batches})
         rest = {"initial_epoch": position.epoch, "epochs": epochs, "steps_per_epoch": steps, "shuffle": False}
-        return fit(keras_data(batches, position), callbacks=told, verbose=verbose, **rest, **options)
+        data = keras_data(batches, lambda: _restored(model, position))
+        with _averages_last(model, lambda: told.more):
+            return fit(data, callbacks=told, verbose=verbose, **rest, **options)
 
     if position.batch:
         told.more = position.epoch + 1 < epochs
@@ -272,6 +301,43 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
         position = Position(position.epoch + 1, 0, position.step + len(batches) - position.batch)
         told.more = False
     return part(position, epochs)
+
+
+def _restored(model, position):
+    """Where training begins: at the epoch that a callback of Keras's has restored, if one has."""
+    epoch = getattr(model, "_initial_epoch", None)
+    return position if not epoch or epoch == position.epoch else Position(epoch, 0, position.step)
+
+
+@contextlib.contextmanager
+def _averages_last(model, more):
+    """Have an optimizer with `use_ema` put its averages in the place of the weights once, when training ends.
+
+    Keras does so at the end of each `fit`. On JAX a weight and its average are one array then, which Keras's next `fit`
+    would give away twice.
+
+    Args:
+        more: a function that says whether another `fit` of this training follows.
+    """
+    optimizer = model.optimizer
+    finalize = optimizer.finalize_variable_values
+    own = vars(optimizer).get("finalize_variable_values")
+
+    def once(variables):
+        if sys.exc_info()[0] is not None or more() and not model.stop_training:
+            return  # on JAX Keras calls it after an error too
+        finalize(variables)
+        for part in parts(optimizer):
+            for average in part._model_variables_moving_average if part.use_ema and part.built else ():
+                average.assign(keras.ops.copy(average))
+
+    optimizer.finalize_variable_values = once
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values
+        if own is not None:
+            optimizer.finalize_variable_values = own
 
 
 class _Told(keras.callbacks.CallbackList):
@@ -298,9 +364,9 @@ class _Told(keras.callbacks.CallbackList):
 class _Stream(keras.utils.PyDataset):
     """`Batches.stream`, by number, as Keras asks for it: in order, and from 0 again for each new iteration."""
 
-    def __init__(self, batches, position):
+    def __init__(self, batches, begin):
         super().__init__()
-        self._batches, self._position = batches, position
+        self._batches, self._begin = batches, begin
         self._iterator, self._next = None, None
 
     @property
@@ -310,13 +376,14 @@ class _Stream(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         if index != self._next:
-            start = self._position._replace(batch=self._position.batch + index)
+            begin = self._begin()
+            start = begin._replace(batch=begin.batch + index)
             self._iterator = self._batches.stream(start)
         self._next = index + 1
         return next(self._iterator)
 
 
-def round_up(length, limit=None):
+def _round_up(length, limit=None):
     """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
     step = 4 if length <= 16 else 8
     rounded = -(-int(length) // step) * step
@@ -326,7 +393,7 @@ def round_up(length, limit=None):
 def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
     """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
     longest = lengths.max(axis=1)
-    candidates = np.unique([round_up(length, limit) for length in np.unique(longest)])
+    candidates = np.unique([_round_up(length, limit) for length in np.unique(longest)])
     if len(candidates) > MAX_EDGES:
         candidates = candidates[np.linspace(0, len(candidates) - 1, MAX_EDGES).round().astype(int)]
     group = np.searchsorted(candidates, longest)
@@ -336,7 +403,7 @@ def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
 
     def shape(begin, end):
         """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
-        longest = tuple(round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
+        longest = tuple(_round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
         count = int(counts[begin : end + 1].sum())
         size = batch_size or max(batch_tokens // max(longest), 1)
         if batch_size is None and size > 8:

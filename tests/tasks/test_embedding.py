@@ -121,13 +121,9 @@ def test_odd_texts(model):
     with pytest.raises(ValueError, match="lone surrogate"):
         model.embed("\ud800")
     for wrong in (3, None, b"a"):
-        with pytest.raises(
-            TypeError, match="Expected lists of strings|Expected a list of texts|Expected a list, array"
-        ):
+        with pytest.raises(TypeError, match="Expected a text or a list of texts"):
             model.embed(wrong)
-    with pytest.raises(
-        TypeError, match=r"Expected text 0 to be a string, got \('a', 'b'\) \(tuple\). These are several"
-    ):
+    with pytest.raises(TypeError, match="Expected texts, got pairs of them"):
         model.embed([("a", "b")])
 
 

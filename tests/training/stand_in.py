@@ -66,11 +66,11 @@ class StepLosses(keras.callbacks.Callback):
         self.losses.append(float(logs["loss"]))
 
 
-def compiled(**options):
+def compiled(adam=None, **options):
     """A stand-in with Adam, built."""
     model = StandIn(**options)
     model.build()
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), loss=None)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2, **(adam or {})), loss=None)
     return model
 
 

@@ -1,1 +1,0 @@
-"""What users bring: one reader of every container of texts, labels and token ids (`sources`)."""

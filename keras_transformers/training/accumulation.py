@@ -1,0 +1,53 @@
+"""Accumulated gradients as of one large batch: a mean over all its tokens, not a mean of its parts' means.
+
+Keras divides the sum of `n` gradients by `n`, so that a token counts more in a batch that has few. With the weight `w`
+of each batch and `W`, the sum so far, the accumulator is kept at `n` times the mean so far, which Keras divides by `n`:
+
+    sum ← W_before / W · sum + n · w / W · gradient
+"""
+
+from keras import ops
+
+
+class Accumulation:
+    """Gradients of batches that count by their weight.
+
+    Args:
+        optimizer: one that accumulates gradients. It is changed in place.
+
+    Attributes:
+        weight: of the batch whose gradients come next, a scalar tensor; None where each counts as much.
+    """
+
+    def __init__(self, optimizer):
+        self._optimizer, self.weight = optimizer, None
+        self._total = optimizer.add_variable((), dtype="float32", name="accumulated_weight")
+        optimizer._backend_apply_gradients = self._apply
+
+    def _apply(self, gradients, variables):
+        optimizer, steps = self._optimizer, self._optimizer.gradient_accumulation_steps
+        weight = ops.ones((), "float32") if self.weight is None else ops.cast(self.weight, "float32")
+        before = ops.where(
+            ops.equal(ops.convert_to_tensor(optimizer._iterations) % steps, 0), 0.0, ops.convert_to_tensor(self._total)
+        )
+        total = before + weight
+        divisor = ops.where(ops.equal(total, 0.0), 1.0, total)
+        for variable in variables:
+            accumulated = optimizer._accumulated_gradients[optimizer._get_variable_index(variable)]
+            accumulated.assign(ops.convert_to_tensor(accumulated) * ops.cast(before / divisor, accumulated.dtype))
+        factor = steps * weight / divisor
+        gradients = [ops.multiply(each, ops.cast(factor, each.dtype)) for each in gradients]
+        self._total.assign(total)
+        type(optimizer)._backend_apply_gradients(optimizer, gradients, variables)
+
+
+def accumulation(optimizer):
+    """The `Accumulation` of an optimizer, or None."""
+    method = vars(optimizer).get("_backend_apply_gradients")
+    return None if method is None else method.__self__
+
+
+def weigh_batches(optimizer):
+    """Have an optimizer that accumulates gradients weigh batches, from now on; leave any other as it is."""
+    if optimizer.gradient_accumulation_steps and accumulation(optimizer) is None:
+        Accumulation(optimizer)

@@ -1,0 +1,105 @@
+"""Weights of bfloat16 or float16 that learn as float32 ones do: the optimizer keeps a finer copy of each.
+
+Adam's 0.999 is 1 in bfloat16, and a step of 5e-5 on a weight of 0.02 less than half of what the next number is away: by
+themselves such weights move wrongly or not at all, on each backend in its own way. So an optimizer is given a float32
+copy of each, its moments and averages are float32 with it, and the weight is the copy, rounded:
+
+    gradient ──► float32 ──► the optimizer, as it is ──► copy ──► rounded ──► weight
+
+A weight that was set from outside, and is no longer its copy rounded, is where the copy goes on from.
+
+Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.1.
+"""
+
+import keras
+from keras import ops
+
+
+def keep_in_float32(optimizer, variables):
+    """Have an optimizer learn narrow weights so, if there are any among `variables`. It is changed in place.
+
+    Raises:
+        ValueError: for an optimizer that has been built on narrow weights already.
+    """
+    done = "stateless_apply" in vars(optimizer)
+    if done or not any(map(_is_narrow, variables)):
+        return
+    if optimizer.built:
+        raise ValueError(
+            f"Expected a new optimizer for weights of {next(filter(_is_narrow, variables)).dtype}, got one that has "
+            "been built. Make it anew for compile."
+        )
+    copies = _Copies(optimizer)
+    for name in ("build", "apply", "stateless_apply", "finalize_variable_values"):
+        setattr(optimizer, name, getattr(copies, name))
+
+
+def _is_narrow(variable):
+    return variable.dtype in ("bfloat16", "float16")
+
+
+class _Copies:
+    """An optimizer's methods, of which each knows narrow weights by their float32 copies."""
+
+    def __init__(self, optimizer):
+        self._optimizer, self._weights, self._copies = optimizer, [], {}
+
+    def build(self, var_list):
+        optimizer = self._optimizer
+        if optimizer.built:
+            return
+        self._weights = list(var_list)
+        self._copies = {id(each): self._copy(each) for each in self._weights if _is_narrow(each)}
+        excluded = getattr(optimizer, "_exclude_from_weight_decay", set())
+        for weight, copy in self._pairs(self._weights):
+            if optimizer._var_key(weight) in excluded:
+                excluded.add(optimizer._var_key(copy))
+        type(optimizer).build(optimizer, self._learnt(self._weights))
+
+    def apply(self, grads, trainable_variables=None):
+        variables = self._weights if trainable_variables is None else list(trainable_variables)
+        self.build(variables)
+        for weight, copy in self._pairs(variables):
+            fine, value = ops.convert_to_tensor(copy), ops.convert_to_tensor(weight)
+            fresh = ops.equal(ops.cast(fine, weight.dtype), value)
+            copy.assign(ops.where(fresh, fine, ops.cast(value, "float32")))
+        gradients = [
+            each if each is None or id(weight) not in self._copies else ops.cast(each, "float32")
+            for each, weight in zip(grads, variables, strict=True)
+        ]
+        type(self._optimizer).apply(self._optimizer, gradients, self._learnt(variables))
+        self._round(variables)
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        state = [*self._weights, *self._optimizer.variables]
+        values = zip(state, [*trainable_variables, *optimizer_variables], strict=True)
+        with keras.StatelessScope(state_mapping=list(values)) as scope:
+            self.apply(grads)
+        new = [scope.get_current_value(each) for each in state]
+        return new[: len(self._weights)], new[len(self._weights) :]
+
+    def finalize_variable_values(self, var_list):
+        type(self._optimizer).finalize_variable_values(self._optimizer, self._learnt(var_list))
+        self._round(var_list)
+
+    def _copy(self, weight):
+        copy = self._optimizer.add_variable(
+            weight.shape,
+            initializer=lambda shape, dtype=None: ops.cast(weight, "float32"),
+            dtype="float32",
+            layout=getattr(weight, "_layout", None),
+            name=weight.name,
+        )
+        copy._path = weight.path  # by which some optimizers tell embeddings from kernels
+        return copy
+
+    def _learnt(self, variables):
+        """Each variable, or its copy."""
+        return [self._copies.get(id(each), each) for each in variables]
+
+    def _pairs(self, variables):
+        return [(each, self._copies[id(each)]) for each in variables if id(each) in self._copies]
+
+    def _round(self, variables):
+        for weight, copy in self._pairs(variables):
+            weight.assign(ops.cast(copy, weight.dtype))

@@ -1,0 +1,92 @@
+"""What training cannot do, said before its first step."""
+
+import os
+
+import keras
+
+
+def check_processes():
+    """Refuse several processes, each of which would train alone, on all of the data.
+
+    Raises:
+        RuntimeError: saying how many there are.
+    """
+    count, what = _processes()
+    if count > 1:
+        raise RuntimeError(
+            f"Expected one process, got {count} ({what}): each would train alone, on all of the data. Train in one; on "
+            "PyTorch, a loop of your own may wrap the model in torch.nn.parallel.DistributedDataParallel."
+        )
+
+
+def _processes():
+    backend = keras.backend.backend()
+    if backend == "torch":
+        import torch
+
+        group = torch.distributed.is_available() and torch.distributed.is_initialized()
+        told = os.environ.get("WORLD_SIZE", "1")
+        count = torch.distributed.get_world_size() if group else int(told) if told.isdigit() else 1
+        return count, "torch.distributed's world" if group else "WORLD_SIZE, as torchrun sets it"
+    if backend == "jax":
+        import jax
+
+        return jax.process_count(), "jax.process_count()"
+    import tensorflow as tf
+
+    resolver = getattr(tf.distribute.get_strategy(), "cluster_resolver", None)
+    cluster = None if resolver is None else resolver.cluster_spec()
+    return (cluster.num_tasks("worker") if cluster and "worker" in cluster.jobs else 1), "the strategy's workers"
+
+
+def check_fit(options):
+    """Refuse options of `keras.Model.fit` that would be passed over: all but what is left in `options`."""
+    told = {
+        "steps_per_epoch": "an epoch is all the examples. Pass fewer of them, or more epochs.",
+        "validation_steps": "validation is on all of its examples. Pass fewer of them.",
+    }
+    for name, reason in told.items():
+        if options.pop(name, None) is not None:
+            raise ValueError(f"Expected no {name}: {reason}")
+
+
+def check_shuffle(shuffle):
+    """Refuse what is neither true nor false, such as Keras's "batch"."""
+    if not isinstance(shuffle, bool):
+        raise ValueError(
+            f"Expected shuffle to be True or False, got {shuffle!r}. True deals the examples of similar length anew, "
+            "and the batches."
+        )
+
+
+def check_callbacks(optimizer, callbacks):
+    """Refuse callbacks that set a learning rate which is a schedule.
+
+    Raises:
+        ValueError: naming both.
+    """
+    rate = optimizer._learning_rate
+    setters = keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler
+    for callback in callbacks:
+        if isinstance(callback, setters) and not isinstance(rate, keras.Variable):
+            raise ValueError(
+                f"Expected a learning rate that {type(callback).__name__} can set, got the schedule "
+                f"{type(rate).__name__}. Compile with a fixed rate, such as keras.optimizers.AdamW(5e-5), or leave the "
+                "callback out."
+            )
+
+
+def check_steps_per_execution(steps, **counts):
+    """Refuse a number of steps that does not divide a number of batches: Keras would go on to others.
+
+    Args:
+        steps: of `compile`.
+        **counts: how many batches, by what they are.
+    """
+    for what, count in counts.items():
+        if count % steps:
+            divisors = [str(each) for each in range(1, min(count, 64) + 1) if count % each == 0]
+            raise ValueError(
+                f"Expected steps_per_execution to divide the {count} batches of {what.replace('_', ' ')}, got {steps}. "
+                f"Compile with one of {', '.join(divisors)}."
+            )

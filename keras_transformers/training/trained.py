@@ -1,0 +1,186 @@
+"""A Keras model whose loss is its own, and for which Keras's options of training mean what they mean in Keras.
+
+compile ──► the optimizer: float32 copies of narrow weights, gradients by tokens, the backend's kernel
+a step  ──► loss: a mean over all that counts + what `add_loss` and regularizers ask for
+        └─► the user's metrics: on what the user gave, no padding
+"""
+
+import keras
+from keras import ops
+
+from keras_transformers.training import refusals, replicas
+from keras_transformers.training.accumulation import accumulation, weigh_batches
+from keras_transformers.training.fused import fuse
+from keras_transformers.training.metrics import TokenMean
+from keras_transformers.training.narrow import keep_in_float32
+from keras_transformers.training.optimizers import parts
+from keras_transformers.training.schedules import count_updates
+from keras_transformers.training.user_metrics import check_names, check_weights, update
+
+
+class Trained(keras.Model):
+    """What `Task` is as far as Keras trains it. Abstract.
+
+    A subclass has a `compute_loss` that ends in `weighted_mean`.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
+        self.mean_loss = TokenMean(name="loss")
+        self._checked_metrics = False
+
+    # Before the first step
+
+    def compile(self, optimizer, *, metrics=None, weighted_metrics=None, auto_scale_loss=True, **kwargs):
+        if kwargs.pop("loss", None) is not None:
+            raise ValueError(f"Expected no loss: a {type(self).__name__} has its own. Leave it out.")
+        if kwargs.pop("loss_weights", None) is not None:
+            raise ValueError(
+                f"Expected no loss_weights: a {type(self).__name__} has one loss. Leave them out; sample_weight of fit "
+                "weighs examples."
+            )
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if auto_scale_loss and self.compute_dtype == "float16" and not scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Keras does so for "mixed_float16" alone
+        options = {"metrics": self._named_metrics(metrics), "weighted_metrics": self._named_metrics(weighted_metrics)}
+        self._compile_metrics = None
+        super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options, **kwargs)
+        self._checked_metrics = False
+        plain = self._plain_optimizer()
+        keep_in_float32(plain, self.variables)
+        if hasattr(plain, "optimizers"):
+            plain.build(self.trainable_variables)  # only then it knows its parts
+        for part in parts(plain):
+            count_updates(part)
+            weigh_batches(part)
+            fuse(part)
+
+    def _plain_optimizer(self):
+        """The optimizer, or the one within that scales losses."""
+        return getattr(self.optimizer, "inner_optimizer", self.optimizer)
+
+    def _named_metrics(self, metrics):
+        """The user's metrics as Keras takes them."""
+        if metrics is None:
+            return None
+        check_names(metrics)
+        return keras.tree.map_structure(self._named_metric, metrics)
+
+    def _named_metric(self, metric):
+        """A metric of `compile`, by name or by itself: "accuracy" is what the task means by it."""
+        return metric
+
+    def make_train_function(self, force=False):
+        self._check_before_steps()
+        return super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        self._check_before_steps()
+        return super().make_test_function(force)
+
+    def _check_before_steps(self):
+        refusals.check_processes()
+        _give_regularizers(self)
+        self._check_metrics()
+
+    def _check_metrics(self):
+        if self._compile_metrics is not None and not self._checked_metrics:
+            check_weights(self._compile_metrics, self._metric_classes())
+            self._checked_metrics = True
+
+    def _metric_classes(self):
+        """Among how many classes the user's metrics are told each token's label; None where they see whole rows, of
+        which none is padding."""
+        return
+
+    def _as_trained(self, batches):
+        """`Batches` with rows that devices can share, and without rows that only fill them up if a metric would count
+        them."""
+        self._check_metrics()
+        shards = replicas.shards()
+        if shards == 1:
+            return batches.changed(filled=self._compile_metrics is None)
+        if self._compile_metrics is not None:
+            raise ValueError(
+                f"Expected no metrics with {shards} devices that share each batch, got some: they would count rows "
+                "that only fill batches up. Compile without, and call evaluate with metrics on one device."
+            )
+        return batches.changed(multiple=shards)
+
+    # A step
+
+    def train_step(self, *arguments):
+        accumulations = [each for each in map(accumulation, parts(self.optimizer)) if each is not None]
+        if not accumulations:
+            return super().train_step(*arguments)
+        weight = ops.sum(self._loss_weight(*keras.utils.unpack_x_y_sample_weight(arguments[-1])))
+        for each in accumulations:
+            each.weight = weight
+        try:
+            return super().train_step(*arguments)
+        finally:
+            for each in accumulations:
+                each.weight = None
+
+    def _loss_weight(self, x, y, sample_weight):
+        """How much each part of the loss counts: an array whose sum the loss is divided by, but for a factor that all
+        batches share."""
+        if sample_weight is None:
+            leaf = next(each for each in keras.tree.flatten((y, x)) if each is not None)
+            return ops.ones(ops.shape(leaf), "float32")
+        return ops.cast(sample_weight, "float32")
+
+    def weighted_mean(self, losses, sample_weight):
+        """The mean of losses over all that counts, and the same in the metric; and what `add_loss` and regularizers
+        add."""
+        weight = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
+        return self.mean_of_sum(ops.sum(losses * weight), losses, weight)
+
+    def mean_of_sum(self, total, losses, weight):
+        """The same of a weighted sum that is there already.
+
+        Args:
+            total: the sum, a scalar with gradients.
+            losses, weight: what it is of, for the metric.
+        """
+        added = ops.zeros((), "float32")
+        for each in self.losses:
+            added = added + ops.cast(ops.sum(each), "float32")
+        self.mean_loss.update_state(losses + added, weight)
+        return total / at_least_one(replicas.summed(ops.sum(weight))) + added / replicas.count()
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self._compile_metrics is not None:
+            update(self._compile_metrics, *self._seen_by_metrics(x, y, y_pred, sample_weight))
+        return self.get_metrics_result()
+
+    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+        """What the user's metrics are told: labels, outputs, the weights that leave padding out for `metrics`, None
+        where there is none, and those of `weighted_metrics`."""
+        return y, y_pred, None, sample_weight
+
+    def get_metrics_result(self):
+        result = super().get_metrics_result()
+        if self._compile_metrics is not None and self._compile_metrics.built:
+            result |= self._compile_metrics.result()  # of two by one name the one that the user asked for
+        return result
+
+
+def at_least_one(weight):
+    """The sum of weights, or 1 where it is 0, for a mean."""
+    total = ops.sum(weight)
+    return ops.where(ops.equal(total, 0.0), 1.0, total)
+
+
+def _give_regularizers(model):
+    """Have weights heed the regularizers of their layers. Keras looks at those only while it makes the weights, and a
+    task's are made with it."""
+    for layer in model._flatten_layers():
+        for name in [name for name in vars(layer) if name.endswith("_regularizer")]:
+            regularizer, weight = getattr(layer, name), name.removesuffix("_regularizer")
+            variable = getattr(layer, f"_{weight}", None)
+            variable = getattr(layer, weight, None) if variable is None else variable
+            if callable(regularizer) and isinstance(variable, keras.Variable):
+                variable.regularizer = regularizer
