@@ -148,7 +148,8 @@ class Family:
         except (TypeError, ValueError) as error:
             reader.problems.append(str(error))
             reader.finish(values.keys())  # what else it would have read is not known
-        problems, passing = sort_unknown(values, reader.seen | INERT | set(self.inert))
+        known = reader.seen | INERT | set(self.inert)
+        problems, passing = sort_unknown(values, known, decodes=config.decoder is not None)
         reader.passing += passing
         reader.problems += problems
         if reader.problems and (others := _named(architectures).keys() - {self.model_type}):

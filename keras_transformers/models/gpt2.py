@@ -58,7 +58,8 @@ def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_
     expect_one_stack(read)
     dropout = 0.0
     if classifier_dropout is not None:
-        dropout = _or(read.optional("classifier_dropout", float), classifier_dropout)
+        usual = _or(read.optional("hidden_dropout", float), classifier_dropout)
+        dropout = _or(read.optional("classifier_dropout", float), usual)
     return ModelConfig(
         width,
         embeddings,

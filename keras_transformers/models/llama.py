@@ -141,8 +141,8 @@ def _read_body(read, defaults, *, without=(), called=(), rotary=read_rotary):
     )
     padding_id, dropout = read.token_id("pad_token_id", defaults["pad_token_id"]), 0.0
     if "classifier_dropout" not in without:
-        dropout = read.optional("classifier_dropout", float)
-        dropout = defaults["classifier_dropout"] if dropout is None else dropout
+        told = [read.optional(name, float) for name in ("classifier_dropout", "hidden_dropout")]
+        dropout = next((each for each in told if each is not None), defaults["classifier_dropout"])
     block = BlockConfig(attention, feed_forward, RMSNorm(get("rms_norm_eps")), "pre")
     return ModelConfig(
         width,

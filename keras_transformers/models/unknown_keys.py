@@ -15,35 +15,41 @@ import collections.abc
 
 from keras_transformers.spelling import did_you_mean
 
-# Keys that transformers reads of any configuration, whether its class has them or not: in masks, caches and heads.
-# A family may read some of them itself.
-ELSEWHERE = frozenset(
-    """
-    attention_chunk_size hidden_dropout is_causal kv_sharing_modes layer_types per_layer_config sliding_window
-    token_classification_bias
-    """.split()
-)
+# Keys that transformers reads of any decoder's configuration, whether its class has them or not (in masks, caches and
+# heads), and the value, or the items of a list, by which a decoder stays as it is. A family may read some of them.
+ELSEWHERE = {
+    "attention_chunk_size": None,
+    "is_causal": True,
+    "kv_sharing_modes": None,
+    "layer_types": "full_attention",
+    "per_layer_config": {},
+    "sliding_window": None,
+    "token_classification_bias": True,
+}
 _QUANTIZATION = ("quantization_config", "quantization", "compression_config")
 _BITS = ("bits", "num_bits", "w_bit", "wbits", "nbits")
 
 
 def sort_unknown(
-    values: collections.abc.Mapping[str, object], known: collections.abc.Container[str]
+    values: collections.abc.Mapping[str, object], known: collections.abc.Container[str], decodes: bool
 ) -> tuple[list[str], list[str]]:
     """What is wrong with the unknown keys of a `config.json`, as sentences, and the names of those that pass.
 
     Args:
         values: the file's content.
         known: the keys that the family reads or calls inert.
+        decodes: whether the model has a decoder.
     """
+    refused = ELSEWHERE.keys() if decodes else {"per_layer_config"}
     problems, passing = [], []
     for name, value in values.items():
         if name in known or value is None:
             continue
         if name in _QUANTIZATION:
             problems += [f"{name}: {problem}" for problem in (_quantized(value),) if problem]
-        elif name in ELSEWHERE:
-            problems.append(f"{name}: transformers computes with it, and this library does not, got {value!r:.80}")
+        elif name in refused:
+            if any(each != ELSEWHERE[name] for each in (value if isinstance(value, list) else [value])):
+                problems.append(f"{name}: transformers computes with it, and this library does not, got {value!r:.80}")
         elif values.get("auto_map"):
             problems.append(f"unknown key {name!r}: the folder's own code, which auto_map names, may read it")
         else:

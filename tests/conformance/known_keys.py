@@ -7,6 +7,8 @@ import importlib
 import inspect
 import textwrap
 
+from keras_transformers.models.family import families
+
 # Of a wrapper's own classes, which stand in the same module: they read the wrapper's configuration.
 _WRAPPERS = {"gemma3_text": {"image_token_id", "mm_tokens_per_image", "text_config", "vision_config"}}
 
@@ -28,7 +30,9 @@ def known(model_type):
     model = importlib.import_module(cls.__module__.replace("configuration_", "modeling_"))
     used = [each for name, each in vars(modeling_layers).items() if name.startswith("GenericFor")]
     used = [each for each in used if each.__name__ in vars(model)]
-    read = set().union(*(_read(each) for each in (model, cache_utils, masking_utils, *used)))
+    if families()[model_type].config({}).decoder is not None:  # an encoder's mask depends on nothing, and is not kept
+        used += [cache_utils, masking_utils]
+    read = set().union(*(_read(each) for each in (model, *used)))
     others = {name for name in dir(cls) if _is_other(inspect.getattr_static(cls, name))}
     return (names | {name for name in read - others if not name.startswith("_")}) - _WRAPPERS.get(model_type, set())
 

@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
+from keras import ops
 
-from keras_transformers.models.family import families
+from keras_transformers.layers.feed_forward import ACTIVATIONS
+from keras_transformers.models.family import HUGGING_FACE_ACTIVATIONS, families
 from keras_transformers.models.unknown_keys import ELSEWHERE
 from tests.conformance.known_keys import known
 
@@ -56,4 +59,15 @@ def test_another_name_says_what_the_usual_one_says(model_type):
 
 
 def test_the_keys_that_any_configuration_may_have_are_read_by_transformers():
-    assert set().union(*map(known, families())) >= ELSEWHERE
+    assert set().union(*map(known, families())) >= ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("theirs", HUGGING_FACE_ACTIVATIONS)
+def test_an_activation_is_what_transformers_calls_so(theirs):
+    import torch
+    from transformers.activations import ACT2FN
+
+    numbers = np.linspace(-6, 6, 99, dtype="float32")
+    wanted = ACT2FN[theirs](torch.tensor(numbers)).numpy()
+    found = ops.convert_to_numpy(ACTIVATIONS[HUGGING_FACE_ACTIVATIONS[theirs]](ops.convert_to_tensor(numbers)))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -101,6 +101,24 @@ def test_what_transformers_reads_of_any_configuration_is_refused(name, value):
         families()["llama"].config({name: value})
 
 
+@pytest.mark.parametrize(
+    "name, value", [("is_causal", True), ("layer_types", ["full_attention"]), ("per_layer_config", {})]
+)
+def test_what_any_decoder_is_passes_in_silence(name, value):
+    assert config("llama", **{name: value}) == config("llama")
+
+
+def test_what_an_encoder_has_no_use_for_passes():
+    with pytest.warns(UserWarning, match="computes with 'is_causal', 'hidden_dropout', 'sliding_window'"):
+        families()["bert"].config({"is_causal": False, "hidden_dropout": 0.1, "sliding_window": 8})
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2"])
+def test_the_dropout_of_a_classifier_of_tokens_may_have_another_name(model_type):
+    assert config(model_type, hidden_dropout=0.3).token_head.dropout == 0.3
+    assert config(model_type, hidden_dropout=0.3, classifier_dropout=0.2).token_head.dropout == 0.2
+
+
 def test_an_unknown_key_beside_a_folders_own_code_is_refused():
     code = {"AutoConfig": "configuration.Config", "AutoModel": "modeling.Model"}
     with pytest.raises(ValueError, match="unknown key 'emb_pooler': the folder's own code, which auto_map names, may"):
