@@ -326,3 +326,9 @@ def test_names_near_and_far():
     assert spelling.did_you_mean("num_beam", ["num_beams", "top_k"]) == " (did you mean 'num_beams'?)"
     assert spelling.did_you_mean("hidden_size", ["hidden_dim", "hidden_sizes"]) == " (did you mean 'hidden_dim'?)"
     assert spelling.did_you_mean("colour", ["num_beams", "top_k"]) == ""
+
+
+def test_warnings_stay_at_the_users_own_line(world):
+    with pytest.warns(UserWarning, match="a head of other classes") as caught:
+        kt.TextClassifier.from_preset(world.folder / "classifier", num_classes=5)
+    assert caught[0].filename == __file__

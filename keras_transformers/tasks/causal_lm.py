@@ -9,6 +9,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_transformers.callers import outside
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
     Generated,
@@ -22,7 +23,7 @@ from keras_transformers.generation.speculative import accepting
 from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.chat import Chat
-from keras_transformers.tasks.encoder_task import as_list, outside
+from keras_transformers.tasks.encoder_task import as_list
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks

@@ -4,14 +4,13 @@ Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
 
 import collections.abc
-import pathlib
-import sys
 import warnings
 
 import keras
 import numpy as np
 
 from keras_transformers import memory
+from keras_transformers.callers import outside
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
 from keras_transformers.tasks.stacks import wrong_stacks
@@ -232,14 +231,6 @@ def as_list(texts):
     if isinstance(texts, (bytes, collections.abc.Mapping)) or not isinstance(texts, collections.abc.Iterable):
         raise TypeError(f"Expected a text or a list of texts, got {short(texts)}.")
     return list(texts), False
-
-
-def outside():
-    """The level of the first caller outside of this library, for a warning that its own caller gives."""
-    package, level, frame = str(pathlib.Path(__file__).parents[1]), 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 _COMPILED = keras.backend.backend() != "torch"

@@ -7,7 +7,7 @@ A warning names the texts that it is about as their caller knows them: "index 3"
 import itertools
 import warnings
 
-from keras_transformers.tasks.encoder_task import outside
+from keras_transformers.callers import outside
 from keras_transformers.tokenizers.texts import has_letter
 
 SHOWN = 10  # texts, or pieces of text, that a warning lists

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.callers import outside
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform
-from keras_transformers.tasks.encoder_task import EncoderTask, as_list, outside, windows
+from keras_transformers.tasks.encoder_task import EncoderTask, as_list, windows
 from keras_transformers.training.examples import Examples, as_table, listed
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.callers import outside
 from keras_transformers.checkpoints import ctranslate2
 from keras_transformers.generation import executors
 from keras_transformers.generation.beam_search import IMPOSSIBLE
@@ -27,7 +28,7 @@ from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.alignment import IDEOGRAPH, alignments, cross_attention
 from keras_transformers.tasks.directions import find_direction
-from keras_transformers.tasks.encoder_task import as_list, outside
+from keras_transformers.tasks.encoder_task import as_list
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks

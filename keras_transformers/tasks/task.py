@@ -10,6 +10,7 @@ import numpy as np
 from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory, spelling
+from keras_transformers.callers import outside
 from keras_transformers.checkpoints import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.checkpoints.weights import (
     assign,
@@ -186,7 +187,7 @@ class Task(ShapesOfSpec, Trained):
                 "you rely on what it says."
             )
         for note in notes:
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(note, stacklevel=outside())
         return model
 
     @classmethod

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_transformers.callers import outside
 from keras_transformers.extras import require
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.tokenizers.tool_schemas import tool_schema
@@ -122,7 +123,7 @@ def warn_unread(template: str, names: Iterable[str]) -> None:
         listed = ", ".join(name + did_you_mean(name, sorted(read)) for name in unread)
         warnings.warn(
             f"The chat template does not read {listed}, which changes nothing. It reads {', '.join(sorted(read))}.",
-            stacklevel=3,
+            stacklevel=outside(),
         )
 
 

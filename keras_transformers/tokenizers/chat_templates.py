@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from keras_transformers.callers import outside
 from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
 
 DEFAULT, TOOL_USE = "default", "tool_use"
@@ -48,7 +49,7 @@ def template_files(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str,
         warnings.warn(
             f"The chat templates in {folder} differ: {' and '.join(passed_over)} says otherwise than "
             f"{' and '.join(sources) or 'tokenizer_config.json'}, which counts, as in transformers.",
-            stacklevel=3,
+            stacklevel=outside(),
         )
     return files
 

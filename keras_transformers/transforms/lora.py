@@ -21,6 +21,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_transformers.callers import outside
 from keras_transformers.checkpoints import preset, sources
 from keras_transformers.checkpoints.weights import named_weights
 from keras_transformers.file_reading import is_plain, shown
@@ -605,7 +606,7 @@ def _fitted(model, values, tensors, pairs, whole, problems):
         elif read.shape(name) != tuple(weights[name].shape):
             problems.append(f"{name}: expected shape {list(weights[name].shape)}, got {list(read.shape(name))}")
     if unused := [*read.ignored, *read.heads]:
-        warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=3)
+        warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=outside())
     return adapters, {name: np.asarray(read[name]) for name in read if name in weights}
 
 
