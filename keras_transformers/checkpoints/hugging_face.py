@@ -18,7 +18,7 @@ import zipfile
 
 import numpy as np
 
-from keras_transformers.checkpoints import foreign, preset
+from keras_transformers.checkpoints import computed, foreign, preset
 from keras_transformers.checkpoints.own import TASK_VALUES
 from keras_transformers.checkpoints.ties import settle
 from keras_transformers.file_reading import is_plain
@@ -158,7 +158,8 @@ def read(folder, values, task=None):
     foreign.refuse_quantized(tensors, folder)
     own = family.task(architectures)
     settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
-    return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, settled.notes)
+    notes = (*settled.notes, *computed.check(settled.config, tensors, folder))
+    return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, notes)
 
 
 def write(config, weights, task, origin=None, values=None, dtype=None):

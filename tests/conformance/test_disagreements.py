@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_transformers.checkpoints import preset
 from keras_transformers.checkpoints.ties import _names
+from keras_transformers.layers.positions import Rotary, sinusoids
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CHECKPOINTS, FIRST
 from tests.layers.reference import relative_error
@@ -232,3 +233,65 @@ def test_an_encoder_without_a_padding_id_is_refused(name, tmp_path):
     (path / "config.json").write_bytes(preset.json_bytes(case.config_file(head) | {"pad_token_id": -1}))
     with pytest.raises(ValueError, match="pad_token_id: |an encoder without a padding_id"):
         checkpoints.load(path, head)
+
+
+def _turning(name):
+    """The name and the numbers of the frequencies that an old file of a case stores; None for a case without."""
+    case, head, _ = made(name, True)
+    table = case.family.table(case.config, head)
+    names = [each for each in table.ignored if each.endswith("rotary_emb.inv_freq")]
+    attention = case.config.decoder.block.attention if names else None
+    if attention is None or not isinstance(attention.positions, Rotary) or attention.positions.scaling is not None:
+        return None
+    width = int((attention.head_dim or case.config.hidden_dim // attention.num_heads) * attention.positions.fraction)
+    frequencies = attention.positions.base ** (-np.arange(0, width, 2) / width)
+    return table.prefix + names[0].format(n=0), frequencies.astype("float32")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if _turning(name)])
+def test_frequencies_that_a_file_stores(name, tmp_path):
+    case, head, tensors = made(name, True)
+    stored, frequencies = _turning(name)
+    for dtype in ("float32", "float16"):
+        path = folder(tmp_path / dtype, name, tensors | {stored: frequencies.astype(dtype)})
+        comes_back(opened(path, head), path)
+    path = folder(tmp_path / "other", name, tensors | {stored: frequencies * 2})
+    model = opened(path, head, f"stores other numbers as {stored} than its configuration describes")
+    comes_back(model, path)
+    inputs = outputs.inputs(case)
+    plain = folder(tmp_path / "plain", name, tensors)
+    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(plain, head), case, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in BOTH if name.partition("/")[0] in ("marian", "pegasus")])
+def test_sines_that_a_file_stores(name, tmp_path):
+    case, head, tensors = made(name, True)
+    positions = case.config.embeddings.positions
+    sines = sinusoids(positions.max_length, case.config.hidden_dim, positions.layout)
+    names = [f"model.{side}.embed_positions.weight" for side in ("encoder", "decoder")]
+    path = folder(tmp_path / "theirs", name, tensors | dict.fromkeys(names, sines))
+    agrees(opened(path, head), path, name)
+    path = folder(tmp_path / "rounded", name, tensors | {names[0]: sines.astype("float16")})
+    comes_back(opened(path, head), path)
+    path = folder(tmp_path / "near", name, tensors | {names[0]: sines + np.float32(1e-4)})
+    comes_back(opened(path, head, f"stores other numbers as {names[0]} than its configuration describes"), path)
+    for count, other_sines in enumerate((sines[::-1].copy(), sines[:-1].copy())):
+        path = folder(tmp_path / str(count), name, tensors | {names[1]: other_sines})
+        with pytest.raises(ValueError, match=f"Expected sines and cosines as {names[1]} in .*, got other numbers"):
+            checkpoints.load(path, head)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "right"),
+    [
+        ("bert/BertForMaskedLM", "bert.embeddings.position_ids", np.arange(40)[None]),
+        ("gpt2/GPT2LMHeadModel", "transformer.h.0.attn.bias", np.tril(np.ones((1, 1, 40, 40), "uint8"))),
+    ],
+)
+def test_numbers_and_masks_that_a_file_stores(name, stored, right, tmp_path):
+    _, head, tensors = made(name, True)
+    path = folder(tmp_path / "right", name, tensors | {stored: right})
+    comes_back(opened(path, head), path)
+    path = folder(tmp_path / "other", name, tensors | {stored: right[..., ::-1].copy()})
+    comes_back(opened(path, head, f"stores other numbers as {stored} than its configuration describes"), path)
