@@ -5,9 +5,11 @@
     two names of the head's bias                    other numbers            the second name's, with a warning
     shared.weight, encoder.embed_tokens.weight, …   other numbers            refused
     tie_word_embeddings: false                      no lm_head.weight        refused
+    tie_word_embeddings: false                      one name of its bias     that bias, with a warning
 
 The first two are what transformers does from version 5 on (`PreTrainedModel.tie_weights`); of the third it computes
-with each where it is, which is a model that no configuration describes; for the fourth it begins a random matrix.
+with each where it is, which is a model that no configuration describes; for the fourth it begins a random matrix, and
+for the last, which version 4 wrote of one tensor, zeros.
 """
 
 import dataclasses
@@ -62,6 +64,12 @@ def settle(family, config, head, tensors, where):
             raise ValueError(
                 f"Expected the same numbers under two names of one tensor in {where}, got others in {copy} than in "
                 f"{original}. Remove from the file the one that is not meant."
+            )
+    for copy, original in table.copies:
+        if is_read and not tied and copy in biases and copy not in tensors and original in tensors:
+            notes.append(
+                f"{where}: the head has no {copy}, though config.json says tie_word_embeddings: false. It computes "
+                f"with {original}, as in transformers 4; transformers 5 begins with zeros."
             )
     if is_read and not tied and not any(name in tensors for name in matrices):
         raise ValueError(

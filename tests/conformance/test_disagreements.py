@@ -59,6 +59,10 @@ def other(array, seed=0):
     return (np.random.default_rng(seed).normal(size=array.shape) * 0.2).astype("float32")
 
 
+def inputs_of(name):
+    return outputs.inputs(CHECKPOINTS[name][0])
+
+
 def opened(path, head, message=None):
     """Our model of a folder, which warns of one thing, or of nothing."""
     with warnings.catch_warnings(record=True) as told:
@@ -141,6 +145,19 @@ def test_two_names_of_one_bias(name, with_matrix, tmp_path):
     path = folder(tmp_path / "theirs", name, tensors)
     model = opened(path, head, f"{biases[0]} and {bias} are two names of one bias, and hold other numbers")
     agrees(model, path, name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+def test_an_untied_flag_beside_one_bias(name, tmp_path):
+    """Version 4 of transformers wrote one tensor for the two names, and read it for both."""
+    _, head, tensors = made(name, False)
+    _, _, bias, biases = names_of(name)
+    wanted = outputs.ours(checkpoints.load(folder(tmp_path / "two", name, tensors, tied=False), head), inputs_of(name))
+    tensors = {bias if each == biases[0] else each: array for each, array in tensors.items()}
+    path = folder(tmp_path / "theirs", name, tensors, tied=False)
+    model = opened(path, head, f"the head has no {biases[0]}, though config.json says tie_word_embeddings: false")
+    np.testing.assert_array_equal(outputs.ours(model, inputs_of(name)), wanted)
+    comes_back(model, path)
 
 
 BOTH = [name for name in NAMES if CHECKPOINTS[name][1].task == "Seq2SeqLM"]
