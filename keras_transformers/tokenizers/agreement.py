@@ -28,6 +28,7 @@ from keras_transformers.tokenizers.convert import (
     ROLES,
     Spelled,
     TokenizerClass,
+    extra_tokens,
     listed_tokens,
     named_token,
     special_tokens,
@@ -216,13 +217,6 @@ def _unigram(values: dict[str, Any], contents: dict[str, str]) -> models.Unigram
         return models.Unigram(pieces, unknown, False)
 
 
-def _extra(folder: pathlib.Path, config: dict[str, Any]) -> list[AddedToken]:
-    stated = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    stated = stated.values() if isinstance(stated, dict) else stated
-    tokens = [named_token(each, "an extra special token", folder / CONFIG_FILE) for each in stated]
-    return [token for token in tokens if token is not None]
-
-
 def _other_tokens(
     engine: tokenizers.Tokenizer,
     tokens: dict[int, AddedToken],
@@ -234,7 +228,7 @@ def _other_tokens(
     written = {repr(token) for token in engine.get_added_tokens_decoder().values()}
     known = {token.content for token in [*engine.get_added_tokens_decoder().values(), *tokens.values()]}
     named = [token for token in special.values() if engine.token_to_id(token.content) is not None]
-    further = {token.content for token in [*named, *_extra(folder, config)]}
+    further = {token.content for token in [*named, *extra_tokens(folder, config)]}
     return any(repr(token) not in written for token in tokens.values()) or bool(further - known)
 
 
@@ -270,7 +264,7 @@ def _put_tokens(
     known = {token.content for token in engine.get_added_tokens_decoder().values()}  # whose rules stay
     # A class's own token that the vocabulary lacks does not exist; one that the folder names is missed by `Tokenizer`.
     named = [token for token in special.values() if engine.token_to_id(token.content) is not None]
-    for token in [*named, *_extra(folder, config)]:
+    for token in [*named, *extra_tokens(folder, config)]:
         if token.content not in known:
             engine.add_tokens([token])
             known.add(token.content)

@@ -263,10 +263,7 @@ def _add_tokens(
     marked: list[AddedToken],
 ) -> None:
     """Tell the engine which pieces are special, and add the tokens that the folder lists beside the vocabulary."""
-    path = folder / "tokenizer_config.json"
-    stated = config.get("extra_special_tokens") or config.get("additional_special_tokens") or marked
-    stated = stated.values() if isinstance(stated, dict) else stated
-    extra = [token for value in stated if (token := named_token(value, "an extra special token", path)) is not None]
+    extra = extra_tokens(folder, config) or marked
     for i, token in listed_tokens(folder, config, {token.content for token in [*special.values(), *extra]}).items():
         engine.add_tokens([token])
         if (got := engine.token_to_id(token.content)) != i:
@@ -281,6 +278,34 @@ def _add_tokens(
         if token.content not in known:
             engine.add_tokens([token])
             known.add(token.content)
+
+
+def extra_tokens(folder: pathlib.Path, config: _Options) -> list[AddedToken]:
+    """The special tokens without a role: those of `tokenizer_config.json`, and of `special_tokens_map.json` unless that
+    lists all added tokens.
+
+    Args:
+        folder, config: as for `special_tokens`.
+
+    Raises:
+        ValueError: for a token that is none.
+    """
+    path = folder / "tokenizer_config.json"
+    stated = _listed(config.get("extra_special_tokens") or config.get("additional_special_tokens"), path)
+    if "added_tokens_decoder" not in config:
+        path = folder / "special_tokens_map.json"
+        values = read_object(path, missing={})
+        # By its older name it adds nothing to a list.
+        stated += _listed(
+            values.get("extra_special_tokens") or (not stated and values.get("additional_special_tokens")), path
+        )
+    return list({token.content: token for token in stated}.values())
+
+
+def _listed(value: Any, path: pathlib.Path) -> list[AddedToken]:
+    listed = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    tokens = [named_token(each, "an extra special token", path) for each in listed]
+    return [token for token in tokens if token is not None]
 
 
 def listed_tokens(folder: pathlib.Path, config: _Options, special: set[str]) -> dict[int, AddedToken]:

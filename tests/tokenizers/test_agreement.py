@@ -205,6 +205,18 @@ def test_extra_special_tokens_are_added(changed):
     assert ours.vocabulary_size == len(theirs)
 
 
+@pytest.mark.parametrize("stated", [None, ["<three>"]])
+@pytest.mark.parametrize("name", ["extra_special_tokens", "additional_special_tokens"])
+def test_extra_special_tokens_of_the_other_file_are_added(name, stated, changed):
+    options = {} if stated is None else {"extra_special_tokens": stated}
+    folder = changed("gpt2", {"added_tokens_decoder": "absent", **options})
+    two = added("<two>", lstrip=True) if name.startswith("extra") else "<two>"  # where transformers takes no rules
+    (folder / "special_tokens_map.json").write_text(json.dumps({name: ["<one>", two]}))
+    ours, theirs = check(folder)
+    assert rows(ours, "a <two><one><three>") == theirs("a <two><one><three>")["input_ids"]
+    assert ours.vocabulary_size == len(theirs)
+
+
 @pytest.mark.parametrize("lists", [True, False])
 def test_special_tokens_of_two_files(lists, changed):
     folder = changed("roberta", {} if lists else {"added_tokens_decoder": "absent"})
