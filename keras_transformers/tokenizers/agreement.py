@@ -22,6 +22,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, models, processors
 
+from keras_transformers.callers import outside
 from keras_transformers.file_reading import read_object
 from keras_transformers.tokenizers.convert import (
     CLASSES,
@@ -259,7 +260,7 @@ def _put_tokens(
         warnings.warn(
             f"Added tokens in {folder} have two ids each, of which tokenizer.json's, the second, counts, as in "
             f"transformers 5: {listed}.",
-            stacklevel=5,
+            stacklevel=outside(),
         )
     known = {token.content for token in engine.get_added_tokens_decoder().values()}  # whose rules stay
     # A class's own token that the vocabulary lacks does not exist; one that the folder names is missed by `Tokenizer`.
@@ -281,7 +282,7 @@ def _tell(engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: p
             warnings.warn(
                 f"The tokenizer files in {folder} differ: {text[:80]!r} becomes {' '.join(first[0][:12])} by "
                 f"tokenizer.json, and {' '.join(second[0][:12])} by {source}, which count, as in transformers 5.",
-                stacklevel=4,
+                stacklevel=outside(),
             )
             return
 
@@ -299,7 +300,7 @@ def _tell_ends(
             warnings.warn(
                 f"{CONFIG_FILE} in {folder} says {option}={config[option]}, and tokenizer.json {done}, which counts, "
                 "as in transformers 5.",
-                stacklevel=4,
+                stacklevel=outside(),
             )
 
 
@@ -326,5 +327,5 @@ def _compare_special(folder: pathlib.Path, config: dict[str, Any]) -> None:
         counts = CONFIG_FILE if "added_tokens_decoder" in config else path.name
         warnings.warn(
             f"The special tokens in {folder} differ: {'; '.join(differing)}. {counts} counts, as in transformers 5.",
-            stacklevel=4,
+            stacklevel=outside(),
         )

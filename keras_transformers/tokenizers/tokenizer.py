@@ -42,6 +42,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from keras_transformers.callers import outside
 from keras_transformers.extras import require
 from keras_transformers.file_reading import is_plain, read_bytes
 from keras_transformers.gguf_file import GGUF, GGUFFile
@@ -364,7 +365,7 @@ class Tokenizer:
             warnings.warn(
                 f"{path} is passed over: {rules.names[0] if rules else ''} reads the SentencePiece models beside it, "
                 "as in transformers.",
-                stacklevel=2,
+                stacklevel=outside(),
             )
         if has_engine:
             engine, values = read_engine(path)

@@ -121,6 +121,7 @@ def test_what_counts_is_what_counts_in_transformers(name, changed, recwarn):
     folder = changed(*DIFFERING[name])
     check(folder)
     texts = [str(each.message) for each in recwarn.list if "tokenizer files in" in str(each.message)]
+    assert {each.filename for each in recwarn.list if "tokenizer files in" in str(each.message)} == {__file__}
     assert any(f"The tokenizer files in {folder} differ" in text and "which count, as in" in text for text in texts)
 
 

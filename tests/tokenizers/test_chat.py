@@ -226,6 +226,7 @@ def test_a_variable_that_is_not_read_is_warned_of(tokenizer, recwarn):
         tokenizer.apply_chat_template(CHATS[0], template=template, enable_thnking=True)
     with pytest.warns(UserWarning, match="The chat template does not read tools, documents, which changes nothing"):
         tokenizer.apply_chat_template(CHATS[0], template=CHATML, tools=TOOLS, documents=[{"title": "a", "text": "b"}])
+    assert {each.filename for each in recwarn.list if "does not read" in str(each.message)} <= {__file__}
 
 
 LAST = {
