@@ -104,7 +104,7 @@ def parse(text: str, where: object) -> Any:
         {'epochs': 3}
     """
     odd = _ODD.search(text) is not None
-    numbers = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _whole} if odd else {}
+    numbers: dict[str, Any] = {"parse_constant": _finite, "parse_float": _finite, "parse_int": _whole} if odd else {}
     try:
         value = json.loads(text, object_pairs_hook=_object, **numbers)
         if odd:

@@ -168,7 +168,9 @@ def check_constructor(cls: type, given: collections.abc.Mapping[str, Any]) -> No
 def constructor_arguments(cls: type) -> tuple[str, ...]:
     """The names of the arguments of a layer's or model's constructor, without those that only Keras knows."""
     ours = itertools.takewhile(lambda each: not each.__module__.startswith("keras."), cls.__mro__)
-    names = [name for each in ours if "__init__" in vars(each) for name in _named(inspect.unwrap(each.__init__))]
+    names = [
+        name for each in ours if "__init__" in vars(each) for name in _named(inspect.unwrap(vars(each)["__init__"]))
+    ]
     return tuple(dict.fromkeys((*names, "name", "dtype")))
 
 

@@ -5,9 +5,9 @@ tf_model.h5, model.onnx, *.gguf      a model in another format
 adapter_config.json                  an adapter, and no model
 """
 
-import collections.abc
 import pathlib
 import re
+from typing import Any
 
 from keras_transformers.spelling import listed
 
@@ -91,7 +91,7 @@ _FORMATS = (
 )
 
 
-def refuse_quantized(tensors: collections.abc.Mapping, where: object) -> None:
+def refuse_quantized(tensors: Any, where: object) -> None:
     """Raise if tensors are quantized by another tool, whether a configuration says so or not.
 
     Args:

@@ -514,8 +514,9 @@ def _several(paths):
     return paths if isinstance(paths, tuple) else (paths,)
 
 
-_SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
-_SUMMARY = tuple(f"summary_{kind}" for kind in _SUMMARY)
+_SUMMARY = tuple(
+    f"summary_{kind}" for kind in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
+)
 _MASKS = ("h.{n}.attn.bias", "h.{n}.attn.masked_bias")
 _GPT2 = {
     "attention_norm": "ln_1",

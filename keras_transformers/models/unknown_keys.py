@@ -12,12 +12,13 @@ transformers.
 """
 
 import collections.abc
+from typing import Any
 
 from keras_transformers.spelling import did_you_mean
 
 # Keys that transformers reads of any decoder's configuration, whether its class has them or not (in masks, caches and
 # heads), and the value, or the items of a list, by which a decoder stays as it is. A family may read some of them.
-ELSEWHERE = {
+ELSEWHERE: dict[str, Any] = {
     "attention_chunk_size": None,
     "is_causal": True,
     "kv_sharing_modes": None,

@@ -251,15 +251,6 @@ class TextEmbedder(EncoderTask):
         return {**super()._files(), **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept)}
 
 
-def _sides(inputs):
-    """The inputs of the texts, and those of their positives, by name."""
-    inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-    own, positive = {}, {}
-    for name, each in inputs.items():
-        (positive if name.startswith("positive_") else own)[name.removeprefix("positive_")] = each
-    return own, positive
-
-
 def _compared(a, b, measure):
     """How alike vectors `[N, D]` and `[M, D]` are: `[N, M]`."""
     if measure in ("euclidean", "manhattan"):

@@ -295,7 +295,13 @@ def _tell_ends(
     for option, role, end in (("add_bos_token", "bos_token", ids[:1]), ("add_eos_token", "eos_token", ids[-1:])):
         token = special.get(role)
         i = None if token is None else engine.token_to_id(token.content)
-        if i is not None and ids and config.get(option) is not None and config[option] != (end == [i]):
+        if (
+            token is not None
+            and i is not None
+            and ids
+            and config.get(option) is not None
+            and config[option] != (end == [i])
+        ):
             done = "does not put it there" if config[option] else f"puts {token.content!r} there"
             warnings.warn(
                 f"{CONFIG_FILE} in {folder} says {option}={config[option]}, and tokenizer.json {done}, which counts, "

@@ -211,5 +211,5 @@ def characters_of(engine: tokenizers.Tokenizer) -> bytes:
 
     steps = state(engine.normalizer) or {}
     steps = steps.get("normalizers", []) if steps.get("type") == "Sequence" else [steps]
-    found = next((step for step in steps if step.get("type") == "Precompiled"), {})
+    found: dict[str, Any] = next((step for step in steps if step.get("type") == "Precompiled"), {})
     return base64.b64decode(found.get("precompiled_charsmap") or "")

@@ -320,7 +320,7 @@ class _Counting(jinja2.visitor.NodeTransformer):
         return _call("made", node)
 
 
-def _call(name: str, value: jinja2.nodes.Expr) -> jinja2.nodes.Expr:
+def _call(name: str, value: jinja2.nodes.Expr) -> Any:
     call = jinja2.nodes.Call(jinja2.nodes.EnvironmentAttribute(name), [value], [], None, None)
     return call.set_lineno(value.lineno)
 

@@ -27,7 +27,8 @@ def class_weights(
         raise TypeError(
             f"Expected class_weight to be a dictionary such as {{{labels[0]!r}: 2.0}}, got {weights!r:.80}."
         )
-    table, named = np.ones(len(labels), "float32"), {}
+    table = np.ones(len(labels), "float32")
+    named: dict[int, object] = {}
     for label, weight in weights.items():
         number = numbered(label, "a key of class_weight")
         if number in named:
