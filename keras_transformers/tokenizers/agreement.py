@@ -149,6 +149,8 @@ def agreed(
     tokens = listed_tokens(folder, config, set(contents.values()))
     if "added_tokens_decoder" not in config:
         tokens |= written
+    if engine.post_processor is None and not config.get("split_special_tokens"):  # which ours have: a task knows
+        engine.post_processor = _nothing()
     own = _own_processor(name, rules, engine, config, contents)
     unigram = pipeline is not None and _other_unigram(values, contents)
     differs = unigram or _other_tokens(engine, tokens, special, folder, config)
@@ -184,8 +186,7 @@ def _own_processor(
     """What puts special tokens around a text."""
     if rules is not None and name in _WRAPPING:
         return _nothing() if name == "GPTNeoXTokenizer" else rules.wrap(engine, config, contents)
-    ours = config.get("split_special_tokens")  # there the task knows what to put around
-    return engine.post_processor or (None if ours else _nothing())
+    return engine.post_processor
 
 
 def _nothing() -> processors.PostProcessor:
