@@ -7,12 +7,14 @@ A warning names the texts that it is about as their caller knows them: "index 3"
 import itertools
 import warnings
 
+import numpy as np
+
 from keras_transformers.callers import outside
 from keras_transformers.tokenizers.texts import has_letter
 
 SHOWN = 10  # texts, or pieces of text, that a warning lists
 # What has an effect on sampling alone, and on a beam search alone, with the values that have none anyway.
-_FOR_SAMPLING = {"temperature": (1.0,), "top_k": (None, 0), "top_p": (None, 1.0), "min_p": (None, 0.0)}
+_FOR_SAMPLING = {"temperature": (1.0,), "top_k": (None, 0, 1), "top_p": (None, 1.0), "min_p": (None, 0.0)}
 _FOR_BEAMS = {"length_penalty": (1.0,), "early_stopping": (False,), "renormalize_logits": (False,)}
 _LIMITS = {"max_new_tokens", "max_length"}
 
@@ -73,7 +75,7 @@ def tell_cut(cut, total, names, longest, what):
         return
     most = max(cut.values())
     advice = "Raise max_new_tokens."
-    if longest is not None and most >= longest:
+    if longest is not None and most + 1 >= longest:  # the token that a decoder starts from takes a position
         advice = "The model has positions for no more."
         if what == "translations":
             advice = "The model has positions for no more; translate_document takes long texts in pieces."
@@ -132,11 +134,28 @@ def tell_spelled(tokenizer, texts):
 
 def tell_letterless(texts):
     """Warn where half or more of the sources that a model learns from hold no letter: `translate` would keep them."""
+    texts = [text for text in texts if text.strip()]
     count = sum(not has_letter(text) for text in texts)
     if texts and 2 * count >= len(texts):
         warnings.warn(
             f"{count} of {len(texts)} sources that were looked at hold no letter. translate answers such a text by "
             "itself: ask it with keep_letterless=False.",
+            stacklevel=outside(),
+        )
+
+
+def tell_empty(lengths, empty):
+    """Warn of pairs to learn from that have nothing on one side.
+
+    Args:
+        lengths: int `[N, 2]`, the tokens of each pair's sides.
+        empty: how many of them an empty text has, of a source and a target.
+    """
+    count = int((lengths <= np.array(empty)).any(axis=1).sum())
+    if count:
+        warnings.warn(
+            f"{count} of {len(lengths)} pairs to learn from have nothing on one side: a model learns from them to say "
+            "nothing, or to invent. Leave them out.",
             stacklevel=outside(),
         )
 

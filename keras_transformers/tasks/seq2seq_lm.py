@@ -128,11 +128,20 @@ class Seq2SeqLM(GenerativeTask):
             sample_weight=sample_weight,
         )
         self._check_examples(pairs)
-        if isinstance(pairs, Pairs) and self.tokenizer is not None and self.tokenizer.target is None:
+        if isinstance(pairs, Pairs):
+            self._tell_of(pairs)
+        return pairs
+
+    def _tell_of(self, pairs):
+        """Say what pairs of texts teach that nobody may want."""
+        tokenizer = self._tokenizer()
+        notices.tell_empty(
+            pairs.lengths, [len(tokenizer.encode_sources([""])[0]), len(tokenizer.encode_targets([""])[0])]
+        )
+        if tokenizer.target is None and len(pairs):
             ids, offsets = pairs.sources
             first = [ids[begin:end] for begin, end in itertools.pairwise(offsets[: LOOKED_AT + 1])]
-            notices.tell_letterless(self.tokenizer.decode(first) if first else [])
-        return pairs
+            notices.tell_letterless(tokenizer.decode(first))
 
     def _check_examples(self, pairs):
         sides = {"embeddings": ("token_ids",), "target_embeddings": ("decoder_token_ids", "labels")}
@@ -230,7 +239,7 @@ class Seq2SeqLM(GenerativeTask):
             return_scores=return_scores,
             progress=progress,
             begun=begun,
-            kept=lambda text: self._said(text, direction) if text.strip() else "",
+            kept=lambda text: str(self._said(text, direction)) if text.strip() else "",
             told=lambda cut, total: self._tell_cut(cut, total, names),
         )
 
@@ -344,7 +353,7 @@ class Seq2SeqLM(GenerativeTask):
         given = {"num_beams": 1, "num_return_sequences": 1, **generation}
         direction, config = self.direction(source_language, target_language, **given)
         notices.tell_unused(config, generation)
-        checked_text(text, "the argument")
+        checked_text(text, "index 0")
         if keep_letterless and text.strip() and not has_letter(self._said(text, direction)):
             yield self._said(text, direction)
             return

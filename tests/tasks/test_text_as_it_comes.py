@@ -81,6 +81,7 @@ def test_texts_without_a_letter_come_back_as_they_are(model, num_beams):
     assert results[:-1] == LETTERLESS and list(scores[:-1]) == [0.0] * len(LETTERLESS) and scores[-1] < 0
     assert results[-1] == model.translate("the cat", **options)
     assert silent(model.translate, LETTERLESS) == LETTERLESS and silent(model.translate, "12:30") == "12:30"
+    assert [type(each) for each in model.translate(np.array(["1", "…"]))] == [str, str]
     asked = model.translate("12:30", keep_letterless=False, **options)
     assert asked and asked != "12:30"
 
@@ -126,6 +127,9 @@ def test_who_trains_on_figures_is_told_that_they_are_kept():
     with pytest.warns(UserWarning, match="25 of 25 sources .* hold no letter.* keep_letterless=False"):
         model.fit(figures, figures[::-1], verbose=0)
     silent(make(tokenizer).fit, SOURCES * 2, TARGETS * 2, verbose=0)
+    for sources, targets in (([*SOURCES, ""], [*TARGETS, "le"]), ([*SOURCES, "the"], [*TARGETS, ""])):
+        with pytest.warns(UserWarning, match="1 of 5 pairs to learn from have nothing on one side"):
+            make(tokenizer).fit(sources, targets, verbose=0)
 
 
 # --- limits
@@ -215,6 +219,7 @@ def test_an_empty_prompt(writer):
             {"temperature": 0.7},
             "temperature=0.7 changes nothing without sampling: .* Add do_sample=True, or leave it out",
         ),
+        ({"top_k": 1}, None),  # which is what is done
         ({"top_p": 0.9, "top_k": 5}, "top_k=5, top_p=0.9 changes nothing without sampling"),
         ({"min_p": 0.1}, "min_p=0.1 changes nothing without sampling"),
         ({"num_beams": 2, "top_p": 0.9}, "top_p=0.9 changes nothing without sampling"),
