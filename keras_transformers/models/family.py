@@ -237,6 +237,11 @@ def family_of(values, where):
         ValueError: for no `model_type`, or an unknown one.
     """
     model_type, known = values.get("model_type"), families()
+    architectures = values.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(each, str) for each in architectures):
+        raise ValueError(f"Expected a list of names as architectures in {where}, got {shown(architectures)}.")
+    if not isinstance(model_type, str | None):
+        raise ValueError(f"Expected a name as model_type in {where}, got {shown(model_type)}.")
     if model_type is None:  # files of 2019 have none
         named = _named(values.get("architectures"))
         if len(named) == 1:

@@ -61,7 +61,7 @@ class Classifier(EncoderTask):
             labels = {number: f"LABEL_{number}" for number in range(count)}
         try:
             labels = tuple(labels[key] for key in sorted(labels, key=int))
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, LookupError):
             raise ValueError(f"Expected id2label to give numbers names, got {shown(labels)}.") from None
         if stated is not None and count != len(labels):  # old files name the two classes that are the default
             labels = _label_names(None, count)
