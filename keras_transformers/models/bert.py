@@ -267,7 +267,7 @@ def _rotary_bases(read):
     bases = {"full_attention": 160000.0, "sliding_attention": 10000.0}
     old = {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"}
     read.expect("rope_scaling", None)
-    parameters = read("rope_parameters", None) or {}
+    parameters = read.optional("rope_parameters", dict) or {}
     for kind, base in bases.items():
         given = {"rope_type": "default", **(parameters.get(kind) or {})}
         if given["rope_type"] != "default" or set(given) - {"rope_type", "rope_theta"}:

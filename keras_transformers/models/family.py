@@ -344,7 +344,7 @@ class ConfigReader:
         """What `name` holds, of the type of `default`, where that has one; where it is absent, `default` itself."""
         self.seen.add(name)
         value, limits = self.values.get(name, default), _limits(name)
-        if isinstance(default, (bool, int, float, str)):
+        if isinstance(default, (bool, int, float, str, dict)):
             fits = type(value) is type(default) or (type(default) is float and type(value) is int)
             if not fits:
                 self.problems.append(f"{name}: expected {type(default).__name__}, got {shown(value)}")

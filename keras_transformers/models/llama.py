@@ -314,7 +314,7 @@ def _turned(attention, rotary):
 def _read_gemma3_rotary(read, context_length, base, kind="full_attention"):
     """The positions of one kind of layer: version 4 has a key for each that is another, version 5 one for all."""
     key, base = {"full_attention": ("rope_theta", 1e6), "sliding_attention": ("rope_local_base_freq", 1e4)}[kind]
-    given, scaling = read("rope_parameters", None) or {}, read("rope_scaling", None) or {}
+    given, scaling = (read.optional(name, dict) or {} for name in ("rope_parameters", "rope_scaling"))
     if set(given) - set(KINDS):
         raise ValueError(f"rope_parameters: expected {' and '.join(KINDS)}, got {', '.join(sorted(given))}")
     values = {"rope_theta": read(key, base), **(given.get(kind) or {}), **(scaling if kind == "full_attention" else {})}

@@ -91,7 +91,7 @@ def rotary_values(read, defaults, called=()):
     Raises:
         ValueError: for `rope_scaling` and `rope_parameters` that contradict each other.
     """
-    old, new = (_given(read(name, None)) for name in ("rope_scaling", "rope_parameters"))
+    old, new = (_given(read.optional(name, dict)) for name in ("rope_scaling", "rope_parameters"))
     if new and any(new.get(name, value) != value for name, value in old.items()):
         raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
     given, called = new | old, dict(called)

@@ -92,6 +92,7 @@ def test_phi_3s_factors(kind):
         ),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "only partial_rotary_factor=1.0 is supported, got 0.5"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: only 1.0"),
+        ({"rope_parameters": "yarn"}, "rope_parameters: expected dict, got 'yarn'"),
     ],
 )
 def test_what_is_not_computed_is_refused(values, message):
