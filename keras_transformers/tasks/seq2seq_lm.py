@@ -128,7 +128,7 @@ class Seq2SeqLM(GenerativeTask):
             sample_weight=sample_weight,
         )
         self._check_examples(pairs)
-        if isinstance(pairs, Pairs):
+        if isinstance(pairs, Pairs) and self.tokenizer is not None:
             self._tell_of(pairs)
         return pairs
 
