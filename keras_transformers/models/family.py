@@ -118,7 +118,8 @@ class Family:
             ValueError: listing every key that is set to what this library does not compute.
 
         Warns:
-            UserWarning: once, naming all keys that neither this library nor transformers knows, or an `auto_map`.
+            UserWarning: once for all keys that neither this library nor transformers knows, once for those that change
+                only how transformers trains, and once for an `auto_map`.
         """
         config, reader = self.reading(values, task)
         if reader.passing:
@@ -127,6 +128,12 @@ class Family:
             warnings.warn(
                 f"{where}: neither this library nor transformers' {self.model_type!r} computes with {names}. Such keys "
                 "change nothing, and stay in the file when the model is saved.",
+                stacklevel=2,
+            )
+        if reader.in_training_only:
+            warnings.warn(
+                f"{where}: {' and '.join(reader.in_training_only)} changes how transformers trains the model, and not "
+                "its outputs. `fit` trains without it.",
                 stacklevel=2,
             )
         code = values.get("auto_map")
@@ -331,6 +338,7 @@ class ConfigReader:
         self.seen = set()
         self.problems = []
         self.passing = []
+        self.in_training_only = []
         for alias, name in aliases:
             self.seen.add(alias)
             given, usual = values.get(alias), values.get(name)
@@ -373,6 +381,12 @@ class ConfigReader:
         if value not in allowed:
             wanted = " or ".join(repr(each) for each in allowed)
             self.problems.append(f"{name}: only {wanted} is supported, got {shown(value)}")
+
+    def in_training(self, name, default):
+        """Note a key that changes only how transformers trains, if its value is not the `default`, which does not."""
+        value = self(name, default)
+        if value != default:
+            self.in_training_only.append(f"{name}={value!r}")
 
     def repeats(self, name, value, of):
         """Accept `name`, which may repeat the `value` that the key `of` holds, but not contradict it."""

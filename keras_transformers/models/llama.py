@@ -340,8 +340,8 @@ def _read_qwen3_moe(read):
 
 
 def _with_experts(read, config, *experts):
-    read.expect("output_router_logits", False)  # it would add to the loss
-    read.expect("router_jitter_noise", 0.0)
+    read.in_training("output_router_logits", False)
+    read.in_training("router_jitter_noise", 0.0)
     feed_forward = dataclasses.replace(config.decoder.block.feed_forward, experts=ExpertsConfig(*experts))
     return _with(config, feed_forwards=[feed_forward])
 

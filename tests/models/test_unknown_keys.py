@@ -30,6 +30,13 @@ def test_all_unknown_keys_of_a_file_pass_with_one_warning(model_type):
     assert found == family.config({})
 
 
+@pytest.mark.parametrize("key, value", [("output_router_logits", True), ("router_jitter_noise", 0.01)])
+def test_a_key_that_changes_training_alone_passes_with_a_warning(key, value):
+    with pytest.warns(UserWarning, match=f"config.json: {key}={value!r} changes how transformers trains the model"):
+        found = families()["mixtral"].config({key: value})
+    assert found == config("mixtral")
+
+
 def test_only_a_slip_of_the_pen_is_hinted_at():
     with pytest.warns(UserWarning, match=r"with 'n_heads', 'export_model_type', 'hiddensize' \(did you mean 'hidden_"):
         families()["bert"].config({"n_heads": 12, "export_model_type": "x", "hiddensize": 4})
