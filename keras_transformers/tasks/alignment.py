@@ -15,11 +15,11 @@ import typing
 import numpy as np
 from keras import ops
 
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.generation.decoding import bucket
-from keras_transformers.tasks.encoder_task import batches_by_length
+from keras_transformers.tasks.data_task import batches_by_length
 from keras_transformers.tasks.scoring import computed
 from keras_transformers.training.chunked import CHUNK
-from keras_transformers.training.pairs import Ragged
 
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 IDEOGRAPH = re.compile(f"[{_IDEOGRAPHS}]")

@@ -4,12 +4,15 @@ Legend: `B` batch, `T` length, `V` vocabulary.
 """
 
 import functools
+import itertools
 import warnings
 
 import keras
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import Form, Source, texts_of
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
     Generated,
@@ -23,16 +26,16 @@ from keras_transformers.generation.speculative import accepting
 from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.chat import Chat
-from keras_transformers.tasks.encoder_task import as_list
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import without_decay
-from keras_transformers.training.documents import around, cut, read_documents
-from keras_transformers.training.examples import Examples, read_columns
+from keras_transformers.training.documents import Document, around, cut, document_source, read_documents
+from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.training.rows import document_rows
 from keras_transformers.training.schedules import LinearDecay
 
+PROMPTS = (("prompt",), ("text",), ("question",))
 LONGEST_ROW = 1024  # tokens of a row of `fit`, where the model would read more and nothing was asked
 
 
@@ -57,7 +60,7 @@ class CausalLM(GenerativeTask):
     Source: Radford et al. 2018.
     """
 
-    reading = ("packing",)
+    reading = ("columns", "packing")
 
     @classmethod
     def _check_stacks(cls, config):
@@ -66,16 +69,18 @@ class CausalLM(GenerativeTask):
 
     # Training
 
-    def fit(self, x=None, y=None, *, packing=True, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, *, packing=True, **kwargs):
         """Train on raw text.
 
         Args:
-            x: texts, from any source: a list or array of strings, a `pathlib.Path` or a list of them (each file one
-                text), a dictionary of columns, a Hugging Face dataset, `tf.data`, a `PyDataset`, `DataLoader` or
-                generator. Each is learnt whole, up to its end token; one longer than `max_length` is cut into windows,
-                and no token is lost. Or, with a chat template, chats: a list of lists of messages, or a dataset with a
-                column `messages`; what the assistant says is learnt.
-            y: answers, where `x` holds prompts; pairs in one source will do. The answer and its end are learnt.
+            x: texts, from any source: a list, array or series of strings, a `pathlib.Path` or a list of them (each file
+                one text), a data frame, a dictionary of columns, a Hugging Face dataset, `tf.data`, a `PyDataset`,
+                `DataLoader` or generator; or `{"token_ids": …}`, ids of your own. Each is learnt whole, up to its end
+                token; one longer than `max_length` is cut into windows, and no token is lost. Or, with a chat
+                template, chats: a list of lists of messages, or a dataset with a column `messages`; what the assistant
+                says is learnt.
+            y: answers, if `x` holds prompts; pairs in one source will do. The answer and its end are learnt. Beside
+                token ids the id that follows each, -100 for those that are not learnt.
             packing: whether several texts share a row. They do not see each other.
             max_length: by default what the model reads, but 1,024 at most. Longer prompts with answers, and chats, are
                 cut, and it is said how many.
@@ -88,7 +93,7 @@ class CausalLM(GenerativeTask):
             >>> model.fit(pathlib.Path("plays.txt"), epochs=10)
             >>> model.fit(["Question: 2 + 2?\nAnswer:"], [" 4"])
         """
-        return super().fit(x, y, packing=packing, **kwargs)
+        return super().fit(x, y, batch_size, epochs, packing=packing, **kwargs)
 
     def default_optimizer(self):
         """For a model that was loaded, `Task`'s, for fine-tuning. For a new one AdamW (β₂ 0.99, weight decay 0.1, none
@@ -101,11 +106,41 @@ class CausalLM(GenerativeTask):
         )
         return without_decay(optimizer, self.trainable_variables)
 
-    def _examples(self, x, y, sample_weight, max_length, packing=True):
+    form = Form(labelled=False)
+    label_columns = ("labels", "label")
+
+    def _examples(self, x, y, sample_weight, max_length=None, **reading):
+        x = x if isinstance(x, (Examples, Source)) else document_source(x, y, sample_weight)
+        return super()._examples(x, None, None, max_length, **reading)
+
+    def _of_texts(self, source, max_length, columns=None, packing=True):
         """Texts, prompts with answers, or chats, as rows of ids."""
-        if isinstance(x, Examples):
-            return x
-        kind, documents = read_documents(x, y, sample_weight, tokenizer=self._tokenizer())
+        kind, documents = read_documents(source, tokenizer=self._tokenizer(), columns=columns)
+        return self._of_documents(kind, documents, max_length, packing)
+
+    def _of_ids(self, ids, max_length, packing=True):
+        """Ids alone, each learnt from those before it; or with `labels`, the id that follows each, `NO_LABEL` (-100)
+        for those that are not learnt."""
+        column = ids.columns["token_ids"]
+        if ids.labels is None:
+            parts = np.split(column.token_ids, column.offsets[1:-1])
+            documents = map(Document, parts, itertools.repeat(None), ids.row_weights())
+            return self._of_documents("texts", list(documents), max_length, packing)
+        self._check_cut(column.lengths, max_length)
+        labels = ids.labels_of()
+        learnt = labels.token_ids != NO_LABEL
+        follows = np.append(column.token_ids[1:], NO_LABEL)
+        repeats, follows = ((labels.token_ids == each)[learnt] for each in (column.token_ids, follows))
+        if len(repeats) and repeats.all() and not follows.all():
+            raise ValueError(
+                "Expected as labels the ids that follow, got each id as its own label. Leave the labels out, or shift "
+                "them by one: labels[:, t] is what comes after token_ids[:, t]."
+            )
+        examples = Examples(ids.columns, labels, ids.weights_of(), self.config.filler)
+        self._check_label_ids(examples)
+        return examples
+
+    def _of_documents(self, kind, documents, max_length, packing):
         limit = min(each for each in (max_length or LONGEST_ROW, self._longest("embeddings")) if each)
         truncated = 0
         if kind != "texts":
@@ -117,11 +152,17 @@ class CausalLM(GenerativeTask):
                 f"{truncated} of {len(documents)} {what} are longer than {limit} tokens and were cut.",
                 stacklevel=outside(),
             )
-        examples = document_rows(
+        return document_rows(
             documents, max_length=limit, padding_id=self.config.filler, packing=packing, truncated=truncated
         )
-        self._check_examples(examples)
-        return examples
+
+    def _seen(self, source, columns=None):
+        before, _ = around(self._tokenizer())
+        read = read_columns(source, labelled=False, columns=columns)
+        if read.seconds is not None:
+            raise TypeError("Expected texts, got pairs of them. Join each prompt with its answer.")
+        encoded = self.tokenizer.encode(read.texts)
+        return {"token_ids": Ragged.join(np.array([*before, *ids], "int32") for ids in encoded)}
 
     # How likely texts are
 
@@ -134,7 +175,7 @@ class CausalLM(GenerativeTask):
         first token is not scored, for nothing stands before it; an end token is neither read nor scored.
 
         Args:
-            texts: a string, or a list of strings.
+            texts: a string, or a list, array, series or data frame of strings, or anything else that holds texts.
             per_token: give the logarithm of each token's probability instead, NaN where it is not scored.
             parse_special: as for `generate`.
             max_length, stride: a longer text is read in windows of so many tokens, each so many further on than the one
@@ -154,8 +195,7 @@ class CausalLM(GenerativeTask):
             >>> lm.score(["The cat sat.", "Cat the sat."])  # doctest: +SKIP
             array([-15.2, -27.9])
         """
-        texts, single = as_list(texts)
-        texts = read_columns({"text": texts}, labelled=False).texts if texts else []
+        texts, single = texts_of(texts)
         before, encoded = self._read(texts, parse_special)
         scores = self._log_probabilities(before, encoded, max_length, stride, batch_size, progress)
         if not per_token:
@@ -177,7 +217,7 @@ class CausalLM(GenerativeTask):
             >>> lm.perplexity(pathlib.Path("wiki.test.tokens").read_text(), max_length=1024, stride=512)
         """
         options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
-        scores = self.score(as_list(texts)[0], per_token=True, parse_special=parse_special, **options)
+        scores = self.score(texts_of(texts)[0], per_token=True, parse_special=parse_special, **options)
         scores = np.concatenate(scores) if scores else np.zeros(0)
         if not np.isfinite(scores).any():
             raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
@@ -219,8 +259,8 @@ class CausalLM(GenerativeTask):
         """Continue texts, by default as the preset's own generation settings say.
 
         Args:
-            prompts: a string, or a list of strings. The tokenizer puts before each what it puts before any text; an
-                empty one begins with the start token.
+            prompts: a string, or a list, array, series or data frame of strings, or anything else that holds texts.
+                The tokenizer puts before each what it puts before any text; an empty one begins with the start token.
             parse_special: whether the prompts are whole, as `Tokenizer.apply_chat_template` writes them: special tokens
                 that they spell are those tokens, and none is put before them. Otherwise such spellings are text, as
                 they must be in texts of others, and a warning says so.
@@ -249,6 +289,7 @@ class CausalLM(GenerativeTask):
         """
         config = self.generation_config(**generation)
         notices.tell_unused(config, generation, return_scores)
+        prompts = prompts if isinstance(prompts, str) else texts_of(prompts, inputs=PROMPTS)[0]
         options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
         options["told"] = self._teller(generation)
         generate_ids = functools.partial(self.generate_ids, draft=draft)

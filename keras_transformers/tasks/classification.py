@@ -5,23 +5,25 @@ Legend: `N` texts, `B` batch, `T` length, `C` classes.
 
 import collections.abc
 import re
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import Form, as_text, holds_many, is_empty, is_missing, rows, short, texts_of
 from keras_transformers.file_reading import shown
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
 from keras_transformers.spelling import did_you_mean
-from keras_transformers.tasks.encoder_task import EncoderTask, as_list, windows
+from keras_transformers.tasks.encoder_task import EncoderTask, windows
 from keras_transformers.tasks.task import check_config
 from keras_transformers.training.class_weights import class_weights
 from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy, TokenMean
-from keras_transformers.training.pairs import Ragged, as_text, short
 from keras_transformers.training.user_metrics import of_tokens
 
 _MOST_CLASSES = 1_000_000
@@ -121,13 +123,41 @@ class Classifier(EncoderTask):
                 known = short_list(self.labels)
                 raise ValueError(f"Expected one of the labels {known}, got {label!r} as {where}. Is it spelled so?")
             return self._numbers[label]
-        number = getattr(label, "item", lambda: label)() if getattr(label, "ndim", 0) == 0 else label
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or number not in range(len(self.labels)):
+        if holds_many(label) and len(label) == 1:
+            return self._numbered(rows(label)[0], where)
+        number = self._of_one_hot(rows(label), where) if holds_many(label) else label
+        number = number.item() if hasattr(number, "item") and getattr(number, "ndim", 0) == 0 else number
+        if isinstance(number, bool):
+            number = self._of_truth(number)
+        if is_missing(number) or not isinstance(number, (int, float)) or number not in range(len(self.labels)):
             raise ValueError(
                 f"Expected a label from 0 to {len(self.labels) - 1}, or its name, got {short(label)} as {where}. The "
                 f"labels are {short_list(self.labels)}."
             )
         return int(number)
+
+    def _of_one_hot(self, values, where):
+        """The number of the class that one 1 among 0s stands for."""
+        values = [each.item() if hasattr(each, "item") else each for each in values]
+        if len(values) != len(self.labels) or not all(isinstance(each, (int, float)) for each in values):
+            raise ValueError(
+                f"Expected one label, or a 1 among {len(self.labels) - 1} times 0, got {short(values)} as {where}. "
+                "A text that has several takes problem='multi_label'."
+            )
+        if sorted(values) != [0] * (len(values) - 1) + [1]:
+            raise ValueError(
+                f"Expected one label, or exactly one 1 and else 0, got {short(values)} as {where}. A text that has "
+                "several labels takes problem='multi_label'."
+            )
+        return values.index(1)
+
+    def _of_truth(self, truth):
+        """The number of the class that True or False stands for: the second and the first, unless they have names of
+        their own; None with more classes."""
+        named = {label.lower(): number for number, label in enumerate(self.labels)}
+        if {"true", "false"} <= set(named):
+            return named[str(truth).lower()]
+        return int(truth) if len(self.labels) == 2 else None
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -211,28 +241,41 @@ class TextClassifier(Classifier):
             self.accuracy.update_state(ops.cast(hits, "float32"), sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    def _examples(self, x, y, sample_weight, max_length):
-        if isinstance(x, Examples):
-            return x
-        columns = read_columns(x, y, sample_weight)
-        inputs, packed = self.encode_texts(columns.texts, columns.seconds, max_length)
-        examples = self._labelled(inputs, self._targets(columns.labels), columns.sample_weight, packed)
-        self._check_examples(examples)
-        return examples
+    def _of_texts(self, source, max_length, columns=None):
+        read = read_columns(source, columns=columns)
+        inputs, packed = self.encode_texts(read.texts, read.seconds, max_length)
+        return self._labelled(inputs, self._targets(read.labels), read.sample_weight, packed)
+
+    def _of_ids(self, ids, max_length):
+        self._check_cut(ids.columns["token_ids"].lengths, max_length)
+        return Examples(ids.columns, self._targets(ids.labels), ids.row_weights(), self.config.filler)
+
+    def _seen(self, source, columns=None):
+        read = read_columns(source, labelled=False, columns=columns)
+        if read.seconds is not None and set(read.seconds) <= set(self.labels):
+            read = read._replace(seconds=None)  # a text and its label, which is not needed
+        return self._input_columns(read)
 
     def _targets(self, labels):
         """Labels as `fit` is given them: int32 `[N]`, or float32 `[N, C]`.
 
-        Of several labels: their names or numbers, or a 0 or 1 for each class.
+        One label: its name, its number, True or False of two classes, or a row of 0s with a 1. Of several labels: their
+        names or numbers, or a 0 or 1 for each class. What has names, a row of a data frame or a dictionary, goes by
+        them.
         """
         if labels is None:
             raise ValueError("Expected a label for each text, got none. Pass y=, or texts with labels.")
         count = len(self.labels)
+        labels = [
+            self._in_order(label, row) if isinstance(label, Mapping) else label for row, label in enumerate(labels)
+        ]
         if self.problem == "single_label":
             return np.array([self._numbered(label, f"label {row}") for row, label in enumerate(labels)], "int32")
         targets = np.zeros((len(labels), count), "float32")
         for row, label in enumerate(labels):
-            several = list(label) if isinstance(label, (list, tuple, set, np.ndarray)) else None
+            several = list(label) if isinstance(label, (set, frozenset)) else rows(label) if holds_many(label) else None
+            if several is None and count == 1 and not isinstance(label, (str, bytes)):
+                several = [label]
             if self.problem == "regression":
                 try:
                     values = np.asarray([label] if several is None else several, "float64")
@@ -250,11 +293,20 @@ class TextClassifier(Classifier):
                     f"Expected a list of labels, got {short(label)} as label {row}. Put it in a list, or give "
                     "problem='single_label'."
                 )
-            elif len(several) == count and all(each in (0, 1) for each in several):
+            elif len(several) == count and all(not is_missing(each) and each in (0, 1) for each in several):
                 targets[row] = several  # one 0 or 1 for each class
             else:
                 targets[row, [self._numbered(each, f"label {row}") for each in several]] = 1.0
         return targets
+
+    def _in_order(self, label, row):
+        """The values of a label by name, one for each class, in the classes' order."""
+        if set(label) != set(self.labels):
+            raise ValueError(
+                f"Expected a value for each of the labels {short_list(self.labels)}, got {', '.join(map(str, label))} "
+                f"as label {row}. Call the columns by the labels."
+            )
+        return [label[name] for name in self.labels]
 
     def classify(self, texts, seconds=None, *, top=1, batch_size=32, progress=None):
         """Labels of texts, with their scores, as plain Python.
@@ -274,12 +326,14 @@ class TextClassifier(Classifier):
             TypeError: for what is no text.
         """
         _check_top(top)
-        pair = isinstance(texts, tuple) and len(texts) == 2 and seconds is None
-        texts, single = ([texts], True) if pair else as_list(texts)
-        seconds = None if seconds is None else as_list(seconds)[0]
-        if not texts and not seconds:
+        pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
+        single = isinstance(texts, str) or pair and seconds is None
+        source = [texts] if single else texts
+        if seconds is not None:
+            source = {"text": texts_of(texts)[0], "text_pair": texts_of(seconds)[0]}
+        if is_empty(source) or seconds is not None and not any(source.values()):
             return []
-        columns = read_columns({"text": texts} | ({} if seconds is None else {"text_pair": seconds}), labelled=False)
+        columns = read_columns(source, labelled=False)
         logits = self.run(self._input_columns(columns), batch_size, progress).astype("float64")
         answers = [self._answer(row, top) for row in logits]
         return answers[0] if single else answers
@@ -309,7 +363,7 @@ class TextClassifier(Classifier):
         """
         if not isinstance(query, str) or isinstance(texts, str):
             raise TypeError(f"Expected a query and a list of texts, got {short(query)} and {short(texts)}.")
-        texts, _ = as_list(texts)
+        texts, _ = texts_of(texts)
         scores = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
         if self.problem != "regression":
             scores = [next(one["score"] for one in each if one["label"] == self.labels[-1]) for each in scores]
@@ -376,22 +430,43 @@ class TokenClassifier(Classifier):
     def _metric_classes(self):
         return len(self.labels)
 
-    reads_words = True
+    form, seen_form = Form(words=True), Form(labelled=False, words=True)
 
     def _input_columns(self, columns):
         if isinstance(columns.texts[0], str):
             return super()._input_columns(columns)
         return self.encode_texts(self._tokenizer().encode_words(columns.texts).token_ids)[0]
 
-    def _examples(self, x, y, sample_weight, max_length):
+    def _of_ids(self, ids, max_length):
+        """A label for each token, `NO_LABEL` (-100) for those without."""
+        self._check_cut(ids.columns["token_ids"].lengths, max_length)
+        if ids.labels is None:
+            raise ValueError("Expected a label for each token, got none. Pass y=, or a column of labels.")
+        rows_of_labels = [self._token_labels(row, number) for number, row in enumerate(ids.labels)]
+        labels = ids.rows_of(rows_of_labels, "labels", "int32")
+        return Examples(ids.columns, labels, ids.weights_of(), self.config.filler)
+
+    def _token_labels(self, labels, row):
+        array = np.asarray(labels) if holds_many(labels) and not any(map(is_missing, labels)) else None
+        if array is not None and array.ndim == 1 and array.dtype.kind in "iu":
+            if ((array == NO_LABEL) | (array >= 0) & (array < len(self.labels))).all():
+                return array
+        if not holds_many(labels):
+            raise TypeError(f"Expected a list of labels, one for each token, got {short(labels)} for row {row}.")
+        return [
+            NO_LABEL
+            if isinstance(each, (int, np.integer)) and each == NO_LABEL
+            else self._numbered(each, f"a label of row {row}")
+            for each in labels
+        ]
+
+    def _of_texts(self, source, max_length, columns=None):
         """Lists of words with a label each; or strings with labelled spans `(start, end, label)`, in characters.
 
-        A word's label is its first piece's. Spans give the words that they touch "B-label" and "I-label", where the
+        A word's label is its first piece's. Spans give the words that they touch "B-label" and "I-label", if the
         label is not one by itself, and all others "O".
         """
-        if isinstance(x, Examples):
-            return x
-        columns = read_columns(x, y, sample_weight, words=True)
+        columns = read_columns(source, words=True, columns=columns)
         if columns.labels is None:
             raise ValueError("Expected labels for the words of each text, got none. Pass y=, or texts with labels.")
         if isinstance(columns.texts[0], str):
@@ -404,18 +479,16 @@ class TokenClassifier(Classifier):
             labelled = enumerate(zip(columns.texts, columns.labels, strict=True))
             labels = [self._of_words(row, words, labels) for row, (words, labels) in labelled]
         inputs, packed = self.encode_texts(encoded.token_ids, max_length=max_length)
-        rows = []
+        placed = []
         for text_ids, places, numbers in zip(packed.text_ids, pieces, labels, strict=True):
             first_pieces = {place: n for n, place in reversed([*enumerate(places)]) if place is not None}
             numbered = [numbers[place] if first_pieces.get(place) == n else NO_LABEL for n, place in enumerate(places)]
-            rows.append(_placed(text_ids, numbered))
-        examples = self._labelled(inputs, Ragged.join(rows), columns.sample_weight, packed)
-        self._check_examples(examples)
-        return examples
+            placed.append(_placed(text_ids, numbered))
+        return self._labelled(inputs, Ragged.join(placed), columns.sample_weight, packed)
 
     def _of_words(self, row, words, labels):
         """The numbers of one text's labels."""
-        if not isinstance(labels, (list, tuple, np.ndarray)):
+        if not holds_many(labels):
             raise TypeError(f"Expected a list of labels, one for each word, got {short(labels)} for text {row}.")
         if len(words) != len(labels):
             raise ValueError(
@@ -429,7 +502,7 @@ class TokenClassifier(Classifier):
         numbers = [self._numbered("O", "the label of what no span covers")] * len(words)
         length = words[-1][1] if words else 0
         for span in spans:
-            if not isinstance(span, (list, tuple)) or len(span) != 3:
+            if not holds_many(span) or len(span) != 3:
                 raise TypeError(f"Expected spans (start, end, label) with text {row}, got {short(span)}.")
             start, end, label = span
             inside = [n for n, (a, b) in enumerate(words) if a < end and b > start]
@@ -472,10 +545,11 @@ class TokenClassifier(Classifier):
         Raises:
             TypeError: for what is no text.
         """
-        texts, single = as_list(texts)
-        if not texts:
+        single = isinstance(texts, str)
+        source = [texts] if single else texts
+        if is_empty(source):
             return []
-        columns = read_columns({"text": texts}, labelled=False, words=True)
+        columns = read_columns(source, labelled=False, words=True)
         if isinstance(columns.texts[0], str):
             encoded, words, pieces = self._encoded_words(columns.texts)
         else:

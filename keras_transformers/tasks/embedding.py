@@ -8,14 +8,17 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.checkpoints import keras_hub, sentence_transformers
+from keras_transformers.data.sources import TEXTS, Form, as_text, texts_of
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.spelling import did_you_mean
-from keras_transformers.tasks.encoder_task import EncoderTask, as_list
+from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.training.duplicates import equal_rows, fingerprints
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
-from keras_transformers.training.pairs import as_text, short
+
+# Columns of texts that mean the same, beside those of pairs.
+_PAIRS = (("text", "positive"), ("anchor", "positive"), ("query", "positive"), ("question", "answer"), *TEXTS)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -156,24 +159,38 @@ class TextEmbedder(EncoderTask):
         similarities_BB, own = self._similarities(x, y_pred, sample_weight)
         return own, similarities_BB, None, sample_weight
 
-    def _examples(self, x, y, sample_weight, max_length):
+    form = Form(labelled=False)
+    sides = ("", "positive_")
+
+    def _of_texts(self, source, max_length, columns=None):
         """Texts, with `y` a text that means the same for each; or pairs of texts alone."""
-        if isinstance(x, Examples):
-            return x
-        columns = read_columns(x, y, sample_weight, labelled=False)
-        positives = columns.labels if y is not None or columns.seconds is None else columns.seconds
-        if positives is None:
+        read = read_columns(source, labelled=False, inputs=_PAIRS, columns=columns)
+        if not source.has_labels and read.labels is not None:
+            raise ValueError(
+                "Expected pairs of texts that mean the same, got labels too, which may say that some do not. Leave "
+                "those pairs out, and pass the texts without labels."
+            )
+        if read.labels is None and read.seconds is None:
             raise ValueError("Expected pairs of texts that mean the same, got single ones. Pass the others as y.")
-        if y is not None and columns.seconds is not None:
+        if read.labels is not None and read.seconds is not None:
             raise ValueError("Expected single texts with y, got pairs of them too. Leave y out.")
-        inputs, packed = self.encode_texts(columns.texts, None, max_length)
+        positives = read.seconds if read.labels is None else read.labels
         positives = [as_text(text, f"positive {row}") for row, text in enumerate(positives)]
+        inputs, packed = self.encode_texts(read.texts, None, max_length)
         _, others = self.encode_texts(positives, None, max_length)
         inputs |= self._columns(others, "positive_")
         truncated = packed.truncated + others.truncated
-        examples = Examples(inputs, None, columns.sample_weight, self.config.filler, truncated)
-        self._check_examples(examples)
-        return examples
+        return Examples(inputs, None, read.sample_weight, self.config.filler, truncated)
+
+    def _of_ids(self, ids, max_length):
+        for side in self.sides:
+            self._check_cut(ids.columns[f"{side}token_ids"].lengths, max_length)
+        if ids.labels is not None:
+            raise ValueError("Expected token_ids and positive_token_ids alone, got labels too. Leave them out.")
+        return Examples(ids.columns, None, ids.row_weights(), self.config.filler)
+
+    def _seen_ids(self, source, columns=None):
+        return self._read_ids(source, columns, sides=("",)).columns
 
     def _prompt(self, prompt, name):
         """What stands in front of texts."""
@@ -191,7 +208,7 @@ class TextEmbedder(EncoderTask):
         """Vectors of texts.
 
         Args:
-            texts: a string, or a list of them.
+            texts: a string, or a list, array, series or data frame of them, or anything else that holds texts.
             batch_size: texts computed together; texts of similar length are.
             progress: a function called with the number of texts done, each time some are.
             prompt_name: which of the model's `prompts` to put in front of each text; by default its
@@ -205,21 +222,18 @@ class TextEmbedder(EncoderTask):
             ValueError: for a `prompt_name` that the model has not.
         """
         prompt = self._prompt(prompt, prompt_name)
-        texts, single = as_list(texts)
+        texts, single = texts_of(texts)
         if not texts:
             return np.zeros((0, self.config.output_dim), "float32")
         if prompt:
-            texts = [prompt + each if isinstance(each, str) else each for each in texts]
-        columns = read_columns({"text": texts}, labelled=False)
-        if columns.seconds is not None:
-            raise TypeError(f"Expected texts, got pairs of them, first {short(texts[0])}.")
-        vectors = self.run(self._input_columns(columns), batch_size, progress).astype("float32")
+            texts = [prompt + each for each in texts]
+        vectors = self.run(self.encode_texts(texts)[0], batch_size, progress).astype("float32")
         return vectors[0] if single else vectors
 
     def similarity(self, first, second, *, batch_size=32):
         """Similarities by the model's `measure`, which is the cosine by default, as plain Python: a number for two
         strings, a list if one is a list, and for two lists a list of lists, `first` by `second`."""
-        a, b = (self.embed(as_list(each)[0], batch_size=batch_size) for each in (first, second))
+        a, b = (self.embed(texts_of(each)[0], batch_size=batch_size) for each in (first, second))
         table = _compared(a, b, self.measure)
         if isinstance(second, str):
             table = table[:, 0]

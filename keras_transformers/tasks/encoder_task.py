@@ -3,21 +3,17 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
 
-import collections.abc
 import warnings
 
 import keras
 import numpy as np
 
-from keras_transformers import memory
 from keras_transformers.callers import outside
-from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.training.examples import Examples, read_columns
-from keras_transformers.training.pairs import Ragged, short
 
 
 class EncoderTask(Task):
@@ -81,7 +77,7 @@ class EncoderTask(Task):
         columns = {f"{prefix}token_ids": Ragged.join(packed.token_ids)}
         if self.config.embeddings.num_segments > 1:
             columns[f"{prefix}segment_ids"] = Ragged.join(packed.segment_ids)
-        if self.config.encoder is None:  # a decoder's padding may be any id
+        if self._needs_mask():
             columns[f"{prefix}padding_mask"] = Ragged.join(np.ones_like(ids) for ids in packed.token_ids)
         return columns
 
@@ -100,67 +96,15 @@ class EncoderTask(Task):
             )
         return None if longest is None else longest - special
 
-    # Ids to answers
+    def _needs_mask(self):
+        return self.config.encoder is None  # a decoder's padding may be any id
 
-    def predict(self, x, batch_size=32, verbose="auto", **kwargs):
-        """The model's outputs for texts, or for arrays as `keras.Model.predict` takes them.
-
-        Args:
-            x: texts: a list or array of strings or of pairs of strings, a dictionary of columns, …, as for `fit` but
-                for the labels, which are left out where they are there; or what `keras.Model.predict` takes: a
-                dictionary of `token_ids` and others, an array of ids, or a source of batches of those.
-            batch_size: texts computed together; texts of similar length are.
-            verbose, **kwargs: of `keras.Model.predict`, for arrays.
-
-        Returns: a numpy array `[N, …]`, in the order of `x`; a list of `N` arrays where each token has an answer.
-        """
-        if _is_ids(x):
-            return super().predict(x, batch_size=batch_size, verbose=verbose, **kwargs)
-        columns = read_columns(x, labelled=False, words=self.reads_words)
-        return self.run(self._input_columns(columns), batch_size)
-
-    reads_words = False  # whether texts may come as lists of words
+    def _seen(self, source, columns=None):
+        return self._input_columns(read_columns(source, labelled=False, words=self.form.words, columns=columns))
 
     def _input_columns(self, columns):
         """The model's inputs by name, a `Ragged` each, of what `read_columns` returns."""
         return self.encode_texts(columns.texts, columns.seconds)[0]
-
-    @memory.advice("lower batch_size.")
-    def run(self, columns, batch_size=32, progress=None):
-        """The model's outputs for rows of ids, in their order: similar lengths together, in few shapes.
-
-        Args:
-            columns: the model's inputs by name, a `Ragged` each.
-            batch_size: rows computed together.
-            progress: a function called with the number of rows done, each time some are.
-
-        Returns: a numpy array `[N, …]`; a list of `N` arrays `[T, …]` where there is an output for each token.
-        """
-        lengths = columns["token_ids"].lengths
-        for name, column in columns.items():
-            if name.endswith("token_ids"):
-                self._check_ids(name, column.token_ids, "embeddings")
-                self._check_lengths(column.lengths, "embeddings", name)
-        results = [None] * len(lengths)
-        compute = executors.forward(self, self.call)
-        for rows in batches_by_length(lengths, batch_size):
-            outputs = compute(self._padded(columns, rows))
-            for place, row in enumerate(rows):
-                results[row] = outputs[place, : lengths[row]] if outputs.ndim > 2 else outputs[place]
-            if progress is not None:
-                progress(len(rows))
-        per_token = bool(results) and results[0].ndim > 1
-        return results if per_token else np.stack(results) if results else np.zeros((0,), "float32")
-
-    def _padded(self, columns, rows):
-        """One batch, padded."""
-        size, length = batch_shape(columns["token_ids"].lengths[rows], self._longest("embeddings"))
-
-        def padded(name, column):
-            width = length if name != "masked_positions" else bucket(column.lengths[rows].max())
-            return column.padded(rows, (size, width), self.config.filler if name == "token_ids" else 0)[0]
-
-        return {name: padded(name, column) for name, column in columns.items()}
 
     def export_with_text(self, folder, *, length=None):
         """Write one SavedModel that takes strings: tokenizer and model in one graph, for TensorFlow Serving and others.
@@ -208,63 +152,6 @@ class EncoderTask(Task):
 
     def _labelled(self, columns, labels, weights, packed):
         return Examples(columns, labels, weights, self.config.filler, packed.truncated)
-
-
-def _is_ids(x):
-    """Whether a source is of token ids already."""
-    if isinstance(x, collections.abc.Mapping):
-        return "token_ids" in x
-    if isinstance(x, keras.utils.PyDataset):
-        first = x[0]
-        return _is_ids(first[0] if isinstance(first, tuple) else first)
-    if hasattr(x, "element_spec"):  # tf.data
-        spec = x.element_spec
-        return _is_ids(spec[0] if isinstance(spec, tuple) else spec)
-    dtype = str(getattr(x, "dtype", "")).rpartition(".")[2]
-    return "int" in dtype and len(getattr(x, "shape", ())) == 2
-
-
-def as_list(texts):
-    """`(list of texts, whether it was one alone)`, of a text or several."""
-    if isinstance(texts, str):
-        return [texts], True
-    if isinstance(texts, (bytes, collections.abc.Mapping)) or not isinstance(texts, collections.abc.Iterable):
-        raise TypeError(f"Expected a text or a list of texts, got {short(texts)}.")
-    return list(texts), False
-
-
-_COMPILED = keras.backend.backend() != "torch"
-_GROUP = 4 if _COMPILED else 2  # the number of rows in a batch is a multiple of it, where there are as many
-
-
-def _rounded(length):
-    """A length as it is padded: as it is where no shape is compiled."""
-    return bucket(length, steps=4) if _COMPILED else max(int(length), 1)
-
-
-def batch_shape(lengths, limit=None):
-    """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
-    where each shape is compiled."""
-    rows, length = len(lengths), _rounded(lengths.max())
-    if _COMPILED and rows >= _GROUP:
-        rows = -(-rows // _GROUP) * _GROUP
-    return rows, min(length, limit or length)
-
-
-def batches_by_length(lengths, size):
-    """Rows of similar length together, `size` of them at most, the longest first.
-
-    A batch ends early where the next text is at most seven eighths as long as its first, rounded: what the padding
-    would cost is more than another batch does.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    rounded = [_rounded(length) for length in lengths[order]]
-    begin = 0
-    for end in range(1, len(order) + 1):
-        done = end == len(order) or end - begin == size
-        if done or (end - begin) % _GROUP == 0 and rounded[end] <= rounded[begin] * 7 // 8:
-            yield order[begin:end]
-            begin = end
 
 
 def windows(length, room, overlap):

@@ -28,9 +28,9 @@ import typing
 import keras
 import numpy as np
 
+from keras_transformers.data.sources import as_text
 from keras_transformers.line_files import LineFile, compressed, decoded
 from keras_transformers.records import record
-from keras_transformers.tokenizers.texts import checked_text
 
 BATCHES = 32  # of lines in a window: enough to sort by length, few enough to lose when killed
 CHARACTERS = 4_000_000  # of a window, at most, beside one line
@@ -316,9 +316,11 @@ def _read(lines, rows, place, name):
     for number, raw in lines:
         line = decoded(raw, name, number)
         with _in_line(name, number):
-            text = checked_text(rows.text(line, place), f"line {number}")
+            text = as_text(rows.text(line, place), f"line {number}")
             words = (
-                [] if rows.words is None else [checked_text(word, f"line {number}") for word in rows.forced_words(line)]
+                []
+                if rows.words is None
+                else [as_text(word, f"a word of line {number}") for word in rows.forced_words(line)]
             )
         yield _Row(number, raw, line, text, words)
 

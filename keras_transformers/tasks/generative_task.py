@@ -3,7 +3,6 @@
 Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target vocabulary.
 """
 
-import collections.abc
 import contextlib
 import dataclasses
 import json
@@ -182,9 +181,7 @@ class GenerativeTask(Task):
 
         Prompts of similar length go together.
         """
-        if not isinstance(texts, collections.abc.Iterable):
-            raise TypeError(f"Expected a string or a list of strings, got {type(texts).__name__}.")
-        given = [texts] if isinstance(texts, str) else list(texts)
+        given = [texts] if isinstance(texts, str) else texts
         prompts = encode(given)
         if batch_size < 1:
             raise ValueError(f"Expected batch_size of at least 1, got {batch_size}.")

@@ -9,14 +9,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import Form, texts_of
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
-from keras_transformers.tasks.encoder_task import EncoderTask, as_list
+from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
-from keras_transformers.training.pairs import Ragged
 from keras_transformers.training.user_metrics import of_tokens
 
 
@@ -101,28 +102,49 @@ class MaskedLM(EncoderTask):
     def _metric_classes(self):
         return self.config.embeddings.vocabulary_size
 
-    def _examples(self, x, y, sample_weight, max_length):
+    form = Form(labelled=False)
+    label_columns = ("labels", "label")
+
+    def _of_texts(self, source, max_length, columns=None):
         """Texts alone: the labels are the texts' own tokens."""
-        if isinstance(x, Examples):
-            return x
-        if y is not None:
+        if source.has_labels:
             raise ValueError("Expected texts alone, as their own tokens are the labels, got y too. Leave it out.")
-        columns = read_columns(x, None, sample_weight, labelled=False)
-        inputs, packed = self.encode_texts(columns.texts, columns.seconds, max_length)
+        read = read_columns(source, labelled=False, columns=columns)
+        inputs, packed = self.encode_texts(read.texts, read.seconds, max_length)
         real = Ragged.join(np.flatnonzero(text_ids >= 0).astype("int32") for text_ids in packed.text_ids)
-        examples = MaskedExamples(
+        return self._masked(inputs, read.sample_weight, real, packed.truncated)
+
+    def _of_ids(self, ids, max_length):
+        """Ids alone, whose tokens are hidden as those of texts are; or with a label for each token that was hidden, and
+        `NO_LABEL` (-100) for the others."""
+        column = ids.columns["token_ids"]
+        self._check_cut(column.lengths, max_length)
+        if ids.labels is not None:
+            examples = Examples(ids.columns, ids.labels_of(), ids.weights_of(), self.config.padding_id)
+            self._check_label_ids(examples)
+            return examples
+        if self.tokenizer is None:
+            raise ValueError(
+                "Expected labels beside token_ids, -100 for tokens that are not hidden, got none: a model without a "
+                "tokenizer knows no mask token. Hide tokens yourself, or give a tokenizer."
+            )
+        special = [*self._tokenizer().control_ids, self.config.padding_id]
+        parts = np.split(~np.isin(column.token_ids, special), column.offsets[1:-1])
+        real = Ragged.join(np.flatnonzero(part).astype("int32") for part in parts)
+        return self._masked(ids.columns, ids.row_weights(), real)
+
+    def _masked(self, inputs, weights, maskable, truncated=0):
+        return MaskedExamples(
             inputs,
             None,
-            columns.sample_weight,
+            weights,
             self.config.padding_id,
-            packed.truncated,
-            maskable=real,
+            truncated,
+            maskable=maskable,
             mask_rate=self.mask_rate,
             mask_id=self._mask_id(),
             vocabulary_size=self._tokenizer().vocabulary_size,
         )
-        self._check_examples(examples)
-        return examples
 
     def _mask_id(self):
         mask_id = self._tokenizer().mask_id
@@ -149,10 +171,9 @@ class MaskedLM(EncoderTask):
         """
         if isinstance(top, bool) or not isinstance(top, int) or top < 1:
             raise ValueError(f"Expected top of at least 1, got {top!r}.")
-        texts, single = as_list(texts)
+        texts, single = texts_of(texts)
         if not texts:
             return []
-        texts = read_columns({"text": texts}, labelled=False).texts
         tokenizer, mask_id = self._tokenizer(), self._mask_id()
         inputs, packed = self.encode_texts(tokenizer.encode(texts, parse_special=True))
         places = [np.flatnonzero(ids == mask_id).astype("int32") for ids in packed.token_ids]

@@ -11,13 +11,28 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.callers import outside
+from keras_transformers.data.sources import (
+    Form,
+    Source,
+    as_text,
+    holds_many,
+    is_empty,
+    is_missing,
+    renamed,
+    rows,
+    short,
+    texts_of,
+)
+from keras_transformers.data.token_ids import numbers
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform
-from keras_transformers.tasks.encoder_task import EncoderTask, as_list, windows
-from keras_transformers.training.examples import Examples, as_table, listed
+from keras_transformers.tasks.encoder_task import EncoderTask, windows
+from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
-from keras_transformers.training.pairs import as_text, items, short
+
+_INPUTS, _ANSWERS = (("question", "context"),), ("answers", "answer")
+_POSITIONS = ("start_positions", "end_positions")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -121,17 +136,21 @@ class QuestionAnswerer(EncoderTask):
         inputs, packed = self.encode_texts(firsts, seconds, max_length, truncate="second")
         return inputs, packed, places, encoded.spans
 
-    def _examples(self, x, y, sample_weight, max_length):
+    form = Form(pairs="must", parts=("(question, context)", "answer"))
+    seen_form = Form(labelled=False, pairs="must")
+
+    def _of_texts(self, source, max_length, columns=None):
         """Questions with contexts and answers.
 
-        `x`: a list of `(question, context)`, with `y` the answers; a dictionary of columns `question`, `context` and
-        `answers` as SQuAD has them, or a Hugging Face dataset; or what yields `((question, context), answer)`. An
-        answer is `(start, end)` in characters, SQuAD's `{"text": […], "answer_start": […]}` (the first is learnt), or
-        None for no answer. Each window is an example; one without the answer learns to point at the first token.
+        `x`: a list of `(question, context)`, with `y` the answers; columns `question`, `context` and `answers` as SQuAD
+        has them, of a data frame, a dictionary or a Hugging Face dataset; or what yields `((question, context),
+        answer)`. An answer is `(start, end)` in characters, SQuAD's `{"text": […], "answer_start": […]}` (the first is
+        learnt), or None for no answer. Each window is an example; one without the answer learns to point at the first
+        token.
         """
-        if isinstance(x, Examples):
-            return x
-        questions, contexts, answers = _columns(x, y)
+        read = read_columns(source, pairs="must", inputs=_INPUTS, labels=_ANSWERS, columns=columns, what="question")
+        questions, contexts = _checked(read)
+        answers = read.labels
         spans = [
             _span(answer, context, row) for row, (answer, context) in enumerate(zip(answers, contexts, strict=True))
         ]
@@ -148,27 +167,55 @@ class QuestionAnswerer(EncoderTask):
             if len(inside) and pieces[0, 0] <= start and pieces[-1, 1] >= end:
                 labels[window] = here[inside[0]], here[inside[-1]]
                 found[row] = True
-        weights = np.ones(len(questions)) if sample_weight is None else np.array(sample_weight, "float64")
-        if len(weights) != len(questions):
-            raise ValueError(f"Expected a weight for each question, got {len(weights)} for {len(questions)}.")
         if not all(found):
             warnings.warn(
                 f"{len(found) - sum(found)} of {len(found)} answers are whole in no window of their context, and count "
                 "for nothing. Give a larger max_length, or shorter answers.",
                 stacklevel=outside(),
             )
-        weight = np.where(found, weights, 0.0)[[row for row, _ in places]].astype("float32")
-        examples = self._labelled(inputs, labels, weight, packed)
-        self._check_examples(examples)
-        return examples
+        weight = np.where(found, read.sample_weight, 0.0)[[row for row, _ in places]].astype("float32")
+        return self._labelled(inputs, labels, weight, packed)
+
+    def _read_ids(self, source, columns=None, sides=None):
+        block = source.whole()
+        table = renamed(block.inputs, columns)
+        if set(_POSITIONS) <= set(table):  # as Hugging Face's models take them
+            table["answers"] = list(zip(*(rows(table.pop(name)) for name in _POSITIONS), strict=True))
+        ids = Source(table, block.labels, block.weights, self.form)
+        return super()._read_ids(ids, sides=sides)
+
+    label_columns = ("answers", "answer", "label", "labels")
+
+    def _of_ids(self, ids, max_length):
+        """The positions of the answer's first and last token, `[N, 2]`."""
+        self._check_cut(ids.columns["token_ids"].lengths, max_length)
+        if ids.labels is None:
+            raise ValueError("Expected the positions (first, last) of each answer's tokens, got none. Pass y=.")
+        labels = np.zeros((len(ids.labels), 2), "int32")
+        for row, (label, (begin, end, _)) in enumerate(zip(ids.labels, ids.spans["token_ids"], strict=True)):
+            first, last = numbers(label, "positions", row, "int32") if len(rows(label)) == 2 else (-1, -1)
+            if not begin <= first <= last < end:
+                raise ValueError(
+                    f"Expected the positions (first, last) of an answer's tokens, from {begin} to {end - 1}, got "
+                    f"{short(label)} in row {row}. No answer is the first token's, twice."
+                )
+            labels[row] = first - begin, last - begin
+        return Examples(ids.columns, labels, ids.row_weights(), self.config.filler)
+
+    def _seen(self, source, columns=None):
+        read = read_columns(
+            source, labelled=False, pairs="must", inputs=_INPUTS, labels=_ANSWERS, columns=columns, what="question"
+        )
+        return self._input_columns(read)
 
     def answer(
-        self, questions, contexts, *, no_answer=False, top=1, max_answer_tokens=30, batch_size=32, progress=None
+        self, questions, contexts=None, *, no_answer=False, top=1, max_answer_tokens=30, batch_size=32, progress=None
     ):
         """Answers to questions, out of their contexts, as plain Python.
 
         Args:
-            questions, contexts: two strings, or two lists of as many.
+            questions, contexts: two strings, or two lists (arrays, series) of as many; or, without contexts, pairs
+                `(question, context)`, or columns `question` and `context`.
             no_answer: whether a question may have no answer, for models that were trained with such (SQuAD 2.0); it has
                 none where the first token, to which they then point, scores higher than any span.
             top: how many answers to give, best first.
@@ -186,14 +233,23 @@ class QuestionAnswerer(EncoderTask):
         for name, value in (("top", top), ("max_answer_tokens", max_answer_tokens)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {value!r}.")
-        (questions, single), (contexts, _) = as_list(questions), as_list(contexts)
-        if len(questions) != len(contexts):
-            raise ValueError(
-                f"Expected a context for each question, got {len(questions)} questions and {len(contexts)} contexts."
+        single = isinstance(questions, str)
+        if contexts is not None:
+            questions, contexts = (
+                texts_of(each, what=what)[0] for each, what in ((questions, "question"), (contexts, "context"))
             )
-        if not questions:
+            if len(questions) != len(contexts):
+                raise ValueError(
+                    f"Expected a context for each question, got {len(questions)} questions and {len(contexts)} "
+                    "contexts."
+                )
+            questions = list(zip(questions, contexts, strict=True))
+        if is_empty(questions):
             return []
-        questions, contexts = _checked(questions, contexts)
+        source = Source(questions, form=self.seen_form)
+        questions, contexts = _checked(
+            read_columns(source, labelled=False, pairs="must", inputs=_INPUTS, labels=_ANSWERS, what="question")
+        )
         inputs, packed, places, offsets = self._windows(questions, contexts)
         logits = self.run(inputs, batch_size, progress)
         windows_of = [[] for _ in questions]
@@ -267,91 +323,30 @@ def _spans(logits, count, longest):
     return [(float(sums[n]), int(firsts[n]), int(lasts[n])) for n in best]
 
 
-def _columns(x, y):
-    """Questions, contexts and answers, as lists, of what `fit` takes."""
-    if not isinstance(x, (str, bytes)) and as_table(x) is None and not isinstance(x, (list, tuple, np.ndarray)):
-        by_columns, x = hasattr(x, "collate_fn"), list(items(x))  # of a torch DataLoader
-        if x and all(isinstance(item, collections.abc.Mapping) and _is_column(item.get("question")) for item in x):
-            x = {name: [each for item in x for each in _listed_answers(item[name])] for name in x[0]}
-        elif y is None:
-            x = [one for number, item in enumerate(x) for one in _of_batch(item, number, by_columns)]
-    if (table := as_table(x)) is not None:
-        names = ("question", "context", *(() if y is not None else ("answers",)))
-        if any(name not in table for name in names):
-            raise ValueError(f"Expected columns {', '.join(names)}, got {', '.join(table)}. Rename them.")
-        pairs = list(zip(listed(table["question"]), listed(table["context"]), strict=True))
-        y = table["answers"] if y is None else y
-    elif y is None:
-        if isinstance(x, (str, bytes)) or any(not isinstance(item, (tuple, list)) or len(item) != 2 for item in x):
-            raise TypeError("Expected ((question, context), answer) items, got others. Or pass the answers as y.")
-        pairs, y = [item[0] for item in x], [item[1] for item in x]
-    else:
-        pairs = list(x)
-    y = _listed_answers(y)
-    if len(pairs) != len(y):
-        raise ValueError(f"Expected an answer for each question, got {len(pairs)} questions and {len(y)} answers.")
-    if not pairs:
-        raise ValueError("Expected at least one question, got none. Is the generator used up, or the file empty?")
-    for row, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list, np.ndarray)) or len(pair) != 2:
-            raise TypeError(f"Expected (question, context), got {short(pair)} as item {row}.")
-    return *_checked([pair[0] for pair in pairs], [pair[1] for pair in pairs]), y
-
-
-def _is_column(value):
-    return isinstance(value, (list, tuple, np.ndarray)) and getattr(value, "ndim", 1) > 0
-
-
-def _listed_answers(values):
-    """Answers, one for each question, of a list or of a column that is a dictionary of columns."""
-    if isinstance(values, collections.abc.Mapping):
-        values = {name: listed(value) for name, value in values.items()}
-        return [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
-    return listed(values)
-
-
-def _of_batch(item, number, by_columns):
-    """`((question, context), answer)`s of one item, which may be a batch of them."""
-    if isinstance(item, collections.abc.Mapping):
-        missing = [name for name in ("question", "context", "answers") if name not in item]
-        if missing:
-            raise ValueError(f"Expected question, context and answers, got {', '.join(item)} as item {number}.")
-        return [((item["question"], item["context"]), item["answers"])]
-    if not isinstance(item, (tuple, list)) or len(item) != 2 or len(item[0]) != 2:
-        raise TypeError(
-            f"Expected ((question, context), answer), or batches of them, got {short(item)} as item {number}."
-        )
-    (questions, contexts), answers = item
-    if not _is_column(questions):
-        return [item]
-    # a DataLoader gives starts and ends apart
-    answers = zip(*map(listed, answers), strict=True) if by_columns else _listed_answers(answers)
-    return zip(zip(listed(questions), listed(contexts), strict=True), answers, strict=True)
-
-
-def _checked(questions, contexts):
-    questions = [as_text(text, f"question {row}") for row, text in enumerate(questions)]
-    contexts = [as_text(text, f"context {row}") for row, text in enumerate(contexts)]
-    for row, (question, context) in enumerate(zip(questions, contexts, strict=True)):
+def _checked(read):
+    """The questions and contexts of what `read_columns` returned, none of them empty."""
+    if read.seconds is None:
+        raise TypeError("Expected pairs (question, context), got single texts. Pass each question with its context.")
+    for row, (question, context) in enumerate(zip(read.texts, read.seconds, strict=True)):
         if not question.strip() or not context.strip():
             which = "question" if not question.strip() else "context"
             raise ValueError(f"Expected a question and a context, got an empty {which} as number {row}.")
-    return questions, contexts
+    return read.texts, read.seconds
 
 
 def _span(answer, context, row):
     """`(start, end)` in characters, or None, of an answer in one of its forms."""
     if isinstance(answer, collections.abc.Mapping):
         texts, starts = (answer.get(name, ()) for name in ("text", "answer_start"))
-        texts, starts = ([each] if isinstance(each, (str, bytes, int)) else listed(each) for each in (texts, starts))
+        texts, starts = (rows(each) if holds_many(each) else [each] for each in (texts, starts))
         if len(texts) != len(starts):
             raise ValueError(
                 f"Expected as many texts as answer_starts, got {len(texts)} and {len(starts)} in row {row}."
             )
         answer = (starts[0], starts[0] + len(as_text(texts[0], f"answer {row}"))) if len(starts) else None
-    if answer is None:
+    if is_missing(answer):
         return None
-    if not isinstance(answer, (tuple, list, np.ndarray)) or len(answer) != 2:
+    if not holds_many(answer) or len(answer) != 2:
         raise TypeError(
             f"Expected an answer as (start, end), {{'text': …, 'answer_start': …}} or None, got {short(answer)} in row "
             f"{row}."

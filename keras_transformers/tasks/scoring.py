@@ -16,11 +16,11 @@ makes the text look less likely than it is. It is the convention of transformers
 import keras
 import numpy as np
 
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.generation import executors
-from keras_transformers.tasks.encoder_task import batch_shape, batches_by_length
+from keras_transformers.tasks.data_task import batch_shape, batches_by_length
 from keras_transformers.training.chunked import CHUNK
 from keras_transformers.training.losses import token_cross_entropy
-from keras_transformers.training.pairs import Ragged
 
 
 def windows(length, max_length, stride):

@@ -13,6 +13,8 @@ from keras import ops
 
 from keras_transformers.callers import outside
 from keras_transformers.checkpoints import ctranslate2
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import as_text, texts_of
 from keras_transformers.generation import executors
 from keras_transformers.generation.beam_search import IMPOSSIBLE
 from keras_transformers.generation.decoding import (
@@ -28,15 +30,14 @@ from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.alignment import IDEOGRAPH, alignments, cross_attention
 from keras_transformers.tasks.directions import find_direction
-from keras_transformers.tasks.encoder_task import as_list
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tokenizers.language_names import language_of
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
-from keras_transformers.tokenizers.texts import checked_text, has_letter
-from keras_transformers.training.pairs import Pairs, encode_pairs
+from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.training.pairs import FORM, SOURCES, TARGETS, Pairs, encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
 
 LOOKED_AT = 200  # sources, of those that a model learns from, for whether they are language
@@ -114,20 +115,32 @@ class Seq2SeqLM(GenerativeTask):
         schedule = InverseSquareRoot(peak=(self.config.hidden_dim * 4000) ** -0.5, warmup_steps=4000)
         return keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
 
-    def _examples(self, source, target, sample_weight, max_length):
+    form = seen_form = FORM
+    sides = ("", "decoder_")
+
+    def _of_texts(self, source, max_length, columns=None):
         """Sentence pairs: all that `training.encode_pairs` takes."""
+        return self._encoded(source, max_length, columns)
+
+    def _of_ids(self, ids, max_length):
+        for column in ids.token_columns.values():
+            self._check_cut(column.lengths, max_length)
+        return ids
+
+    def _read_ids(self, source, columns=None, sides=None):
+        return self._encoded(source, None, columns)
+
+    def _encoded(self, source, max_length, columns):
         positions = (self._longest("embeddings"), self._longest("target_embeddings"))
         limits = [limit for limit in (max_length, *positions) if limit]
         pairs = encode_pairs(
             source,
-            target,
             tokenizer=self.tokenizer,
             max_length=min(limits, default=None),
             start_id=self.generation.start_id,
             padding_id=self.config.padding_id,
-            sample_weight=sample_weight,
+            columns=columns,
         )
-        self._check_examples(pairs)
         if isinstance(pairs, Pairs) and self.tokenizer is not None:
             self._tell_of(pairs)
         return pairs
@@ -143,12 +156,24 @@ class Seq2SeqLM(GenerativeTask):
             first = [ids[begin:end] for begin, end in itertools.pairwise(offsets[: LOOKED_AT + 1])]
             notices.tell_letterless(tokenizer.decode(first))
 
+    def _seen(self, source, columns=None):
+        pairs = self._encoded(source, None, columns)
+        starts = np.array([pairs.start_id], "int32")
+        targets = (pairs.targets.take([row]).token_ids for row in range(len(pairs)))
+        read = Ragged.join(np.concatenate([starts, target[:-1]]) for target in targets)
+        return {"token_ids": pairs.sources, "decoder_token_ids": read}
+
+    def _seen_ids(self, source, columns=None):
+        return super()._read_ids(source, columns).columns
+
     def _check_examples(self, pairs):
-        sides = {"embeddings": ("token_ids",), "target_embeddings": ("decoder_token_ids", "labels")}
-        for column, (side, names) in enumerate(sides.items()):
-            for name in set(names) & set(pairs.token_ids):
+        for column, (name, side) in enumerate(
+            (("token_ids", "embeddings"), ("decoder_token_ids", "target_embeddings"))
+        ):
+            if name in pairs.token_ids:
                 self._check_ids(name, pairs.token_ids[name], side)
-            self._check_lengths(pairs.lengths[:, column], side, names[0])
+            self._check_lengths(pairs.lengths[:, column], side, name)
+        self._check_label_ids(pairs)
 
     # Generation
 
@@ -175,8 +200,9 @@ class Seq2SeqLM(GenerativeTask):
         does not know. So is a translation that was cut at the limit of its tokens.
 
         Args:
-            texts: a string, or a list of strings. An empty text, or one of spaces, is answered by an empty one, and one
-                without any letter, such as "12:30", "…" or "😀", by itself.
+            texts: a string, or a list, array, series or data frame of strings, or anything else that holds texts. An
+                empty text, or one of spaces, is answered by an empty one, and one without any letter, such as "12:30",
+                "…" or "😀", by itself.
             source_language, target_language: for a model of several languages: "French", "fr", "fra", or the
                 checkpoint's own code, such as "fra_Latn" (`tokenizer.languages` lists them). One that is told none may
                 be left out.
@@ -210,14 +236,12 @@ class Seq2SeqLM(GenerativeTask):
         """
         direction, config = self.direction(source_language, target_language, **generation)
         notices.tell_unused(config, generation, return_scores)
-        if (prefix or forced_words) and not isinstance(texts, str):
-            texts = list(texts)
+        texts = as_text(texts, "the text") if isinstance(texts, str) else texts_of(texts, inputs=SOURCES)[0]
         count = 1 if isinstance(texts, str) else len(texts) if prefix or forced_words else 0
         begun = self._begun(prefix, count, direction) if prefix else None
         words = self._inside(forced_words, count, direction) if forced_words else None
 
         def encode(texts):
-            texts = [checked_text(text, f"index {index}") for index, text in enumerate(texts)]
             asked = [not keep_letterless or has_letter(self._said(text, direction)) for text in texts]
             for given in (begun, words):
                 asked = [each or bool(given and given[row]) for row, each in enumerate(asked)]
@@ -267,7 +291,7 @@ class Seq2SeqLM(GenerativeTask):
             >>> bart.summarize(article)
         """
         params = self._task_params().get("summarization") or {}
-        texts, single = as_list(texts)
+        texts, single = texts_of(texts, inputs=SOURCES)
         before, settings = params.get("prefix", ""), fields_of(params)
         known = {field.name for field in dataclasses.fields(GenerationConfig)}
         asked = {**settings, **{name: value for name, value in options.items() if name in known}}
@@ -275,7 +299,7 @@ class Seq2SeqLM(GenerativeTask):
         without_effect = set().union(*notices.unused(self.generation_config(**asked), settings))
         settings = {name: value for name, value in settings.items() if name not in without_effect}
         results = self.translate(
-            [before + text if isinstance(text, str) and text.strip() else text for text in texts],
+            [before + text if text.strip() else text for text in texts],
             **{**settings, **options},
         )
         if not single:
@@ -322,8 +346,7 @@ class Seq2SeqLM(GenerativeTask):
                 f"Expected num_return_sequences=1 for a document, got {config.num_return_sequences}. Translate "
                 "sentences with translate to see several results."
             )
-        texts, single = as_list(texts)
-        texts = [checked_text(text, f"index {index}") for index, text in enumerate(texts)]
+        texts, single = texts_of(texts, inputs=SOURCES)
         language = language_of(direction.source_language or self._tokenizer().language_pair[0] or "")
         documents = [split_document(text, language and language.codes[0]) for text in texts]
         (around,) = self._wrapped([direction.prefix + "x"], direction)
@@ -353,7 +376,7 @@ class Seq2SeqLM(GenerativeTask):
         given = {"num_beams": 1, "num_return_sequences": 1, **generation}
         direction, config = self.direction(source_language, target_language, **given)
         notices.tell_unused(config, generation)
-        checked_text(text, "index 0")
+        text = as_text(text, "the text")
         if keep_letterless and text.strip() and not has_letter(self._said(text, direction)):
             yield self._said(text, direction)
             return
@@ -471,7 +494,7 @@ class Seq2SeqLM(GenerativeTask):
         (before,) = self._begun("a", 1, direction)
         known = {}
         for word in dict.fromkeys(word for each in words for word in each):
-            text = checked_text(word, "a forced word").strip()
+            text = as_text(word, "a forced word").strip()
             (ids,) = self._begun(f"a{'' if IDEOGRAPH.match(text) else ' '}{text}", 1, direction)
             known[word] = ids[len(before) :]
             if not text or ids[: len(before)] != before or not known[word]:
@@ -481,7 +504,7 @@ class Seq2SeqLM(GenerativeTask):
     def _given_pairs(self, sources, targets, source_language, target_language):
         """Of translations that are given: ((source, target), source ids, labels) of each, the settings, and whether it
         is one alone."""
-        (sources, single), (targets, one) = as_list(sources), as_list(targets)
+        (sources, single), (targets, one) = texts_of(sources, inputs=SOURCES), texts_of(targets, inputs=TARGETS)
         if len(sources) != len(targets) or single != one:
             raise ValueError(
                 f"Expected as many targets as sources, got {len(targets)} for {len(sources)}. Give two strings, or two "

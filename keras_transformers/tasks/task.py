@@ -19,6 +19,7 @@ from keras_transformers.checkpoints.weights import (
     named_weights,
     unused_tensors,
 )
+from keras_transformers.data.sources import are_parts
 from keras_transformers.file_reading import is_plain
 from keras_transformers.gguf_file import GGUF, GGUFFile
 from keras_transformers.git_lfs import refuse_pointers
@@ -29,6 +30,7 @@ from keras_transformers.models.explain import explain
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import Elsewhere, listed
 from keras_transformers.tasks import tokenizer_config
+from keras_transformers.tasks.data_task import DataTask
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import refusals
 from keras_transformers.training.callbacks import Checkpoint
@@ -36,7 +38,6 @@ from keras_transformers.training.datasets import Batches, Position, fit_batches,
 from keras_transformers.training.optimizers import parts
 from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay, PerUpdate
-from keras_transformers.training.trained import Trained
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
 
@@ -44,7 +45,7 @@ from keras_transformers.transforms.lora import has_lora, merged_weights
 _KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
 
 
-class Task(ShapesOfSpec, Trained):
+class Task(ShapesOfSpec, DataTask):
     """A model for one kind of work on text. Abstract: use one of the tasks.
 
     Args:
@@ -61,7 +62,7 @@ class Task(ShapesOfSpec, Trained):
     pretrained = False
     batch_tokens: int = 4096
     batch_size: int | None = None
-    reading: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ("columns",)
     from_pretrained = Elsewhere()
 
     def __new__(cls, *args, **kwargs):
@@ -422,13 +423,13 @@ class Task(ShapesOfSpec, Trained):
         self,
         x=None,
         y=None,
+        batch_size=None,
+        epochs=1,
         *,
         sample_weight=None,
         batch_tokens=None,
-        batch_size=None,
         max_length=None,
         num_buckets=8,
-        epochs=1,
         initial_epoch=0,
         shuffle=True,
         seed=0,
@@ -440,8 +441,13 @@ class Task(ShapesOfSpec, Trained):
         """Train on raw text, or on what the task takes besides.
 
         Args:
-            x, y: texts and what they are to become, or both in one source: see the task.
-            sample_weight: how much each example, or each label of an array, counts.
+            x, y: texts and what they are to become, or both in one source: see the task. Lists, arrays, series, data
+                frames, dictionaries of columns, lists of dictionaries, Hugging Face datasets, `tf.data`, `PyDataset`,
+                `DataLoader` and generators are read alike. Or token ids of your own, `{"token_ids": …}`, arrays or
+                lists of unequal length, perhaps with `padding_mask` and `segment_ids`, and the task's labels.
+            sample_weight: how much each example, or each label of a token, counts.
+            columns: what a table calls its columns, by our names, if those differ or several could be meant:
+                `{"text": "review", "label": "stars"}`.
             batch_tokens: about how many tokens a batch holds, padding included, on its longest side; by default the
                 task's `batch_tokens`.
             batch_size: so many examples instead; by default the task's `batch_size`, where it has one.
@@ -477,7 +483,7 @@ class Task(ShapesOfSpec, Trained):
         validation_size = kwargs.pop("validation_batch_size", None)
         if validation_data is not None:
             batching = batching if validation_size is None else {**batching, "batch_size": validation_size}
-            validation = self._batches(_unpacked(validation_data), reading, shuffle=False, **batching)
+            validation = self._batches(self._unpacked(validation_data), reading, shuffle=False, **batching)
         position = Position(initial_epoch, 0, initial_epoch * len(batches))
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         for callback in callbacks:
@@ -505,7 +511,7 @@ class Task(ShapesOfSpec, Trained):
                     self.train_function = None  # compiled with the old end
 
     def evaluate(
-        self, x=None, y=None, *, sample_weight=None, batch_tokens=None, batch_size=None, max_length=None, **kwargs
+        self, x=None, y=None, batch_size=None, *, sample_weight=None, batch_tokens=None, max_length=None, **kwargs
     ):
         """Loss and metrics on `x` and `y`, given as to `fit`: a dictionary."""
         if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
@@ -527,10 +533,6 @@ class Task(ShapesOfSpec, Trained):
             batch_tokens, batch_size = self.batch_tokens, self.batch_size
         return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
 
-    def _examples(self, x, y, sample_weight, max_length, **reading):
-        """What `Batches` are made of, from what `fit` is given. Abstract."""
-        raise NotImplementedError
-
     def _batches(self, data, reading, **options):
         """`Batches` of what `fit` and `evaluate` are given; those that the user has made, if they fit the model."""
         batches, *rest = data
@@ -551,12 +553,14 @@ class Task(ShapesOfSpec, Trained):
                 "for each example."
             )
 
-    def _check_examples(self, examples):
-        """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
-        names = [name for name in examples.token_ids if name.endswith("token_ids")]
-        for column, name in enumerate(names):
-            self._check_ids(name, examples.token_ids[name], "embeddings")
-            self._check_lengths(examples.lengths[:, column], "embeddings", name)
+    @staticmethod
+    def _unpacked(data):
+        """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
+        list of two or three containers are these."""
+        pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
+        if pair or are_parts(data):
+            return (*data, None)[:3]
+        return data, None, None
 
     def _check_lengths(self, lengths, embeddings, name):
         longest = self._longest(embeddings)
@@ -650,10 +654,3 @@ def _has_tokenizer(folder):
         return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))
-
-
-def _unpacked(data):
-    """`(x, y, sample_weight)` of validation data, which may be one source of both."""
-    if isinstance(data, tuple) and (len(data) == 2 or len(data) == 3 and isinstance(data[0], (dict, list, np.ndarray))):
-        return (*data, None)[:3]
-    return data, None, None

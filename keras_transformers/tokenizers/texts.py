@@ -2,9 +2,10 @@
 
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from keras_transformers.data.sources import SINGLE, Form, Source, as_text, choose
 from keras_transformers.line_files import LineFile, decoded_lines
 
 # Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
@@ -18,21 +19,26 @@ class TrainingTexts:
     def __init__(self, files_or_texts: Any):
         if isinstance(files_or_texts, os.PathLike):
             files_or_texts = [files_or_texts]
-        if isinstance(files_or_texts, (str, bytes)) or not isinstance(files_or_texts, Iterable):
+        if isinstance(files_or_texts, (str, bytes)):
             raise TypeError(
                 f"Expected paths, or an iterable of texts, got one {type(files_or_texts).__name__}. "
                 "Put a text in a list; give a file as pathlib.Path."
             )
-        self.items = files_or_texts
+        self.source = Source(files_or_texts, form=Form(labelled=False))
         self.found_any = False
 
+    def _items(self) -> Iterator[Any]:
+        for block in self.source.blocks():
+            columns = {"": block.inputs} if isinstance(block.inputs, list) else choose(block.inputs, SINGLE)
+            yield from next(iter(columns.values()))
+
     def __iter__(self) -> Iterator[str]:
-        for index, item in enumerate(self.items):
+        for index, item in enumerate(self._items()):
             if isinstance(item, os.PathLike):
                 for line in _lines(pathlib.Path(item)):
                     yield from self._parts(line)
                 continue
-            text = checked_text(item, f"index {index}")
+            text = as_text(item, f"text {index}")
             # A vocabulary learnt from the names of files, in place of their text, would go unnoticed.
             if index == 0 and len(text) < 1000 and "\0" not in text and os.path.isfile(text):
                 raise ValueError(
@@ -52,33 +58,6 @@ def _lines(path: pathlib.Path) -> Iterator[str]:
         raise FileNotFoundError(f"Expected a file of text at {path}, got nothing there. Check the path.")
     with LineFile(path) as file:
         yield from decoded_lines(file, path)
-
-
-def checked_text(text: Any, where: str) -> str:
-    """A text, if it is one.
-
-    Args:
-        text: what may be one.
-        where: where it stands among others, such as "index 3".
-
-    Raises:
-        TypeError: for what is no string.
-        ValueError: for a lone surrogate, which is no Unicode text.
-    """
-    if not isinstance(text, str):
-        advice = (
-            "Decode bytes first: text.decode('utf-8')." if isinstance(text, bytes) else "Take missing values out first."
-        )
-        raise TypeError(f"Expected every text to be a string, got {type(text).__name__} at {where}. {advice}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"Expected Unicode text, got a lone surrogate {text[error.start]!r} at character {error.start} of the "
-            f"text at {where}. "
-            "Repair it where it was read, as with text.encode('utf-8', 'replace').decode()."
-        ) from None
-    return text
 
 
 def has_letter(text: str) -> bool:

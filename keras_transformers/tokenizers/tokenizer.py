@@ -43,6 +43,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.callers import outside
+from keras_transformers.data.sources import as_text, texts_of
 from keras_transformers.extras import require
 from keras_transformers.file_reading import is_plain, read_bytes
 from keras_transformers.gguf_file import GGUF, GGUFFile
@@ -73,7 +74,7 @@ from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, ste
 from keras_transformers.tokenizers.options import longest, read_options
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.pieces import NumberedPieces
-from keras_transformers.tokenizers.texts import TrainingTexts, checked_text
+from keras_transformers.tokenizers.texts import TrainingTexts
 
 _KINDS = ("bpe", "wordpiece", "unigram")
 # Our names beside Hugging Face's in tokenizer_config.json.
@@ -695,7 +696,7 @@ class Tokenizer:
                     f"Expected every row to be a list of words, got {type(row).__name__} at index {index}. Split it, "
                     "or call encode_with_offsets for whole texts."
                 )
-            checked.append([checked_text(word, f"word {place} of row {index}") for place, word in enumerate(row)])
+            checked.append([as_text(word, f"word {place} of row {index}") for place, word in enumerate(row)])
         encoded = EncodedWords([], [])
         if self._sides is not None:
             for row in checked:
@@ -1019,6 +1020,11 @@ class Tokenizer:
 
         return InGraphTokenizer(self, texts=texts, difficult_texts=difficult_texts)
 
+    @property
+    def control_ids(self) -> set[int]:
+        """The ids of special tokens that stand for no text."""
+        return set(self._control_ids)
+
     def _without_control_ids(self, ids: list[int], beside: list[Any]) -> tuple[list[int], list[Any]]:
         """The ids, and what stands beside each, with control ids spelled by others."""
         if self._control_ids.isdisjoint(ids):
@@ -1146,7 +1152,7 @@ def _checked_texts(texts: Any) -> list[str]:
         raise TypeError(
             f"Expected a list of strings, got one {type(texts).__name__} alone. Put it in a list: encode([text])."
         )
-    return [checked_text(text, f"index {index}") for index, text in enumerate(texts)]
+    return texts_of(texts)[0]
 
 
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:

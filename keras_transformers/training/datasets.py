@@ -383,7 +383,7 @@ class _Stream(keras.utils.PyDataset):
         return next(self._iterator)
 
 
-def _round_up(length, limit=None):
+def round_up(length, limit=None):
     """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
     step = 4 if length <= 16 else 8
     rounded = -(-int(length) // step) * step
@@ -393,7 +393,7 @@ def _round_up(length, limit=None):
 def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
     """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
     longest = lengths.max(axis=1)
-    candidates = np.unique([_round_up(length, limit) for length in np.unique(longest)])
+    candidates = np.unique([round_up(length, limit) for length in np.unique(longest)])
     if len(candidates) > MAX_EDGES:
         candidates = candidates[np.linspace(0, len(candidates) - 1, MAX_EDGES).round().astype(int)]
     group = np.searchsorted(candidates, longest)
@@ -403,7 +403,7 @@ def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
 
     def shape(begin, end):
         """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
-        longest = tuple(_round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
+        longest = tuple(round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
         count = int(counts[begin : end + 1].sum())
         size = batch_size or max(batch_tokens // max(longest), 1)
         if batch_size is None and size > 8:

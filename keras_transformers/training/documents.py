@@ -6,14 +6,15 @@ chats                    what the assistant says, and the end of its turn
 """
 
 import collections.abc
+import os
 import pathlib
 import typing
 
 import numpy as np
 
+from keras_transformers.data.sources import Form, Source, is_chat, renamed, rows, short
 from keras_transformers.line_files import read_text
-from keras_transformers.training.examples import as_table, listed, read_columns
-from keras_transformers.training.pairs import short
+from keras_transformers.training.examples import read_columns, row_weights
 
 
 class Document(typing.NamedTuple):
@@ -30,13 +31,28 @@ class Document(typing.NamedTuple):
     weight: float = 1.0
 
 
-def read_documents(x, y=None, sample_weight=None, *, tokenizer):
+# Columns of prompts and answers, and of texts.
+_INPUTS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("prompt", "answer"),
+    ("question", "answer"),
+    ("instruction", "response"),
+    ("text",),
+    ("sentence",),
+    ("content",),
+)
+_ROLES = ("text",), ("prompt", "answer"), ("messages",)
+
+
+def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
     """Read a source to its end.
 
     Args:
-        x, y: as for `CausalLM.fit`.
+        x, y: as for `CausalLM.fit`; or a `Source` as `x`.
         sample_weight: float `[N]`, how much each counts; 1 by default.
         tokenizer: a `Tokenizer`.
+        columns: what a table calls its columns: `text`, or `prompt` and `answer`, or `messages`.
 
     Returns: `(kind, documents)`: "texts", "answers" or "chats", and a list of `Document`s. What stands before a text is
         what the tokenizer's template puts there; the end token follows each text and each answer.
@@ -44,27 +60,30 @@ def read_documents(x, y=None, sample_weight=None, *, tokenizer):
     Raises:
         TypeError, ValueError: for what is no text, chats whose template says nothing of turns, and unequal counts.
     """
-    if (chats := _chats(x)) is not None:
-        if y is not None:
+    source = x if isinstance(x, Source) else document_source(x, y, sample_weight)
+    block = source.whole()
+    if (chats := _chats(block, columns)) is not None:
+        if source.has_labels:
             raise ValueError("Expected chats alone, whose answers are in them, got y too. Leave it out.")
-        weights = np.ones(len(chats)) if sample_weight is None else sample_weight
-        documents = [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
-        return "chats", documents
-    columns = read_columns(_file_texts(x), y, sample_weight, labelled=False)
+        weights = np.ones(len(chats)) if block.weights is None else row_weights(block.weights)
+        if len(weights) != len(chats):
+            raise ValueError(f"Expected a sample_weight for each chat, got {len(weights)} for {len(chats)} chats.")
+        return "chats", [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
+    inputs = next((each for each in _ROLES if not set(each).isdisjoint(columns or ())), None)
+    read = Source(block.inputs, block.labels if source.has_labels else None, block.weights, source.form)
+    read = read_columns(
+        read, labelled=False, inputs=_INPUTS if inputs is None else (inputs,), labels=(), columns=columns
+    )
     before, after = around(tokenizer)
-    answers = columns.seconds
-    if (
-        answers is None
-        and columns.labels is not None
-        and (y is not None or isinstance(columns.labels[0], (str, bytes)))
-    ):
-        answers = columns.labels
-    encoded = tokenizer.encode(columns.texts)
+    answers = read.labels if source.has_labels else read.seconds
+    if source.has_labels and read.seconds is not None:
+        raise ValueError("Expected prompts with y, got pairs of prompts and answers too. Leave y out.")
+    encoded = tokenizer.encode(read.texts)
     if answers is None:
-        rows = zip(encoded, columns.sample_weight, strict=True)
-        return "texts", [Document(_joined(before, ids, after), None, weight) for ids, weight in rows]
+        weighted = zip(encoded, read.sample_weight, strict=True)
+        return "texts", [Document(_joined(before, ids, after), None, weight) for ids, weight in weighted]
     documents = []
-    for prompt, answer, weight in zip(encoded, tokenizer.encode(answers), columns.sample_weight, strict=True):
+    for prompt, answer, weight in zip(encoded, tokenizer.encode(answers), read.sample_weight, strict=True):
         token_ids = _joined(before, prompt, answer, after)
         documents.append(Document(token_ids, np.arange(len(token_ids)) >= len(before) + len(prompt), weight))
     return "answers", documents
@@ -90,28 +109,21 @@ def _joined(*parts):
     return np.concatenate([np.asarray(part, "int32") for part in parts])
 
 
-def _file_texts(x):
-    """Paths as the texts of their files."""
-    if isinstance(x, pathlib.Path):
+def document_source(x, y=None, sample_weight=None):
+    """A `Source` of documents; paths are the texts of their files."""
+    if isinstance(x, os.PathLike):
         x = [x]
-    if isinstance(x, (list, tuple)) and any(isinstance(each, pathlib.Path) for each in x):
-        return [read_text(each) if isinstance(each, pathlib.Path) else each for each in x]
-    return x
+    if isinstance(x, (list, tuple)) and any(isinstance(each, os.PathLike) for each in x):
+        x = [read_text(pathlib.Path(each)) if isinstance(each, os.PathLike) else each for each in x]
+    return Source(x, y, sample_weight, Form(labelled=False))
 
 
-def _chats(x):
-    """Lists of messages, where that is what `x` holds; None otherwise."""
-    if isinstance(x, (list, tuple)) and len(x) and _is_chat(x[0]):
-        return x
-    if isinstance(x, (str, bytes, pathlib.Path)):
-        return None
-    table = as_table(x)
-    return listed(table["messages"]) if table is not None and "messages" in table else None
-
-
-def _is_chat(value):
-    messages = isinstance(value, (list, tuple)) and len(value) > 0
-    return messages and all(isinstance(each, collections.abc.Mapping) and "role" in each for each in value)
+def _chats(block, columns):
+    """Lists of messages, if that is what a block holds; None otherwise."""
+    if not isinstance(block.inputs, collections.abc.Mapping):
+        return block.inputs if len(block.inputs) and is_chat(block.inputs[0]) else None
+    table = renamed(block.inputs, columns)
+    return rows(table["messages"]) if "messages" in table else None
 
 
 def _of_chat(messages, tokenizer, weight):

@@ -17,8 +17,8 @@ import bisect
 
 import numpy as np
 
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.training.examples import NO_LABEL, Examples
-from keras_transformers.training.pairs import Ragged
 
 
 def document_rows(documents, *, max_length, padding_id=0, packing=True, truncated=0):

@@ -205,7 +205,7 @@ def test_what_cannot_be_continued(writer, tokenizer):
             writer.generate("a", max_new_tokens=amount)
     with pytest.raises(ValueError, match="at least one token in each prompt"):
         writer.generate_ids([[5], []])
-    with pytest.raises(TypeError, match="a string or a list of strings, got int"):
+    with pytest.raises(TypeError, match=r"Expected lists of strings.* got 3 \(int\)"):
         writer.generate(3)
     with pytest.raises(ValueError, match="num_beams=1 with stop, got num_beams=2"):
         writer.generate("a", stop=("b",), num_beams=2)

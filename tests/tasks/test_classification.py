@@ -129,7 +129,9 @@ def test_odd_texts(model):
     with pytest.raises(ValueError, match="a lone surrogate"):
         model.classify(["fine", "\ud800"])
     for wrong in (3, None, b"bytes", {"text": "a"}):
-        with pytest.raises(TypeError, match="Expected a text or a list of texts, got"):
+        with pytest.raises(
+            TypeError, match="Expected lists of strings|Expected a list of texts|Expected a list, array"
+        ):
             model.classify(wrong)
     with pytest.raises(TypeError, match="Expected text 1 to be a string, got 3"):
         model.classify(["a", 3])
@@ -227,7 +229,7 @@ def test_labels_by_name_and_number(tokenizer):
         ("single_label", [0, None], "got None"),
         ("single_label", [0, float("nan")], "got nan"),
         ("single_label", [0, True], "got True"),
-        ("single_label", [0, [1]], r"got \[1\]"),
+        ("single_label", [0, [1, 1, 0]], r"got \[1, 1, 0\]"),
         (
             "single_label",
             [0, "Good"],
@@ -261,7 +263,7 @@ def test_constructors_that_contradict(tokenizer):
             small(tokenizer, **arguments)
     with pytest.raises(ValueError, match="Expected problem to be one of single_label, got 'regression'"):
         small(tokenizer, kt.TokenClassifier, problem="regression")
-    with pytest.raises(ValueError, match="Expected a label for each text, got none"):
+    with pytest.raises(TypeError, match=r"Expected \(text, label\) .* got 'a' \(str\) as item 0"):
         small(tokenizer).fit(["a"], verbose=0)
 
 
@@ -432,7 +434,7 @@ def test_words_and_labels_of_unequal_count(tagger):
         tagger.fit([["a"]], [[7]], verbose=0)
     with pytest.raises(TypeError, match=r"Expected a list of labels, one for each word, got 0 \(int\) for text 0"):
         tagger.fit([["a"]], [0], verbose=0)
-    with pytest.raises(ValueError, match="Expected labels for the words of each text, got none"):
+    with pytest.raises(TypeError, match=r"Expected \(text, label\) .* got \['a'\] \(list\) as item 0"):
         tagger.fit([["a"]], verbose=0)
 
 

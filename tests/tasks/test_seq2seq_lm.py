@@ -100,13 +100,13 @@ def test_odd_text_is_translated_or_refused_by_name(model, text):
     try:
         result = model.translate([text, "the cat"], max_new_tokens=4)
     except ValueError as error:
-        assert "a lone surrogate" in str(error) and "the text at index 0" in str(error)
+        assert "a lone surrogate" in str(error) and "text 0" in str(error)
     else:
         assert len(result) == 2 and result[1] == model.translate("the cat", max_new_tokens=4)
 
 
 @once
-@pytest.mark.parametrize("texts", [[1], [None], ["fine", b"bytes"], b"bytes", [["nested"]], None, 3])
+@pytest.mark.parametrize("texts", [[1], [None], ["fine", 2.5], b"bytes", [["nested"]], None, 3])
 def test_what_is_no_text_is_an_error(model, texts):
     with pytest.raises(TypeError, match="[Ee]xpected"):
         model.translate(texts)
@@ -383,9 +383,11 @@ def test_weights_of_labels(tokenizer):
     assert history["loss"] == pytest.approx(history["val_loss"], rel=1e-4)
     assert history["loss"] == pytest.approx([expected.mean()], rel=1e-4)
     for wrong in ({"sample_weight": first[:, 1:]}, {"sample_weight": first[0]}):
-        with pytest.raises(ValueError, match=r"sample_weight \[N, T\]"):
+        with pytest.raises(
+            ValueError, match=r"sample_weight \[N\], or \[N, T\]|Expected as many rows of each, .* 13 sample_weight"
+        ):
             trained.fit(x, y, **wrong)
-    with pytest.raises(ValueError, match="dict of arrays only"):
+    with pytest.raises(ValueError, match="a finite number as sample_weight 0"):
         trained.fit(SOURCES, TARGETS, sample_weight=first)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_transformers.training.datasets import Position, fit_batches, keras_data, translation_batches
-from keras_transformers.training.pairs import Arrays
+from keras_transformers.training.examples import Examples
 from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
 
 TOKENIZER = CharacterTokenizer()
@@ -131,7 +131,7 @@ def test_prepared_arrays_go_straight_through():
     inputs = {"token_ids": np.array([[5, 3, 0], [6, 7, 3]]), "decoder_token_ids": np.array([[2, 9], [2, 0]])}
     labels = np.array([[9, 3], [3, 0]])
     batches = translation_batches(inputs, labels, tokenizer=TOKENIZER, batch_size=4, shuffle=False)
-    assert isinstance(batches.pairs, Arrays) and len(batches) == 1
+    assert isinstance(batches.pairs, Examples) and len(batches) == 1
     got, got_labels, weight = batches.batch(0, 0)
     np.testing.assert_array_equal(got["token_ids"][:2, :3], inputs["token_ids"])
     np.testing.assert_array_equal(got_labels[:2, :2], labels)

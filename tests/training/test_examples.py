@@ -56,8 +56,8 @@ def test_texts_alone():
         assert texts == TEXTS and seconds is None and labels is None
     texts, seconds, *_ = read_columns(PAIRS, labelled=False)
     assert list(zip(texts, seconds, strict=True)) == PAIRS
-    # of pairs of texts that mean the same, the second stands where a label does
-    assert read_columns(iter(PAIRS), labelled=False).labels == [second for _, second in PAIRS]
+    # if nothing is to be learnt, two strings are a pair
+    assert read_columns(iter(PAIRS), labelled=False).seconds == [second for _, second in PAIRS]
 
 
 def test_words_and_their_labels():
@@ -119,7 +119,11 @@ def test_weights():
         ((["a"], [0], [1, 1]), ValueError, "got 1 texts, 1 labels, 2 weights"),
         (([], []), ValueError, "at least one text, got none. Is the generator used up"),
         ((iter([]),), ValueError, "at least one text, got none"),
-        (({"label": [1]},), ValueError, "Expected a column of texts, called text or sentence or sentence1, got label"),
+        (
+            ({"label": [1]},),
+            ValueError,
+            "Expected a column of texts, called text or sentence or question, got the columns label",
+        ),
         (({"text": ["a"]},), ValueError, "Expected a column of labels, called label or labels or score, got text"),
         ((iter(["a"]),), TypeError, r"Expected \(text, label\) .* got 'a' \(str\) as item 0"),
         ((iter([("a", 1), ("a", 1, 1, 1)]),), TypeError, "as item 1"),

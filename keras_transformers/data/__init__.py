@@ -1,0 +1,1 @@
+"""What users bring: one reader of every container of texts, labels and token ids (`sources`)."""

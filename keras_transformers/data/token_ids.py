@@ -1,0 +1,284 @@
+"""Token ids that the user has made, for those who tokenize by themselves: `{"token_ids": …}` and what lies beside.
+
+    given       token_ids      0 0 5 6 7 0       padding_mask  0 0 1 1 1 0       labels  -100 -100 1 -100 2 -100
+    kept        token_ids      5 6 7                                             labels  1 -100 2
+
+Rows are arrays `[N, T]` or lists of unequal length. Padding is taken off both ends: batches are padded anew. The names
+of Hugging Face's tokenizers are understood.
+
+`N` rows, `T` tokens, `S` source tokens.
+"""
+
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import LABELS, WEIGHT, Block, holds_many, one_of, renamed, rows, short
+from keras_transformers.training.examples import NO_LABEL, Examples, row_weights
+
+_ALIASES = {
+    "input_ids": "token_ids",
+    "attention_mask": "padding_mask",
+    "token_type_ids": "segment_ids",
+    "decoder_input_ids": "decoder_token_ids",
+    "decoder_attention_mask": "decoder_padding_mask",
+}
+
+
+class Ids(typing.NamedTuple):
+    """What `read_ids` returns.
+
+    Attributes:
+        columns: by the name of the model's input, a `Ragged` of what is no padding.
+        labels, weights: rows as they were given, or None.
+        spans: which part `(begin, end, length)` of each row was kept, by the side's name of `token_ids`.
+    """
+
+    columns: dict[str, Ragged]
+    labels: list[Any] | None
+    weights: list[Any] | None
+    spans: dict[str, list[tuple[int, int, int]]]
+
+    def rows_of(self, values: Sequence[Any], what: str, dtype: str, side: str = "token_ids") -> Ragged:
+        """Values that lie beside the tokens of a side, of the part that was kept."""
+        kept = []
+        for number, (row, (begin, end, length)) in enumerate(zip(values, self.spans[side], strict=True)):
+            array = numbers(row, what, number, dtype)
+            if len(array) != length:
+                raise ValueError(
+                    f"Expected {what} one for each of the {side}, got {len(array)} for {length} in row {number}."
+                )
+            kept.append(array[begin:end])
+        return Ragged.join(kept)
+
+    def row_weights(self) -> np.ndarray:
+        """float32 `[N]`: how much each row counts.
+
+        Raises:
+            ValueError: for weights of tokens.
+        """
+        if self.weights is None:
+            return np.ones(len(next(iter(self.spans.values()))), "float32")
+        return row_weights(self.weights)
+
+    def weights_of(self, side: str = "token_ids") -> np.ndarray | Ragged:
+        """How much each row counts, or each of its labels."""
+        if self.weights is not None and any(map(holds_many, self.weights)):
+            return self.rows_of(self.weights, "sample_weight", "float32", side)
+        return self.row_weights()
+
+    def labels_of(self, side: str = "token_ids") -> Ragged:
+        """The labels of tokens, ids, `NO_LABEL` for tokens without."""
+        return self.rows_of(self.labels or [], "labels", "int32", side)
+
+
+def read_ids(
+    block: Block,
+    *,
+    sides: Sequence[str] = ("",),
+    labels: Sequence[str] = LABELS,
+    padding_id: int | None = None,
+    segments: bool = True,
+    masked: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Ids:
+    """Token ids of one block of a source.
+
+    Args:
+        block: whose inputs are named columns, `token_ids` among them.
+        sides: what stands before the names of each of the sequences of a row: "", "decoder_", "positive_".
+        labels: what the column of labels may be called.
+        padding_id: what padding is, if no mask says so; None if nothing is.
+        segments: whether the model has segments.
+        masked: whether each row keeps a mask, for models that know their padding by nothing else.
+        columns: what the table calls its columns.
+
+    Raises:
+        ValueError: for columns that are missing or unknown, counts that differ, values that are no ids, and rows of
+            padding alone.
+    """
+    table: dict[str, Any] = {}
+    for name, column in renamed(typing.cast(Mapping, block.inputs), columns).items():
+        ours = _ALIASES.get(name, name)
+        if ours in table:
+            raise ValueError(f"Expected token ids once, got both {ours} and what stands for it, {name}. Leave one out.")
+        table[ours] = column
+    found, weights = block.labels, block.weights
+    name = one_of(table, labels, "labels", columns)
+    if name is not None:
+        column = rows(table.pop(name))
+        found = column if found is None else found
+    if WEIGHT in table:
+        column = rows(table.pop(WEIGHT))
+        weights = column if weights is None else weights
+    known = [f"{side}{kind}" for side in sides for kind in ("token_ids", "padding_mask", "segment_ids")]
+    needed = [f"{side}token_ids" for side in sides]
+    if set(table) - set(known) or set(needed) - set(table):
+        raise ValueError(
+            f"Expected the columns {' and '.join(needed)}, and perhaps "
+            f"{', '.join([each for each in known if each not in needed] + [labels[0], WEIGHT])}, got "
+            f"{', '.join(map(str, table))}. Leave the others out, or rename them with columns=."
+        )
+    lists = {name: rows(column) for name, column in table.items()}
+    counts = {name: len(column) for name, column in lists.items()}
+    counts |= {name: len(each) for name, each in (("labels", found), (WEIGHT, weights)) if each is not None}
+    if len(set(counts.values())) > 1 or not max(counts.values()):
+        raise ValueError(
+            "Expected as many rows of each, and one at least, got "
+            f"{', '.join(f'{count} {name}' for name, count in counts.items())}."
+        )
+    result = Ids({}, found, weights, {})
+    for side in sides:
+        _read_side(result, side, lists, padding_id, segments, masked)
+    return result
+
+
+def _read_side(
+    result: Ids, side: str, lists: dict[str, list[Any]], padding_id: int | None, segments: bool, masked: bool
+) -> None:
+    name = f"{side}token_ids"
+    ids = [numbers(row, name, number, "int32") for number, row in enumerate(lists[name])]
+    masks = lists.get(f"{side}padding_mask")
+    spans, holes = [], masked
+    real_rows = []
+    for number, row in enumerate(ids):
+        if masks is not None:
+            real = numbers(masks[number], f"{side}padding_mask", number, "int32") != 0
+            if len(real) != len(row):
+                raise ValueError(
+                    f"Expected a {side}padding_mask one for each of the {name}, got {len(real)} for {len(row)} in row "
+                    f"{number}."
+                )
+        else:
+            real = row != padding_id if padding_id is not None else np.ones(len(row), bool)
+        if side == "decoder_" and len(row):
+            real = real.copy()
+            real[0] = True  # a decoder may start from padding
+        places = np.flatnonzero(real)
+        if not len(places):
+            raise ValueError(f"Expected tokens in each row of {name}, got padding alone in row {number}.")
+        begin, end = int(places[0]), int(places[-1]) + 1
+        spans.append((begin, end, len(row)))
+        real_rows.append(real[begin:end].astype("int32"))
+        holes = holes or len(places) < end - begin
+    result.spans[name] = spans
+    result.columns[name] = Ragged.join(row[begin:end] for row, (begin, end, _) in zip(ids, spans, strict=True))
+    if f"{side}segment_ids" in lists:
+        column = result.rows_of(lists[f"{side}segment_ids"], f"{side}segment_ids", "int32", name)
+        if segments:
+            result.columns[f"{side}segment_ids"] = column
+        elif column.token_ids.any():
+            raise ValueError(f"Expected no {side}segment_ids other than 0: this model has no segments. Leave them out.")
+    if holes and side != "decoder_":
+        result.columns[f"{side}padding_mask"] = Ragged.join(real_rows)
+
+
+def pair_ids(
+    block: Block,
+    *,
+    padding_id: int | None,
+    start_id: int | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Examples:
+    """Sources and targets as ids, for teacher forcing.
+
+    Args:
+        block: with `token_ids` `[N, S]`, and the labels `[N, T]`, `decoder_token_ids` `[N, T]`, or both. Labels alone
+            are read behind `start_id`. `decoder_token_ids` alone are a start, a target and its end: each token is the
+            label of the one before.
+        padding_id: what padding is. It and `NO_LABEL` have no weight.
+        start_id: what the decoder starts from, for labels alone.
+        columns: what the table calls its columns.
+
+    Raises:
+        ValueError: as `read_ids`, and for labels and decoder_token_ids of unequal shapes.
+    """
+    inputs = typing.cast(Mapping, block.inputs)
+    names = {_ALIASES.get(name, name) for name in renamed(inputs, columns)}
+    labelled = block.labels is not None or not names.isdisjoint(("label", "labels"))
+    read = "decoder_token_ids" in names
+    if not (labelled or read):
+        raise ValueError(
+            f"Expected token_ids with labels, decoder_token_ids or both, got {', '.join(sorted(names))}. Pass the "
+            "targets' ids as y."
+        )
+    sides = ("", "decoder_") if read else ("",)
+    ids = read_ids(
+        block, sides=sides, labels=("labels", "label"), padding_id=padding_id, segments=False, columns=columns
+    )
+    side = "decoder_token_ids"
+    if not labelled:
+        return _shifted(ids, padding_id or 0)
+    labels = [numbers(row, "labels", number, "int32") for number, row in enumerate(ids.labels or [])]
+    if read:
+        given = rows(
+            next(column for name, column in renamed(inputs, columns).items() if _ALIASES.get(name, name) == side)
+        )
+        decoder = [numbers(row, side, number, "int32") for number, row in enumerate(given)]
+        wrong = next((n for n, each in enumerate(labels) if len(each) != len(decoder[n])), None)
+        if wrong is not None:
+            raise ValueError(
+                f"Expected token_ids [N, S], decoder_token_ids and labels [N, T] of integers, got {len(labels[wrong])} "
+                f"labels for {len(decoder[wrong])} decoder_token_ids in row {wrong}."
+            )
+    elif start_id is None:
+        raise ValueError("Expected decoder_token_ids, or a start_id that the decoder starts from, got neither.")
+    else:
+        decoder = [np.concatenate([[start_id], _filled(each[:-1], padding_id)]).astype("int32") for each in labels]
+    weights = [(each != NO_LABEL) & (each != padding_id) for each in labels]
+    if ids.weights is not None and any(map(holds_many, ids.weights)):
+        weights = [numbers(row, WEIGHT, number, "float32") for number, row in enumerate(ids.weights)]
+    elif ids.weights is not None:
+        weights = [there * weight for there, weight in zip(weights, ids.row_weights(), strict=True)]
+    wrong = next((n for n, each in enumerate(weights) if len(each) != len(labels[n])), None)
+    if wrong is not None:
+        raise ValueError(
+            f"Expected sample_weight [N], or [N, T] one for each label, got {len(weights[wrong])} for "
+            f"{len(labels[wrong])} labels in row {wrong}."
+        )
+    ends = [int(np.flatnonzero(each)[-1]) + 1 if np.any(each) else 1 for each in weights]
+    ids.columns[side] = Ragged.join(each[:end] for each, end in zip(decoder, ends, strict=True))
+    kept = Ragged.join(
+        np.where(weight, each, NO_LABEL)[:end].astype("int32")
+        for each, weight, end in zip(labels, weights, ends, strict=True)
+    )
+    weight = Ragged.join(each[:end].astype("float32") for each, end in zip(weights, ends, strict=True))
+    return Examples(ids.columns, kept, weight, padding_id or 0)
+
+
+def _filled(row: np.ndarray, padding_id: int | None) -> np.ndarray:
+    return np.where(row == NO_LABEL, padding_id or 0, row)
+
+
+def _shifted(ids: Ids, padding_id: int) -> Examples:
+    """Each token of the targets as the label of the one before."""
+    targets, weights = ids.columns["decoder_token_ids"], ids.row_weights()
+    parts = [targets.token_ids[a:b] for a, b in zip(targets.offsets, targets.offsets[1:], strict=False)]
+    short_row = next((n for n, part in enumerate(parts) if len(part) < 2), None)
+    if short_row is not None:
+        raise ValueError(
+            "Expected a start, and something to say, in each row of decoder_token_ids, got "
+            f"{parts[short_row].tolist()} in row {short_row}. Pass the labels too, if they are not what follows."
+        )
+    columns = ids.columns | {"decoder_token_ids": Ragged.join(part[:-1] for part in parts)}
+    return Examples(columns, Ragged.join(part[1:] for part in parts), weights, padding_id)
+
+
+def numbers(row: Any, what: str, number: int, dtype: str) -> np.ndarray:
+    """One row of whole numbers, or of finite ones, as an array `[T]`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    kinds, wanted = ("iub", "integers") if dtype == "int32" else ("iubf", "numbers")
+    try:
+        array = np.asarray(row)
+    except ValueError:
+        array = np.zeros((), object)
+    if array.ndim != 1 or array.dtype.kind not in kinds or not np.isfinite(array).all():
+        if not (array.ndim == 1 and array.size == 0):
+            raise ValueError(f"Expected {what} of {wanted}, a list for each row, got {short(row)} as row {number}.")
+    return array.astype(dtype)

@@ -1,0 +1,261 @@
+"""What every task does with the data that users bring: to examples, to one batch, to rows and back to answers.
+
+Legend: `N` rows, `B` batch, `T` length.
+"""
+
+import collections.abc
+import re
+
+import keras
+import numpy as np
+
+from keras_transformers import memory
+from keras_transformers.data.sources import LABELS, Form, Source
+from keras_transformers.data.token_ids import read_ids
+from keras_transformers.generation import executors
+from keras_transformers.generation.decoding import bucket
+from keras_transformers.training.datasets import round_up
+from keras_transformers.training.examples import NO_LABEL, Examples
+from keras_transformers.training.pairs import Pairs
+from keras_transformers.training.trained import Trained
+
+_COMPILED = keras.backend.backend() != "torch"
+_GROUP = 4 if _COMPILED else 2  # the number of rows in a batch is a multiple of it, if there are as many
+
+
+class DataTask(Trained):
+    """A model that reads texts, or token ids, from any container (`data.sources`). Abstract: use one of the tasks.
+
+    Attributes:
+        form: how the task's examples look.
+        seen_form: how they look if nothing is learnt from them.
+        sides: what stands before `token_ids` in the names of an example's sequences.
+        label_columns: what a column of labels may be called.
+    """
+
+    form = Form()
+    seen_form = Form(labelled=False)
+    sides: tuple[str, ...] = ("",)
+    label_columns: tuple[str, ...] = LABELS
+
+    def _examples(self, x, y, sample_weight, max_length=None, **reading):
+        """What `Batches` are made of, from what `fit` is given."""
+        if isinstance(x, (Examples, Pairs)):
+            return x
+        form = self.form if y is None else self.form._replace(labelled=False)
+        source = x if isinstance(x, Source) else Source(x, y, sample_weight, form)
+        if source.holds_ids:
+            columns, packing = reading.pop("columns", None), {"max_length": max_length, **reading}
+            examples = self._of_ids(self._read_ids(source, columns), **packing)
+        else:
+            examples = self._of_texts(source, max_length, **reading)
+        self._check_examples(examples)
+        return examples
+
+    def _of_texts(self, source, max_length, columns=None):
+        """Examples of texts, from a `Source`. Abstract."""
+        raise NotImplementedError
+
+    def _of_ids(self, ids, max_length):
+        """Examples of what `_read_ids` returns. Abstract."""
+        raise NotImplementedError
+
+    def _read_ids(self, source, columns=None, sides=None):
+        """Token ids that the user has made, as `Ids`, from a `Source`."""
+        return read_ids(
+            source.whole(),
+            sides=sides or self.sides,
+            labels=self.label_columns,
+            padding_id=self.config.padding_id,
+            segments=self.config.embeddings.num_segments > 1,
+            masked=self._needs_mask(),
+            columns=columns,
+        )
+
+    def _needs_mask(self):
+        """Whether the model knows its padding by a mask alone."""
+        return False
+
+    def _check_examples(self, examples):
+        """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
+        names = [name for name in examples.token_ids if name.endswith("token_ids")]
+        for column, name in enumerate(names):
+            self._check_ids(name, examples.token_ids[name], _side(name))
+            self._check_lengths(examples.lengths[:, column], _side(name), name)
+
+    def _check_label_ids(self, examples):
+        """Refuse labels that are no tokens of the model's."""
+        labels = np.asarray(examples.token_ids["labels"])
+        self._check_ids("labels", labels[labels != NO_LABEL], "target_embeddings")
+
+    def _check_cut(self, lengths, max_length):
+        """Refuse rows of ids that are longer than was asked for: only texts are cut."""
+        if max_length is not None and lengths.max(initial=0) > max_length:
+            raise ValueError(
+                f"Expected token ids of at most max_length={max_length} a row, got {lengths.max()}. Cut them yourself: "
+                "only texts are cut here."
+            )
+
+    # One batch
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step of training on one batch, of all that `fit` takes, or of arrays that are a batch already: as
+        `keras.Model.train_on_batch`."""
+        batch = self._one_batch(x, y, sample_weight)
+        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Loss and metrics on one batch, of all that `fit` takes, or of arrays that are a batch already: as
+        `keras.Model.test_on_batch`."""
+        return super().test_on_batch(*self._one_batch(x, y, sample_weight), return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """The outputs for one batch, as numpy: of texts as `predict` gives them, of arrays as
+        `keras.Model.predict_on_batch` does."""
+        return super().predict_on_batch(x) if are_arrays(x) else self.predict(x, batch_size=None)
+
+    def _one_batch(self, x, y, sample_weight):
+        """`(x, y, sample_weight)` as tensors."""
+        if not self.compiled:
+            self.compile()
+        if not _is_batch(x, y, sample_weight):
+            examples = self._examples(x, y, sample_weight)
+            names = getattr(examples, "token_columns", ("token_ids", "decoder_token_ids"))
+            limits = [self._longest(_side(name)) for name in names]
+            lengths = [round_up(n, limit) for n, limit in zip(examples.lengths.max(axis=0), limits, strict=True)]
+            rng = np.random.default_rng((0, int(self.optimizer.iterations)))
+            x, y, sample_weight = examples.batch(np.arange(len(examples)), len(examples), lengths, rng)
+        return tuple(
+            None if each is None else keras.tree.map_structure(keras.ops.convert_to_tensor, each)
+            for each in (x, y, sample_weight)
+        )
+
+    # Outputs
+
+    def predict(self, x, batch_size=32, verbose="auto", steps=None, callbacks=None, **kwargs):
+        """The model's outputs for texts, or for arrays as `keras.Model.predict` takes them.
+
+        Args:
+            x: texts: a list, array or series of strings or of pairs of strings, a data frame or dictionary of columns,
+                …, as for `fit` but for the labels, which are left out if they are there; token ids,
+                `{"token_ids": lists of unequal length}`; or what `keras.Model.predict` takes: a dictionary of arrays
+                `token_ids` and others, an array of ids, or a source of batches of those.
+            batch_size: rows computed together; rows of similar length are. None for all at once.
+            verbose, steps, callbacks: of `keras.Model.predict`, for arrays.
+            **kwargs: `columns`, as for `fit`.
+
+        Returns: a numpy array `[N, …]`, in the order of `x`; a list of `N` arrays `[T, …]` if each token has an output.
+        """
+        if are_arrays(x):
+            return super().predict(x, batch_size, verbose, steps, callbacks, **kwargs)
+        source = Source(x, form=self.seen_form)
+        if source.holds_ids:
+            inputs = self._seen_ids(source, **kwargs)
+        else:
+            inputs = self._seen(source, **kwargs)
+        return self.run(inputs, batch_size)
+
+    def _seen(self, source, columns=None):
+        """The model's inputs by name, a `Ragged` each, of a `Source` of texts. Abstract."""
+        raise NotImplementedError
+
+    def _seen_ids(self, source, columns=None):
+        """The same of a `Source` of token ids."""
+        return self._read_ids(source, columns).columns
+
+    @memory.advice("lower batch_size.")
+    def run(self, columns, batch_size=32, progress=None):
+        """The model's outputs for rows of ids, in their order: similar lengths together, in few shapes.
+
+        Args:
+            columns: the model's inputs by name, a `Ragged` each.
+            batch_size: rows computed together; None for all.
+            progress: a function called with the number of rows done, each time some are.
+
+        Returns: a numpy array `[N, …]`; a list of `N` arrays `[T, …]` if there is an output for each token.
+        """
+        for name, column in columns.items():
+            if name.endswith("token_ids"):
+                self._check_ids(name, column.token_ids, _side(name))
+                self._check_lengths(column.lengths, _side(name), name)
+        lengths = columns.get("decoder_token_ids", columns["token_ids"]).lengths
+        results = [None] * len(lengths)
+        compute = executors.forward(self, self.call)
+        for rows in batches_by_length(lengths, batch_size or max(len(lengths), 1)):
+            outputs = compute(self._padded(columns, rows))
+            for place, row in enumerate(rows):
+                results[row] = outputs[place, : lengths[row]] if outputs.ndim > 2 else outputs[place]
+            if progress is not None:
+                progress(len(rows))
+        per_token = bool(results) and results[0].ndim > 1
+        return results if per_token else np.stack(results) if results else np.zeros((0,), "float32")
+
+    def _padded(self, columns, rows):
+        """One batch, padded."""
+        padded = {}
+        for name, column in columns.items():
+            tokens = re.sub("(segment_ids|padding_mask|masked_positions)$", "token_ids", name)
+            size, length = batch_shape(columns[tokens].lengths[rows], self._longest(_side(tokens)))
+            width = length if name != "masked_positions" else bucket(column.lengths[rows].max())
+            fill = self.config.filler if name.endswith("token_ids") else 0
+            padded[name] = column.padded(rows, (size, width), fill)[0]
+        return padded
+
+
+def _side(name):
+    """Whose embeddings a column of token ids is for."""
+    return "target_embeddings" if name.startswith("decoder_") else "embeddings"
+
+
+def are_arrays(x):
+    """Whether `keras.Model.predict` takes this as it is: token ids in arrays, or a stream of batches of those."""
+    if isinstance(x, collections.abc.Mapping):
+        return "token_ids" in x and all(hasattr(each, "shape") and hasattr(each, "dtype") for each in x.values())
+    if isinstance(x, keras.utils.PyDataset):
+        first = x[0]
+        return are_arrays(first[0] if isinstance(first, tuple) else first)
+    if hasattr(x, "element_spec"):  # tf.data
+        spec = x.element_spec
+        return are_arrays(spec[0] if isinstance(spec, tuple) else spec)
+    dtype = str(getattr(x, "dtype", "")).rpartition(".")[2]
+    return "int" in dtype and len(getattr(x, "shape", ())) == 2
+
+
+def _is_batch(x, y, sample_weight):
+    """Whether nothing is left to be made of a batch: arrays, and a weight for each label or inputs that only batches
+    have."""
+    if not isinstance(x, collections.abc.Mapping) or not are_arrays(x):
+        return False
+    if not x.keys().isdisjoint(("masked_positions", "starts")):
+        return True
+    return y is not None and sample_weight is not None and np.shape(y) == np.shape(sample_weight) != ()
+
+
+def _rounded(length):
+    """A length as it is padded: as it is if no shape is compiled."""
+    return bucket(length, steps=4) if _COMPILED else max(int(length), 1)
+
+
+def batch_shape(lengths, limit=None):
+    """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
+    if each shape is compiled."""
+    rows, length = len(lengths), _rounded(lengths.max())
+    if _COMPILED and rows >= _GROUP:
+        rows = -(-rows // _GROUP) * _GROUP
+    return rows, min(length, limit or length)
+
+
+def batches_by_length(lengths, size):
+    """Rows of similar length together, `size` of them at most, the longest first.
+
+    A batch ends early if the next text is at most seven eighths as long as its first, rounded: what the padding would
+    cost is more than another batch does.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    rounded = [_rounded(length) for length in lengths[order]]
+    begin = 0
+    for end in range(1, len(order) + 1):
+        done = end == len(order) or end - begin == size
+        if done or (end - begin) % _GROUP == 0 and rounded[end] <= rounded[begin] * 7 // 8:
+            yield order[begin:end]
+            begin = end
