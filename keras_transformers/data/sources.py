@@ -262,7 +262,7 @@ def rows(column: Any) -> list[Any]:
         return column
     if not _is_series(column) and (table := named(column)) is not None and not isinstance(column, tuple):
         lists = {name: rows(each) for name, each in table.items()}
-        if len(lists) == 1 and not isinstance(column, Mapping):
+        if len(lists) == 1:
             return next(iter(lists.values()))
         return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
     array = _array(column)
@@ -301,7 +301,7 @@ def as_text(value: Any, name: str) -> str:
     elif getattr(value, "ndim", None) == 0 and not isinstance(value, (str, bytes)):
         value = value.numpy() if hasattr(value, "numpy") else value
         value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, bytes):
+    if isinstance(value, (bytes, bytearray)):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -406,7 +406,7 @@ def items(source: Any) -> Iterable[Any]:
         )
     if hasattr(source, "__iter__") and not isinstance(source, (str, bytes, type)):
         return source
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes)):
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes, type)):
         return (source[index] for index in range(len(source)))  # a torch data set
     advice = " Call it: pass what it returns." if callable(source) else ""
     raise TypeError(
@@ -436,14 +436,14 @@ def _blocks(x: Any, y: Any, sample_weight: Any, form: Form) -> Iterator[Block]:
     if table is None and (array := _array(x)) is not None and array.ndim == 2:
         if array.dtype.kind in "iu":
             table = {"token_ids": array}
-        elif array.dtype.kind in "OUSTV" and array.shape[1] == 1:
-            x = array[:, 0]
-        elif array.dtype.kind in "OUSTV" and not form.words:
+        elif (x := _flat_texts(array)).ndim == 2 and array.dtype.kind in "OUSTV" and not form.words:
             x = [tuple(row) for row in array.tolist()]
     if table is not None:
         yield Block(table, labels, weights)
     elif isinstance(x, (list, tuple)) and not _is_parted(x, form, labels) or _is_series(x):
-        yield Block(rows(x), labels, weights)
+        values = rows(x)
+        table = None if isinstance(x, (list, tuple)) else named(values)  # of a series of structures
+        yield Block(values if table is None else table, labels, weights)
     elif labels is not None or weights is not None:
         inputs = Source(x, form=form._replace(labelled=labels is None)).whole()
         if labels is not None and inputs.labels is not None or weights is not None and inputs.weights is not None:
@@ -459,7 +459,8 @@ def _blocks(x: Any, y: Any, sample_weight: Any, form: Form) -> Iterator[Block]:
 def _streamed(x: Any, form: Form) -> Iterator[Block]:
     gathered = _Rows()
     for number, item in enumerate(items(x)):
-        gathered.add(_item(item, form, number), number)
+        for each in item if _are_examples(item) else (item,):
+            gathered.add(_item(each, form, number), number)
         if len(gathered) >= ROWS:
             yield gathered.block()
             gathered = _Rows(gathered)
@@ -524,6 +525,7 @@ def _item(item: Any, form: Form, number: int) -> Block:
             f"Expected ({example}) or ({example}, weight), or batches of them, got {short(item)} as item {number}. If "
             "the two sides are apart, pass y too."
         )
+    item = _flat_texts(item)
     pair = isinstance(item, tuple) and len(item) == 2 and all(isinstance(each, (str, bytes)) for each in item)
     return Block(_rows_of(item) if not pair and _is_batch(item, None, form) else [item])
 
@@ -537,6 +539,7 @@ def _is_example(item: Any, form: Form) -> bool:
 
 def _example(item: Any, form: Form, number: int) -> Block:
     x, label, *weight = (_array_or_self(each) for each in item)
+    x = _flat_texts(x)
     if (table := None if is_chat(x) else named(x)) is not None:
         inputs: Any = _row_or_columns(x, table, form)
         batched = inputs is table
@@ -593,8 +596,10 @@ def _row_or_columns(item: Any, table: dict[str, Any], form: Form) -> dict[str, A
 
 
 def _is_row(item: Any, table: dict[str, Any], form: Form) -> bool:
-    if isinstance(item, (list, tuple)) and not hasattr(item, "_fields") or _names(item) is not None:
-        return False  # a list of dictionaries; a frame
+    if isinstance(item, (list, tuple)) and not hasattr(item, "_fields"):
+        return False  # a list of dictionaries
+    if hasattr(item, "columns") or hasattr(item, "column_names"):
+        return False  # a frame
     values = [_array_or_self(value) for value in table.values()]
     values += [inner for value in values if isinstance(value, Mapping) for inner in value.values()]
     values = [value for value in values if not isinstance(value, Mapping)]
@@ -655,7 +660,7 @@ def _names(x: Any) -> list[Any] | None:
         names = getattr(x, attribute, None)
         if names is not None and not callable(names):
             return list(names)
-    if hasattr(x, "keys") and hasattr(x, "__getitem__"):
+    if callable(getattr(x, "keys", None)) and hasattr(x, "__getitem__"):
         return list(x.keys())
     return None
 
@@ -681,6 +686,14 @@ def _array(x: Any) -> np.ndarray | None:
     return None
 
 
+def _flat_texts(x: Any) -> Any:
+    """Strings of shape `(N, 1)` as `(N,)`."""
+    array = _array(x)
+    if array is None or array.ndim != 2 or array.shape[1] != 1 or array.dtype.kind not in "OUSTV":
+        return x
+    return array[:, 0]
+
+
 def _array_or_self(x: Any) -> Any:
     array = _array(x)
     return x if array is None else array
@@ -692,7 +705,8 @@ def _of_records(x: Any) -> dict[str, list[Any]] | None:
         return None
     if not isinstance(x[0], Mapping) and not hasattr(x[0], "_fields") and not dataclasses.is_dataclass(x[0]):
         return None
-    if len(x) <= 3 and any(map(holds_many, x[1:])) and not hasattr(x[0], "_fields"):
+    whole = all(isinstance(each, Mapping) or hasattr(each, "_fields") for each in x)
+    if not whole and len(x) <= 3 and (isinstance(x, tuple) or any(map(holds_many, x[1:]))):
         return None  # inputs by name, and their labels
     records = [named(item) if not isinstance(item, (str, bytes)) else None for item in x]
     for number, record in enumerate(records):
@@ -703,6 +717,17 @@ def _of_records(x: Any) -> dict[str, list[Any]] | None:
                 f"as item {number}."
             )
     return {name: [record[name] for record in records] for name in records[0]}  # type: ignore
+
+
+def _are_examples(item: Any) -> bool:
+    """Whether an item is a list of examples `(text, label)`, as a DataLoader's own `collate_fn` may leave them."""
+    return isinstance(item, list) and all(
+        isinstance(each, tuple)
+        and 2 <= len(each) <= 3
+        and isinstance(each[0], (str, bytes, tuple))
+        and not isinstance(each[1], (str, bytes, tuple))
+        for each in item
+    )
 
 
 def _are_words(x: Any) -> bool:

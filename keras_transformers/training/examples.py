@@ -170,7 +170,7 @@ def read_columns(
         if found is None and name is None and labelled:
             raise ValueError(
                 f"Expected a column of {what_labels}, called {' or '.join(labels[:3])}, got "
-                f"{', '.join(map(str, table))}. Say which: columns={{{labels[0]!r}: …}}, or pass y."
+                f"{', '.join(map(str, table)) or 'none'}. Say which: columns={{{labels[0]!r}: …}}, or pass y."
             )
         found = rows(table[name]) if found is None and name is not None else found
         texts, *rest = choose(table, inputs, columns=columns or {}, words=words, beside=(name,)).values()

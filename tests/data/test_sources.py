@@ -326,6 +326,73 @@ def test_pairs_of_texts_are_seen_from_any_container(models):
     )
 
 
+def test_rows_of_other_libraries(tokenizer):
+    """Rows as people get them from data bases, csv files, frames and loaders."""
+    import csv
+    import dataclasses
+    import io
+    import sqlite3
+
+    import tensorflow as tf
+    import torch
+
+    @dataclasses.dataclass
+    class Row:
+        text: str
+        label: int
+
+    base = sqlite3.connect(":memory:")
+    base.execute("create table x(text, label)")
+    base.executemany("insert into x values(?, ?)", list(zip(TEXTS, LABELS, strict=True)))
+    named_rows = base.cursor()
+    named_rows.row_factory = sqlite3.Row
+    frame, table = pd.DataFrame({"text": TEXTS, "label": LABELS}), pa.table({"text": TEXTS, "label": LABELS})
+    dataset = datasets.Dataset.from_dict({"text": TEXTS, "label": LABELS})
+    pairs = list(zip(TEXTS, LABELS, strict=True))
+    columns = (np.array(TEXTS)[:, None], np.array(LABELS)[:, None])
+    for source in (
+        [Row(*pair) for pair in pairs],
+        base.execute("select text, label from x"),
+        named_rows.execute("select text, label from x"),
+        frame.itertuples(),
+        frame.values,
+        frame.to_dict("records"),
+        pl.DataFrame(frame).iter_rows(),
+        pl.DataFrame(frame).iter_rows(named=True),
+        pl.DataFrame(frame).to_struct("rows"),
+        table.to_batches(),
+        table.to_struct_array(),
+        dataset.with_format("torch"),
+        dataset.with_format("numpy"),
+        dataset[:4],
+        dataset.to_tf_dataset(columns="text", label_cols="label", batch_size=3),
+        torch.utils.data.DataLoader(dataset, batch_size=3),
+        torch.utils.data.Subset(pairs, range(4)),
+        torch.utils.data.DataLoader(pairs, batch_size=3, collate_fn=lambda each: each),
+        torch.utils.data.DataLoader(pairs, batch_size=3, collate_fn=lambda each: tuple(zip(*each, strict=True))),
+        tf.data.Dataset.from_tensor_slices(({"text": TEXTS}, LABELS)).batch(3),
+        tf.data.Dataset.from_tensor_slices(columns).batch(3),
+        dict(pairs).items(),
+        collections.ChainMap({"text": TEXTS}, {"label": LABELS}),
+        (TEXTS, LABELS),
+    ):
+        read = read_columns(source)
+        labels = [int(np.ravel(label)[0]) for label in read.labels]
+        assert (read.texts, labels) == (TEXTS, LABELS), type(source)
+    assert read_columns(csv.reader(io.StringIO("a,0\nb,1\n"))).labels == ["0", "1"]
+    for wrong, message in (
+        (frame.groupby("label"), "Expected"),
+        (frame.iterrows(), "text 0 to be a string, got 0"),
+        (enumerate(TEXTS), "text 0 to be a string, got 0"),
+        (zip(TEXTS, LABELS, LABELS, LABELS, strict=True), r"Expected \(text, label\)"),
+        (list, "Expected lists of strings"),
+        (dict(pairs), "Expected a column of labels, called label"),
+        (pl.col("text"), "Expected lists of strings"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            read_columns(wrong)
+
+
 def test_given_twice(models):
     batches = iter([(["a", "b"], [0, 1])])
     with pytest.raises(ValueError, match="Expected labels once, got some in x and others beside it"):
