@@ -56,10 +56,11 @@ def settle(family, config, head, tensors, where):
             )
         elif copy in biases:
             apart.append(copy)
-            notes.append(
-                f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head computes "
-                f"with {copy}, as in transformers 5."
-            )
+            if tied:  # else the configuration does not say that they are one
+                notes.append(
+                    f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head computes "
+                    f"with {copy}, as in transformers 5."
+                )
         else:
             raise ValueError(
                 f"Expected the same numbers under two names of one tensor in {where}, got others in {copy} than in "

@@ -160,6 +160,15 @@ def test_an_untied_flag_beside_one_bias(name, tmp_path):
     comes_back(model, path)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+def test_an_untied_flag_beside_two_biases(name, tmp_path):
+    """Nothing says that they are one: the head has its own, and the other comes back."""
+    _, head, tensors = made(name, False)
+    _, _, bias, biases = names_of(name)
+    path = folder(tmp_path / "theirs", name, tensors | {bias: other(tensors[biases[0]])}, tied=False)
+    agrees(opened(path, head), path, name, tied=False)
+
+
 BOTH = [name for name in NAMES if CHECKPOINTS[name][1].task == "Seq2SeqLM"]
 
 
