@@ -58,8 +58,8 @@ def settle(family, config, head, tensors, where):
             apart.append(copy)
             if tied:  # else the configuration does not say that they are one
                 notes.append(
-                    f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head computes "
-                    f"with {copy}, as in transformers 5."
+                    f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head "
+                    f"computes with {copy}, as in transformers 5."
                 )
         else:
             raise ValueError(
