@@ -12,6 +12,7 @@ from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
+from keras_transformers.models.token_ids import check_token_ids
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor
 from keras_transformers.transforms import saved
@@ -203,6 +204,11 @@ class Backbone(ShapesOfSpec, keras.Model):
 
     def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
         inputs = self._named(inputs)
+        for name, embeddings in (
+            ("token_ids", self.config.embeddings),
+            ("decoder_token_ids", self.config.target_embeddings),
+        ):
+            check_token_ids(inputs.get(name), embeddings.vocabulary_size, name)
         returns = {}
         if return_hidden_states or return_attention_scores:
             returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}

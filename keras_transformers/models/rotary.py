@@ -8,6 +8,7 @@ Both versions read the two keys, so those are written.
 
 import dataclasses
 
+from keras_transformers.file_reading import shown
 from keras_transformers.layers.positions import Rotary
 from keras_transformers.layers.rotary_scaling import (
     DynamicScaling,
@@ -104,6 +105,8 @@ def rotary_values(read, defaults, called=()):
 
 def _given(values):
     """The parameters that are there, with the kind under its newer name."""
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"expected parameters of rotary positions by name, got {shown(values)}")
     values = {name: value for name, value in (values or {}).items() if value is not None}
     kind = values.pop("type", None)
     return values if kind is None else {"rope_type": kind, **values}

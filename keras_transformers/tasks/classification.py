@@ -659,7 +659,7 @@ def _label_names(labels, num_classes):
     labels = tuple(labels)
     if num_classes not in (None, len(labels)):
         raise ValueError(f"Expected as many labels as num_classes, got {len(labels)} and {num_classes}. Give one.")
-    if not labels or len(set(labels)) < len(labels) or not all(isinstance(label, str) for label in labels):
+    if not labels or not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
         raise ValueError(
             f"Expected labels that are strings and differ, one at least, got {labels!r:.200}. Of classes without names "
             "give num_classes=."

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from keras_transformers.file_reading import read_object
+from keras_transformers.file_reading import read_object, shown
 
 CONFIG_FILE = "tokenizer_config.json"
 _SWITCHES = (
@@ -11,7 +11,9 @@ _SWITCHES = (
     *("keep_accents", "legacy", "separate_vocabs", "split_special_tokens", "strip_accents", "tokenize_chinese_chars"),
     "trim_offsets",
 )
-_NUMBERS = ("extra_ids", "max_len", "model_max_length", "offset")
+_NUMBERS = ("max_len", "model_max_length")
+_COUNTS = ("extra_ids", "offset")
+_MOST = 100_000
 _TEXTS = (
     *("language_codes", "mask_token_sent", "source_lang", "src_lang", "target_lang", "tgt_lang"),
     "tokenizer_class",
@@ -38,6 +40,11 @@ def read_options(folder: pathlib.Path) -> dict[str, Any]:
         f"{name} to be {expected}, got {options[name]!r:.80}"
         for name, (kinds, expected) in _KINDS.items()
         if options.get(name) is not None and not _is_of(options[name], kinds)
+    ]
+    wrong += [
+        f"{name} to be a whole number from 0 to {_MOST:,}, got {shown(options[name])}"
+        for name in _COUNTS
+        if type(options.get(name, 0)) is not int or not 0 <= options.get(name, 0) <= _MOST
     ]
     if wrong:
         raise ValueError(f"Expected in {path} {'; '.join(wrong)}. Mend the file.")

@@ -135,6 +135,7 @@ def test_weights_of_another_kind(folder, tmp_path, dtype):
         ({"architectures": 3}, "architectures"),
         ({"model_type": {}}, "model_type"),
         ({"id2label": [1, 2]}, "Expected id2label to give numbers names"),
+        ({"id2label": {"0": {}, "1": []}}, "Expected labels that are strings and differ"),
         ({"problem_type": []}, "Expected problem_type to be one of"),
     ],
 )
