@@ -68,7 +68,8 @@ def test_a_model_goes_to_the_hub_as_it_is_saved(tmp_path, monkeypatch):
     model = make(kt.TextClassifier)
     model.push_to_hub("org/name", private=True)
     assert uploaded["repository"] == ("org/name", True, True)
-    assert uploaded["files"] == ["SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    files = ["SHA256SUMS", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert uploaded["files"] == files
     np.testing.assert_allclose(uploaded["model"].predict(TEXTS), model.predict(TEXTS), atol=1e-6)
 
 
