@@ -105,7 +105,7 @@ class QuestionAnswerer(EncoderTask):
         y, logits_B2T = ops.convert_to_tensor(y), self._by_ends(x, y_pred)
         if sample_weight is not None:
             sample_weight = ops.repeat(ops.cast(sample_weight, "float32"), 2)
-        return ops.reshape(y, (-1,)), ops.reshape(logits_B2T, (-1, logits_B2T.shape[-1])), None, sample_weight
+        return ops.reshape(y, (-1,)), ops.reshape(logits_B2T, (-1, ops.shape(logits_B2T)[-1])), None, sample_weight
 
     def _input_columns(self, columns):
         if columns.seconds is None:

@@ -217,7 +217,23 @@ def merged_weights(model):
     """A model's weights by their names in files, as `merge_lora` would leave them; the model stays as it is."""
     adapters = named_sublayers(model, LoraDense)
     weights = {name: weight for name, weight in named_weights(model).items() if not _is_adapter(name)}
+    weights |= _merged_by_keras(model, weights)
+    weights = {name: weight for name, weight in weights.items() if not _KERAS_ADAPTER.search(name)}
     return weights | {f"{name}.kernel": adapter.merged_kernel() for name, adapter in adapters.items()}
+
+
+_KERAS_ADAPTER = re.compile(r"\.lora_(kernel|embeddings)_[ab]$")
+
+
+def _merged_by_keras(model, weights):
+    """Those of `weights` beside which Keras's own `enable_lora` has put an adapter, merged with it."""
+    names, merged = {id(weight): name for name, weight in weights.items()}, {}
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            place = "kernel" if hasattr(layer, "lora_kernel_a") else "embeddings"
+            name = names[id(getattr(layer, f"_{place}"))]
+            merged[name] = keras.ops.convert_to_numpy(getattr(layer, place))
+    return merged
 
 
 # What Keras's own files and presets of ours say of adapters.

@@ -13,6 +13,7 @@ from tests.layers.reference import fill, relative_error
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS
 from tests.tasks.sources import HuggingFaceDataset
+from tests.training.small_tasks import task
 
 once = pytest.mark.one_backend("torch")
 POSITIVES = [text.lower()[: len(text) // 2] for text in TEXTS]
@@ -423,3 +424,21 @@ def test_half_of_nothing_is_nothing(model):
     for weight in zeros.weights:
         weight.assign(keras.ops.zeros_like(weight))
     assert not zeros.embed("a").any() and zeros.similarity("a", "b") == 0.0
+
+
+def test_equal_texts_of_a_batch_are_no_negatives_of_each_other():
+    """Neither an equal positive, nor the positive of an equal text, nor a text that is another's positive."""
+    a, b, c, d, e = ([4, 5, 6, 0], [4, 6, 5, 0], [7, 8, 9, 10], [11, 12, 0, 0], [13, 14, 15, 0])
+    model = task("TextEmbedder", scale=1.0)
+    model.compile("sgd")
+
+    def loss(texts, positives, counts=(1.0, 1.0)):
+        inputs = {"token_ids": np.array(texts, "int32"), "positive_token_ids": np.array(positives, "int32")}
+        return model.test_on_batch(inputs, np.zeros(len(texts)), np.array(counts, "float32"), return_dict=True)
+
+    assert loss([a, a], [b, b])["loss"] == pytest.approx(0.0, abs=1e-6)  # not log 2
+    # b for a and d for a too: neither denies the other, and nothing else is there
+    assert loss([a, a], [b, d])["loss"] == pytest.approx(0.0, abs=1e-6)
+    assert loss([a, c], [b, b])["loss"] == pytest.approx(0.0, abs=1e-6)
+    assert loss([a, c], [b, a], (1.0, 1e-9))["loss"] == pytest.approx(0.0, abs=1e-6)  # the first row alone
+    assert loss([a, c], [b, e], (1.0, 1e-9))["loss"] > 1e-6

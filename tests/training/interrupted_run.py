@@ -12,6 +12,7 @@ from keras_transformers.training.datasets import Position, fit_batches, translat
 from tests.training.stand_in import CharacterTokenizer, compiled, sentences
 
 EPOCHS = 2
+AVERAGE = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 4}
 
 
 class Journal(keras.callbacks.Callback):
@@ -29,8 +30,7 @@ class Journal(keras.callbacks.Callback):
 
 def train(folder, losses):
     # 16 MB with Adam's moments and averages: a kill finds it being written
-    average = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 4}
-    model = compiled(average, vocabulary_size=4000, hidden_dim=128)
+    model = compiled(AVERAGE, vocabulary_size=4000, hidden_dim=128)
     batches = translation_batches(
         *sentences(60), tokenizer=CharacterTokenizer(), batch_tokens=128, num_buckets=2, seed=5
     )

@@ -428,3 +428,24 @@ def test_without_a_scaled_loss_on_request():
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     model.compile("sgd", auto_scale_loss=False)
     assert isinstance(model.optimizer, keras.optimizers.SGD)
+
+
+@once
+@pytest.mark.parametrize("name", ["TextClassifier", "CausalLM"])
+def test_keras_s_own_lora_is_saved_merged(name, tmp_path):
+    model = task(name)
+    stack = model.backbone.encoder or model.backbone.decoder
+    stack.blocks[0].self_attention.query.enable_lora(2)
+    before = weights(model)
+    model.compile(keras.optimizers.SGD(0.5))
+    model.fit(batches(name), verbose=0)
+    assert moved(before, weights(model)) > 0
+    ids = np.array([[4, 5, 6, 7]])
+    expected = keras.ops.convert_to_numpy(model(ids))
+    model.save_to_preset(tmp_path / "preset")
+    model.save(tmp_path / "model.keras")
+    for saved in (
+        getattr(kt, name).from_preset(tmp_path / "preset"),
+        keras.models.load_model(tmp_path / "model.keras"),
+    ):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(saved(ids)), expected, atol=1e-5)
