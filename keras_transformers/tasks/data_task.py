@@ -101,8 +101,12 @@ class DataTask(Trained):
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step of training on one batch, of all that `fit` takes, or of arrays that are a batch already: as
         `keras.Model.train_on_batch`."""
-        batch = self._one_batch(x, y, sample_weight)
-        return super().train_on_batch(*batch, class_weight=class_weight, return_dict=return_dict)
+        x, y, sample_weight = self._one_batch(x, y, sample_weight)
+        table = self._class_weights(class_weight)
+        if table is not None:
+            weights = keras.ops.take(keras.ops.convert_to_tensor(table), keras.ops.cast(y, "int32"), axis=0)
+            sample_weight = weights if sample_weight is None else weights * sample_weight
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics on one batch, of all that `fit` takes, or of arrays that are a batch already: as

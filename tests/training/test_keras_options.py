@@ -153,13 +153,16 @@ def test_class_weights_are_weights_of_labels(name):
     by_name.compile(keras.optimizers.SGD(0.5))
     by_name.fit(batches(name), class_weight={"low": 3.0, 2: 0.5}, verbose=0)
     data, given = batches(name), np.array([3.0, 1.0, 0.5], "float32")
-    by_hand = task(name)
-    by_hand.compile(keras.optimizers.SGD(0.5))
+    by_hand, by_batch = task(name), task(name)
+    for model in (by_hand, by_batch):
+        model.compile(keras.optimizers.SGD(0.5))
     for index in range(len(data)):
         inputs, labels, counts = data.batch(0, index)
         by_hand.train_on_batch(inputs, labels, sample_weight=counts * given[labels])
-    for ours, expected in zip(weights(by_name), weights(by_hand), strict=True):
+        by_batch.train_on_batch(inputs, labels, sample_weight=counts, class_weight={0: 3.0, "high": 0.5})
+    for ours, one, expected in zip(weights(by_name), weights(by_batch), weights(by_hand), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
+        np.testing.assert_allclose(one, expected, atol=1e-6)
     assert np.all(data.batch(0, 0)[2] <= 1)  # the user's own batches are as they were
 
 
