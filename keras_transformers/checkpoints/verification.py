@@ -63,7 +63,7 @@ def verify(
 
     Example:
         >>> kt.verify("english-french").hashed
-        4
+        5
     """
     path = pathlib.Path(sources.resolve(name, revision))
     folders = _folders(path)

@@ -30,6 +30,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.weight_map import Entry, WeightMap
 from keras_transformers.spelling import did_you_mean, spelled
+from keras_transformers.transforms import saved
 from keras_transformers.transforms.sublayers import (
     ADAPTER,
     ROUTER,
@@ -256,9 +257,30 @@ def describe(model):
     }
 
 
+def problem_of(described):
+    """What is wrong with what `describe` is to have told, in words; None for nothing."""
+    if not isinstance(described, dict) or set(described) != {"adapters", "trained"}:
+        return f"{shown(described)} instead of adapters and trained"
+    trained = described["trained"]
+    if not isinstance(trained, (list, tuple)) or not all(isinstance(name, str) for name in trained):
+        return f"trained={shown(trained)}"
+    return saved.problem_of_groups(
+        described["adapters"],
+        {
+            "rank": lambda rank: type(rank) is int and rank >= 1,
+            "scale": lambda scale: type(scale) in (int, float) and math.isfinite(scale),
+            "dropout": lambda rate: type(rate) in (int, float) and 0 <= rate < 1,
+        },
+    )
+
+
 def restore(model, described):
     """Adapters as `describe` told, their weights new."""
     dense = named_sublayers(model, keras.layers.Dense)
+    for each in described["adapters"]:
+        for name in each["layers"]:
+            if name in dense and each["rank"] > (widest := max(dense[name].kernel.shape)):
+                raise ValueError(f"Expected a rank of at most {widest} in {name}, got {each['rank']}.")
     adapters = {
         name: LoraDense(dense[name], each["rank"], each["scale"], each["dropout"])
         for each in described["adapters"]
@@ -537,6 +559,8 @@ def _malformed(values):
         value = values.get(name, 1)
         if type(value) not in (int, float) or not value >= 0 or (name == "r" and (type(value) is float or value < 1)):
             problems.append(f"{name}: expected a number, got {shown(value)}")
+    if not problems and values.get("lora_dropout", 0) >= 1:
+        problems.append(f"lora_dropout: expected a share below 1, got {shown(values['lora_dropout'])}")
     for name in ("rank_pattern", "alpha_pattern"):
         pattern = values.get(name) or {}
         if not isinstance(pattern, dict):

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_transformers.checkpoints.weights import fill
 from keras_transformers.spelling import spelled
+from keras_transformers.transforms.saved import problem_of_groups
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew
 
 MODES = ("int8", "int4")
@@ -98,6 +99,18 @@ def describe(model):
         {"mode": mode, "activations": activations, "block_size": block_size, "layers": names}
         for (mode, activations, block_size), names in alike.items()
     ] or None
+
+
+def problem_of(described):
+    """What is wrong with what `describe` is to have told, in words; None for nothing."""
+    return problem_of_groups(
+        described,
+        {
+            "mode": lambda mode: mode in list(MODES),
+            "activations": lambda value: isinstance(value, bool),
+            "block_size": lambda size: size is None or type(size) is int and 1 <= size < 2**31,
+        },
+    )
 
 
 def restore(model, described):

@@ -1,5 +1,32 @@
 """What was done to a model since its configuration described it, for files to say: plain JSON, there and back."""
 
+from keras_transformers.file_reading import shown
+
+
+def problem_of_groups(groups, kinds):
+    """What is wrong with layers that are described in groups, in words; None for nothing.
+
+    Args:
+        groups: a list of dictionaries with `layers`, a list of names, each once, and the keys of `kinds`.
+        kinds: by key, a function that tells whether a value is right.
+    """
+    if not isinstance(groups, (list, tuple)):
+        return f"{shown(groups)} instead of groups of layers"
+    seen = set()
+    for group in groups:
+        if not isinstance(group, dict) or set(group) != {"layers", *kinds}:
+            return f"{shown(group)} instead of {', '.join([*kinds, 'layers'])}"
+        layers = group["layers"]
+        if not isinstance(layers, (list, tuple)) or not all(isinstance(name, str) for name in layers):
+            return f"layers={shown(layers)}"
+        if twice := [name for name in layers if name in seen] or len(set(layers)) < len(layers):
+            return f"{twice[0] if isinstance(twice, list) else 'a layer'} twice"
+        seen |= set(layers)
+        for key, is_right in kinds.items():
+            if not is_right(group[key]):
+                return f"{key}={shown(group[key])}"
+    return None
+
 
 def _transforms():
     """The modules, in the order in which they are done again; they import what imports this one."""
@@ -53,12 +80,17 @@ def restore(model, described):
     """Do to a model what `describe` told, so that the weights of the one have a place in the other.
 
     Raises:
-        ValueError: for transforms that are not known.
+        ValueError: for transforms that are not known, and for others than `describe` tells.
     """
     transforms = _transforms()
+    if not isinstance(described, dict):
+        raise ValueError(f"Expected transforms by name, got {shown(described)}.")
     unknown = sorted(set(described) - set(transforms))
     if unknown:
         raise ValueError(f"Expected transforms among {', '.join(transforms)}, got {', '.join(unknown)}.")
     for name, transform in transforms.items():
         if name in described:
+            problem = transform.problem_of(described[name])
+            if problem is not None:
+                raise ValueError(f"Expected the {name} of a model as this library saves it, got {problem}.")
             transform.restore(model, described[name])

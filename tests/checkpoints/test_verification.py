@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.checkpoints import manifest, preset
+from keras_transformers.checkpoints import manifest, preset, sources
 from tests.fuzz import doors
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -33,6 +33,11 @@ def test_a_whole_folder(folder):
     assert found.hashed == 4 and found.tensors == 41 and found.size == (folder / preset.WEIGHTS).stat().st_size
     assert seen[-1][0] == seen[-1][1] and seen == sorted(seen)
     kt.TextClassifier.from_preset(folder, verify=True)
+
+
+@pytest.mark.parametrize("name", sources.embedded_presets())
+def test_the_presets_that_ship_are_whole(name):
+    assert kt.verify(name).hashed >= 4
 
 
 def test_coreutils_read_the_manifest(folder):

@@ -298,7 +298,7 @@ DOORS = {
 
 def folders(door, root):
     """The folders that a door's `make` wrote, in order."""
-    return sorted(path for path in (root / door).iterdir() if path.is_dir())
+    return sorted(path for path in (root / door).glob("*") if path.is_dir())
 
 
 def files(door, folder):

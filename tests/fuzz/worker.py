@@ -1,4 +1,7 @@
-"""Opens damaged folders, in a process of its own: `python -m tests.fuzz.worker ROOT SEED DOOR FIRST COUNT`.
+"""Opens damaged folders, in a process of its own: `python -m tests.fuzz.worker ROOT JOBS`.
+
+JOBS is JSON, `[[seed, door, first, count], …]`: so many cases, numbered from the first. The whole folders are written
+to ROOT if it is not there.
 
 It prints one line of JSON for each case: what was done to which file, and what came of it.
 
@@ -85,21 +88,26 @@ def _whole(door):
     return functools.cache(lambda folder: _arrays(doors.DOORS[door].open(folder)))
 
 
-def main(root, seed, door, first, count):
+def main(root, jobs):
     warnings.simplefilter("ignore")
+    if not root.exists():
+        make(root)
     signal.signal(signal.SIGALRM, _over)
-    whole = _whole(door)
-    for folder in doors.folders(door, root):
-        whole(folder)
+    whole = {door: _whole(door) for _, door, _, _ in jobs}
+    for seed, door, first, count in jobs:
+        folders = doors.folders(door, root)
+        for number in range(first, first + count if folders else first):
+            result = _case(f"{seed} {door} {number}", door, folders, whole[door])
+            print(json.dumps({"seed": seed, "door": door, "number": number, **result}), flush=True)
+
+
+def _case(seed, door, folders, whole):
+    dice = random.Random(seed)
+    pristine = dice.choice(folders)
+    expected = whole(pristine)
     size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + _MEMORY,) * 2)
-    for number in range(first, first + count):
-        print(json.dumps({"door": door, "number": number, **_case(root, seed, door, number, whole)}), flush=True)
-
-
-def _case(root, seed, door, number, whole):
-    dice = random.Random(f"{seed} {door} {number}")
-    pristine = dice.choice(doors.folders(door, root))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + _MEMORY, most))
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch) / "presets" / pristine.name
         shutil.copytree(pristine, folder)
@@ -109,7 +117,7 @@ def _case(root, seed, door, number, whole):
         before = _listing(scratch, folder)
         signal.alarm(LIMIT)
         try:
-            result, detail = outcome(door, folder, whole(pristine))
+            result, detail = outcome(door, folder, expected)
             verified = _verified(folder) if doors.DOORS[door].verified else ""
         except Hang:
             result, detail, verified = "hang", traceback.format_exc(limit=-6), ""
@@ -142,7 +150,4 @@ def _over(*_):
 
 
 if __name__ == "__main__":
-    if sys.argv[2] == "make":
-        make(pathlib.Path(sys.argv[1]))
-    else:
-        main(pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))
+    main(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]))
