@@ -1,7 +1,6 @@
 """How to generate: a record of settings, and the same in a `generation_config.json`."""
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -137,9 +136,6 @@ class GenerationConfig:
                 f"padding_id to be a token id (an int of at least 0; any will do where the model has none), "
                 f"got {self.padding_id!r}"
             )
-        for name in ("length_penalty", "presence_penalty", "frequency_penalty"):
-            if not math.isfinite(getattr(self, name)):
-                problems.append(f"a finite {name}, got {getattr(self, name)!r}")
         if self.seed is not None and self.seed < 0:
             problems.append(f"seed to be None or at least 0, got {self.seed}")
         # Built here for their checks: a wrong value is an error even where do_sample is False.

@@ -1,6 +1,7 @@
 """Other values for a value, and a model's configuration with one field changed: does anything depend on it?"""
 
 import dataclasses
+import types
 import typing
 
 from keras_transformers.layers.attention import BIASES
@@ -50,7 +51,7 @@ def _corrupted(record, path):
 
 def _others_of(value, annotation, path):
     """Other values for a field: `(path, value)`."""
-    kinds = typing.get_args(annotation) or (annotation,)
+    kinds = _kinds(annotation)
     if is_record(value):
         inside = list(_corrupted(value, f"{path}."))
         return inside + [(path, None)] * (type(None) in kinds)
@@ -60,6 +61,13 @@ def _others_of(value, annotation, path):
         simple = [other for kind in kinds for other in _OF_A_TYPE.get(kind, ())]
         return [(path, other) for other in (*simple, *filter(None, map(_made, kinds)))]
     return [] if isinstance(value, tuple) else [(path, other) for other in others(value)]
+
+
+def _kinds(annotation):
+    """The classes of an annotation: of a `Size | None`, int and that of None."""
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    alternatives = typing.get_args(annotation) if is_union else (annotation,)
+    return tuple(each.__origin__ if typing.get_origin(each) is typing.Annotated else each for each in alternatives)
 
 
 def _made(kind):

@@ -114,8 +114,8 @@ def test_patience_counts_through_kills(tmp_path):
     assert not _Epochs(tmp_path / "epochs.jsonl", "bleu", None).is_over(rows)
     loss = _Epochs(tmp_path / "epochs.jsonl", "loss", 1)
     assert loss.is_over([{"val_loss": 1.0}, {"val_loss": 1.5}]) and not loss.is_over([{"val_loss": 1.0}, {}][:1])
-    (tmp_path / "epochs.jsonl").write_text('{"epoch": 0, "val_bleu": 1}\n{"epoch": 1, "val_b')
-    assert epochs.done() == [{"epoch": 0, "val_bleu": 1}]
+    (tmp_path / "epochs.jsonl").write_text('{"epoch": 0, "val_bleu": 1, "seconds": 2}\n{"epoch": 1, "val_b')
+    assert epochs.done() == [{"epoch": 0, "val_bleu": 1, "seconds": 2}]
 
 
 def test_too_little_is_said(settings, tmp_path):

@@ -162,7 +162,7 @@ def test_a_stream_that_ends_inside_a_character(tokenizer):
 
 @once
 def test_settings_that_do_not_exist_or_contradict(model, tokenizer):
-    with pytest.raises(TypeError, match="settings among num_beams.*got beams, top"):
+    with pytest.raises(TypeError, match="settings among num_beams.*got beams.* top"):
         model.translate("a", beams=3, top=1)
     with pytest.raises(ValueError, match="num_return_sequences to be at most num_beams=1, got 2"):
         model.translate("a", num_beams=1, num_return_sequences=2)
@@ -519,7 +519,7 @@ def test_a_scaled_heads_step_in_chunks_is_a_step_by_whole_logits(tokenizer):
 @once
 def test_models_that_cannot_be(tokenizer):
     config = make(tokenizer).config
-    with pytest.raises(TypeError, match="a ModelConfig .*got int"):
+    with pytest.raises(TypeError, match="to be a ModelConfig .*got 3"):
         kt.Seq2SeqLM(3)
     with pytest.raises(ValueError, match="with an encoder and a decoder"):
         kt.Seq2SeqLM(dataclasses.replace(config, decoder=None))
@@ -606,7 +606,7 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
 @pytest.mark.parametrize(
     "change, expected",
     [
-        (lambda value: value.update(model_type="bert"), "Expected a ModelConfig with an encoder and a decoder"),
+        (lambda value: value.update(model_type="bert"), "Expected a configuration of what .* Nothing was built"),
         (lambda value: value.update(model_type="brt"), "a model_type in .*config.json that this library knows .*'brt'"),
         (lambda value: value.update(colour="red"), r"unknown keys \['colour'\]"),
         (lambda value: value.pop("config"), "a preset of this library in .*config.json, got no config"),
@@ -617,9 +617,18 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         (lambda value: value["config"].update(hidden_dim="wide"), "'hidden_dim' is 'wide', expected int"),
         (lambda value: value["config"].update(padding_id=True), "'padding_id' is True, expected int"),
         (lambda value: value["config"]["encoder"].update(block=None), "'block' is None, expected BlockConfig"),
-        (lambda value: value["config"]["encoder"].update(num_layers=0), "config.json: .*num_layers to be at least 1"),
-        (lambda value: value["config"]["encoder"]["block"]["attention"].update(num_heads=0), "positive multiple"),
-        (lambda value: value["config"]["encoder"]["block"]["attention"].update(window=-1), "window to be None or"),
+        (
+            lambda value: value["config"]["encoder"].update(num_layers=0),
+            "'num_layers' is 0, expected int of at",
+        ),
+        (
+            lambda value: value["config"]["encoder"]["block"]["attention"].update(num_heads=0),
+            "'num_heads' is 0",
+        ),
+        (
+            lambda value: value["config"]["encoder"]["block"]["attention"].update(window=-1),
+            "'window' is -1, expected",
+        ),
         (
             lambda value: value["config"]["encoder"]["block"]["norm"].update(epsilon=-1),
             "'epsilon' is -1, expected float from 0 to 1",
