@@ -237,7 +237,7 @@ def named(x: Any) -> dict[str, Any] | None:
             raise ValueError(f"Expected columns of different names, got {', '.join(map(str, names))}.")
         table = {name: x[name] for name in names}
     elif hasattr(x, "_fields") and isinstance(x, tuple):
-        table = dict(zip(x._fields, x, strict=True))
+        table = dict(zip(typing.cast(Any, x)._fields, x, strict=True))
     elif dataclasses.is_dataclass(x) and not isinstance(x, type):
         table = {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
     else:
@@ -483,7 +483,10 @@ class _Rows:
     def add(self, block: Block, number: int) -> None:
         """Append a block, which is or begins with item `number`."""
         inputs, *beside = block
-        has = (tuple(inputs) if isinstance(inputs, dict) else None, *(each is not None for each in beside))
+        has: tuple[Any, ...] = (
+            tuple(inputs) if isinstance(inputs, dict) else None,
+            *(each is not None for each in beside),
+        )
         if self._has is None:
             self._has, self._inputs = has, [] if has[0] is None else {name: [] for name in has[0]}
         elif (has[0] is None) != (self._has[0] is None) or has[0] is not None and set(has[0]) != set(self._has[0]):
@@ -742,7 +745,7 @@ def _are_texts(x: Any) -> bool:
 
 def holds_texts(column: Any, words: bool = False) -> bool:
     """Whether the first value of a column that is not missing is a text."""
-    first = next((each for each in itertools.islice(rows(column), 100) if not is_missing(each)), None)
+    first: Any = next((each for each in itertools.islice(rows(column), 100) if not is_missing(each)), None)
     if words and holds_many(first) and len(first):
         first = first[0]
     return isinstance(first, (str, bytes))
@@ -750,7 +753,7 @@ def holds_texts(column: Any, words: bool = False) -> bool:
 
 def _collates(source: Any) -> Callable[[Any], list[Any]] | None:
     """How to undo what torch's own functions make of rows, for a DataLoader that uses one of these; None for others."""
-    torch = sys.modules.get("torch.utils.data")
+    torch: Any = sys.modules.get("torch.utils.data")
     collate = None if torch is None else getattr(source, "collate_fn", None)
     if collate is None:
         return None

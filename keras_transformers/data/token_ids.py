@@ -107,9 +107,9 @@ def read_ids(
             raise ValueError(f"Expected token ids once, got both {ours} and what stands for it, {name}. Leave one out.")
         table[ours] = column
     found, weights = block.labels, block.weights
-    name = one_of(table, labels, "labels", columns)
-    if name is not None:
-        column = rows(table.pop(name))
+    labelled = one_of(table, labels, "labels", columns)
+    if labelled is not None:
+        column = rows(table.pop(labelled))
         found = column if found is None else found
     if WEIGHT in table:
         column = rows(table.pop(WEIGHT))

@@ -162,7 +162,7 @@ def test_a_stream_that_ends_inside_a_character(tokenizer):
 
 @once
 def test_settings_that_do_not_exist_or_contradict(model, tokenizer):
-    with pytest.raises(TypeError, match="settings among num_beams.*got beams.* top"):
+    with pytest.raises(TypeError, match="settings among num_beams.*got 'beams'.* 'top'"):
         model.translate("a", beams=3, top=1)
     with pytest.raises(ValueError, match="num_return_sequences to be at most num_beams=1, got 2"):
         model.translate("a", num_beams=1, num_return_sequences=2)
