@@ -40,7 +40,8 @@ def _seen(x):
     if backend == "jax":
         import jax
 
-        return np.asarray(x) if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) else None
+        seen = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_fully_addressable
+        return np.asarray(x) if seen else None
     if backend == "tensorflow":
         return x.numpy() if hasattr(x, "numpy") and type(x).__name__ == "EagerTensor" else None
     import torch

@@ -128,7 +128,7 @@ def _trained(run, folder, tokenizer, say, verbose):
         "epochs": len(epochs),
         "averaged": min(run.training.average, len(checkpoints)),
         "updates": int(task.optimizer.iterations),
-        "training_seconds": round(sum(epoch["seconds"] for epoch in epochs), 1),
+        "training_seconds": round(sum(epoch.get("seconds", 0) for epoch in epochs), 1),
         "last_epoch": epochs[-1] if epochs else None,
         "test": _tested(task, test),
         "versions": _versions(),
@@ -294,7 +294,7 @@ class _Epochs(keras.callbacks.Callback):
 
 def _is_epoch(epoch):
     """Whether a line of `epochs.jsonl` is what was written there."""
-    if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int or "seconds" not in epoch:
+    if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int:
         return False
     return all(type(value) in (int, float) for value in epoch.values())
 

@@ -31,6 +31,7 @@ KEPT = [
     (20261130, "families", 134),
     (20261130, "families", 165),
     (20261130, "tokenizers", 307),
+    (31415, "tokenizers", 279),
 ]
 
 
