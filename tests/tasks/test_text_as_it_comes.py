@@ -103,7 +103,7 @@ def test_texts_without_a_letter_in_all_that_a_translator_does(model, tmp_path):
     assert begun.startswith("le")
     (forced,) = model.translate(["1"], forced_words=["chat"], num_beams=4, max_new_tokens=12)
     assert "chat" in forced
-    with pytest.raises(TypeError, match="got NoneType at index 1"):
+    with pytest.raises(TypeError, match="Expected text 1 to be a string, got None"):
         model.translate(["…", None])
     with pytest.raises(ValueError, match="a lone surrogate .* of the text at index 1"):
         model.translate(["…", "\ud800"])
