@@ -204,10 +204,10 @@ MISTAKES = {
     # the wrong kind of thing
     "progress=True": (lambda w: w.classifier.classify(["a"], progress=True), TypeError, ["a function", "tqdm"]),
     "one string to fit": (lambda w: w.classifier.fit("a b c", "bad"), TypeError, ["Put it in a list"]),
-    "a list to stream": (lambda w: list(w.lm.stream(["a"])), TypeError, ["to be a string, got list"]),
+    "a list to stream": (lambda w: list(w.lm.stream(["a"])), TypeError, ["to be a string, got ['a'] (list)"]),
     "one string to encode": (lambda w: w.tokenizer.encode("x"), TypeError, ["encode([text])"]),
     "a label that there is not": (lambda w: w.classifier.fit(["a"], ["Good"]), ValueError, ["bad, good", "'Good'"]),
-    "no labels": (lambda w: w.classifier.fit(["a", "b"]), ValueError, ["Expected a label", "y="]),
+    "no labels": (lambda w: w.classifier.fit(["a", "b"]), TypeError, ["Expected (text, label)", "pass y too"]),
     "labels as one string": (
         lambda w: kt.TextClassifier(w.config, labels="positive"),
         TypeError,
