@@ -264,8 +264,9 @@ def _add_tokens(
 ) -> None:
     """Tell the engine which pieces are special, and add the tokens that the folder lists beside the vocabulary."""
     extra = extra_tokens(folder, config) or marked
-    for i, token in listed_tokens(folder, config, {token.content for token in [*special.values(), *extra]}).items():
-        engine.add_tokens([token])
+    listed = listed_tokens(folder, config, {token.content for token in [*special.values(), *extra]})
+    engine.add_tokens(list(listed.values()))  # at once: the engine prepares all of them anew each time
+    for i, token in listed.items():
         if (got := engine.token_to_id(token.content)) != i:
             raise ValueError(
                 f"Expected the added token {token.content!r} in {folder} to have id {i}, got {got} after the "
@@ -274,10 +275,11 @@ def _add_tokens(
     # A class's own token that the vocabulary lacks does not exist; one that the folder names is missed by `Tokenizer`.
     named = [token for token in special.values() if engine.token_to_id(token.content) is not None]
     known = {token.content for token in engine.get_added_tokens_decoder().values()}  # whose rules stay
+    new: dict[str, AddedToken] = {}
     for token in named + extra:
         if token.content not in known:
-            engine.add_tokens([token])
-            known.add(token.content)
+            new.setdefault(token.content, token)
+    engine.add_tokens(list(new.values()))
 
 
 def extra_tokens(folder: pathlib.Path, config: _Options) -> list[AddedToken]:
