@@ -289,14 +289,10 @@ def test_tatoeba_round_trip(kind, data_folder):
     ("texts", "error", "message"),
     [
         ("one text", TypeError, "Expected a list of strings, got one str alone. Put it in a list: encode([text])."),
-        (
-            ["a", None],
-            TypeError,
-            "Expected every text to be a string, got NoneType at index 1. Take missing values out",
-        ),
-        ([b"a"], TypeError, "got bytes at index 0. Decode bytes first: text.decode('utf-8')."),
-        ([["a"]], TypeError, "got list at index 0"),
-        (["a", "b\ud83d"], ValueError, "got a lone surrogate '\\ud83d' at character 1 of the text at index 1"),
+        (["a", None], TypeError, "Expected text 1 to be a string, got None (NoneType). The value is missing"),
+        ([b"\xff"], ValueError, "Expected text 0 in UTF-8, got b"),
+        ([["a"]], TypeError, "Expected text 0 to be a string, got ['a'] (list)"),
+        (["a", "b\ud83d"], ValueError, "got a lone surrogate '\\ud83d' at character 1 of text 1"),
     ],
 )
 def test_encode_errors(tokenizer, texts, error, message):
@@ -326,11 +322,11 @@ def test_decode_errors(tokenizer, ids, error, message):
     ("source", "options", "error", "message"),
     [
         ("one text", {}, TypeError, "Expected paths, or an iterable of texts, got one str. Put a text in a list"),
-        (None, {}, TypeError, "Expected paths, or an iterable of texts, got one NoneType."),
+        (None, {}, TypeError, "generator), got None (NoneType)."),
         ([], {}, ValueError, "Expected some text to train on, got none but empty texts and spaces."),
         (["", " \n"], {"kind": "unigram"}, ValueError, "Expected some text to train on"),
-        (["a", 5], {}, TypeError, "Expected every text to be a string, got int at index 1."),
-        (["a\udc80"], {}, ValueError, "got a lone surrogate '\\udc80' at character 1 of the text at index 0"),
+        (["a", 5], {}, TypeError, "Expected text 1 to be a string, got 5 (int)."),
+        (["a\udc80"], {}, ValueError, "got a lone surrogate '\\udc80' at character 1 of text 0"),
         (["a"], {"kind": "bp"}, ValueError, "Expected kind to be one of 'bpe', 'wordpiece', 'unigram', got 'bp'."),
         (["a"], {"vocabulary_size": 4}, ValueError, "an integer above the 4 special tokens, got 4."),
         (["a"], {"vocabulary_size": 1e4}, ValueError, "Expected vocabulary_size to be an integer above"),
@@ -579,7 +575,7 @@ def test_add_tokens(masked, tmp_path):
     ("call", "error", "message"),
     [
         (lambda t: t.add_tokens("<a>"), TypeError, "Expected a list of strings, got one str alone."),
-        (lambda t: t.add_tokens([3]), TypeError, "Expected every text to be a string, got int at index 0."),
+        (lambda t: t.add_tokens([3]), TypeError, "Expected text 0 to be a string, got 3 (int)."),
         (lambda t: t.add_tokens(["a", ""]), ValueError, "of at least one character, got '' at index 1. Take it out."),
         (
             lambda t: t.encode_words(["a b"]),
@@ -591,8 +587,8 @@ def test_add_tokens(masked, tmp_path):
             TypeError,
             "Expected every row to be a list of words, got int at index 1",
         ),
-        (lambda t: t.encode_words([["a", None]]), TypeError, "a string, got NoneType at word 1 of row 0."),
-        (lambda t: t.encode_words([["\ud83d"]]), ValueError, "at character 0 of the text at word 0 of row 0."),
+        (lambda t: t.encode_words([["a", None]]), TypeError, "Expected word 1 of row 0 to be a string, got None"),
+        (lambda t: t.encode_words([["\ud83d"]]), ValueError, "at character 0 of word 0 of row 0."),
         (lambda t: t.encode_with_offsets("a"), TypeError, "Expected a list of strings, got one str alone."),
     ],
 )
