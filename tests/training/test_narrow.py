@@ -16,12 +16,15 @@ OPTIMIZERS = {
     "Adafactor": lambda: keras.optimizers.Adafactor(1e-4),
     "Muon": lambda: keras.optimizers.Muon(1e-4),
     "Lamb": lambda: keras.optimizers.Lamb(1e-4),
-    "ScheduleFreeAdamW": lambda: keras.optimizers.ScheduleFreeAdamW(1e-4),
     "averages": lambda: keras.optimizers.Adam(1e-4, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=3),
     "accumulation": lambda: keras.optimizers.Adam(1e-4, gradient_accumulation_steps=2),
     "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-4)),
-    "several": lambda: _several(keras.optimizers.Adam(1e-4), keras.optimizers.SGD(1e-4)),
 }
+# Newer than the oldest Keras that is supported.
+if hasattr(keras.optimizers, "ScheduleFreeAdamW"):
+    OPTIMIZERS["ScheduleFreeAdamW"] = lambda: keras.optimizers.ScheduleFreeAdamW(1e-4)
+if hasattr(keras.optimizers, "MultiOptimizer"):
+    OPTIMIZERS["several"] = lambda: _several(keras.optimizers.Adam(1e-4), keras.optimizers.SGD(1e-4))
 
 
 def _several(one, other):
