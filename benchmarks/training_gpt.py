@@ -46,9 +46,9 @@ def transformers_model(case):
 
 
 def keras_transformers_model(case):
-    from keras_transformers.training.datasets import Batches
-    from keras_transformers.training.examples import Examples
-    from keras_transformers.training.pairs import Ragged
+    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.examples import Examples
+    from keras_transformers.data.pairs import Ragged
 
     model = case.model.ours()
     model.compile(steps.optimizer(), rematerialize=case.rematerialize)

@@ -67,9 +67,9 @@ def transformers_model(case):
 
 def keras_transformers_model(case):
     import keras_transformers as kt
+    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.pairs import Ragged
     from keras_transformers.tasks.masked_lm import MaskedExamples
-    from keras_transformers.training.datasets import Batches
-    from keras_transformers.training.pairs import Ragged
 
     config = kt.models.encoder(
         case.vocabulary_size,

@@ -27,7 +27,7 @@ LINES = 64 if SMOKE else 10_000
 def ours(source, output, beams):
     """Translate a file; return the seconds that took."""
     import keras_transformers as kt
-    from keras_transformers.tasks.files import translate_file
+    from keras_transformers.apps.files import translate_file
 
     model = kt.Seq2SeqLM.from_preset("english-french")
     start = time.process_time()

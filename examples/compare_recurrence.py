@@ -26,6 +26,8 @@ from keras import ops
 from train_translation import own_pairs, read_pairs, read_test, without
 
 import keras_transformers as kt
+from keras_transformers.data import encode_pairs
+from keras_transformers.data.datasets import Batches
 from keras_transformers.generation import GenerationConfig, executors, generate
 from keras_transformers.layers import Cache
 from keras_transformers.layers import cache as caches
@@ -35,10 +37,8 @@ from keras_transformers.training import (
     Perplexity,
     TokenMean,
     bleu,
-    encode_pairs,
     token_cross_entropy,
 )
-from keras_transformers.training.datasets import Batches
 
 NAMES = ("Transformer", "LSTM")
 

@@ -14,7 +14,7 @@ import pathlib
 import keras
 
 import keras_transformers as kt
-from keras_transformers.line_files import read_text
+from keras_transformers.files.lines import read_text
 from keras_transformers.training import Checkpoint, LearningCurve
 
 END = "<|endoftext|>"

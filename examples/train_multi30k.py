@@ -22,8 +22,8 @@ import keras
 import tokenizers
 
 import keras_transformers as kt
-from keras_transformers.line_files import read_lines
-from keras_transformers.runs import read_run, train_translation
+from keras_transformers.apps.runs import read_run, train_translation
+from keras_transformers.files.lines import read_lines
 from keras_transformers.training import bleu
 
 

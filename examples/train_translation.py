@@ -19,7 +19,8 @@ import zipfile
 import keras
 
 import keras_transformers as kt
-from keras_transformers.line_files import read_lines, read_text
+from keras_transformers.data import translation_batches
+from keras_transformers.files.lines import read_lines, read_text
 from keras_transformers.training import (
     Checkpoint,
     CoolDown,
@@ -27,7 +28,6 @@ from keras_transformers.training import (
     LearningCurve,
     TranslationQuality,
     average_weights,
-    translation_batches,
 )
 from keras_transformers.training.metrics import bleu, chrf
 

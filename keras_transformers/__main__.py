@@ -7,7 +7,7 @@ import warnings
 def main():
     """Run the command line; an error that the user can mend is one line on standard error, and exit status 1."""
     try:
-        from keras_transformers.cli.app import app
+        from keras_transformers.apps.cli.app import app
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise

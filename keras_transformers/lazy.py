@@ -11,13 +11,14 @@ def names(package, modules, *others):
 
     Args:
         package: its `__name__`.
-        modules: the names that each of its modules gives, a tuple; () for a module that is a name itself.
+        modules: the names that each of its modules gives, a tuple; () for a module that is itself given,
+            by its last name.
         others: names that are there already.
 
     Example:
         >>> __getattr__, __dir__, __all__ = names(__name__, {"losses": ("token_cross_entropy",), "schedules": ()})
     """
-    homes = {name: module for module, given in modules.items() for name in given or (module,)}
+    homes = {name: module for module, given in modules.items() for name in given or (module.rpartition(".")[2],)}
     every = sorted((*homes, *others))
 
     def load(name):

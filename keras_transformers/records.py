@@ -11,7 +11,7 @@ import math
 import types
 import typing
 
-from keras_transformers.file_reading import shown
+from keras_transformers.files.reading import shown
 from keras_transformers.spelling import check_arguments, did_you_mean
 
 _MOST = 2**31 - 1  # of anything: ids are int32

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from keras_transformers.checkpoints import sources
+from keras_transformers.formats import sources
 
 pytestmark = pytest.mark.one_backend
 
@@ -82,7 +82,7 @@ def test_embedded_presets_are_found_in_a_checkout():
 
 def test_embedded_presets_are_found_in_an_installed_wheel(installed):
     program = """
-from keras_transformers.checkpoints import preset, sources
+from keras_transformers.formats import preset, sources
 root = sources._PACKAGE / "presets"
 assert (root / "README.md").is_file(), root
 for name, folder in sources.embedded_presets().items():
@@ -95,7 +95,7 @@ for name, folder in sources.embedded_presets().items():
 
 def test_a_preset_laid_beside_an_installed_package_is_not_ours(installed):
     program = """
-from keras_transformers.checkpoints import sources
+from keras_transformers.formats import sources
 stranger = sources._PACKAGE.parent / "presets" / "stranger"
 stranger.mkdir(parents=True)
 (stranger / "config.json").write_text("{}")

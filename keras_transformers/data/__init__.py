@@ -1,1 +1,11 @@
-"""What users bring: one reader of every container of texts, labels and token ids (`sources`)."""
+"""From anything that holds text to arrays: readers, cleaning, token ids with their labels, and batches."""
+
+from keras_transformers import lazy
+
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {
+        "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
+        "pairs": ("encode_pairs", "split"),
+    },
+)

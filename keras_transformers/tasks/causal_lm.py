@@ -11,7 +11,10 @@ import keras
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.documents import Document, around, cut, document_source, read_documents
+from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.rows import document_rows
 from keras_transformers.data.sources import Form, Source, texts_of
 from keras_transformers.generation.decoding import (
     SMALLEST_ROOM,
@@ -30,9 +33,6 @@ from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import without_decay
-from keras_transformers.training.documents import Document, around, cut, document_source, read_documents
-from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
-from keras_transformers.training.rows import document_rows
 from keras_transformers.training.schedules import LinearDecay
 
 PROMPTS = (("prompt",), ("text",), ("question",))

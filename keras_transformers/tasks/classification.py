@@ -11,9 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, as_text, holds_many, is_empty, is_missing, rows, short, texts_of
-from keras_transformers.file_reading import shown
+from keras_transformers.files.reading import shown
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
@@ -21,7 +22,6 @@ from keras_transformers.spelling import did_you_mean
 from keras_transformers.tasks.encoder_task import EncoderTask, windows
 from keras_transformers.tasks.task import check_config
 from keras_transformers.training.class_weights import class_weights
-from keras_transformers.training.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy, TokenMean
 from keras_transformers.training.user_metrics import of_tokens

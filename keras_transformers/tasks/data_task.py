@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from keras_transformers import memory
+from keras_transformers.data.datasets import round_up
+from keras_transformers.data.examples import NO_LABEL, Examples
+from keras_transformers.data.pairs import Pairs
 from keras_transformers.data.sources import LABELS, Form, Source
 from keras_transformers.data.token_ids import read_ids
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
-from keras_transformers.training.datasets import round_up
-from keras_transformers.training.examples import NO_LABEL, Examples
-from keras_transformers.training.pairs import Pairs
 from keras_transformers.training.trained import Trained
 
 _COMPILED = keras.backend.backend() != "torch"

@@ -11,9 +11,8 @@ None                       words before the source, of `task_specific_params` ("
 import re
 import typing
 
+from keras_transformers.data.language_names import find_language, language_error, language_of
 from keras_transformers.generation.settings import fields_of
-from keras_transformers.tokenizers.language_names import find_language, language_of
-from keras_transformers.tokenizers.languages import language_error
 
 _PAIR = re.compile(r"translation_(.+)_to_(.+)")
 

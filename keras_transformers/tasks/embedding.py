@@ -7,13 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import keras_hub, sentence_transformers
+from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.sources import TEXTS, Form, as_text, texts_of
+from keras_transformers.formats import keras_hub, sentence_transformers
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.training.duplicates import equal_rows, fingerprints
-from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
 

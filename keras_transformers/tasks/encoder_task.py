@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import Task
 from keras_transformers.tokenizers.packing import pack_texts
-from keras_transformers.training.examples import Examples, read_columns
 
 
 class EncoderTask(Task):

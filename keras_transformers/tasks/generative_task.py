@@ -11,8 +11,9 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_transformers.checkpoints import gguf_config, own, preset
-from keras_transformers.file_reading import is_plain
+from keras_transformers.files.gguf import GGUF
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import gguf_config, own, preset
 from keras_transformers.generation.decoding import limits
 from keras_transformers.generation.settings import (
     GENERATION_KEYS,
@@ -22,7 +23,6 @@ from keras_transformers.generation.settings import (
     named_ids,
     to_hugging_face,
 )
-from keras_transformers.gguf_file import GGUF
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.records import from_json

@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, texts_of
 from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.user_metrics import of_tokens

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.callers import outside
+from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.sources import (
     Form,
     Source,
@@ -27,7 +28,6 @@ from keras_transformers.data.token_ids import numbers
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform
 from keras_transformers.tasks.encoder_task import EncoderTask, windows
-from keras_transformers.training.examples import Examples, read_columns
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
 

@@ -12,19 +12,14 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.callers import outside
-from keras_transformers.checkpoints import ctranslate2
+from keras_transformers.data.language_names import language_of
+from keras_transformers.data.pairs import FORM, SOURCES, TARGETS, Pairs, encode_pairs
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import as_text, texts_of
+from keras_transformers.formats import ctranslate2
 from keras_transformers.generation import executors
 from keras_transformers.generation.beam_search import IMPOSSIBLE
-from keras_transformers.generation.decoding import (
-    SMALLEST_ROOM,
-    Generated,
-    bucket,
-    generate,
-    power_of_two,
-    stream,
-)
+from keras_transformers.generation.decoding import SMALLEST_ROOM, Generated, bucket, generate, power_of_two, stream
 from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig, fields_of
 from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
@@ -33,11 +28,9 @@ from keras_transformers.tasks.directions import find_direction
 from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.tokenizers.language_names import language_of
 from keras_transformers.tokenizers.packing import pack
 from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
 from keras_transformers.tokenizers.texts import has_letter
-from keras_transformers.training.pairs import FORM, SOURCES, TARGETS, Pairs, encode_pairs
 from keras_transformers.training.schedules import InverseSquareRoot
 
 LOOKED_AT = 200  # sources, of those that a model learns from, for whether they are language

@@ -11,22 +11,18 @@ from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory, spelling
 from keras_transformers.callers import outside
-from keras_transformers.checkpoints import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
-from keras_transformers.checkpoints.weights import (
-    assign,
-    build_empty,
-    is_head,
-    named_weights,
-    unused_tensors,
-)
+from keras_transformers.data.datasets import Batches, Position, fit_batches, keras_data
+from keras_transformers.data.pairs import split
 from keras_transformers.data.sources import are_parts
-from keras_transformers.file_reading import is_plain
-from keras_transformers.gguf_file import GGUF, GGUFFile
-from keras_transformers.git_lfs import refuse_pointers
+from keras_transformers.files.gguf import GGUF, GGUFFile
+from keras_transformers.files.git_lfs import refuse_pointers
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
+from keras_transformers.models.weights import assign, build_empty, is_head, named_weights, unused_tensors
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import Elsewhere, listed
 from keras_transformers.tasks import tokenizer_config
@@ -34,9 +30,7 @@ from keras_transformers.tasks.data_task import DataTask
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import refusals
 from keras_transformers.training.callbacks import Checkpoint
-from keras_transformers.training.datasets import Batches, Position, fit_batches, keras_data
 from keras_transformers.training.optimizers import parts
-from keras_transformers.training.pairs import split
 from keras_transformers.training.schedules import LinearDecay, PerUpdate
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights

@@ -23,7 +23,7 @@ import tokenizers
 from tokenizers import AddedToken, models, processors
 
 from keras_transformers.callers import outside
-from keras_transformers.file_reading import read_object
+from keras_transformers.files.reading import read_object
 from keras_transformers.tokenizers.convert import (
     CLASSES,
     ROLES,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_transformers.callers import outside
-from keras_transformers.file_reading import is_plain, read_bytes, read_object, read_text
+from keras_transformers.files.reading import is_plain, read_bytes, read_object, read_text
 
 DEFAULT, TOOL_USE = "default", "tool_use"
 TEMPLATE_FILE = "chat_template.jinja"

@@ -37,7 +37,8 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
-from keras_transformers.file_reading import read_bytes, read_object, read_text
+from keras_transformers.data.language_names import known_language
+from keras_transformers.files.reading import read_bytes, read_object, read_text
 from keras_transformers.tokenizers import pipelines
 from keras_transformers.tokenizers.languages import (
     M2M100,
@@ -48,7 +49,6 @@ from keras_transformers.tokenizers.languages import (
     NO_LANGUAGES,
     WMT21,
     LanguageRules,
-    known_language,
 )
 from keras_transformers.tokenizers.pieces import NumberedPieces, PieceSplitter
 from keras_transformers.tokenizers.sentencepiece_model import SentencePieceModel, merges_of, read_sentencepiece

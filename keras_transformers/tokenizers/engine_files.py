@@ -14,7 +14,7 @@ from typing import Any
 
 import tokenizers
 
-from keras_transformers.file_reading import read_object, read_text
+from keras_transformers.files.reading import read_object, read_text
 
 _MOST_GROWTH = 1000  # characters that the normalizer may make of one
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")

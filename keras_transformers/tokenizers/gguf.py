@@ -22,7 +22,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
-from keras_transformers.gguf_file import NO_TOKEN, GGUFFile
+from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
 from keras_transformers.tokenizers.convert import ROLES, around_as_asked
 from keras_transformers.tokenizers.sentencepiece_model import merges_of
 

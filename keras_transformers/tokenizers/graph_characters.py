@@ -28,13 +28,7 @@ import tokenizers
 from tokenizers import normalizers
 
 from keras_transformers.extras import require
-from keras_transformers.tokenizers.normalization import (
-    JOINERS,
-    SPACES_AT_ENDS,
-    SPACES_IN_A_ROW,
-    UNJOINED,
-    parts_of,
-)
+from keras_transformers.tokenizers.normalization import JOINERS, SPACES_AT_ENDS, SPACES_IN_A_ROW, UNJOINED, parts_of
 
 _CODE_POINTS = 0x110000
 _SURROGATES = range(0xD800, 0xE000)

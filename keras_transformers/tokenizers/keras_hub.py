@@ -18,7 +18,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from keras_transformers.file_reading import parse, read_text
+from keras_transformers.files.reading import parse, read_text
 from keras_transformers.tokenizers.convert import CLASSES, TokenizerClass
 
 _FOLDER = pathlib.PurePath("assets", "tokenizer")

@@ -18,8 +18,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_transformers.spelling import nearest
-
 
 @dataclasses.dataclass(frozen=True)
 class LanguageRules:
@@ -69,24 +67,6 @@ def rules_by_tokens(tokens: Iterable[tuple[str, int]]) -> LanguageRules:
     return NO_LANGUAGES
 
 
-def known_language(name: str, language: str | None, languages: Iterable[str]) -> str | None:
-    """A language as `languages` calls it, where it may be written as its token or without the marks of one: "fr" from
-    "__fr__", ">>fra<<" from "fra". None stays None.
-
-    Args:
-        name: what to call it in an error, such as "target_language".
-
-    Raises:
-        ValueError: for a language that is not among them, listing those that are.
-    """
-    if language is None or language in languages:
-        return language
-    bare = {_bare(code): code for code in languages}
-    if _bare(str(language)) not in bare:
-        raise language_error(name, language, languages)
-    return bare[_bare(str(language))]
-
-
 def wrapped(
     rows: Sequence[list[int]], languages: Sequence[int | None], parts: Sequence[Any], max_length: int | None
 ) -> list[list[int]]:
@@ -115,28 +95,6 @@ def wrapped(
             )
         out.append([*before, *ids[:room], *after])
     return out
-
-
-def language_error(name: str, language: object, languages: Iterable[str]) -> ValueError:
-    """The error for a language that a tokenizer does not know; what it could be comes first."""
-    known = list(languages)
-    if not known:
-        return ValueError(
-            f"Expected no {name}, got {language!r}: this tokenizer has no tokens for languages. Leave {name} out."
-        )
-    plain, wanted = {_bare(code).lower(): code for code in known}, _bare(str(language)).lower()
-    near = [plain[key] for key in nearest(wanted, plain, 3, 0.5)]
-    near += [code for key, code in plain.items() if key.startswith(wanted[:2])]
-    ordered = list(dict.fromkeys([*near[:5], *known]))
-    return ValueError(
-        f"Expected {name} to be one of the {len(known)} languages that this tokenizer knows, got {language!r}. They "
-        f"are: {', '.join(ordered)}."
-    )
-
-
-def _bare(language: str) -> str:
-    """A code without the marks of a token around it."""
-    return language.strip("_<>")
 
 
 _MBART_CODES = """

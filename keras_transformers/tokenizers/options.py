@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from keras_transformers.file_reading import read_object, shown
+from keras_transformers.files.reading import read_object, shown
 
 CONFIG_FILE = "tokenizer_config.json"
 _SWITCHES = (

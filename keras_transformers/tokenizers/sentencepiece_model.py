@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from keras_transformers.file_reading import read_bytes
+from keras_transformers.files.reading import read_bytes
 
 _ALGORITHMS = {1: "unigram", 2: "bpe"}
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5

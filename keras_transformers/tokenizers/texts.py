@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_transformers.data.sources import SINGLE, Form, Source, as_text, choose
-from keras_transformers.line_files import LineFile, decoded_lines
+from keras_transformers.files.lines import LineFile, decoded_lines
 
 # Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
 # (80,000 letters without a space took 2.3 s, four times what 40,000 took).

@@ -43,33 +43,21 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.callers import outside
+from keras_transformers.data.language_names import known_language, language_error
 from keras_transformers.data.sources import as_text, texts_of
 from keras_transformers.extras import require
-from keras_transformers.file_reading import is_plain, read_bytes
-from keras_transformers.gguf_file import GGUF, GGUFFile
-from keras_transformers.git_lfs import refuse_pointers
+from keras_transformers.files.gguf import GGUF, GGUFFile
+from keras_transformers.files.git_lfs import refuse_pointers
+from keras_transformers.files.reading import is_plain, read_bytes
 from keras_transformers.other_libraries import CALLED
 from keras_transformers.spelling import Elsewhere, missing_attribute, spell_out
 from keras_transformers.tokenizers import chat, chat_templates
 from keras_transformers.tokenizers.agreement import agreed, class_in_transformers, passed_over, rules_named
-from keras_transformers.tokenizers.convert import (
-    class_by_files,
-    class_of,
-    convert,
-    numbered_pieces,
-    special_tokens,
-)
+from keras_transformers.tokenizers.convert import class_by_files, class_of, convert, numbered_pieces, special_tokens
 from keras_transformers.tokenizers.engine_files import guarded, read_engine, unknown_id_of
 from keras_transformers.tokenizers.gguf import read_gguf
 from keras_transformers.tokenizers.keras_hub import read_keras_hub
-from keras_transformers.tokenizers.languages import (
-    NO_LANGUAGES,
-    LanguageRules,
-    known_language,
-    language_error,
-    rules_by_tokens,
-    wrapped,
-)
+from keras_transformers.tokenizers.languages import NO_LANGUAGES, LanguageRules, rules_by_tokens, wrapped
 from keras_transformers.tokenizers.normalization import keep_spaces_at_ends, steps_of
 from keras_transformers.tokenizers.options import longest, read_options
 from keras_transformers.tokenizers.packing import Template

@@ -6,10 +6,8 @@ __getattr__, __dir__, __all__ = lazy.names(
     __name__,
     {
         "callbacks": ("Checkpoint", "LearningCurve", "Speed", "TranslationQuality", "average_weights"),
-        "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
         "losses": ("token_cross_entropy",),
         "metrics": ("Perplexity", "TokenAccuracy", "TokenMean", "bleu", "chrf"),
-        "pairs": ("encode_pairs", "split"),
         "schedules": ("CoolDown", "InverseSquareRoot", "LinearDecay"),
     },
 )

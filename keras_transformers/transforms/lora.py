@@ -22,13 +22,13 @@ import keras
 import numpy as np
 
 from keras_transformers.callers import outside
-from keras_transformers.checkpoints import preset, sources
-from keras_transformers.checkpoints.weights import named_weights
-from keras_transformers.file_reading import is_plain, shown
+from keras_transformers.families.weight_map import Entry, WeightMap
+from keras_transformers.files.reading import is_plain, shown
+from keras_transformers.formats import preset, sources
 from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
-from keras_transformers.models.weight_map import Entry, WeightMap
+from keras_transformers.models.weights import named_weights
 from keras_transformers.spelling import did_you_mean, spelled
 from keras_transformers.transforms import saved
 from keras_transformers.transforms.sublayers import (

@@ -13,7 +13,7 @@ import gc
 import keras
 import numpy as np
 
-from keras_transformers.checkpoints.weights import fill
+from keras_transformers.models.weights import fill
 from keras_transformers.spelling import spelled
 from keras_transformers.transforms.saved import problem_of_groups
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew

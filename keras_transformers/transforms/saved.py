@@ -1,6 +1,6 @@
 """What was done to a model since its configuration described it, for files to say: plain JSON, there and back."""
 
-from keras_transformers.file_reading import shown
+from keras_transformers.files.reading import shown
 
 
 def problem_of_groups(groups, kinds):

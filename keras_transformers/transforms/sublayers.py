@@ -5,10 +5,10 @@ A layer's name is the beginning of its weights' names in files: `encoder.block_0
 
 import keras
 
-from keras_transformers.checkpoints import hugging_face
-from keras_transformers.checkpoints.weights import is_head, named_weights
+from keras_transformers.families.weight_map import WeightMap
+from keras_transformers.formats import hugging_face
 from keras_transformers.generation import executors
-from keras_transformers.models.weight_map import WeightMap
+from keras_transformers.models.weights import is_head, named_weights
 
 ADAPTER = ("lora_A", "lora_B")  # the layers that an adapter is made of
 ROUTER = "router"  # the layer that chooses experts: small, and no other choice is nearly the same

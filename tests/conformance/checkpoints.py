@@ -8,8 +8,8 @@ import zlib
 
 import numpy as np
 
-from keras_transformers.checkpoints import preset
-from keras_transformers.checkpoints.weights import named_weights
+from keras_transformers.formats import preset
+from keras_transformers.models.weights import named_weights
 from tests.conformance.cases import CHECKPOINTS, task_class
 
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_transformers.checkpoints.hugging_face import labelled
-from keras_transformers.models.family import INERT, families
+from keras_transformers.families.family import INERT, families
+from keras_transformers.formats.hugging_face import labelled
 from keras_transformers.tasks.classification import Classifier
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CASES, CHECKPOINTS, task_class

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from keras_transformers.checkpoints.weights import assign, build_empty, named_weights
 from keras_transformers.layers.positions import Sinusoidal
+from keras_transformers.models.weights import assign, build_empty, named_weights
 from keras_transformers.records import is_record
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CASES, CHECKPOINTS, FIRST, MODELS, task_class

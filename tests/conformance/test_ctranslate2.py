@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 
 import keras_transformers as kt
-from keras_transformers.checkpoints.ctranslate2 import specification
+from keras_transformers.formats.ctranslate2 import specification
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CHECKPOINTS
 

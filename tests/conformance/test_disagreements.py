@@ -11,8 +11,8 @@ import pytest
 import safetensors.numpy
 from keras import ops
 
-from keras_transformers.checkpoints import preset
-from keras_transformers.checkpoints.ties import _names
+from keras_transformers.formats import preset
+from keras_transformers.formats.ties import _names
 from keras_transformers.layers.positions import Rotary, sinusoids
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CHECKPOINTS, FIRST

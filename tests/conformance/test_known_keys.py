@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_transformers.families.family import HUGGING_FACE_ACTIVATIONS, families
+from keras_transformers.families.unknown_keys import ELSEWHERE
 from keras_transformers.layers.feed_forward import ACTIVATIONS
-from keras_transformers.models.family import HUGGING_FACE_ACTIVATIONS, families
-from keras_transformers.models.unknown_keys import ELSEWHERE
 from tests.conformance.known_keys import known
 
 pytestmark = pytest.mark.one_backend("torch")

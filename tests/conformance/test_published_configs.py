@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from keras_transformers.models.family import HUGGING_FACE_ACTIVATIONS, family_of
+from keras_transformers.families.family import HUGGING_FACE_ACTIVATIONS, family_of
 
 pytestmark = pytest.mark.one_backend("torch")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.checkpoints import preset
-from keras_transformers.checkpoints.weights import named_weights
-from keras_transformers.models.family import families
+from keras_transformers.families.family import families
+from keras_transformers.formats import preset
+from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CASES, CHECKPOINTS, MODELS, soon
 from tests.layers.reference import relative_error

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.data.examples import read_columns
 from keras_transformers.data.sources import Form, Source, as_text, rows, texts_of
-from keras_transformers.training.examples import read_columns
 from tests.data.containers import COLUMNS, TABLES, all_of
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -169,7 +169,7 @@ def test_columns_are_named(make, models):
 
 
 def test_two_languages(tokenizer):
-    pairs = kt.training.encode_pairs(TEXTS, TEXTS[::-1], tokenizer=tokenizer)
+    pairs = kt.data.encode_pairs(TEXTS, TEXTS[::-1], tokenizer=tokenizer)
     nested = [{"translation": {"en": a, "fr": b}} for a, b in zip(TEXTS, TEXTS[::-1], strict=True)]
     dataset = datasets.Dataset.from_list(nested)
     sources = [nested, iter(nested), dataset, dataset.to_iterable_dataset(), dataset.iter(2), pd.DataFrame(nested)]
@@ -177,14 +177,14 @@ def test_two_languages(tokenizer):
     sources += [make({"id": [1, 2, 3, 4], "en": TEXTS, "fr": TEXTS[::-1]}) for make in TABLES.values()]
     for source in sources:
         with pytest.warns(UserWarning, match="called en and fr, .* en is read as the source") as caught:
-            assert ids_of(kt.training.encode_pairs(source, tokenizer=tokenizer)) == ids_of(pairs)
+            assert ids_of(kt.data.encode_pairs(source, tokenizer=tokenizer)) == ids_of(pairs)
         assert caught[0].filename == __file__
     columns = {"source": "fr", "target": "en"}
-    turned = kt.training.encode_pairs(nested, tokenizer=tokenizer, columns=columns)
+    turned = kt.data.encode_pairs(nested, tokenizer=tokenizer, columns=columns)
     assert turned.sources.token_ids.tolist() == pairs.targets.token_ids.tolist()
     three = {"en": TEXTS, "fr": TEXTS, "de": TEXTS}
     with pytest.raises(ValueError, match="columns of texts, called source and target .* got the columns en, fr, de"):
-        kt.training.encode_pairs(three, tokenizer=tokenizer)
+        kt.data.encode_pairs(three, tokenizer=tokenizer)
 
 
 def test_labels_in_every_container_and_form(models):

@@ -79,7 +79,7 @@ def _make_generators(folder):
     model.save_to_preset(folder / "causal")
     sources, targets = _tokenizer(), _tokenizer(lowercase=True)
     tokenizer = sources.with_target(targets)
-    from keras_transformers.runs.translation import config_for
+    from keras_transformers.apps.runs.translation import config_for
 
     fields = {**WORDS, "max_length": 32}
     _moved(kt.Seq2SeqLM(config_for(tokenizer, **fields), tokenizer)).save_to_preset(folder / "translator")
@@ -92,7 +92,7 @@ def _split(whole, folder):
     """The same weights in two files and an index."""
     import safetensors.numpy
 
-    from keras_transformers.checkpoints import preset
+    from keras_transformers.formats import preset
 
     tensors = safetensors.numpy.load_file(whole / preset.WEIGHTS)
     names = sorted(tensors)
@@ -165,7 +165,7 @@ def _open_family(folder):
 
 
 def _make_gguf(folder):
-    from tests.checkpoints import gguf_files
+    from tests.formats import gguf_files
 
     random = np.random.default_rng(0)
     sizes = {".context_length": 32, ".embedding_length": 32, ".feed_forward_length": 48, ".block_count": 2}
@@ -225,8 +225,8 @@ def _open_keras_hub(folder):
 
 
 def _make_checkpoints(folder):
+    from keras_transformers.data.datasets import fit_batches
     from keras_transformers.training.callbacks import Checkpoint
-    from keras_transformers.training.datasets import fit_batches
     from tests.training.test_callbacks import batches, compiled
 
     model = compiled()
@@ -262,7 +262,7 @@ def _make_runs(folder):
 
 
 def _open_run(folder):
-    from keras_transformers.runs import read_run
+    from keras_transformers.apps.runs import read_run
 
     return [repr(read_run(folder / "run.yaml"))]
 

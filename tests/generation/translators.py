@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 
 import keras_transformers as kt
-from keras_transformers.checkpoints import preset
+from keras_transformers.formats import preset
 from tests.conformance import checkpoints
 from tests.conformance.cases import CHECKPOINTS
 

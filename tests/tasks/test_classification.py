@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.training.examples import NO_LABEL
+from keras_transformers.data.examples import NO_LABEL
 from tests.layers.reference import fill
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS, outputs, softmax

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.training.examples import Examples
-from keras_transformers.training.pairs import Pairs, Ragged
+from keras_transformers.data.examples import Examples
+from keras_transformers.data.pairs import Pairs, Ragged
 from tests.conformance import checkpoints
 from tests.conformance.cases import CASES, CHECKPOINTS, FIRST
 

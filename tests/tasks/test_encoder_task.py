@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.models.family import describing
+from keras_transformers.families.family import describing
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length, bucket
 from keras_transformers.tasks.encoder_task import windows
 from keras_transformers.training.callbacks import Checkpoint
@@ -440,7 +440,7 @@ def test_prepared_arrays_go_to_keras(tokenizer):
 
 @once
 def test_ids_outside_of_the_vocabulary(tokenizer):
-    from keras_transformers.training.pairs import Ragged
+    from keras_transformers.data.pairs import Ragged
 
     model = make("TextClassifier", tokenizer)
     size = tokenizer.vocabulary_size

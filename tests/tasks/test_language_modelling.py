@@ -6,11 +6,11 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
+from keras_transformers.data.datasets import Batches
+from keras_transformers.data.documents import read_documents
+from keras_transformers.data.examples import NO_LABEL
+from keras_transformers.data.rows import best_fit
 from keras_transformers.tasks.scoring import windows
-from keras_transformers.training.datasets import Batches
-from keras_transformers.training.documents import read_documents
-from keras_transformers.training.examples import NO_LABEL
-from keras_transformers.training.rows import best_fit
 from keras_transformers.training.schedules import LinearDecay
 from tests.tasks.sources import HuggingFaceDataset, Py
 

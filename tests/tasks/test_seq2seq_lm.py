@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.checkpoints import preset
+from keras_transformers.formats import preset
 from keras_transformers.layers.heads import HeadConfig
 from tests.layers.reference import fill, relative_error
 
@@ -393,7 +393,7 @@ def test_weights_of_labels(tokenizer):
 
 @once
 def test_ready_batches_must_fit_the_model(tokenizer):
-    from keras_transformers.training import translation_batches
+    from keras_transformers.data import translation_batches
 
     trained = make(tokenizer)
     long = translation_batches(["the cat " * LONGEST], ["le chat"], tokenizer=tokenizer)
@@ -413,7 +413,7 @@ def test_ready_batches_must_fit_the_model(tokenizer):
 
 @once
 def test_options_that_contradict_each_other(tokenizer):
-    from keras_transformers.training import translation_batches
+    from keras_transformers.data import translation_batches
 
     trained, batches = make(tokenizer), translation_batches(PAIRS, tokenizer=tokenizer)
     for arguments, expected in (

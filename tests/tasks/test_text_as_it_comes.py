@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.apps.files import translate_file
 from keras_transformers.tasks import notices
-from keras_transformers.tasks.files import translate_file
 from tests.layers.reference import fill
 
 once = pytest.mark.one_backend("torch")

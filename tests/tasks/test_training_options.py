@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.data.datasets import Batches
+from keras_transformers.data.examples import Examples
+from keras_transformers.data.pairs import Ragged
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.positions import RelativeBuckets
 from keras_transformers.layers.stack import StackConfig
-from keras_transformers.training.datasets import Batches
-from keras_transformers.training.examples import Examples
-from keras_transformers.training.pairs import Ragged
 from keras_transformers.training.schedules import InverseSquareRoot, LinearDecay
 
 TOKENS, WIDTH = 30, 16

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from keras_transformers.models.family import families
+from keras_transformers.families.family import families
 from keras_transformers.tokenizers import Tokenizer, agreement
 from tests.tokenizers import folders
 from tests.tokenizers.test_tokenizer import SENTENCES

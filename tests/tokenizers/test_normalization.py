@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tokenizers import normalizers
 
-from keras_transformers.line_files import read_lines
+from keras_transformers.files.lines import read_lines
 from keras_transformers.tokenizers import Tokenizer
 from keras_transformers.tokenizers.normalization import NORMALIZATIONS, steps_of
 

@@ -7,8 +7,8 @@ import sys
 
 import keras
 
+from keras_transformers.data.datasets import Position, fit_batches, translation_batches
 from keras_transformers.training.callbacks import Checkpoint
-from keras_transformers.training.datasets import Position, fit_batches, translation_batches
 from tests.training.stand_in import CharacterTokenizer, compiled, sentences
 
 EPOCHS = 2

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 import keras_transformers as kt
+from keras_transformers.data.datasets import Batches
+from keras_transformers.data.examples import NO_LABEL, Examples
+from keras_transformers.data.pairs import Pairs, Ragged
 from keras_transformers.tasks.masked_lm import MaskedExamples
-from keras_transformers.training.datasets import Batches
-from keras_transformers.training.examples import NO_LABEL, Examples
-from keras_transformers.training.pairs import Pairs, Ragged
 
 TOKENS, CLASSES, LENGTH = 24, 3, 12
 TASKS = (

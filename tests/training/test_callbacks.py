@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_transformers.data.datasets import Position, fit_batches, translation_batches
 from keras_transformers.plotting import read_curve
 from keras_transformers.training.callbacks import (
     Checkpoint,
@@ -19,7 +20,6 @@ from keras_transformers.training.callbacks import (
     average_weights,
     checkpoints,
 )
-from keras_transformers.training.datasets import Position, fit_batches, translation_batches
 from tests.training import interrupted_run
 from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
 

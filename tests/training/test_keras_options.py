@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.data.datasets import Batches
+from keras_transformers.data.examples import Examples
+from keras_transformers.data.pairs import Ragged
 from keras_transformers.layers.feed_forward import FeedForward
-from keras_transformers.training.datasets import Batches
-from keras_transformers.training.examples import Examples
-from keras_transformers.training.pairs import Ragged
 from tests.training.small_tasks import CLASSES, TASKS, batches, examples, moved, task, weights
 
 BACKEND = keras.backend.backend()

@@ -8,22 +8,14 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.checkpoints import preset
+from keras_transformers.formats import preset
 from keras_transformers.transforms import add_lora, load_lora, merge_lora, remove_lora, save_lora
 from keras_transformers.transforms.lora import LoraDense
 from keras_transformers.transforms.sublayers import named_sublayers
 from tests.conformance import checkpoints as conformance
 from tests.layers.reference import relative_error
 from tests.tasks import checkpoints
-from tests.transforms.models import (
-    TOKEN_IDS,
-    classifier,
-    generated,
-    outputs,
-    step,
-    translator,
-    with_numbers,
-)
+from tests.transforms.models import TOKEN_IDS, classifier, generated, outputs, step, translator, with_numbers
 
 # Files and messages are the same on every backend.
 once = pytest.mark.one_backend("torch")

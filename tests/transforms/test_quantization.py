@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.checkpoints import preset
+from keras_transformers.formats import preset
 from keras_transformers.transforms import add_lora, merge_lora, quantize, remove_lora, save_lora
 from tests.conformance import checkpoints as conformance
 from tests.layers.reference import relative_error

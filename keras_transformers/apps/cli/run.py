@@ -1,0 +1,29 @@
+"""`keras-transformers run`: a translation model from raw parallel text, all in one YAML file."""
+
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from keras_transformers.apps.cli.options import TEXT_FILE
+
+
+def run(
+    file: Annotated[
+        pathlib.Path | None, typer.Argument(**TEXT_FILE, help="The run: YAML, with sections as the guide has them.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="Another value: training.epochs=3; several times.")
+    ] = None,
+):
+    """Clean parallel text, learn a vocabulary, train, watch BLEU, average, save and test: as a YAML file says, or --set
+    alone. The same command goes on where it was stopped."""
+    from keras_transformers.apps.runs.settings import read_run
+
+    settings = read_run(file, changes or ())
+
+    from keras_transformers.apps.runs.translation import train_translation
+
+    train_translation(settings, verbose=1 if sys.stdout.isatty() else 2)
+    print(f"Try: keras-transformers translate --preset {settings.output}/preset '…'", file=sys.stderr)

@@ -1,0 +1,52 @@
+"""`keras-transformers score`: how likely a preset finds given translations, line by line."""
+
+import math
+import sys
+from typing import Annotated
+
+import typer
+
+from keras_transformers.apps.cli.options import Language, Pairs, Preset, Sources, Targets
+from keras_transformers.apps.cli.translate import BATCHES_AT_ONCE, write
+
+
+def score(
+    preset: Preset,
+    source: Sources = None,
+    target: Targets = None,
+    pairs: Pairs = None,
+    source_language: Language = None,
+    target_language: Language = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs computed at a time.")] = 32,
+):
+    """Score translations, anyone's: log-probability, perplexity and number of tokens for each line, with tabs between.
+    A line whose source is empty stays empty; the perplexity of all goes to standard error."""
+    from keras_transformers.apps.cli.texts import given, progress
+    from keras_transformers.files.lines import read_pairs
+
+    sources, targets = read_pairs(source, target, pairs)
+
+    import keras_transformers as kt
+
+    task = kt.Seq2SeqLM.from_preset(preset)
+    languages = given(source_language=source_language, target_language=target_language)
+    total, tokens, size = 0.0, 0, batch_size * BATCHES_AT_ONCE
+    with progress("scoring", total=len(sources)) as advance:
+        for begin in range(0, len(sources), size):
+            rows = range(begin, min(begin + size, len(sources)))
+            full = [row for row in rows if sources[row].strip()]
+            scores = task.score(
+                [sources[row] for row in full],
+                [targets[row] for row in full],
+                per_token=True,
+                batch_size=batch_size,
+                progress=advance,
+                **languages,
+            )
+            lines = dict.fromkeys(rows, "")
+            for row, each in zip(full, scores, strict=True):
+                lines[row] = f"{each.sum():.4f}\t{math.exp(-each.mean()):.4f}\t{len(each)}"
+                total, tokens = total + float(each.sum()), tokens + len(each)
+            write(lines.values())
+    if tokens:
+        print(f"{len(sources)} pairs, {tokens} tokens, perplexity {math.exp(-total / tokens):.4f}", file=sys.stderr)

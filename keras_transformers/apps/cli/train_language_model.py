@@ -1,0 +1,101 @@
+"""`keras-transformers train-language-model`: texts → a preset folder that `generate` writes on with."""
+
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from keras_transformers.apps.cli.options import (
+    TEXT_FILE,
+    BatchTokens,
+    Checkpoints,
+    Curve,
+    Dropout,
+    HiddenDim,
+    NumHeads,
+    PresetFolder,
+    Seed,
+)
+from keras_transformers.apps.cli.train import DRAWN_EVERY
+
+
+def train_language_model(
+    output: PresetFolder,
+    texts: Annotated[
+        list[pathlib.Path], typer.Option(**TEXT_FILE, help="A file to learn (.gz too); may be given several times.")
+    ],
+    validation_texts: Annotated[
+        list[pathlib.Path] | None, typer.Option(**TEXT_FILE, help="The same, held out.")
+    ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Each line is a text of its own, not each file.")] = False,
+    vocabulary_size: Annotated[int, typer.Option(min=257, help="Tokens.")] = 8000,
+    num_layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 6,
+    hidden_dim: HiddenDim = 384,
+    num_heads: NumHeads = 6,
+    max_length: Annotated[int, typer.Option(min=2, help="Tokens that the model sees at once.")] = 256,
+    dropout: Dropout = 0.1,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 10,
+    batch_tokens: BatchTokens = 4096,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="The highest; by default 0.5 / hidden_dim, 0.002 at most.")
+    ] = None,
+    seed: Seed = 0,
+    checkpoints: Checkpoints = None,
+    picture: Curve = None,
+):
+    """Train a GPT (Radford et al. 2019) on texts, with a tokenizer of its own, and save it as a preset."""
+    from keras_transformers.extras import require
+    from keras_transformers.files.lines import read_texts
+    from keras_transformers.formats.preset import check_replaceable
+
+    # What can fail, fails before hours of training.
+    check_replaceable(output)
+    require(matplotlib=picture)
+    learnt = read_texts(texts, lines)
+    held_out = read_texts(validation_texts, lines) if validation_texts else None
+
+    import keras
+
+    import keras_transformers as kt
+    from keras_transformers.training import Checkpoint, LearningCurve, LinearDecay
+
+    keras.utils.set_random_seed(seed)
+    # Bytes spell everything: only the end of a text needs a token that no text holds.
+    special = {"padding_token": None, "start_token": None, "unknown_token": None, "end_token": "<|endoftext|>"}
+    tokenizer = kt.Tokenizer.train(learnt, vocabulary_size=vocabulary_size, **special)
+    config = kt.models.gpt(
+        tokenizer.vocabulary_size,
+        num_layers=num_layers,
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        max_length=max_length,
+        dropout=dropout,
+        padding_id=None,
+    )
+    task = kt.CausalLM(config, tokenizer)
+    if learning_rate is not None:
+        optimizer = task.default_optimizer()
+        optimizer.learning_rate = LinearDecay(learning_rate)
+        task.compile(optimizer)
+    told = f", {len(held_out)} held out" if held_out else ""
+    print(
+        f"{len(learnt)} texts{told}; {tokenizer.vocabulary_size} tokens; {task.count_params():,} parameters",
+        file=sys.stderr,
+    )
+    callbacks = []
+    if checkpoints is not None:
+        callbacks.append(Checkpoint(checkpoints))
+    if picture is not None:
+        callbacks.append(LearningCurve(picture, every_steps=DRAWN_EVERY))
+    task.fit(
+        learnt,
+        validation_data=held_out,
+        batch_tokens=batch_tokens,
+        epochs=epochs,
+        seed=seed,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    task.save_to_preset(output)
+    print(f"Saved {output}. Try: keras-transformers generate --preset {output} '…'", file=sys.stderr)

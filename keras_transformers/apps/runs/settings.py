@@ -1,0 +1,282 @@
+"""A run as data: records, one for each section of its YAML file, and the file itself.
+
+    output: runs/en-fr
+    data: {pairs: train.tsv, test_pairs: test.tsv}
+    cleaning: {max_ratio: 2.5}
+    vocabulary: {size: 16000}
+    model: {num_layers: 3, hidden_dim: 256, num_heads: 4}
+    training: {epochs: 20, average: 5}
+
+What is left out is as the records have it. `read_run(path, ["training.epochs=3"])` lets a value be another; what no
+record knows is refused, with what may have been meant.
+"""
+
+import dataclasses
+import pathlib
+import types
+import typing
+
+from keras_transformers.data.cleaning import Cleaning
+from keras_transformers.extras import require
+from keras_transformers.files.lines import read_text
+from keras_transformers.files.reading import is_plain, shown
+from keras_transformers.records import record
+from keras_transformers.spelling import did_you_mean
+
+
+@record
+class DataSettings:
+    """Files of sentence pairs: two side by side, or one with tabs between; `.gz` too.
+
+    Attributes:
+        source, target, pairs: what is learnt from.
+        validation_source, validation_target, validation_pairs: what is watched meanwhile; by default a part of that.
+        test_source, test_target, test_pairs: what is translated at the end; by default what is watched.
+        held_out: how many pairs that part has, at most; never more than a tenth.
+    """
+
+    source: str | None = None
+    target: str | None = None
+    pairs: str | None = None
+    validation_source: str | None = None
+    validation_target: str | None = None
+    validation_pairs: str | None = None
+    test_source: str | None = None
+    test_target: str | None = None
+    test_pairs: str | None = None
+    held_out: int = 1000
+
+
+@record
+class VocabularySettings:
+    """The subwords: `Tokenizer.train`'s arguments, and whether both languages share them; otherwise each has so many of
+    its own, and embeddings of its own. Unless `normalization` is null, invisible characters change no translation."""
+
+    kind: str = "bpe"
+    size: int = 8000
+    lowercase: bool = False
+    normalization: str | None = "nmt_nfc"
+    shared: bool = True
+
+
+@record
+class ModelSettings:
+    """Arguments of `kt.models.transformer`."""
+
+    num_layers: int | tuple[int, ...] = 6
+    hidden_dim: int = 512
+    num_heads: int = 8
+    intermediate_dim: int | None = None
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation: str = "relu"
+    norm_placement: str = "post"
+    max_length: int = 256
+
+
+@record
+class TrainingSettings:
+    """How it learns.
+
+    Attributes:
+        epochs, updates: how long at most; epochs are whole.
+        batch_tokens: tokens of a batch on its longer side.
+        learning_rate: the highest; by default `(hidden_dim * warmup_steps) ** -0.5`. After `warmup_steps` it falls by
+            the inverse square root, and over the last `cool_down` epochs to 0.
+        epsilon: Adam's.
+        patience: stop after so many epochs without a better `monitor`, "bleu" or "loss" of what is watched.
+        average: of how many of the last epochs the weights are averaged.
+        dtype: such as "mixed_bfloat16".
+    """
+
+    epochs: int = 10
+    updates: int | None = None
+    batch_tokens: int = 4096
+    learning_rate: float | None = None
+    warmup_steps: int = 4000
+    cool_down: int = 0
+    epsilon: float = 1e-9
+    label_smoothing: float = 0.1
+    patience: int | None = None
+    monitor: str = "bleu"
+    average: int = 5
+    seed: int = 0
+    dtype: str | None = None
+
+    def __post_init__(self):
+        wrong = [name for name in ("epochs", "batch_tokens", "average") if getattr(self, name) < 1]
+        if wrong:
+            raise ValueError(f"Expected at least 1 of {', '.join(wrong)}.")
+        if self.monitor not in ("bleu", "loss"):
+            raise ValueError(f"Expected monitor to be bleu or loss, got {self.monitor!r}.")
+
+
+@record
+class ValidationSettings:
+    """What is translated after each so many epochs, for BLEU: the first `sentences` of what is watched."""
+
+    sentences: int = 500
+    every_epochs: int = 1
+    num_beams: int = 1
+    max_new_tokens: int = 128
+
+
+@record
+class DecodingSettings:
+    """How the preset translates unless told otherwise, and at the end of the run."""
+
+    num_beams: int = 4
+    length_penalty: float = 1.0
+    max_new_tokens: int | None = None
+
+
+@record
+class TranslationRun:
+    """A run: what `train_translation` does, and where.
+
+    Attributes:
+        output: a folder for all of it: the preset, checkpoints, the curve, the settings, the report.
+        data, cleaning, vocabulary, model, training, validation, decoding: see the records.
+
+    Example:
+        >>> run = TranslationRun("runs/en-fr", DataSettings(pairs="train.tsv"), training=TrainingSettings(epochs=20))
+    """
+
+    output: str
+    data: DataSettings
+    cleaning: Cleaning = Cleaning()
+    vocabulary: VocabularySettings = VocabularySettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    validation: ValidationSettings = ValidationSettings()
+    decoding: DecodingSettings = DecodingSettings()
+
+
+def read_run(path=None, changes=()):
+    """A run from a YAML file, with changes.
+
+    Args:
+        path: of the file; None for changes alone.
+        changes: strings such as "training.epochs=3", whose values are YAML.
+
+    Returns: `TranslationRun`.
+
+    Raises:
+        ValueError: for what is no YAML, and for all keys that are unknown or of another type at once, with near ones.
+
+    Example:
+        >>> read_run("en-fr.yaml", ["training.epochs=3", "output=runs/short"])
+    """
+    require(yaml=True)
+    if path is not None and not is_plain(pathlib.Path(path)):
+        raise FileNotFoundError(f"Expected a run's settings at {path}, found nothing. Check the path.")
+    values = {} if path is None else _yaml(read_text(path), path)
+    problems = []
+    if not isinstance(values, dict):
+        raise ValueError(f"Expected keys and values in {path}, got {type(values).__name__}.")
+    values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        section, dot, key = name.partition(".")
+        if not equals:
+            problems.append(f"{change}: expected name=value, such as training.epochs=3")
+        elif not dot:
+            values[section] = _yaml(value, change)
+        else:
+            inner = values.setdefault(section, {})
+            if isinstance(inner, dict):
+                inner[key] = _yaml(value, change)
+    run = _read(TranslationRun, values, "", problems)
+    if problems:
+        raise ValueError(
+            f"Expected a run as TranslationRun describes it{f' in {path}' if path else ''}, got {'; '.join(problems)}."
+        )
+    return run
+
+
+def as_values(run):
+    """A run's settings as plain values, section by section."""
+    values = {}
+    for field in dataclasses.fields(run):
+        value = getattr(run, field.name)
+        if dataclasses.is_dataclass(value):
+            value = as_values(value)
+        values[field.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def flat(run):
+    """The same by dotted names: `{"training.epochs": 10, …}`."""
+    return {
+        (f"{section}.{name}" if isinstance(value, dict) else section): each
+        for section, value in as_values(run).items()
+        for name, each in (value.items() if isinstance(value, dict) else [(section, value)])
+    }
+
+
+def run_yaml(run):
+    """A run as the text of a YAML file, every setting in it."""
+    require(yaml=True)
+    import yaml
+
+    return yaml.safe_dump(as_values(run), sort_keys=False, allow_unicode=True)
+
+
+def _yaml(text, name):
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:  # a number of thousands of digits, a date of no day
+        problem = " ".join(str(error).split())
+    except RecursionError:
+        problem = "lists nested as deep as no settings are"
+    raise ValueError(f"Expected YAML in {name}, got: {problem}.")
+
+
+def _read(cls, values, path, problems):
+    """A record of plain values, or None; what is wrong is added to `problems`."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    every = [*fields, *(f"{path}{name}" for name in fields)]
+    if not path:
+        every += [
+            f"{name}.{each.name}"
+            for name, field in fields.items()
+            if dataclasses.is_dataclass(field.type)
+            for each in dataclasses.fields(field.type)
+        ]
+    read, count = {}, len(problems)
+    for name, value in values.items():
+        field = fields.get(name)
+        if field is None:
+            hint = did_you_mean(f"{path}{name}", every) or did_you_mean(name, every)
+            problems.append(f"an unknown key {path}{name}{hint}")
+        elif dataclasses.is_dataclass(field.type):
+            if isinstance(value, dict | None):
+                read[name] = _read(field.type, value or {}, f"{name}.", problems)
+            else:
+                problems.append(f"{name}: {shown(value)}, where settings of its own are expected")
+        else:
+            read[name] = _as(value, field.type)
+    missing = [name for name, field in fields.items() if name not in values and field.default is dataclasses.MISSING]
+    problems += [f"no {path}{name}" for name in missing]
+    if len(problems) > count:
+        return None
+    try:
+        return cls(**read)
+    except ValueError as error:
+        problems.append(f"{path.rstrip('.') or 'the run'}: {error}")
+        return None
+
+
+def _as(value, annotation):
+    """YAML's lists as tuples, and its numbers such as `1e-3`, which it takes for text, as numbers."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, str) and float in kinds and str not in kinds:
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

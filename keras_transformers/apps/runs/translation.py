@@ -1,0 +1,331 @@
+"""From raw parallel text to a preset: clean, learn the vocabulary, train, watch BLEU, average, save, test.
+
+All of a run lies in its folder:
+
+    run.yaml         every setting, as the run was begun
+    tokenizer/       the vocabulary
+    checkpoints/     the last epochs, and where the run is
+    epochs.jsonl     what each epoch gave
+    curve.png, .csv
+    preset/          the model: kt.Seq2SeqLM.from_preset("…/preset")
+    report.json      what was done: pairs by rule of cleaning, seconds, BLEU and chrF with signatures, versions
+
+Begun again, it goes on where it was stopped; when all is done, it says what was.
+"""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import random
+import time
+import typing
+
+import keras
+
+from keras_transformers.apps.runs.settings import as_values, flat, read_run, run_yaml
+from keras_transformers.data.cleaning import clean
+from keras_transformers.data.datasets import translation_batches
+from keras_transformers.extras import require
+from keras_transformers.files import ownership
+from keras_transformers.files.lines import read_pairs
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import preset
+from keras_transformers.models.recipes import transformer
+from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.training.callbacks import (
+    Checkpoint,
+    LearningCurve,
+    TranslationQuality,
+    average_weights,
+    kept_checkpoints,
+)
+from keras_transformers.training.metrics import bleu, chrf
+from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
+
+# What may change between two starts of a run: it says how far it goes, and what is made of it then.
+FREE = ("training.epochs", "training.updates", "training.patience", "training.average", "decoding.")
+PACKAGES = ("keras-transformers", "keras", "numpy", "tokenizers", "sacrebleu")
+
+
+class Trained(typing.NamedTuple):
+    """What a run gives: the task, and its report."""
+
+    task: Seq2SeqLM
+    report: dict
+
+
+def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
+    """Train a translation model from raw sentence pairs, all as a run's settings say.
+
+    Args:
+        run: a `TranslationRun`.
+        tokenizer: one of your own, in place of what `run.vocabulary` asks for.
+        say: a function that is told, in a line or more, what is done.
+        verbose: of Keras's `fit`.
+
+    Returns: `Trained(task, report)`.
+
+    Raises:
+        ValueError: for files that do not fit each other, settings that contradict each other, a folder in which a run
+            with others was begun, or one that another process works in.
+
+    Example:
+        >>> task, report = train_translation(read_run("en-fr.yaml"))
+        >>> report["test"]["BLEU"], task.translate("Good morning.")
+    """
+    require(sacrebleu=True, matplotlib=True, yaml=True)
+    folder = pathlib.Path(run.output)
+    report = _finished(run, folder)
+    if report is not None:
+        say(f"{folder} is done already: {folder / 'report.json'} says what it gave.")
+        return Trained(Seq2SeqLM.from_preset(folder / "preset", dtype=run.training.dtype), report)
+    preset.check_replaceable(folder / "preset")
+    ownership.take(folder)
+    try:
+        return _trained(run, folder, tokenizer, say, verbose)
+    finally:
+        ownership.release(folder)
+
+
+def _trained(run, folder, tokenizer, say, verbose):
+    """Do a run that is not done yet."""
+    keras.utils.set_random_seed(run.training.seed)
+    (sources, targets), validation, test = _data(run.data, run.training.seed)
+    held_out = [*zip(*validation, strict=True)] + ([] if test is validation else [*zip(*test, strict=True)])
+    cleaned = clean(sources, targets, run.cleaning, held_out)
+    say(cleaned.table())
+    if not cleaned.sources:
+        raise ValueError("Expected some pairs to learn from, got none after cleaning. Loosen its rules.")
+    sources, targets = cleaned.sources, cleaned.targets
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "run.yaml", run_yaml(run).encode("utf-8"))
+    tokenizer = tokenizer or _vocabulary(run.vocabulary, folder / "tokenizer", sources, targets)
+    task = _model(run, tokenizer)
+    say(
+        f"{len(sources):,} pairs, {len(validation[0]):,} watched; {tokenizer.vocabulary_size:,} tokens"
+        f"{'' if tokenizer.target is None else f' and {tokenizer.target_vocabulary_size:,}'}; "
+        f"{task.count_params():,} parameters"
+    )
+    epochs = _fit(task, run, (sources, targets), validation, folder, verbose)
+    checkpoints = kept_checkpoints(folder / "checkpoints")
+    average_weights(task, folder / "checkpoints", last=min(run.training.average, len(checkpoints)))
+    settings = {"num_beams": run.decoding.num_beams, "length_penalty": run.decoding.length_penalty}
+    if run.decoding.max_new_tokens is not None:
+        settings |= {"max_new_tokens": run.decoding.max_new_tokens}
+    task.generation = dataclasses.replace(task.generation, **settings)
+    task.save_to_preset(folder / "preset")
+    report = {
+        "settings": as_values(run),
+        "pairs": {"read": len(sources) + sum(cleaned.dropped.values()), **cleaned.dropped, "kept": len(sources)},
+        "watched": len(validation[0]),
+        "vocabulary": tokenizer.vocabulary_size,
+        **({} if tokenizer.target is None else {"target_vocabulary": tokenizer.target_vocabulary_size}),
+        "parameters": task.count_params(),
+        "epochs": len(epochs),
+        "averaged": min(run.training.average, len(checkpoints)),
+        "updates": int(task.optimizer.iterations),
+        "training_seconds": round(sum(epoch.get("seconds", 0) for epoch in epochs), 1),
+        "last_epoch": epochs[-1] if epochs else None,
+        "test": _tested(task, test),
+        "versions": _versions(),
+    }
+    _write(folder / "report.json", preset.json_bytes(report))
+    for name in ("BLEU", "chrF"):
+        say(f"{name}\t{report['test'][name]:.2f}\t{report['test'][f'{name}_signature']}")
+    return Trained(task, report)
+
+
+def _finished(run, folder):
+    """The report of a run that is done; None where there is something to do.
+
+    Raises:
+        ValueError: when a run with other settings was begun there.
+    """
+    if not (folder / "run.yaml").exists():
+        return None
+    begun, now = flat(read_run(folder / "run.yaml")), flat(run)
+    other = [name for name in now if begun[name] != now[name] and not name.startswith(FREE) and name != "output"]
+    if other:
+        what = "; ".join(f"{name}={now[name]!r} instead of {begun[name]!r}" for name in other)
+        raise ValueError(
+            f"Expected the settings that the run in {folder} was begun with, got {what}. Give the same, or another "
+            "output."
+        )
+    same = all(begun[name] == now[name] for name in now if name != "output")
+    return preset.read_json(folder, "report.json") if same and (folder / "report.json").exists() else None
+
+
+def _data(data, seed):
+    """Pairs to learn from, to watch and to test on, each `(sources, targets)`."""
+    parts = []
+    for prefix in ("", "validation_", "test_"):
+        files = [getattr(data, f"{prefix}{name}") for name in ("source", "target", "pairs")]
+        wanted = not prefix or any(files)
+        parts.append(read_pairs(*files, prefix=f"data.{prefix}") if wanted else None)
+    train, validation, test = parts
+    if validation is None:
+        pairs = sorted(set(zip(*train, strict=True)))  # copies of one would stand on both sides
+        count = min(data.held_out, len(pairs) // 10)
+        if count < 1:
+            raise ValueError(
+                f"Expected at least 10 different pairs to hold some out of, got {len(pairs)}. Give "
+                "data.validation_pairs."
+            )
+        chosen = random.Random(seed).sample(pairs, count)
+        validation = tuple(list(side) for side in zip(*chosen, strict=True))
+    return train, validation, test or validation
+
+
+def _vocabulary(settings, folder, sources, targets):
+    """The run's tokenizer: what an earlier start has learnt, or what is learnt now."""
+    if (folder / "tokenizer_config.json").exists():  # which is written last
+        return Tokenizer.load(folder)
+    options = {name: getattr(settings, name) for name in ("kind", "lowercase", "normalization")}
+    options["vocabulary_size"] = settings.size
+    tokenizer = learn_vocabulary(sources, targets, shared=settings.shared, **options)
+    tokenizer.save(folder)
+    return tokenizer
+
+
+def learn_vocabulary(sources, targets, *, shared=True, **options):
+    """A `Tokenizer` of sentence pairs, with a second one for the target unless they share it; `options` as of
+    `Tokenizer.train`."""
+    if shared:
+        return Tokenizer.train([*sources, *targets], **options)
+    return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
+
+
+def config_for(tokenizer, **fields):
+    """The `ModelConfig` that `kt.models.transformer` makes of `fields`, for this tokenizer's vocabularies."""
+    if tokenizer.target is not None:
+        fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
+    return transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
+
+
+def _model(run, tokenizer):
+    fields = {field.name: getattr(run.model, field.name) for field in dataclasses.fields(run.model)}
+    return Seq2SeqLM(config_for(tokenizer, **fields), tokenizer, dtype=run.training.dtype)
+
+
+def _fit(task, run, pairs, validation, folder, verbose):
+    """Train, from where it was stopped; what each epoch gave."""
+    settings = run.training
+    batches = translation_batches(
+        *pairs,
+        tokenizer=task.tokenizer,
+        batch_tokens=settings.batch_tokens,
+        max_length=run.model.max_length,
+        seed=settings.seed,
+    )
+    epochs = settings.epochs
+    if settings.updates is not None:
+        epochs = min(epochs, max(settings.updates // len(batches), 1))
+    peak = settings.learning_rate or (run.model.hidden_dim * settings.warmup_steps) ** -0.5
+    schedule = InverseSquareRoot(peak, settings.warmup_steps)
+    if settings.cool_down:
+        falling = min(settings.cool_down, epochs)
+        schedule = CoolDown(schedule, epochs * len(batches), falling * len(batches))
+    optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=settings.epsilon)
+    task.compile(optimizer, label_smoothing=settings.label_smoothing)
+    watched = run.validation
+    kept = _Epochs(folder / "epochs.jsonl", settings.monitor, settings.patience)
+    callbacks = [  # each reads what those before it leave in the logs
+        TranslationQuality(
+            *(side[: watched.sentences] for side in validation),
+            every_epochs=watched.every_epochs,
+            num_beams=watched.num_beams,
+            max_new_tokens=watched.max_new_tokens,
+        ),
+        kept,
+        Checkpoint(folder / "checkpoints", keep=settings.average),
+        LearningCurve(folder / "curve.png"),
+    ]
+    done = kept.done()
+    if not kept.is_over(done) and len(done) < epochs:
+        task.fit(batches, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=verbose)
+    else:
+        Checkpoint(folder / "checkpoints").restore(task)
+    return kept.done()
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Keeps what each epoch gave, a JSON object a line, and stops when the best is `patience` epochs old: after a kill
+    too."""
+
+    def __init__(self, path, monitor, patience):
+        super().__init__()
+        self.path, self.patience = path, patience
+        self.name, self.sign = {"bleu": ("val_bleu", 1), "loss": ("val_loss", -1)}[monitor]
+
+    def done(self):
+        """What is kept, a dictionary for each epoch in order; of one that was trained again, the last."""
+        if not is_plain(self.path):
+            return []
+        epochs = {}
+        for line in self.path.read_bytes().splitlines():
+            try:
+                epoch = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):  # half a line, written when it was killed: that epoch is trained again
+                continue
+            if _is_epoch(epoch):
+                epochs[epoch["epoch"]] = epoch
+        return [epochs[number] for number in sorted(epochs)]
+
+    def is_over(self, epochs):
+        """Whether patience has run out."""
+        scores = [(self.sign * epoch[self.name], -number) for number, epoch in enumerate(epochs) if self.name in epoch]
+        return bool(self.patience and scores) and len(epochs) - 1 + max(scores)[1] >= self.patience
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        seconds = round(time.perf_counter() - self._began, 2)
+        row = {"epoch": epoch, "seconds": seconds, **{name: float(value) for name, value in (logs or {}).items()}}
+        earlier = [each for each in self.done() if each["epoch"] < epoch]
+        _write(self.path, "".join(json.dumps(each) + "\n" for each in [*earlier, row]).encode("utf-8"))
+        if self.is_over(self.done()):
+            self.model.stop_training = True
+
+
+def _is_epoch(epoch):
+    """Whether a line of `epochs.jsonl` is what was written there."""
+    if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int:
+        return False
+    return all(type(value) in (int, float) for value in epoch.values())
+
+
+def _tested(task, test):
+    """BLEU and chrF of a test set, with their signatures."""
+    sources, references = test
+    begin = time.perf_counter()
+    hypotheses = task.translate(sources)
+    scores = {"sentences": len(sources), "seconds": round(time.perf_counter() - begin, 1)}
+    for name, metric in (("BLEU", bleu), ("chrF", chrf)):
+        score, signature = metric(hypotheses, references)
+        scores |= {name: round(score, 2), f"{name}_signature": signature}
+    return scores
+
+
+def _versions():
+    backend = keras.backend.backend()
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # read where it lies, without being installed
+            packages[name] = None
+    # by the module: TensorFlow is installed under several names
+    packages[backend] = str(importlib.import_module(backend).__version__)
+    return {"python": platform.python_version(), "backend": backend, **packages}
+
+
+def _write(path, content):
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)

@@ -1,0 +1,439 @@
+"""Examples to batches: read once, kept as token ids, dealt out in a handful of fixed shapes.
+
+    any source of pairs ── pairs.encode_pairs ──► Pairs ───────┐
+    any source of texts ── examples.encode_texts ► Examples ───┤── split ──► two of the same
+                                                               ▼
+                                         Batches (epoch, index) ── keras_data ──► keras.Model.fit
+
+Text never reaches Keras: a source stays in memory as flat int32 ids (four bytes a token). Every batch is a pure
+function of (seed, epoch, index), which is what lets training go on where it stopped.
+
+Shapes: `N` examples, `C` sequences in each, `B` rows of a batch, `S` source tokens, `T` target tokens.
+"""
+
+import collections
+import contextlib
+import copy
+import hashlib
+import itertools
+import operator
+import sys
+import threading
+import time
+import typing
+import warnings
+
+import keras
+import numpy as np
+
+from keras_transformers.data.pairs import encode_pairs, in_background
+from keras_transformers.training.optimizers import parts
+from keras_transformers.training.refusals import check_steps_per_execution
+
+MAX_EDGES = 128  # lengths at which a bucket may end
+
+
+class Position(typing.NamedTuple):
+    """A place in training: `batch` batches into `epoch` are done (both from 0), `step` in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+BEGINNING = Position()
+
+
+def translation_batches(
+    source,
+    target=None,
+    *,
+    tokenizer=None,
+    batch_tokens=4096,
+    batch_size=None,
+    max_length=None,
+    num_buckets=8,
+    shuffle=True,
+    seed=0,
+):
+    """Batches for teacher forcing, bucketed by length, from any source of sentence pairs.
+
+    Args:
+        source, target, tokenizer, max_length: see `encode_pairs`, which also takes `Pairs` that are encoded already
+            (and then no tokenizer is needed).
+        batch_tokens: the most tokens of a batch on its longer side, padding included: `B * max(S, T)`. Vaswani et al.
+            2017 use about 25000.
+        batch_size: a number of rows instead, for every bucket alike.
+        num_buckets: the most distinct batch shapes, so the most times that a step is compiled.
+        shuffle: deal the pairs anew in each epoch. `False` for evaluation.
+        seed: what the shuffling starts from.
+
+    Returns:
+        `Batches`.
+
+    Raises:
+        TypeError, ValueError: as `encode_pairs`, and for sizes below 1.
+
+    Example:
+        >>> batches = translation_batches(english, french, tokenizer=tokenizer, batch_tokens=8192)
+        >>> inputs, labels, sample_weight = batches.batch(epoch=0, index=0)
+        >>> {name: array.shape for name, array in inputs.items()}
+        {'token_ids': (512, 16), 'decoder_token_ids': (512, 16)}
+    """
+    pairs = encode_pairs(source, target, tokenizer=tokenizer, max_length=max_length)
+    return Batches(
+        pairs, batch_tokens=batch_tokens, batch_size=batch_size, num_buckets=num_buckets, shuffle=shuffle, seed=seed
+    )
+
+
+class Bucket(typing.NamedTuple):
+    """The examples of similar length that share one batch shape."""
+
+    rows: np.ndarray  # which examples
+    size: int  # B
+    lengths: tuple[int, ...]  # of each of the C sequences
+
+    @property
+    def num_batches(self):
+        return -(-len(self.rows) // self.size)
+
+
+class Batches:
+    """Batches of fixed shapes, each a pure function of `(seed, epoch, index)`.
+
+    Every bucket has one shape; its last batch is filled up with empty rows (padding only, weight 0). The batches of all
+    buckets are shuffled together. Where the buckets end is chosen to make an epoch as small as it can be, counted in
+    tokens with padding (dynamic programming over the lengths), because equal shares of the pairs let one long sentence
+    stretch a whole share.
+
+    Args:
+        pairs: `Pairs`, `Arrays` or `Examples`: what has `lengths` int `[N, C]`, `token_ids` (arrays by name),
+            `truncated`, `take(rows)` and `batch(rows, size, lengths, rng)`.
+        batch_tokens, batch_size, num_buckets, shuffle, seed: see `translation_batches`.
+        longest: how many positions the model has: rows are filled up to a round length, but no further than that.
+
+    Attributes:
+        seconds_waited: how long its readers have waited for batches that were not ready yet.
+    """
+
+    def __init__(self, pairs, *, batch_tokens=4096, batch_size=None, num_buckets=8, shuffle=True, seed=0, longest=None):
+        for name, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size), ("num_buckets", num_buckets)):
+            if value is not None and operator.index(value) < 1:
+                raise ValueError(f"Expected {name} of at least 1, got {value}.")
+        self.pairs, self.shuffle, self.seed = pairs, shuffle, seed
+        self.truncated = pairs.truncated
+        self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets, longest)
+        self.seconds_waited = 0.0
+        self._filled, self._multiple, self._class_weight = True, 1, None
+        self._plans = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def changed(self, *, filled=True, multiple=None, class_weight=None):
+        """The same batches, handed out in another way.
+
+        Args:
+            filled: False to leave out the rows that only fill up the last batch of a bucket.
+            multiple: the number of rows is filled up to a multiple of it.
+            class_weight: float `[C]`: each label's weight is multiplied by that of its class.
+        """
+        other = copy.copy(self)
+        other._filled = self._filled and filled
+        other._multiple = self._multiple if multiple is None else multiple
+        other._class_weight = self._class_weight if class_weight is None else class_weight
+        return other
+
+    def __len__(self):
+        """Batches in an epoch."""
+        return sum(bucket.num_batches for bucket in self.buckets)
+
+    def batch(self, epoch, index):
+        """Batch `index` of `epoch`, both from 0.
+
+        Returns:
+            `({"token_ids": int32 [B, S], "decoder_token_ids": int32 [B, T]}, labels int32 [B, T], sample_weight float32
+            [B, T])`
+
+        Raises:
+            IndexError: if `index` lies outside of the epoch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"Expected a batch index in [0, {len(self)}), got {index}.")
+        bucket, rows = self._plan(epoch)[index]
+        rng = np.random.default_rng((self.seed, epoch, index))
+        size = -(-bucket.size // self._multiple) * self._multiple
+        inputs, labels, weights = self.pairs.batch(rows, size, bucket.lengths, rng)
+        if self._class_weight is not None:
+            weights = weights * self._class_weight[labels]
+        if not self._filled:
+            inputs = {name: array[: len(rows)] for name, array in inputs.items()}
+            labels, weights = labels[: len(rows)], weights[: len(rows)]
+        return inputs, labels, weights
+
+    def fingerprint(self):
+        """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
+        digest = hashlib.blake2b(digest_size=8)
+        for array in (self.pairs.lengths, *self.pairs.token_ids.values()):
+            digest.update(np.ascontiguousarray(array))
+        shapes = [bucket[1:] for bucket in self.buckets]
+        digest.update(repr((len(self), self.shuffle, self.seed, shapes)).encode())
+        return digest.hexdigest()
+
+    def epoch(self, epoch, start=0):
+        """Iterate over the batches of `epoch` from `start` on, prepared on threads ahead of their use."""
+        return self._ahead((epoch, index) for index in range(start, len(self)))
+
+    def stream(self, position=BEGINNING):
+        """Iterate without end from `position` on, epoch after epoch, prepared on threads ahead of their use."""
+        first = position.epoch * len(self) + position.batch
+        return self._ahead(divmod(number, len(self)) for number in itertools.count(first))
+
+    def _ahead(self, places):
+        with contextlib.closing(in_background(self.batch, places, ahead=8, threads=2)) as prepared:
+            while True:
+                begin = time.perf_counter()
+                batch = next(prepared, None)
+                self.seconds_waited += time.perf_counter() - begin
+                if batch is None:
+                    return
+                yield batch
+
+    def _plan(self, epoch):
+        """[(bucket, rows)] for each batch of `epoch`."""
+        with self._lock:
+            if epoch not in self._plans:
+                rng = np.random.default_rng((self.seed, epoch))
+                plan = []
+                for bucket in self.buckets:
+                    rows = rng.permutation(bucket.rows) if self.shuffle else bucket.rows
+                    plan += [(bucket, rows[begin : begin + bucket.size]) for begin in range(0, len(rows), bucket.size)]
+                order = rng.permutation(len(plan)) if self.shuffle else range(len(plan))
+                self._plans[epoch] = [plan[index] for index in order]
+                while len(self._plans) > 2:  # the running epoch, and the next while its first batches are prepared
+                    self._plans.popitem(last=False)
+            return self._plans[epoch]
+
+
+def keras_data(batches, position=None):
+    """What `keras.Model.fit` and `evaluate` take on this backend: `batches` without end, from `position` on.
+
+    Pass `steps_per_epoch=len(batches)` (`steps=` to `evaluate`, `validation_steps=` for validation) and `shuffle=False`
+    beside it. Each new iteration begins at `position` again. On TensorFlow it is a `tf.data.Dataset` with free lengths,
+    because Keras would fix those of the first two batches; elsewhere a `keras.utils.PyDataset`.
+
+    Args:
+        batches: `Batches`.
+        position: `Position` to begin at, or a function that says it when an iteration begins; the very beginning if
+            `None`.
+
+    Example:
+        >>> model.fit(keras_data(batches), steps_per_epoch=len(batches), epochs=10, shuffle=False)
+    """
+    begin = position if callable(position) else lambda: position or BEGINNING
+    if keras.backend.backend() != "tensorflow":
+        return _Stream(batches, begin)
+    import tensorflow as tf
+
+    def free(array):
+        return tf.TensorSpec((None,) * array.ndim, array.dtype)
+
+    signature = tf.nest.map_structure(free, batches.batch(0, 0))
+    dataset = tf.data.Dataset.from_generator(lambda: batches.stream(begin()), output_signature=signature)
+    return dataset.prefetch(2)
+
+
+def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callbacks=(), verbose="auto", **options):
+    """Train by `fit` on `batches` from `position` on, epoch by epoch, and return its `keras.callbacks.History`.
+
+    Keras has one number of steps for all epochs of a `fit`, so an epoch that was interrupted is finished by a `fit` of
+    its own, and the others follow in a second; to the callbacks it is one training.
+
+    Args:
+        fit: `model.fit`, bound.
+        batches: `Batches`.
+        position: where to begin, as `Checkpoint.restore` returns it; the very beginning if `None`.
+        epochs: the epoch to stop before, counted from the start of training, not from `position`.
+        validation: `Batches` to evaluate on after each epoch (made with `shuffle=False`), or `None`.
+        callbacks, verbose, **options: of `fit`.
+
+    Raises:
+        ValueError: for a `steps_per_execution` that does not divide the epoch: Keras would train on more.
+    """
+    model, position = fit.__self__, position or BEGINNING
+    model._initial_epoch = None  # of another training, which keras.callbacks.BackupAndRestore took up
+    if position.batch >= len(batches):
+        position = Position(position.epoch + 1, 0, position.step)
+    counts = {"an_epoch": len(batches), "an_epoch_that_are_done": position.batch}
+    if validation is not None:
+        counts["the_validation"] = len(validation)
+    check_steps_per_execution(model.steps_per_execution, **counts)
+    if position.epoch >= epochs:
+        warnings.warn(
+            f"Nothing is trained: {position.epoch} epochs are done, and epochs={epochs} counts from the beginning. "
+            "Ask for more, or train in an empty folder.",
+            stacklevel=3,
+        )
+    if validation is not None:
+        options |= {"validation_data": keras_data(validation), "validation_steps": len(validation)}
+    told = _Told(
+        list(callbacks or ()),
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=len(batches),
+    )
+
+    def part(position, epochs):
+        steps = len(batches) - position.batch
+        told.set_params({**told.params, "steps": steps, "batches": batches})
+        rest = {"initial_epoch": position.epoch, "epochs": epochs, "steps_per_epoch": steps, "shuffle": False}
+        data = keras_data(batches, lambda: _restored(model, position))
+        with _averages_last(model, lambda: told.more):
+            return fit(data, callbacks=told, verbose=verbose, **rest, **options)
+
+    if position.batch:
+        told.more = position.epoch + 1 < epochs
+        history = part(position, position.epoch + 1)
+        if model.stop_training or not told.more:
+            told.end()
+            return history
+        position = Position(position.epoch + 1, 0, position.step + len(batches) - position.batch)
+        told.more = False
+    return part(position, epochs)
+
+
+def _restored(model, position):
+    """Where training begins: at the epoch that a callback of Keras's has restored, if one has."""
+    epoch = getattr(model, "_initial_epoch", None)
+    return position if not epoch or epoch == position.epoch else Position(epoch, 0, position.step)
+
+
+@contextlib.contextmanager
+def _averages_last(model, more):
+    """Have an optimizer with `use_ema` put its averages in the place of the weights once, when training ends.
+
+    Keras does so at the end of each `fit`. On JAX a weight and its average are one array then, which Keras's next `fit`
+    would give away twice.
+
+    Args:
+        more: a function that says whether another `fit` of this training follows.
+    """
+    optimizer = model.optimizer
+    finalize = optimizer.finalize_variable_values
+    own = vars(optimizer).get("finalize_variable_values")
+
+    def once(variables):
+        if sys.exc_info()[0] is not None or more() and not model.stop_training:
+            return  # on JAX Keras calls it after an error too
+        finalize(variables)
+        for part in parts(optimizer):
+            for average in part._model_variables_moving_average if part.use_ema and part.built else ():
+                average.assign(keras.ops.copy(average))
+
+    optimizer.finalize_variable_values = once
+    try:
+        yield
+    finally:
+        del optimizer.finalize_variable_values
+        if own is not None:
+            optimizer.finalize_variable_values = own
+
+
+class _Told(keras.callbacks.CallbackList):
+    """The callbacks of a training in two parts: told of its beginning and of its end once each."""
+
+    begun = more = False
+
+    def on_train_begin(self, logs=None):
+        if not self.begun:
+            super().on_train_begin(logs)
+        self.begun = True
+
+    def on_train_end(self, logs=None):
+        self.last_logs = logs
+        if not self.more:
+            super().on_train_end(logs)
+
+    def end(self):
+        """The second part does not come."""
+        if self.more:
+            super().on_train_end(self.last_logs)
+
+
+class _Stream(keras.utils.PyDataset):
+    """`Batches.stream`, by number, as Keras asks for it: in order, and from 0 again for each new iteration."""
+
+    def __init__(self, batches, begin):
+        super().__init__()
+        self._batches, self._begin = batches, begin
+        self._iterator, self._next = None, None
+
+    @property
+    def num_batches(self):
+        """None: it has no end."""
+        return None
+
+    def __getitem__(self, index):
+        if index != self._next:
+            begin = self._begin()
+            start = begin._replace(batch=begin.batch + index)
+            self._iterator = self._batches.stream(start)
+        self._next = index + 1
+        return next(self._iterator)
+
+
+def round_up(length, limit=None):
+    """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
+    step = 4 if length <= 16 else 8
+    rounded = -(-int(length) // step) * step
+    return rounded if limit is None else min(rounded, max(limit, int(length)))
+
+
+def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
+    """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
+    longest = lengths.max(axis=1)
+    candidates = np.unique([round_up(length, limit) for length in np.unique(longest)])
+    if len(candidates) > MAX_EDGES:
+        candidates = candidates[np.linspace(0, len(candidates) - 1, MAX_EDGES).round().astype(int)]
+    group = np.searchsorted(candidates, longest)
+    counts = np.bincount(group, minlength=len(candidates))
+    maxima = np.zeros((len(candidates), lengths.shape[1]), "int64")
+    np.maximum.at(maxima, group, lengths)
+
+    def shape(begin, end):
+        """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
+        longest = tuple(round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
+        count = int(counts[begin : end + 1].sum())
+        size = batch_size or max(batch_tokens // max(longest), 1)
+        if batch_size is None and size > 8:
+            size -= size % 8
+        return min(size, -(-count // 8) * 8), longest, count
+
+    def padded_tokens(begin, end):
+        size, longest, count = shape(begin, end)
+        return -(-count // size) * size * sum(longest)
+
+    # least[k][end]: (tokens, where the last bucket begins) of the candidates up to `end` in at most k + 1 buckets
+    size = len(candidates)
+    tokens = {(begin, end): padded_tokens(begin, end) for end in range(size) for begin in range(end + 1)}
+    least = [[(tokens[0, end], 0) for end in range(size)]]
+    for _ in range(1, min(num_buckets, size)):
+        above = least[-1]
+        least.append(
+            [
+                min([above[end], *((above[begin - 1][0] + tokens[begin, end], begin) for begin in range(1, end + 1))])
+                for end in range(size)
+            ]
+        )
+    # `above[end]` was kept where one more bucket saves nothing; then its own beginning stands, one level up
+    buckets, end, level = [], size - 1, len(least) - 1
+    while end >= 0:
+        while level and least[level - 1][end][0] == least[level][end][0]:
+            level -= 1
+        begin = least[level][end][1]
+        rows, longest, _ = shape(begin, end)
+        chosen = np.flatnonzero((group >= begin) & (group <= end))
+        buckets.append(Bucket(chosen, rows, longest))
+        end, level = begin - 1, level - 1
+    return buckets[::-1]

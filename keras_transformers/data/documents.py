@@ -1,0 +1,147 @@
+"""What a language model learns from, as ids: texts, prompts with their answers, and chats, of any source.
+
+texts, files             every token is learnt, and the end
+prompts and answers      the answers, and their end
+chats                    what the assistant says, and the end of its turn
+"""
+
+import collections.abc
+import os
+import pathlib
+import typing
+
+import numpy as np
+
+from keras_transformers.data.examples import read_columns, row_weights
+from keras_transformers.data.sources import Form, Source, is_chat, renamed, rows, short
+from keras_transformers.files.lines import read_text
+
+
+class Document(typing.NamedTuple):
+    """One document as ids, int32 `[T]`, and how it is learnt from.
+
+    Attributes:
+        token_ids: its ids, end token included.
+        learnt: bool `[T]`, which of them the model is to say; None for all.
+        weight: how much it counts.
+    """
+
+    token_ids: np.ndarray
+    learnt: np.ndarray | None = None
+    weight: float = 1.0
+
+
+# Columns of prompts and answers, and of texts.
+_INPUTS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("prompt", "answer"),
+    ("question", "answer"),
+    ("instruction", "response"),
+    ("text",),
+    ("sentence",),
+    ("content",),
+)
+_ROLES = ("text",), ("prompt", "answer"), ("messages",)
+
+
+def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
+    """Read a source to its end.
+
+    Args:
+        x, y: as for `CausalLM.fit`; or a `Source` as `x`.
+        sample_weight: float `[N]`, how much each counts; 1 by default.
+        tokenizer: a `Tokenizer`.
+        columns: what a table calls its columns: `text`, or `prompt` and `answer`, or `messages`.
+
+    Returns: `(kind, documents)`: "texts", "answers" or "chats", and a list of `Document`s. What stands before a text is
+        what the tokenizer's template puts there; the end token follows each text and each answer.
+
+    Raises:
+        TypeError, ValueError: for what is no text, chats whose template says nothing of turns, and unequal counts.
+    """
+    source = x if isinstance(x, Source) else document_source(x, y, sample_weight)
+    block = source.whole()
+    if (chats := _chats(block, columns)) is not None:
+        if source.has_labels:
+            raise ValueError("Expected chats alone, whose answers are in them, got y too. Leave it out.")
+        weights = np.ones(len(chats)) if block.weights is None else row_weights(block.weights)
+        if len(weights) != len(chats):
+            raise ValueError(f"Expected a sample_weight for each chat, got {len(weights)} for {len(chats)} chats.")
+        return "chats", [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
+    inputs = next((each for each in _ROLES if not set(each).isdisjoint(columns or ())), None)
+    read = Source(block.inputs, block.labels if source.has_labels else None, block.weights, source.form)
+    read = read_columns(
+        read, labelled=False, inputs=_INPUTS if inputs is None else (inputs,), labels=(), columns=columns
+    )
+    before, after = around(tokenizer)
+    answers = read.labels if source.has_labels else read.seconds
+    if source.has_labels and read.seconds is not None:
+        raise ValueError("Expected prompts with y, got pairs of prompts and answers too. Leave y out.")
+    encoded = tokenizer.encode(read.texts)
+    if answers is None:
+        weighted = zip(encoded, read.sample_weight, strict=True)
+        return "texts", [Document(_joined(before, ids, after), None, weight) for ids, weight in weighted]
+    documents = []
+    for prompt, answer, weight in zip(encoded, tokenizer.encode(answers), read.sample_weight, strict=True):
+        token_ids = _joined(before, prompt, answer, after)
+        documents.append(Document(token_ids, np.arange(len(token_ids)) >= len(before) + len(prompt), weight))
+    return "answers", documents
+
+
+def around(tokenizer):
+    """The ids before a text and after it: `(before, after)`, as the template has it, with the end token last."""
+    parts = [part for part, _ in tokenizer.template.single]
+    place = parts.index("A")
+    before, after = parts[:place], parts[place + 1 :]
+    if tokenizer.end_id is not None and tokenizer.end_id not in after:
+        after = [*after, tokenizer.end_id]
+    return before, after
+
+
+def cut(document, length):
+    """A document of at most so many tokens."""
+    learnt = None if document.learnt is None else document.learnt[:length]
+    return document._replace(token_ids=document.token_ids[:length], learnt=learnt)
+
+
+def _joined(*parts):
+    return np.concatenate([np.asarray(part, "int32") for part in parts])
+
+
+def document_source(x, y=None, sample_weight=None):
+    """A `Source` of documents; paths are the texts of their files."""
+    if isinstance(x, os.PathLike):
+        x = [x]
+    if isinstance(x, (list, tuple)) and any(isinstance(each, os.PathLike) for each in x):
+        x = [read_text(pathlib.Path(each)) if isinstance(each, os.PathLike) else each for each in x]
+    return Source(x, y, sample_weight, Form(labelled=False))
+
+
+def _chats(block, columns):
+    """Lists of messages, if that is what a block holds; None otherwise."""
+    if not isinstance(block.inputs, collections.abc.Mapping):
+        return block.inputs if len(block.inputs) and is_chat(block.inputs[0]) else None
+    table = renamed(block.inputs, columns)
+    return rows(table["messages"]) if "messages" in table else None
+
+
+def _of_chat(messages, tokenizer, weight):
+    """A chat as its template writes it. What the assistant says begins where the template asks for it."""
+    text, spans = tokenizer.apply_chat_template(messages), []
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        prompt = tokenizer.apply_chat_template(messages[:number], add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template(messages[: number + 1])
+        if not whole.startswith(prompt) or not text.startswith(whole.rstrip()):
+            raise ValueError(
+                f"Expected a chat template that only adds what the assistant says, got one that writes "
+                f"{short(messages[number])} otherwise. Render the chats yourself, and pass prompts and answers."
+            )
+        spans.append((len(prompt), len(whole)))
+    (token_ids,), (places,) = tokenizer.encode_with_offsets([text], parse_special=True)
+    learnt = np.zeros(len(token_ids), bool)
+    for begin, end in spans:
+        learnt |= (places[:, 0] >= begin) & (places[:, 0] < end)
+    return Document(np.asarray(token_ids, "int32"), learnt, weight)

@@ -1,0 +1,281 @@
+"""Sentence pairs as token ids: any source of them read once, encoded in chunks on a thread, kept as flat int32 ids.
+
+`N` pairs, `B` rows of a batch, `S` source tokens, `T` target tokens, as in `datasets`.
+"""
+
+import collections
+import collections.abc
+import concurrent.futures
+import dataclasses
+import itertools
+import warnings
+
+import numpy as np
+
+from keras_transformers.callers import outside
+from keras_transformers.data.examples import Examples, row_weights
+from keras_transformers.data.language_names import language_of
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import WEIGHT, Form, Source, as_text, choose, holds_texts, named, renamed, rows
+from keras_transformers.data.token_ids import pair_ids
+
+CHUNK = 4096  # pairs encoded at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Encoded sentence pairs, each side with its end token already on."""
+
+    sources: Ragged
+    targets: Ragged
+    padding_id: int
+    start_id: int
+    truncated: int = 0
+    sample_weight: np.ndarray | None = None  # float32 [N]
+
+    def __len__(self):
+        return len(self.sources.offsets) - 1
+
+    @property
+    def lengths(self):
+        """int64 `[N, 2]`: source and target lengths in tokens, with the end token."""
+        return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
+
+    @property
+    def token_ids(self):
+        """All ids there are, by what they are for."""
+        return {"token_ids": self.sources.token_ids, "labels": self.targets.token_ids}
+
+    def take(self, rows):
+        """The pairs numbered `rows`, in that order."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        sides = {"sources": self.sources.take(rows), "targets": self.targets.take(rows)}
+        return dataclasses.replace(self, **sides, sample_weight=weight)
+
+    def batch(self, rows, size, lengths, rng=None):
+        """Teacher forcing: the decoder reads start + target and is to say target + end."""
+        source_length, target_length = lengths
+        token_ids, _ = self.sources.padded(rows, (size, source_length), self.padding_id)
+        labels, there = self.targets.padded(rows, (size, target_length), self.padding_id)
+        decoder_token_ids = np.full_like(labels, self.padding_id)
+        decoder_token_ids[:, 1:] = np.where(there[:, 1:], labels[:, :-1], self.padding_id)
+        decoder_token_ids[: len(rows), 0] = self.start_id
+        weight = there.astype("float32")
+        if self.sample_weight is not None:
+            weight[: len(rows)] *= self.sample_weight[rows, None]
+        return {"token_ids": token_ids, "decoder_token_ids": decoder_token_ids}, labels, weight
+
+
+FORM = Form(pairs="never", parts=("source", "target"))
+PAIRS = (
+    ("source", "target"),
+    ("sources", "targets"),
+    ("src", "tgt"),
+    ("source_text", "target_text"),
+    ("text", "summary"),
+    ("document", "summary"),
+    ("dialogue", "summary"),
+    ("article", "highlights"),
+    ("question", "answer"),
+)
+TARGETS = tuple((name,) for name in ("target", "translation", "text", "targets", "tgt", "target_text", "sentence"))
+SOURCES = tuple((name,) for name in ("source", "text", "sources", "src", "source_text", "sentence"))
+
+
+def encode_pairs(
+    source,
+    target=None,
+    *,
+    tokenizer=None,
+    max_length=None,
+    start_id=None,
+    padding_id=None,
+    sample_weight=None,
+    columns=None,
+):
+    """Read a source of sentence pairs to its end and keep it as token ids.
+
+    Args:
+        source: what to translate from, or both sides at once: anything that `data.sources` reads. One of
+            a list, tuple, array or series of strings, with `target` alike;
+            a tuple `(sources, targets)` of two of these;
+            a list (or other iterable) of `(source, target)` pairs of strings;
+            a data frame, dictionary of columns, list of dictionaries or Hugging Face dataset with the columns `source`
+            and `target`, two languages, or `translation` that holds two languages;
+            a `tf.data.Dataset`, `keras.utils.PyDataset`, torch `DataLoader` or generator of such pairs or dictionaries,
+            or of batches of them. It must come to an end;
+            token ids of your own: `{"token_ids": …}` with the labels as `target`, or with `decoder_token_ids`, arrays
+            `[N, S]` and `[N, T]` or lists of lists: see `data.token_ids.pair_ids`.
+        target: the translations, one for each source, if `source` holds one side only.
+        tokenizer: a `Tokenizer`: `encode_sources`, `encode_targets`, `padding_id`, `start_id`, `end_id`. Token ids need
+            none.
+        max_length: the most tokens a side may have, its end token included. Longer ones are cut, counted, and reported
+            by a warning. `None` cuts nothing.
+        start_id: what the decoder starts from; the tokenizer's start token if not given.
+        padding_id: what fills arrays up; the tokenizer's padding token if not given.
+        sample_weight: float `[N]`, how much each pair counts; of token ids also `[N, T]`, for each label.
+        columns: what a table calls its columns: `{"source": "en", "target": "fr"}`.
+
+    Returns:
+        `Pairs` (`Examples` for token ids), with `truncated`, the number of pairs that were cut.
+
+    Raises:
+        TypeError: for what is no string, naming the row, or a source of unknown kind.
+        ValueError: for unequal counts, no pairs at all, a source without end, columns among which the choice is open,
+            or a tokenizer without the tokens that are needed.
+
+    Example:
+        >>> pairs = encode_pairs(["A dog.", "A cat."], ["Un chien.", "Un chat."], tokenizer=tokenizer, max_length=128)
+        >>> train, validation = split(pairs, 0.5)
+    """
+    if isinstance(source, (Pairs, Examples)):
+        return source
+    start_id = getattr(tokenizer, "start_id", None) if start_id is None else start_id
+    read = source if isinstance(source, Source) else Source(source, target, sample_weight, FORM)
+    if read.holds_ids:
+        padding_id = getattr(tokenizer, "padding_id", None) if padding_id is None else padding_id
+        return pair_ids(read.whole(), padding_id=padding_id, start_id=start_id, columns=columns)
+    if tokenizer is None:
+        raise ValueError("Expected a tokenizer to encode the pairs with, got None. Pass tokenizer=, or encoded Pairs.")
+    special = {"padding_id": tokenizer.padding_id, "start_id": start_id, "end_id": tokenizer.end_id}
+    missing = [name for name, token_id in special.items() if token_id is None]
+    if missing:
+        raise ValueError(
+            f"Expected a tokenizer with padding, start and end tokens, got {', '.join(missing)} = None. "
+            "Train or load the tokenizer with these tokens, or pass start_id=."
+        )
+    if max_length is not None and max_length < 2:
+        raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
+
+    def encode(sources, targets, weights):
+        sides = []
+        cut = np.zeros(len(sources), bool)
+        for texts, encode_side in ((sources, tokenizer.encode_sources), (targets, tokenizer.encode_targets)):
+            side = encode_side(texts)
+            long = [row for row, ids in enumerate(side) if max_length is not None and len(ids) > max_length]
+            for row, ids in zip(long, encode_side([texts[row] for row in long], max_length=max_length), strict=True):
+                side[row] = ids
+            cut[long] = True
+            sides.append([np.array(ids, "int32") for ids in side])
+        return *sides, weights, int(cut.sum())
+
+    pair = tuple(getattr(tokenizer, "language_pair", (None, None)))
+    source_arrays, target_arrays, all_weights, truncated = [], [], [], 0
+    chunks = _chunks(read.blocks(), columns, pair)
+    for sources, targets, weights, cut in in_background(encode, chunks, ahead=2, threads=1):
+        source_arrays += sources
+        target_arrays += targets
+        all_weights += weights
+        truncated += cut
+    if not source_arrays:
+        raise ValueError("Expected at least one sentence pair, got none. Is the generator used up, or the file empty?")
+    if truncated:
+        warnings.warn(
+            f"{truncated} of {len(source_arrays)} sentence pairs are longer than max_length={max_length} tokens and "
+            "were cut.",
+            stacklevel=2,
+        )
+    weight = np.array(all_weights, "float32") if all_weights else None
+    sides = Ragged.join(source_arrays), Ragged.join(target_arrays)
+    return Pairs(*sides, tokenizer.padding_id, int(start_id), truncated, weight)
+
+
+def split(pairs, fraction, seed=0):
+    """Set apart a random `fraction` of `pairs`: `(the rest, the part set apart)`.
+
+    Args:
+        pairs: what `encode_pairs` returns.
+        fraction: between 0 and 1, both excluded; at least one pair lands on each side.
+        seed: the same seed sets the same pairs apart.
+
+    Raises:
+        ValueError: for a fraction out of range, or fewer than two pairs.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"Expected a fraction between 0 and 1, got {fraction}. 0.1 sets a tenth apart.")
+    if len(pairs) < 2:
+        raise ValueError(f"Expected at least 2 pairs to split, got {len(pairs)}.")
+    rows = np.random.default_rng(seed).permutation(len(pairs))
+    count = min(max(round(fraction * len(pairs)), 1), len(pairs) - 1)
+    return pairs.take(np.sort(rows[count:])), pairs.take(np.sort(rows[:count]))
+
+
+def _chunks(blocks, columns, languages):
+    """(sources, targets, weights): lists of strings, and of floats or nothing, of so many rows at most."""
+    first = 0
+    for block in blocks:
+        sources, targets, weights = _sides(block, columns, languages)
+        if len(sources) != len(targets):
+            raise ValueError(
+                f"Expected as many targets as sources, got {len(sources)} sources and {len(targets)} targets. "
+                "Each source needs its own translation, in the same order."
+            )
+        if weights is not None and len(weights) != len(sources):
+            raise ValueError(f"Expected a sample_weight for each pair, got {len(weights)} for {len(sources)} pairs.")
+        for begin in range(0, len(sources), CHUNK):
+            here = slice(begin, begin + CHUNK)
+            yield (
+                [as_text(text, f"source {row}") for row, text in enumerate(sources[here], first + begin)],
+                [as_text(text, f"target {row}") for row, text in enumerate(targets[here], first + begin)],
+                [] if weights is None else row_weights(weights[here]).tolist(),
+            )
+        first += len(sources)
+
+
+def _sides(block, columns, languages):
+    """The sources, targets and weights of a block."""
+    inputs, targets, weights = block
+    if not isinstance(inputs, collections.abc.Mapping):
+        return inputs, targets or [], weights
+    table = dict(inputs)
+    if "translation" in table and named(column := rows(table["translation"])):  # of a Hugging Face dataset
+        del table["translation"]
+        table |= named(column)
+    table = renamed(table, columns)
+    weights = rows(table.pop(WEIGHT)) if weights is None and WEIGHT in table else weights
+    if targets is not None:
+        (sources,) = choose(table, SOURCES, columns=columns or {}).values()
+        return sources, targets, weights
+    names = _by_language(table, languages) if not any(set(each) <= set(table) for each in PAIRS) else None
+    sources, targets = choose(table, PAIRS if names is None else (names,), columns=columns or {}).values()
+    return sources, targets, weights
+
+
+def _by_language(table, languages):
+    """The names of the source's and the target's column in a table whose columns are called by languages."""
+    known = {name: language_of(str(name)) for name in table}
+    known = {name: language for name, language in known.items() if language and holds_texts(table[name])}
+    told = [code and language_of(code) for code in languages]
+    found = [next((name for name, each in known.items() if language and each is language), None) for language in told]
+    if len(known) == 2 and any(found) and not all(found):
+        (other,) = set(known) - set(found)
+        found = [name or other for name in found]
+    if all(found):
+        return tuple(found)
+    if len(known) != 2:
+        return None
+    source, target = known
+    warnings.warn(
+        f"The columns are called {source} and {target}, and the tokenizer does not say which is which: {source} is "
+        f"read as the source, {target} as the target. Say it: columns={{'source': {source!r}, 'target': {target!r}}}.",
+        stacklevel=outside(),
+    )
+    return source, target
+
+
+def in_background(function, arguments, *, ahead, threads):
+    """Like `itertools.starmap`, computed on threads, at most `ahead` results ahead of the reader."""
+    arguments = iter(arguments)
+    with concurrent.futures.ThreadPoolExecutor(threads) as executor:
+        waiting = collections.deque()
+        try:
+            for one in itertools.islice(arguments, ahead):
+                waiting.append(executor.submit(function, *one))
+            while waiting:
+                result = waiting.popleft().result()
+                for one in itertools.islice(arguments, 1):
+                    waiting.append(executor.submit(function, *one))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,175 @@
+"""Rotary positions as a `config.json` says them: version 4 of transformers in two keys, version 5 in one.
+
+    4   "rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, …}
+    5   "rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0, …}
+
+Both versions read the two keys, so those are written.
+"""
+
+import dataclasses
+
+from keras_transformers.files.reading import shown
+from keras_transformers.layers.positions import Rotary
+from keras_transformers.layers.rotary_scaling import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    YarnScaling,
+    yarn_attention_factor,
+)
+
+# By what transformers calls a scaling: our record, and its fields by what transformers calls them.
+_LENGTH, _FACTOR = "original_max_position_embeddings", "attention_factor"
+_KINDS = {
+    "linear": (LinearScaling, {"factor": "factor"}),
+    "dynamic": (DynamicScaling, {"factor": "factor"}),
+    "llama3": (
+        Llama3Scaling,
+        {
+            "factor": "factor",
+            "low_freq_factor": "low_frequency_factor",
+            "high_freq_factor": "high_frequency_factor",
+            _LENGTH: "original_length",
+        },
+    ),
+    "yarn": (
+        YarnScaling,
+        {
+            "factor": "factor",
+            _LENGTH: "original_length",
+            _FACTOR: _FACTOR,
+            "beta_fast": "fast",
+            "beta_slow": "slow",
+            "truncate": "truncate",
+        },
+    ),
+    "longrope": (
+        LongScaling,
+        {
+            "short_factor": "short_factors",
+            "long_factor": "long_factors",
+            "factor": "factor",
+            _LENGTH: "original_length",
+            _FACTOR: _FACTOR,
+        },
+    ),
+}
+_OLD_KINDS = {"su": "longrope"}
+SCALINGS = ("linear", "dynamic", "llama3", "yarn")
+_WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
+
+
+def read_rotary(read, context_length, *, base=10000.0, kinds=SCALINGS, partial=False, original_length=None):
+    """The `Rotary` of a `config.json`.
+
+    Args:
+        read: a `ConfigReader`.
+        context_length: the longest text that the model was made for.
+        base: where the file says none.
+        kinds: transformers' names of the scalings that the family's own code knows.
+        partial: whether it knows heads that are turned in part.
+        original_length: the longest text before any scaling, where another key than the scaling's own says it.
+    """
+    if not partial:
+        read.expect("partial_rotary_factor", 1.0, None)
+    defaults = {"rope_theta": base} | ({"partial_rotary_factor": 1.0} if partial else {})
+    where, values = rotary_values(read, defaults)
+    if original_length is None and values.get("rope_type") in _WITH_LENGTH:
+        original_length = read.optional(_LENGTH, int)
+        read.repeats(_LENGTH, values.get(_LENGTH, original_length), where)
+    return rotary_of(read, values, context_length, where, kinds, partial, original_length)
+
+
+def rotary_values(read, defaults, called=()):
+    """`(where, values)`: the parameters that a `config.json` has, and which of its keys holds those of a scaling.
+
+    Args:
+        read: a `ConfigReader`.
+        defaults: the parameters that have keys of their own, and their defaults.
+        called: pairs of such a parameter and its key, if the key has another name.
+
+    Raises:
+        ValueError: for `rope_scaling` and `rope_parameters` that contradict each other.
+    """
+    old, new = (_given(read.optional(name, dict)) for name in ("rope_scaling", "rope_parameters"))
+    if new and any(new.get(name, value) != value for name, value in old.items()):
+        raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
+    given, called = new | old, dict(called)
+    for name, default in defaults.items():
+        key = called.get(name, name)
+        value = given.setdefault(name, read(key, default))
+        read.repeats(key, value, "rope_parameters")
+    return "rope_scaling" if old else "rope_parameters", given
+
+
+def _given(values):
+    """The parameters that are there, with the kind under its newer name."""
+    if not isinstance(values or {}, dict):
+        raise ValueError(f"expected parameters of rotary positions by name, got {shown(values)}")
+    values = {name: value for name, value in (values or {}).items() if value is not None}
+    kind = values.pop("type", None)
+    return values if kind is None else {"rope_type": kind, **values}
+
+
+def rotary_of(read, values, context_length, where, kinds=SCALINGS, partial=False, original_length=None):
+    """The `Rotary` of one dictionary of parameters, which `where` holds.
+
+    Raises:
+        ValueError: for a kind that is not among `kinds`, and parameters that are missing.
+    """
+    values = _given(values)
+    kind = values.pop("rope_type", "default")
+    kind = _OLD_KINDS.get(kind, kind)
+    base, fraction = float(values.pop("rope_theta")), float(values.pop("partial_rotary_factor", 1.0))
+    if kind not in ("default", *kinds):
+        known = ", ".join(repr(each) for each in ("default", *kinds))
+        raise ValueError(f"{where}: expected a rope_type of {known}, got {kind!r}")
+    if fraction != 1.0 and not partial:
+        raise ValueError(f"{where}: only partial_rotary_factor=1.0 is supported, got {fraction}")
+    record, names = _KINDS.get(kind, (None, {}))
+    if kind == "yarn":
+        values = _without_multipliers(values)
+    for name in [name for name in values if name not in names]:  # transformers passes them by as well
+        if values.pop(name) != context_length or name != _LENGTH:
+            read.pass_by(f"{where}: {name}")
+    if _LENGTH in names:
+        original = values[_LENGTH] = original_length or values.get(_LENGTH, context_length)
+        if kind in ("yarn", "longrope"):
+            values.setdefault("factor", context_length / original)
+    if kind == "dynamic":
+        values[_LENGTH] = context_length
+    names = {**names, _LENGTH: "original_length"}
+    values = {names[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return Rotary(base, fraction, scaling=None if record is None else record(**values))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _without_multipliers(given):
+    """YaRN's parameters with the attention factor that DeepSeek's two multipliers stand for, where they do."""
+    given = dict(given)
+    above, below = given.pop("mscale", None), given.pop("mscale_all_dim", None)
+    if above and below and _FACTOR not in given and "factor" in given:
+        given[_FACTOR] = yarn_attention_factor(given["factor"], above) / yarn_attention_factor(given["factor"], below)
+    return given
+
+
+def written_rotary(rotary):
+    """The keys of a `config.json` that `read_rotary` reads."""
+    scaling = written_scaling(rotary.scaling)
+    fraction = {} if rotary.fraction == 1.0 else {"partial_rotary_factor": rotary.fraction}
+    return {"rope_theta": rotary.base, **fraction, **({"rope_scaling": scaling} if scaling else {})}
+
+
+def written_scaling(scaling):
+    """The parameters of a scaling that are not at their defaults; none for None."""
+    for kind, (record, names) in _KINDS.items():
+        if isinstance(scaling, record):
+            defaults = {field.name: field.default for field in dataclasses.fields(record)}
+            values = {theirs: (getattr(scaling, ours), defaults[ours]) for theirs, ours in names.items()}
+            values = {name: value for name, (value, default) in values.items() if value != default}
+            listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+            return {"rope_type": kind, **listed}
+    return {}

@@ -1,0 +1,261 @@
+"""Encoder-decoders as CTranslate2's folders, for fast translation without Keras.
+
+CTranslate2 has a specification of Transformers of its own, and a converter that checks it, quantizes it and writes it.
+Here our records and weights fill that specification, for every family and for models of no family alike (why not by
+way of Hugging Face's files: docs/decisions/0019). What it has no place for is refused by name.
+
+    ours                                         theirs
+    embedding.token, decoder_embedding.token     encoder.embeddings, decoder.embeddings
+    positions: Learned, Sinusoidal               position_encodings.encodings, as a table from the first token on
+    positions: RelativeBuckets                   relative_attention_bias
+    query, key, value                            self_attention.linear[0]; attention.linear[0] and [1]
+    output                                       linear[-1]
+    gate, up, down; up, down                     ffn.linear_0, linear_0_noact, linear_1; linear_0, linear_1
+"""
+
+import dataclasses
+import math
+import pathlib
+import shutil
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_transformers.extras import require
+from keras_transformers.formats import preset
+from keras_transformers.layers.positions import Learned, RelativeBuckets, Sinusoidal
+from keras_transformers.transforms import saved
+from keras_transformers.transforms.lora import merged_weights
+
+ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "silu": "SWISH", "tanh": "Tanh"}
+MODEL = "model.bin"
+# No logit comes near: what is never generated gets it as a bias.
+NEVER = -1e9
+
+# What is said in the specification, or matters in training only; all else must be as it is by default.
+_SAID = {
+    "ModelConfig": "hidden_dim embeddings encoder decoder decoder_embeddings head padding_id pooler token_head "
+    "span_head reading",
+    "EmbeddingsConfig": "vocabulary_size positions scale norm dropout context_length shared_tokens",
+    "StackConfig": "num_layers block final_norm layer_dropout final_dropout",
+    "BlockConfig": "attention feed_forward norm norm_placement dropout",
+    "AttentionConfig": "num_heads head_dim positions use_bias dropout scale",
+    "FeedForwardConfig": "intermediate_dim activation gated use_bias dropout",
+    "HeadConfig": "tied use_bias scale",
+}
+
+
+def export(task, folder, quantization=None):
+    """Write a task's model as a folder of CTranslate2's. See `Seq2SeqLM.export_ctranslate2`."""
+    require("ctranslate2", ctranslate2=True)
+    import ctranslate2
+
+    class Converter(ctranslate2.converters.Converter):
+        def _load(self):
+            return specification(task)
+
+    preset.check_replaceable(folder, MODEL)
+    with tempfile.TemporaryDirectory() as scratch:
+        made = pathlib.Path(Converter().convert(str(pathlib.Path(scratch) / "model"), quantization=quantization))
+        files = {file.name: _copier(file) for file in made.iterdir()}
+        preset.save_folder(folder, {**files, **task.tokenizer.files()}, marker=MODEL)
+
+
+def _copier(file):
+    return lambda path: shutil.copyfile(file, path)
+
+
+def specification(task):
+    """A `ctranslate2.specs.TransformerSpec` filled from a `Seq2SeqLM`.
+
+    Raises:
+        ValueError: listing all of the model that CTranslate2 has no place for.
+    """
+    import ctranslate2
+
+    config, generation = task.config, task.generation
+    problems = _problems(config, generation)
+    if "quantization" in saved.describe(task):
+        problems.append("quantized weights")
+    if problems:
+        raise ValueError(
+            f"Expected a model that CTranslate2 can say, got {'; '.join(problems)}. Save it with save_to_preset "
+            "instead."
+        )
+    weights = {name: keras.ops.convert_to_numpy(weight) for name, weight in merged_weights(task).items()}
+    weights = {name: array.astype("float32") for name, array in weights.items()}
+    encoder, decoder = (
+        _stack(ctranslate2, side, getattr(config, side), embeddings)
+        for side, embeddings in (("encoder", config.embeddings), ("decoder", config.target_embeddings))
+    )
+    spec = ctranslate2.specs.TransformerSpec(encoder, decoder)
+    own = config.decoder_embeddings is not None
+    layer = task.backbone.embedding
+    _embed(encoder, encoder.embeddings[0], "embedding", config.embeddings, layer, weights, config)
+    side = "decoder_embedding" if own else "embedding"
+    layer = task.backbone.decoder_embedding if own else layer
+    _embed(decoder, decoder.embeddings, side, config.target_embeddings, layer, weights, config)
+    for name, stack in (("encoder", encoder), ("decoder", decoder)):
+        _fill_stack(stack, name, getattr(config, name), weights)
+    _project(decoder, task, weights)
+    tokens = _tokens(task.tokenizer, config.embeddings.vocabulary_size)
+    target_tokens = _tokens(task.tokenizer, config.target_embeddings.vocabulary_size, target=True)
+    spec.register_source_vocabulary(tokens)
+    spec.register_target_vocabulary(target_tokens)
+    spec.config.layer_norm_epsilon = config.encoder.block.norm.epsilon
+    spec.config.unk_token = task.tokenizer.unknown_token or task.tokenizer.padding_token
+    spec.config.bos_token = task.tokenizer.start_token or task.tokenizer.padding_token
+    spec.config.eos_token = target_tokens[generation.end_ids[0]]
+    spec.config.decoder_start_token = target_tokens[generation.start_id]
+    return spec
+
+
+def _problems(config, generation):
+    """All of a model that has no place in the specification."""
+    problems = []
+    _compare(config, "", problems)
+    for name in ("encoder", "decoder"):
+        block = getattr(config, name).block
+        if block.norm_placement not in ("post", "pre"):
+            problems.append(f"{name}.block.norm_placement={block.norm_placement!r}")
+        if block.feed_forward.activation not in ACTIVATIONS:
+            problems.append(f"{name}.block.feed_forward.activation={block.feed_forward.activation!r}")
+        if not isinstance(block.attention.positions, RelativeBuckets | None):
+            problems.append(f"{name}.block.attention.positions={block.attention.positions}")
+    norms = {block.norm for block in (config.encoder.block, config.decoder.block)}
+    norms |= {each.norm for each in (config.embeddings, config.target_embeddings)} - {None}
+    if len(norms) > 1:
+        problems.append(f"norms of several kinds: {', '.join(map(str, norms))}")
+    for norm in norms:
+        if type(norm).__name__ not in ("LayerNorm", "RMSNorm") or getattr(norm, "unit_offset", False):
+            problems.append(f"norm={norm}")
+    if generation.start_id is None:
+        problems.append("generation.start_id=None")
+    if len(generation.end_ids) != 1:
+        problems.append(f"generation.end_ids={generation.end_ids}, where one is expected")
+    return problems
+
+
+def _compare(record, path, problems):
+    """List what a record, and those in it, say that is neither in `_SAID` nor as it is by default."""
+    said = _SAID.get(type(record).__name__)
+    if said is None:
+        return
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if field.name in said.split():
+            if type(record).__name__ != "ModelConfig" or field.name not in ("pooler", "token_head", "span_head"):
+                _compare(value, f"{path}{field.name}.", problems)
+        elif value != field.default:
+            problems.append(f"{path}{field.name}={value!r}")
+
+
+def _stack(ctranslate2, side, stack, embeddings):
+    """An empty specification of one stack."""
+    from ctranslate2.specs import common_spec, transformer_spec
+
+    block = stack.block
+    kind = transformer_spec.TransformerEncoderSpec if side == "encoder" else transformer_spec.TransformerDecoderSpec
+    rms = type(block.norm).__name__ == "RMSNorm"
+    options = {} if block.attention.head_dim is None else {"head_dim": block.attention.head_dim}
+    spec = kind(
+        stack.num_layers,
+        block.attention.num_heads,
+        pre_norm=True,  # with it comes the place of the final norm
+        no_final_norm=not stack.final_norm,
+        activation=common_spec.Activation[ACTIVATIONS[block.feed_forward.activation]],
+        layernorm_embedding=embeddings.norm is not None,
+        relative_attention_bias=block.attention.positions is not None,
+        ffn_glu=block.feed_forward.gated,
+        rms_norm=rms,
+        **options,
+    )
+    spec.pre_norm = block.norm_placement == "pre"
+    return spec
+
+
+def _embed(stack, spec, name, embeddings, layer, weights, config):
+    shared = getattr(embeddings, "shared_tokens", False)
+    spec.weight = weights[f"{'embedding' if shared else name}.token.embeddings"]
+    stack.scale_embeddings = math.sqrt(config.hidden_dim) if embeddings.scale else 1.0
+    positions = embeddings.positions
+    if isinstance(positions, Learned):
+        stack.position_encodings.encodings = weights[f"{name}.position.embeddings"][positions.offset :]
+    elif isinstance(positions, Sinusoidal):
+        table = keras.ops.convert_to_numpy(layer._table)
+        stack.position_encodings.encodings = table[getattr(positions, "offset", 0) :]
+    elif hasattr(stack, "position_encodings"):  # none at all: a table of nothing, up to what the model was made for
+        length = embeddings.context_length or 1024
+        stack.position_encodings.encodings = np.zeros((length, config.hidden_dim), "float32")
+    if embeddings.norm is not None:
+        _norm(stack.layernorm_embedding, f"{name}.norm", weights)
+
+
+def _fill_stack(spec, side, stack, weights):
+    place = "after" if stack.block.norm_placement == "post" else "before"
+    for number, layer in enumerate(spec.layer):
+        name = f"{side}.block_{number}"
+        attentions = {"self_attention": layer.self_attention}
+        if side == "decoder":
+            attentions["cross_attention"] = layer.attention
+        for kind, attention in attentions.items():
+            parts = [f"{name}.{kind}.{part}" for part in ("query", "key", "value")]
+            groups = [parts] if kind == "self_attention" else [parts[:1], parts[1:]]
+            for linear, group in zip(attention.linear, [*groups, [f"{name}.{kind}.output"]], strict=True):
+                _linear(linear, group, weights)
+            _norm(attention.layer_norm, f"{name}.{kind}_norm_{place}", weights)
+            if stack.block.attention.scale is not None:
+                attention.queries_scale = stack.block.attention.scale
+        positions = stack.block.attention.positions
+        if positions is not None:
+            own = f"_{number}" if getattr(positions, "by_layer", False) else ""
+            layer.self_attention.relative_attention_bias = weights[f"{side}.positions{own}.embeddings"]
+            layer.self_attention.relative_attention_max_distance = np.int32(positions.max_distance)
+        gated = stack.block.feed_forward.gated
+        _linear(layer.ffn.linear_0, [f"{name}.feed_forward.{'gate' if gated else 'up'}"], weights)
+        if gated:
+            _linear(layer.ffn.linear_0_noact, [f"{name}.feed_forward.up"], weights)
+        _linear(layer.ffn.linear_1, [f"{name}.feed_forward.down"], weights)
+        _norm(layer.ffn.layer_norm, f"{name}.feed_forward_norm_{place}", weights)
+    if stack.final_norm:
+        _norm(spec.layer_norm, f"{side}.norm", weights)
+
+
+def _linear(spec, names, weights):
+    """Dense layers one beside the other, `[D, F]` each, as one `[F, D]`."""
+    spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
+    if any(f"{name}.bias" in weights for name in names):
+        spec.bias = np.concatenate(
+            [weights.get(f"{name}.bias", np.zeros(weights[f"{name}.kernel"].shape[1], "float32")) for name in names]
+        )
+
+
+def _norm(spec, name, weights):
+    if hasattr(spec, "beta"):
+        spec.gamma = weights[f"{name}.gamma"]
+        spec.beta = weights.get(f"{name}.beta", np.zeros_like(spec.gamma))
+    else:
+        spec.gamma = weights[f"{name}.scale"]
+
+
+def _project(decoder, task, weights):
+    """The head: the embeddings or a matrix of its own, its bias, and what is never to be generated."""
+    head = task.config.head
+    decoder.projection.weight = decoder.embeddings.weight if head.tied else weights["head.dense.kernel"].T
+    if getattr(head, "scale", False):
+        decoder.scale_outputs = task.config.hidden_dim**-0.5
+    bias = weights.get("head.bias" if head.tied else "head.dense.bias")
+    never = [ids[0] for ids in task.generation.bad_words_ids if len(ids) == 1]
+    if never:
+        bias = np.zeros(len(decoder.projection.weight), "float32") if bias is None else bias.copy()
+        bias[never] = NEVER
+    if bias is not None:
+        decoder.projection.bias = bias
+
+
+def _tokens(tokenizer, size, target=False):
+    """The vocabulary by id, filled up to the model's."""
+    known = tokenizer.target_vocabulary_size if target else tokenizer.vocabulary_size
+    known = tokenizer.to_pieces(range(min(known, size)), target=target)
+    return known + [f"<unused_{number}>" for number in range(len(known), size)]

@@ -1,0 +1,167 @@
+"""GGUF files: one file of metadata and tensors, read as the family of Hugging Face's that describes the same model.
+
+    metadata ──► config.json's values ──► Family ──► ModelConfig                 see `gguf_config.py`
+    tensors  ──► Hugging Face's names ──► WeightMap ──► weights       one tensor at a time, as float32
+
+So a model that came as GGUF is saved as a folder that transformers opens. Of the names the `gguf` package knows, for
+each architecture, which of Hugging Face's are which; what llama.cpp changes in a tensor when it converts it is undone
+here: see `CHANGES`.
+
+Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion and https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+"""
+
+import collections.abc
+import re
+
+import numpy as np
+
+from keras_transformers.families.family import family_of
+from keras_transformers.files.gguf import GGUFFile
+from keras_transformers.formats import hugging_face, preset
+from keras_transformers.formats.gguf_config import config_values, one_of
+
+
+def _halved(array, heads):
+    """Rows of heads whose rotary pairs are neighbours, with the first of every pair before the second."""
+    return array.reshape(heads, -1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+
+def _queries(array, heads, key_value_heads):
+    return _halved(array, heads)
+
+
+def _keys(array, heads, key_value_heads):
+    return _halved(array, key_value_heads)
+
+
+def _grouped(array, heads, key_value_heads):
+    """All queries, all keys and all values, with those that belong together next to each other."""
+    width = array.shape[0] // (heads + 2 * key_value_heads)
+    ends = (heads * width, (heads + key_value_heads) * width)
+    parts = [part.reshape(key_value_heads, -1, width, *array.shape[1:]) for part in np.split(array, ends)]
+    return np.concatenate(parts, axis=1).reshape(array.shape)
+
+
+def _one_less(array, heads, key_value_heads):
+    return array - np.float32(1)
+
+
+def _transposed(array, heads, key_value_heads):
+    return array.T
+
+
+# By architecture, patterns of tensors' names, and what makes of such a tensor what Hugging Face has: a function of it
+# and of how many heads queries have, and keys and values.
+_ROTARY = {r"blk\.\d+\.attn_q\..*": _queries, r"blk\.\d+\.attn_k\..*": _keys}
+_NORMS = {r".*norm\.weight": _one_less}
+_FUSED = {r"blk\.\d+\.attn_qkv\..*": _grouped}
+_MATRICES = {r"blk\.\d+\.(attn_qkv|attn_output|ffn_up|ffn_down)\.weight": _transposed}
+CHANGES: dict[str, dict[str, collections.abc.Callable]] = {
+    "llama": _ROTARY,
+    "smollm3": _ROTARY,
+    "gemma": _NORMS,
+    "gemma2": _NORMS,
+    "gemma3": _NORMS,
+    "gpt2": _MATRICES,
+    "bloom": _FUSED,
+    "gptneox": _FUSED,
+    "falcon": _FUSED,
+}
+_HEADS = ("head_count", "head_count_kv")
+_IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+def read(path):
+    """Open a file: its metadata is understood, its tensors are not read yet.
+
+    Args:
+        path: the file.
+
+    Returns: a `hugging_face.Checkpoint` of the same model.
+
+    Raises:
+        ImportError: without the `gguf` package.
+        FileNotFoundError, ValueError: for a file that is damaged, an architecture that is not in the table, and
+            metadata that is missing, unknown or says what this library does not compute; all of it is listed.
+
+    Example:
+        >>> read("SmolLM2-135M-Instruct.Q4_1.gguf").config.hidden_dim  # doctest: +SKIP
+        576
+    """
+    values, file = config_values(path), GGUFFile(path)
+    family = family_of(values, path)
+    try:
+        config = family.config(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    head = family.head("CausalLM")
+    values["architectures"] = [head.architecture]
+    tensors = _Tensors(file, family.table(config, head), values)
+    text = preset.json_bytes(values)
+    return hugging_face.Checkpoint(file.path, values, text, family, config, tensors, closed=True)
+
+
+class _Tensors(collections.abc.Mapping):
+    """A file's tensors by Hugging Face's names, and as Hugging Face has them, each made when it is asked for."""
+
+    def __init__(self, file, table, values):
+        self._file = file
+        name = file.metadata["general.architecture"]
+        heads, key_value_heads = (one_of(file.metadata.get(f"{name}.attention.{each}")) for each in _HEADS)
+        self._heads = heads, key_value_heads or heads
+        self._changes = CHANGES.get(name, {})
+        self._dtype = values["torch_dtype"]
+        layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
+        self._names = {}  # theirs, and which of a stack of experts
+        for theirs in file:
+            layer, _, leaf = theirs.rpartition(".")
+            ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
+            if "*" in ours:
+                self._names |= {ours.replace("*", str(n)): (theirs, n) for n in range(file.shape(theirs)[0])}
+            elif theirs != "output.weight" or not values["tie_word_embeddings"]:
+                self._names[ours] = theirs, None
+        for theirs in _IN_THE_CONFIG:
+            self._names.pop(theirs, None)
+
+    def _change(self, name):
+        return next((change for pattern, change in self._changes.items() if re.fullmatch(pattern, name)), None)
+
+    def __getitem__(self, name):
+        theirs, number = self._names[name]
+        array, change = self._file.part(theirs, number), self._change(theirs)
+        return array if change is None else change(array, *self._heads)
+
+    def shape(self, name):
+        """The shape of one array, as a tuple, without reading it."""
+        theirs, number = self._names[name]
+        shape = self._file.shape(theirs)[0 if number is None else 1 :]
+        return shape[::-1] if self._change(theirs) is _transposed else shape
+
+    def dtype(self, name):
+        """The dtype to store it as: that of the table of tokens, where it is not quantized."""
+        return self._dtype
+
+    def __contains__(self, name):  # without reading it
+        return name in self._names
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
+
+
+def _hugging_face_names(name, table, num_layers):
+    """Hugging Face's names of layers by GGUF's; `*` is the number of an expert."""
+    import gguf
+
+    architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)
+    known = gguf.get_tensor_name_map(architecture, num_layers)
+    names = {}
+    prefixed = [(table.prefix, entry.theirs) for entry in table.body]
+    for prefix, theirs in (*prefixed, *(("", entry.theirs) for entry in table.entries)):
+        for n in range(num_layers if "{n}" in theirs else 1):
+            layer = theirs.format(n=n)
+            asked = layer.replace(".*", "")
+            names[known.get_name(prefix + asked) or known.get_name(asked)] = prefix + layer
+    return names

@@ -1,0 +1,330 @@
+"""What a GGUF file says of its model, as the `config.json` of Hugging Face's that says the same.
+
+    llama.block_count                       30       "num_hidden_layers": 30
+    llama.attention.layer_norm_rms_epsilon  1e-05    "rms_norm_eps": 1e-05
+    no tensor output.weight                          "tie_word_embeddings": true
+
+Keys are read, known to change nothing, or refused by name, as those of a `config.json` are; what a file leaves out is
+what llama.cpp then computes with, which is not always the default of Hugging Face's configuration.
+
+Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion writes the keys, and src/models there reads them.
+"""
+
+import collections.abc
+import dataclasses
+import math
+import typing
+
+import numpy as np
+
+from keras_transformers.families.family import ConfigReader
+from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
+from keras_transformers.layers.rotary_scaling import Llama3Scaling, plain_frequencies
+
+_SIZES = {
+    "context_length": "max_position_embeddings",
+    "block_count": "num_hidden_layers",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+}
+_RMS = {**_SIZES, "attention.layer_norm_rms_epsilon": "rms_norm_eps"}
+_LAYER_NORM = {**_SIZES, "attention.layer_norm_epsilon": "layer_norm_eps"}
+_GPT2 = {
+    "context_length": "n_positions",
+    "block_count": "n_layer",
+    "embedding_length": "n_embd",
+    "feed_forward_length": "n_inner",
+    "attention.head_count": "n_head",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+}
+_BLOOM = {
+    **{key: _GPT2[key] for key in ("block_count", "attention.head_count", "attention.layer_norm_epsilon")},
+    "context_length": "seq_length",
+    "embedding_length": "hidden_size",
+}
+_FALCON = {
+    **_LAYER_NORM,
+    "feed_forward_length": "ffn_hidden_size",
+    "attention.layer_norm_epsilon": "layer_norm_epsilon",
+}
+_EXPERTS = {
+    "expert_count": "num_experts",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+}
+_PHI3 = {
+    **_RMS,
+    "attention.sliding_window": "sliding_window",
+    "rope.scaling.original_context_length": "original_max_position_embeddings",
+}
+_GROUPED = {"attention.head_count_kv": "num_key_value_heads"}
+# Keys that change nothing: `vocab_size`, which the table of tokens shows, and llama.cpp's own.
+_INERT = frozenset(("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "use_kv_cache"))
+_FLOATS = {"F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Architecture:
+    """How one of llama.cpp's architectures is said in a `config.json` of Hugging Face's.
+
+    Attributes:
+        model_type: the family.
+        keys: llama.cpp's keys, which must be there, and Hugging Face's names.
+        optional: the same of those that may be missing.
+        values: what is always so.
+        read: reads what else there is, of a `ConfigReader`, the file and the values so far, to which it adds.
+    """
+
+    model_type: str
+    keys: dict[str, str] = dataclasses.field(default_factory=lambda: _RMS)
+    optional: dict[str, str] = dataclasses.field(default_factory=lambda: _GROUPED)
+    values: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
+    read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, told: None
+
+
+def _width(read, told):
+    """The width of a head."""
+    width = read("attention.key_length", None) or told["hidden_size"] // told["num_attention_heads"]
+    read.expect("attention.value_length", width)
+    return width
+
+
+def _rotary(read, file, told):
+    """Rotary positions over whole heads, and how they reach longer texts."""
+    told["head_dim"], told["rope_theta"] = _width(read, told), read("rope.freq_base", 10000.0)
+    read.expect("rope.dimension_count", told["head_dim"])
+    _scaling(read, told)
+    if "rope_freqs.weight" in file:
+        told["rope_scaling"] = _llama3_scaling(file, told["rope_theta"], told["head_dim"])
+
+
+def _partly(name, base="rope_theta"):
+    """Reads rotary positions over a part of each head; what that is called, and the base."""
+
+    def read_rotary(read, file, told):
+        width = _width(read, told)
+        told |= {name: read("rope.dimension_count", width) / width, base: read("rope.freq_base", 10000.0)}
+
+    return read_rotary
+
+
+def _scaling(read, told):
+    kind = read("rope.scaling.type", "none")
+    scaling = {"rope_type": kind}
+    for key, name in {
+        "rope.scaling.factor": "factor",
+        "rope.scaling.original_context_length": "original_max_position_embeddings",
+        "rope.scaling.yarn_beta_fast": "beta_fast",
+        "rope.scaling.yarn_beta_slow": "beta_slow",
+    }.items():
+        if read(key, None) is not None:
+            scaling[name] = read(key, None)
+    for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
+        read.expect(f"rope.scaling.{name}", 1.0)
+    if kind == "yarn" or kind == "linear":
+        told["rope_scaling"] = scaling
+    elif kind != "none":
+        read.problems.append(f"rope.scaling.type: expected none, linear or yarn, got {kind!r}")
+
+
+def _llama3_scaling(file, base, width):
+    """The scaling of Llama 3.1 and later, of which the file has only what it comes to: the divisor of each frequency.
+
+    How far from each other its numbers are tells one, and for all of Llama's models the others are the same.
+    """
+    divisors = file["rope_freqs.weight"]
+    scaling = Llama3Scaling(float(divisors.max()), 1.0, 4.0, 8192)
+    plain = plain_frequencies(base, width)
+    expected, _ = scaling.frequencies(base, width, None)
+    if divisors.shape != plain.shape or not np.allclose(plain / divisors, expected, rtol=1e-4, atol=0):
+        raise ValueError("rope_freqs.weight: expected the frequencies of Llama 3.1 by some factor, got others")
+    return {
+        "rope_type": "llama3",
+        "factor": scaling.factor,
+        "low_freq_factor": scaling.low_frequency_factor,
+        "high_freq_factor": scaling.high_frequency_factor,
+        "original_max_position_embeddings": scaling.original_length,
+    }
+
+
+def _llama(read, file, told):
+    _rotary(read, file, told)
+    experts, used = read("expert_count", 0), read("expert_used_count", 0)
+    if experts:
+        told |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
+    else:
+        told |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
+
+
+_WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
+
+
+def _windows(read, told, every):
+    """A window in all layers but the last of so many, or in those that the file lists."""
+    told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
+    pattern, layers = read("attention.sliding_window_pattern", None), told["num_hidden_layers"]
+    every = pattern if type(pattern) is int else every
+    slides = pattern if isinstance(pattern, np.ndarray) else [(n + 1) % every for n in range(layers)]
+    if len(slides) != layers:
+        read.problems.append(f"attention.sliding_window_pattern: expected {layers} layers, got {len(slides)}")
+    told["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
+
+
+def _gemma_scale(told, largest):
+    """What scores are divided by the root of: the width of a head, but in the largest model, of so many layers."""
+    whole = told["hidden_size"] // told["num_attention_heads"]
+    told["query_pre_attn_scalar"] = whole if told["num_hidden_layers"] == largest else told["head_dim"]
+
+
+def _gemma2(read, file, told):
+    _rotary(read, file, told)
+    _windows(read, told, 2)
+    _gemma_scale(told, 46)
+    for name, default in {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}.items():
+        told[name] = read(name, default)
+
+
+def _gemma3(read, file, told):
+    _rotary(read, file, told)
+    _windows(read, told, 6 if read("attention.sliding_window", 0) else 1)
+    _gemma_scale(told, 62)
+    told["rope_local_base_freq"] = read("rope.freq_base_swa", 10000.0)
+    told["final_logit_softcapping"] = read("final_logit_softcapping", None)
+
+
+def _phi3(read, file, told):
+    _partly("partial_rotary_factor")(read, file, told)
+    told["sliding_window"] = told["sliding_window"] or None
+    original, factor = told["original_max_position_embeddings"], read("rope.scaling.attn_factor", 1.0)
+    growth = told["max_position_embeddings"] / original
+    if "rope_factors_long.weight" in file:
+        kinds = {kind: file[f"rope_factors_{kind}.weight"] for kind in ("short", "long")}
+        told["rope_scaling"] = {"type": "longrope"} | {f"{kind}_factor": _decimals(kinds[kind]) for kind in kinds}
+        if not math.isclose(factor, math.sqrt(1 + math.log(max(growth, 1)) / math.log(original)), rel_tol=1e-6):
+            told["rope_scaling"]["attention_factor"] = factor
+    else:
+        read.expect("rope.scaling.attn_factor", 1.0)
+
+
+def _decimals(array):
+    """The decimals that float32 numbers were made of."""
+    return [float(str(number)) for number in array]
+
+
+def _alone(read, told, heads):
+    """Refuse keys and values that several heads share."""
+    read.expect("attention.head_count_kv", told[heads])
+
+
+def _gpt2(read, file, told):
+    _alone(read, told, "n_head")
+
+
+def _bloom(read, file, told):
+    _alone(read, told, "n_head")
+    read.expect("feed_forward_length", 4 * told["hidden_size"])
+
+
+def _falcon(read, file, told):
+    told["rope_theta"], told["bias"] = read("rope.freq_base", 10000.0), "blk.0.attn_qkv.bias" in file
+    heads, groups = told["num_attention_heads"], read("attention.head_count_kv", told["num_attention_heads"])
+    norms = 2 if "blk.0.attn_norm_2.weight" in file else 1
+    told["new_decoder_architecture"] = norms == 2 or groups not in (1, heads)
+    if told["new_decoder_architecture"]:
+        told |= {"num_kv_heads": groups, "num_ln_in_parallel_attn": norms}
+    else:
+        told["multi_query"] = groups == 1
+
+
+def _gpt_neox(read, file, told):
+    _alone(read, told, "num_attention_heads")
+    _partly("rotary_pct", "rotary_emb_base")(read, file, told)
+    told["use_parallel_residual"] = read("use_parallel_residual", True)
+
+
+_GEMMA = {"hidden_activation": "gelu_pytorch_tanh"}
+
+ARCHITECTURES = {
+    "llama": _Architecture("llama", read=_llama),
+    "smollm3": _Architecture("smollm3", values={"no_rope_layer_interval": 4}, read=_rotary),
+    "qwen2": _Architecture("qwen2", read=_rotary),
+    "qwen3": _Architecture("qwen3", read=_rotary),
+    "qwen3moe": _Architecture("qwen3_moe", {**_RMS, **_EXPERTS}, values={"norm_topk_prob": True}, read=_rotary),
+    "olmo2": _Architecture("olmo2", read=_rotary),
+    "phi3": _Architecture("phi3", _PHI3, read=_phi3),
+    "gemma": _Architecture("gemma", values=_GEMMA, read=_rotary),
+    "gemma2": _Architecture("gemma2", values=_GEMMA, read=_gemma2),
+    "gemma3": _Architecture("gemma3_text", values=_GEMMA, read=_gemma3),
+    "gpt2": _Architecture("gpt2", _GPT2, {}, read=_gpt2),
+    "gptneox": _Architecture("gpt_neox", _LAYER_NORM, {}, {"hidden_act": "gelu"}, _gpt_neox),
+    "bloom": _Architecture("bloom", _BLOOM, {}, read=_bloom),
+    "falcon": _Architecture("falcon", _FALCON, {}, read=_falcon),
+    "phi2": _Architecture("phi", _LAYER_NORM, values={"hidden_act": "gelu_new"}, read=_partly("partial_rotary_factor")),
+}
+
+
+def config_values(path):
+    """The `config.json` of Hugging Face's that says what a file's metadata says.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: as `gguf.read`.
+    """
+    file = GGUFFile(path)
+    name = file.metadata.get("general.architecture")
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
+            "checkpoint of Hugging Face's of the same model."
+        )
+    try:
+        return _values(file, name, ARCHITECTURES[name])
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _values(file, name, architecture):
+    mine = {key.removeprefix(f"{name}."): value for key, value in file.metadata.items() if key.startswith(f"{name}.")}
+    read = ConfigReader({key: one_of(value) for key, value in mine.items()})
+    missing = [key for key in architecture.keys if key not in mine]
+    missing += [key for key in ("token_embd.weight",) if key not in file]
+    if missing:
+        raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
+    odd = {key: read(key, None) for key in architecture.keys}
+    if read.problems:
+        read.finish(read.values)
+    odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
+    if odd:
+        raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
+    if (layers := read("block_count", 0)) > len(file):
+        raise ValueError(f"Expected tensors for each of block_count={layers} layers, got {len(file)} in all.")
+    told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
+    told |= architecture.values
+    told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
+    told = {key: value for key, value in told.items() if value is not None}
+    architecture.read(read, file, told)
+    read.finish(_INERT)
+    told["tie_word_embeddings"] = _tied(file)
+    tokens = {"bos": "bos", "eos": "eos", "pad": "padding"}
+    ids = {each: file.metadata.get(f"tokenizer.ggml.{each}_token_id") for each in (*tokens.values(), "eot", "eom")}
+    ids = {each: None if value == NO_TOKEN else value for each, value in ids.items()}
+    told |= {f"{theirs}_token_id": ids[ours] for theirs, ours in tokens.items()}
+    ends = {ids["eos"], ids["eot"], ids["eom"]}
+    if len(ends - {None}) > 1:
+        told["eos_token_id"] = sorted(ends - {None})
+    return told | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
+
+
+def one_of(value):
+    """What is said layer by layer, where all layers have the same."""
+    numbers = isinstance(value, np.ndarray) and value.dtype != bool and value.size
+    same = numbers and (value == value[0]).all()
+    return value[0].item() if same else value
+
+
+def _tied(file):
+    """Whether the table of tokens is the head's as well: no other is there, or the same again."""
+    return "output.weight" not in file or file.same("output.weight", "token_embd.weight")

@@ -1,0 +1,410 @@
+"""KerasHub's presets: configuration and weights, read as the family of Hugging Face's that describes the same model.
+
+    config.json                        class and sizes of a backbone ─► Family ─► ModelConfig
+    model.weights.h5                   its weights; or several such files and model.weights.json
+    task.json, task.weights.h5         class, options and weights of a head
+    tokenizer.json, assets/tokenizer   see `tokenizers/keras_hub.py`
+
+So a model that came from KerasHub is saved as a folder that transformers opens. What differs over there:
+
+    BERT          the tanh form of GELU in its blocks; the masked language model's head has the exact one, and another
+                  epsilon, which no `config.json` of Hugging Face's can say: such a model is saved as our own
+    RoBERTa       positions count from the first row, and there are no segments: the rows that Hugging Face has
+                  besides are zeros here
+    DistilBERT    the epsilon of the same head
+
+KerasHub pads on the right, and there the positions are the same; padded on the left RoBERTa is as its authors have it.
+
+Nothing of a folder is executed: the classes that it names are looked up in a table here, and h5 files hold numbers.
+
+Source: keras_hub/src/utils/preset_utils.py and keras_hub/src/models of KerasHub 0.32, https://github.com/keras-team/keras-hub
+"""
+
+import collections.abc
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+
+from keras_transformers.families.family import ConfigReader, families
+from keras_transformers.families.weight_map import Entry, WeightMap
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import preset
+from keras_transformers.formats.keras_weights import datasets, weight_files
+from keras_transformers.layers.heads import TransformConfig
+from keras_transformers.layers.norms import LayerNorm
+from keras_transformers.models.config import ModelConfig
+from keras_transformers.tokenizers.keras_hub import class_name, is_keras_hub
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+
+TASK_WEIGHTS = "task.weights.h5"
+
+# Configurations
+
+_SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+_FLOATS = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """How one of KerasHub's models is said in a `config.json` of Hugging Face's.
+
+    Attributes:
+        model_type: the family.
+        keys: KerasHub's keys, and Hugging Face's names of each.
+        values: what is always so.
+        embeddings: the names of its tables and the norm in an h5 file, by ours.
+        text: the entries of the text classifier's head.
+        pooler: entries of the body besides.
+        classifier_dropout: Hugging Face's name of it.
+        rows_before: whether the table of positions has rows before that of the first one.
+    """
+
+    model_type: str
+    keys: dict[str, tuple[str, ...]]
+    values: dict
+    embeddings: dict[str, str]
+    text: tuple[Entry, ...]
+    pooler: tuple[Entry, ...] = ()
+    classifier_dropout: str = "classifier_dropout"
+    rows_before: bool = False
+
+
+def _dense(ours, theirs):
+    return Entry(ours, theirs, transposed=False)
+
+
+_KEYS = {
+    "vocabulary_size": ("vocab_size",),
+    "num_layers": ("num_hidden_layers",),
+    "num_heads": ("num_attention_heads",),
+    "hidden_dim": ("hidden_size",),
+    "intermediate_dim": ("intermediate_size",),
+    "dropout": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    "max_sequence_length": ("max_position_embeddings",),
+}
+_TABLE = "model.token_and_position_embedding"
+_EMBEDDINGS = {
+    "token": f"{_TABLE}.token_embedding",
+    "position": f"{_TABLE}.position_embedding",
+    "segment": "model.segment_embedding",  # where there is none
+    "norm": "model.layer_normalization",
+}
+_TEXT = (_dense("pooler.transform.dense", "task.dense"), _dense("classifier", "task.dense_1"))
+_ROBERTA = {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "type_vocab_size": 1}
+_MODELS = {
+    "Bert": _Model(
+        "bert",
+        {**_KEYS, "num_segments": ("type_vocab_size",)},
+        {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12},
+        {
+            "token": "model.reversible_embedding",
+            "position": "model.position_embedding",
+            "segment": "model.embedding",
+            "norm": "model.layer_normalization",
+        },
+        (_dense("classifier", "task.dense"),),
+        (_dense("pooler.transform.dense", "model.dense"),),
+    ),
+    "Roberta": _Model("roberta", _KEYS, _ROBERTA, _EMBEDDINGS, _TEXT, rows_before=True),
+    "XLMRoberta": _Model("xlm-roberta", _KEYS, _ROBERTA, _EMBEDDINGS, _TEXT, rows_before=True),
+    "DistilBert": _Model(
+        "distilbert",
+        {
+            "vocabulary_size": ("vocab_size",),
+            "num_layers": ("n_layers",),
+            "num_heads": ("n_heads",),
+            "hidden_dim": ("dim",),
+            "intermediate_dim": ("hidden_dim",),
+            "dropout": ("dropout", "attention_dropout"),
+            "max_sequence_length": ("max_position_embeddings",),
+        },
+        {"activation": "gelu"},
+        _EMBEDDINGS,
+        _TEXT,
+        classifier_dropout="seq_classif_dropout",
+    ),
+}
+# What follows a model's name in the name of a task's class, and ours.
+_TASKS = {
+    "TextClassifier": "TextClassifier",
+    "Classifier": "TextClassifier",
+    "MaskedLM": "MaskedLM",
+    "TextEmbedder": "TextEmbedder",
+}
+_POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
+_MASKED_LM = (
+    _dense("head.transform.dense", "task.masked_lm_head.intermediate_dense"),
+    Entry("head.transform.norm", "task.masked_lm_head.intermediate_layer_norm"),
+    Entry("head", "task.masked_lm_head"),
+)
+
+
+def is_preset(values):
+    """Whether a `config.json` is KerasHub's: it names a class, and no `model_type`."""
+    return "model_type" not in values and is_keras_hub(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """An opened preset; see `hugging_face.Checkpoint`.
+
+    Attributes:
+        folder: where it lies.
+        model: its row of the table.
+        config: a `ModelConfig`, with the head that KerasHub's masked language model has where that was asked for.
+        task: the task that the preset holds a head of, or None.
+        values: what `config.json` says of its classes: `num_labels`.
+    """
+
+    folder: pathlib.Path
+    model: _Model
+    config: ModelConfig
+    task: str | None
+    values: dict
+    notes: tuple[str, ...] = ()
+
+    def labelled(self, task):
+        """What a `config.json` says of classes: KerasHub knows how many there are, and no names."""
+        return self.values
+
+    @functools.cached_property
+    def tensors(self):
+        """Its arrays by their own names, read when asked for."""
+        return _Tensors(datasets(self.folder, weight_files(self.folder), "model"), {}, self.config.hidden_dim)
+
+    def read(self, weights, task=None):
+        """The tensors under our names, with the head of a task, or those of the body alone."""
+        config, head = self.config, ()
+        tensors = self.tensors.datasets
+        if task is not None and task == self.task:
+            head = {"TextClassifier": self.model.text, "MaskedLM": _MASKED_LM}.get(task, ())
+            if head:
+                tensors = tensors | datasets(self.folder, [TASK_WEIGHTS], "task")
+        tables = self.model.embeddings
+        zero_rows = {}
+        if self.model.rows_before:
+            zero_rows[f"{tables['position']}.weight"] = config.embeddings.positions.offset
+            zero_rows[f"{tables['segment']}.weight"] = config.embeddings.num_segments
+        heads = config.encoder.block.attention.num_heads
+        entries = (
+            *(_dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
+            *_block(heads),
+            *self.model.pooler,
+            *head,
+        )
+        ignored = tuple(f"{entry.theirs}.{{leaf}}" for entry in self.model.pooler)
+        return WeightMap(entries, ignored).read(_Tensors(tensors, zero_rows, config.hidden_dim), weights)
+
+    def origin(self, read=None):
+        """Nothing: what KerasHub has besides is its own."""
+        return None
+
+
+def read(folder, values, task):
+    """Open a preset: its configuration is understood, its weights are not read yet.
+
+    Args:
+        folder: the folder.
+        values: its `config.json`, read.
+        task: the name of our task that asks. Another task's options in `task.json` are not looked at.
+
+    Raises:
+        FileNotFoundError, ValueError: for a class that is not in the table, keys that are missing, unknown or hold what
+            this library does not compute, and files that are damaged.
+
+    Example:
+        >>> read("bert_tiny", preset.read_json("bert_tiny", "config.json"), "MaskedLM").config.hidden_dim
+        128
+    """
+    folder = pathlib.Path(folder)
+    where, name = folder / "config.json", class_name(values)
+    prefix = name.removesuffix("Backbone")
+    if prefix not in _MODELS or not name.endswith("Backbone"):
+        known = ", ".join(f"{each}Backbone" for each in _MODELS)
+        raise ValueError(
+            f"Expected one of KerasHub's classes {known} in {where}, got {name!r}. Load it with KerasHub, or take a "
+            "checkpoint of Hugging Face's of the same model."
+        )
+    model = _MODELS[prefix]
+    theirs = _task_of(folder, prefix)
+    file_task, options = theirs if theirs else (None, {})
+    theirs = _read_body(values, model, folder, where)
+    told = {}
+    if file_task == task:
+        theirs |= _read_task(options, task, model, values["config"]["hidden_dim"], folder / "task.json", told)
+    try:
+        config = families()[model.model_type].config(theirs)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if file_task == task == "MaskedLM":
+        transform = TransformConfig("gelu", LayerNorm(1e-5))
+        config = dataclasses.replace(config, head=dataclasses.replace(config.head, transform=transform))
+    return Checkpoint(folder, model, config, file_task, told)
+
+
+def pooling(folder):
+    """What a preset of a KerasHub text embedder says of its pooling, by `TextEmbedder`'s arguments; nothing elsewhere.
+
+    Args:
+        folder: the preset's folder.
+
+    Raises:
+        ValueError: for a pooling that is not known.
+    """
+    path = pathlib.Path(folder) / "task.json"
+    if not is_plain(path):
+        return {}
+    values = preset.read_json(folder, "task.json")
+    if not is_keras_hub(values) or not class_name(values).endswith("TextEmbedder"):
+        return {}
+    options = _config_of(values, path)
+    mode = options.get("pooling_mode", "mean")
+    if mode not in _POOLINGS:
+        raise ValueError(f"Expected pooling_mode in {path} to be one of {', '.join(_POOLINGS)}, got {mode!r}.")
+    return {"pooling": _POOLINGS[mode], "normalize": bool(options.get("normalize", True))}
+
+
+def _read_body(values, model, folder, where):
+    """The `config.json` of Hugging Face's that says what KerasHub's says."""
+    given = _config_of(values, where)
+    read = ConfigReader(given)
+    told = dict(model.values)
+    for key, names in model.keys.items():
+        default = {"dropout": 0.1, "max_sequence_length": 512, "num_segments": 2}.get(key, 0)
+        value = read(key, default)
+        if key in _SIZES and key not in given:
+            read.problems.append(f"no {key}")
+        told |= dict.fromkeys(names, value)
+    _expect_floats(read)
+    _finish(read, {"name", "trainable"}, where)
+    padding_id = Tokenizer.load(folder).padding_id if is_plain(folder / "tokenizer.json") else None
+    if padding_id is not None:
+        told["pad_token_id"] = padding_id
+    if model.rows_before:
+        told["max_position_embeddings"] += (1 if padding_id is None else padding_id) + 1
+    return told
+
+
+def _expect_floats(read):
+    """Refuse the policies of quantized weights."""
+    policy = read("dtype", None)
+    if isinstance(policy, dict):
+        policy = (policy.get("config") or {}).get("name") if policy.get("class_name") == "DTypePolicy" else policy
+    if policy is not None and policy not in _FLOATS:
+        read.problems.append(f"dtype: only {', '.join(_FLOATS)} are supported, got {policy!r:.80}")
+
+
+def _task_of(folder, prefix):
+    """`(our task, its options)` of a preset's `task.json`, or None where it holds no head that has a place here."""
+    path = folder / "task.json"
+    if not is_plain(path):
+        return None
+    values = preset.read_json(folder, "task.json")
+    name = class_name(values)
+    task = _TASKS.get(name.removeprefix(prefix)) if name.startswith(prefix) else None
+    if task is None or task != "TextEmbedder" and not is_plain(folder / TASK_WEIGHTS):
+        return None
+    return task, _config_of(values, path)
+
+
+def _read_task(options, task, model, hidden_dim, where, told):
+    """What a task's options add to the `config.json`, and to `told`, what that says of classes."""
+    read, found = ConfigReader(options), {}
+    inert = {"backbone", "preprocessor", "name", "trainable", "dtype"}
+    if task == "TextClassifier":
+        told["num_labels"] = read("num_classes", 0)
+        if told["num_labels"] < 1:
+            read.problems.append(f"num_classes: expected at least 1, got {told['num_labels']}")
+        # Scores are made of the logits by what the task is, whatever KerasHub put behind them.
+        read.expect("activation", "linear", None, "softmax")
+        read.expect("hidden_dim", None, hidden_dim)
+        if "dropout" in options:
+            found[model.classifier_dropout] = read("dropout", 0.1)
+    elif task == "TextEmbedder":
+        inert |= {"pooling_mode", "normalize"}
+    _finish(read, inert, where)
+    return found
+
+
+def _finish(read, inert, where):
+    try:
+        read.finish(inert)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _config_of(values, where):
+    config = values.get("config")
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"Expected a JSON object as 'config' in {where}, got {config!r:.80}. Download or save the preset again."
+        )
+    return config
+
+
+# Weights
+
+
+def _block(heads):
+    """The entries of a block: attention's heads have an axis of their own over there."""
+    ours, theirs = "encoder.block_{n}", "model.transformer_encoder_{n}"
+    attention = [
+        Entry(
+            f"{ours}.self_attention.{part}",
+            f"{theirs}.self_attention_layer.{part}_dense",
+            transposed=False,
+            output_heads=heads,
+        )
+        for part in ("query", "key", "value")
+    ]
+    return (
+        *attention,
+        Entry(
+            f"{ours}.self_attention.output",
+            f"{theirs}.self_attention_layer.output_dense",
+            transposed=False,
+            input_heads=heads,
+        ),
+        Entry(f"{ours}.self_attention_norm_after", f"{theirs}.self_attention_layer_norm"),
+        _dense(f"{ours}.feed_forward.up", f"{theirs}.feedforward_intermediate_dense"),
+        _dense(f"{ours}.feed_forward.down", f"{theirs}.feedforward_output_dense"),
+        Entry(f"{ours}.feed_forward_norm_after", f"{theirs}.feedforward_layer_norm"),
+    )
+
+
+class _Tensors(collections.abc.Mapping):
+    """Arrays by name, each read when it is asked for.
+
+    `zero_rows` names tables that have so many rows of zeros in front, or of nothing else.
+    """
+
+    def __init__(self, datasets, zero_rows, width):
+        self.datasets = datasets
+        self._zero_rows = zero_rows
+        self._width = width
+
+    def __getitem__(self, name):
+        rows = self._zero_rows.get(name)
+        if rows is None:
+            return self.datasets[name].read()
+        zeros = np.zeros((rows, self._width), "float32")
+        return np.concatenate([zeros, self.datasets[name].read()]) if name in self.datasets else zeros
+
+    def __contains__(self, name):
+        return name in self.datasets or name in self._zero_rows
+
+    def __iter__(self):
+        return iter(dict.fromkeys([*self.datasets, *self._zero_rows]))
+
+    def __len__(self):
+        return len({*self.datasets, *self._zero_rows})
+
+    def shape(self, name):
+        """The shape of one array, as a tuple, without reading it."""
+        rows = self._zero_rows.get(name)
+        if rows is None:
+            return self.datasets[name].shape
+        length, width = self.datasets[name].shape if name in self.datasets else (0, self._width)
+        return (rows + length, width)

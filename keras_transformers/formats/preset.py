@@ -1,0 +1,518 @@
+"""The preset folder: Hugging Face's files, written all at once and read with care.
+
+    config.json                      what the model is
+    model.safetensors                its weights; or several such files and model.safetensors.index.json,
+                                     which says what is where
+    tokenizer.json, tokenizer_config.json, generation_config.json
+
+**Saving is atomic.** All files are written into `.<name>.partial` beside the folder and forced to disk; then the two
+folders change places in one step of the file system. Whatever stops the program, the folder is the old preset or the
+new one, whole:
+
+    english-french/            old ──┐ exchanged  ┌── new
+    .english-french.partial/   new ──┘            └── old, removed after
+
+Where the system cannot exchange two folders, the old one is renamed to `.<name>.old` first; `recover` puts it back when
+a program was stopped right between the two renames.
+"""
+
+import collections.abc
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import pathlib
+import shutil
+import struct
+import sys
+
+from keras_transformers.files import manifest
+from keras_transformers.files.reading import is_plain, read_object
+from keras_transformers.formats import foreign
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+# What a save writes, and so may drop when it replaces a preset. Other files (a model card, a picture) are the user's
+# and stay.
+_OWN_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "target_tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates",
+    "special_tokens_map.json",
+    "vocab.json",
+    "target_vocab.json",
+    "source.spm",
+    "target.spm",
+    "sentencepiece.bpe.model",
+    "modules.json",
+    "1_Pooling",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    WEIGHTS,
+    INDEX,
+    "model-*-of-*.safetensors",
+    manifest.MANIFEST,
+)
+
+
+def save_folder(folder, files, marker="config.json"):
+    """Write a preset folder in one step: after a kill, or an error, the old content or the new is there, whole.
+
+    `SHA256SUMS` beside them says their sizes and hashes. Files of the old folder that no preset consists of, such as a
+    `README.md`, are carried over. Two saves beside each
+    other wait for one another, where the file system has locks.
+
+    Args:
+        folder: where to save. It may be absent, an empty folder, or a preset (it has a `config.json`), which is
+            replaced.
+        files: file name → its `bytes`, or a function that is given a path and writes the file there.
+        marker: the file that says that a folder may be replaced; what is saved by another than a preset's replaces only
+            the files of its names.
+
+    Raises:
+        FileExistsError: something else is there. Nothing is touched.
+        OSError: the disk is full; what was there before is whole.
+        ValueError: a file name that leads out of the folder.
+
+    Example:
+        >>> save_folder("mine", {"config.json": json_bytes({"model_type": "keras_transformers"})})
+    """
+    # A link stays: what it points to is replaced.
+    folder = pathlib.Path(folder).expanduser().resolve()
+    for name in files:
+        _check_plain_name(name, f"the files to save in {folder}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent):
+        _recover(folder)
+        check_replaceable(folder, marker)
+        partial, old = _beside(folder)
+        for leftover in (partial, old):
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir()
+        try:
+            for name, content in files.items():
+                _write(partial / name, content)
+            entries = manifest.of_files(partial, files)
+            _carry_over(folder, partial, _OWN_FILES if marker == "config.json" else (manifest.MANIFEST,))
+            entries = _kept_entries(folder, partial) | entries
+            _write(partial / manifest.MANIFEST, manifest.to_bytes(entries))
+            for inner, _, _ in os.walk(partial):
+                _sync(inner)
+            _put_in_place(partial, folder, old)
+            _sync(folder.parent)
+        except BaseException as error:
+            _recover(folder)
+            shutil.rmtree(partial, ignore_errors=True)
+            if (number := _failure(error)) is not None:
+                raise OSError(
+                    number,
+                    f"Expected room to save {folder}, got: {os.strerror(number)}. What was there before is whole; make "
+                    "room, or save elsewhere",
+                ) from error
+            raise
+        for replaced in (partial, old):
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _failure(error):
+    """The number of an error that means no room: the disk's, or what safetensors says of it; None for others."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno if error.errno in full else None
+    if type(error).__name__ == "SafetensorError":
+        return next((number for number in full if f"os error {number}" in str(error)), None)
+    return None
+
+
+def check_replaceable(folder, marker="config.json"):
+    """Raise `FileExistsError` where `save_folder` would, so that a long run can find out before it starts.
+
+    Args:
+        folder: where a preset is to be saved later.
+        marker: as for `save_folder`.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if pathlib.Path.cwd().is_relative_to(folder.resolve()):
+        raise FileExistsError(
+            f"Expected a folder to replace, got {folder}, which this program works in. Name a folder inside it."
+        )
+    if not folder.exists() or (folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))):
+        return
+    found = f"a folder without {marker}" if folder.is_dir() else "a file"
+    raise FileExistsError(
+        f"Expected {folder} to be absent, empty, or a preset to replace, found {found}. "
+        "Choose another place, or clear it first."
+    )
+
+
+def recover(folder):
+    """Put back a preset that a save was replacing when its program was stopped; where there is none, do nothing.
+
+    Args:
+        folder: the path of the preset. Nothing happens while it exists.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if not folder.exists() and _beside(folder)[1].exists():
+        with _locked(folder.parent):
+            _recover(folder)
+
+
+def json_bytes(value):
+    """`value` as the bytes of a JSON file: indented, keys in the order given, UTF-8, one newline at the end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def read_json(folder, name):
+    """Read one JSON file of a preset.
+
+    Args:
+        folder: the preset's folder.
+        name: the file, such as `"config.json"`.
+
+    Returns:
+        `dict`.
+
+    Raises:
+        FileNotFoundError: the folder or the file is missing; the message lists what is there.
+        ValueError: the file is not plain, not UTF-8, not JSON, or holds something else than an object.
+
+    Example:
+        >>> read_json("mine", "config.json")
+        {'model_type': 'keras_transformers'}
+    """
+    return read_object(_existing(pathlib.Path(folder), name))
+
+
+def read_tensors(folder):
+    """Open the weights of a preset without reading them.
+
+    Reads `model.safetensors`, or all the files that `model.safetensors.index.json` names. Every header is checked
+    against the length of its file, and the index against the headers, before anything is returned.
+
+    Args:
+        folder: the preset's folder, or one `.safetensors` file.
+
+    Returns:
+        `Tensors`, a mapping of names to numpy arrays that reads each array when it is asked for.
+
+    Raises:
+        FileNotFoundError: no weights, or files that the index names are missing.
+        ValueError: a truncated or malformed file, or an index that leads out of the folder or disagrees with its files.
+
+    Example:
+        >>> write_tensors("w.safetensors", {"kernel": np.ones((2, 3), "float32")})
+        >>> read_tensors("w.safetensors")["kernel"].shape
+        (2, 3)
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_dir() and is_plain(folder / INDEX) and not is_plain(folder / WEIGHTS):
+        return Tensors(_open_all(folder))
+    path = (
+        _existing(folder, WEIGHTS) if folder.is_dir() or not folder.exists() else _existing(folder.parent, folder.name)
+    )
+    file = _open(path)
+    return Tensors(dict.fromkeys(file.keys(), file))
+
+
+class Tensors(collections.abc.Mapping):
+    """The arrays of one or more safetensors files by name, each read when it is asked for.
+
+    bfloat16 arrays have the dtype of `ml_dtypes`. Made by `read_tensors`.
+    """
+
+    def __init__(self, files):
+        self._files = files  # tensor name → the open file that holds it
+
+    def __getitem__(self, name):
+        file = self._files[name]
+        try:
+            return file.get_tensor(name)
+        except AttributeError as error:  # safetensors looks the dtype up in numpy
+            dtype = file.get_slice(name).get_dtype()
+            raise ValueError(
+                f"Expected a dtype that numpy or bfloat16 covers, got {dtype} in {name!r}. "
+                "Convert it to F16 or BF16 first."
+            ) from error
+
+    def __contains__(self, name):  # without reading it
+        return name in self._files
+
+    def __iter__(self):
+        return iter(self._files)
+
+    def __len__(self):
+        return len(self._files)
+
+    def shape(self, name):
+        """The shape of one array, as a tuple, without reading it."""
+        return tuple(self._files[name].get_slice(name).get_shape())
+
+    def dtype(self, name):
+        """The dtype of one array as safetensors writes it, such as `"F32"` or `"BF16"`, without reading it."""
+        return self._files[name].get_slice(name).get_dtype()
+
+
+def write_tensors(path, tensors, dtype=None):
+    """Write arrays into one safetensors file. Not atomic by itself: `save_folder` is.
+
+    Args:
+        path: the file.
+        tensors: name → array, anything that `numpy.asarray` takes.
+        dtype: what to store floating-point arrays as, such as `"float16"`; None keeps each as it is. Other arrays stay
+            as they are.
+
+    Raises:
+        ValueError: a finite value does not fit in `dtype`.
+
+    Example:
+        >>> save_folder("mine", {WEIGHTS: lambda path: write_tensors(path, {"kernel": kernel}, dtype="float16")})
+    """
+    import ml_dtypes
+    import numpy as np
+    import safetensors.numpy
+
+    floating = (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+    stored = {}
+    for name, tensor in tensors.items():
+        array = np.asarray(tensor)
+        if dtype is not None and array.dtype in floating:
+            array = _narrow(name, array, np.dtype(getattr(ml_dtypes, dtype, dtype)))
+        # safetensors writes memory as it lies, whatever the strides say. (ascontiguousarray makes a scalar a vector.)
+        stored[name] = array if array.flags.c_contiguous else array.copy(order="C")
+    # transformers opens a file only when it says which framework wrote it.
+    safetensors.numpy.save_file(stored, os.fspath(path), metadata={"format": "pt"})
+
+
+def _narrow(name, array, dtype):
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        narrow = array.astype(dtype)
+    lost = np.isfinite(array) & ~np.isfinite(narrow)
+    if lost.any():
+        largest = np.abs(array[lost].astype("float64")).max()
+        raise ValueError(
+            f"Expected values that fit in {dtype}, got {largest:.6g} in {name!r}. Save with dtype=None or 'bfloat16'."
+        )
+    return narrow
+
+
+def _open(path):
+    """A handle on a safetensors file whose header agrees with the file's length."""
+    import ml_dtypes  # noqa: F401  registers bfloat16 with numpy
+    import safetensors
+
+    try:
+        return safetensors.safe_open(os.fspath(path), framework="np")
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"Expected a whole safetensors file, got {path} of {path.stat().st_size} bytes{_claimed(path)} ({error}). "
+            "Download or save it again."
+        ) from error
+
+
+def _claimed(path):
+    """How long the file's own header says that it is, as part of a message, where the header can be read at all."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length + 8 > path.stat().st_size:
+                return f", whose header alone claims {length} bytes"
+            entries = json.loads(file.read(length))
+        end = max(entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__")
+        return f", whose header claims {8 + length + end} bytes"
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        return ""
+
+
+def indexed_files(folder, index=INDEX, ending=".safetensors"):
+    """The paths of the files that an index names, sorted.
+
+    Args:
+        folder: where index and files lie.
+        index: the index's file name: JSON with a `weight_map`, tensor name → file name.
+        ending: how the files' names end.
+
+    Raises:
+        FileNotFoundError, ValueError: for files that are missing, or an index that names others than files beside it.
+    """
+    path = folder / index
+    names = sorted(set(_weight_map(path).values()))
+    for name in names:
+        _check_plain_name(name, path)
+        if "/" in name or not name.endswith(ending):
+            raise ValueError(
+                f"Expected names of {ending} files beside {path}, got {name!r}. Download or save it again."
+            )
+    missing = [name for name in names if not is_plain(folder / name)]
+    if missing:
+        raise FileNotFoundError(
+            f"Expected all {len(names)} files that {path} names, missing: {', '.join(missing)}. "
+            "Download them, or save again."
+        )
+    return [folder / name for name in names]
+
+
+def _weight_map(path):
+    weight_map = read_json(path.parent, path.name).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise ValueError(
+            f"Expected 'weight_map' in {path} to give a file name for each tensor, got {weight_map!r:.80}. "
+            "Download or save it again."
+        )
+    return weight_map
+
+
+def _open_all(folder):
+    """The weights of a preset in several files: tensor name → the open file that holds it."""
+    path = folder / INDEX
+    weight_map = _weight_map(path)
+    files = {each.name: _open(each) for each in indexed_files(folder)}
+    held = {name: set(file.keys()) for name, file in files.items()}
+    astray = [tensor for tensor, name in weight_map.items() if tensor not in held[name]]
+    if astray:
+        raise ValueError(
+            f"Expected each tensor in the file that {path} names for it, "
+            f"got {len(astray)} that are not there: {', '.join(astray[:5])}"
+            f"{', …' if len(astray) > 5 else ''}. Download or save the preset again."
+        )
+    return {tensor: files[name] for tensor, name in weight_map.items()}
+
+
+def _existing(folder, name):
+    path = folder / name
+    if is_plain(path):
+        return path
+    if not folder.is_dir():
+        found = f"{foreign.way_on(folder) or 'found a file there.'} Give a folder" if folder.exists() else None
+        raise FileNotFoundError(
+            f"Expected a preset folder at {folder}, {found or 'found nothing there. Check the path'}."
+        )
+    if other := foreign.way_on(folder):
+        raise FileNotFoundError(f"Expected {name} in {folder}, {other}")
+    there = ", ".join(sorted(item.name for item in folder.iterdir())[:20]) or "nothing"
+    raise FileNotFoundError(
+        f"Expected {name} in {folder}, found {there}. Check that this is a preset and that it was copied as a whole."
+    )
+
+
+def _check_plain_name(name, where):
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
+        raise ValueError(
+            f"Expected file names inside the preset's folder, got {name!r} in {where}. "
+            "Give a relative name without '..'."
+        )
+
+
+def _write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content)
+    _sync(path)
+
+
+def _carry_over(folder, partial, dropped):
+    """Give the new folder the old one's files but those `dropped`, as hard links where the file system has them."""
+    if not folder.is_dir():
+        return
+    for item in folder.iterdir():
+        target = partial / item.name
+        if target.exists() or any(item.match(pattern) for pattern in dropped):
+            continue
+        if item.is_dir() and not item.is_symlink():
+            shutil.copytree(item, target, symlinks=True, copy_function=_link)
+        else:
+            _link(item, target)
+
+
+def _kept_entries(folder, partial):
+    """The old folder's entries of its manifest whose files were carried over; none if it is damaged."""
+    try:
+        entries = manifest.read(folder) or {}
+    except ValueError:
+        return {}
+    return {name: entry for name, entry in entries.items() if (partial / name).is_file()}
+
+
+def _link(source, target):
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _beside(folder):
+    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
+
+
+def _recover(folder):
+    old = _beside(folder)[1]
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+
+
+def _put_in_place(partial, folder, old):
+    if not folder.exists():
+        os.rename(partial, folder)
+    elif not _exchange(partial, folder):
+        os.rename(folder, old)
+        os.rename(partial, folder)
+
+
+def _exchange(first, second):
+    """Let two folders change places in one step; False where the system has no such call."""
+    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    names = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        swap = 2  # RENAME_SWAP, <sys/stdio.h>
+        failed = library.renamex_np(*names, ctypes.c_uint(swap))
+    elif hasattr(library, "renameat2"):
+        current_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: <fcntl.h>, <linux/fs.h>
+        failed = library.renameat2(current_folder, names[0], current_folder, names[1], ctypes.c_uint(exchange))
+    else:
+        return False
+    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), os.fspath(first), None, os.fspath(second))
+    return not failed
+
+
+def _sync(path):
+    """Force a file, or a folder's list of names, from the system's memory to the disk."""
+    posix = os.name == "posix"
+    if not posix and os.path.isdir(path):
+        return  # other systems open no folders
+    descriptor = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """Let one program at a time save in `folder`. The system drops the lock when its holder ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems lock no folders: there, two saves at once are not kept apart.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

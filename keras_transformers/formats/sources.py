@@ -1,0 +1,205 @@
+"""Where a preset is: its name, a folder, a hub, or an installed package → a local path.
+
+    "english-french"                       a preset that ships with this library
+    "runs/my-model", pathlib.Path(…)       a folder, or a file, on this machine
+    "hf://Helsinki-NLP/opus-mt-en-de"      a Hugging Face repository, at "@revision" where one is given
+    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it, with the other parts where that is one of several
+    "kaggle://keras/bert/keras/bert_tiny"  a Kaggle model, downloaded by `kagglehub`
+    "package://my_models/small"            a folder or file inside an installed Python package, which is never imported
+
+A folder that holds nothing to open but one GGUF model stands for its file. Nothing here reads a preset:
+`formats/preset.py` does, from the path that `resolve` returns.
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+
+from keras_transformers.files.gguf import GGUF, part_names
+from keras_transformers.formats import preset
+from keras_transformers.other_libraries import preset_advice
+from keras_transformers.spelling import did_you_mean
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+
+# What a preset may consist of, by file name: configuration, weights and tokenizers, no pickles and no code. h5 files
+# are KerasHub's.
+_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", "*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja"]
+# Weights of repositories that have no safetensors; what reads them executes nothing (`formats/hugging_face.py`).
+_TORCH_FILES = ["pytorch_model*.bin"]
+# The same weights again, for other runtimes.
+_OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
+
+
+def resolve(name, revision=None):
+    """Find a preset, downloading it first where its name says so.
+
+    Args:
+        name: a name, a path, or `hf://`, `kaggle://` or `package://`, as listed in the module's docstring. A folder or
+            file that exists goes before an embedded preset of the same name.
+        revision: a branch, tag or commit of a Hugging Face repository, or a version number of a Kaggle model.
+
+    Returns:
+        `pathlib.Path` of an existing folder or file.
+
+    Raises:
+        FileNotFoundError: nothing is there, or the hub did not give it.
+        ValueError: the name is malformed, climbs out of its package, or takes no `revision`.
+        ImportError: `kaggle://` without `kagglehub`.
+
+    Example:
+        >>> resolve("hf://Helsinki-NLP/opus-mt-en-de")  # doctest: +SKIP
+        PosixPath('/home/me/.cache/huggingface/hub/models--Helsinki-NLP--opus-mt-en-de/snapshots/…')
+    """
+    text = os.fspath(name)
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "hf":
+        return _from_hugging_face(text, rest, revision)
+    if separator and scheme == "kaggle":
+        return _from_kaggle(text, rest, revision)
+    if revision is not None:
+        raise ValueError(
+            f"Expected a revision with hf:// or kaggle:// only, got revision={revision!r} for {text!r}. Leave it out."
+        )
+    if separator and scheme == "package":
+        return _model_in(_from_package(text, rest))
+    if separator:
+        raise ValueError(
+            f"Expected a name, a path, hf://, kaggle:// or package://, got {text!r}. Write it as one of those."
+        )
+    return _model_in(_from_disk(text))
+
+
+def _model_in(path):
+    """The GGUF file, or the first part of one, that is all that there is to open in a folder; else the path itself."""
+    if not path.is_dir() or (path / "config.json").exists():
+        return path
+    firsts = {part_names(file.name)[0] for file in path.glob(f"*{GGUF}")}
+    return path / firsts.pop() if len(firsts) == 1 else path
+
+
+def embedded_presets():
+    """The presets that ship with the library: name → folder, sorted by name.
+
+    They lie inside the package where it was installed from a wheel, and in `presets/` beside it in a checkout.
+    """
+    inside, beside = _PACKAGE / "presets", _PACKAGE.parent / "presets"
+    # Beside an installed package is site-packages, where a folder "presets" would be somebody else's.
+    checkout = (_PACKAGE.parent / "pyproject.toml").is_file() and not inside.is_dir()
+    root = beside if checkout else inside
+    if not root.is_dir():
+        return {}
+    return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / "config.json").is_file()}
+
+
+def _from_disk(text):
+    if not text:
+        raise ValueError(
+            "Expected the name or the path of a preset, got an empty string. "
+            "`keras-transformers presets` lists the names."
+        )
+    path = pathlib.Path(text).expanduser()
+    preset.recover(path)
+    if path.exists():
+        return path
+    embedded = embedded_presets()
+    if text in embedded:
+        return embedded[text]
+    names = ", ".join(embedded) or "none in this installation"
+    raise FileNotFoundError(
+        f"Expected an existing folder or the name of an embedded preset ({names}), got {text!r}"
+        f"{did_you_mean(text, embedded)}, looked for at {path.absolute()}. "
+        f"Check the spelling; {preset_advice(text)}"
+    )
+
+
+def _from_hugging_face(text, rest, revision):
+    place, _, written = rest.partition("@")
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/((?:[\w.-]+/)*[\w.-]+\.gguf))?", place)
+    if not match:
+        raise ValueError(
+            f"Expected hf://org/name or hf://org/name@revision, got {text!r}. "
+            f"Give the repository's two names and no file, unless it is a GGUF file: {preset_advice(place)}"
+        )
+    repository, file = match.groups()
+    if written and revision not in (None, written):
+        raise ValueError(f"Expected one revision, got {written!r} in {text!r} and revision={revision!r}. Give it once.")
+    import huggingface_hub
+
+    def download(patterns):
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=written or revision, allow_patterns=patterns, ignore_patterns=_OTHER_RUNTIMES
+            )
+        )
+
+    try:
+        if file:
+            at = written or revision
+            parts = [huggingface_hub.hf_hub_download(repository, part, revision=at) for part in part_names(file)]
+            return pathlib.Path(parts[0])
+        folder = download(_HUGGING_FACE_FILES)
+        if not any(folder.rglob("*.safetensors")):
+            folder = download([*_HUGGING_FACE_FILES, *_TORCH_FILES])
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"Expected {text!r} in the local cache or from the Hugging Face hub, got {type(error).__name__}: {error} "
+            "Check the name, the network and, for a private repository, the login (`hf auth login`)."
+        ) from error
+    return folder
+
+
+def _from_kaggle(text, rest, revision):
+    handle = rest if revision is None else f"{rest}/{revision}"
+    if len(handle.split("/")) not in (4, 5) or not all(handle.split("/")):
+        raise ValueError(
+            "Expected kaggle://owner/model/framework/variation, with /version or revision= at most once, "
+            f"got {text!r} and revision={revision!r}. Copy the handle from the model's page."
+        )
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise ImportError(
+            f"{text!r} needs kagglehub, which is not installed: `pip install 'keras-transformers[kaggle]'`."
+        ) from error
+    try:
+        return pathlib.Path(kagglehub.model_download(handle))
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"Expected {text!r} from Kaggle, got {type(error).__name__}: {error} Check the handle, "
+            "the network and the login."
+        ) from error
+
+
+def _from_package(text, rest):
+    package, _, inner = rest.partition("/")
+    parts = inner.split("/") if inner else []
+    if not package.isidentifier() or any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts):
+        raise ValueError(
+            "Expected package://top_level_name/path/inside, without '..', empty parts, backslashes or colons, "
+            f"got {text!r}. Name the package as it is imported and the folder inside it."
+        )
+    # Of a top-level name, find_spec only looks up where it lies: no code of the package runs.
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module made by hand, such as __main__, has none
+        spec = None
+    locations = list(spec.submodule_search_locations or []) if spec else []
+    if not locations:
+        raise FileNotFoundError(
+            f"Expected an installed package {package!r} for {text!r}, found none. "
+            "Install the package that carries the preset."
+        )
+    for location in map(pathlib.Path, locations):
+        path = location.joinpath(*parts)
+        if path.exists():
+            if not path.resolve().is_relative_to(location.resolve()):
+                raise ValueError(
+                    f"Expected {text!r} to lie inside {location}, got {path.resolve()}, by a link that leads out. "
+                    "Use its real path."
+                )
+            return path
+    raise FileNotFoundError(
+        f"Expected {'/'.join(parts)!r} inside {locations[0]}, found nothing there. Check the path in {text!r}."
+    )
