@@ -239,15 +239,15 @@ def test_batches_of_texts(task):
     outputs = model.predict_on_batch(seen)
     for ours, theirs in zip(outputs, model.predict(seen, 2), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    model.compile(keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.01))  # small steps go down from every start
     if task != "MaskedLM":  # which draws its masks
         told = model.evaluate(x, y, 8, verbose=0)
         tested = model.test_on_batch(x, y, return_dict=True)
         assert tested["loss"] == pytest.approx(told["loss"], rel=1e-4)
-    first = model.train_on_batch(x, y, return_dict=True)["loss"]
-    for _ in range(4):
-        last = model.train_on_batch(x, y, return_dict=True)["loss"]
-    assert np.isfinite([first, last]).all() and (last < first or task == "MaskedLM")
+    losses = [model.train_on_batch(x, y, return_dict=True)["loss"] for _ in range(5)]
+    assert np.isfinite(losses).all()
+    if task != "MaskedLM":  # without dropout, which moves the loss of a step
+        assert model.test_on_batch(x, y, return_dict=True)["loss"] < tested["loss"]
 
 
 @once

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.skipif(os.name != "p
 ROOT = pathlib.Path(__file__).parents[2]
 TAKE = """
 import pathlib, sys
-from keras_transformers.formats import ownership
+from keras_transformers.files import ownership
 ownership.take(pathlib.Path(sys.argv[1]))
 print("taken")
 """

@@ -83,7 +83,7 @@ def test_the_weights_of_a_whole_one_come_back(copy):
 
 @pytest.mark.skipif(os.name != "posix", reason="locks of POSIX")
 def test_a_folder_that_another_process_trains_in_is_refused(tmp_path):
-    program = "import pathlib, sys\nfrom keras_transformers.formats import ownership\n"
+    program = "import pathlib, sys\nfrom keras_transformers.files import ownership\n"
     program += "ownership.take(pathlib.Path(sys.argv[1])); print('taken', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(tmp_path)]
     other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
