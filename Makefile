@@ -5,6 +5,8 @@ export KERAS_BACKEND ?= jax
 JOBS ?= auto
 TESTS ?= tests
 MARKED ?= -m "not slow"
+# What needs no other library beside one backend.
+WHEEL_TESTS ?= tests/test_import.py tests/test_keras_files.py tests/test_plotting.py tests/generation/test_decoding.py
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo bench test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras clean
+.PHONY: demo bench test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed-$(KERAS_BACKEND)
@@ -60,6 +62,15 @@ test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
 	rm -rf $@
 	$(BIN)/python -m pip install --quiet --no-deps --target $@ keras==$(LOWEST_KERAS)
 
+# The source distribution and the wheel, in dist/: what a release consists of.
+wheel: | $(BIN)/python
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+
+# The wheel in a fresh environment, with the demo and some of the tests, the checkout out of sight (tests/wheel.py).
+test-wheel: wheel
+	$(BIN)/python tests/wheel.py dist/*.whl $(WHEEL_TESTS)
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -77,4 +88,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .cache
+	rm -rf $(VENV) .cache dist

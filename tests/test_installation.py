@@ -1,9 +1,11 @@
 """What users install: the wheel, built from this tree and installed away from it."""
 
 import pathlib
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 
@@ -71,6 +73,17 @@ def version():
 
 def test_the_wheel_has_the_version_of_the_package(wheel):
     assert wheel.name == f"keras_transformers-{version()}-py3-none-any.whl"
+
+
+def test_the_version_is_written_in_one_place():
+    """A release changes `__version__`, and the changelog's title, alone."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in project["project"] and project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"] == {"path": "keras_transformers/__init__.py"}
+    said = re.compile(rf"version\W+{re.escape(version())}")
+    places = ["README.md", "CITATION.cff", "pyproject.toml", "Makefile", "keras_transformers/__init__.py"]
+    found = [place for place in places if said.search((ROOT / place).read_text("utf-8"))]
+    assert found == ["keras_transformers/__init__.py"]
 
 
 def test_embedded_presets_are_found_in_a_checkout():

@@ -101,8 +101,12 @@ def test_links_lead_somewhere():
     assert links and [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_version_and_the_licence_are_those_of_the_package():
-    import keras_transformers
+def test_the_citations_agree():
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    cited = dict(re.findall(r"^ +(\w+) += \{+(.*?)\}+,?$", README, re.MULTILINE))
+    for said in (f'title: "{cited["title"]}"', f"name: {cited['author']}", f"license: {cited['license']}"):
+        assert said in citation
 
-    assert f"version = {{{keras_transformers.__version__}}}" in README
+
+def test_the_licence_is_that_of_the_package():
     assert "Apache License" in (ROOT / "LICENSE").read_text("utf-8")
