@@ -38,9 +38,7 @@ def main(wheel: str, *tests: str) -> None:
         if not installed.is_relative_to(python.parents[1]):
             raise ImportError(f"Expected the package of the wheel in {python.parents[1]}, got {installed}.")
         print(run("examples/demo.py"), flush=True)
-        subprocess.run(
-            [python, "-m", "pytest", "-q", "-m", "not slow", *tests], cwd=away, env=environment, check=True
-        )
+        subprocess.run([python, "-m", "pytest", "-q", "-m", "not slow", *tests], cwd=away, env=environment, check=True)
 
 
 def _install(wheel: str, backend: str, folder: pathlib.Path) -> pathlib.Path:
