@@ -25,7 +25,7 @@ def measure(whole):
     import numpy as np
 
     import keras_transformers as kt
-    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.batches import Batches
     from keras_transformers.data.examples import Examples
     from keras_transformers.data.pairs import Ragged
 

@@ -46,7 +46,7 @@ def transformers_model(case):
 
 
 def keras_transformers_model(case):
-    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.batches import Batches
     from keras_transformers.data.examples import Examples
     from keras_transformers.data.pairs import Ragged
 

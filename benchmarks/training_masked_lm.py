@@ -67,7 +67,7 @@ def transformers_model(case):
 
 def keras_transformers_model(case):
     import keras_transformers as kt
-    from keras_transformers.data.datasets import Batches
+    from keras_transformers.data.batches import Batches
     from keras_transformers.data.pairs import Ragged
     from keras_transformers.tasks.masked_lm import MaskedExamples
 

@@ -27,7 +27,7 @@ from train_translation import own_pairs, read_pairs, read_test, without
 
 import keras_transformers as kt
 from keras_transformers.data import encode_pairs
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from keras_transformers.generation import GenerationConfig, executors, generate
 from keras_transformers.layers import Cache
 from keras_transformers.layers import cache as caches

@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = lazy.names(
         "models.backbone": ("Backbone",),
         "models.config": ("ModelConfig",),
         "models.explain": ("explain",),
-        "plotting": ("plot_attention", "plot_learning_curve"),
+        "tasks.attention_plots": ("plot_attention",),
         "tasks.causal_lm": ("CausalLM",),
         "tasks.classification": ("TextClassifier", "TokenClassifier"),
         "tasks.embedding": ("TextEmbedder",),
@@ -40,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy.names(
         "tasks.question_answering": ("QuestionAnswerer",),
         "tasks.seq2seq_lm": ("Seq2SeqLM",),
         "tokenizers.tokenizer": ("Tokenizer",),
+        "training.curves": ("plot_learning_curve",),
     },
     "__version__",
 )

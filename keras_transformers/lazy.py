@@ -11,8 +11,8 @@ def names(package, modules, *others):
 
     Args:
         package: its `__name__`.
-        modules: the names that each of its modules gives, a tuple; () for a module that is itself given,
-            by its last name.
+        modules: the names that each module gives, a tuple; () for a module that is itself given, by its last name. A
+            module beside the package, instead of in it, begins with a dot.
         others: names that are there already.
 
     Example:
@@ -24,7 +24,7 @@ def names(package, modules, *others):
     def load(name):
         if name not in homes:
             raise missing_name(package, name, every)
-        value = importlib.import_module(f"{package}.{homes[name]}")
+        value = importlib.import_module(f".{homes[name]}", package)
         if modules[homes[name]]:
             value = getattr(value, name)
         setattr(sys.modules[package], name, value)

@@ -30,6 +30,8 @@ HOMES = {
     "training.metrics": ("Perplexity", "TokenAccuracy", "TokenMean"),
     "training.schedules": ("CoolDown", "InverseSquareRoot", "LinearDecay", "PerUpdate"),
 }
+# What changes a built model, in the order in which it is done again (`models.changes`).
+TRANSFORMS = {"quantization": "transforms.quantization", "lora": "transforms.lora"}
 
 
 class _StandIn:

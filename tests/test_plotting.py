@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers import plotting
+from keras_transformers.tasks import attention_plots
+from keras_transformers.training import curves
 from keras_transformers.training.callbacks import LearningCurve
 
 pytest.importorskip("matplotlib")
@@ -87,7 +88,7 @@ def test_without_a_target_it_is_the_model_s_own_translation(model):
         model.generation.__class__(**{**vars(model.generation), "max_new_tokens": 6}),
     ).token_ids[0]
     figure = kt.plot_attention(model, SOURCE, max_new_tokens=6)
-    expected = [plotting._visible(piece) for piece in model.tokenizer.tokens(written)]
+    expected = [attention_plots._visible(piece) for piece in model.tokenizer.tokens(written)]
     assert labels(figure)[0] == expected[: len(labels(figure)[0])] and len(labels(figure)[0]) <= 6
 
 
@@ -114,9 +115,9 @@ def test_a_long_sentence_stays_a_page(model):
 
 
 def test_whitespace_and_long_pieces_can_be_seen():
-    assert plotting._visible(" né") == "␣né"
-    assert plotting._visible("\u202f\n\t\0") == "␣↵⇥\ufffd"
-    assert plotting._visible("x" * 30) == "x" * 23 + "…"
+    assert attention_plots._visible(" né") == "␣né"
+    assert attention_plots._visible("\u202f\n\t\0") == "␣↵⇥\ufffd"
+    assert attention_plots._visible("x" * 30) == "x" * 23 + "…"
 
 
 @pytest.mark.parametrize(
@@ -183,9 +184,9 @@ def test_quality_by_length_groups_equal_lengths_together(tmp_path):
     pytest.importorskip("sacrebleu")
     sources = ["w " * length for length in [2] * 30 + [3] * 5 + [4] * 25 + [9] * 3]
     references = ["one two three four five"] * len(sources)
-    figure = plotting.plot_quality_by_length(sources, references, references, tmp_path / "quality.png")
+    figure = curves.plot_quality_by_length(sources, references, references, tmp_path / "quality.png")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2\n30 sentences", "3–9\n33 sentences"]
     assert [round(bar.get_height()) for bar in axes.patches] == [100] * 4
     assert (tmp_path / "quality.png").read_bytes().startswith(PNG)
-    assert plotting._length_groups([5, 1], 20) == {"1–5": [1, 0]}
+    assert curves._length_groups([5, 1], 20) == {"1–5": [1, 0]}

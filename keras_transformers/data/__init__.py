@@ -5,7 +5,7 @@ from keras_transformers import lazy
 __getattr__, __dir__, __all__ = lazy.names(
     __name__,
     {
-        "datasets": ("Batches", "Position", "fit_batches", "keras_data", "translation_batches"),
+        "batches": ("Batches", "Position", "keras_data", "translation_batches"),
         "pairs": ("encode_pairs", "split"),
     },
 )

@@ -25,7 +25,7 @@ import numpy as np
 from keras_transformers.extras import require
 from keras_transformers.formats import preset
 from keras_transformers.layers.positions import Learned, RelativeBuckets, Sinusoidal
-from keras_transformers.transforms import saved
+from keras_transformers.models import changes
 from keras_transformers.transforms.lora import merged_weights
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "silu": "SWISH", "tanh": "Tanh"}
@@ -76,7 +76,7 @@ def specification(task):
 
     config, generation = task.config, task.generation
     problems = _problems(config, generation)
-    if "quantization" in saved.describe(task):
+    if "quantization" in changes.describe(task):
         problems.append("quantized weights")
     if problems:
         raise ValueError(

@@ -18,7 +18,8 @@ import zipfile
 
 import numpy as np
 
-from keras_transformers.families.family import Family, Head, describing, family_of
+from keras_transformers.families.family import Family, Head, family_of
+from keras_transformers.families.naming import naming_of
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import computed, foreign, preset
 from keras_transformers.formats.own import TASK_VALUES
@@ -199,20 +200,6 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
         "config.json": config_file,
         **_tensor_files(arrays, origin if same_task else None, dtype),
     }
-
-
-def naming_of(config, task, origin=None):
-    """The family that describes a model, and the `Head` of its task there; None where there is none.
-
-    Args:
-        config, task, origin: as for `write`.
-    """
-    is_origin = origin is not None and origin.config == config  # though its configuration alone may say another
-    family = origin.family if is_origin else describing(config, origin and origin.family)
-    if family is not None and origin is not None and origin.family is family and origin.task == task:
-        return family, origin.head
-    head = family and family.head(task, family.write(config).get("architectures"))
-    return head and (family, head)
 
 
 def _changed_config(origin, config, written, told, same_task, stored):

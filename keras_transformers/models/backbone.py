@@ -12,10 +12,11 @@ from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
+from keras_transformers.models import changes
+from keras_transformers.models.explain import explain
 from keras_transformers.models.token_ids import check_token_ids
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor
-from keras_transformers.transforms import saved
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
@@ -94,8 +95,6 @@ class Backbone(ShapesOfSpec, keras.Model):
         self._build_shapes_dict = {"inputs_shape": {name: ids for name in names} or ids}  # as `build` would note them
 
     def __repr__(self):
-        from keras_transformers.models.explain import explain  # which imports this module
-
         return explain(self).rstrip() if self.built else super().__repr__()
 
     def get_config(self):
@@ -103,13 +102,13 @@ class Backbone(ShapesOfSpec, keras.Model):
             "config": to_json(self.config),
             "name": self.name,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
-            **saved.in_config(self),
+            **changes.in_config(self),
         }
 
     @classmethod
     def from_config(cls, config):
-        changes = {"config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
-        return saved.from_config(config, lambda rest: cls(**{**rest, **changes}))
+        values = {"config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
+        return changes.from_config(config, lambda rest: cls(**{**rest, **values}))
 
     def padding_mask(self, token_ids):
         """True where `token_ids [B, T]` is not padding."""

@@ -5,8 +5,8 @@ import math
 
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.norms import LayerNorm
-from keras_transformers.models.backbone import Backbone
-from keras_transformers.transforms import saved
+from keras_transformers.models import changes
+from keras_transformers.models.config import ModelConfig
 
 
 def explain(model):
@@ -22,7 +22,7 @@ def explain(model):
         >>> print(kt.explain(kt.Seq2SeqLM.from_preset("english-french")))
     """
     backbone = getattr(model, "backbone", model)
-    if not isinstance(backbone, Backbone):
+    if not isinstance(getattr(backbone, "config", None), ModelConfig):
         raise TypeError(f"Expected a Backbone or a task, got {type(model).__name__}. Build it first: Backbone(config).")
     config, head = backbone.config, backbone.config.head
     lines = [_line(f"{type(model).__name__}:", f"width {config.hidden_dim}", _size(model), model.dtype_policy.name), ""]
@@ -45,7 +45,7 @@ def explain(model):
         )
     elif backbone is not model:
         lines += _heads(model, config)
-    lines += _transforms(saved.describe(model))
+    lines += _transforms(changes.describe(model))
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_transformers import memory
-from keras_transformers.data.datasets import round_up
+from keras_transformers.data.batches import round_up
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs
 from keras_transformers.data.sources import LABELS, Form, Source

@@ -11,7 +11,7 @@ from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory, spelling
 from keras_transformers.callers import outside
-from keras_transformers.data.datasets import Batches, Position, fit_batches, keras_data
+from keras_transformers.data.batches import Batches, Position, keras_data
 from keras_transformers.data.pairs import split
 from keras_transformers.data.sources import are_parts
 from keras_transformers.files.gguf import GGUF, GGUFFile
@@ -19,6 +19,7 @@ from keras_transformers.files.git_lfs import refuse_pointers
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.layers.layer import ShapesOfSpec
+from keras_transformers.models import changes
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
@@ -30,9 +31,9 @@ from keras_transformers.tasks.data_task import DataTask
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import refusals
 from keras_transformers.training.callbacks import Checkpoint
+from keras_transformers.training.fitting import fit_batches
 from keras_transformers.training.optimizers import parts
 from keras_transformers.training.schedules import LinearDecay, PerUpdate
-from keras_transformers.transforms import saved
 from keras_transformers.transforms.lora import has_lora, merged_weights
 
 # Methods that Keras calls, and what it asks of their signatures; those that users call are not among them.
@@ -161,7 +162,7 @@ class Task(ShapesOfSpec, DataTask):
         heads = [each for each in weights if is_head(each)]  # those that the user asks for may be of any size
         shapes = {each: weight.shape for each, weight in weights.items() if not (arguments and each in heads)}
         budget.check_weights(shapes, set(heads) & set(shapes), checkpoint.tensors, folder)
-        saved.restore(model, checkpoint.values.get("transforms", {}))
+        changes.restore(model, checkpoint.values.get("transforms", {}))
         weights = named_weights(model)
         tensors = checkpoint.read(weights, cls.__name__ if same_head else None)
         new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
@@ -241,7 +242,7 @@ class Task(ShapesOfSpec, DataTask):
         if "quantization" in transforms:
             raise ValueError("Expected float weights to make room for tokens, got quantized ones. Add tokens first.")
         model = build_empty(lambda: type(self).from_config(changed))
-        saved.restore(model, transforms)
+        changes.restore(model, transforms)
         if self.tokenizer is not None:
             model._check_tokenizer(self.tokenizer)
         model.tokenizer = self.tokenizer
@@ -302,7 +303,7 @@ class Task(ShapesOfSpec, DataTask):
     def _model_files(self, dtype):
         from keras_transformers import __version__
 
-        task, transforms = type(self).__name__, saved.describe(self)
+        task, transforms = type(self).__name__, changes.describe(self)
         quantized = "quantization" in transforms  # adapters beside float weights are merged: others read it so
         weights = named_weights(self) if quantized else merged_weights(self)
         values = self._checkpoint_values()
@@ -594,15 +595,15 @@ class Task(ShapesOfSpec, DataTask):
     def get_config(self):
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
         config = {"config": to_json(self.config), "name": self.name, "dtype": dtype, "pretrained": self.pretrained}
-        return {**config, "tokenizer": tokenizer_config.to_config(self.tokenizer), **saved.in_config(self)}
+        return {**config, "tokenizer": tokenizer_config.to_config(self.tokenizer), **changes.in_config(self)}
 
     @classmethod
     def from_config(cls, config):
         policy = keras.saving.deserialize_keras_object(config["dtype"])
         tokenizer = tokenizer_config.from_config(config.get("tokenizer"))
-        changes = {"config": from_json(config["config"]), "dtype": policy, "tokenizer": tokenizer}
+        values = {"config": from_json(config["config"]), "dtype": policy, "tokenizer": tokenizer}
         rest = {name: value for name, value in config.items() if name != "pretrained"}
-        model = saved.from_config(rest, lambda rest: cls(**{**rest, **changes}))
+        model = changes.from_config(rest, lambda rest: cls(**{**rest, **values}))
         model.pretrained = config.get("pretrained", False)
         return model
 

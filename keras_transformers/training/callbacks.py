@@ -16,13 +16,13 @@ import warnings
 
 import keras
 
-from keras_transformers.data.datasets import Position
+from keras_transformers.data.batches import Position
 from keras_transformers.extras import require
 from keras_transformers.files import manifest, ownership
 from keras_transformers.files.reading import shown
 from keras_transformers.formats import preset
-from keras_transformers.plotting import plot_learning_curve, read_curve
 from keras_transformers.spelling import spelled
+from keras_transformers.training.curves import plot_learning_curve, read_curve
 from keras_transformers.training.metrics import Perplexity, bleu, chrf
 
 STATE = "state.json"

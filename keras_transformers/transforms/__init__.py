@@ -5,7 +5,8 @@ from keras_transformers import lazy
 __getattr__, __dir__, __all__ = lazy.names(
     __name__,
     {
-        "lora": ("add_lora", "load_lora", "merge_lora", "remove_lora", "save_lora"),
+        "lora": ("add_lora", "merge_lora", "remove_lora"),
         "quantization": ("quantize",),
+        ".formats.peft": ("load_lora", "save_lora"),
     },
 )

@@ -13,9 +13,9 @@ import gc
 import keras
 import numpy as np
 
+from keras_transformers.models.changes import problem_of_groups
 from keras_transformers.models.weights import fill
 from keras_transformers.spelling import spelled
-from keras_transformers.transforms.saved import problem_of_groups
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew
 
 MODES = ("int8", "int4")

@@ -5,8 +5,8 @@ A layer's name is the beginning of its weights' names in files: `encoder.block_0
 
 import keras
 
+from keras_transformers.families import naming
 from keras_transformers.families.weight_map import WeightMap
-from keras_transformers.formats import hugging_face
 from keras_transformers.generation import executors
 from keras_transformers.models.weights import is_head, named_weights
 
@@ -28,7 +28,7 @@ def name_of(layer):
 def naming_of(model):
     """The family that describes a task or a `Backbone`, and its `Head` there; None where there is none."""
     task = type(model).__name__
-    return hugging_face.naming_of(
+    return naming.naming_of(
         model.config, "TextEmbedder" if task == "Backbone" else task, getattr(model, "origin", None)
     )
 

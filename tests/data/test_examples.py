@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.pairs import Ragged
 from tests.tasks.sources import HuggingFaceDataset, framework_sources, sources

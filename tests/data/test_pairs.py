@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transformers.data.datasets import translation_batches
+from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.pairs import encode_pairs, split
 from tests.training.stand_in import CharacterTokenizer, sentences
 

@@ -225,8 +225,8 @@ def _open_keras_hub(folder):
 
 
 def _make_checkpoints(folder):
-    from keras_transformers.data.datasets import fit_batches
     from keras_transformers.training.callbacks import Checkpoint
+    from keras_transformers.training.fitting import fit_batches
     from tests.training.test_callbacks import batches, compiled
 
     model = compiled()

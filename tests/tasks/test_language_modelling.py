@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from keras_transformers.data.documents import read_documents
 from keras_transformers.data.examples import NO_LABEL
 from keras_transformers.data.rows import best_fit

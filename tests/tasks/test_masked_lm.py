@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from tests.layers.reference import fill
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS, softmax

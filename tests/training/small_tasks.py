@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 import keras_transformers as kt
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs, Ragged
 from keras_transformers.tasks.masked_lm import MaskedExamples

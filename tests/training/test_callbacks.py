@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transformers.data.datasets import Position, fit_batches, translation_batches
-from keras_transformers.plotting import read_curve
+from keras_transformers.data.batches import Position, translation_batches
 from keras_transformers.training.callbacks import (
     Checkpoint,
     LearningCurve,
@@ -20,6 +19,8 @@ from keras_transformers.training.callbacks import (
     average_weights,
     checkpoints,
 )
+from keras_transformers.training.curves import read_curve
+from keras_transformers.training.fitting import fit_batches
 from tests.training import interrupted_run
 from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
 

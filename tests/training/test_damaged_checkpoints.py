@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transformers.data.datasets import Position, fit_batches
+from keras_transformers.data.batches import Position
 from keras_transformers.files import ownership
 from keras_transformers.training.callbacks import Checkpoint, average_weights, checkpoints
+from keras_transformers.training.fitting import fit_batches
 from tests.training.stand_in import compiled
 from tests.training.test_callbacks import batches
 

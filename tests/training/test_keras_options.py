@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.data.datasets import Batches
+from keras_transformers.data.batches import Batches
 from keras_transformers.data.examples import Examples
 from keras_transformers.data.pairs import Ragged
 from keras_transformers.layers.feed_forward import FeedForward

@@ -49,7 +49,7 @@ def evaluate(
 
     import keras_transformers as kt
     from keras_transformers.apps.files import one_line
-    from keras_transformers.plotting import plot_quality_by_length
+    from keras_transformers.training.curves import plot_quality_by_length
     from keras_transformers.training.metrics import bleu, chrf
 
     task = kt.Seq2SeqLM.from_preset(preset)

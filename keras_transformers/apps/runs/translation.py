@@ -27,8 +27,8 @@ import typing
 import keras
 
 from keras_transformers.apps.runs.settings import as_values, flat, read_run, run_yaml
+from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
-from keras_transformers.data.datasets import translation_batches
 from keras_transformers.extras import require
 from keras_transformers.files import ownership
 from keras_transformers.files.lines import read_pairs

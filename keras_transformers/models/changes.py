@@ -1,5 +1,12 @@
-"""What was done to a model since its configuration described it, for files to say: plain JSON, there and back."""
+"""Changes to a model that its configuration does not describe (LoRA, quantization), as plain JSON for files.
 
+A transform is a module with three functions: `describe(model)`, `problem_of(described)`, `restore(model, described)`.
+`registered.TRANSFORMS` says where each lies; its module loads when a model or a file is asked about changes.
+"""
+
+import importlib
+
+from keras_transformers import registered
 from keras_transformers.files.reading import shown
 
 
@@ -29,10 +36,11 @@ def problem_of_groups(groups, kinds):
 
 
 def _transforms():
-    """The modules, in the order in which they are done again; they import what imports this one."""
-    from keras_transformers.transforms import lora, quantization
-
-    return {"quantization": quantization, "lora": lora}
+    """The modules by name, in the order in which their changes are made again."""
+    return {
+        name: importlib.import_module(f"{registered.PACKAGE}.{module}")
+        for name, module in registered.TRANSFORMS.items()
+    }
 
 
 def describe(model):

@@ -1,16 +1,13 @@
-"""Pictures: where a translation looked, and how training went. matplotlib is imported when one is drawn.
+"""Pictures of where a translation looked: cross-attention and self-attention by token.
 
 Legend: `N` heads, `T` query length, `S` key length.
 """
 
-import csv
-import itertools
 import math
-import os
-import pathlib
 
 from keras_transformers.extras import require
 from keras_transformers.spelling import spelled
+from keras_transformers.training.curves import figure_of, save
 
 # which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
 _KINDS = {
@@ -18,7 +15,6 @@ _KINDS = {
     "encoder": ("encoder_attention_scores", "Encoder self-attention", "source", "source"),
     "decoder": ("attention_scores", "Decoder self-attention", "target", "target"),
 }
-_QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
 
 
 @spelled
@@ -86,7 +82,7 @@ def plot_attention(
         panels, heads = {"": scores_NTS[head]}, f"head {head}"
     figure = _draw_panels(panels, queries, keys, query_name, key_name)
     figure.suptitle(f"{kind}, layer {layer}, {heads}" if title is None else title, parse_math=False)
-    _save(figure, path)
+    save(figure, path)
     return figure
 
 
@@ -141,7 +137,7 @@ def _draw_panels(panels, queries, keys, query_name, key_name):
     longest_query, longest_key = (0.65 * font_size / 72 * max(map(len, pieces)) for pieces in (queries, keys))
     width = max(4.0, columns * cell * len(keys) + longest_query + 1.8)
     height = max(3.0, rows * cell * len(queries) + longest_key + 1.3)
-    figure = _figure(width, height)
+    figure = figure_of(width, height)
     all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     highest = max(scores.max() for scores in panels.values())
     for axes in all_axes.flat[len(panels) :]:
@@ -176,171 +172,3 @@ def _visible(piece):
     arrows = {"\n": "↵", "\r": "↵", "\t": "⇥"}
     shown = "".join(arrows.get(c, "␣" if c.isspace() else c if c.isprintable() else "\ufffd") for c in piece)
     return shown if len(shown) <= 24 else f"{shown[:23]}…"
-
-
-@spelled
-def plot_learning_curve(records, path=None, *, title=None):
-    """Draw what a `LearningCurve` callback recorded: loss, perplexity, accuracy, BLEU, … over steps.
-
-    Args:
-        records: the CSV file that the callback keeps beside its picture, or a list of its rows,
-            `[(step, epoch, name, value)]`. Validation's names begin with `val_`.
-        path: the picture to write; by default the CSV file's, with the suffix `.png`.
-        title: written above.
-
-    Returns:
-        The `pathlib.Path` of the picture.
-
-    Raises:
-        FileNotFoundError, ValueError: for no such file, no records in it, and a list without `path`.
-        ImportError: without matplotlib.
-
-    Example:
-        >>> kt.plot_learning_curve("run/curve.csv")  # doctest: +SKIP
-        PosixPath('run/curve.png')
-    """
-    require(matplotlib=True)
-    if isinstance(records, (str, os.PathLike)):
-        source = pathlib.Path(records)
-        if not source.is_file():
-            raise FileNotFoundError(
-                f"Expected the CSV file of a LearningCurve, got nothing at {source}. Check the path."
-            )
-        path = source.with_suffix(".png") if path is None else path
-        records = read_curve(source)
-    if path is None:
-        raise ValueError("Expected path=, where to write the picture of a list of records, got None.")
-    series = {}
-    for step, _, name, value in records:
-        series.setdefault(name, []).append((step, value))
-    quantities = [name for name in series if not name.startswith(("val_", "epoch_"))]
-    quantities += [name[4:] for name in series if name.startswith("val_") and name[4:] not in quantities]
-    if not quantities:
-        raise ValueError(
-            "Expected records of training, got none. Train for some steps first: `LearningCurve` says which."
-        )
-    columns = min(len(quantities), 3)
-    rows = math.ceil(len(quantities) / columns)
-    figure = _figure(4.5 * columns, 3.2 * rows)
-    for number, quantity in enumerate(quantities):
-        axes = figure.add_subplot(rows, columns, number + 1)
-        for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
-            if name in series:
-                axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
-        if quantity == "perplexity":
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            low, high = axes.get_ylim()
-            axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # between powers of ten only if few
-        axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    if title:
-        figure.suptitle(title)
-    _save(figure, path)
-    return pathlib.Path(path)
-
-
-def read_curve(path):
-    """What a `LearningCurve` has recorded in a CSV file, `[(step, epoch, name, value)]`: nothing without a file."""
-    records = []
-    if pathlib.Path(path).exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.reader(file):
-                try:
-                    records.append((int(row[0]), int(row[1]), row[2], float(row[3])))
-                except (ValueError, IndexError):  # the heading, or a line that a kill has cut
-                    continue
-    return records
-
-
-def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups=6):
-    """Draw BLEU and chrF for groups of sentences of similar length, and for all of them as a line.
-
-    Args:
-        sources, hypotheses, references: lists of as many strings.
-        path: where to write the picture; its suffix says the format. Folders are made.
-        groups: how many, at most, of about equally many sentences each, and 20 at least; equal lengths stay together.
-
-    Returns:
-        A `matplotlib.figure.Figure`, which notebooks show.
-
-    Raises:
-        ValueError, TypeError: as `training.bleu`.
-        ImportError: without matplotlib.
-
-    Example:
-        >>> plot_quality_by_length(english, model.translate(english), french, "quality.png")  # doctest: +SKIP
-    """
-    require(matplotlib=True)
-    from keras_transformers.training.metrics import bleu, chrf
-
-    if len(sources) != len(hypotheses):
-        raise ValueError(f"Expected as many hypotheses as sources, got {len(hypotheses)} and {len(sources)}.")
-    metrics = {"BLEU": bleu, "chrF": chrf}
-    whole = {name: metric(hypotheses, references).score for name, metric in metrics.items()}
-    groups = _length_groups([len(text.split()) for text in sources], max(20, math.ceil(len(sources) / groups)))
-    figure = _figure(max(5.0, 1.5 + 1.2 * len(groups)), 3.8)
-    axes = figure.subplots()
-    highest = 0.0
-    for number, (name, metric) in enumerate(metrics.items()):
-        scores = [
-            metric([hypotheses[row] for row in rows], [references[row] for row in rows]).score
-            for rows in groups.values()
-        ]
-        highest = max(highest, *scores)
-        places = [group + 0.4 * number - 0.2 for group in range(len(groups))]
-        bars = axes.bar(places, scores, 0.38, color=f"C{number}", alpha=0.85, label=f"{name}, {whole[name]:.1f} in all")
-        axes.bar_label(bars, fmt="%.1f", fontsize=8)
-        axes.axhline(whole[name], color=f"C{number}", linewidth=1, linestyle="--", zorder=0)
-    labels = [f"{name}\n{len(rows)} sentences" for name, rows in groups.items()]
-    axes.set_xticks(range(len(groups)), labels)
-    axes.set(
-        xlabel="source length in words", title="Quality by sentence length", ylim=(0, min(100, 10 + 1.1 * highest))
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, path)
-    return figure
-
-
-def _length_groups(lengths, smallest):
-    """Rows of similar length, `smallest` at least where there are so many: {"4–6": [row, …], …}, shortest first."""
-    groups, rows = [], []
-    for _, equal in itertools.groupby(sorted(range(len(lengths)), key=lengths.__getitem__), key=lengths.__getitem__):
-        rows += equal
-        if len(rows) >= smallest:
-            groups.append(rows)
-            rows = []
-    if rows and groups and len(rows) < smallest / 2:
-        groups[-1] += rows
-    elif rows:
-        groups.append(rows)
-    ends = [(lengths[rows[0]], lengths[rows[-1]]) for rows in groups]
-    names = [str(first) if first == last else f"{first}–{last}" for first, last in ends]
-    return dict(zip(names, groups, strict=True))
-
-
-def _save(figure, path):
-    if path is not None:
-        path = pathlib.Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
-
-
-def _figure(width, height):
-    """An empty figure that belongs to no window and no list of open ones, and that a notebook shows."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    class Picture(Figure):
-        def _repr_png_(self):
-            import io
-
-            buffer = io.BytesIO()
-            self.savefig(buffer, format="png", dpi=100)
-            return buffer.getvalue()
-
-    figure = Picture(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_transformers.data.datasets import Position, fit_batches, keras_data, translation_batches
+from keras_transformers.data.batches import Position, keras_data, translation_batches
 from keras_transformers.data.examples import Examples
+from keras_transformers.training.fitting import fit_batches
 from tests.training.stand_in import CharacterTokenizer, StepLosses, compiled, sentences
 
 TOKENIZER = CharacterTokenizer()

@@ -1,0 +1,17 @@
+"""Which family, and which head of it, describes a model: whose names its weights have in files."""
+
+from keras_transformers.families.family import describing
+
+
+def naming_of(config, task, origin=None):
+    """The family that describes a model, and the `Head` of its task there; None where there is none.
+
+    Args:
+        config, task, origin: as for `write`.
+    """
+    is_origin = origin is not None and origin.config == config  # though its configuration alone may say another
+    family = origin.family if is_origin else describing(config, origin and origin.family)
+    if family is not None and origin is not None and origin.family is family and origin.task == task:
+        return family, origin.head
+    head = family and family.head(task, family.write(config).get("architectures"))
+    return head and (family, head)

@@ -1,0 +1,363 @@
+"""Adapters (LoRA) as PEFT's files: `save_lora`, `load_lora`.
+
+    adapter_config.json          rank, alpha, and the names of the layers
+    adapter_model.safetensors    A and B of each layer, transposed, and the layers that are trained whole
+
+Layers have transformers' names, which come from the family's weight table, or our own if no family
+describes the model.
+"""
+
+import collections
+import math
+import re
+import warnings
+
+import keras
+import numpy as np
+
+from keras_transformers.callers import outside
+from keras_transformers.families.weight_map import Entry, WeightMap
+from keras_transformers.files.reading import is_plain, shown
+from keras_transformers.formats import preset, sources
+from keras_transformers.models.weights import named_weights
+from keras_transformers.spelling import did_you_mean, spelled
+from keras_transformers.transforms.lora import (
+    LoraDense,
+    adapt,
+    adapters_of,
+    check_plain,
+    is_adapter,
+    merged_weights,
+    trained_whole,
+)
+from keras_transformers.transforms.sublayers import ADAPTER, named_sublayers, naming_of
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+# What a module that PEFT knows a task by is called over there.
+_TASKS = {
+    "TextClassifier": "SEQ_CLS",
+    "TokenClassifier": "TOKEN_CLS",
+    "QuestionAnswerer": "QUESTION_ANS",
+    "TextEmbedder": "FEATURE_EXTRACTION",
+    "CausalLM": "CAUSAL_LM",
+    "Seq2SeqLM": "SEQ_2_SEQ_LM",
+}
+# Keys of an adapter_config.json that change nothing of what an adapter computes: names, and how it was initialised and
+# trained. Where it stands is told by its tensors.
+_INERT = frozenset(
+    """
+    task_type auto_mapping peft_version base_model_name_or_path revision inference_mode target_modules exclude_modules
+    fan_in_fan_out modules_to_save layers_to_transform layers_pattern megatron_config megatron_core loftq_config
+    eva_config corda_config lora_ga_config qalora_group_size ensure_weight_tying
+    """.split()
+)
+# Ways of initialising that leave the base as it was.
+_INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
+
+
+def _table(model):
+    """The `WeightMap` of a model, and how it spells names by itself; of our own names where no family has the model."""
+    naming = naming_of(model)
+    if naming is None:
+        layers = {name.rpartition(".")[0] for name in named_weights(model) if not is_adapter(name)}
+        return WeightMap(tuple(Entry(layer, layer) for layer in layers)), None
+    family, head = naming
+    return family.table(model.config, head), None if head.entries else ()
+
+
+def _stand_ins(model):
+    """Arrays of zeros `[1, out]` by the names of all kernels: what the table is asked about, as if it were B."""
+    dense = named_sublayers(model, keras.layers.Dense)
+    return {f"{name}.kernel": np.broadcast_to(np.float32(0), (1, layer.units)) for name, layer in dense.items()}
+
+
+@spelled
+def save_lora(model, folder, base_model=None):
+    """Save a model's adapters, and what is trained whole beside them, as PEFT's files.
+
+    PEFT opens them over transformers' model (`PeftModel.from_pretrained(base, folder)`), where a family describes this
+    one. Where several of our layers are one over there (GPT-2's `c_attn`), their adapters become one, of the sum of
+    their ranks, which computes the same.
+
+    Args:
+        model: a model that `add_lora` or `load_lora` changed.
+        folder: made if it is not there; adapters that are there are replaced.
+        base_model: the name or path of the base model, for PEFT to find it.
+
+    Raises:
+        ValueError: for a model without adapters.
+        FileExistsError: when `folder` holds something else.
+
+    Example:
+        >>> kt.transforms.save_lora(classifier, "adapter", base_model="bert-base-uncased")
+    """
+    adapters = adapters_of(model)
+    table, like = _table(model)
+    zeros = _stand_ins(model)
+    places = table.places(zeros, like)
+    modules, whole = _whole(model, table, like)
+    groups = collections.defaultdict(list)
+    for name, place in places.items():
+        groups[place.theirs].append(name)
+    unnamed = [name for name in adapters if f"{name}.kernel" not in places]
+    if unnamed:
+        raise ValueError(
+            f"Expected an entry of the family's table for each adapter, got none for {', '.join(unnamed)}."
+        )
+    tensors, sizes = {}, {}
+    for theirs, names in groups.items():
+        parts = {name: adapters[layer] for name in names if (layer := name.removesuffix(".kernel")) in adapters}
+        if not parts:
+            continue
+        a, b, scale = _joined(parts)
+        rank = a.shape[1]
+        kernels = {name: b.get(name, np.zeros((rank, zeros[name].shape[1]), "float32")) for name in names}
+        (written,) = table.write(kernels, like).values()
+        module = theirs.removesuffix(".weight")
+        tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.T
+        tensors[f"{_PREFIX}{module}.lora_B.weight"] = written if places[names[0]].transposed else written.T
+        sizes[module] = rank, _whole_number(scale * rank)
+    tensors |= {_PREFIX + name: array for name, array in whole.items()}
+    (rank, alpha), _ = collections.Counter(sizes.values()).most_common(1)[0]
+    other = {module: size for module, size in sizes.items() if size != (rank, alpha)}
+    dropout = next(iter(adapters.values())).dropout
+    config = {
+        "peft_type": "LORA",
+        "task_type": _TASKS.get(type(model).__name__),
+        "base_model_name_or_path": base_model,
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0 if dropout is None else dropout.rate,
+        "rank_pattern": {module: size[0] for module, size in other.items()},
+        "alpha_pattern": {module: size[1] for module, size in other.items()},
+        "target_modules": sorted(sizes),
+        "modules_to_save": modules or None,
+        "fan_in_fan_out": not all(place.transposed for place in places.values()),
+        "bias": "none",
+        "inference_mode": True,
+    }
+    files = {CONFIG: preset.json_bytes(config), WEIGHTS: lambda path: preset.write_tensors(path, tensors)}
+    preset.save_folder(folder, files, marker=CONFIG)
+
+
+def _joined(parts):
+    """`(A [in, rank], B [rank, out] by name, scale)` of adapters whose layers are one layer over there.
+
+    One A serves them all where they have the same, as those have that came from such a layer; else theirs lie side by
+    side, and each B has zeros for the others'.
+    """
+    arrays = {
+        name: [keras.ops.convert_to_numpy(each.kernel).astype("float32") for each in (adapter.lora_A, adapter.lora_B)]
+        for name, adapter in parts.items()
+    }
+    scale = next(iter(parts.values())).scale
+    for name, adapter in parts.items():
+        arrays[name][1] *= adapter.scale / scale
+    firsts = [a for a, _ in arrays.values()]
+    if all(a.shape == firsts[0].shape and (a == firsts[0]).all() for a in firsts):
+        return firsts[0], {name: b for name, (_, b) in arrays.items()}, scale
+    rank = sum(a.shape[1] for a in firsts)
+    kernels, begin = {}, 0
+    for name, (_, b) in arrays.items():
+        kernels[name] = np.zeros((rank, b.shape[1]), "float32")
+        kernels[name][begin : begin + len(b)] = b
+        begin += len(b)
+    return np.concatenate(firsts, axis=1), kernels, scale
+
+
+def _whole(model, table, like):
+    """`(modules, tensors)`: what is trained whole, by their names. A module of theirs is named alone where all of it is
+    trained, such as a `classifier` of two layers."""
+    weights, trained = merged_weights(model), trained_whole(model)
+    places = table.places(weights, like)
+    unnamed = [name for name in trained if name not in places]
+    if unnamed:
+        raise ValueError(
+            f"Expected an entry of the family's table for each weight that is trained, got none for "
+            f"{', '.join(unnamed)}."
+        )
+    theirs = {name: place.theirs for name, place in places.items()}
+    modules = []
+    for name in trained:
+        module, top = theirs[name].rpartition(".")[0], theirs[name].partition(".")[0]
+        members = [each for each, other in theirs.items() if other.startswith(f"{top}.")]
+        modules.append(top if set(members) <= set(trained) else module)
+    tensors = table.write({name: weights[name] for name in trained}, like) if trained else {}
+    return list(dict.fromkeys(modules)), tensors
+
+
+def _whole_number(value):
+    """A float that is a whole number but for rounding as an int."""
+    return round(value) if math.isclose(value, round(value), rel_tol=1e-9) else value
+
+
+@spelled
+def load_lora(model, source):
+    """Give a model the adapters of a folder that `save_lora` or PEFT wrote.
+
+    The base is frozen, as after `add_lora`: the adapters can be trained further, merged or saved. Compile the model
+    anew.
+
+    Args:
+        model: the model that they were made for, without adapters.
+        source: the folder; or `hf://org/name` and the like, as for `from_preset`.
+
+    Raises:
+        FileNotFoundError: when there is no such folder.
+        ValueError: listing all that does not fit: options of PEFT's that compute something else, layers that the model
+            has not, and other shapes. The model is untouched then.
+
+    Example:
+        >>> kt.transforms.load_lora(classifier, "adapter")
+    """
+    check_plain(model)
+    folder = sources.resolve(source)
+    values = preset.read_json(folder, CONFIG)
+    if not is_plain(folder / WEIGHTS):
+        raise FileNotFoundError(
+            f"Expected {WEIGHTS} in {folder}, found none. Save the adapter with PEFT's safe_serialization=True."
+        )
+    tensors = preset.read_tensors(folder / WEIGHTS)
+    problems = _malformed(values)
+    if problems:
+        raise ValueError(f"Expected an adapter's configuration in {folder / CONFIG}, got {'; '.join(problems)}.")
+    problems = _refused(values)
+    pairs, whole = collections.defaultdict(dict), {}
+    for name in tensors:
+        bare = name.removeprefix(_PREFIX)
+        match = re.fullmatch(r"(.+)\.(lora_[AB])\.weight", bare)
+        if match:
+            pairs[match[1]][match[2]] = name
+        elif ".lora_" in bare:
+            problems.append(f"{bare}: only lora_A and lora_B of linear layers are supported")
+        else:
+            whole[bare] = name
+    if not pairs and not problems:
+        problems.append(f"no lora_A and lora_B in {WEIGHTS}")
+    adapters, trained = _fitted(model, values, tensors, pairs, whole, problems)
+    if problems:
+        shown = "\n  ".join(problems[:20])
+        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        base = values.get("base_model_name_or_path")
+        made = f", made for {base}," if base else ""
+        raise ValueError(f"The adapter in {folder}{made} does not fit this {type(model).__name__}:\n  {shown}{more}")
+    dense, weights = named_sublayers(model, keras.layers.Dense), named_weights(model)
+    layers = {}
+    for name, (a, b, scale) in adapters.items():
+        layers[name] = LoraDense(dense[name], a.shape[1], scale, values.get("lora_dropout", 0.0))
+        layers[name].lora_A.kernel.assign(a)
+        layers[name].lora_B.kernel.assign(b)
+    for name, array in trained.items():
+        weights[name].assign(array)
+    adapt(model, layers, list(trained))
+
+
+def _malformed(values):
+    """What an adapter_config.json says in another form than PEFT's."""
+    problems = []
+    for name in ("r", "lora_alpha", "lora_dropout"):
+        value = values.get(name, 1)
+        if type(value) not in (int, float) or not value >= 0 or (name == "r" and (type(value) is float or value < 1)):
+            problems.append(f"{name}: expected a number, got {shown(value)}")
+    if not problems and values.get("lora_dropout", 0) >= 1:
+        problems.append(f"lora_dropout: expected a share below 1, got {shown(values['lora_dropout'])}")
+    for name in ("rank_pattern", "alpha_pattern"):
+        pattern = values.get(name) or {}
+        if not isinstance(pattern, dict):
+            problems.append(f"{name}: expected numbers by names of layers, got {shown(pattern)}")
+            continue
+        kinds = (int,) if name == "rank_pattern" else (int, float)
+        for key, value in pattern.items():
+            if type(value) not in kinds or value < 1 and name == "rank_pattern" or not _is_pattern(key):
+                problems.append(f"{name}: expected a number by the name of a layer, got {shown({key: value})}")
+    return problems
+
+
+def _is_pattern(text):
+    """Whether a text is a regular expression that takes no longer than a name does: PEFT's are names, with dots."""
+    if re.search(r"\)[*+?{]", text):
+        return False
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def _refused(values):
+    """What an adapter_config.json asks for, and this library does not compute."""
+    read = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"}
+    problems = []
+    for name, value in values.items():
+        if name == "peft_type":
+            fits, wanted = value == "LORA", "'LORA'"
+        elif name == "bias":
+            fits, wanted = value == "none", "'none'"
+        elif name == "init_lora_weights":
+            # Others take their product out of the base, which is another model then.
+            fits, wanted = value in _INITIALISERS, f"one of {', '.join(map(repr, _INITIALISERS))}"
+        else:
+            # What PEFT will know one day does nothing as long as it is off.
+            fits, wanted = name in read or name in _INERT or not value, "it off"
+        if not fits:
+            problems.append(f"{name}: expected {wanted}, got {shown(value)}")
+    return problems
+
+
+def _fitted(model, values, tensors, pairs, whole, problems):
+    """What of PEFT's tensors belongs to which of our layers: `(A [in, rank], B [rank, out], scale)` by layer, and
+    arrays by the names of weights. What does not fit is added to `problems`."""
+    table, _ = _table(model)
+    dense, weights, zeros = named_sublayers(model, keras.layers.Dense), named_weights(model), _stand_ins(model)
+    groups = collections.defaultdict(list)
+    places = table.places(zeros, [f"{module}.weight" for module in pairs])
+    for name, place in places.items():
+        groups[place.theirs.removesuffix(".weight")].append(name)
+    adapters = {}
+    for module, pair in pairs.items():
+        if module not in groups:
+            problems.append(f"no layer {module}{did_you_mean(module, groups)}")
+            continue
+        names, sizes = groups[module], _sizes(values, module)
+        width = dense[names[0].removesuffix(".kernel")].input_spec.axes[-1]
+        out = sum(zeros[name].shape[1] for name in names)
+        expected = {"lora_A": (sizes[0], width), "lora_B": (out, sizes[0])}
+        shapes = {part: tensors.shape(name) for part, name in pair.items()}
+        if shapes != expected:
+            told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
+            wanted = ", ".join(f"{part} {list(shape)}" for part, shape in expected.items())
+            problems.append(f"{module}: expected {wanted}, got {told}")
+            continue
+        a, b = (np.asarray(tensors[pair[part]]).astype("float32") for part in ADAPTER)
+        stand_ins = {name: np.broadcast_to(np.float32(0), (len(a), zeros[name].shape[1])) for name in names}
+        parts = table.read({f"{module}.weight": b if places[names[0]].transposed else b.T}, stand_ins)
+        used = {name: np.array(parts[name]) for name in names}
+        if len(names) > 1:  # of a layer that is several of ours, some may have no part in it, or in some of the rank
+            used = {name: part for name, part in used.items() if part.any()} or used
+        for name, part in used.items():
+            rows = part.any(axis=1) if len(names) > 1 and part.any() else slice(None)
+            adapters[name.removesuffix(".kernel")] = a.T[:, rows], part[rows], sizes[1]
+    read = table.read({bare: tensors[name] for bare, name in whole.items()}, weights)
+    for name in (*read, *read.outside):
+        if name not in weights:
+            problems.append(f"no weight {name} {list(read.shape(name))}")
+        elif "int" in weights[name].dtype:
+            problems.append(f"{name}: expected a float weight to give another value, got a quantized one")
+        elif read.shape(name) != tuple(weights[name].shape):
+            problems.append(f"{name}: expected shape {list(weights[name].shape)}, got {list(read.shape(name))}")
+    if unused := [*read.ignored, *read.heads]:
+        warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=outside())
+    return adapters, {name: np.asarray(read[name]) for name in read if name in weights}
+
+
+def _sizes(values, module):
+    """The rank of a layer's adapter, and what its product is multiplied by."""
+
+    def of(pattern, default):
+        named = [value for key, value in (pattern or {}).items() if re.fullmatch(rf"(.*\.)?({key})", module)]
+        return named[0] if named else default
+
+    rank = of(values.get("rank_pattern"), values.get("r", 8))
+    alpha = of(values.get("alpha_pattern"), values.get("lora_alpha", 8))
+    return rank, float(alpha / (math.sqrt(rank) if values.get("use_rslora") else rank))
