@@ -1,5 +1,5 @@
-"""Making tokens less likely, or certain, for what stands before them: repetitions, words that are not wanted, an end
-that comes too soon, a beginning that is given.
+"""Penalties make a token less likely, impossible or certain, depending on the tokens before it: repetitions, unwanted
+words, an end that comes too soon, a given beginning.
 
 Penalties are records with one pure method, `(logits [R, V], history) -> logits [R, V]`, applied one after the other,
 before any sampler:
@@ -7,7 +7,7 @@ before any sampler:
     for penalty in (RepetitionPenalty(1.2), NoRepeatNgram(3)):
         logits = penalty(logits, history)
 
-A beam search gives them log-probabilities, as transformers does. What they rule out becomes `-inf`.
+A beam search passes log-probabilities instead of logits, as transformers does. Ruled-out tokens become `-inf`.
 
 Legend: `R` rows, `S` places of a text, `V` vocabulary, `W` words.
 """
@@ -19,17 +19,17 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.generation import arrays
-from keras_transformers.records import record
+from keras_transformers.records import Count, Positive, Size, record
 
 
 class History(typing.NamedTuple):
-    """What stands before the next token of each row.
+    """The tokens before the next token of each row.
 
-    token_ids: int32 `[R, S]`, the prompt and what was generated; -1 where there is nothing.
-    begin: where that which was generated begins, an int scalar.
-    end: where it ends.
-    limit: how many tokens may be generated, an int scalar.
-    sources: int32 `[R, S']`, what the encoder has read; -1 is padding. None where no penalty asks for it.
+    token_ids: int32 `[R, S]`, the prompt and the generated tokens; -1 in empty places.
+    begin: the place of the first generated token, an int scalar.
+    end: the place of the next token.
+    limit: the most tokens to generate, an int scalar.
+    sources: int32 `[R, S']`, the tokens that the encoder has read, -1 for padding; None if no penalty needs them.
     """
 
     token_ids: typing.Any
@@ -40,41 +40,42 @@ class History(typing.NamedTuple):
 
     @classmethod
     def of(cls, token_ids, begin, end, limit=None, sources=None):
-        """The history in a buffer `[R, S]`, of which `end` places are written."""
+        """The history in a buffer `[R, S]` whose first `end` places are written."""
         return cls(arrays.until(token_ids, end), begin, end, limit, sources)
 
     def counts(self, vocabulary_size, generated):
-        """How often each token has come, float32 `[R, V]`; with `generated` in what was generated alone."""
+        """How often each token occurs, float32 `[R, V]`; with `generated`, among the generated tokens alone."""
         token_ids = arrays.since(self.token_ids, self.begin) if generated else self.token_ids
         return arrays.counts(token_ids, vocabulary_size)
 
     def last(self, count):
-        """The last tokens, int32 `[R, count]`; -1 where there are fewer."""
+        """The last tokens, int32 `[R, count]`; -1 in front if there are fewer."""
         return arrays.last(self.token_ids, self.end, count)
 
 
 @functools.lru_cache(maxsize=32)
 def _named(token_ids, size):
-    """Which of `size` tokens are among a few, bool NumPy `[1, size]`: the same for each token that is generated."""
+    """A mask of a few token ids, bool NumPy `[1, size]`. It is the same at each step, so it is kept."""
     named = np.zeros((1, size), bool)
     named[:, token_ids] = True
     return named
 
 
 def _never(logits, token_ids):
-    """Logits without a few tokens, Python ints."""
+    """Logits with a few tokens, Python ints, ruled out."""
     named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
     return arrays.where(named, float("-inf"), logits)
 
 
 def _only(logits, token_ids):
-    """Logits of which a few tokens, Python ints, are left: 0, certain where it is one."""
+    """Logits with all tokens ruled out but a few, Python ints, which become 0. A single one is certain."""
     named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
     return arrays.where(named, ops.zeros_like(logits), float("-inf"))
 
 
 def _without_ngrams(logits, texts, size, history):
-    """Logits without the tokens that would end a row of `size` tokens that `texts [R, S]` hold; -1 is in none."""
+    """Logits without the tokens that would complete an n-gram of `size` tokens found in `texts [R, S]`. -1 belongs to
+    no n-gram."""
     before = size - 1
     places = texts.shape[1] - before
     if places < 1:
@@ -86,30 +87,16 @@ def _without_ngrams(logits, texts, size, history):
     return arrays.without(logits, arrays.where(repeats, following, -1))
 
 
-def check_ids(name, token_ids):
-    """Refuse a setting that is no tuple of ids.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    if not all(type(i) is int and i >= 0 for i in token_ids):
-        raise ValueError(f"Expected {name} to be token ids (ints of at least 0), got {token_ids!r}.")
-
-
 @record
 class RepetitionPenalty:
-    """Divides the positive logits of tokens that stand in the text, prompt and all, and multiplies the negative ones
-    (Keskar et al. 2019, arXiv:1909.05858, section 4.1).
+    """Divides the positive logits of all tokens in the text, prompt included, and multiplies the negative ones (Keskar
+    et al. 2019, arXiv:1909.05858, section 4.1).
 
     Raises:
         ValueError: for a penalty that is not above 0.
     """
 
-    penalty: float
-
-    def __post_init__(self):
-        if not self.penalty > 0:
-            raise ValueError(f"Expected repetition_penalty > 0, got {self.penalty!r}. 1 is none.")
+    penalty: Positive
 
     def __call__(self, logits, history):
         seen = history.counts(logits.shape[-1], generated=False) > 0
@@ -117,66 +104,41 @@ class RepetitionPenalty:
 
 
 @record
-class PresencePenalty:
-    """Subtracts `penalty` from the logits of tokens that were generated, as OpenAI's interface does."""
+class CountPenalty:
+    """Subtracts from the logits of generated tokens, as OpenAI's interface does: `presence` once, and `frequency` for
+    each time that the token was generated."""
 
-    penalty: float
-
-    def __call__(self, logits, history):
-        return logits - self.penalty * arrays.float32(history.counts(logits.shape[-1], generated=True) > 0)
-
-
-@record
-class FrequencyPenalty:
-    """Subtracts `penalty` from a token's logit for each time that it was generated, as OpenAI's interface does."""
-
-    penalty: float
+    presence: float = 0.0
+    frequency: float = 0.0
 
     def __call__(self, logits, history):
-        return logits - self.penalty * history.counts(logits.shape[-1], generated=True)
+        counts = history.counts(logits.shape[-1], generated=True)
+        if self.presence:
+            logits = logits - self.presence * arrays.float32(counts > 0)
+        return logits - self.frequency * counts if self.frequency else logits
 
 
 @record
 class NoRepeatNgram:
-    """Rules out each token that would repeat `size` tokens in a row of the text (Paulus et al. 2018, arXiv:1705.04304,
-    section 2.5).
+    """Rules out each token that would repeat an n-gram of `size` tokens of the text (Paulus et al. 2018,
+    arXiv:1705.04304, section 2.5); with `of_source`, an n-gram of the source, for paraphrases and summaries in other
+    words. The end token of a source counts, its padding does not.
 
     Raises:
         ValueError: for a size that is not an int of at least 1.
     """
 
-    size: int
-
-    def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"Expected no_repeat_ngram_size to be at least 0, got {self.size!r}. 0 is none.")
+    size: Size
+    of_source: bool = False
 
     def __call__(self, logits, history):
-        return _without_ngrams(logits, history.token_ids, self.size, history)
-
-
-@record
-class NoSourceNgram:
-    """Rules out each token that would repeat `size` tokens in a row of the source: for paraphrases and summaries that
-    are to use other words. A source's end token is one of its tokens, its padding is not.
-
-    Raises:
-        ValueError: for a size that is not an int of at least 1.
-    """
-
-    size: int
-
-    def __post_init__(self):
-        if self.size < 1:
-            raise ValueError(f"Expected encoder_no_repeat_ngram_size to be at least 0, got {self.size!r}. 0 is none.")
-
-    def __call__(self, logits, history):
-        return _without_ngrams(logits, history.sources, self.size, history)
+        texts = history.sources if self.of_source else history.token_ids
+        return _without_ngrams(logits, texts, self.size, history)
 
 
 @record
 class BadWords:
-    """Rules out words: of each, its last token where all others stand before.
+    """Rules out words: the last token of each word wherever its other tokens come before.
 
     Args:
         words: a tuple of tuples of token ids.
@@ -185,15 +147,7 @@ class BadWords:
         ValueError: for words that are not tuples of ids.
     """
 
-    words: tuple
-
-    def __post_init__(self):
-        for word in self.words:
-            if not (isinstance(word, tuple) and word and all(type(i) is int and i >= 0 for i in word)):
-                raise ValueError(
-                    "Expected bad_words_ids to be a tuple of tuples of token ids (ints of at least 0), got a word "
-                    f"{word!r}."
-                )
+    words: tuple[tuple[Count, ...], ...]
 
     def __call__(self, logits, history):
         logits = _never(logits, [word[0] for word in self.words if len(word) == 1])
@@ -211,120 +165,52 @@ class BadWords:
 
 
 @record
-class MinLength:
-    """Rules out the end until prompt and generated tokens are `count` together.
-
-    Raises:
-        ValueError: for a count below 0.
-    """
-
-    count: int
-    end_ids: tuple
-
-    def __post_init__(self):
-        if self.count < 0:
-            raise ValueError(f"Expected min_length to be at least 0, got {self.count!r}.")
-
-    def __call__(self, logits, history):
-        return arrays.when(history.end < self.count, lambda: _never(logits, self.end_ids), logits)
-
-
-@record
-class MinNewTokens:
-    """Rules out the end until `count` tokens are generated.
-
-    Raises:
-        ValueError: for a count below 0.
-    """
-
-    count: int
-    end_ids: tuple
-
-    def __post_init__(self):
-        if self.count < 0:
-            raise ValueError(f"Expected min_new_tokens to be at least 0, got {self.count!r}.")
-
-    def __call__(self, logits, history):
-        too_soon = history.end - history.begin < self.count
-        return arrays.when(too_soon, lambda: _never(logits, self.end_ids), logits)
-
-
-@record
-class ForcedStart:
-    """Makes the first token after a prompt of one the given one: the target's language, for many translators.
-
-    Raises:
-        ValueError: for what is no token id.
-    """
-
-    token_id: int
-
-    def __post_init__(self):
-        check_ids("forced_start_id", (self.token_id,))
-
-    def __call__(self, logits, history):
-        return arrays.when(history.end == 1, lambda: _only(logits, (self.token_id,)), logits)
-
-
-@record
-class ForcedEnd:
-    """Makes the last token that the limit allows one of the given ones.
-
-    Raises:
-        ValueError: for what is no token id.
-    """
-
-    token_ids: tuple
-
-    def __post_init__(self):
-        check_ids("forced_end_id", self.token_ids)
-
-    def __call__(self, logits, history):
-        last = history.end - history.begin == history.limit - 1
-        return arrays.when(last, lambda: _only(logits, self.token_ids), logits)
-
-
-@record
 class Suppressed:
-    """Rules out some tokens.
+    """Rules out some tokens: always, or until some tokens were generated.
+
+    Args:
+        token_ids: tuple of ints. End tokens with `until` keep a text from ending too soon.
+        until: the number of tokens from which on all tokens are allowed; None for never.
+        with_prompt: whether the tokens of the prompt count towards `until`.
+        after_forced: whether a first token that `Forced` gives does not count towards `until=1`.
 
     Raises:
-        ValueError: for what are no token ids.
+        ValueError: for values that are not token ids, and for `until` below 0.
     """
 
-    token_ids: tuple
-
-    def __post_init__(self):
-        check_ids("suppress_tokens", self.token_ids)
-
-    def __call__(self, logits, history):
-        return _never(logits, self.token_ids)
-
-
-@record
-class SuppressedAtStart:
-    """Rules out some tokens as the first that is generated; where a `ForcedStart` is that, as the one after it.
-
-    Raises:
-        ValueError: for what are no token ids.
-    """
-
-    token_ids: tuple
+    token_ids: tuple[Count, ...]
+    until: Count | None = None
+    with_prompt: bool = False
     after_forced: bool = False
 
-    def __post_init__(self):
-        check_ids("begin_suppress_tokens", self.token_ids)
+    def __call__(self, logits, history):
+        if self.until is None:
+            return _never(logits, self.token_ids)
+        now = (history.end if self.with_prompt else history.end - history.begin) < self.until
+        if self.after_forced:  # after a prompt of one token, the second token is the first free one
+            now = (now & (history.begin != 1)) | ((history.begin == 1) & (history.end == 2))
+        return arrays.when(now, lambda: _never(logits, self.token_ids), logits)
+
+
+@record
+class Forced:
+    """Makes one of the given tokens certain: the first token after a prompt of one token, such as the target language
+    of many translators; with `at_end`, the last token that the limit allows.
+
+    Raises:
+        ValueError: for values that are not token ids.
+    """
+
+    token_ids: tuple[Count, ...]
+    at_end: bool = False
 
     def __call__(self, logits, history):
-        first = history.end == history.begin
-        if self.after_forced:
-            forced = history.begin == 1
-            first = (first & (history.begin != 1)) | (forced & (history.end == 2))
-        return arrays.when(first, lambda: _never(logits, self.token_ids), logits)
+        now = history.end - history.begin == history.limit - 1 if self.at_end else history.end == 1
+        return arrays.when(now, lambda: _only(logits, self.token_ids), logits)
 
 
 def penalized(penalties, logits, history):
-    """`logits` after all of them, in float32."""
+    """Logits after all penalties, in float32."""
     logits = arrays.float32(logits)
     for penalty in penalties:
         logits = penalty(logits, history)

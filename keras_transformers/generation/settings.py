@@ -1,22 +1,17 @@
 """How to generate: a record of settings, and the same in a `generation_config.json`."""
 
 import dataclasses
+import typing
 
 import numpy as np
 
 from keras_transformers.generation.penalties import (
     BadWords,
-    ForcedEnd,
-    ForcedStart,
-    FrequencyPenalty,
-    MinLength,
-    MinNewTokens,
+    CountPenalty,
+    Forced,
     NoRepeatNgram,
-    NoSourceNgram,
-    PresencePenalty,
     RepetitionPenalty,
     Suppressed,
-    SuppressedAtStart,
 )
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import record
@@ -105,45 +100,20 @@ class GenerationConfig:
     seed: int | None = None
 
     def __post_init__(self):
-        problems = []
-        for name in ("num_beams", "num_return_sequences", "max_length", "max_new_tokens"):
-            value = getattr(self, name)
-            if not (_is_id(value) and value >= 1) and not (name.startswith("max_") and value is None):
-                problems.append(f"{name} to be an int of at least 1, got {value!r}")
-        if self.early_stopping not in (False, True, "never") or not isinstance(self.early_stopping, (bool, str)):
-            problems.append(f'early_stopping to be False, True or "never", got {self.early_stopping!r}')
-        alone = {"do_sample=True": self.do_sample, "stop": self.stop, "log_probabilities=True": self.log_probabilities}
-        if self.num_beams > 1 and any(alone.values()):
-            names = " and ".join(name for name, on in alone.items() if on)
-            problems.append(f"num_beams=1 with {names}, got num_beams={self.num_beams}")
-        if self.num_return_sequences > self.num_beams and not self.do_sample:
-            problems.append(
-                f"num_return_sequences to be at most num_beams={self.num_beams}, got {self.num_return_sequences} "
-                "(raise num_beams, or sample with do_sample=True)"
-            )
-        if self.max_new_tokens is not None and self.min_new_tokens > self.max_new_tokens:
-            problems.append(
-                f"min_new_tokens to be at most max_new_tokens={self.max_new_tokens}, got {self.min_new_tokens}"
-            )
-        if not all(isinstance(text, str) and text for text in self.stop):
-            problems.append(f"stop to be a tuple of strings that are not empty, got {self.stop!r}")
-        if not all(_is_id(token_id) for token_id in self.end_ids):
-            problems.append(f"end_ids to be a tuple of token ids (ints of at least 0), got {self.end_ids!r}")
-        if self.start_id is not None and not _is_id(self.start_id):
-            problems.append(f"start_id to be None or a token id (an int of at least 0), got {self.start_id!r}")
-        if not _is_id(self.padding_id):
-            problems.append(
-                f"padding_id to be a token id (an int of at least 0; any will do where the model has none), "
-                f"got {self.padding_id!r}"
-            )
-        if self.seed is not None and self.seed < 0:
-            problems.append(f"seed to be None or at least 0, got {self.seed}")
-        # Built here for their checks: a wrong value is an error even where do_sample is False.
-        for make, arguments in (*_penalties(self), *_samplers(self)):
+        problems = [
+            f"{name} to be {expected}, got {getattr(self, name)!r}"
+            for name, (expected, fits) in _EXPECTED.items()
+            if not fits(getattr(self, name))
+        ]
+        problems += [*_contradictions(self), *_wrong_words(self.bad_words_ids)]
+        # Built here for their checks: a wrong value is an error even if do_sample is False.
+        for make, arguments in _samplers(self):
             try:
                 make(*arguments)
             except ValueError as error:
                 problems.append(str(error).removeprefix("Expected ").removesuffix("."))
+        if self.repetition_penalty <= 0:
+            problems.append(f"repetition_penalty > 0, got {self.repetition_penalty!r}. 1 is none")
         if problems:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 
@@ -152,28 +122,66 @@ def _is_id(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
 
 
-def _penalties(config):
-    """The class and arguments of each penalty that a config names."""
-    ends, forced_end = config.end_ids, config.forced_end_id
-    bad_words = tuple(word for word in config.bad_words_ids if word not in [(end,) for end in ends])
-    forced_ends = forced_end if isinstance(forced_end, tuple) else (forced_end,)
-    starts = config.forced_start_id is not None
-    at_start = config.begin_suppress_tokens
-    named = (  # in transformers' order
-        (RepetitionPenalty, config.repetition_penalty != 1, config.repetition_penalty),
-        (PresencePenalty, config.presence_penalty, config.presence_penalty),
-        (FrequencyPenalty, config.frequency_penalty, config.frequency_penalty),
-        (NoRepeatNgram, config.no_repeat_ngram_size, config.no_repeat_ngram_size),
-        (NoSourceNgram, config.encoder_no_repeat_ngram_size, config.encoder_no_repeat_ngram_size),
-        (BadWords, bad_words, bad_words),
-        (MinLength, config.min_length and not config.min_new_tokens, config.min_length, ends),
-        (MinNewTokens, config.min_new_tokens, config.min_new_tokens, ends),
-        (ForcedStart, starts, config.forced_start_id),
-        (ForcedEnd, forced_end is not None, forced_ends),
-        (Suppressed, config.suppress_tokens, config.suppress_tokens),
-        (SuppressedAtStart, at_start, at_start, starts),
-    )
-    return [(make, arguments) for make, on, *arguments in named if on]
+def _are_ids(values):
+    return all(type(each) is int and each >= 0 for each in values)
+
+
+def _are_ids_if_any(value):
+    return value is None or _are_ids(value if isinstance(value, tuple) else (value,))
+
+
+def _is_positive(value):
+    return _is_id(value) and value >= 1
+
+
+_AN_ID = "a token id (an int of at least 0"
+_IDS = "token ids (ints of at least 0)"
+# How an error calls the values that a setting may have, and whether it has one of them.
+_EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
+    "num_beams": ("an int of at least 1", _is_positive),
+    "num_return_sequences": ("an int of at least 1", _is_positive),
+    "max_length": ("an int of at least 1", lambda value: value is None or _is_positive(value)),
+    "max_new_tokens": ("an int of at least 1", lambda value: value is None or _is_positive(value)),
+    "early_stopping": ('False, True or "never"', lambda value: value in (False, True, "never")),
+    "stop": ("a tuple of strings that are not empty", lambda value: all(isinstance(s, str) and s for s in value)),
+    "end_ids": (f"a tuple of {_IDS}", lambda value: all(map(_is_id, value))),
+    "start_id": (f"None or {_AN_ID})", lambda value: value is None or _is_id(value)),
+    "padding_id": (f"{_AN_ID}; any will do if the model has none)", _is_id),
+    "seed": ("None or at least 0", lambda value: value is None or value >= 0),
+    "no_repeat_ngram_size": ("at least 0", lambda value: value >= 0),
+    "encoder_no_repeat_ngram_size": ("at least 0", lambda value: value >= 0),
+    "min_length": ("at least 0", lambda value: value >= 0),
+    "min_new_tokens": ("at least 0", lambda value: value >= 0),
+    "forced_start_id": (_IDS, _are_ids_if_any),
+    "forced_end_id": (_IDS, _are_ids_if_any),
+    "suppress_tokens": (_IDS, _are_ids),
+    "begin_suppress_tokens": (_IDS, _are_ids),
+}
+
+
+def _contradictions(config):
+    """Settings that exclude each other, each as the rest of a sentence that begins with "Expected"."""
+    alone = {
+        "do_sample=True": config.do_sample,
+        "stop": config.stop,
+        "log_probabilities=True": config.log_probabilities,
+    }
+    if config.num_beams > 1 and any(alone.values()):
+        names = " and ".join(name for name, on in alone.items() if on)
+        yield f"num_beams=1 with {names}, got num_beams={config.num_beams}"
+    if config.num_return_sequences > config.num_beams and not config.do_sample:
+        yield (
+            f"num_return_sequences to be at most num_beams={config.num_beams}, got {config.num_return_sequences} "
+            "(raise num_beams, or sample with do_sample=True)"
+        )
+    if config.max_new_tokens is not None and config.min_new_tokens > config.max_new_tokens:
+        yield f"min_new_tokens to be at most max_new_tokens={config.max_new_tokens}, got {config.min_new_tokens}"
+
+
+def _wrong_words(words):
+    for word in words:
+        if not (isinstance(word, tuple) and word and _are_ids(word)):
+            yield f"bad_words_ids to be a tuple of tuples of {_IDS}, got a word {word!r}"
 
 
 def named_ids(config):
@@ -186,8 +194,26 @@ def named_ids(config):
 
 
 def penalties(config):
-    """The penalties that a config names, as a tuple of records."""
-    return tuple(make(*arguments) for make, arguments in _penalties(config))
+    """The penalties that a config names, as a tuple of records, in the order of transformers."""
+    ends, forced_end, forced_start = config.end_ids, config.forced_end_id, config.forced_start_id
+    bad_words = tuple(word for word in config.bad_words_ids if word not in [(end,) for end in ends])
+    forced_ends = forced_end if isinstance(forced_end, tuple) else (forced_end,)
+    forces_start, at_start = forced_start is not None, config.begin_suppress_tokens
+    presence, frequency = config.presence_penalty, config.frequency_penalty
+    named = (
+        (config.repetition_penalty != 1, RepetitionPenalty, config.repetition_penalty),
+        (presence or frequency, CountPenalty, presence, frequency),
+        (config.no_repeat_ngram_size, NoRepeatNgram, config.no_repeat_ngram_size),
+        (config.encoder_no_repeat_ngram_size, NoRepeatNgram, config.encoder_no_repeat_ngram_size, True),
+        (bad_words, BadWords, bad_words),
+        (config.min_length and not config.min_new_tokens, Suppressed, ends, config.min_length, True),
+        (config.min_new_tokens, Suppressed, ends, config.min_new_tokens),
+        (forces_start, Forced, (forced_start,)),
+        (forced_end is not None, Forced, forced_ends, True),
+        (config.suppress_tokens, Suppressed, config.suppress_tokens),
+        (at_start, Suppressed, at_start, 1, False, forces_start),
+    )
+    return tuple(make(*arguments) for on, make, *arguments in named if on)
 
 
 def _samplers(config):

@@ -7,15 +7,10 @@ import pytest
 from keras_transformers.generation import GenerationConfig, from_hugging_face, generate, stream, to_hugging_face
 from keras_transformers.generation.penalties import (
     BadWords,
-    ForcedEnd,
-    ForcedStart,
-    MinLength,
-    MinNewTokens,
+    Forced,
     NoRepeatNgram,
-    NoSourceNgram,
     RepetitionPenalty,
     Suppressed,
-    SuppressedAtStart,
 )
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.generation.settings import penalties, samplers
@@ -339,7 +334,7 @@ def test_what_translation_models_say():
     }
     config = from_hugging_face(marian)
     assert (config.start_id, config.forced_end_id, config.renormalize_logits) == (58100, 0, True)
-    assert penalties(config) == (BadWords(((58100,),)), ForcedEnd((0,)))
+    assert penalties(config) == (BadWords(((58100,),)), Forced((0,), at_end=True))
     summaries = {
         "decoder_start_token_id": 2,
         "early_stopping": True,
@@ -359,12 +354,12 @@ def test_what_translation_models_say():
     config = from_hugging_face(summaries)
     assert penalties(config) == (
         NoRepeatNgram(3),
-        NoSourceNgram(3),
-        MinLength(56, (2,)),
-        ForcedStart(0),
-        ForcedEnd((2, 5)),
+        NoRepeatNgram(3, of_source=True),
+        Suppressed((2,), until=56, with_prompt=True),
+        Forced((0,)),
+        Forced((2, 5), at_end=True),
         Suppressed((7,)),
-        SuppressedAtStart((8, 9), True),
+        Suppressed((8, 9), until=1, after_forced=True),
     )
     for values in (marian, summaries):
         config = from_hugging_face(values)
@@ -417,7 +412,7 @@ def test_penalties_and_stop_strings_in_a_hugging_face_file():
         RepetitionPenalty(1.3),
         NoRepeatNgram(2),
         BadWords(((4,), (5, 6))),
-        MinNewTokens(3, ()),
+        Suppressed((), until=3),
     )
     written = to_hugging_face(config)
     assert written["bad_words_ids"] == [[4], [5, 6]] and written["stop_strings"] == ["end"]

@@ -5,12 +5,11 @@ from keras import ops
 from keras_transformers.generation import GenerationConfig, arrays, generate
 from keras_transformers.generation.penalties import (
     BadWords,
-    FrequencyPenalty,
+    CountPenalty,
     History,
-    MinNewTokens,
     NoRepeatNgram,
-    PresencePenalty,
     RepetitionPenalty,
+    Suppressed,
     penalized,
 )
 from tests.generation.models import END, HistoryModel
@@ -40,11 +39,11 @@ def test_what_stands_in_the_text_is_less_likely():
 
 def test_presence_and_frequency_count_what_was_generated():
     counts = np.array([[0, 1, 1, 0, 2, 0], [1, 0, 0, 3, 0, 0]], "float32")
-    np.testing.assert_allclose(after(PresencePenalty(0.5)), LOGITS - 0.5 * (counts > 0))
-    np.testing.assert_allclose(after(FrequencyPenalty(0.5)), LOGITS - 0.5 * counts)
-    both = after(PresencePenalty(0.5), FrequencyPenalty(-0.25))
+    np.testing.assert_allclose(after(CountPenalty(presence=0.5)), LOGITS - 0.5 * (counts > 0))
+    np.testing.assert_allclose(after(CountPenalty(frequency=0.5)), LOGITS - 0.5 * counts)
+    both = after(CountPenalty(0.5, -0.25))
     np.testing.assert_allclose(both, LOGITS - 0.5 * (counts > 0) + 0.25 * counts)
-    np.testing.assert_allclose(after(FrequencyPenalty(1.0), end=BEGIN), LOGITS)
+    np.testing.assert_allclose(after(CountPenalty(frequency=1.0), end=BEGIN), LOGITS)
 
 
 def test_no_n_gram_comes_twice():
@@ -62,8 +61,8 @@ def test_bad_words_end_nowhere():
 
 
 def test_no_end_too_soon():
-    assert ruled_out(MinNewTokens(5, (0, 3))) == [[0, 3], [0, 3]]
-    assert ruled_out(MinNewTokens(4, (0, 3))) == [[], []]
+    assert ruled_out(Suppressed((0, 3), until=5)) == [[0, 3], [0, 3]]
+    assert ruled_out(Suppressed((0, 3), until=4)) == [[], []]
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
