@@ -11,7 +11,15 @@ m2m_100      sinusoidal, without padding     before                      no bias
 
 import dataclasses
 
-from keras_transformers.families.family import Family, Head, activation_name, expect_two_stacks, links, register
+from keras_transformers.families.family import (
+    Family,
+    Functions,
+    Head,
+    activation_name,
+    expect_two_stacks,
+    links,
+    register,
+)
 from keras_transformers.families.weight_map import Entry, WeightMap, both_ways
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig
@@ -282,15 +290,27 @@ _NAMES = (
     ("num_hidden_layers", "encoder_layers"),
 )
 
+
+def _family(model_type, read, write, heads, inert=()):
+    return Family(model_type, Functions(read, write, (*_INERT, *inert), _NAMES), _weights, heads, links(model_type))
+
+
 register(
-    Family("bart", _read_bart, _write_bart, _weights, _heads("Bart", num_classes=3), links("bart"), _INERT, _NAMES),
-    Family("mbart", _read_mbart, _write_mbart, _weights, _heads("MBart"), links("mbart"), _INERT, _NAMES),
-    *(
-        Family(model_type, read, write, _weights, (head,), links(model_type), (*_INERT, "classifier_dropout"), _NAMES)
-        for model_type, read, write, head in (
-            ("marian", _read_marian, _write_marian, _generation("MarianMTModel")),
-            ("pegasus", _read_pegasus, _write_both, _generation("PegasusForConditionalGeneration")),
-            ("m2m_100", _read_m2m_100, _write_both, _generation("M2M100ForConditionalGeneration", bias=False)),
-        )
+    _family("bart", _read_bart, _write_bart, _heads("Bart", num_classes=3)),
+    _family("mbart", _read_mbart, _write_mbart, _heads("MBart")),
+    _family("marian", _read_marian, _write_marian, (_generation("MarianMTModel"),), ("classifier_dropout",)),
+    _family(
+        "pegasus",
+        _read_pegasus,
+        _write_both,
+        (_generation("PegasusForConditionalGeneration"),),
+        ("classifier_dropout",),
+    ),
+    _family(
+        "m2m_100",
+        _read_m2m_100,
+        _write_both,
+        (_generation("M2M100ForConditionalGeneration", bias=False),),
+        ("classifier_dropout",),
     ),
 )

@@ -14,9 +14,9 @@ import dataclasses
 
 from keras_transformers.families.family import (
     ConfigReader,
-    Family,
     Head,
     activation_name,
+    by_functions,
     expect_one_stack,
     links,
     register,
@@ -444,7 +444,7 @@ _ROBERTA_WEIGHTS = _weights(
 _SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
 
 register(
-    Family(
+    by_functions(
         "bert",
         _read_bert,
         _write_bert,
@@ -475,7 +475,7 @@ register(
             ),
         ),
     ),
-    Family(
+    by_functions(
         "roberta",
         _read_roberta,
         _write_bert,
@@ -484,7 +484,7 @@ register(
         links("roberta"),
     ),
     *(
-        Family(
+        by_functions(
             model_type,
             _read_xlm_roberta,
             _write_bert,
@@ -494,7 +494,7 @@ register(
         )
         for model_type, name in (("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert"))
     ),
-    Family(
+    by_functions(
         "distilbert",
         _read_distilbert,
         _write_distilbert,
@@ -517,7 +517,7 @@ register(
         ("sinusoidal_pos_embds",),
         (("hidden_size", "dim"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers")),
     ),
-    Family(
+    by_functions(
         "electra",
         _read_electra,
         _write_electra,
@@ -551,7 +551,7 @@ register(
         links("electra"),
         ("generator_size", *(f"summary_{kind}" for kind in _SUMMARY)),
     ),
-    Family(
+    by_functions(
         "albert",
         _read_albert,
         _write_albert,
@@ -579,7 +579,7 @@ register(
         links("albert"),
         ("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"),
     ),
-    Family(
+    by_functions(
         "mpnet",
         _read_mpnet,
         _write_mpnet,
@@ -599,7 +599,7 @@ register(
         _heads("MPNet", _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
         links("mpnet"),
     ),
-    Family(
+    by_functions(
         "modernbert",
         _read_modernbert,
         _write_modernbert,

@@ -10,456 +10,338 @@ falcon       rotary, or ALiBi rounded      all three         grouped heads, quer
 phi          rotary, in part               parallel, shared  a bias in the head
 """
 
-import dataclasses
-
-from keras_transformers.families.family import Family, Head, activation_name, expect_one_stack, links, register
-from keras_transformers.families.patterns import repeating
-from keras_transformers.families.rotary import rotary_of, rotary_values, written_scaling
+from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.family import Family, Head, links, register
+from keras_transformers.families.keys import (
+    ONE_STACK,
+    Fields,
+    Group,
+    Key,
+    Keys,
+    PerLayer,
+    Row,
+    Values,
+    activation,
+    choice,
+    derive,
+    expect,
+    inert,
+    key,
+    optional,
+    repeat,
+    token_id,
+    unwritten,
+)
+from keras_transformers.families.rotary import RotaryKeys
 from keras_transformers.families.weight_map import Entry, WeightMap
-from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
-from keras_transformers.layers.blocks import BlockConfig
-from keras_transformers.layers.embeddings import EmbeddingsConfig
-from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
+from keras_transformers.layers.attention import QueryKeyNorm
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Alibi, Learned, Rotary
-from keras_transformers.layers.stack import StackConfig
-from keras_transformers.models.config import ModelConfig
 
 # Configurations
 
+_BLOCK, _ATTENTION, _FEED_FORWARD = "decoder.block.", "decoder.block.attention.", "decoder.block.feed_forward."
+_POSITIONS, _TOKEN_DROPOUT = _ATTENTION + "positions", "token_head.dropout"
 
-def _or(value, default):
-    return default if value is None else value
-
-
-def _read_rotary(read, context_length, *, base="rope_theta", fraction=None, default_fraction=1.0):
-    """The `Rotary` of a file whose keys for the base and the turned fraction are called so."""
-    defaults, called = {"rope_theta": 10000.0}, {"rope_theta": base}
-    if fraction is None:
-        read.expect("partial_rotary_factor", 1.0, None)
-    else:
-        defaults["partial_rotary_factor"], called["partial_rotary_factor"] = default_fraction, fraction
-    where, values = rotary_values(read, defaults, called)
-    for name, key in called.items():
-        if key != name:  # some releases of transformers write both
-            read.repeats(name, values[name], key)
-    return rotary_of(read, values, context_length, where, partial=fraction is not None)
+_ALWAYS = {
+    "decoder.final_norm": True,
+    "decoder.block.norm": LayerNorm,
+    "decoder.block.norm_placement": "pre",
+    "pooler.pooling": "last",
+    "pooler.classifier_bias": False,
+}
 
 
-def _write_scaling(rotary):
-    scaling = written_scaling(rotary.scaling)
-    return {"rope_scaling": scaling} if scaling else {}
+def _width_of_a_head(values: Values) -> int:
+    return max(values["hidden_dim"] // max(values[_ATTENTION + "num_heads"], 1), 1)
 
 
-def _model(read, width, embeddings, stack, head, *, padding_id=None, classifier_dropout=None):
-    """A `ModelConfig` of these, with what all of these families share; `classifier_dropout` is what a file that says
-    none means, of a family that has a classifier of tokens."""
-    expect_one_stack(read)
-    dropout = 0.0
-    if classifier_dropout is not None:
-        usual = _or(read.optional("hidden_dropout", float), classifier_dropout)
-        dropout = _or(read.optional("classifier_dropout", float), usual)
-    return ModelConfig(
-        width,
-        embeddings,
-        decoder=stack,
-        head=head,
-        padding_id=read.token_id("pad_token_id", padding_id),
-        pooler=PoolerConfig("last", classifier_bias=False),
-        token_head=TokenHeadConfig(dropout=dropout),
+def _four_times_as_wide(values: Values) -> int:
+    return 4 * values["hidden_dim"]
+
+
+def _classifier_dropout(default: float) -> tuple[Row, ...]:
+    """The rows of a family that has a classifier of tokens; `default` is taken if no key says more."""
+    return (
+        unwritten(optional("hidden_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: default)),
+        optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
     )
 
 
-def _read_gpt2(read):
-    width = read("n_embd", 768)
-    dropout = read("resid_pdrop", 0.1)
-    heads, layers = read("n_head", 12), read("n_layer", 12)
-    attention = AttentionConfig(
-        heads, dropout=read("attn_pdrop", 0.1), scale=None if read("scale_attn_weights", True) else 1.0
+def _vocabulary(size: int, tied: bool, padding_id: int | None = None) -> tuple[Row, ...]:
+    """The rows that all of these families share."""
+    return (
+        *ONE_STACK,
+        inert("is_decoder"),
+        key("vocab_size", size, "embeddings.vocabulary_size"),
+        token_id("pad_token_id", padding_id, "padding_id"),
+        key("tie_word_embeddings", tied, "head.tied"),
     )
-    pattern = ()
+
+
+# The rows of GPT-2 and GPT-J.
+_SUMMARY = inert(
+    *(f"summary_{each}" for each in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout")),
+    "summary_last_dropout",
+)
+_OPENAI: tuple[Key, ...] = (
+    key(("n_embd", "hidden_size"), 768, "hidden_dim"),
+    key(("n_head", "num_attention_heads"), 12, _ATTENTION + "num_heads"),
+    key(("n_layer", "num_hidden_layers"), 12, "decoder.num_layers"),
+    optional("n_inner", int, None, _FEED_FORWARD + "intermediate_dim", null=_four_times_as_wide),
+    activation("activation_function", "gelu_new", _FEED_FORWARD + "activation"),
+    key("resid_pdrop", 0.1, _BLOCK + "dropout"),
+    key("embd_pdrop", 0.1, "embeddings.dropout"),
+    key("attn_pdrop", 0.1, _ATTENTION + "dropout"),
+    key("layer_norm_epsilon", 1e-5, _BLOCK + "norm.epsilon"),
+)
+_LENGTH = ("n_positions", "max_position_embeddings")
+
+
+def _scale_by_layer(read: ConfigReader, values: Values) -> None:
+    """Divide the scores of each layer by its number, counted from 1."""
     if read("scale_attn_by_inverse_layer_idx", False):
-        attention, pattern = repeating(_less_by_layer(attention, width, max(layers, 1)))
-    feed_forward = FeedForwardConfig(
-        _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
-    )
-    norm = LayerNorm(read("layer_norm_epsilon", 1e-5))
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(
-            read("vocab_size", 50257),
-            Learned(read("n_positions", 1024)),
-            dropout=read("embd_pdrop", 0.1),
+        first, layers = values[_ATTENTION + "scale"], max(values["decoder.num_layers"], 1)
+        scale = _width_of_a_head(values) ** -0.5 if first is None else first
+        values[_ATTENTION + "scale"] = PerLayer((first, *(scale / (n + 1) for n in range(1, layers))))
+
+
+_GPT2_KEYS = Keys(
+    (
+        *_vocabulary(50257, tied=True),
+        *_OPENAI,
+        key(_LENGTH, 1024, "embeddings.positions.max_length"),
+        choice("scale_attn_weights", True, _ATTENTION + "scale", {True: None, False: 1.0}),
+        Group(
+            ("scale_attn_by_inverse_layer_idx",),
+            _scale_by_layer,
+            lambda fields: {"scale_attn_by_inverse_layer_idx": bool(fields("decoder.pattern"))},
         ),
-        StackConfig(
-            layers,
-            BlockConfig(attention, feed_forward, norm, "pre", dropout),
-            final_norm=True,
-            pattern=pattern,
+        *_classifier_dropout(0.1),
+        inert("n_ctx", "reorder_and_upcast_attn"),
+        _SUMMARY,
+    ),
+    {**_ALWAYS, "embeddings.positions": Learned},
+)
+
+_GPT_NEOX_KEYS = Keys(
+    (
+        *_vocabulary(50432, tied=False),
+        key("hidden_size", 6144, "hidden_dim"),
+        key("num_hidden_layers", 44, "decoder.num_layers"),
+        key("num_attention_heads", 64, _ATTENTION + "num_heads"),
+        repeat("head_dim", _width_of_a_head, "hidden_size / num_attention_heads"),
+        key("intermediate_size", 24576, _FEED_FORWARD + "intermediate_dim"),
+        activation("hidden_act", "gelu", _FEED_FORWARD + "activation"),
+        key("max_position_embeddings", 2048, "embeddings.context_length"),
+        RotaryKeys("rotary_emb_base", fraction="rotary_pct", default_fraction=0.25),
+        key("attention_bias", True, _ATTENTION + "use_bias"),
+        key("attention_dropout", 0.0, _ATTENTION + "dropout"),
+        key("hidden_dropout", 0.0, _BLOCK + "dropout", "embeddings.dropout"),
+        key("layer_norm_eps", 1e-5, _BLOCK + "norm.epsilon"),
+        choice("use_parallel_residual", True, _BLOCK + "residual", {True: "parallel", False: "sequential"}),
+        *_classifier_dropout(0.1),
+        inert("attention_probs_dropout_prob", "hidden_dropout_prob"),
+    ),
+    _ALWAYS,
+)
+
+
+def _turned_share(turned: int, values: Values) -> float:
+    width = _width_of_a_head(values)
+    if not 0 < turned <= width:
+        raise ValueError(f"rotary_dim: expected from 1 to {width}, the width of a head, got {turned}")
+    return turned / width
+
+
+def _turned(fields: Fields) -> int:
+    width = fields("hidden_dim") // fields(_ATTENTION + "num_heads")
+    return int(width * fields(_POSITIONS + ".fraction"))
+
+
+_GPTJ_KEYS = Keys(
+    (
+        *_vocabulary(50400, tied=False),
+        *_OPENAI,
+        key(_LENGTH, 2048, "embeddings.context_length"),
+        key("rotary_dim", 64, _POSITIONS + ".fraction", adapt=_turned_share, restore=_turned),
+        inert("n_ctx", "rotary", "scale_attn_weights"),
+        _SUMMARY,
+    ),
+    {
+        **_ALWAYS,
+        _POSITIONS: Rotary,
+        _POSITIONS + ".layout": "interleaved",
+        _ATTENTION + "use_bias": False,
+        _BLOCK + "residual": "parallel_shared",
+        "head.use_bias": True,
+    },
+).but({"n_embd": 4096, "n_head": 16, "n_layer": 28, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0})
+
+
+def _narrow_tokens(values: Values) -> None:
+    """Project the token vectors before the sum with positions, if they are narrower than the model."""
+    values["embeddings.projected"] = "sum" if values["embeddings.embedding_dim"] is None else "tokens"
+
+
+_OPT_KEYS = Keys(
+    (
+        *_vocabulary(50272, tied=True, padding_id=1),
+        key("hidden_size", 768, "hidden_dim"),
+        optional(
+            "word_embed_proj_dim",
+            int,
+            None,
+            *("embeddings.embedding_dim", "decoder.output_dim"),
+            adapt=lambda width, values: None if width == values["hidden_dim"] else width,
+            restore=lambda fields: fields("decoder.output_dim") or fields("hidden_dim"),
         ),
-        HeadConfig(read("tie_word_embeddings", True)),
-        classifier_dropout=0.1,
-    )
-
-
-def _less_by_layer(attention, width, layers):
-    """The attention of each layer, whose scores are divided by its number, counted from 1."""
-    scale = max(width // max(attention.num_heads, 1), 1) ** -0.5 if attention.scale is None else attention.scale
-    return [attention, *(dataclasses.replace(attention, scale=scale / (n + 1)) for n in range(1, layers))]
-
-
-def _write_gpt2(config):
-    embeddings, stack, block = config.embeddings, config.decoder, config.decoder.block
-    return {
-        "vocab_size": embeddings.vocabulary_size,
-        "n_positions": embeddings.positions.max_length,
-        "n_embd": config.hidden_dim,
-        "n_layer": stack.num_layers,
-        "n_head": block.attention.num_heads,
-        "n_inner": block.feed_forward.intermediate_dim,
-        "activation_function": activation_name(block.feed_forward.activation),
-        "resid_pdrop": block.dropout,
-        "embd_pdrop": embeddings.dropout,
-        "attn_pdrop": block.attention.dropout,
-        "layer_norm_epsilon": block.norm.epsilon,
-        "scale_attn_weights": block.attention.scale is None,
-        "scale_attn_by_inverse_layer_idx": bool(stack.pattern),
-        "pad_token_id": config.padding_id,
-        "classifier_dropout": config.token_head.dropout,
-        "tie_word_embeddings": config.head.tied,
-    }
-
-
-def _read_gpt_neox(read):
-    width, context_length = read("hidden_size", 6144), read("max_position_embeddings", 2048)
-    heads = read("num_attention_heads", 64)
-    read.repeats("head_dim", width // max(heads, 1), "hidden_size / num_attention_heads")
-    rotary = _read_rotary(read, context_length, base="rotary_emb_base", fraction="rotary_pct", default_fraction=0.25)
-    dropout = read("hidden_dropout", 0.0)
-    attention = AttentionConfig(
-        heads,
-        positions=rotary,
-        use_bias=read("attention_bias", True),
-        dropout=read("attention_dropout", 0.0),
-    )
-    feed_forward = FeedForwardConfig(read("intermediate_size", 24576), read.activation("hidden_act", "gelu"))
-    block = BlockConfig(
-        attention,
-        feed_forward,
-        LayerNorm(read("layer_norm_eps", 1e-5)),
-        "pre",
-        dropout,
-        "parallel" if read("use_parallel_residual", True) else "sequential",
-    )
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(read("vocab_size", 50432), dropout=dropout, context_length=context_length),
-        StackConfig(read("num_hidden_layers", 44), block, final_norm=True),
-        HeadConfig(read("tie_word_embeddings", False)),
-        classifier_dropout=0.1,
-    )
-
-
-def _write_gpt_neox(config):
-    block = config.decoder.block
-    attention, rotary = block.attention, block.attention.positions
-    return {
-        "vocab_size": config.embeddings.vocabulary_size,
-        "hidden_size": config.hidden_dim,
-        "num_hidden_layers": config.decoder.num_layers,
-        "num_attention_heads": attention.num_heads,
-        "intermediate_size": block.feed_forward.intermediate_dim,
-        "hidden_act": activation_name(block.feed_forward.activation),
-        "rotary_emb_base": rotary.base,
-        "rotary_pct": rotary.fraction,
-        **_write_scaling(rotary),
-        "attention_bias": attention.use_bias,
-        "attention_dropout": attention.dropout,
-        "hidden_dropout": block.dropout,
-        "classifier_dropout": config.token_head.dropout,
-        "max_position_embeddings": config.embeddings.context_length,
-        "layer_norm_eps": block.norm.epsilon,
-        "use_parallel_residual": block.residual == "parallel",
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-
-
-def _read_gptj(read):
-    width, heads = read("n_embd", 4096), read("n_head", 16)
-    turned, head_dim = read("rotary_dim", 64), max(width // max(heads, 1), 1)
-    if not 0 < turned <= head_dim:
-        raise ValueError(f"rotary_dim: expected from 1 to {head_dim}, the width of a head, got {turned}")
-    attention = AttentionConfig(
-        heads,
-        positions=Rotary(fraction=turned / head_dim, layout="interleaved"),
-        use_bias=False,
-        dropout=read("attn_pdrop", 0.0),
-    )
-    feed_forward = FeedForwardConfig(
-        _or(read.optional("n_inner", int), 4 * width), read.activation("activation_function", "gelu_new")
-    )
-    block = BlockConfig(
-        attention,
-        feed_forward,
-        LayerNorm(read("layer_norm_epsilon", 1e-5)),
-        "pre",
-        read("resid_pdrop", 0.0),
-        "parallel_shared",
-    )
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(
-            read("vocab_size", 50400),
-            dropout=read("embd_pdrop", 0.0),
-            context_length=read("n_positions", 2048),
+        derive(_narrow_tokens),
+        key("num_hidden_layers", 12, "decoder.num_layers"),
+        key("num_attention_heads", 12, _ATTENTION + "num_heads"),
+        key("ffn_dim", 3072, _FEED_FORWARD + "intermediate_dim"),
+        activation("activation_function", "relu", _FEED_FORWARD + "activation"),
+        key("max_position_embeddings", 2048, "embeddings.positions.max_length"),
+        key("enable_bias", True, _ATTENTION + "use_bias", _FEED_FORWARD + "use_bias"),
+        key("dropout", 0.1, _BLOCK + "dropout"),
+        key("attention_dropout", 0.0, _ATTENTION + "dropout"),
+        choice("do_layer_norm_before", True, _BLOCK + "norm_placement", {True: "pre", False: "post"}),
+        key(
+            "_remove_final_layer_norm",
+            False,
+            "decoder.final_norm",
+            adapt=lambda without, values: values[_BLOCK + "norm_placement"] == "pre" and not without,
+            restore=lambda fields: fields(_BLOCK + "norm_placement") == "pre" and not fields("decoder.final_norm"),
         ),
-        StackConfig(read("n_layer", 28), block, final_norm=True),
-        HeadConfig(read("tie_word_embeddings", False), use_bias=True),
-    )
+        expect("layer_norm_elementwise_affine", True),
+        expect("layerdrop", 0.0),
+        inert("init_std", "activation_dropout"),
+    ),
+    {**_ALWAYS, "embeddings.positions": Learned, "embeddings.positions.offset": 2},
+)
 
-
-def _write_gptj(config):
-    embeddings, block = config.embeddings, config.decoder.block
-    attention = block.attention
-    return {
-        "vocab_size": embeddings.vocabulary_size,
-        "n_positions": embeddings.context_length,
-        "n_embd": config.hidden_dim,
-        "n_layer": config.decoder.num_layers,
-        "n_head": attention.num_heads,
-        "rotary_dim": int(config.hidden_dim // attention.num_heads * attention.positions.fraction),
-        "n_inner": block.feed_forward.intermediate_dim,
-        "activation_function": activation_name(block.feed_forward.activation),
-        "resid_pdrop": block.dropout,
-        "embd_pdrop": embeddings.dropout,
-        "attn_pdrop": attention.dropout,
-        "layer_norm_epsilon": block.norm.epsilon,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-
-
-def _read_opt(read):
-    width, before = read("hidden_size", 768), read("do_layer_norm_before", True)
-    narrow = read.optional("word_embed_proj_dim", int)
-    narrow = None if narrow == width else narrow
-    read.expect("layer_norm_elementwise_affine", True)
-    read.expect("layerdrop", 0.0)
-    use_bias = read("enable_bias", True)
-    attention = AttentionConfig(
-        read("num_attention_heads", 12), use_bias=use_bias, dropout=read("attention_dropout", 0.0)
-    )
-    feed_forward = FeedForwardConfig(
-        read("ffn_dim", 3072), read.activation("activation_function", "relu"), use_bias=use_bias
-    )
-    block = BlockConfig(attention, feed_forward, LayerNorm(1e-5), "pre" if before else "post", read("dropout", 0.1))
-    without = read("_remove_final_layer_norm", False)
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(
-            read("vocab_size", 50272),
-            Learned(read("max_position_embeddings", 2048), offset=2),
-            embedding_dim=narrow,
-            projected="sum" if narrow is None else "tokens",
+_BLOOM_KEYS = Keys(
+    (
+        *_vocabulary(250880, tied=True),
+        key(("hidden_size", "n_embed"), 64, "hidden_dim"),
+        derive(lambda values: values.update({_FEED_FORWARD + "intermediate_dim": _four_times_as_wide(values)})),
+        key(("n_layer", "num_hidden_layers"), 2, "decoder.num_layers"),
+        key(("n_head", "num_attention_heads"), 8, _ATTENTION + "num_heads"),
+        key("layer_norm_epsilon", 1e-5, _BLOCK + "norm.epsilon", "embeddings.norm.epsilon"),
+        key("hidden_dropout", 0.0, _BLOCK + "dropout", _TOKEN_DROPOUT),
+        key("attention_dropout", 0.0, _ATTENTION + "dropout"),
+        optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
+        expect("apply_residual_connection_post_layernorm", False),
+        expect("slow_but_exact", False),  # it would leave out biases
+        inert(
+            *("pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
+            *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
         ),
-        StackConfig(read("num_hidden_layers", 12), block, final_norm=before and not without, output_dim=narrow),
-        HeadConfig(read("tie_word_embeddings", True)),
-        padding_id=1,
-    )
+    ),
+    {**_ALWAYS, _POSITIONS: Alibi, "embeddings.norm": LayerNorm, _FEED_FORWARD + "activation": "gelu_tanh"},
+)
 
 
-def _write_opt(config):
-    stack, block = config.decoder, config.decoder.block
-    return {
-        "vocab_size": config.embeddings.vocabulary_size,
-        "hidden_size": config.hidden_dim,
-        "word_embed_proj_dim": config.output_dim,
-        "num_hidden_layers": stack.num_layers,
-        "ffn_dim": block.feed_forward.intermediate_dim,
-        "max_position_embeddings": config.embeddings.positions.max_length,
-        "do_layer_norm_before": block.norm_placement == "pre",
-        "_remove_final_layer_norm": block.norm_placement == "pre" and not stack.final_norm,
-        "dropout": block.dropout,
-        "attention_dropout": block.attention.dropout,
-        "num_attention_heads": block.attention.num_heads,
-        "activation_function": activation_name(block.feed_forward.activation),
-        "enable_bias": block.attention.use_bias,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-
-
-def _read_bloom(read):
-    read.expect("apply_residual_connection_post_layernorm", False)
-    read.expect("slow_but_exact", False)  # it would leave out biases
-    width, dropout = read("hidden_size", 64), read("hidden_dropout", 0.0)
-    attention = AttentionConfig(
-        read("n_head", 8),
-        positions=Alibi(),
-        dropout=read("attention_dropout", 0.0),
-    )
-    norm = LayerNorm(read("layer_norm_epsilon", 1e-5))
-    block = BlockConfig(attention, FeedForwardConfig(4 * width, "gelu_tanh"), norm, "pre", dropout)
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(read("vocab_size", 250880), norm=norm),
-        StackConfig(read("n_layer", 2), block, final_norm=True),
-        HeadConfig(read("tie_word_embeddings", True)),
-        classifier_dropout=dropout,
-    )
-
-
-def _write_bloom(config):
-    block = config.decoder.block
-    return {
-        "vocab_size": config.embeddings.vocabulary_size,
-        "hidden_size": config.hidden_dim,
-        "n_layer": config.decoder.num_layers,
-        "n_head": block.attention.num_heads,
-        "layer_norm_epsilon": block.norm.epsilon,
-        "hidden_dropout": block.dropout,
-        "attention_dropout": block.attention.dropout,
-        "classifier_dropout": config.token_head.dropout,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-
-
-def _read_falcon(read):
-    read.expect("attention_dropout", 0.0)  # where it is dropped depends on the rest
-    width, heads = read("hidden_size", 4544), read("num_attention_heads", 71)
-    context_length = read("max_position_embeddings", 2048)
-    rotary, use_bias = _read_rotary(read, context_length), read("bias", False)
-    new, parallel = read("new_decoder_architecture", False), read("parallel_attn", True)
-    if new:
-        groups = read.optional("num_kv_heads", int) or heads
+def _read_architecture(read: ConfigReader, values: Values) -> None:
+    """Falcon's two decoders: how many key/value heads, and what the two branches of a block read."""
+    heads, parallel = values[_ATTENTION + "num_heads"], read("parallel_attn", True)
+    alone = read("multi_query", True)
+    groups = read.optional("num_kv_heads", int)
+    if read("new_decoder_architecture", False):
         read.expect("parallel_attn", True)
-        read("multi_query", True)
-        norms = _or(read.optional("num_ln_in_parallel_attn", int), 2)
+        norms = read.optional("num_ln_in_parallel_attn", int)
         read.expect("num_ln_in_parallel_attn", None, 1, 2)
-        residual = "parallel" if norms == 2 else "parallel_shared"
+        groups, residual = groups or heads, "parallel" if norms in (None, 2) else "parallel_shared"
     else:
-        groups = 1 if read("multi_query", True) else heads
-        told = read.optional("num_kv_heads", int)
+        told, groups = groups, 1 if alone else heads
         if told not in (None, heads, groups):
             raise ValueError(f"num_kv_heads: only num_attention_heads={heads} is supported here, got {told}")
         read.expect("num_ln_in_parallel_attn", None, 1)
         residual = "parallel_shared" if parallel else "sequential"
-    attention = AttentionConfig(
-        heads, groups, positions=Alibi(rounded=True) if read("alibi", False) else rotary, use_bias=use_bias
-    )
-    feed_forward = FeedForwardConfig(
-        _or(read.optional("ffn_hidden_size", int), 4 * width), read.activation("activation", "gelu"), use_bias=use_bias
-    )
-    norm, dropout = LayerNorm(read("layer_norm_epsilon", 1e-5)), read("hidden_dropout", 0.0)
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(read("vocab_size", 65024), context_length=context_length),
-        StackConfig(
-            read("num_hidden_layers", 32),
-            BlockConfig(attention, feed_forward, norm, "pre", dropout, residual),
-            final_norm=True,
-        ),
-        HeadConfig(read("tie_word_embeddings", True)),
-        classifier_dropout=dropout,
-    )
+    values |= {_ATTENTION + "num_key_value_heads": groups, _BLOCK + "residual": residual}
 
 
-def _write_falcon(config):
-    block = config.decoder.block
-    attention = block.attention
-    heads, groups, positions = attention.num_heads, attention.num_key_value_heads, attention.positions
-    rotary = Rotary() if isinstance(positions, Alibi) else positions
-    new = block.residual == "parallel" or groups not in (1, heads)
+def _write_architecture(fields: Fields) -> Values:
+    heads, groups = fields(_ATTENTION + "num_heads"), fields(_ATTENTION + "num_key_value_heads")
+    residual = fields(_BLOCK + "residual")
+    new = residual == "parallel" or groups not in (1, heads)
     return {
-        "vocab_size": config.embeddings.vocabulary_size,
-        "hidden_size": config.hidden_dim,
-        "num_hidden_layers": config.decoder.num_layers,
-        "num_attention_heads": heads,
-        "num_ln_in_parallel_attn": (2 if block.residual == "parallel" else 1) if new else None,
-        "layer_norm_epsilon": block.norm.epsilon,
-        "hidden_dropout": block.dropout,
-        "classifier_dropout": config.token_head.dropout,
-        "num_kv_heads": groups if new else heads,
-        "alibi": isinstance(positions, Alibi),
         "new_decoder_architecture": new,
+        "num_kv_heads": groups if new else heads,
         "multi_query": new or groups == 1,
-        "parallel_attn": block.residual != "sequential",
-        "bias": attention.use_bias,
-        "max_position_embeddings": config.embeddings.context_length,
-        "rope_theta": rotary.base,
-        **_write_scaling(rotary),
-        "ffn_hidden_size": block.feed_forward.intermediate_dim,
-        "activation": activation_name(block.feed_forward.activation),
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
+        "parallel_attn": residual != "sequential",
+        "num_ln_in_parallel_attn": (2 if residual == "parallel" else 1) if new else None,
     }
 
 
-def _read_phi(read):
-    norm = LayerNorm(read("layer_norm_eps", 1e-5))
-    heads, context_length = read("num_attention_heads", 32), read("max_position_embeddings", 2048)
-    rotary = _read_rotary(read, context_length, fraction="partial_rotary_factor", default_fraction=0.5)
-    width = read("hidden_size", 2048)
-    read.repeats("head_dim", width // max(heads, 1), "hidden_size / num_attention_heads")
-    attention = AttentionConfig(
-        heads,
-        read.optional("num_key_value_heads", int) or heads,
-        positions=rotary,
-        dropout=read("attention_dropout", 0.0),
-        query_key_norm=QueryKeyNorm(norm) if read("qk_layernorm", False) else None,
-    )
-    feed_forward = FeedForwardConfig(read("intermediate_size", 8192), read.activation("hidden_act", "gelu_new"))
-    block = BlockConfig(
-        attention,
-        feed_forward,
-        norm,
-        "pre",
-        read("resid_pdrop", 0.0),
-        "parallel_shared",
-    )
-    return _model(
-        read,
-        width,
-        EmbeddingsConfig(read("vocab_size", 51200), dropout=read("embd_pdrop", 0.0), context_length=context_length),
-        StackConfig(read("num_hidden_layers", 24), block, final_norm=True),
-        HeadConfig(read("tie_word_embeddings", False), use_bias=True),
-        classifier_dropout=0.1,
-    )
+_FALCON_KEYS = Keys(
+    (
+        *_vocabulary(65024, tied=True),
+        key(("hidden_size", "n_embed"), 4544, "hidden_dim"),
+        key("num_hidden_layers", 32, "decoder.num_layers"),
+        key("num_attention_heads", 71, _ATTENTION + "num_heads"),
+        Group(
+            (
+                *("new_decoder_architecture", "num_kv_heads", "multi_query", "parallel_attn"),
+                "num_ln_in_parallel_attn",
+            ),
+            _read_architecture,
+            _write_architecture,
+        ),
+        key("max_position_embeddings", 2048, "embeddings.context_length"),
+        RotaryKeys(otherwise=Rotary()),
+        key(
+            "alibi",
+            False,
+            _POSITIONS,
+            adapt=lambda alibi, values: Alibi(rounded=True) if alibi else values[_POSITIONS],
+            restore=lambda fields: isinstance(fields(_POSITIONS), Alibi),
+        ),
+        key("bias", False, _ATTENTION + "use_bias", _FEED_FORWARD + "use_bias"),
+        optional("ffn_hidden_size", int, None, _FEED_FORWARD + "intermediate_dim", null=_four_times_as_wide),
+        activation("activation", "gelu", _FEED_FORWARD + "activation"),
+        key("layer_norm_epsilon", 1e-5, _BLOCK + "norm.epsilon"),
+        key("hidden_dropout", 0.0, _BLOCK + "dropout", _TOKEN_DROPOUT),
+        optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
+        expect("attention_dropout", 0.0),  # where it is dropped depends on the rest
+        inert("apply_residual_connection_post_layernorm", "ff_factor"),
+    ),
+    _ALWAYS,
+)
 
-
-def _write_phi(config):
-    embeddings, block = config.embeddings, config.decoder.block
-    attention, rotary = block.attention, block.attention.positions
-    return {
-        "vocab_size": embeddings.vocabulary_size,
-        "hidden_size": config.hidden_dim,
-        "intermediate_size": block.feed_forward.intermediate_dim,
-        "num_hidden_layers": config.decoder.num_layers,
-        "num_attention_heads": attention.num_heads,
-        "num_key_value_heads": attention.num_key_value_heads,
-        "resid_pdrop": block.dropout,
-        "embd_pdrop": embeddings.dropout,
-        "attention_dropout": attention.dropout,
-        "classifier_dropout": config.token_head.dropout,
-        "hidden_act": activation_name(block.feed_forward.activation),
-        "max_position_embeddings": embeddings.context_length,
-        "layer_norm_eps": block.norm.epsilon,
-        "rope_theta": rotary.base,
-        "partial_rotary_factor": rotary.fraction,
-        **_write_scaling(rotary),
-        "qk_layernorm": attention.query_key_norm is not None,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
+_PHI_KEYS = Keys(
+    (
+        *_vocabulary(51200, tied=False),
+        key("hidden_size", 2048, "hidden_dim"),
+        key("intermediate_size", 8192, _FEED_FORWARD + "intermediate_dim"),
+        key("num_hidden_layers", 24, "decoder.num_layers"),
+        key("num_attention_heads", 32, _ATTENTION + "num_heads"),
+        optional(
+            "num_key_value_heads",
+            int,
+            None,
+            _ATTENTION + "num_key_value_heads",
+            null=lambda values: values[_ATTENTION + "num_heads"],
+        ),
+        repeat("head_dim", _width_of_a_head, "hidden_size / num_attention_heads"),
+        key("resid_pdrop", 0.0, _BLOCK + "dropout"),
+        key("embd_pdrop", 0.0, "embeddings.dropout"),
+        key("attention_dropout", 0.0, _ATTENTION + "dropout"),
+        activation("hidden_act", "gelu_new", _FEED_FORWARD + "activation"),
+        key("max_position_embeddings", 2048, "embeddings.context_length"),
+        RotaryKeys(fraction="partial_rotary_factor", default_fraction=0.5),
+        key("layer_norm_eps", 1e-5, _BLOCK + "norm.epsilon"),
+        key(
+            "qk_layernorm",
+            False,
+            _ATTENTION + "query_key_norm",
+            adapt=lambda normed, values: QueryKeyNorm(LayerNorm(values[_BLOCK + "norm.epsilon"])) if normed else None,
+            restore=lambda fields: fields(_ATTENTION + "query_key_norm") is not None,
+        ),
+        *_classifier_dropout(0.1),
+    ),
+    {**_ALWAYS, _BLOCK + "residual": "parallel_shared", "head.use_bias": True},
+)
 
 
 # Weights
@@ -514,9 +396,6 @@ def _several(paths):
     return paths if isinstance(paths, tuple) else (paths,)
 
 
-_SUMMARY = tuple(
-    f"summary_{kind}" for kind in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
-)
 _MASKS = ("h.{n}.attn.bias", "h.{n}.attn.masked_bias")
 _GPT2 = {
     "attention_norm": "ln_1",
@@ -607,52 +486,31 @@ def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None
     return heads
 
 
-_NAMES = {
-    "hidden_size": "n_embd",
-    "max_position_embeddings": "n_positions",
-    "num_attention_heads": "n_head",
-    "num_hidden_layers": "n_layer",
-}
-
 register(
     Family(
         "gpt2",
-        _read_gpt2,
-        _write_gpt2,
+        _GPT2_KEYS,
         _weights({"token": "wte", "position": "wpe"}, "h.{n}", _GPT2, "ln_f", transposed=False, ignored=_MASKS),
         _heads("GPT2", "LMHeadModel", tokens="classifier"),
         links("gpt2"),
-        (
-            "is_decoder",
-            "n_ctx",
-            "reorder_and_upcast_attn",
-            *_SUMMARY,
-        ),
-        tuple(_NAMES.items()),
     ),
     Family(
         "gpt_neox",
-        _read_gpt_neox,
-        _write_gpt_neox,
+        _GPT_NEOX_KEYS,
         _gpt_neox_weights,
         _heads("GPTNeoX", vocabulary="embed_out", tokens="classifier"),
         links("gpt_neox"),
-        ("is_decoder", "attention_probs_dropout_prob", "hidden_dropout_prob"),
     ),
     Family(
         "gptj",
-        _read_gptj,
-        _write_gptj,
+        _GPTJ_KEYS,
         _weights({"token": "wte"}, "h.{n}", _GPTJ, "ln_f", ignored=_MASKS),
         _heads("GPTJ"),
         links("gptj"),
-        ("is_decoder", "n_ctx", "rotary", "scale_attn_weights", *_SUMMARY),
-        tuple(_NAMES.items()),
     ),
     Family(
         "opt",
-        _read_opt,
-        _write_opt,
+        _OPT_KEYS,
         _weights(
             {
                 "token": "decoder.embed_tokens",
@@ -667,38 +525,14 @@ register(
         ),
         _heads("OPT"),
         links("opt"),
-        ("is_decoder", "init_std", "activation_dropout"),
     ),
-    Family(
-        "bloom",
-        _read_bloom,
-        _write_bloom,
-        _bloom_weights,
-        _heads("Bloom", tokens="classifier"),
-        links("bloom"),
-        (
-            *("is_decoder", "pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
-            *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
-        ),
-        (("n_embed", "hidden_size"), ("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer")),
-    ),
-    Family(
-        "falcon",
-        _read_falcon,
-        _write_falcon,
-        _falcon_weights,
-        _heads("Falcon", tokens="classifier"),
-        links("falcon"),
-        ("is_decoder", "apply_residual_connection_post_layernorm", "ff_factor"),
-        (("n_embed", "hidden_size"),),
-    ),
+    Family("bloom", _BLOOM_KEYS, _bloom_weights, _heads("Bloom", tokens="classifier"), links("bloom")),
+    Family("falcon", _FALCON_KEYS, _falcon_weights, _heads("Falcon", tokens="classifier"), links("falcon")),
     Family(
         "phi",
-        _read_phi,
-        _write_phi,
+        _PHI_KEYS,
         _weights({"token": "embed_tokens"}, "layers.{n}", _PHI, "final_layernorm", prefix="model."),
         _heads("Phi", tokens="score", spans=None),
         links("phi"),
-        ("is_decoder",),
     ),
 )

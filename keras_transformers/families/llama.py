@@ -18,7 +18,7 @@ qwen3_moe     experts, but for some layers; norms of queries and keys
 
 import dataclasses
 
-from keras_transformers.families.family import Family, Head, activation_name, expect_one_stack, links, register
+from keras_transformers.families.family import Head, activation_name, by_functions, expect_one_stack, links, register
 from keras_transformers.families.patterns import KINDS, layer_types, repeating, written_layer_types
 from keras_transformers.families.rotary import read_rotary, rotary_of, written_rotary, written_scaling
 from keras_transformers.families.weight_map import Entry, WeightMap
@@ -600,7 +600,7 @@ def _family(model_type, name, read, write, layer=_LAYER, inert=(), *, body=None,
     heads = _heads(name, body or f"{name}Model", tokens, spans)
     weights = layer if callable(layer) else _weights(layer)
     where = links(model_type.removesuffix("_text"))
-    return Family(model_type, read, write, weights, heads, where, ("is_decoder", *inert), aliases)
+    return by_functions(model_type, read, write, weights, heads, where, ("is_decoder", *inert), aliases)
 
 
 # Of these each says something only together with the others, or where no longer list stands beside it.

@@ -7,7 +7,10 @@ Both versions read the two keys, so those are written.
 """
 
 import dataclasses
+import typing
 
+from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.keys import Fields, Inexpressible, Values
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.positions import Rotary
 from keras_transformers.layers.rotary_scaling import (
@@ -55,6 +58,7 @@ _KINDS = {
         },
     ),
 }
+_OWN_KEYS = ("rope_theta", "partial_rotary_factor")
 _OLD_KINDS = {"su": "longrope"}
 SCALINGS = ("linear", "dynamic", "llama3", "yarn")
 _WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
@@ -173,3 +177,75 @@ def written_scaling(scaling):
             listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
             return {"rope_type": kind, **listed}
     return {}
+
+
+_POSITIONS = "decoder.block.attention.positions"
+
+
+@dataclasses.dataclass(frozen=True)
+class RotaryKeys:
+    """The row of rotary positions, which also set how they reach longer texts.
+
+    Attributes:
+        base: the key of the base.
+        default_base: the base if no key says it.
+        fraction: the key of the share of each head that is turned; None for a family that turns whole heads.
+        default_fraction: that share if no key says it.
+        kinds: transformers' names of the scalings that the family's own code knows.
+        default_length: the longest text before any scaling if no key says it, in a family that always has that key.
+        otherwise: the positions that are written for a model without rotary positions; None for a family whose models
+            all have them.
+    """
+
+    base: str = "rope_theta"
+    default_base: float = 10000.0
+    fraction: str | None = None
+    default_fraction: float = 1.0
+    kinds: tuple[str, ...] = SCALINGS
+    default_length: int | None = None
+    otherwise: Rotary | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys."""
+        own = (self.base, *([] if self.fraction is None else [self.fraction]))
+        return tuple(dict.fromkeys((*own, "rope_scaling", "rope_parameters", *_OWN_KEYS, _LENGTH)))
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        """Set the positions. The length of a text is read before."""
+        defaults, called = {"rope_theta": self.default_base}, {"rope_theta": self.base}
+        if self.fraction is None:
+            read.expect("partial_rotary_factor", 1.0, None)
+        else:
+            defaults["partial_rotary_factor"], called["partial_rotary_factor"] = self.default_fraction, self.fraction
+        where, given = rotary_values(read, defaults, called)
+        for name, key in called.items():
+            if key != name:  # some releases of transformers write both
+                read.repeats(name, given[name], key)
+        original, length = self._original_length(read, where, given), values["embeddings.context_length"]
+        values[_POSITIONS] = rotary_of(read, given, length, where, self.kinds, self.fraction is not None, original)
+
+    def _original_length(self, read: ConfigReader, where: str, given: Values) -> int | None:
+        """The longest text before any scaling, if the file has a key of its own for that."""
+        if self.default_length is not None:
+            return read(_LENGTH, self.default_length)
+        if given.get("rope_type") in _WITH_LENGTH:
+            length = read.optional(_LENGTH, int)
+            read.repeats(_LENGTH, given.get(_LENGTH, length), where)
+            return length
+        if read.values.get(_LENGTH) is not None:
+            read.pass_by(_LENGTH)
+        return None
+
+    def write(self, fields: Fields) -> dict[str, typing.Any]:
+        """The keys of the positions of the first layer that sees all and has any."""
+        windows, positions = fields.layers("decoder.block.attention.window"), fields.layers(_POSITIONS)
+        pairs = sorted(zip(windows, positions, strict=True), key=lambda pair: pair[0] is not None)
+        rotary = next((each for _, each in pairs if isinstance(each, Rotary)), self.otherwise)
+        if rotary is None:
+            raise Inexpressible("This ModelConfig has no rotary positions.")
+        written: dict[str, typing.Any] = {self.base: rotary.base}
+        if self.fraction is not None and (rotary.fraction, self.default_fraction) != (1.0, 1.0):
+            written[self.fraction] = rotary.fraction
+        scaling = written_scaling(rotary.scaling)
+        return {**written, **({"rope_scaling": scaling} if scaling else {})}

@@ -15,9 +15,9 @@ import dataclasses
 
 from keras_transformers.families.family import (
     HUGGING_FACE_ACTIVATIONS,
-    Family,
     Head,
     activation_name,
+    by_functions,
     expect_two_stacks,
     links,
     register,
@@ -248,7 +248,7 @@ _NAMES = (
 
 register(
     *(
-        Family(
+        by_functions(
             name.lower(),
             read,
             write,

@@ -27,6 +27,27 @@ ELSEWHERE: dict[str, Any] = {
     "sliding_window": None,
     "token_classification_bias": True,
 }
+# Keys of a config.json that change nothing of what a model computes from token ids in inference or in `fit`, whatever
+# they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
+INERT = frozenset(
+    """
+    architectures auto_map model_type _name_or_path name_or_path _commit_hash transformers_version torch_dtype dtype
+    finetuning_task task_specific_params id2label label2id num_labels _num_labels problem_type tokenizer_class prefix
+    name language
+    bos_token_id eos_token_id eos_token_ids sep_token_id cls_token_id mask_token_id unk_token_id decoder_start_token_id
+    initializer_range initializer_factor initializer_cutoff_factor use_cache gradient_checkpointing output_past
+    output_attentions output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16
+    tf_legacy_loss tie_encoder_decoder
+    attn_implementation attn_implementation_internal _attn_implementation _attn_implementation_autoset
+    experts_implementation _experts_implementation tie_last_hidden_states ignore_keys_at_rope_validation
+    chunk_size_feed_forward deterministic_flash_attn reference_compile transformers.js_config sentence_transformers
+    sbert_ce_default_activation_function
+    max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
+    typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
+    num_return_sequences output_scores forced_bos_token_id forced_eos_token_id remove_invalid_values
+    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens epsilon_cutoff eta_cutoff
+    """.split()
+)
 _QUANTIZATION = ("quantization_config", "quantization", "compression_config")
 _BITS = ("bits", "num_bits", "w_bit", "wbits", "nbits")
 

@@ -1,0 +1,543 @@
+"""A `config.json` as rows. A row names a key there and the fields of a `ModelConfig` that hold its value; reading,
+writing and the check for unknown keys go through the same rows.
+
+    key("hidden_size", 768, "hidden_dim")                                        one field
+    key("hidden_dropout", 0.0, "embeddings.dropout", "decoder.block.dropout")    one value in two fields
+    key(("n_embd", "hidden_size"), 768, "hidden_dim")                            two names; the first is written
+    activation("hidden_act", "gelu", "decoder.block.feed_forward.activation")    transformers' name, and ours
+    choice("parallel", True, "decoder.block.residual", {True: "parallel", False: "sequential"})
+    optional("n_inner", int, None, "…intermediate_dim", null=lambda values: 4 * values["hidden_dim"])
+    expect("is_decoder", False)                                                  no field; other values are refused
+    repeat("head_dim", lambda values: values["hidden_dim"], "hidden_size")       no field; it may not contradict
+    inert("n_ctx")                                                               no field; any value passes
+    Group(("layer_types", "sliding_window"), read, write)                        keys that only together say something
+
+Reading fills `Values`: values by the dotted path of their field. A row sees the values of the rows before it. A value
+that differs from layer to layer is a `PerLayer`. `build` then makes the records:
+
+    {"decoder.block.norm": RMSNorm,            a class, if the field may hold records of several
+     "decoder.block.norm.epsilon": 1e-6,       a field of that record
+     "decoder.block.attention.window": PerLayer((None, 128)),      becomes `StackConfig.pattern`
+     "decoder_embeddings": None}               no record, whatever stands for its fields
+"""
+
+import collections.abc
+import dataclasses
+import functools
+import types
+import typing
+from typing import Any
+
+from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS, ConfigReader, activation_name
+from keras_transformers.families.patterns import repeating
+from keras_transformers.layers.attention import AttentionConfig
+from keras_transformers.layers.feed_forward import FeedForwardConfig
+from keras_transformers.layers.stack import StackConfig
+from keras_transformers.models.config import ModelConfig
+
+Values = dict[str, Any]
+Derived = collections.abc.Callable[[Values], Any]
+
+_MISSING: Any = object()
+OMITTED: Any = object()  # the value of a key that is not written
+
+
+class Inexpressible(ValueError):
+    """A `ModelConfig` that a family's keys cannot say, such as one without a field that a key holds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PerLayer:
+    """A value that differs from layer to layer, at the path of a field of `block.attention` or `block.feed_forward`."""
+
+    values: tuple[Any, ...]
+
+
+# Reading
+
+
+def build(cls: type, values: collections.abc.Mapping[str, Any]) -> Any:
+    """The record of class `cls`, and the records inside of it, whose fields are `values` by dotted path.
+
+    The value at the path of a record is its class, if the field may hold records of several classes; or the whole
+    record, or None, whatever else is said of its fields.
+
+    Raises:
+        ValueError: for values that do not fit a record.
+        AttributeError: for a path that no record has.
+    """
+    groups: dict[str, Values] = {}
+    for path, value in (_with_patterns(values) if cls is StackConfig else values).items():
+        name, _, rest = path.partition(".")
+        groups.setdefault(name, {})[rest] = value
+    annotations = {field.name: field.type for field in dataclasses.fields(cls)}
+    if unknown := groups.keys() - annotations.keys():
+        raise AttributeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}.")
+    return cls(**{name: _field(annotations[name], groups[name]) for name in annotations if name in groups})
+
+
+def _field(annotation: Any, values: Values) -> Any:
+    whole = values.get("", _MISSING)
+    if whole is not _MISSING and not isinstance(whole, type):
+        return whole
+    inner = {path: value for path, value in values.items() if path}
+    kinds = _record_classes(annotation) if whole is _MISSING else (whole,)
+    if len(kinds) != 1:
+        raise AttributeError(f"Expected one class of a record with the fields {', '.join(inner)}, got {kinds}.")
+    return build(kinds[0], inner)
+
+
+def _record_classes(annotation: Any) -> tuple[type, ...]:
+    """The classes of the records that an annotated field may hold."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    return tuple(kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind))
+
+
+# The parts of a block that may differ from layer to layer, and the fields of a stack that then list them.
+_PARTS: tuple[tuple[str, type, str], ...] = (
+    ("attention", AttentionConfig, "pattern"),
+    ("feed_forward", FeedForwardConfig, "feed_forward_pattern"),
+)
+
+
+def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
+    """The values of a stack, with records in place of the parts of a block that differ from layer to layer."""
+    found = dict(values)
+    for part, kind, pattern in _PARTS:
+        inner = {path: value for path, value in values.items() if path.startswith(f"block.{part}.")}
+        lengths = [len(value.values) for value in inner.values() if isinstance(value, PerLayer)]
+        if lengths:
+            layers = [
+                {
+                    path.removeprefix(f"block.{part}."): value.values[n] if isinstance(value, PerLayer) else value
+                    for path, value in inner.items()
+                }
+                for n in range(min(lengths))
+            ]
+            first, repeated = repeating([build(kind, layer) for layer in layers])
+            found = {path: value for path, value in found.items() if path not in inner}
+            found |= {f"block.{part}": first, pattern: repeated}
+    return found
+
+
+# Writing
+
+
+class Fields:
+    """The fields of a `ModelConfig` by dotted path.
+
+    Example:
+        >>> fields = Fields(config)
+        >>> fields("decoder.block.attention.num_heads"), fields.layers("decoder.block.attention.window")
+        (8, (None, 128))
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+
+    def __call__(self, path: str) -> Any:
+        """The value at a path; of fields that differ from layer to layer, that of the first layer.
+
+        Raises:
+            Inexpressible: if this configuration has no such field: no decoder, or other positions.
+            AttributeError: if no configuration has.
+        """
+        return _value(self.config, ModelConfig, path)
+
+    def layers(self, path: str) -> tuple[Any, ...]:
+        """The values, layer by layer, at the path of a field of `block.attention` or `block.feed_forward`, or of one of
+        these two.
+
+        Raises:
+            Inexpressible, AttributeError: as above.
+        """
+        stack, _, rest = path.partition(".block.")
+        part, _, rest = rest.partition(".")
+        kind, records = {
+            "attention": (AttentionConfig, lambda: self(stack).attentions),
+            "feed_forward": (FeedForwardConfig, lambda: self(stack).feed_forwards),
+        }[part]
+        if self(stack) is None:
+            raise Inexpressible(f"This ModelConfig has no {stack}.")
+        return tuple(_value(each, kind, rest) if rest else each for each in records())
+
+
+def _value(record: Any, annotation: Any, path: str) -> Any:
+    name, _, rest = path.partition(".")
+    annotations = {field.name: field.type for kind in _record_classes(annotation) for field in dataclasses.fields(kind)}
+    if name not in annotations:
+        raise AttributeError(f"{annotation} has no field {name!r}.")
+    if not hasattr(record, name):
+        raise Inexpressible(f"{type(record).__name__} has no field {name!r}.")
+    value = getattr(record, name)
+    return _value(value, annotations[name], rest) if rest else value
+
+
+# How a value is spelled
+
+
+class Spelling(typing.Protocol):
+    """How the file spells a value. `read` may give None for "what the family takes then"."""
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any: ...
+
+    def write(self, value: Any) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """As it is."""
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any:
+        return read(name, default)
+
+    def write(self, value: Any) -> Any:
+        return value
+
+
+@dataclasses.dataclass(frozen=True)
+class Nullable(Plain):
+    """A value of one type, or null."""
+
+    kind: type
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any:
+        return read.optional(name, self.kind, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenId(Plain):
+    """A token id, or null, or a negative number for none."""
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any:
+        return read.token_id(name, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Our value by theirs, in pairs."""
+
+    pairs: tuple[tuple[Any, Any], ...]
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any:
+        value, ours = read(name, default), dict(self.pairs)
+        if value not in ours:
+            raise ValueError(f"{name}: expected {' or '.join(map(str, ours))}, got {value!r}")
+        return ours[value]
+
+    def write(self, value: Any) -> Any:
+        for theirs, ours in self.pairs:
+            if ours == value:
+                return theirs
+        raise Inexpressible(f"Expected one of {[ours for _, ours in self.pairs]}, got {value!r}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """The name of an activation; the first of several names is written."""
+
+    def read(self, read: ConfigReader, name: str, default: Any) -> Any:
+        return read.activation(name, default)
+
+    def write(self, value: Any) -> Any:
+        if value not in HUGGING_FACE_ACTIVATIONS.values():
+            raise Inexpressible(f"Expected an activation that transformers has a name for, got {value!r}.")
+        return activation_name(value)
+
+
+# Rows
+
+
+class Row(typing.Protocol):
+    """What a family says of one key, or of several that belong together.
+
+    Attributes:
+        names: the keys, the usual name first.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        """Add to the values by path."""
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """The keys of a file that `read` reads so."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key whose value fields hold.
+
+    Attributes:
+        names: the name that is written, and other names that transformers understands as well.
+        default: the value in the file's spelling that a missing key stands for; or a function of the values so far.
+        paths: the fields, of which the first is written.
+        spelling: how the file spells the value.
+        null: a function of the values so far, for null and for a missing key whose `default` is None.
+        adapt: a function of the value read and the values so far, that gives the fields' value.
+        restore: a function of the fields that gives the file's value, or `OMITTED`.
+    """
+
+    names: tuple[str, ...]
+    default: Any
+    paths: tuple[str, ...]
+    spelling: Spelling = Plain()
+    null: Derived | None = None
+    adapt: collections.abc.Callable[[Any, Values], Any] | None = None
+    restore: collections.abc.Callable[[Fields], Any] | None = None
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        default = self.default(values) if callable(self.default) else self.default
+        value = self.spelling.read(read, self.names[0], default)
+        if value is None and self.null is not None:
+            value = self.null(values)
+        if self.adapt is not None:
+            value = self.adapt(value, values)
+        values.update(dict.fromkeys(self.paths, value))
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        value = self.spelling.write(fields(self.paths[0])) if self.restore is None else self.restore(fields)
+        return {} if value is OMITTED else {self.names[0]: value}
+
+
+class _Unwritten:
+    """A row that a file may have, and that is not written."""
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Expect(_Unwritten):
+    """A key that may hold nothing but one of the `allowed` values, the first of which is the default."""
+
+    names: tuple[str, ...]
+    allowed: tuple[Any, ...]
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        read.expect(self.names[0], *self.allowed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Repeat(_Unwritten):
+    """A key that may repeat what another key, or a sentence, `of` says, and not contradict it."""
+
+    names: tuple[str, ...]
+    value: Derived
+    of: str
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        read.repeats(self.names[0], self.value(values), self.of)
+
+
+@dataclasses.dataclass(frozen=True)
+class InTraining(_Unwritten):
+    """A key that changes only how transformers trains; its default changes nothing."""
+
+    names: tuple[str, ...]
+    default: Any
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        read.in_training(self.names[0], self.default)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inert(_Unwritten):
+    """Keys that change nothing, whatever they hold."""
+
+    names: tuple[str, ...]
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Keys that only together say something, or none, for values that follow from others.
+
+    Attributes:
+        names: the keys.
+        reading: a function of the reader and the values so far, which it changes.
+        writing: a function of the fields that gives the keys; None for keys that are not written.
+    """
+
+    names: tuple[str, ...]
+    reading: collections.abc.Callable[[ConfigReader, Values], None]
+    writing: collections.abc.Callable[[Fields], dict[str, Any]] | None = None
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        self.reading(read, values)
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        return {} if self.writing is None else self.writing(fields)
+
+
+def _names(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def key(
+    names: str | tuple[str, ...],
+    default: Any,
+    *paths: str,
+    adapt: collections.abc.Callable[[Any, Values], Any] | None = None,
+    restore: collections.abc.Callable[[Fields], Any] | None = None,
+) -> Key:
+    """A key that holds a value of the type of its default. See `Key`."""
+    return Key(_names(names), default, paths, adapt=adapt, restore=restore)
+
+
+def optional(
+    names: str | tuple[str, ...],
+    kind: type,
+    default: Any,
+    *paths: str,
+    null: Derived | None = None,
+    adapt: collections.abc.Callable[[Any, Values], Any] | None = None,
+    restore: collections.abc.Callable[[Fields], Any] | None = None,
+) -> Key:
+    """A key that holds a value of a type, or null. See `Key`."""
+    return Key(_names(names), default, paths, Nullable(kind), null, adapt, restore)
+
+
+def token_id(names: str | tuple[str, ...], default: int | None, *paths: str) -> Key:
+    """A key that holds a token id, or none."""
+    return Key(_names(names), default, paths, TokenId())
+
+
+def choice(names: str | tuple[str, ...], default: Any, path: str, pairs: dict[Any, Any]) -> Key:
+    """A key that holds one of some values, each of which stands for one of ours."""
+    return Key(_names(names), default, (path,), Choice(tuple(pairs.items())))
+
+
+def activation(names: str | tuple[str, ...], default: str, *paths: str) -> Key:
+    """A key that holds transformers' name of an activation."""
+    return Key(_names(names), default, paths, Activation())
+
+
+def expect(name: str, *allowed: Any) -> Expect:
+    """A key that holds one of the `allowed` values: the first, if it is missing."""
+    return Expect((name,), allowed)
+
+
+def repeat(name: str, value: Derived, of: str) -> Repeat:
+    """A key that may only say again what `of` says: `value`, a function of the values so far."""
+    return Repeat((name,), value, of)
+
+
+def in_training(name: str, default: Any) -> InTraining:
+    """A key that changes only how transformers trains."""
+    return InTraining((name,), default)
+
+
+def inert(*names: str) -> Inert:
+    """Keys that change nothing."""
+    return Inert(names)
+
+
+def derive(change: collections.abc.Callable[[Values], None]) -> Group:
+    """Values that follow from others: `change` is given those so far, and adds to them."""
+    return Group((), lambda read, values: change(values))
+
+
+def unwritten(row: Key) -> Key:
+    """A key that is read and not written."""
+    return dataclasses.replace(row, restore=lambda fields: OMITTED)
+
+
+# What any file may say of other kinds of models.
+ONE_STACK: tuple[Row, ...] = (
+    expect("is_encoder_decoder", False),
+    expect("add_cross_attention", False),
+    expect("cross_attention_hidden_size", None),
+    expect("pruned_heads", {}, None),
+)
+TWO_STACKS: tuple[Row, ...] = (expect("is_decoder", False), *ONE_STACK[1:])
+
+
+# A family's table
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The `config.json` of one family.
+
+    Attributes:
+        rows: in the order in which they are read.
+        always: the values, by path, that all models of the family share.
+    """
+
+    rows: tuple[Row, ...]
+    always: collections.abc.Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def read(self, read: ConfigReader) -> ModelConfig:
+        """The `ModelConfig` of a file.
+
+        Raises:
+            ValueError: for values that fit no `ModelConfig`; `read` has further problems.
+        """
+        values = dict(self.always)
+        for row in self.rows:
+            row.read(read, values)
+        return build(ModelConfig, values)
+
+    def write(self, config: ModelConfig) -> dict[str, Any]:
+        """The keys of a file that `read` reads so, if this family can say all that `config` is.
+
+        Raises:
+            Inexpressible: if `config` lacks a field that a key holds.
+        """
+        fields = Fields(config)
+        return {name: value for row in self.rows for name, value in row.write(fields).items()}
+
+    @functools.cached_property
+    def known(self) -> frozenset[str]:
+        """All keys that a row names."""
+        return frozenset(name for row in self.rows for name in row.names)
+
+    @functools.cached_property
+    def inert(self) -> tuple[str, ...]:
+        """The keys that change nothing."""
+        return tuple(name for row in self.rows if isinstance(row, Inert) for name in row.names)
+
+    @functools.cached_property
+    def aliases(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of a second name and the name that is written."""
+        keys = [row for row in self.rows if isinstance(row, Key)]
+        return tuple((alias, row.names[0]) for row in keys for alias in row.names[1:])
+
+    def but(
+        self,
+        defaults: collections.abc.Mapping[str, Any] | None = None,
+        *rows: Row,
+        without: collections.abc.Container[str] = (),
+        called: collections.abc.Mapping[str, str] | None = None,
+        always: collections.abc.Mapping[str, Any] | None = None,
+    ) -> "Keys":
+        """The table of a relative.
+
+        Args:
+            defaults: other defaults, by the name of the key here.
+            *rows: further rows, read after these.
+            without: names of keys that the relative does not have.
+            called: other names, by the name of the key here.
+            always: further values that all its models share.
+
+        Raises:
+            ValueError: for a name that no row has.
+        """
+        defaults, called = dict(defaults or {}), dict(called or {})
+        kept: list[Row] = []
+        for row in self.rows:
+            name = row.names[0] if row.names else ""
+            if name in without:
+                continue
+            if isinstance(row, Key):
+                changes = {"default": defaults.pop(name)} if name in defaults else {}
+                changes |= {"names": (called.pop(name), *row.names[1:])} if name in called else {}
+                row = dataclasses.replace(row, **changes)
+            kept.append(row)
+        if unknown := {*defaults, *called}:
+            raise ValueError(f"Expected names of keys that have a row, got {', '.join(sorted(unknown))}.")
+        return Keys((*kept, *rows), {**self.always, **(always or {})})
