@@ -19,6 +19,7 @@ import os
 import pathlib
 import random
 import time
+import typing
 
 import keras
 import numpy as np
@@ -54,6 +55,25 @@ class TransformerTranslator(kt.Seq2SeqLM):
     def step(self, token_ids, cache):
         x, cache = self.backbone.decode(token_ids, cache)
         return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+
+
+class LSTMState(typing.NamedTuple):
+    """What an LSTM carries from token to token, `[R, units]` each, however many there were: see `layers/state.py`."""
+
+    hidden: typing.Any
+    cell: typing.Any
+
+    room = None
+    reach = 0
+
+    def reorder(self, rows):
+        return LSTMState(rows.take(self.hidden), rows.take(self.cell))
+
+    def trim(self, written, length):
+        return self
+
+    def grow(self, length):
+        return self
 
 
 class RecurrentTranslator(keras.Model):
@@ -128,28 +148,21 @@ class RecurrentTranslator(keras.Model):
         self.perplexity.update_likelihood(negative_log_likelihood, sample_weight)
         return ops.sum(loss * sample_weight) / ops.maximum(ops.sum(sample_weight), 1.0)
 
-    # The decoding loop carries a key/value cache; here each layer's pair is its state and its cell, [R, units], kept
-    # in the first position.
+    # The decoding loop carries each LSTM's state as it does the keys and values of an attention.
 
     def read(self, token_ids, cache):
         memory, mask, states = self.encode(token_ids)
-        empty = caches.empty(len(states), token_ids.shape[0], 1, 1, self.units, "float32")
-        pairs = tuple(
-            tuple(buffer + x[:, None, None, :] for buffer, x in zip(pair, state, strict=True))
-            for pair, state in zip(empty, states, strict=True)
-        )
-        return None, Cache(caches.start(), pairs, ((memory, memory),), mask)
+        states = tuple(LSTMState(*state) for state in states)
+        return None, Cache(caches.start(), states, ((memory, memory),), mask)
 
     def step(self, token_ids, cache):
         x = self.scale * self.embedding(token_ids[:, 0])
-        pairs = []
-        for lstm, pair in zip(self.decoder, cache.self_attention, strict=True):
-            x, new = lstm.cell(x, [buffer[:, 0, 0] for buffer in pair])
-            pairs.append(
-                tuple(caches.write(buffer, value[:, None, None], 0)[0] for buffer, value in zip(pair, new, strict=True))
-            )
+        states = []
+        for lstm, state in zip(self.decoder, cache.states, strict=True):
+            x, new = lstm.cell(x, list(state))
+            states.append(LSTMState(*new))
         logits = self.score(x[:, None], cache.cross_attention[0][0], cache.source_padding_mask)
-        return logits[:, 0], cache._replace(offset=cache.offset + 1, self_attention=tuple(pairs))
+        return logits[:, 0], cache._replace(offset=cache.offset + 1, states=tuple(states))
 
 
 def matching(transformer, vocabulary_size, embedding_dim, dropout):

@@ -281,6 +281,20 @@ def power_of_two(n):
     return 1 << max(n - 1, 0).bit_length()
 
 
+def pieces_to_read(count, spare, reach):
+    """Lengths, few sizes, in which a prompt of `count` tokens is read.
+
+    The last may go beyond the prompt's end, if there are `spare` positions and the cache can be trimmed by as many:
+    `reach`. If it cannot, the rest is read in powers of two.
+    """
+    whole, rest = divmod(count - 1, READ_AT_ONCE)
+    rest += 1
+    beyond = max(0, min(bucket(rest) - rest, spare))
+    if beyond <= reach:
+        return [READ_AT_ONCE] * whole + [rest + beyond]
+    return [READ_AT_ONCE] * whole + [1 << n for n in reversed(range(rest.bit_length())) if rest >> n & 1]
+
+
 def _room(positions):
     """Positions of a cache that is to hold so many: few sizes, and where reading them takes time, few in vain."""
     return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
@@ -315,8 +329,7 @@ class Decoding:
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
         self.room = _room(self.prefix + min(self.limit, ahead))
-        if cache.self_attention:
-            self.room = max(self.room, cache.self_attention[0][0].shape[2])
+        self.room = max(self.room, caches.room(cache))
         cache, unread = self._read(token_ids, cache)
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
         self.cache = (
@@ -355,19 +368,17 @@ class Decoding:
         count = unread.shape[1] - 1
         if count == 0 or (executors.PREFILLS_IN_STEP and self.strategy.rows_per_sentence == 1):
             return caches.grow(cache, self.room), unread
-        read, piece, room = unread[:, :-1], count, self.room
+        read, pieces, room = unread[:, :-1], [count], self.room
         if not executors.PREFILLS_IN_STEP:
-            # Up to one of a few lengths: what is written beyond the prompt is seen by nobody, and overwritten.
-            piece, room = READ_AT_ONCE, ROOM_TO_READ
-            spare, rest = min(self.room, self.longest or self.room) - written - count, count % piece or piece
-            read = np.pad(read, ((0, 0), (0, max(0, min(bucket(rest) - rest, spare)))))
-        for begin in range(0, read.shape[1], piece):
-            part = read[:, begin : begin + piece]
-            room = max(room, power_of_two(written + begin + part.shape[1]))
+            spare = min(self.room, self.longest or self.room) - written - count
+            pieces, room = pieces_to_read(count, spare, caches.reach(cache)), ROOM_TO_READ
+            read = np.pad(read, ((0, 0), (0, sum(pieces) - count)))
+        for part in np.split(read, np.cumsum(pieces)[:-1], axis=1):
+            written += part.shape[1]
+            room = max(room, power_of_two(written))
             cache = caches.grow(cache, min(room, self.room))
             cache = executors.prefill(self.model, self.step, arrays.tensor(part), cache)
-        cache = caches.grow(cache, self.room)
-        return cache._replace(offset=arrays.scalar(self.prefix)), unread[:, -1:]
+        return caches.trim(caches.grow(cache, self.room), arrays.scalar(self.prefix)), unread[:, -1:]
 
     def _noise(self):
         return self.strategy.noise(self.seed, self.numbers[self.sentences], self.room)

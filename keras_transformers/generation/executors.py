@@ -15,7 +15,6 @@ shape it has met.
 
 import collections
 import functools
-import itertools
 import math
 import weakref
 
@@ -45,8 +44,7 @@ def _advance(step, strategy, state, cache, limit, noise):
 def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
     """The compiled backends' segment: `loop(condition, body, carried)` is their own while-loop.
 
-    Of the cache, only what is written is carried (`written`: offset and self-attention); what is only read (`read`)
-    stays outside.
+    Of the cache, only what is written is carried (`written`); what is only read (`read`) stays outside.
     """
     stop = keras.ops.minimum(state.position + max_steps, limit)
 
@@ -54,8 +52,8 @@ def _while(loop, step, strategy, state, written, read, limit, noise, max_steps):
         return (state.position < stop) & keras.ops.any(~strategy.done(state))
 
     def body(state, written):
-        state, cache = _advance(step, strategy, state, caches.Cache(*written, *read), limit, noise)
-        return state, tuple(cache[:2])
+        state, cache = _advance(step, strategy, state, caches.joined(written, read), limit, noise)
+        return state, caches.split(cache)[0]
 
     return loop(condition, body, (state, written))
 
@@ -154,7 +152,7 @@ if keras.backend.backend() == "torch":
         compiled = _by_dynamo(step)
 
         def run(token_ids, cache):
-            if not all(hasattr(x, _OPEN) for x in itertools.chain(*cache.self_attention)):
+            if not all(hasattr(x, _OPEN) for x in keras.tree.flatten(cache.states)):
                 cache = keras.tree.map_structure(_open, cache)
             offset = torch.full((), cache.offset, device=token_ids.device)
             logits, after = compiled(_open(token_ids), cache._replace(offset=offset))
@@ -227,7 +225,7 @@ if keras.backend.backend() == "torch":
                 right = guess is not None and int(state.token_ids) == guess
                 if not right or state.position >= limit or bool(strategy.done(state).all()):
                     break
-        return state, after._replace(offset=cache.offset + place)
+        return state, caches.trim(after, cache.offset + place)
 
 else:
     if keras.backend.backend() == "jax":
@@ -340,17 +338,16 @@ else:
 
         turned = _turned(model, step, state.token_ids.shape, cache)
         run = _compiled(model, (step, strategy, "segment"), segment, donated=(0, 1), turned=turned)
-        state, written = run(
-            state, tuple(cache[:2]), tuple(cache[2:]), arrays.scalar(limit), noise, arrays.scalar(max_steps)
-        )
-        return state, caches.Cache(*written, *cache[2:])
+        written, read = caches.split(cache)
+        state, written = run(state, written, read, arrays.scalar(limit), noise, arrays.scalar(max_steps))
+        return state, caches.joined(written, read)
 
     def run_ahead(model, score, strategy, state, cache, guesses, limit, noise):
         """A step for each guess, a list of ids, that turns out right, and one more, from one pass of `score`:
         `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
 
         def ahead(state, written, read, guesses, limit, noise):
-            before = caches.Cache(*written, *read)
+            before = caches.joined(written, read)
             logits, after = score(arrays.join(state.token_ids, guesses), before)
             begun, right = state.position, keras.ops.convert_to_tensor(True)
             for place in range(logits.shape[1]):
@@ -359,11 +356,12 @@ else:
                 if place < guesses.shape[1]:
                     over = keras.ops.any(strategy.done(state)) | (state.position >= limit)
                     right = right & (state.token_ids[0, 0] == guesses[0, place]) & ~over
-            after = after._replace(offset=before.offset + state.position - begun)
-            return state, tuple(after[:2])
+            after = caches.trim(after, before.offset + state.position - begun)
+            return state, caches.split(after)[0]
 
         guesses = arrays.tensor(np.array([guesses], "int32"))
         turned = _turned(model, score, (1, 1 + guesses.shape[1]), cache)
         run = _compiled(model, (score, strategy, "ahead"), ahead, donated=(0, 1), turned=turned)
-        state, written = run(state, tuple(cache[:2]), tuple(cache[2:]), guesses, arrays.scalar(limit), noise)
-        return state, caches.Cache(*written, *cache[2:])
+        written, read = caches.split(cache)
+        state, written = run(state, written, read, guesses, arrays.scalar(limit), noise)
+        return state, caches.joined(written, read)

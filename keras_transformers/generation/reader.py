@@ -7,6 +7,7 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
 
 from keras_transformers.generation import arrays
 from keras_transformers.generation.decoding import SMALLEST_ROOM, Decoding, checked_prompts
+from keras_transformers.layers import cache as caches
 
 
 class Reader:
@@ -28,9 +29,10 @@ class Reader:
         """A `Decoding` that goes on from one text, a list of ids. It is good until the next is read."""
         prompts = checked_prompts([token_ids], config, self._vocabulary_size)
         known = self.common(token_ids)
-        cache = (
-            self._decoding.cache._replace(offset=arrays.scalar(known)) if known else self._start_cache(1, SMALLEST_ROOM)
-        )
+        if known:
+            cache = caches.trim(self._decoding.cache, arrays.scalar(known))
+        else:
+            cache = self._start_cache(1, SMALLEST_ROOM)
         self._decoding = None  # its cache is used up
         decoding = Decoding(
             self._model, self._step, cache, prompts, config, longest=self.longest, numbers=numbers, over=over
@@ -39,13 +41,15 @@ class Reader:
         return decoding
 
     def common(self, token_ids):
-        """How many of the first tokens are in the cache; at most all but one, from which the next is computed."""
+        """How many of the first tokens are in the cache; at most all but one, from which the next is computed. 0 if the
+        cache cannot be trimmed to them."""
         if self._decoding is None:
             return 0
-        cached = [*self._prompt, *self._decoding.token_ids()][: int(self._decoding.cache.offset)]
+        written = int(self._decoding.cache.offset)
+        cached = [*self._prompt, *self._decoding.token_ids()][:written]
         known = 0
         for old, new in zip(cached, token_ids[:-1], strict=False):
             if old != new:
                 break
             known += 1
-        return known
+        return known if written - known <= caches.reach(self._decoding.cache) else 0

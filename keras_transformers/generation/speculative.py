@@ -19,6 +19,7 @@ import dataclasses
 import numpy as np
 
 from keras_transformers.generation import executors
+from keras_transformers.layers import cache as caches
 from keras_transformers.records import record
 
 
@@ -109,8 +110,16 @@ def accepting(decoding, score, guess, length, prompt):
         guess: a function from ids to guesses.
         length: how many guesses are checked at once.
         prompt: the ids of the prompt, a list.
-    """
 
+    Raises:
+        ValueError: for a model with a layer whose state cannot be trimmed by so many guesses.
+    """
+    reach = caches.reach(decoding.cache)
+    if length > reach:
+        raise ValueError(
+            f"Expected a model whose layers can take back a draft's {length} guesses, got one with a layer whose state "
+            f"can be trimmed by {reach} tokens. Generate without a draft, or let it guess fewer."
+        )
     score = executors.fast_step(score)
 
     def advance():

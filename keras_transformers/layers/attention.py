@@ -15,7 +15,6 @@ import typing
 import keras
 from keras import ops
 
-from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
 from keras_transformers.layers.dropout import Dropout
@@ -23,6 +22,7 @@ from keras_transformers.layers.layer import Layer, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.layers.products import dense
+from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Positive, Rate, Size, record
 
 BIASES = (True, False, "inputs")
@@ -150,7 +150,7 @@ def seen_length(query, source=None, cache=None, offset=0):
     length = query.shape[1]
     if cache is None:
         return length
-    return None if length is None else caches.visible_length(cache[0], offset, length)
+    return None if length is None else visible_length(KeysAndValues(*cache).room, offset, length)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -179,9 +179,9 @@ class MultiHeadAttention(Layer):
         padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the
             Keras mask attached to it.
         attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look.
-        cache, offset: a pair of buffers `[B, K, S, H]` (`layers.cache.empty` makes some), and how many of their
-            positions are written; the new keys go there, and the query sees them all. A padding mask is then of the
-            buffers' length, and none is taken from the input.
+        cache, offset: the `KeysAndValues` of earlier positions, two buffers `[B, K, S, H]` (`start_state` makes empty
+            ones), and how many of their positions are written; the new keys go there, and the query sees them all. A
+            padding mask is then of the buffers' length, and none is taken from the input.
         scope: a `Scope`, computed by the stack, in place of the masks and positions.
         return_attention_scores: also return the weights, `[B, N, T, S]`.
 
@@ -294,6 +294,10 @@ class MultiHeadAttention(Layer):
         key = self._heads(dense(self.key, source), self.key_norm, self.num_key_value_heads)
         return key, split_heads(dense(self.value, source), self.num_key_value_heads)
 
+    def start_state(self, rows: int, length: int) -> KeysAndValues:
+        """An empty cache for `rows` sequences of up to `length` tokens."""
+        return KeysAndValues.empty(rows, self.num_key_value_heads, length, self.head_dim, self.compute_dtype)
+
     def compute_output_spec(
         self,
         query,
@@ -311,7 +315,7 @@ class MultiHeadAttention(Layer):
             rows, length, _ = query.shape
             shape = (rows, self.num_heads, length, seen_length(query, source, cache, offset))
             scores = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        cache = None if cache is None else tuple(map(like, cache))
+        cache = None if cache is None else KeysAndValues(*map(like, cache))
         return outputs(like(query, dtype=self.compute_dtype), cache, scores)
 
     def call(
@@ -349,10 +353,7 @@ class MultiHeadAttention(Layer):
         if scope.angles is not None:  # new keys stand where the queries do; those in a cache are turned already
             key = rotate(key, scope.angles, scope.layout)
         if cache is not None:
-            (key_buffer, key), (value_buffer, value) = (
-                caches.write(buffer, new, offset) for buffer, new in zip(cache, (key, value), strict=True)
-            )
-            cache = (key_buffer, value_buffer)
+            cache, key, value = KeysAndValues(*cache).write(key, value, offset)
 
         rows, sentences = query_BNTH.shape[0], key.shape[0]
         folded = source is not None and rows != sentences
@@ -379,7 +380,7 @@ class MultiHeadAttention(Layer):
         length = ops.shape(query)[1]
         query_positions = key_positions = positions_of(length, offset)
         if cache is not None:
-            seen = caches.visible_length(cache[0], offset, length)
+            seen = visible_length(KeysAndValues(*cache).room, offset, length)
             key_positions = key_positions_of(query_positions, seen, length, offset)
             padding_mask = None if padding_mask is None else padding_mask[:, :seen]
         return self_scope(

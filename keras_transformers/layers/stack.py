@@ -8,7 +8,6 @@ import dataclasses
 import keras
 from keras import ops
 
-from keras_transformers.layers import cache as caches
 from keras_transformers.layers import masks
 from keras_transformers.layers.attention import AttentionConfig, cross_scope, key_positions_of, positions_of, self_scope
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
@@ -18,6 +17,7 @@ from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
 from keras_transformers.layers.rematerialization import rematerialized
+from keras_transformers.layers.state import State, visible_length
 from keras_transformers.records import Rate, Size, record
 
 
@@ -186,7 +186,7 @@ class _Stack(Layer):
                 cross_scores += (attended.compute_output_spec(x, read, return_attention_scores=True)[-1],)
         output = x if self.projection is None else like(x, width=self.projection.units)
         extras = {
-            "cache": None if cache is None else tuple(tuple(map(like, pair)) for pair in cache),
+            "cache": None if cache is None else tuple(keras.tree.map_structure(like, state) for state in cache),
             "hidden_states": (*[x] * self.num_layers, output) if returns["return_hidden_states"] else None,
             "attention_scores": scores or None,
             "cross_attention_scores": cross_scores or None,
@@ -204,7 +204,7 @@ class _Stack(Layer):
         query_positions = key_positions = positions_of(length, offset)
         causal = self._causal
         if cache is not None:
-            seen = caches.visible_length(cache[0][0], offset, length)
+            seen = visible_length(max(state.room or 0 for state in cache), offset, length)
             key_positions = key_positions_of(query_positions, seen, length, offset)
             padding_mask = None if padding_mask is None else padding_mask[:, :seen]
             if isinstance(seen, int) and isinstance(offset, int) and seen == offset + 1:
@@ -353,12 +353,12 @@ class Decoder(_Stack):
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
     `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
-    `attention_mask`; `cache` (one pair of buffers a layer) and `offset` as for `MultiHeadAttention`; `starts`, int32
-    `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins, where it is not the first;
-    `return_hidden_states`, `return_attention_scores`.
+    `attention_mask`; `cache` (the state of each layer, as `start_states` makes them) and `offset`, how many positions
+    the states hold; `starts`, int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token
+    begins, if it is not the first; `return_hidden_states`, `return_attention_scores`.
 
     Returns: `[B, T, D]`, or `[B, T, output_dim]`; when a cache was given or more was asked for, a dictionary of
-    `output`, `cache` (the updated buffers of each layer), and `hidden_states`, `attention_scores` as of `Encoder`,
+    `output`, `cache` (the updated state of each layer), and `hidden_states`, `attention_scores` as of `Encoder`,
     `cross_attention_scores`.
 
     Example:
@@ -395,12 +395,9 @@ class Decoder(_Stack):
         """Each layer's keys and values of `source [B, S, D]`: computed once, they serve any number of queries."""
         return tuple(block.cross_attention.project_source(source) for block in self._blocks_in_turn())
 
-    def make_cache(self, rows, length):
-        """Empty key/value buffers for `rows` sequences of up to `length` tokens, one pair a layer."""
-        attention = self.blocks[0].self_attention
-        return caches.empty(
-            self.num_layers, rows, attention.num_key_value_heads, length, attention.head_dim, self.compute_dtype
-        )
+    def start_states(self, rows: int, length: int) -> tuple[State, ...]:
+        """The state of each layer before the first token, for `rows` sequences of up to `length` tokens."""
+        return tuple(block.self_attention.start_state(rows, length) for block in self._blocks_in_turn())
 
     def compute_output_spec(
         self,

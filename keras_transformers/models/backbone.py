@@ -136,7 +136,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is
         projected here, once. `starts`, int32 `[R, 1]`, is where the texts begin, where there is padding before them."""
         source = () if encoder_output is None else self.decoder.project_source(encoder_output)
-        return Cache(caches.start(), self.decoder.make_cache(rows, length), source, source_padding_mask, starts)
+        return Cache(caches.start(), self.decoder.start_states(rows, length), source, source_padding_mask, starts)
 
     def decode(self, token_ids, cache):
         """The decoder's output for the next `token_ids [R, T]`, `[R, T, D]`, and the cache with them written."""
@@ -145,12 +145,12 @@ class Backbone(ShapesOfSpec, keras.Model):
             x,
             cache.cross_attention or None,
             source_padding_mask=cache.source_padding_mask,
-            cache=cache.self_attention,
+            cache=cache.states,
             offset=cache.offset,
             starts=cache.starts,
         )
         offset = cache.offset + ops.shape(token_ids)[1]
-        return results["output"], cache._replace(offset=offset, self_attention=results["cache"])
+        return results["output"], cache._replace(offset=offset, states=results["cache"])
 
     def _named(self, inputs):
         """The inputs by name, if they are those that this model reads."""

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.layers import cache as caches
+from keras_transformers.layers.state import KeysAndValues
 
 START, END, A, B = range(4)
 
@@ -56,16 +57,13 @@ class HistoryModel:
 
     def cache(self, sources, length=1):
         """For sources, float `[B, hidden_dim]`."""
-        self_attention = caches.empty(2, len(sources), 1, length, self.hidden_dim, "float32")
+        states = tuple(KeysAndValues.empty(len(sources), 1, length, self.hidden_dim, "float32") for _ in range(2))
         source = ops.convert_to_tensor(np.asarray(sources, "float32")[:, None, None])
-        return caches.Cache(caches.start(), self_attention, ((source, source),), ops.ones((len(sources), 1), "bool"))
+        return caches.Cache(caches.start(), states, ((source, source),), ops.ones((len(sources), 1), "bool"))
 
     def step(self, token_ids, cache):
         new = ops.expand_dims(ops.take(self.embeddings, token_ids, axis=0), 1)
-        pairs = tuple(
-            tuple(caches.write(buffer, new, cache.offset) for buffer in pair) for pair in cache.self_attention
-        )
-        keys, values = pairs[0][0][1], pairs[1][1][1]
+        (first, keys, _), (second, _, values) = (state.write(new, new, cache.offset) for state in cache.states)
         offset = cache.offset + token_ids.shape[1]
         length = keys.shape[2]
         directions = ops.cos(ops.convert_to_tensor(self.angles[:length]))
@@ -75,9 +73,8 @@ class HistoryModel:
         beams = seen.shape[0] // sources.shape[0]
         hidden = ops.tanh(seen / 3 + ops.repeat(sources, beams, axis=0))
         growth = ops.cast(offset, "float32") * ops.convert_to_tensor(self.end_growth)
-        buffers = tuple(tuple(buffer for buffer, _ in pair) for pair in pairs)
         logits = ops.matmul(hidden, self.head) + self.bias + growth
-        return logits, cache._replace(offset=offset, self_attention=buffers)
+        return logits, cache._replace(offset=offset, states=(first, second))
 
     def numpy_logits(self, source, token_ids):
         """The same for one sequence, from the beginning, without a cache."""

@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers")
 
 from keras_transformers.generation import GenerationConfig, generate  # noqa: E402
 from keras_transformers.layers.cache import Cache  # noqa: E402
+from keras_transformers.layers.state import KeysAndValues  # noqa: E402
 
 START, END, OTHER_END, PADDING = 2, 3, 7, 1
 VOCABULARY = 23
@@ -65,10 +66,10 @@ class Step:
     def cache(self, source):
         _, mask, states = source
         history = torch.zeros(len(states), 1, 1, 1)
-        return Cache(0, ((history, history.clone()),), ((states[:, None], states[:, None]),), mask)
+        return Cache(0, (KeysAndValues(history, history.clone()),), ((states[:, None], states[:, None]),), mask)
 
     def __call__(self, token_ids, cache):
-        history = cache.self_attention[0][0]
+        history = cache.states[0].key
         end = cache.offset + token_ids.shape[1]
         history[:, 0, cache.offset : end, 0] = token_ids.float()
         states, mask = cache.cross_attention[0][0][:, 0], cache.source_padding_mask

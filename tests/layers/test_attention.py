@@ -273,8 +273,7 @@ def test_a_cache_changes_nothing(settings, pieces):
     layer = built(causal=True, **settings)
     x = numbers((B, T, D))
     whole, whole_scores = (ops.convert_to_numpy(each) for each in layer(x, return_attention_scores=True))
-    ((key, value),) = caches.empty(1, B, layer.num_key_value_heads, 8, layer.head_dim, "float32")
-    cache, offset = (key, value), caches.start()
+    cache, offset = layer.start_state(B, 8), caches.start()
     for piece in pieces:
         begin = int(offset)
         part = x[:, begin : begin + piece]
@@ -345,9 +344,8 @@ def test_its_arguments_go_by_name_in_a_functional_model():
 def test_a_padding_mask_with_a_cache_is_over_the_buffers():
     layer, x = MultiHeadAttention(4), numbers((2, 3, D))
     whole = layer(x, attention_mask=np.tri(3, dtype=bool), padding_mask=np.array([[1, 1, 1], [0, 1, 1]], bool))
-    buffers = caches.empty(1, 2, 4, 8, D // 4, "float32")[0]
     mask = ops.convert_to_tensor(np.array([[1] * 8, [0] + [1] * 7], bool))
-    offset, cache = caches.start(), buffers
+    offset, cache = caches.start(), layer.start_state(2, 8)
     for place in range(3):
         y, cache = layer(x[:, place : place + 1], cache=cache, offset=offset, padding_mask=mask)
         np.testing.assert_allclose(ops.convert_to_numpy(y)[:, 0], ops.convert_to_numpy(whole)[:, place], atol=1e-5)

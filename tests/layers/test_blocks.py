@@ -21,6 +21,7 @@ from keras_transformers.layers import (
     StackConfig,
 )
 from keras_transformers.layers import cache as caches
+from keras_transformers.layers.state import KeysAndValues
 from tests.layers.reference import fill, numbers, relative_error
 
 B, T, S, D = 3, 6, 5, 16
@@ -225,7 +226,7 @@ def test_a_cached_stack_computes_what_the_whole_does(attention, across):
     options = {"source_padding_mask": SOURCE_PADDING} if across else {}
     whole = ops.convert_to_numpy(decoder(x, *([source] if across else []), **options))
     projected = [decoder.project_source(ops.convert_to_tensor(source))] if across else []
-    cache, offset = decoder.make_cache(B, 8), caches.start()
+    cache, offset = decoder.start_states(B, 8), caches.start()
     for length in (1, 3, 1, 1):
         begin = int(offset)
         found = decoder(x[:, begin : begin + length], *projected, cache=cache, offset=offset, **options)
@@ -240,7 +241,7 @@ def test_rows_of_a_cache_are_reordered_selected_and_grown():
     mask = np.array([[1, 1, 1], [1, 0, 0]], bool)
 
     def tensors(pairs):  # copies: a cache may be written in place
-        return tuple(tuple(ops.convert_to_tensor(x.copy()) for x in pair) for pair in pairs)
+        return tuple(KeysAndValues(*(ops.convert_to_tensor(x.copy()) for x in pair)) for pair in pairs)
 
     def same(ours, theirs, change):
         for our_pair, pair in zip(ours, theirs, strict=True):
@@ -249,19 +250,19 @@ def test_rows_of_a_cache_are_reordered_selected_and_grown():
 
     cache = caches.Cache(caches.start() + 6, tensors(own), tensors(across), ops.convert_to_tensor(mask))
     order = ops.convert_to_tensor(np.array([1, 1, 3, 2], "int32"))
-    reordered = caches.reorder(cache._replace(self_attention=tensors(own)), order)
-    same(reordered.self_attention, own, lambda x: x[[1, 1, 3, 2]])
+    reordered = caches.reorder(cache._replace(states=tensors(own)), order)
+    same(reordered.states, own, lambda x: x[[1, 1, 3, 2]])
     assert reordered.cross_attention is cache.cross_attention
     one_more = ops.convert_to_tensor(np.array([0, 0, 1, 2, 3], "int32"))
-    same(caches.reorder(cache, one_more).self_attention, own, lambda x: x[[0, 0, 1, 2, 3]])
+    same(caches.reorder(cache, one_more).states, own, lambda x: x[[0, 0, 1, 2, 3]])
 
     selected = caches.select(cache, *(ops.convert_to_tensor(np.array(each, "int32")) for each in ([2, 3], [1])))
-    same(selected.self_attention, own, lambda x: x[2:])
+    same(selected.states, own, lambda x: x[2:])
     same(selected.cross_attention, across, lambda x: x[1:])
     np.testing.assert_array_equal(ops.convert_to_numpy(selected.source_padding_mask), mask[1:])
 
     grown = caches.grow(cache, 9)
-    same(grown.self_attention, own, lambda x: np.pad(x, ((0, 0), (0, 0), (0, 3), (0, 0))))
+    same(grown.states, own, lambda x: np.pad(x, ((0, 0), (0, 0), (0, 3), (0, 0))))
     assert caches.grow(cache, 6) is cache
 
 

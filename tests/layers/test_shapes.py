@@ -30,8 +30,8 @@ from keras_transformers.layers import (
     Transform,
     VocabularyHead,
 )
-from keras_transformers.layers.cache import empty
 from keras_transformers.layers.experts import StackedDense
+from keras_transformers.layers.state import KeysAndValues
 from tests.layers.reference import numbers
 
 B, T, S, D, N = 2, 5, 7, 16, 4
@@ -42,9 +42,8 @@ def ids(*shape):
     return np.ones(shape, "int32")
 
 
-def cache(pairs=None):
-    made = empty(pairs or 1, B, 2, 9, D // N, "float32")
-    return made if pairs else made[0]
+def cache():
+    return KeysAndValues.empty(B, 2, 9, D // N, "float32")
 
 
 SCORES = {"return_attention_scores": True}
@@ -81,7 +80,7 @@ CALLS = {
     "decoder, cache": (
         lambda: Decoder(2, BLOCK, cross_attention=False),
         [numbers((B, T, D))],
-        lambda: {"cache": cache(2), "offset": 2, **MORE},
+        lambda: {"cache": (cache(), cache()), "offset": 2, **MORE},
     ),
 }
 
