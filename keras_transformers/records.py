@@ -85,10 +85,15 @@ def is_record(value):
     return type(value) in _kinds.values()
 
 
+def arguments_of(value: typing.Any) -> dict[str, typing.Any]:
+    """The fields of a record as keyword arguments; records within it stay whole."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
 def to_json(value):
     """Flatten a record, or a structure that holds some, to JSON values; anything else comes back as it is."""
     if is_record(value):
-        fields = {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {name: to_json(each) for name, each in arguments_of(value).items()}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]

@@ -9,21 +9,22 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length,
 key/value heads, `H` head width.
 """
 
-import dataclasses
 import typing
 
 import keras
-from keras import ops
 
-from keras_transformers.layers import masks
 from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
 from keras_transformers.layers.dropout import Dropout
-from keras_transformers.layers.layer import Layer, like, outputs
+from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.layers.products import dense
+from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Positive, Rate, Size, record
+
+Tensor: typing.TypeAlias = typing.Any
+Shape: typing.TypeAlias = typing.Any
 
 BIASES = (True, False, "inputs")
 
@@ -52,7 +53,7 @@ class AttentionConfig:
     scale: Positive | None = None
     query_key_norm: QueryKeyNorm | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_heads % (self.num_key_value_heads or self.num_heads):
             raise ValueError(
                 "Expected num_heads to be a multiple of num_key_value_heads, got "
@@ -60,97 +61,6 @@ class AttentionConfig:
             )
         if self.use_bias not in BIASES:
             raise ValueError(f'Expected use_bias to be True, False or "inputs", got {self.use_bias!r}.')
-
-
-@dataclasses.dataclass(frozen=True)
-class Scope:
-    """What every layer of a stack may see and is told of positions, computed once for all of them.
-
-    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
-    itself; `angles` turn queries and new keys, their channels paired as `layout` says. Not a tuple, so that Keras
-    passes it on as it is, without casting what it holds.
-    """
-
-    mask: typing.Any = None
-    bias: typing.Any = None
-    causal: bool = False
-    angles: typing.Any = None
-    layout: str = "halves"
-
-
-def self_scope(
-    relative,
-    query_positions,
-    key_positions,
-    *,
-    rows,
-    num_heads,
-    causal,
-    window=None,
-    padding_mask=None,
-    attention_mask=None,
-    starts=None,
-):
-    """The `Scope` of self-attention, from `[B|1, T]` query and `[B|1, S]` key positions.
-
-    `starts`, int32 `[B, 1]` or `[B, T]`, is where the text of each query begins: what stands before it is another text,
-    or padding.
-
-    `rows` and `num_heads` are what masks must fit, `rows` None where it is not known. `relative` is a built
-    `RelativePosition` layer or None. `query_positions is key_positions` says that all keys are
-    new, none cached.
-    """
-    bias, angles = (None, None) if relative is None else relative(query_positions, key_positions, starts)
-    shape = (rows, num_heads, query_positions.shape[1], key_positions.shape[1])
-    everywhere = window is None or (shape[3] is not None and shape[3] <= window)
-    mask = masks.both(
-        None if everywhere else masks.window(query_positions, key_positions, window),
-        masks.padding(padding_mask, shape),
-        masks.explicit(attention_mask, shape),
-        None if starts is None else masks.beginning(starts, key_positions),
-    )
-    kernel_causal = causal and mask is None and query_positions is key_positions
-    if causal and not kernel_causal:
-        mask = masks.both(mask, masks.causal(query_positions, key_positions))
-    layout = getattr(getattr(relative, "positions", None), "layout", "halves")
-    return Scope(mask, bias, kernel_causal, angles, layout)
-
-
-def cross_scope(query, source, num_heads, padding_mask=None, attention_mask=None):
-    """The `Scope` of attention from `query [R, T, D]` to `source`: `[B, S, D']`, or a projected pair `[B, K, S, H]`."""
-    projected = isinstance(source, (tuple, list))
-    sentences, length = (source[0].shape[0], source[0].shape[2]) if projected else source.shape[:2]
-    rows, query_length, _ = query.shape
-    if None not in (rows, sentences) and rows != sentences:
-        if not projected or not sentences or rows % sentences:
-            raise ValueError(
-                f"Expected as many queries as sources, got {rows} and {sentences}. A batch's rows belong together; "
-                "several rows may share a source that `project_source` has projected."
-            )
-        query_length = query_length and query_length * (rows // sentences)  # as `fold_rows` makes it
-    shape = (sentences, num_heads, query_length, length)
-    return Scope(masks.both(masks.padding(padding_mask, shape), masks.explicit(attention_mask, shape)))
-
-
-def positions_of(length, offset=0):
-    """Positions `[1, length]`, int32, beginning at `offset`."""
-    return ops.expand_dims(ops.arange(length, dtype="int32") + offset, 0)
-
-
-def key_positions_of(query_positions, seen, length, offset):
-    """Those of the `seen` keys of a cache, of which `length` are new; the queries' own where no older key is seen."""
-    none_older = all(isinstance(each, int) for each in (seen, length, offset)) and seen == length and offset == 0
-    return query_positions if none_older else positions_of(seen)
-
-
-def seen_length(query, source=None, cache=None, offset=0):
-    """How many keys a query of `call` sees, `S`; None where it is not known."""
-    if source is not None:
-        return source[0].shape[2] if isinstance(source, (tuple, list)) else source.shape[1]
-    length = query.shape[1]
-    if cache is None:
-        return length
-    return None if length is None else visible_length(KeysAndValues(*cache).room, offset, length)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -202,20 +112,20 @@ class MultiHeadAttention(Layer):
 
     def __init__(
         self,
-        num_heads,
-        num_key_value_heads=None,
-        head_dim=None,
+        num_heads: int,
+        num_key_value_heads: int | None = None,
+        head_dim: int | None = None,
         *,
-        positions=None,
-        window=None,
-        soft_cap=None,
-        use_bias=True,
-        dropout=0.0,
-        scale=None,
-        query_key_norm=None,
-        causal=False,
-        **kwargs,
-    ):
+        positions: RelativePositions | None = None,
+        window: int | None = None,
+        soft_cap: float | None = None,
+        use_bias: bool | str = True,
+        dropout: float = 0.0,
+        scale: float | None = None,
+        query_key_norm: QueryKeyNorm | None = None,
+        causal: bool = False,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         AttentionConfig(  # for its checks
             num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale
@@ -232,7 +142,7 @@ class MultiHeadAttention(Layer):
         self.causal = causal
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
-    def build(self, query_shape, source_shape=None):
+    def build(self, query_shape: Shape, source_shape: Shape = None) -> None:
         width = query_shape[-1]
         if self.head_dim is None:
             if width % self.num_heads:
@@ -246,7 +156,7 @@ class MultiHeadAttention(Layer):
         projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
         source_width = width if source_shape is None or projected else source_shape[-1]
 
-        def projection(name, heads, in_width, out_width=None):
+        def projection(name: str, heads: int | None, in_width: int, out_width: int | None = None) -> keras.layers.Dense:
             # Queries, keys and values begin as one matrix for all three would (torch.nn.MultiheadAttention, fairseq).
             units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
             layer = keras.layers.Dense(
@@ -272,22 +182,22 @@ class MultiHeadAttention(Layer):
             )
             self.relative.build()
 
-    def _input_norm(self, name, heads):
+    def _input_norm(self, name: str, heads: int) -> keras.layers.Layer | None:
         if self.query_key_norm is None:
             return None
         layer = make_norm(self.query_key_norm.norm, dtype=self.dtype_policy, name=name)
         layer.build((None, None, self.head_dim * (1 if self.query_key_norm.by_head else heads)))
         return layer
 
-    def _heads(self, x, norm, num_heads):
-        """Projected queries or keys `[B, T, N*H]` as heads `[B, N, T, H]`, normalised where that is wanted."""
+    def _heads(self, x: Tensor, norm: keras.layers.Layer | None, num_heads: int) -> Tensor:
+        """Projected queries or keys `[B, T, N*H]` as heads `[B, N, T, H]`, normalised if `query_key_norm` says so."""
         if norm is None:
             return split_heads(x, num_heads)
         if self.query_key_norm.by_head:
             return norm(split_heads(x, num_heads))
         return split_heads(norm(x), num_heads)
 
-    def project_source(self, source):
+    def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
@@ -298,50 +208,47 @@ class MultiHeadAttention(Layer):
         """An empty cache for `rows` sequences of up to `length` tokens."""
         return KeysAndValues.empty(rows, self.num_key_value_heads, length, self.head_dim, self.compute_dtype)
 
+    @given_as_call
     def compute_output_spec(
         self,
-        query,
-        source=None,
-        padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        query: Tensor,
+        source: Tensor = None,
+        cache: KeysAndValues | None = None,
+        offset: Tensor = 0,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
         scores = None
         if return_attention_scores:
             rows, length, _ = query.shape
-            shape = (rows, self.num_heads, length, seen_length(query, source, cache, offset))
-            scores = keras.KerasTensor(shape, dtype=self.compute_dtype)
+            if source is not None:
+                seen = source[0].shape[2] if isinstance(source, (tuple, list)) else source.shape[1]
+            elif cache is not None and length is not None:
+                seen = visible_length(KeysAndValues(*cache).room, offset, length)
+            else:
+                seen = None if cache is not None else length
+            scores = keras.KerasTensor((rows, self.num_heads, length, seen), dtype=self.compute_dtype)
         cache = None if cache is None else KeysAndValues(*map(like, cache))
         return outputs(like(query, dtype=self.compute_dtype), cache, scores)
 
     def call(
         self,
-        query,
-        source=None,
-        padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
+        query: Tensor,
+        source: Tensor = None,
+        padding_mask: Tensor = None,
+        attention_mask: Tensor = None,
+        cache: KeysAndValues | None = None,
+        offset: Tensor = 0,
+        scope: Scope | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> typing.Any:
         if source is not None and (self.causal or self.window is not None or self.positions is not None):
             raise ValueError(
                 "Expected no source: this attention is causal, has a window or positions, which say nothing of another "
                 "sequence. For self-attention, leave source out."
             )
         if scope is None:
-            if padding_mask is None and cache is None:
-                padding_mask = masks.attached(query if source is None else source)
-            if source is not None:
-                scope = cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
-            else:
-                scope = self._self_scope(query, padding_mask, attention_mask, cache, offset)
+            scope = self._scope(query, source, padding_mask, attention_mask, cache, offset)
         query_BNTH = self._heads(dense(self.query, query), self.query_norm, self.num_heads)
         if scope.angles is not None:
             query_BNTH = rotate(query_BNTH, scope.angles, scope.layout)
@@ -376,21 +283,18 @@ class MultiHeadAttention(Layer):
             scores = None if scores is None else unfold_rows(scores, rows)
         return outputs(dense(self.output_projection, merge_heads(x_BNTH)), cache, scores)
 
-    def _self_scope(self, query, padding_mask, attention_mask, cache, offset):
-        length = ops.shape(query)[1]
-        query_positions = key_positions = positions_of(length, offset)
-        if cache is not None:
-            seen = visible_length(KeysAndValues(*cache).room, offset, length)
-            key_positions = key_positions_of(query_positions, seen, length, offset)
-            padding_mask = None if padding_mask is None else padding_mask[:, :seen]
+    def _scope(
+        self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor
+    ) -> Scope:
+        """The scope of a call that got none from a stack."""
+        if source is not None:
+            return cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
+        room = None if cache is None else KeysAndValues(*cache).room
         return self_scope(
             self.relative,
-            query_positions,
-            key_positions,
-            rows=query.shape[0],
+            Places.of(query, padding_mask, room, offset),
             num_heads=self.num_heads,
             causal=self.causal or cache is not None,
             window=self.window,
-            padding_mask=padding_mask,
             attention_mask=attention_mask,
         )

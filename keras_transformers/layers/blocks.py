@@ -23,16 +23,22 @@ Legend: `B` batch, `T` length, `S` source length, `D` model width, `N` heads.
 """
 
 import dataclasses
+import typing
 
 import keras
 
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
-from keras_transformers.layers.layer import Layer, outputs
+from keras_transformers.layers.layer import Layer, given_as_call, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
-from keras_transformers.records import Rate, record
+from keras_transformers.layers.scope import Scope
+from keras_transformers.layers.state import State
+from keras_transformers.records import Rate, arguments_of, record
 from keras_transformers.spelling import did_you_mean
+
+Tensor: typing.TypeAlias = typing.Any
+Shape: typing.TypeAlias = typing.Any
 
 NORM_PLACEMENTS = {
     "post": "x = norm(x + f(x))",
@@ -54,7 +60,7 @@ class BlockConfig:
     dropout: Rate = 0.0
     residual: str = "sequential"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.norm_placement not in NORM_PLACEMENTS:
             raise ValueError(
                 f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}"
@@ -70,30 +76,29 @@ class BlockConfig:
             )
 
 
-def fields(config):
-    """A record's fields as keyword arguments, its nested records whole."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-
-
 class _Block(Layer):
-    """What both kinds of block share: the branches, their norms, and how a branch joins its residual."""
+    """The branches of a block in order, each joined to the residual that it reads.
+
+    A branch `f` is three attributes: the layer, such as `feed_forward`, and the norms `feed_forward_norm_before` and
+    `feed_forward_norm_after`, each None if the norm placement has none there.
+    """
 
     _causal: bool
 
     def __init__(
         self,
-        num_heads=None,
-        intermediate_dim=None,
+        num_heads: int | None = None,
+        intermediate_dim: int | None = None,
         *,
-        attention=None,
-        feed_forward=None,
-        norm=LayerNorm(),
-        norm_placement="post",
-        dropout=0.0,
-        residual="sequential",
-        attention_norm=True,
-        **kwargs,
-    ):
+        attention: AttentionConfig | None = None,
+        feed_forward: FeedForwardConfig | None = None,
+        norm: Norm = LayerNorm(),
+        norm_placement: str = "post",
+        dropout: float = 0.0,
+        residual: str = "sequential",
+        attention_norm: bool = True,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         if (num_heads is None) == (attention is None) or (intermediate_dim is None) == (feed_forward is None):
             raise ValueError(
@@ -107,51 +112,105 @@ class _Block(Layer):
         self.norm_placement = norm_placement
         self.residual = residual
         self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
+        self.cross_attention = None
         self._add("self_attention", MultiHeadAttention, self.attention, norm_before=attention_norm, causal=self._causal)
         self._add("feed_forward", FeedForward, feed_forward, norm_before=residual != "parallel_shared")
 
-    def _add(self, name, branch_class, config, norm_before=True, **options):
-        """A branch, and the norms before and after it that this block has."""
-        setattr(self, name, branch_class(**fields(config), **options, name=name, dtype=self.dtype_policy))
+    def _add(
+        self, branch: str, layer_class: type, config: typing.Any, norm_before: bool = True, **options: typing.Any
+    ) -> None:
+        """Make the layer of a branch, and the norms before and after it that this block has."""
+        setattr(self, branch, layer_class(**arguments_of(config), **options, name=branch, dtype=self.dtype_policy))
         for place, placements in (("before", ("pre", "around")), ("after", ("post", "around", "branch"))):
-            norm = f"{name}_norm_{place}"
+            norm = f"{branch}_norm_{place}"
             here = self.norm_placement in placements and (norm_before or place == "after")
             setattr(self, norm, make_norm(self.norm, name=norm, dtype=self.dtype_policy) if here else None)
 
-    def _build_branch(self, name, inputs_shape, *shapes):
-        for norm in (getattr(self, f"{name}_norm_before"), getattr(self, f"{name}_norm_after")):
+    def _build_branch(self, branch: str, inputs_shape: Shape, *source_shape: Shape) -> None:
+        for norm in (getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")):
             if norm is not None:
                 norm.build(inputs_shape)
-        getattr(self, name).build(inputs_shape, *shapes)
+        getattr(self, branch).build(inputs_shape, *source_shape)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         self._build_branch("self_attention", inputs_shape)
         self._build_branch("feed_forward", inputs_shape)
 
-    def _read(self, branch, x):
-        """What `branch` reads of `x`: it normalised, where this block normalises before."""
-        before = getattr(self, f"{branch}_norm_before")
-        return x if before is None else before(x)
+    @given_as_call
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        source: Tensor = None,
+        cache: State | None = None,
+        offset: Tensor = 0,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
+        self.check_source(source)
+        options = {"return_attention_scores": return_attention_scores}
+        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
+        if source is None or not return_attention_scores:
+            return spec
+        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
 
-    def _feed_forward_reads(self, x, inputs, attention_read):
-        """What the feed-forward branch reads: `x`, to which other branches were added, or what the block was given."""
-        if self.residual == "parallel_shared":
-            return attention_read
-        return self._read("feed_forward", x if self.residual == "sequential" else inputs)
+    def check_source(self, source: Tensor) -> None:
+        """Refuse a source that no branch attends to, and a missing one."""
+        if (source is None) != (self.cross_attention is None):
+            raise ValueError(
+                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
+                f"cross_attention={self.cross_attention is not None} and "
+                f"{'no source' if source is None else 'a source'}."
+            )
 
-    def _join(self, branch, x, read, training, *args, **kwargs):
-        """`x` plus what `branch` makes of what it `read`, normalised where this block normalises after; and the
-        branch's extra outputs."""
-        after = getattr(self, f"{branch}_norm_after")
-        y = getattr(self, branch)(read, *args, training=training, **kwargs)
+    def _transform(
+        self,
+        inputs: Tensor,
+        source: Tensor = None,
+        *,
+        to_itself: dict[str, typing.Any],
+        to_source: dict[str, typing.Any] | None = None,
+        training: bool | None = None,
+    ) -> typing.Any:
+        """The block: self-attention, cross-attention if there is a source, feed-forward.
+
+        `to_itself` and `to_source` are the options of the two attentions' calls. Returns `[B, T, D]`, then the extra
+        outputs that the attentions were asked for.
+        """
+        self.check_source(source)
+        attention_input = self._normalized("self_attention_norm_before", inputs)
+        x, *extras = self._joined(inputs, "self_attention", attention_input, training=training, **to_itself)
+
+        if source is not None:
+            query = self._normalized("cross_attention_norm_before", x)
+            x, *scores = self._joined(x, "cross_attention", query, source, training=training, **(to_source or {}))
+            extras += scores
+
+        if self.residual == "sequential":
+            feed_forward_input = self._normalized("feed_forward_norm_before", x)
+        elif self.residual == "parallel":
+            feed_forward_input = self._normalized("feed_forward_norm_before", inputs)
+        else:
+            feed_forward_input = attention_input
+        x, *_ = self._joined(x, "feed_forward", feed_forward_input, training=training)
+        return outputs(x, *extras)
+
+    def _normalized(self, norm: str, x: Tensor) -> Tensor:
+        """`x` after a norm, given by its attribute's name; `x` itself if the block has none there."""
+        layer = getattr(self, norm)
+        return x if layer is None else layer(x)
+
+    def _joined(
+        self, x: Tensor, branch: str, *inputs: Tensor, training: bool | None, **options: typing.Any
+    ) -> tuple[Tensor, ...]:
+        """The residual `x` plus the output of a branch, normalised as the norm placement says; then the branch's extra
+        outputs."""
+        y = getattr(self, branch)(*inputs, training=training, **options)
         y, *extras = y if isinstance(y, tuple) else (y,)
         if self.dropout is not None:
             y = self.dropout(y, training=training)
-        if after is None:
-            return x + y, *extras
+        norm_after = f"{branch}_norm_after"
         if self.norm_placement == "post":
-            return after(x + y), *extras
-        return x + after(y), *extras
+            return self._normalized(norm_after, x + y), *extras
+        return x + self._normalized(norm_after, y), *extras
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -182,39 +241,18 @@ class EncoderBlock(_Block):
 
     _causal = False
 
-    def compute_output_spec(
-        self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        return self.self_attention.compute_output_spec(inputs, return_attention_scores=return_attention_scores)
-
     def call(
         self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        read = self._read("self_attention", inputs)
-        x, *scores = self._join(
-            "self_attention",
-            inputs,
-            read,
-            training,
-            padding_mask=padding_mask,
-            attention_mask=attention_mask,
-            scope=scope,
-            return_attention_scores=return_attention_scores,
-        )
-        (x,) = self._join("feed_forward", x, self._feed_forward_reads(x, inputs, read), training)
-        return outputs(x, *scores)
+        inputs: Tensor,
+        padding_mask: Tensor = None,
+        attention_mask: Tensor = None,
+        scope: Scope | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> typing.Any:
+        to_itself = {"padding_mask": padding_mask, "attention_mask": attention_mask, "scope": scope}
+        to_itself["return_attention_scores"] = return_attention_scores
+        return self._transform(inputs, to_itself=to_itself, training=training)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -231,8 +269,8 @@ class DecoderBlock(_Block):
     `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and
     `source_scope`, given by a stack; `return_attention_scores`.
 
-    Returns: `[B, T, D]`, then the updated cache, the self-attention weights `[B, N, T, S]` and the cross-attention
-    weights where asked for.
+    Returns: `[B, T, D]`, then those that the call asked for: the updated cache, the self-attention weights
+    `[B, N, T, S]`, the cross-attention weights.
 
     Example:
         >>> target, source = np.ones((2, 5, 32), "float32"), np.ones((2, 7, 32), "float32")
@@ -244,115 +282,38 @@ class DecoderBlock(_Block):
 
     _causal = True
 
-    def __init__(
-        self,
-        num_heads=None,
-        intermediate_dim=None,
-        *,
-        attention=None,
-        feed_forward=None,
-        norm=LayerNorm(),
-        norm_placement="post",
-        dropout=0.0,
-        residual="sequential",
-        attention_norm=True,
-        cross_attention=True,
-        **kwargs,
-    ):
-        super().__init__(
-            num_heads,
-            intermediate_dim,
-            attention=attention,
-            feed_forward=feed_forward,
-            norm=norm,
-            norm_placement=norm_placement,
-            dropout=dropout,
-            residual=residual,
-            attention_norm=attention_norm,
-            **kwargs,
-        )
-        if cross_attention and residual != "sequential":
+    def __init__(self, *args: typing.Any, cross_attention: bool = True, **kwargs: typing.Any) -> None:
+        super().__init__(*args, **kwargs)
+        if cross_attention and self.residual != "sequential":
             raise ValueError(
-                f'Expected residual="sequential" with cross-attention, got {residual!r}. Pass cross_attention=False.'
+                f'Expected residual="sequential" with cross-attention, got {self.residual!r}. '
+                "Pass cross_attention=False."
             )
-        self.cross_attention = None
         if cross_attention:
             across = dataclasses.replace(self.attention, positions=None, window=None)
             self._add("cross_attention", MultiHeadAttention, across)
 
-    def build(self, inputs_shape, source_shape=None):
+    def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:
         super().build(inputs_shape)
         if self.cross_attention is not None:
             self._build_branch("cross_attention", inputs_shape, source_shape or inputs_shape)
 
-    def compute_output_spec(
-        self,
-        inputs,
-        source=None,
-        padding_mask=None,
-        source_padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        scope=None,
-        source_scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        self._check_source(source)
-        options = {"return_attention_scores": return_attention_scores}
-        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
-        if source is None or not return_attention_scores:
-            return spec
-        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
-
-    def _check_source(self, source):
-        if (source is None) != (self.cross_attention is None):
-            raise ValueError(
-                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
-                f"cross_attention={self.cross_attention is not None} and "
-                f"{'no source' if source is None else 'a source'}."
-            )
-
     def call(
         self,
-        inputs,
-        source=None,
-        padding_mask=None,
-        source_padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        scope=None,
-        source_scope=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        self._check_source(source)
-        read = self._read("self_attention", inputs)
-        x, *extras = self._join(
-            "self_attention",
-            inputs,
-            read,
-            training,
-            padding_mask=padding_mask,
-            attention_mask=attention_mask,
-            cache=cache,
-            offset=offset,
-            scope=scope,
-            return_attention_scores=return_attention_scores,
-        )
-        if source is not None:
-            x, *scores = self._join(
-                "cross_attention",
-                x,
-                self._read("cross_attention", x),
-                training,
-                source,
-                padding_mask=source_padding_mask,
-                scope=source_scope,
-                return_attention_scores=return_attention_scores,
-            )
-            extras += scores
-        (x,) = self._join("feed_forward", x, self._feed_forward_reads(x, inputs, read), training)
-        return outputs(x, *extras)
+        inputs: Tensor,
+        source: Tensor = None,
+        padding_mask: Tensor = None,
+        source_padding_mask: Tensor = None,
+        attention_mask: Tensor = None,
+        cache: State | None = None,
+        offset: Tensor = 0,
+        scope: Scope | None = None,
+        source_scope: Scope | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> typing.Any:
+        to_itself = {"padding_mask": padding_mask, "attention_mask": attention_mask, "scope": scope}
+        to_itself |= {"cache": cache, "offset": offset, "return_attention_scores": return_attention_scores}
+        to_source = {"padding_mask": source_padding_mask, "scope": source_scope}
+        to_source["return_attention_scores"] = return_attention_scores
+        return self._transform(inputs, source, to_itself=to_itself, to_source=to_source, training=training)

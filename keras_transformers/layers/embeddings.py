@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
-from keras_transformers.layers.attention import positions_of
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinusoidal, sinusoids
+from keras_transformers.layers.scope import positions_of
 from keras_transformers.records import Count, Rate, Size, record
 
 PROJECTED = ("sum", "tokens")

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import typing
 
 import keras
 
@@ -46,6 +47,32 @@ def _tensors(shape):
     return None if shape is None else keras.tree.map_shape_structure(keras.KerasTensor, shape)
 
 
+@functools.cache
+def _signature(cls: type, method: str = "__init__") -> inspect.Signature:
+    """The signature of a method, with what it passes on to the same method of the base class."""
+    signature = inspect.signature(getattr(cls, method))
+    own = list(signature.parameters.values())
+    if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= {each.kind for each in own}:
+        return signature
+    home = next(each for each in cls.__mro__ if method in vars(each))
+    inherited = _signature(cls.__mro__[cls.__mro__.index(home) + 1], method).parameters.values()
+    named = {each.name: each for each in (*inherited, *own) if each.kind is not inspect.Parameter.VAR_POSITIONAL}
+    return signature.replace(parameters=sorted(named.values(), key=lambda each: each.kind))
+
+
+def given_as_call(spec: typing.Callable[..., typing.Any]) -> typing.Callable[..., typing.Any]:
+    """`compute_output_spec` of a layer, from a method that takes, by name, those arguments of `call` that matter."""
+    wanted = list(inspect.signature(spec).parameters)[1:]
+
+    @functools.wraps(spec)
+    def compute_output_spec(self: "Layer", *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        bound = _signature(type(self), "call").bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        return spec(self, **{name: bound.arguments[name] for name in wanted if name in bound.arguments})
+
+    return compute_output_spec
+
+
 def like(tensor, *, dtype=None, width=None):
     """A symbolic tensor of the shape of `tensor`, but for the last axis if `width` is given."""
     shape = tuple(tensor.shape) if width is None else (*tensor.shape[:-1], width)
@@ -58,9 +85,18 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
     Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial
     weights, say) is named in `_transient` and
     left out of the configuration: after saving, the weights carry it.
+
+    A subclass whose constructor passes `*args` and `**kwargs` on has the arguments of its base class too: they are in
+    its signature and its configuration.
     """
 
     _transient: tuple[str, ...] = ()
+    __signature__: inspect.Signature
+
+    def __init_subclass__(cls, **kwargs: typing.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        signature = _signature(cls)
+        cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def __new__(cls, *args, **kwargs):
         check_constructor(cls, kwargs)
@@ -111,8 +147,3 @@ def outputs(x, *extras):
     """`x` alone, or followed by those of the extras (an updated cache, attention scores) that the call asked for."""
     asked = tuple(extra for extra in extras if extra is not None)
     return (x, *asked) if asked else x
-
-
-@functools.cache
-def _signature(cls, method="__init__"):
-    return inspect.signature(getattr(cls, method))

@@ -4,21 +4,25 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` length, `S` key length, `D` m
 """
 
 import dataclasses
+import typing
 
 import keras
 from keras import ops
 
-from keras_transformers.layers import masks
-from keras_transformers.layers.attention import AttentionConfig, cross_scope, key_positions_of, positions_of, self_scope
-from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock, fields
+from keras_transformers.layers.attention import AttentionConfig
+from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.layer import Layer, like
+from keras_transformers.layers.layer import Layer, given_as_call, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
 from keras_transformers.layers.rematerialization import rematerialized
-from keras_transformers.layers.state import State, visible_length
-from keras_transformers.records import Rate, Size, record
+from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
+from keras_transformers.layers.state import State
+from keras_transformers.records import Rate, Size, arguments_of, record
+
+Tensor: typing.TypeAlias = typing.Any
+Shape: typing.TypeAlias = typing.Any
 
 
 @record
@@ -50,13 +54,13 @@ class StackConfig:
     output_dim: Size | None = None
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         problems = []
         if self.num_distinct is not None and self.num_layers % self.num_distinct:
             problems.append(f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}")
         if self.pattern and self.pattern[0] != self.block.attention:
             problems.append("the pattern to begin with block.attention")
-        if len({dataclasses.replace(_plain(attention), scale=None) for attention in self.pattern}) > 1:
+        if len({dataclasses.replace(_without_positions(attention), scale=None) for attention in self.pattern}) > 1:
             problems.append("the attentions of the pattern to differ in positions, window and scale alone")
         if len({attention.scale for attention in self.pattern}) > 1 and self.num_distinct is not None:
             problems.append("one scale of attention where a block serves several layers, as num_distinct says")
@@ -70,44 +74,47 @@ class StackConfig:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 
     @property
-    def attentions(self):
+    def attentions(self) -> tuple[AttentionConfig, ...]:
         """The attention of each layer."""
         return self._in_turn(self.pattern or (self.block.attention,))
 
     @property
-    def feed_forwards(self):
+    def feed_forwards(self) -> tuple[FeedForwardConfig, ...]:
         """The feed-forward layer of each layer."""
         return self._in_turn(self.feed_forward_pattern or (self.block.feed_forward,))
 
-    def _in_turn(self, pattern):
+    def _in_turn(self, pattern: tuple) -> tuple:
         return tuple(pattern[n % len(pattern)] for n in range(self.num_layers))
 
 
-def _plain(attention):
+def _without_positions(attention: AttentionConfig) -> AttentionConfig:
     """An attention as its block computes it: positions and window come from the stack."""
     return dataclasses.replace(attention, positions=None, window=None)
 
 
 class _Stack(Layer):
+    """Blocks in a row, the scope that they share, and what follows the last."""
+
     _causal: bool
+    _block_class: type
+    _block_options: typing.ClassVar[dict[str, typing.Any]] = {}
     rematerialize = False  # whether blocks are computed anew in the backward pass, see `Task.compile`
 
     def __init__(
         self,
-        num_layers,
-        block,
+        num_layers: int,
+        block: BlockConfig,
         *,
-        final_norm=False,
-        pattern=(),
-        num_distinct=None,
-        first_norm=True,
-        layer_dropout=0.0,
-        final_dropout=0.0,
-        output_dim=None,
-        feed_forward_pattern=(),
-        cross_attention=False,
-        **kwargs,
-    ):
+        final_norm: bool = False,
+        pattern: tuple[AttentionConfig, ...] = (),
+        num_distinct: int | None = None,
+        first_norm: bool = True,
+        layer_dropout: float = 0.0,
+        final_dropout: float = 0.0,
+        output_dim: int | None = None,
+        feed_forward_pattern: tuple[FeedForwardConfig, ...] = (),
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         config = StackConfig(
             num_layers,
@@ -121,39 +128,34 @@ class _Stack(Layer):
         self.attentions = config.attentions
         self.num_layers = num_layers
         self.block = block
-        self.attends_across = cross_attention
-        # the stack computes positions and windows for its blocks: theirs are left out
-        options = {**fields(block), "dtype": self.dtype_policy}
-        if self._causal:
-            options["cross_attention"] = cross_attention
-        block_class = DecoderBlock if self._causal else EncoderBlock
+        options = {**arguments_of(block), **self._block_options, "dtype": self.dtype_policy}
         self.blocks = [
-            block_class(
+            self._block_class(
                 name=f"block_{n}",
                 attention_norm=first_norm or n > 0,
-                **{**options, "attention": _plain(self.attentions[n]), "feed_forward": config.feed_forwards[n]},
+                **options
+                | {"attention": _without_positions(self.attentions[n]), "feed_forward": config.feed_forwards[n]},
             )
             for n in range(num_distinct or num_layers)
         ]
+
+        def dropout(rate: float, name: str) -> Dropout | None:
+            return Dropout(rate, name=name, dtype=self.dtype_policy) if rate else None
+
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
         self.projection = None
         if output_dim is not None:
-            options = {"use_bias": False, "dtype": self.dtype_policy, "name": "projection"}
-            self.projection = keras.layers.Dense(output_dim, **options)
-        self.layer_dropout = None
-        if layer_dropout:
-            self.layer_dropout = Dropout(layer_dropout, name="layer_dropout", dtype=self.dtype_policy)
-        self.final_dropout = None
-        if final_dropout:
-            self.final_dropout = Dropout(final_dropout, name="final_dropout", dtype=self.dtype_policy)
+            self.projection = keras.layers.Dense(output_dim, use_bias=False, dtype=self.dtype_policy, name="projection")
+        self.layer_dropout = dropout(layer_dropout, "layer_dropout")
+        self.final_dropout = dropout(final_dropout, "final_dropout")
 
-    def build(self, inputs_shape, source_shape=None):
+    def _build_blocks(self, inputs_shape: Shape, *source_shape: Shape) -> None:
         for block in self.blocks:
-            block.build(inputs_shape, source_shape) if self._causal else block.build(inputs_shape)
+            block.build(inputs_shape, *source_shape)
         for layer in (self.norm, self.projection):
             if layer is not None:
                 layer.build(inputs_shape)
-        # Layers of one kind have the same positions: of one attention, and of one layer where each has its own.
+        # Layers of one kind have the same positions: of one attention, and of one layer if each has its own.
         kinds = [
             (dataclasses.replace(attention, scale=None), n if getattr(attention.positions, "by_layer", False) else None)
             for n, attention in enumerate(self.attentions)
@@ -174,53 +176,46 @@ class _Stack(Layer):
             relative.build()
             self.relatives.append(relative)
 
-    def _spec(self, inputs, source=None, *, cache=None, offset=0, **returns):
-        """The output of a call, symbolic: the tensor, or the dictionary if the call asks for more."""
-        x, scores, cross_scores = like(inputs, dtype=self.compute_dtype), (), ()
-        for n, block in enumerate(self._blocks_in_turn() if returns["return_attention_scores"] else ()):
-            attended, written = block.self_attention, None if cache is None else cache[n]
-            scores += (attended.compute_output_spec(x, cache=written, offset=offset, return_attention_scores=True)[-1],)
-            if source is not None:
-                read = source[n] if isinstance(source, (tuple, list)) else source
-                attended = block.cross_attention
-                cross_scores += (attended.compute_output_spec(x, read, return_attention_scores=True)[-1],)
-        output = x if self.projection is None else like(x, width=self.projection.units)
-        extras = {
-            "cache": None if cache is None else tuple(keras.tree.map_structure(like, state) for state in cache),
-            "hidden_states": (*[x] * self.num_layers, output) if returns["return_hidden_states"] else None,
-            "attention_scores": scores or None,
-            "cross_attention_scores": cross_scores or None,
-        }
-        asked = {name: value for name, value in extras.items() if value is not None}
-        return {"output": output, **asked} if asked else output
+    @given_as_call
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        source: Tensor = None,
+        cache: tuple[State, ...] | None = None,
+        offset: Tensor = 0,
+        return_hidden_states: bool = False,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
+        self.blocks[0].check_source(source)
+        x, scores, cross_scores = like(inputs, dtype=self.compute_dtype), [], []
+        for n, block in enumerate(self.blocks_in_turn() if return_attention_scores else ()):
+            of_state = {} if cache is None else {"cache": cache[n], "offset": offset}
+            across = () if source is None else (_of_layer(source, n),)
+            _, *extras = block.compute_output_spec(x, *across, **of_state, return_attention_scores=True)
+            of_layer = extras[cache is not None :]
+            scores.append(of_layer[0])
+            cross_scores += of_layer[1:]
+        return _results(
+            x if self.projection is None else like(x, width=self.projection.units),
+            cache=None if cache is None else tuple(keras.tree.map_structure(like, state) for state in cache),
+            hidden_states=[x] * self.num_layers if return_hidden_states else None,
+            attention_scores=scores or None,
+            cross_attention_scores=cross_scores or None,
+        )
 
-    def _blocks_in_turn(self):
+    def blocks_in_turn(self) -> list[typing.Any]:
         """The block of each layer; some may serve several."""
         return [self.blocks[n * len(self.blocks) // self.num_layers] for n in range(self.num_layers)]
 
-    def _scopes(self, inputs, padding_mask, attention_mask, cache=None, offset=0, starts=None):
+    def _scopes(self, places: Places, attention_mask: Tensor, starts: Tensor = None) -> list[Scope]:
         """The scope of each layer's self-attention; layers of one kind share it."""
-        length = ops.shape(inputs)[1]
-        query_positions = key_positions = positions_of(length, offset)
-        causal = self._causal
-        if cache is not None:
-            seen = visible_length(max(state.room or 0 for state in cache), offset, length)
-            key_positions = key_positions_of(query_positions, seen, length, offset)
-            padding_mask = None if padding_mask is None else padding_mask[:, :seen]
-            if isinstance(seen, int) and isinstance(offset, int) and seen == offset + 1:
-                causal = False  # one new token sees all that is written
-        elif padding_mask is None:
-            padding_mask = masks.attached(inputs)
         scopes = [
             self_scope(
                 relative,
-                query_positions,
-                key_positions,
-                rows=inputs.shape[0],
+                places,
                 num_heads=attention.num_heads,
-                causal=causal,
+                causal=self._causal,
                 window=attention.window,
-                padding_mask=padding_mask,
                 attention_mask=attention_mask,
                 starts=starts,
             )
@@ -228,32 +223,78 @@ class _Stack(Layer):
         ]
         return [scopes[kind] for kind in self.kind_of_layer]
 
-    def _layer(self, block, *inputs, scope, training, **options):
-        """What a block makes of its inputs."""
+    def _through_blocks(
+        self,
+        x: Tensor,
+        scopes: list[Scope],
+        source: Tensor = None,
+        cache: tuple[State, ...] | None = None,
+        *,
+        return_hidden_states: bool,
+        return_attention_scores: bool,
+        training: bool | None,
+        **of_decoder: typing.Any,
+    ) -> typing.Any:
+        """Each block in turn, then what follows the last.
+
+        Returns: `[B, T, D]`, or a dictionary of it as `output` and of what else the call asked for.
+        """
+        hidden_states, states, scores, cross_scores = [], [], [], []
+        for n, (block, scope) in enumerate(zip(self.blocks_in_turn(), scopes, strict=True)):
+            hidden_states.append(x)
+            across = () if source is None else (_of_layer(source, n),)
+            options = {**of_decoder, "return_attention_scores": return_attention_scores}
+            if cache is not None:
+                options["cache"] = cache[n]
+            y = self._layer(block, x, *across, scope=scope, training=training, **options)
+            y, *extras = y if isinstance(y, tuple) else (y,)
+            x = self._perhaps_left_out(y, x, training)
+            states += extras[: cache is not None]
+            scores += extras[cache is not None :][:1]
+            cross_scores += extras[cache is not None :][1:]
+        x = x if self.norm is None else self.norm(x)
+        x = x if self.projection is None else self.projection(x)
+        x = x if self.final_dropout is None else self.final_dropout(x, training=training)
+        return _results(
+            x,
+            cache=None if cache is None else tuple(states),
+            hidden_states=hidden_states if return_hidden_states else None,
+            attention_scores=scores or None,
+            cross_attention_scores=cross_scores or None,
+        )
+
+    def _layer(
+        self, block: Layer, *inputs: Tensor, scope: Scope, training: bool | None, **options: typing.Any
+    ) -> typing.Any:
+        """A block's outputs, computed again in the backward pass if `rematerialize` says so."""
         if not (training and self.rematerialize):
             return block(*inputs, scope=scope, training=training, **options)
 
-        def call(bias, *inputs):  # a bias may be learned too
+        def call(bias: Tensor, *inputs: Tensor) -> typing.Any:  # a bias may be learned too
             return block(*inputs, scope=dataclasses.replace(scope, bias=bias), training=True, **options)
 
         return rematerialized(call, block.variables, scope.bias, *inputs, add_loss=self.add_loss)
 
-    def _perhaps(self, y, x, training):
-        """A layer's output `y`; in training perhaps what it was given, `x`, as if the layer were not there."""
+    def _perhaps_left_out(self, y: Tensor, x: Tensor, training: bool | None) -> Tensor:
+        """A layer's output `y`; in training at random its input `x`, as if the layer were not there."""
         if self.layer_dropout is None or not training:
             return y
         kept = self.layer_dropout(ops.ones((1, 1, 1), y.dtype), training=True)
         return ops.where(kept > 0, y, x)
 
-    def _finish(self, x, training, **extras):
-        """The output alone, or a dictionary of it and those extras that are not None."""
-        x = x if self.norm is None else self.norm(x)
-        x = x if self.projection is None else self.projection(x)
-        x = x if self.final_dropout is None else self.final_dropout(x, training=training)
-        if extras.get("hidden_states") is not None:
-            extras["hidden_states"] += (x,)
-        asked = {name: value for name, value in extras.items() if value is not None}
-        return {"output": x, **asked} if asked else x
+
+def _of_layer(source: Tensor, n: int) -> Tensor:
+    """What layer `n` attends to: the encoder's output, or that layer's projection of it."""
+    return source[n] if isinstance(source, (tuple, list)) else source
+
+
+def _results(
+    output: Tensor, *, hidden_states: list[Tensor] | None, **extras: typing.Sequence[typing.Any] | None
+) -> typing.Any:
+    """The output alone, or a dictionary of it and those extras that are not None, as tuples."""
+    extras["hidden_states"] = None if hidden_states is None else [*hidden_states, output]
+    asked = {name: tuple(each) for name, each in extras.items() if each is not None}
+    return {"output": output, **asked} if asked else output
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -279,66 +320,26 @@ class Encoder(_Stack):
     """
 
     _causal = False
+    _block_class = EncoderBlock
 
-    def __init__(
-        self,
-        num_layers,
-        block,
-        *,
-        final_norm=False,
-        pattern=(),
-        num_distinct=None,
-        first_norm=True,
-        layer_dropout=0.0,
-        final_dropout=0.0,
-        output_dim=None,
-        feed_forward_pattern=(),
-        **kwargs,
-    ):
-        options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
-        options |= {"feed_forward_pattern": feed_forward_pattern}
-        super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
-
-    def build(self, inputs_shape):
-        super().build(inputs_shape)
-
-    def compute_output_spec(
-        self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        return_hidden_states=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
-        return self._spec(inputs, **returns)
+    def build(self, inputs_shape: Shape) -> None:
+        self._build_blocks(inputs_shape)
 
     def call(
         self,
-        inputs,
-        padding_mask=None,
-        attention_mask=None,
-        return_hidden_states=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        x = inputs
-        scopes = self._scopes(x, padding_mask, attention_mask)
-        hidden_states, scores = [], []
-        for block, scope in zip(self._blocks_in_turn(), scopes, strict=True):
-            hidden_states.append(x)
-            y = self._layer(block, x, scope=scope, return_attention_scores=return_attention_scores, training=training)
-            if return_attention_scores:
-                y, layer_scores = y
-                scores.append(layer_scores)
-            x = self._perhaps(y, x, training)
-        return self._finish(
-            x,
-            training,
-            hidden_states=tuple(hidden_states) if return_hidden_states else None,
-            attention_scores=tuple(scores) if return_attention_scores else None,
+        inputs: Tensor,
+        padding_mask: Tensor = None,
+        attention_mask: Tensor = None,
+        return_hidden_states: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> typing.Any:
+        return self._through_blocks(
+            inputs,
+            self._scopes(Places.of(inputs, padding_mask), attention_mask),
+            return_hidden_states=return_hidden_states,
+            return_attention_scores=return_attention_scores,
+            training=training,
         )
 
 
@@ -351,7 +352,7 @@ class Decoder(_Stack):
         feed_forward_pattern: see `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
-    Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or what `project_source` made of it;
+    Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or its projections by `project_source`;
     `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
     `attention_mask`; `cache` (the state of each layer, as `start_states` makes them) and `offset`, how many positions
     the states hold; `starts`, int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token
@@ -369,102 +370,51 @@ class Decoder(_Stack):
     """
 
     _causal = True
+    _block_class = DecoderBlock
 
-    def __init__(
-        self,
-        num_layers,
-        block,
-        *,
-        final_norm=False,
-        pattern=(),
-        num_distinct=None,
-        first_norm=True,
-        layer_dropout=0.0,
-        final_dropout=0.0,
-        output_dim=None,
-        feed_forward_pattern=(),
-        cross_attention=True,
-        **kwargs,
-    ):
-        options = {"pattern": pattern, "num_distinct": num_distinct, "first_norm": first_norm}
-        options |= {"layer_dropout": layer_dropout, "final_dropout": final_dropout, "output_dim": output_dim}
-        options |= {"feed_forward_pattern": feed_forward_pattern, "cross_attention": cross_attention}
-        super().__init__(num_layers, block, final_norm=final_norm, **options, **kwargs)
+    def __init__(self, *args: typing.Any, cross_attention: bool = True, **kwargs: typing.Any) -> None:
+        self._block_options = {"cross_attention": cross_attention}  # by which the blocks are made
+        super().__init__(*args, **kwargs)
 
-    def project_source(self, source):
+    def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:
+        self._build_blocks(inputs_shape, source_shape)
+
+    def project_source(self, source: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Each layer's keys and values of `source [B, S, D]`: computed once, they serve any number of queries."""
-        return tuple(block.cross_attention.project_source(source) for block in self._blocks_in_turn())
+        return tuple(block.cross_attention.project_source(source) for block in self.blocks_in_turn())
 
     def start_states(self, rows: int, length: int) -> tuple[State, ...]:
         """The state of each layer before the first token, for `rows` sequences of up to `length` tokens."""
-        return tuple(block.self_attention.start_state(rows, length) for block in self._blocks_in_turn())
-
-    def compute_output_spec(
-        self,
-        inputs,
-        source=None,
-        padding_mask=None,
-        source_padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        starts=None,
-        return_hidden_states=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        self.blocks[0]._check_source(source)
-        returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
-        return self._spec(inputs, source, cache=cache, offset=offset, **returns)
+        return tuple(block.self_attention.start_state(rows, length) for block in self.blocks_in_turn())
 
     def call(
         self,
-        inputs,
-        source=None,
-        padding_mask=None,
-        source_padding_mask=None,
-        attention_mask=None,
-        cache=None,
-        offset=0,
-        starts=None,
-        return_hidden_states=False,
-        return_attention_scores=False,
-        training=None,
-    ):
-        x = inputs
-        scopes = self._scopes(x, padding_mask, attention_mask, cache, offset, starts)
-        if source_padding_mask is None:
-            source_padding_mask = masks.attached(source)
+        inputs: Tensor,
+        source: Tensor = None,
+        padding_mask: Tensor = None,
+        source_padding_mask: Tensor = None,
+        attention_mask: Tensor = None,
+        cache: tuple[State, ...] | None = None,
+        offset: Tensor = 0,
+        starts: Tensor = None,
+        return_hidden_states: bool = False,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> typing.Any:
+        room = None if cache is None else max(state.room or 0 for state in cache)
         source_scope = None
         if source is not None:
-            projected = source[0] if isinstance(source, (tuple, list)) else source
-            source_scope = cross_scope(x, projected, self.block.attention.num_heads, source_padding_mask)
-        hidden_states, written, scores, cross_scores = [], [], [], []
-        for n, block in enumerate(self._blocks_in_turn()):
-            hidden_states.append(x)
-            y = self._layer(
-                block,
-                x,
-                source[n] if isinstance(source, (tuple, list)) else source,
-                cache=None if cache is None else cache[n],
-                offset=offset,
-                scope=scopes[n],
-                source_scope=source_scope,
-                return_attention_scores=return_attention_scores,
-                training=training,
+            source_scope = cross_scope(
+                inputs, _of_layer(source, 0), self.block.attention.num_heads, source_padding_mask
             )
-            y, *extras = y if isinstance(y, tuple) else (y,)
-            x = self._perhaps(y, x, training)
-            if cache is not None:
-                written.append(extras.pop(0))
-            if return_attention_scores:
-                scores.append(extras.pop(0))
-                cross_scores += extras
-        return self._finish(
-            x,
-            training,
-            cache=tuple(written) if cache is not None else None,
-            hidden_states=tuple(hidden_states) if return_hidden_states else None,
-            attention_scores=tuple(scores) if return_attention_scores else None,
-            cross_attention_scores=tuple(cross_scores) or None,
+        return self._through_blocks(
+            inputs,
+            self._scopes(Places.of(inputs, padding_mask, room, offset), attention_mask, starts),
+            source,
+            cache,
+            offset=offset,
+            source_scope=source_scope,
+            return_hidden_states=return_hidden_states,
+            return_attention_scores=return_attention_scores,
+            training=training,
         )

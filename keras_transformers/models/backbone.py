@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from keras_transformers.layers import cache as caches
-from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import PositionalEmbedding
 from keras_transformers.layers.layer import ShapesOfSpec
@@ -15,7 +14,7 @@ from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.models import changes
 from keras_transformers.models.explain import explain
 from keras_transformers.models.token_ids import check_token_ids
-from keras_transformers.records import from_json, to_json
+from keras_transformers.records import arguments_of, from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
@@ -68,7 +67,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         def embedding(embeddings, name, token=None):
             # of a layer that knows its padding Keras makes a mask, which is the caller's to give here
             counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
-            arguments = fields(embeddings) | counted
+            arguments = arguments_of(embeddings) | counted
             arguments.pop("context_length")  # what it was made for, not what it computes
             token = token if arguments.pop("shared_tokens") else None
             layer = PositionalEmbedding(hidden_dim=width, name=name, token=token, **arguments, **options)
@@ -76,7 +75,7 @@ class Backbone(ShapesOfSpec, keras.Model):
             return layer
 
         def stack(stack_class, name, **more):
-            layer = stack_class(name=name, **fields(getattr(config, name)), **more, **options)
+            layer = stack_class(name=name, **arguments_of(getattr(config, name)), **more, **options)
             shape = (None, None, width)
             layer.build(shape, shape) if more.get("cross_attention") else layer.build(shape)
             return layer

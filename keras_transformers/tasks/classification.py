@@ -15,9 +15,9 @@ from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, as_text, holds_many, is_empty, is_missing, rows, short, texts_of
 from keras_transformers.files.reading import shown
-from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
+from keras_transformers.records import arguments_of
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.tasks.encoder_task import EncoderTask, windows
 from keras_transformers.tasks.task import check_config
@@ -191,7 +191,7 @@ class TextClassifier(Classifier):
 
     def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
         check_config(config, type(self).__name__)
-        pooler = fields(config.pooler)
+        pooler = arguments_of(config.pooler)
         bias = pooler.pop("classifier_bias")
         pooler.pop("end_id")
         super().__init__(config, tokenizer, labels, num_classes, problem, classifier_bias=bias, **kwargs)

@@ -23,9 +23,8 @@ from keras_transformers.generation.settings import (
     named_ids,
     to_hugging_face,
 )
-from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
-from keras_transformers.records import from_json
+from keras_transformers.records import arguments_of, from_json
 from keras_transformers.spelling import check_arguments
 from keras_transformers.tasks.task import Task
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
@@ -57,7 +56,7 @@ class GenerativeTask(Task):
         self.generation = generation
         self.head = VocabularyHead(
             config.target_embeddings.vocabulary_size,
-            **fields(config.head),
+            **arguments_of(config.head),
             dtype=self.dtype_policy,
             name="head",
         )

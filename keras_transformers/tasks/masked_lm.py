@@ -12,8 +12,8 @@ from keras import ops
 from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, texts_of
-from keras_transformers.layers.blocks import fields
 from keras_transformers.layers.heads import VocabularyHead
+from keras_transformers.records import arguments_of
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.training.losses import token_cross_entropy
@@ -53,7 +53,7 @@ class MaskedLM(EncoderTask):
         self.mask_rate = mask_rate
         self.head = VocabularyHead(
             config.embeddings.vocabulary_size,
-            **fields(config.head),
+            **arguments_of(config.head),
             embedding_dim=config.embeddings.embedding_dim,
             dtype=self.dtype_policy,
             name="head",

@@ -132,7 +132,7 @@ def test_every_layer_is_here():
 
 @pytest.mark.parametrize("layer_class", CASES)
 def test_the_case_leaves_no_argument_at_its_default(layer_class):
-    parameters = dict(inspect.signature(layer_class.__init__).parameters)
+    parameters = dict(inspect.signature(layer_class).parameters)
     names = set(parameters) - {"self", "kwargs"} - OTHER_ARGUMENTS.get(layer_class, set())
     assert set(CASES[layer_class]) == names
     for name in names:
@@ -155,7 +155,7 @@ def test_the_case_leaves_no_argument_at_its_default(layer_class):
     ],
 )
 def test_a_layer_and_its_record_have_the_same_fields_and_defaults(layer_class, record, others):
-    parameters = dict(inspect.signature(layer_class.__init__).parameters)
+    parameters = dict(inspect.signature(layer_class).parameters)
     names = {field.name for field in dataclasses.fields(record)} - {
         "classifier_bias",
         "end_id",

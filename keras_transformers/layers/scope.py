@@ -1,0 +1,149 @@
+"""The scope of an attention: which keys its queries may see, and where both stand.
+
+A stack computes it once for all of its layers of one kind; an attention alone computes its own.
+
+    Places   where queries and keys stand, and which keys are padding
+    Scope    the mask, the bias and the angles that follow from them
+
+Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length, `D` model width, `N` query heads, `K`
+key/value heads, `H` head width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from keras import ops
+
+from keras_transformers.layers import masks
+from keras_transformers.layers.state import visible_length
+
+Tensor: typing.TypeAlias = typing.Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """What every layer of a stack may see and is told of positions, computed once for all of them.
+
+    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
+    itself; `angles` turn queries and new keys, their channels paired as `layout` says; `starts`, `[B, 1]` or `[B, T]`,
+    is where the texts begin, None if no padding stands before them. Not a tuple, so that Keras passes it on as it is,
+    without casting what it holds.
+    """
+
+    mask: Tensor = None
+    bias: Tensor = None
+    causal: bool = False
+    angles: Tensor = None
+    layout: str = "halves"
+    starts: Tensor = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where the queries and the keys of a self-attention stand: the same for all layers of a stack.
+
+    Attributes:
+        rows: `B`, None if it is not known.
+        queries: positions, int32 `[1, T]`.
+        keys: positions, int32 `[1, S]`; the same object as `queries` if all keys are new, none cached.
+        padding_mask: bool `[B, S]`, True where a key is a real token, or None.
+        newest: whether the queries are one token, which sees all keys without a causal mask.
+    """
+
+    rows: int | None
+    queries: Tensor
+    keys: Tensor
+    padding_mask: Tensor = None
+    newest: bool = False
+
+    @classmethod
+    def of(cls, inputs: Tensor, padding_mask: Tensor = None, room: int | None = None, offset: Tensor = 0) -> Places:
+        """Those of `inputs [B, T, D]`.
+
+        Args:
+            inputs: what attends to itself.
+            padding_mask: True where a token is real: `[B, T]`, or `[B, room]` with a cache. Without a cache, by default
+                the Keras mask attached to `inputs`.
+            room: of a cache, the positions that there is room for; None without one.
+            offset: of a cache, the positions that are written.
+        """
+        rows, length = inputs.shape[0], ops.shape(inputs)[1]
+        queries = positions_of(length, offset)
+        if room is None:
+            padding_mask = masks.attached(inputs) if padding_mask is None else padding_mask
+            return cls(rows, queries, queries, padding_mask)
+        seen = visible_length(room, offset, length)
+        known = all(isinstance(each, int) for each in (seen, length, offset))
+        keys = queries if known and seen == length and offset == 0 else positions_of(seen)
+        padding_mask = None if padding_mask is None else padding_mask[:, :seen]
+        return cls(rows, queries, keys, padding_mask, newest=known and seen == offset + 1)
+
+
+def self_scope(
+    relative: Tensor,
+    places: Places,
+    *,
+    num_heads: int,
+    causal: bool,
+    window: int | None = None,
+    attention_mask: Tensor = None,
+    starts: Tensor = None,
+) -> Scope:
+    """The `Scope` of self-attention.
+
+    Args:
+        relative: a built `RelativePosition` layer or None.
+        places: the positions of queries and keys.
+        num_heads: `N`, which masks must fit.
+        causal: whether a query sees no later key.
+        window: a query sees only keys fewer than this many positions away; None for all.
+        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look, or None.
+        starts: int32 `[B, 1]` or `[B, T]`, where the text of each query begins: what stands before it is another text,
+            or padding. None if nothing does.
+    """
+    queries, keys = places.queries, places.keys
+    bias, angles = (None, None) if relative is None else relative(queries, keys, starts)
+    shape = (places.rows, num_heads, queries.shape[1], keys.shape[1])
+    everywhere = window is None or (shape[3] is not None and shape[3] <= window)
+    mask = masks.both(
+        None if everywhere else masks.window(queries, keys, window),
+        masks.padding(places.padding_mask, shape),
+        masks.explicit(attention_mask, shape),
+        None if starts is None else masks.beginning(starts, keys),
+    )
+    causal = causal and not places.newest
+    kernel_causal = causal and mask is None and queries is keys
+    if causal and not kernel_causal:
+        mask = masks.both(mask, masks.causal(queries, keys))
+    layout = getattr(getattr(relative, "positions", None), "layout", "halves")
+    return Scope(mask, bias, kernel_causal, angles, layout, starts)
+
+
+def cross_scope(
+    query: Tensor, source: Tensor, num_heads: int, padding_mask: Tensor = None, attention_mask: Tensor = None
+) -> Scope:
+    """The `Scope` of attention from `query [R, T, D]` to `source`: `[B, S, D']`, or a projected pair `[B, K, S, H]`.
+
+    `padding_mask`, bool `[B, S]`, is True where a token of the source is real; by default it is the Keras mask attached
+    to the source.
+    """
+    padding_mask = masks.attached(source) if padding_mask is None else padding_mask
+    projected = isinstance(source, (tuple, list))
+    sentences, length = (source[0].shape[0], source[0].shape[2]) if projected else source.shape[:2]
+    rows, query_length, _ = query.shape
+    if None not in (rows, sentences) and rows != sentences:
+        if not projected or not sentences or rows % sentences:
+            raise ValueError(
+                f"Expected as many queries as sources, got {rows} and {sentences}. A batch's rows belong together; "
+                "several rows may share a source that `project_source` has projected."
+            )
+        query_length = query_length and query_length * (rows // sentences)  # as `fold_rows` makes it
+    shape = (sentences, num_heads, query_length, length)
+    return Scope(masks.both(masks.padding(padding_mask, shape), masks.explicit(attention_mask, shape)))
+
+
+def positions_of(length: Tensor, offset: Tensor = 0) -> Tensor:
+    """Positions `[1, length]`, int32, beginning at `offset`."""
+    return ops.expand_dims(ops.arange(length, dtype="int32") + offset, 0)
