@@ -242,23 +242,15 @@ class MultiHeadAttention(Layer):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> typing.Any:
-        if source is not None and (self.causal or self.window is not None or self.positions is not None):
-            raise ValueError(
-                "Expected no source: this attention is causal, has a window or positions, which say nothing of another "
-                "sequence. For self-attention, leave source out."
-            )
         if scope is None:
             scope = self._scope(query, source, padding_mask, attention_mask, cache, offset)
-        query_BNTH = self._heads(dense(self.query, query), self.query_norm, self.num_heads)
-        if scope.angles is not None:
-            query_BNTH = rotate(query_BNTH, scope.angles, scope.layout)
 
+        query_BNTH = _rotated(self._heads(dense(self.query, query), self.query_norm, self.num_heads), scope)
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
             key, value = self.project_source(query if source is None else source)
-        if scope.angles is not None:  # new keys stand where the queries do; those in a cache are turned already
-            key = rotate(key, scope.angles, scope.layout)
+            key = _rotated(key, scope)  # new keys stand where the queries do; those in a cache are rotated already
         if cache is not None:
             cache, key, value = KeysAndValues(*cache).write(key, value, offset)
 
@@ -286,7 +278,16 @@ class MultiHeadAttention(Layer):
     def _scope(
         self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor
     ) -> Scope:
-        """The scope of a call that got none from a stack."""
+        """The scope of a call that got none from a stack.
+
+        Raises:
+            ValueError: if a causal or windowed attention, or one with positions, is given a source.
+        """
+        if source is not None and (self.causal or self.window is not None or self.positions is not None):
+            raise ValueError(
+                "Expected no source: this attention is causal, has a window or positions, which say nothing of another "
+                "sequence. For self-attention, leave source out."
+            )
         if source is not None:
             return cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
         room = None if cache is None else KeysAndValues(*cache).room
@@ -298,3 +299,8 @@ class MultiHeadAttention(Layer):
             window=self.window,
             attention_mask=attention_mask,
         )
+
+
+def _rotated(x_BNTH: Tensor, scope: Scope) -> Tensor:
+    """Queries or new keys, rotated by the scope's angles if it has any."""
+    return x_BNTH if scope.angles is None else rotate(x_BNTH, scope.angles, scope.layout)

@@ -55,21 +55,29 @@ class StackConfig:
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.num_distinct is not None and self.num_layers % self.num_distinct:
-            problems.append(f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}")
-        if self.pattern and self.pattern[0] != self.block.attention:
-            problems.append("the pattern to begin with block.attention")
-        if len({dataclasses.replace(_without_positions(attention), scale=None) for attention in self.pattern}) > 1:
-            problems.append("the attentions of the pattern to differ in positions, window and scale alone")
-        if len({attention.scale for attention in self.pattern}) > 1 and self.num_distinct is not None:
-            problems.append("one scale of attention where a block serves several layers, as num_distinct says")
-        if self.feed_forward_pattern and self.feed_forward_pattern[0] != self.block.feed_forward:
-            problems.append("the feed_forward_pattern to begin with block.feed_forward")
-        if self.feed_forward_pattern and self.num_distinct is not None:
-            problems.append("no feed_forward_pattern where a block serves several layers, as num_distinct says")
-        if not self.first_norm and (self.block.norm_placement in ("post", "branch") or self.num_distinct is not None):
-            problems.append("first_norm=False with norms before attention, and blocks of their own weights")
+        shared = self.num_distinct is not None
+        plain = {dataclasses.replace(_without_positions(attention), scale=None) for attention in self.pattern}
+        scales = {attention.scale for attention in self.pattern}
+        expected = {
+            f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}": (
+                not shared or self.num_layers % self.num_distinct == 0
+            ),
+            "the pattern to begin with block.attention": self.pattern[:1] in ((), (self.block.attention,)),
+            "the attentions of the pattern to differ in positions, window and scale alone": len(plain) <= 1,
+            "one scale of attention where a block serves several layers, as num_distinct says": (
+                not shared or len(scales) <= 1
+            ),
+            "the feed_forward_pattern to begin with block.feed_forward": (
+                self.feed_forward_pattern[:1] in ((), (self.block.feed_forward,))
+            ),
+            "no feed_forward_pattern where a block serves several layers, as num_distinct says": (
+                not shared or not self.feed_forward_pattern
+            ),
+            "first_norm=False with norms before attention, and blocks of their own weights": (
+                self.first_norm or (not shared and self.block.norm_placement in ("pre", "around"))
+            ),
+        }
+        problems = [what for what, holds in expected.items() if not holds]
         if problems:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 

@@ -3,19 +3,24 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `D` model width, `N` heads.
 """
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
-from keras_transformers.layers.embeddings import PositionalEmbedding
+from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.models import changes
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.explain import explain
 from keras_transformers.models.token_ids import check_token_ids
 from keras_transformers.records import arguments_of, from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor
+
+Tensor: typing.TypeAlias = typing.Any
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
@@ -52,11 +57,11 @@ class Backbone(ShapesOfSpec, keras.Model):
 
     from_preset, from_pretrained = Elsewhere(), Elsewhere()
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         check_constructor(cls, kwargs)
         return super().__new__(cls, *args, **kwargs)
 
-    def __init__(self, config, name="backbone", **kwargs):
+    def __init__(self, config: ModelConfig, name: str = "backbone", **kwargs: typing.Any) -> None:
         super().__init__(name=name, **kwargs)
         self.autocast = False  # token ids that come as floats must not be rounded
         self.supports_masking = True
@@ -64,17 +69,19 @@ class Backbone(ShapesOfSpec, keras.Model):
         options = {"dtype": self.dtype_policy}
         width = config.hidden_dim
 
-        def embedding(embeddings, name, token=None):
-            # of a layer that knows its padding Keras makes a mask, which is the caller's to give here
+        def embedding(
+            embeddings: EmbeddingsConfig, name: str, token: keras.layers.Layer | None = None
+        ) -> PositionalEmbedding:
+            # Keras makes a mask of a layer's output if the layer knows its padding; here the caller gives the mask.
             counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
             arguments = arguments_of(embeddings) | counted
-            arguments.pop("context_length")  # what it was made for, not what it computes
+            arguments.pop("context_length")  # says how the model was trained; the layer does not compute with it
             token = token if arguments.pop("shared_tokens") else None
             layer = PositionalEmbedding(hidden_dim=width, name=name, token=token, **arguments, **options)
             layer.build((None, None))
             return layer
 
-        def stack(stack_class, name, **more):
+        def stack(stack_class: type, name: str, **more: bool) -> typing.Any:
             layer = stack_class(name=name, **arguments_of(getattr(config, name)), **more, **options)
             shape = (None, None, width)
             layer.build(shape, shape) if more.get("cross_attention") else layer.build(shape)
@@ -93,10 +100,10 @@ class Backbone(ShapesOfSpec, keras.Model):
         ids = (None, None)
         self._build_shapes_dict = {"inputs_shape": {name: ids for name in names} or ids}  # as `build` would note them
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return explain(self).rstrip() if self.built else super().__repr__()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             "config": to_json(self.config),
             "name": self.name,
@@ -105,18 +112,18 @@ class Backbone(ShapesOfSpec, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Any:
         values = {"config": from_json(config["config"]), "dtype": keras.dtype_policies.get(config["dtype"])}
         return changes.from_config(config, lambda rest: cls(**{**rest, **values}))
 
-    def padding_mask(self, token_ids):
+    def padding_mask(self, token_ids: Tensor) -> Tensor:
         """True where `token_ids [B, T]` is not padding."""
         if self.config.padding_id is None:
             return ops.ones_like(token_ids, dtype="bool")
         return ops.not_equal(token_ids, self.config.padding_id)
 
-    def shifted_right(self, token_ids):
-        """What the decoder reads of a source `token_ids [B, T]` where it is given nothing else, as long."""
+    def shifted_right(self, token_ids: Tensor) -> Tensor:
+        """The decoder's input `[B, T]` if only a source `token_ids [B, T]` is given: the source after its start."""
         first_B1 = ops.full_like(token_ids[:, :1], self.config.reading.start_id or 0)
         if self.config.reading.start_id is None:
             places = ops.arange(ops.shape(token_ids)[1], dtype="int32")
@@ -124,21 +131,42 @@ class Backbone(ShapesOfSpec, keras.Model):
             first_B1 = ops.take_along_axis(token_ids, last_B[:, None], axis=1)
         return ops.concatenate([first_B1, token_ids[:, :-1]], axis=1)
 
-    def encode(self, token_ids, padding_mask=None, segment_ids=None, training=None, **returns):
-        """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or what `Encoder` returns when asked for more."""
+    def encode(
+        self,
+        token_ids: Tensor,
+        padding_mask: Tensor = None,
+        segment_ids: Tensor = None,
+        training: bool | None = None,
+        **returns: bool,
+    ) -> typing.Any:
+        """The encoder's output for `token_ids [B, S]`: `[B, S, D]`, or the dictionary of `Encoder` with `returns`."""
         if padding_mask is None:
             padding_mask = self.padding_mask(token_ids)
         x = self.embedding(token_ids, segment_ids, training=training)
         return self.encoder(x, padding_mask=padding_mask, training=training, **returns)
 
-    def start_cache(self, rows, length, encoder_output=None, source_padding_mask=None, starts=None):
-        """A `Cache` with nothing written, for `rows` hypotheses of up to `length` tokens; the source `[B, S, D]` is
-        projected here, once. `starts`, int32 `[R, 1]`, is where the texts begin, where there is padding before them."""
+    def start_cache(
+        self,
+        rows: int,
+        length: int,
+        encoder_output: Tensor = None,
+        source_padding_mask: Tensor = None,
+        starts: Tensor = None,
+    ) -> Cache:
+        """A `Cache` with nothing written.
+
+        Args:
+            rows: hypotheses, `R`.
+            length: tokens that each may have.
+            encoder_output: the source `[B, S, D]`, which is projected here, once; None for a decoder alone.
+            source_padding_mask: bool `[B, S]`, True where a token of the source is real.
+            starts: int32 `[R, 1]`, where the texts begin if padding stands before them.
+        """
         source = () if encoder_output is None else self.decoder.project_source(encoder_output)
         return Cache(caches.start(), self.decoder.start_states(rows, length), source, source_padding_mask, starts)
 
-    def decode(self, token_ids, cache):
-        """The decoder's output for the next `token_ids [R, T]`, `[R, T, D]`, and the cache with them written."""
+    def decode(self, token_ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """The decoder's output `[R, T, D]` for the next `token_ids [R, T]`, and the cache with these tokens in it."""
         x = self.decoder_embedding(token_ids, offset=cache.offset, starts=cache.starts)
         results = self.decoder(
             x,
@@ -151,8 +179,12 @@ class Backbone(ShapesOfSpec, keras.Model):
         offset = cache.offset + ops.shape(token_ids)[1]
         return results["output"], cache._replace(offset=offset, states=results["cache"])
 
-    def _named(self, inputs):
-        """The inputs by name, if they are those that this model reads."""
+    def _named(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
+        """The inputs by name.
+
+        Raises:
+            ValueError: for inputs that this model does not read, or too few.
+        """
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         expected, optional = {"token_ids"}, {"padding_mask"}
         if self.encoder is not None and self.decoder is not None:
@@ -167,7 +199,13 @@ class Backbone(ShapesOfSpec, keras.Model):
             )
         return inputs
 
-    def compute_output_spec(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+    def compute_output_spec(
+        self,
+        inputs: Tensor | dict[str, Tensor],
+        training: bool | None = None,
+        return_hidden_states: bool = False,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
         inputs = self._named(inputs)
         returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
         token_ids = inputs["token_ids"]
@@ -179,12 +217,9 @@ class Backbone(ShapesOfSpec, keras.Model):
             return source
         read = inputs.get("decoder_token_ids")
         y = self.decoder_embedding.compute_output_spec(token_ids if read is None else read)
-        results = self.decoder.compute_output_spec(y, x, **returns)
-        if not isinstance(results, dict):
-            return results
-        return {**{f"encoder_{name}": each for name, each in source.items()}, **results}
+        return _of_both(source, self.decoder.compute_output_spec(y, x, **returns))
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Tensor | dict[str, Tensor], previous_mask: Tensor = None) -> Tensor:
         """Which tokens of the output `[B, T, D]` are real, bool `[B, T]`; None if all are."""
         inputs = self._named(inputs)
         read = inputs.get("decoder_token_ids")
@@ -197,43 +232,57 @@ class Backbone(ShapesOfSpec, keras.Model):
             mask = self.padding_mask(inputs["token_ids"])
         if starts is None:
             return mask
-        begun = ops.greater(_numbered(inputs["token_ids"]), starts)
-        return begun if mask is None else ops.logical_and(begun, mask)
+        after_start = ops.greater(_numbered(inputs["token_ids"]), starts)
+        return after_start if mask is None else ops.logical_and(after_start, mask)
 
-    def call(self, inputs, training=None, return_hidden_states=False, return_attention_scores=False):
+    def call(
+        self,
+        inputs: Tensor | dict[str, Tensor],
+        training: bool | None = None,
+        return_hidden_states: bool = False,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
         inputs = self._named(inputs)
         for name, embeddings in (
             ("token_ids", self.config.embeddings),
             ("decoder_token_ids", self.config.target_embeddings),
         ):
             check_token_ids(inputs.get(name), embeddings.vocabulary_size, name)
-        returns = {}
+        options: dict[str, typing.Any] = {"training": training}
         if return_hidden_states or return_attention_scores:
-            returns = {"return_hidden_states": return_hidden_states, "return_attention_scores": return_attention_scores}
+            options["return_hidden_states"] = return_hidden_states
+            options["return_attention_scores"] = return_attention_scores
+        if self.encoder is None:
+            return self._decoder_alone(inputs, options)
+        return self._encoder_first(inputs, options)
+
+    def _decoder_alone(self, inputs: dict[str, Tensor], options: dict[str, typing.Any]) -> typing.Any:
         token_ids, padding_mask, segment_ids, starts = (inputs.get(each) for each in ("token_ids", *_OPTIONAL))
-        results = {}
-        if self.encoder is not None:
-            if padding_mask is None:
-                padding_mask = self.padding_mask(token_ids)
-            x = self.encode(token_ids, padding_mask, segment_ids, training, **returns)
-            encoder_results = x if returns else {"output": x}
-            if self.decoder is None:
-                results = encoder_results
-            else:
-                results = {f"encoder_{key}": value for key, value in encoder_results.items()}
-        if self.decoder is not None:
-            if self.encoder is None:
-                x = self.decoder_embedding(token_ids, segment_ids, starts=starts, training=training)
-                x = self.decoder(x, padding_mask=padding_mask, starts=starts, training=training, **returns)
-            else:
-                read = inputs.get("decoder_token_ids")
-                x = self.decoder_embedding(self.shifted_right(token_ids) if read is None else read, training=training)
-                source = results["encoder_output"]
-                x = self.decoder(x, source, source_padding_mask=padding_mask, training=training, **returns)
-            results |= x if returns else {"output": x}
-        return results if returns else results["output"]
+        x = self.decoder_embedding(token_ids, segment_ids, starts=starts, training=options["training"])
+        return self.decoder(x, padding_mask=padding_mask, starts=starts, **options)
+
+    def _encoder_first(self, inputs: dict[str, Tensor], options: dict[str, typing.Any]) -> typing.Any:
+        token_ids, padding_mask, segment_ids, _ = (inputs.get(each) for each in ("token_ids", *_OPTIONAL))
+        if padding_mask is None:
+            padding_mask = self.padding_mask(token_ids)
+        encoded = self.encode(token_ids, padding_mask, segment_ids, **options)
+        if self.decoder is None:
+            return encoded
+        read = inputs.get("decoder_token_ids")
+        read = self.shifted_right(token_ids) if read is None else read
+        x = self.decoder_embedding(read, training=options["training"])
+        source = encoded["output"] if isinstance(encoded, dict) else encoded
+        decoded = self.decoder(x, source, source_padding_mask=padding_mask, **options)
+        return _of_both(encoded, decoded)
 
 
-def _numbered(token_ids):
+def _of_both(encoded: typing.Any, decoded: typing.Any) -> typing.Any:
+    """The decoder's results; of dictionaries one, the encoder's under `encoder_…`."""
+    if not isinstance(decoded, dict):
+        return decoded
+    return {**{f"encoder_{name}": each for name, each in encoded.items()}, **decoded}
+
+
+def _numbered(token_ids: Tensor) -> Tensor:
     """The number of each token of `token_ids [B, T]` in its row, from 1; symbolic ids of unknown length too."""
     return ops.cumsum(ops.ones_like(token_ids, dtype="int32"), axis=1)

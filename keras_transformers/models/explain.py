@@ -1,17 +1,28 @@
 """The resolved recipe of one model, in the order in which it computes."""
 
+import collections.abc
 import dataclasses
 import math
+import typing
 
+import keras
+
+from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
-from keras_transformers.layers.norms import LayerNorm
+from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
+from keras_transformers.layers.experts import ExpertsConfig
+from keras_transformers.layers.heads import Pooler, Transform
+from keras_transformers.layers.norms import LayerNorm, Norm
+from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
 from keras_transformers.models.config import ModelConfig
 
+Lines: typing.TypeAlias = collections.abc.Iterator[str]
 
-def explain(model):
-    """What `model` computes, line by line: each embedding, norm, bias, position scheme and branch that is on, with
-    shapes and parameter counts.
+
+def explain(model: typing.Any) -> str:
+    """Describe a model line by line: each embedding, norm, bias, position scheme and branch that is on, with shapes and
+    parameter counts.
 
     Args:
         model: a `Backbone`, or a task, which has one.
@@ -40,19 +51,17 @@ def explain(model):
     if backbone.decoder is not None and hasattr(model, "head"):
         matrix = "the target embeddings transposed" if head.tied else "its own matrix"
         size = config.target_embeddings.vocabulary_size
-        lines.append(
-            _line("head", f"{config.output_dim} → {size}", matrix, "bias" if head.use_bias else "no bias", _cap(head))
-        )
+        lines.append(_line("head", f"{config.output_dim} → {size}", matrix, _bias(head), _cap(head)))
     elif backbone is not model:
         lines += _heads(model, config)
     lines += _transforms(changes.describe(model))
     return "\n".join(lines)
 
 
-def _transforms(described):
-    """What was done to the model since: layers of fewer bits, and adapters."""
+def _transforms(described: dict[str, typing.Any]) -> Lines:
+    """Changes of a built model: quantized layers, and adapters."""
 
-    def layers(names):
+    def layers(names: collections.abc.Collection[str]) -> str:
         return f"{len(names)} layers ({', '.join(sorted({name.rpartition('.')[2] for name in names}))})"
 
     for each in described.get("quantization", ()):
@@ -65,51 +74,53 @@ def _transforms(described):
         yield _line("trained", "whole: " + ", ".join(lora["trained"]))
 
 
-def _cap(head):
+def _cap(head: typing.Any) -> str:
     scaled = ["of states over the root of their width"] if head.scale else []
     return ", ".join(scaled + ([] if head.soft_cap is None else [f"scores capped at ±{head.soft_cap:g}"]))
 
 
-def _heads(model, config):
+def _heads(model: typing.Any, config: ModelConfig) -> Lines:
     """What a task that reads texts adds, layer by layer, in order."""
     width = config.output_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
-        ends = config.pooler.end_id if labels is not None else None
-        last = "the last token" if ends is None else f"the last token {ends}"
-        shown = {
-            "first": "the first token",
-            "last": last,
-            "mean": "the mean of all tokens",
-            "max": "the maxima of all tokens",
-        }
-        length_1 = "of length 1" if getattr(model, "normalize", False) else ""
-        parts = _dropout(pooler.input_dropout.rate), _transform(pooler.transform, width), _dropout(pooler.dropout.rate)
-        yield _line("pooler", shown[pooler.pooling], *parts, length_1)
+        yield _pooler(pooler, model, config)
     if getattr(model, "transform", None) is not None:
         yield _line("transform", _transform(model.transform, width))
     token_dropout = getattr(model, "dropout", None)
-    dropped = "" if token_dropout is None else f"after {_dropout(token_dropout.rate)}" if token_dropout.rate else ""
+    dropped = f"after {_dropout(token_dropout.rate)}" if getattr(token_dropout, "rate", 0) else ""
     if labels is not None:
         names = ", ".join(labels[:8]) + (f", … {labels[-1]}" if len(labels) > 8 else "")
-        yield _line(
-            "classifier",
-            f"{width} → {len(labels)}",
-            "bias" if model.classifier.use_bias else "no bias",
-            dropped,
-            f"{model.problem}: {names}",
-        )
+        sizes, bias = f"{width} → {len(labels)}", _bias(model.classifier)
+        yield _line("classifier", sizes, bias, dropped, f"{model.problem}: {names}")
     if hasattr(model, "span"):
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
         matrix = "the embeddings transposed" if head.tied else "its own matrix"
         inner = config.embeddings.embedding_dim or width if head.transform is not None else width
-        transform = _transform(head.transform, inner)
         size = f"{inner} → {head.vocabulary_size}"
-        yield _line("head", transform, size, matrix, "bias" if head.use_bias else "no bias", _cap(head))
+        yield _line("head", _transform(head.transform, inner), size, matrix, _bias(head), _cap(head))
 
 
-def _transform(transform, width):
+def _pooler(pooler: Pooler, model: typing.Any, config: ModelConfig) -> str:
+    end_id = config.pooler.end_id if config.pooler is not None and getattr(model, "labels", None) is not None else None
+    shown = {
+        "first": "the first token",
+        "last": "the last token" if end_id is None else f"the last token {end_id}",
+        "mean": "the mean of all tokens",
+        "max": "the maxima of all tokens",
+    }
+    return _line(
+        "pooler",
+        shown[pooler.pooling],
+        _dropout(pooler.input_dropout.rate),
+        _transform(pooler.transform, config.output_dim),
+        _dropout(pooler.dropout.rate),
+        "of length 1" if getattr(model, "normalize", False) else "",
+    )
+
+
+def _transform(transform: Transform | None, width: int) -> str:
     if transform is None:
         return ""
     config = transform.config
@@ -119,20 +130,20 @@ def _transform(transform, width):
     )
 
 
-def _line(label, *parts):
+def _line(label: str, *parts: str | None) -> str:
     return f"{label:<10} {', '.join(part for part in parts if part)}"
 
 
-def _size(layer):
+def _size(layer: keras.layers.Layer) -> str:
     count = sum(math.prod(weight.shape) for weight in layer.weights if "seed_generator" not in weight.path)
     return f"{count:,} parameters"
 
 
-def _dropout(rate):
+def _dropout(rate: float) -> str:
     return f"dropout {rate:g}" if rate else ""
 
 
-def _brief(record):
+def _brief(record: typing.Any) -> str:
     """A record with those of its fields that are not at their defaults."""
     shown = [
         f"{field.name}={getattr(record, field.name)!r}"
@@ -142,23 +153,27 @@ def _brief(record):
     return f"{type(record).__name__}({', '.join(shown)})"
 
 
-def _norm(norm):
+def _norm(norm: Norm) -> str:
     if isinstance(norm, LayerNorm):
         return f"LayerNorm ε={norm.epsilon:g}{'' if norm.use_bias else ' without bias'}"
     return f"RMSNorm ε={norm.epsilon:g}{' with unit offset' if norm.unit_offset else ''}"
 
 
-def _biases(use_bias):
+def _bias(layer: typing.Any) -> str:
+    return "bias" if layer.use_bias else "no bias"
+
+
+def _biases(use_bias: bool | str) -> str:
     return {True: "biases", False: "no biases", "inputs": "biases of queries, keys and values"}[use_bias]
 
 
-def _query_key_norm(norm):
+def _query_key_norm(norm: QueryKeyNorm | None) -> str:
     if norm is None:
         return ""
     return f"queries and keys normalised {'head by head' if norm.by_head else 'over their width'} ({_norm(norm.norm)})"
 
 
-def _residual(residual):
+def _residual(residual: str) -> str:
     return {
         "sequential": "",
         "parallel": "both branches read the block's input",
@@ -166,24 +181,24 @@ def _residual(residual):
     }[residual]
 
 
-def _places(attention):
-    """What one layer's attention has of its own."""
+def _positions(attention: AttentionConfig) -> tuple[str, ...]:
+    """The positions, window and scale of an attention: in these the layers of a stack may differ."""
     positions = _brief(attention.positions) if attention.positions else "no relative positions"
     return positions, f"window {attention.window}" if attention.window is not None else "", _scale(attention)
 
 
-def _scale(attention):
+def _scale(attention: AttentionConfig) -> str:
     return f"scores times {attention.scale:g}" if attention.scale is not None else ""
 
 
-def _experts(experts):
+def _experts(experts: ExpertsConfig | None) -> str:
     if experts is None:
         return ""
     shares = "" if experts.normalize else ", by their shares of all"
     return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}"
 
 
-def _embeddings(label, layer, embeddings):
+def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsConfig) -> str:
     return _line(
         label,
         f"{embeddings.vocabulary_size} → {layer.hidden_dim} ({_size(layer)})",
@@ -198,15 +213,33 @@ def _embeddings(label, layer, embeddings):
     )
 
 
-def _layers(of_layers, one):
+def _layers(of_layers: tuple, one: typing.Any) -> str:
     """The numbers of the layers that have `one`."""
     numbers = [str(n) for n, other in enumerate(of_layers) if other == one]
     return ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
 
 
-def _stack(label, backbone, config):
+def _stack(label: str, backbone: typing.Any, config: ModelConfig) -> Lines:
     layer, stack = getattr(backbone, label), getattr(config, label)
-    block, attention, width = stack.block, stack.block.attention, config.hidden_dim
+    yield _line(
+        label,
+        f"{stack.num_layers} blocks of branches f ({_size(layer)}): {NORM_PLACEMENTS[stack.block.norm_placement]}",
+        _residual(stack.block.residual),
+        _norm(stack.block.norm),
+        _dropout(stack.block.dropout),
+        f"whole blocks left out {stack.layer_dropout:g}" if stack.layer_dropout else "",
+    )
+    yield from _attentions(label, stack, backbone, config.hidden_dim)
+    yield from _feed_forwards(stack, config.hidden_dim)
+    if stack.final_norm:
+        yield _line("", f"  then {_norm(stack.block.norm)}")
+    if stack.output_dim is not None:
+        yield _line("", f"  then {config.hidden_dim} → {stack.output_dim}", _biases(False))
+    yield ""
+
+
+def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int) -> Lines:
+    attention = stack.block.attention
     heads, key_value_heads = attention.num_heads, attention.num_key_value_heads or attention.num_heads
     shared = (
         f"{heads} heads of {attention.head_dim or width // heads}",
@@ -216,24 +249,17 @@ def _stack(label, backbone, config):
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         _dropout(attention.dropout),
     )
-    yield _line(
-        label,
-        f"{stack.num_layers} blocks of branches f ({_size(layer)}): {NORM_PLACEMENTS[block.norm_placement]}",
-        _residual(block.residual),
-        _norm(block.norm),
-        _dropout(block.dropout),
-        f"whole blocks left out {stack.layer_dropout:g}" if stack.layer_dropout else "",
-    )
-    yield _line(
-        "",
-        f"  {'causal ' if label == 'decoder' else ''}self-attention: {shared[0]}",
-        *shared[1:],
-        *(() if stack.pattern else _places(attention)),
-    )
+    causal = "causal " if label == "decoder" else ""
+    positions = () if stack.pattern else _positions(attention)
+    yield _line("", f"  {causal}self-attention: {shared[0]}", *shared[1:], *positions)
     for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
-        yield _line("", f"    in layers {_layers(stack.attentions, each)}: {_places(each)[0]}", *_places(each)[1:])
+        first, *rest = _positions(each)
+        yield _line("", f"    in layers {_layers(stack.attentions, each)}: {first}", *rest)
     if label == "decoder" and backbone.encoder is not None:
         yield _line("", f"  cross-attention: {shared[0]}", *shared[1:], _scale(attention))
+
+
+def _feed_forwards(stack: StackConfig, width: int) -> Lines:
     for each in dict.fromkeys(stack.feed_forwards):
         where = f" in layers {_layers(stack.feed_forwards, each)}" if stack.feed_forward_pattern else ""
         yield _line(
@@ -244,8 +270,3 @@ def _stack(label, backbone, config):
             _experts(each.experts),
             _dropout(each.dropout),
         )
-    if stack.final_norm:
-        yield _line("", f"  then {_norm(block.norm)}")
-    if stack.output_dim is not None:
-        yield _line("", f"  then {width} → {stack.output_dim}", _biases(False))
-    yield ""

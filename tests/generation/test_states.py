@@ -92,6 +92,7 @@ class RunningMean(Mixer):
         distance = np.arange(length)[:, None] - np.arange(length)
         powers = np.where(distance >= 0, self.decay ** np.maximum(distance, 0), 0.0).astype("float32")
         before = (self.decay ** np.arange(1, length + 1)).astype("float32")[:, None]
+        powers, before = ops.convert_to_tensor(powers), ops.convert_to_tensor(before)
         mixed = ops.einsum("ts,bsd->btd", powers, x) + before * state.vector[:, None]
         return mixed, Mean(mixed[:, -1])
 
