@@ -157,7 +157,7 @@ def _raise_for(cls, problems):
 
 def _fits(value, annotation):
     """Whether a value is of an annotated type, so far as a class can tell, and within its range."""
-    return any(_fits_one(value, each) for each in _alternatives(annotation))
+    return any(_fits_one(value, each) for each in alternatives(annotation))
 
 
 def _fits_one(value, annotation):
@@ -175,14 +175,15 @@ def _fits_one(value, annotation):
     return all(limit.holds(value) for limit in limits)
 
 
-def _alternatives(annotation):
-    is_union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+def alternatives(annotation: typing.Any) -> tuple[typing.Any, ...]:
+    """The types that an annotation allows: `(Size, None's type)` of `Size | None`."""
+    is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     return typing.get_args(annotation) if is_union else (annotation,)
 
 
 def _name(annotation):
     names = []
-    for each in _alternatives(annotation):
+    for each in alternatives(annotation):
         limits = getattr(each, "__metadata__", ())
         kind = each.__origin__ if limits else each
         name = "None" if kind is types.NoneType else getattr(kind, "__name__", str(kind))

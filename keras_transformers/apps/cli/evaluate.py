@@ -1,5 +1,6 @@
 """`keras-transformers evaluate`: BLEU and chrF of a preset's translations, with their signatures."""
 
+import dataclasses
 import pathlib
 import sys
 import time
@@ -8,39 +9,33 @@ from typing import Annotated
 import typer
 
 from keras_transformers.apps.cli.options import (
-    TEXT_FILE,
     BatchSize,
-    Language,
+    Languages,
     MaxNewTokens,
     NumBeams,
-    Pairs,
+    PairFiles,
     Preset,
-    Sources,
+    command_of_records,
 )
 
 
+@command_of_records
 def evaluate(
     preset: Preset,
-    source: Sources = None,
-    target: Annotated[
-        pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their reference translations, line by line.")
-    ] = None,
-    pairs: Pairs = None,
-    source_language: Language = None,
-    target_language: Language = None,
+    files: PairFiles,
+    languages: Languages,
     num_beams: NumBeams = None,
     max_new_tokens: MaxNewTokens = None,
     batch_size: BatchSize = 32,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Draw BLEU by sentence length here (PNG).")] = None,
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
-):
+) -> None:
     """Translate a test set and score it: BLEU and chrF by sacreBLEU, each with its signature."""
     from keras_transformers.apps.cli.texts import given, progress
     from keras_transformers.extras import require
-    from keras_transformers.files.lines import read_pairs
 
     require(sacrebleu=True, matplotlib=picture)
-    sources, references = read_pairs(source, target, pairs)
+    sources, references = files.read()
     for path in (picture, translations):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,8 +52,7 @@ def evaluate(
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
-        source_language=source_language,
-        target_language=target_language,
+        **dataclasses.asdict(languages),
     )
     names = [f"line {number}" for number in range(1, len(sources) + 1)]
     begin = time.perf_counter()

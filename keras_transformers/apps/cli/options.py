@@ -1,36 +1,145 @@
-"""Arguments and options that several commands take."""
+"""Options of commands as records: each field is an option, and the command gets the record.
 
+    @command_of_records
+    def train(output, model: Annotated[ModelSettings, Fields("num_layers", dropout=0.2)]): …
+
+    keras-transformers train OUT --num-layers 3        model = ModelSettings(num_layers=3, dropout=0.2)
+
+A field of a record of runs (`apps/runs/settings.py`) brings its name, type, range, default and sentence of help along.
+"""
+
+import dataclasses
+import functools
+import inspect
 import pathlib
-from typing import Annotated
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
-# What typer checks of a file to read.
-TEXT_FILE = {"exists": True, "dir_okay": False}
+from keras_transformers.files.lines import read_pairs
+from keras_transformers.records import Range, alternatives
 
+# What typer checks of a file to read.
+TEXT_FILE: dict[str, Any] = {"exists": True, "dir_okay": False}
+
+TextFile = pathlib.Path | None
 Preset = Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]
 PresetFolder = Annotated[pathlib.Path, typer.Argument(help="The preset folder to write.")]
-
-# Sentence pairs
-Sources = Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Source sentences, one a line (.gz too).")]
-Targets = Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Their translations, line by line.")]
-Pairs = Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")]
-
-HeldOut = Annotated[pathlib.Path | None, typer.Option(**TEXT_FILE, help="The same, held out.")]
-
-# Translation
-Language = Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")]
-NumBeams = Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")]
-
-# Training
-HiddenDim = Annotated[int, typer.Option(min=1, help="The width of the model.")]
-NumHeads = Annotated[int, typer.Option(min=1, help="Attention heads.")]
-Dropout = Annotated[float, typer.Option(min=0, max=1, help="The share of activations dropped.")]
-BatchTokens = Annotated[int, typer.Option(min=1, help="Tokens in a batch.")]
-Seed = Annotated[int, typer.Option(help="Of the first weights, dropout and the order of batches.")]
 Checkpoints = Annotated[pathlib.Path | None, typer.Option(help="Keep checkpoints here, and go on from the newest.")]
 Curve = Annotated[
     pathlib.Path | None, typer.Option(help="Draw loss, perplexity and accuracy here (PNG), after each epoch.")
 ]
+NumBeams = Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")]
+
+Sentences = tuple[list[str], list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PairFiles:
+    """Files of sentence pairs."""
+
+    source: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Source sentences, one a line (.gz too).")] = None
+    target: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Their translations, line by line.")] = None
+    pairs: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None
+
+    def read(self) -> Sentences:
+        """Sources and targets."""
+        return read_pairs(self.source, self.target, self.pairs)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutFiles:
+    """The same, held out."""
+
+    validation_source: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
+    validation_target: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
+    validation_pairs: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
+
+    def read(self) -> Sentences | None:
+        """Sources and targets; None if no file is given."""
+        files = (self.validation_source, self.validation_target, self.validation_pairs)
+        return read_pairs(*files, prefix="--validation-") if any(files) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Languages:
+    """Which language to which."""
+
+    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
+    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
+
+
+class Fields:
+    """The fields of a record that a command takes as options, and defaults of the command's own."""
+
+    def __init__(self, *names: str, **defaults: Any) -> None:
+        self.names = (*names, *defaults)
+        self.defaults = defaults
+
+
+def command_of_records(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes an option for each field, in place of each parameter that is a record.
+
+    A parameter is a record if its annotation is a dataclass: with all of its fields, or `Annotated` with `Fields`.
+    """
+    parameters: list[inspect.Parameter] = []
+    records: dict[str, tuple[type, dict[str, Any]]] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        annotation = parameter.annotation
+        cls, chosen = annotation, None
+        if metadata := getattr(annotation, "__metadata__", ()):
+            cls, chosen = annotation.__origin__, metadata[0]
+        if dataclasses.is_dataclass(cls):
+            made = list(_options(typing.cast(type, cls), chosen))
+            records[parameter.name] = typing.cast(type, cls), {option.name: option.default for option in made}
+        else:
+            made = [parameter]
+        parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in made]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        for name, (cls, fields) in records.items():
+            given[name] = cls(**{field: given.pop(field, default) for field, default in fields.items()})
+        function(**given)
+
+    del command.__wrapped__  # type: ignore[attr-defined]  # typer would read the signature of `function`
+    command.__signature__ = inspect.Signature(parameters)
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def _options(cls: type, chosen: Fields | None) -> typing.Iterator[inspect.Parameter]:
+    """A parameter for each field, or for each that is chosen."""
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls))}
+    defaults = chosen.defaults if chosen else {}
+    for name in chosen.names if chosen else fields:
+        annotation: Any = fields[name].type
+        if not any(isinstance(each, typer.models.OptionInfo) for each in getattr(annotation, "__metadata__", ())):
+            annotation = _option(annotation, _help(cls, name))
+        default = defaults.get(name, fields[name].default)
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option(annotation: Any, told: str) -> Any:
+    """What typer reads off an annotated parameter, of a record's annotation such as `Size | None`."""
+    kind, *others = alternatives(annotation)
+    limits: dict[str, Any] = {}
+    for limit in getattr(kind, "__metadata__", ()):
+        if isinstance(limit, Range):
+            limits = {"min": limit.least, **({"max": limit.most} if limit.most <= 1 else {})}
+    kind = getattr(kind, "__origin__", kind)
+    optional = types.NoneType in others
+    return Annotated[kind | None if optional else kind, typer.Option(**limits, help=told)]
+
+
+def _help(cls: type, name: str) -> str:
+    """What the docstring of a record says of a field, below "Attributes:"."""
+    paragraph = re.search(rf"^ +{name}: (.+?)(?=^ *\w[\w, ]*: |\Z)", cls.__doc__ or "", re.MULTILINE | re.DOTALL)
+    told = " ".join(paragraph[1].split()) if paragraph else ""
+    return told[:1].upper() + told[1:]

@@ -1,35 +1,32 @@
 """`keras-transformers score`: how likely a preset finds given translations, line by line."""
 
+import dataclasses
 import math
 import sys
 from typing import Annotated
 
 import typer
 
-from keras_transformers.apps.cli.options import Language, Pairs, Preset, Sources, Targets
+from keras_transformers.apps.cli.options import Languages, PairFiles, Preset, command_of_records
 from keras_transformers.apps.cli.translate import BATCHES_AT_ONCE, write
 
 
+@command_of_records
 def score(
     preset: Preset,
-    source: Sources = None,
-    target: Targets = None,
-    pairs: Pairs = None,
-    source_language: Language = None,
-    target_language: Language = None,
+    files: PairFiles,
+    languages: Languages,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs computed at a time.")] = 32,
-):
+) -> None:
     """Score translations, anyone's: log-probability, perplexity and number of tokens for each line, with tabs between.
     A line whose source is empty stays empty; the perplexity of all goes to standard error."""
     from keras_transformers.apps.cli.texts import given, progress
-    from keras_transformers.files.lines import read_pairs
 
-    sources, targets = read_pairs(source, target, pairs)
+    sources, targets = files.read()
 
     import keras_transformers as kt
 
     task = kt.Seq2SeqLM.from_preset(preset)
-    languages = given(source_language=source_language, target_language=target_language)
     total, tokens, size = 0.0, 0, batch_size * BATCHES_AT_ONCE
     with progress("scoring", total=len(sources)) as advance:
         for begin in range(0, len(sources), size):
@@ -41,7 +38,7 @@ def score(
                 per_token=True,
                 batch_size=batch_size,
                 progress=advance,
-                **languages,
+                **given(**dataclasses.asdict(languages)),
             )
             lines = dict.fromkeys(rows, "")
             for row, each in zip(full, scores, strict=True):

@@ -8,42 +8,39 @@ import typer
 
 from keras_transformers.apps.cli.options import (
     TEXT_FILE,
-    BatchTokens,
     Checkpoints,
     Curve,
-    Dropout,
-    HiddenDim,
-    NumHeads,
+    Fields,
     PresetFolder,
-    Seed,
+    command_of_records,
 )
 from keras_transformers.apps.cli.train import DRAWN_EVERY
+from keras_transformers.apps.runs.settings import ModelSettings, TrainingSettings
+
+Model = Annotated[ModelSettings, Fields("num_layers", "dropout", hidden_dim=384, num_heads=6)]
+Training = Annotated[TrainingSettings, Fields("epochs", "batch_tokens", "seed")]
 
 
+@command_of_records
 def train_language_model(
     output: PresetFolder,
     texts: Annotated[
         list[pathlib.Path], typer.Option(**TEXT_FILE, help="A file to learn (.gz too); may be given several times.")
     ],
+    model: Model,
+    training: Training,
     validation_texts: Annotated[
         list[pathlib.Path] | None, typer.Option(**TEXT_FILE, help="The same, held out.")
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Each line is a text of its own, not each file.")] = False,
     vocabulary_size: Annotated[int, typer.Option(min=257, help="Tokens.")] = 8000,
-    num_layers: Annotated[int, typer.Option(min=1, help="Layers.")] = 6,
-    hidden_dim: HiddenDim = 384,
-    num_heads: NumHeads = 6,
-    max_length: Annotated[int, typer.Option(min=2, help="Tokens that the model sees at once.")] = 256,
-    dropout: Dropout = 0.1,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 10,
-    batch_tokens: BatchTokens = 4096,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="The highest; by default 0.5 / hidden_dim, 0.002 at most.")
     ] = None,
-    seed: Seed = 0,
+    max_length: Annotated[int, typer.Option(min=2, help="Tokens that the model sees at once.")] = 256,
     checkpoints: Checkpoints = None,
     picture: Curve = None,
-):
+) -> None:
     """Train a GPT (Radford et al. 2019) on texts, with a tokenizer of its own, and save it as a preset."""
     from keras_transformers.extras import require
     from keras_transformers.files.lines import read_texts
@@ -60,17 +57,17 @@ def train_language_model(
     import keras_transformers as kt
     from keras_transformers.training import Checkpoint, LearningCurve, LinearDecay
 
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(training.seed)
     # Bytes spell everything: only the end of a text needs a token that no text holds.
     special = {"padding_token": None, "start_token": None, "unknown_token": None, "end_token": "<|endoftext|>"}
     tokenizer = kt.Tokenizer.train(learnt, vocabulary_size=vocabulary_size, **special)
     config = kt.models.gpt(
         tokenizer.vocabulary_size,
-        num_layers=num_layers,
-        hidden_dim=hidden_dim,
-        num_heads=num_heads,
+        num_layers=model.num_layers,
+        hidden_dim=model.hidden_dim,
+        num_heads=model.num_heads,
         max_length=max_length,
-        dropout=dropout,
+        dropout=model.dropout,
         padding_id=None,
     )
     task = kt.CausalLM(config, tokenizer)
@@ -91,9 +88,9 @@ def train_language_model(
     task.fit(
         learnt,
         validation_data=held_out,
-        batch_tokens=batch_tokens,
-        epochs=epochs,
-        seed=seed,
+        batch_tokens=training.batch_tokens,
+        epochs=training.epochs,
+        seed=training.seed,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     )

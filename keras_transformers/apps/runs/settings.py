@@ -13,14 +13,12 @@ record knows is refused, with what may have been meant.
 
 import dataclasses
 import pathlib
-import types
-import typing
 
 from keras_transformers.data.cleaning import Cleaning
 from keras_transformers.extras import require
 from keras_transformers.files.lines import read_text
 from keras_transformers.files.reading import is_plain, shown
-from keras_transformers.records import record
+from keras_transformers.records import Count, Positive, Rate, Size, alternatives, record
 from keras_transformers.spelling import did_you_mean
 
 
@@ -61,17 +59,29 @@ class VocabularySettings:
 
 @record
 class ModelSettings:
-    """Arguments of `kt.models.transformer`."""
+    """Arguments of `kt.models.transformer`.
 
-    num_layers: int | tuple[int, ...] = 6
-    hidden_dim: int = 512
-    num_heads: int = 8
-    intermediate_dim: int | None = None
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
+    Attributes:
+        num_layers: layers of each stack.
+        hidden_dim: the width of the model.
+        num_heads: attention heads.
+        intermediate_dim: the inner width of the feed-forward layers; by default four times `hidden_dim`.
+        dropout: the share of activations dropped.
+        attention_dropout: the share of attention weights dropped.
+        activation: of the feed-forward layers.
+        norm_placement: "post" or "pre".
+        max_length: tokens that the model sees at once.
+    """
+
+    num_layers: Size | tuple[Size, ...] = 6
+    hidden_dim: Size = 512
+    num_heads: Size = 8
+    intermediate_dim: Size | None = None
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
     activation: str = "relu"
     norm_placement: str = "post"
-    max_length: int = 256
+    max_length: Size = 256
 
 
 @record
@@ -79,34 +89,36 @@ class TrainingSettings:
     """How it learns.
 
     Attributes:
-        epochs, updates: how long at most; epochs are whole.
+        epochs: passes over the data, at most.
+        updates: updates, at most; the epochs are whole.
         batch_tokens: tokens of a batch on its longer side.
-        learning_rate: the highest; by default `(hidden_dim * warmup_steps) ** -0.5`. After `warmup_steps` it falls by
-            the inverse square root, and over the last `cool_down` epochs to 0.
-        epsilon: Adam's.
-        patience: stop after so many epochs without a better `monitor`, "bleu" or "loss" of what is watched.
-        average: of how many of the last epochs the weights are averaged.
+        learning_rate: the highest; by default (hidden_dim × warmup_steps)^-½.
+        warmup_steps: steps until then; fewer for little data. Afterwards the rate falls by the inverse square root.
+        cool_down: over so many of the last epochs the rate falls to 0.
+        epsilon: of Adam.
+        label_smoothing: the share of probability that goes to all other tokens.
+        patience: stop after so many epochs without a better `monitor`.
+        monitor: "bleu" or "loss" of the held-out pairs.
+        average: the preset has the mean of the weights after so many of the last epochs.
+        seed: of the first weights, dropout and the order of batches.
         dtype: such as "mixed_bfloat16".
     """
 
-    epochs: int = 10
-    updates: int | None = None
-    batch_tokens: int = 4096
-    learning_rate: float | None = None
-    warmup_steps: int = 4000
-    cool_down: int = 0
-    epsilon: float = 1e-9
-    label_smoothing: float = 0.1
-    patience: int | None = None
+    epochs: Size = 10
+    updates: Size | None = None
+    batch_tokens: Size = 4096
+    learning_rate: Positive | None = None
+    warmup_steps: Size = 4000
+    cool_down: Count = 0
+    epsilon: Positive = 1e-9
+    label_smoothing: Rate = 0.1
+    patience: Size | None = None
     monitor: str = "bleu"
-    average: int = 5
+    average: Size = 5
     seed: int = 0
     dtype: str | None = None
 
-    def __post_init__(self):
-        wrong = [name for name in ("epochs", "batch_tokens", "average") if getattr(self, name) < 1]
-        if wrong:
-            raise ValueError(f"Expected at least 1 of {', '.join(wrong)}.")
+    def __post_init__(self) -> None:
         if self.monitor not in ("bleu", "loss"):
             raise ValueError(f"Expected monitor to be bleu or loss, got {self.monitor!r}.")
 
@@ -271,7 +283,7 @@ def _read(cls, values, path, problems):
 
 def _as(value, annotation):
     """YAML's lists as tuples, and its numbers such as `1e-3`, which it takes for text, as numbers."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    kinds = [getattr(kind, "__origin__", kind) for kind in alternatives(annotation)]  # without a range
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, str) and float in kinds and str not in kinds:

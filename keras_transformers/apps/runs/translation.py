@@ -200,6 +200,11 @@ def learn_vocabulary(sources, targets, *, shared=True, **options):
     return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
 
 
+def values_of(settings):
+    """The fields of a record of settings by name."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+
+
 def config_for(tokenizer, **fields):
     """The `ModelConfig` that `kt.models.transformer` makes of `fields`, for this tokenizer's vocabularies."""
     if tokenizer.target is not None:
@@ -208,8 +213,7 @@ def config_for(tokenizer, **fields):
 
 
 def _model(run, tokenizer):
-    fields = {field.name: getattr(run.model, field.name) for field in dataclasses.fields(run.model)}
-    return Seq2SeqLM(config_for(tokenizer, **fields), tokenizer, dtype=run.training.dtype)
+    return Seq2SeqLM(config_for(tokenizer, **values_of(run.model)), tokenizer, dtype=run.training.dtype)
 
 
 def _fit(task, run, pairs, validation, folder, verbose):

@@ -55,7 +55,7 @@ def test_all_that_is_wrong_is_said_at_once_with_near_names(path):
         "x: expected name=value, such as training.epochs=3",
     ):
         assert problem in str(caught.value)
-    with pytest.raises(ValueError, match="training: Expected at least 1 of average"):
+    with pytest.raises(ValueError, match="training: .* field 'average' is 0, expected int of at least 1."):
         read_run(path, ["training.average=0"])
     with pytest.raises(ValueError, match="training: Expected monitor to be bleu or loss, got 'acc'"):
         read_run(path, ["training.monitor=acc"])
