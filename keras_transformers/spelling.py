@@ -8,6 +8,7 @@ import difflib
 import functools
 import inspect
 import itertools
+import typing
 from typing import Any
 
 from keras_transformers import other_libraries
@@ -103,7 +104,7 @@ def known_arguments(
         each = inspect.unwrap(getattr(each, "__func__", each))
         names += _named(each)
         parameters = inspect.signature(each).parameters.values()
-        rest = next((one.name for one in parameters if one.kind is inspect.Parameter.VAR_KEYWORD), None)
+        rest = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD and not _unpacked(one)), None)
         if rest is None or each.__module__.startswith("keras."):
             return tuple(names), None
     return tuple(names), rest
@@ -111,7 +112,16 @@ def known_arguments(
 
 def _named(function):
     parameters = inspect.signature(function).parameters.values()
-    return [one.name for one in parameters if one.kind not in _OPEN and one.name not in ("self", "cls")]
+    names = [one.name for one in parameters if one.kind not in _OPEN and one.name not in ("self", "cls")]
+    return names + [name for one in parameters for name in _unpacked(one)]
+
+
+def _unpacked(parameter: inspect.Parameter) -> list[str]:
+    """The names that `**kwargs: Unpack[SomeTypedDict]` stands for; none for other parameters."""
+    annotation = parameter.annotation
+    return (
+        list(typing.get_args(annotation)[0].__annotations__) if typing.get_origin(annotation) is typing.Unpack else []
+    )
 
 
 _known_arguments = functools.cache(known_arguments)
@@ -199,6 +209,7 @@ def spell_out(cls: type, but: collections.abc.Container[str] = ()) -> None:
         if name.startswith("_") or name in but:
             continue
         if inspect.isfunction(value):
+            value.__qualname__ = f"{cls.__qualname__}.{name}"  # it may be a function of another module
             setattr(cls, name, spelled(value))
         elif isinstance(value, classmethod):
             setattr(cls, name, classmethod(spelled(value.__func__)))

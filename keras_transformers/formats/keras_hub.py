@@ -3,7 +3,7 @@
     config.json                        class and sizes of a backbone ─► Family ─► ModelConfig
     model.weights.h5                   its weights; or several such files and model.weights.json
     task.json, task.weights.h5         class, options and weights of a head
-    tokenizer.json, assets/tokenizer   see `tokenizers/keras_hub.py`
+    tokenizer.json, assets/tokenizer   see `tokenizers/convert/keras_hub.py`
 
 So a model that came from KerasHub is saved as a folder that transformers opens. What differs over there:
 
@@ -35,7 +35,7 @@ from keras_transformers.formats.keras_weights import datasets, weight_files
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.tokenizers.keras_hub import class_name, is_keras_hub
+from keras_transformers.tokenizers.convert.keras_hub import class_name, is_keras_hub
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 TASK_WEIGHTS = "task.weights.h5"

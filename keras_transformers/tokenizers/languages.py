@@ -1,4 +1,4 @@
-"""Languages: what a translation model's tokenizer puts around a source and around a target.
+"""The languages of published translation models, and which tokens stand around a source and a target.
 
                   source                      target                      the target's language is told by
     mBART         text </s> en_XX             text </s> ro_RO             what the decoder starts from
@@ -6,16 +6,18 @@
     M2M100        __en__ text </s>            __fr__ text </s>            the first token, forced
     NLLB          eng_Latn text </s>          fra_Latn text </s>          the first token, forced
     Marian        >>fra<< text </s>           text </s>                   the source
-    all others    what the engine's own rule puts around a text, or text </s>
+    all others    the tokens that the engine puts around a text, or text </s>
 
-A language is a special token, so the languages of a `tokenizer.json` are found by how they are written.
+A language is a special token, so the languages of a `tokenizer.json` are found by how they are written. The codes stand
+in the order of their ids, as each model writes them; `data/language_names.py` has the names by which people ask for
+them.
 
 Source: the tokenizers of transformers 5.
 """
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -24,15 +26,15 @@ class LanguageRules:
     """How one class of tokenizers writes languages, and where.
 
     Attributes:
-        token: how a language's code is written as a token, "{}" standing for the code.
-        code: how codes look, a regular expression.
+        token: a language as a token, "{}" standing for its code.
+        code: a regular expression of the codes.
         source, target: the parts of a side, of "language", "text" and "end".
-        place: how the model is told the language to write: "forced", the decoder's first token; "start", what the
-            decoder starts from; "source", a token in the source; None for not at all.
-        codes: the languages that the class adds to a vocabulary, in their order.
-        key: how a language is called, as `token`.
-        default: the source's language where nothing says which.
-        legacy: the rules where `legacy_behaviour` is set.
+        place: how the model is told the language to write: "forced", by the decoder's first token; "start", by the
+            token that the decoder starts from; "source", by a token in the source; None: not at all.
+        codes: the languages that the class adds to a vocabulary, in the order of their ids.
+        key: the name of a language here, "{}" standing for its code.
+        default: the source's language if nothing says which.
+        legacy: the rules if `legacy_behaviour` is set.
     """
 
     token: str = "{}"
@@ -46,55 +48,52 @@ class LanguageRules:
     legacy: "LanguageRules | None" = None
 
     def chosen(self, config: Mapping[str, Any]) -> "LanguageRules":
-        """These rules or the older ones, as a `tokenizer_config.json` has it."""
+        """These rules or the older ones, as a `tokenizer_config.json` says."""
         return self.legacy if self.legacy is not None and config.get("legacy_behaviour") else self
 
     def languages(self, tokens: Iterable[tuple[str, int]]) -> dict[str, int]:
-        """Of special tokens with their ids those that are languages: their codes, with their ids, in order of ids."""
+        """The codes of the languages among special tokens, with their ids, in the order of the ids."""
         pattern = re.compile(re.escape(self.token).replace(r"\{\}", f"({self.code})"))
         found = ((pattern.fullmatch(token), i) for token, i in sorted(tokens, key=lambda item: item[1]))
         return {self.key.format(match[1]): i for match, i in found if match}
 
 
+@dataclasses.dataclass(frozen=True)
+class Languages:
+    """The languages that a tokenizer has tokens for.
+
+    Attributes:
+        rules: how they are written, and where.
+        ids: the id of each, by the code that the checkpoint calls it.
+    """
+
+    rules: LanguageRules
+    ids: Mapping[str, int]
+
+    @classmethod
+    def of_tokens(cls, tokens: Iterable[tuple[str, int]], rules: LanguageRules | None) -> "Languages":
+        """The languages among special tokens with their ids; None: by the rules that fit the tokens."""
+        tokens = list(tokens)
+        rules = rules or rules_by_tokens(tokens)
+        return cls(rules, rules.languages(tokens))
+
+    @property
+    def place(self) -> str | None:
+        """`rules.place`, or None if there are no languages."""
+        return self.rules.place if self.ids else None
+
+
 def rules_by_tokens(tokens: Iterable[tuple[str, int]]) -> LanguageRules:
-    """The rules by which special tokens are languages, where no class is named: of those whose languages are all there
-    the ones with most."""
+    """The rules by which special tokens are languages, for a tokenizer that names no class.
+
+    Of the rules whose languages are all there, those with the most languages are taken.
+    """
     tokens = list(tokens)
     for rules in sorted(LANGUAGE_RULES, key=lambda rules: -len(rules.codes)):
         languages = rules.languages(tokens)
         if languages and all(rules.key.format(code) in languages for code in rules.codes):
             return rules
     return NO_LANGUAGES
-
-
-def wrapped(
-    rows: Sequence[list[int]], languages: Sequence[int | None], parts: Sequence[Any], max_length: int | None
-) -> list[list[int]]:
-    """Texts as ids with what stands around them.
-
-    Args:
-        rows: a list of ids for each text.
-        languages: the id of each text's language, or None for no token.
-        parts: in order, ids and "text", "language".
-        max_length: most ids of a row; a text that is too long loses its last. None for no limit.
-
-    Raises:
-        ValueError: for a `max_length` without room for what stands around.
-    """
-    at, out = list(parts).index("text"), []
-    for ids, language in zip(rows, languages, strict=True):
-        known = {"language": [] if language is None else [language]}
-        before, after = (
-            [i for part in side for i in known.get(part, [part])] for side in (parts[:at], parts[at + 1 :])
-        )
-        room = len(ids) if max_length is None else max_length - len(before) - len(after)
-        if room < 0:
-            raise ValueError(
-                f"Expected max_length of at least {len(before) + len(after)}, for the tokens around a text, got "
-                f"{max_length}. Give a larger one."
-            )
-        out.append([*before, *ids[:room], *after])
-    return out
 
 
 _MBART_CODES = """

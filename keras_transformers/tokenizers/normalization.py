@@ -1,4 +1,4 @@
-"""What a tokenizer does to a text before it looks for pieces: one spelling for what reads alike.
+"""Normalization of a text before it is split into pieces: one spelling for text that reads alike.
 
     in the text                                      "nmt_nfc" makes it        "nmt_nfkc" makes it
     no-break, thin, wide and other spaces            a space                   a space
@@ -14,8 +14,8 @@
 stays where it shapes what is read: in emoji, and in scripts whose letters are joined, such as Persian and Hindi.
 
 "nmt_nfkc" is the default of SentencePiece, which most published translation models were trained with. It agrees with
-SentencePiece 0.2 on each code point but those that Unicode has added since version 10; marks behind one letter come in
-Unicode's canonical order here, and as they were written there.
+SentencePiece 0.2 on each code point but those that Unicode has added since version 10. Marks behind one letter come in
+Unicode's canonical order here; SentencePiece keeps the order in which they were written.
 
 Both are steps of the engine, written to `tokenizer.json`, so that transformers makes the same ids.
 
@@ -31,7 +31,7 @@ from tokenizers import Regex, normalizers
 
 SPACES_IN_A_ROW = " {2,}"
 SPACES_AT_ENDS = r"\A +| +\z"
-# Behind these, and at the start of a text, a joiner joins nothing. Characters of a class of a regular expression.
+# Behind these, and at the start of a text, a joiner joins nothing. The inside of a class of a regular expression.
 UNJOINED = (
     r"\p{Latin}\p{Greek}\p{Cyrillic}\p{Armenian}\p{Georgian}\p{Hebrew}\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}"
     r"\p{P}\p{N}\p{Z}\x{300}-\x{36f}\x{200c}\x{200d}"
@@ -39,7 +39,7 @@ UNJOINED = (
 JOINERS = rf"(?<![^{UNJOINED}])[\x{{200c}}\x{{200d}}]"
 _FULLWIDTH_TILDE, _STANDS_FOR_IT = "\uff5e", "\U0010fffe"  # SentencePiece keeps it; the other is no character
 
-# Replacements in order, a pattern and what it becomes, or a form of Unicode's.
+# In order, replacements (a pattern and its replacement) or the name of a Unicode form.
 _STEPS: dict[str, tuple[tuple[str, str] | str, ...]] = {
     "nmt_nfc": (
         (r"[\x09-\x0d\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]", " "),
@@ -70,7 +70,7 @@ NORMALIZATIONS = tuple(_STEPS)
 
 
 def steps_of(normalization: str | None, spaces_at_ends: bool = False) -> list[normalizers.Normalizer]:
-    """The steps of a normalisation, for an engine.
+    """The steps of a normalization, for an engine.
 
     Args:
         normalization: "nmt_nfc", "nmt_nfkc", or None for none.
@@ -92,10 +92,10 @@ def steps_of(normalization: str | None, spaces_at_ends: bool = False) -> list[no
 
 
 def keep_spaces_at_ends(engine: tokenizers.Tokenizer) -> None:
-    """Let spaces at both ends stay, of an engine that one of these normalises.
+    """Let an engine with one of these normalizations keep spaces at both ends of a text.
 
-    An engine parts a text at the tokens that were added to it, and normalises each part: the spaces around such a token
-    are at ends.
+    An engine parts a text at its added tokens and normalizes each part, so that the spaces around such a token are at
+    ends.
     """
     parts = parts_of(engine)
     kept = [part for part, description in parts if description.get("pattern") != {"Regex": SPACES_AT_ENDS}]
@@ -104,7 +104,7 @@ def keep_spaces_at_ends(engine: tokenizers.Tokenizer) -> None:
 
 
 def parts_of(engine: tokenizers.Tokenizer) -> list[tuple[normalizers.Normalizer, dict[str, Any]]]:
-    """The steps of an engine's normaliser, each with its description in `tokenizer.json`."""
+    """The steps of an engine's normalizer, each with its description in `tokenizer.json`."""
     description = json.loads(engine.to_str())["normalizer"]
     if description is None:
         return []

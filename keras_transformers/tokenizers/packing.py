@@ -1,4 +1,4 @@
-"""Packing: sequences of token ids, each of its own length, to one padded array.
+"""Packing: sequences of token ids of different lengths to one padded array.
 
     <s> A man rides . </s>            2 7 9 5 4 3
     <s> Hello . </s> <pad> <pad>      2 8 4 3 0 0
@@ -27,7 +27,7 @@ class Packed(NamedTuple):
     Attributes:
         token_ids: int32 `[B, T]`, padded at the end.
         lengths: int32 `[B]`, how many positions of each row are not padding (start and end included).
-        truncated: how many rows lost tokens, to be reported to whoever gave the text.
+        truncated: how many rows lost tokens, to be reported to the user.
     """
 
     token_ids: np.ndarray
@@ -44,14 +44,14 @@ def pack(
     max_length: int | None = None,
     length: int | None = None,
 ) -> Packed:
-    """Put start and end around each sequence, cut what is too long, and pad at the end.
+    """Put start and end around each sequence, cut those that are too long, and pad at the end.
 
     A row that is too long loses the last of its own tokens; start and end stay.
 
     Args:
         sequences: `B` sequences of ids. None of them may hold `padding_id`: models find the padding by it, and would
             not see that token.
-        padding_id: what fills a row up.
+        padding_id: fills a row up.
         start_id, end_id: put around each sequence, or None. Either may equal `padding_id` (some models start the
             decoder with it).
         max_length: most positions of a row, start and end included; None for no limit.
@@ -63,7 +63,7 @@ def pack(
     Raises:
         TypeError: for a sequence or an id that is not made of integers.
         ValueError: for an id below 0 or above int32, for `padding_id` inside a sequence, and for a limit without room
-        for start and end.
+            for start and end.
 
     Example:
     ```python
@@ -174,11 +174,11 @@ class PackedTexts(NamedTuple):
     """What `pack_texts` returns: rows of unequal length, int32 `[T]` each.
 
     Attributes:
-        token_ids: what the model reads.
-        segment_ids: what stands beside, where the model has segments.
-        text_ids: of which text each position is: 0 the first, 1 the second, -1 a special token. The positions of a text
-            hold its tokens in order, from the first on (up to the last, where the start was cut).
-        truncated: how many rows lost tokens, to be reported to whoever gave the texts.
+        token_ids: the ids that the model reads.
+        segment_ids: the segment of each position, for models that have segments.
+        text_ids: the text of each position: 0 the first, 1 the second, -1 a special token. The positions of a text hold
+            its tokens in order, from the first on (up to the last, if the start was cut).
+        truncated: how many rows lost tokens, to be reported to the user.
     """
 
     token_ids: list[np.ndarray]
@@ -196,7 +196,7 @@ def pack_texts(
     truncate: str = "longest_first",
     cut: str = "end",
 ) -> PackedTexts:
-    """Wrap each text, or each pair of texts, for a model, and cut what is too long.
+    """Wrap each text, or each pair of texts, for a model, and cut those that are too long.
 
     The rows are those of transformers' `tokenizer(a, b, truncation=True, max_length=...)`.
 
@@ -205,8 +205,8 @@ def pack_texts(
         seconds: as many texts that belong to them, or None.
         template: `Tokenizer.template`.
         max_length: most positions of a row, special tokens included; None for no limit.
-        truncate: what is cut of a pair: "longest_first" takes of the longer text until both are equally long, and then
-            of both in turn; "first" and "second" of that one alone, as for a question that must stay whole.
+        truncate: which text of a pair is cut: "longest_first" cuts the longer text until both are equally long, and
+            then both in turn; "first" and "second" cut that text alone, as for a question that must stay whole.
         cut: "end" or "start", which end of a text loses tokens.
 
     Raises:
@@ -271,7 +271,7 @@ def pack_texts(
 
 
 def _kept(lengths: list[int], room: int, truncate: str, index: int) -> list[int]:
-    """How long the texts of a row are once cut to `room` tokens in all."""
+    """The lengths of the texts of a row, cut to `room` tokens in all."""
     excess = sum(lengths) - room
     if excess <= 0:
         return lengths

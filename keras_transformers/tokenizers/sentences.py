@@ -3,14 +3,13 @@
     "  He came. She left.\\n\\n* Fine!\\n"      sentences   "He came."   "She left."   "Fine!"
                                            gaps        "  "         " "           "\\n\\n* "   and a tail   "\\n"
 
-A document is its sentences, what stands before each, and what stands after the last: put together as they are, they are
-the text again, character for character. Line ends are always gaps, and so are the marks and numbers of lists.
+A document is its sentences, the gap before each, and the tail after the last. Put together, they are the text again,
+character for character. Line ends are always gaps, and so are the marks and numbers of lists.
 
-A sentence ends with "." "!" "?" or what a script has for them, with closing quotes and brackets, before a space that
-no small letter follows; the full-width ends of Chinese and Japanese need no space. A full stop ends none after a word
-that is known as abbreviated ("Dr."), initials ("J. S. Bach", "e.g."), and, in languages that write ordinals so, a
-number ("am 3. Mai"). Where it is in doubt, two sentences stay together, which a translator bears better than half of
-one.
+A sentence ends with "." "!" "?" or the marks of another script, with closing quotes and brackets, before a space that
+no small letter follows; the full-width ends of Chinese and Japanese need no space. A full stop ends no sentence after a
+known abbreviation ("Dr."), initials ("J. S. Bach", "e.g."), and, in languages that write ordinals so, a
+number ("am 3. Mai"). In doubt, two sentences stay together: a translator copes better with two than with half of one.
 """
 
 import re
@@ -49,7 +48,13 @@ _CLAUSE = re.compile(r"[,;:،؛][\"'”’»)]*\s+|[，、；：]|\s[—–-]\s|
 
 
 class Document(NamedTuple):
-    """Sentences, the gap before each, and the tail after the last."""
+    """Sentences, the gap before each, and the tail after the last.
+
+    Attributes:
+        sentences: texts without spaces around them.
+        gaps: as many texts: spaces, line ends, marks of lists.
+        tail: text.
+    """
 
     sentences: list[str]
     gaps: list[str]
@@ -58,8 +63,8 @@ class Document(NamedTuple):
     def joined(self, sentences: Sequence[str] | None = None) -> str:
         """The text, with other sentences in place of these.
 
-        Between sentences of one line the space follows the new ones: there is none after a full-width "。", and one
-        after what came for it.
+        Between sentences of one line, the space follows the new sentences: there is none after a full-width "。", and
+        one after another stop that replaces it.
         """
         if sentences is None:
             sentences = self.sentences
@@ -85,7 +90,7 @@ def split_document(text: str, language: str | None = None) -> Document:
 
     Args:
         text: of any length, with its line ends.
-        language: its code of two letters, for what hangs on it; None where it is not known.
+        language: its code of two letters, which some rules depend on; None if it is not known.
 
     Example:
         >>> split_document("Dr. Smith came.  She left.\\n").sentences
@@ -140,8 +145,9 @@ def _ends_sentence(text: str, begin: int, match: re.Match[str], language: str | 
 
 
 def cut_to_fit(document: Document, spans_of: Callable[[Sequence[str]], Sequence[np.ndarray]], most: int) -> Document:
-    """The document with sentences that are too long cut into several: after a comma or the like where there is one in
-    the second half of what fits, else at a space, else anywhere.
+    """The document with sentences that are too long cut into several.
+
+    A cut is after a comma or the like in the second half of the part that fits, else at a space, else anywhere.
 
     Args:
         document: a `Document`.
@@ -167,7 +173,7 @@ def cut_to_fit(document: Document, spans_of: Callable[[Sequence[str]], Sequence[
 
 
 def _cuts(sentence: str, tokens: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Spans of pieces of a sentence of up to `most` tokens each, in order; what lies between them is spaces."""
+    """Spans of pieces of a sentence of up to `most` tokens each, in order, with spaces between them."""
     spans, begin = [], 0
     starts = tokens[:, 0]
     while True:

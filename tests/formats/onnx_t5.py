@@ -15,8 +15,8 @@ import shutil
 import numpy as np
 from safetensors.numpy import save_file
 
-from keras_transformers.tokenizers.sentencepiece_model import _fields as fields
-from keras_transformers.tokenizers.sentencepiece_model import _integer as integer
+from keras_transformers.tokenizers.convert.sentencepiece_model import _fields as fields
+from keras_transformers.tokenizers.convert.sentencepiece_model import _integer as integer
 
 _DIMS, _TYPE, _FLOATS, _INTEGERS, _NAME, _RAW = 1, 2, 4, 5, 8, 9
 _TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8"}

@@ -139,7 +139,7 @@ def test_words_before_the_source():
 @once
 def test_a_model_of_one_pair_knows_it(model):
     translating = translator()
-    translating.tokenizer._config |= {"source_lang": "eng", "target_lang": "fra"}
+    translating.tokenizer._options |= {"source_lang": "eng", "target_lang": "fra"}
     results = translating.translate(SOURCES, **OPTIONS)
     assert translating.translate(SOURCES, "English", "fr", **OPTIONS) == results
     with pytest.raises(ValueError, match="or its own, fra, got 'de': this model translates from eng to fra"):

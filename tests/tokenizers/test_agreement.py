@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from keras_transformers.families.family import families
-from keras_transformers.tokenizers import Tokenizer, agreement
+from keras_transformers.tokenizers import Tokenizer
+from keras_transformers.tokenizers.convert import agreement
 from tests.tokenizers import folders
 from tests.tokenizers.test_tokenizer import SENTENCES
 

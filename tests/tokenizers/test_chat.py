@@ -3,7 +3,7 @@ import json
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.tokenizers import chat
+from keras_transformers.tokenizers.chat import rendering
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -345,7 +345,7 @@ def test_a_template_has_no_files_and_no_endless_loops(template, tokenizer):
 
 def test_globals_of_jinja_that_no_template_needs_are_not_there():
     for name in ("lipsum", "cycler", "joiner"):
-        assert chat.render("{{ " + name + " is defined }}", CHATS[0]) == "False"
+        assert rendering.render("{{ " + name + " is defined }}", CHATS[0]) == "False"
 
 
 def test_what_is_no_chat_is_refused(tokenizer):

@@ -92,7 +92,7 @@ def test_hard_texts_are_encoded_alike(small):
     # Special tokens as text. Unigram's engine finds its own even so, and there we differ: they are spelled otherwise.
     plain = SENTENCES + HARD + ([] if "Unigram" in repr(tokenizer) else SPECIAL)
     assert tokenizer.encode(plain) == _theirs(reference, plain, special=False)
-    assert all(tokenizer._control_ids.isdisjoint(row) for row in tokenizer.encode(texts))
+    assert all(tokenizer.control_ids.isdisjoint(row) for row in tokenizer.encode(texts))
 
 
 def test_rows_of_texts_and_pairs_are_theirs(small):

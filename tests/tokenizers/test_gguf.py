@@ -11,7 +11,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
 from keras_transformers.tokenizers import Tokenizer
-from keras_transformers.tokenizers.gguf import SPLITS, read_gguf
+from keras_transformers.tokenizers.convert.gguf import SPLITS, read_gguf
 from tests.formats import gguf_files
 from tests.tokenizers import folders
 from tests.tokenizers.test_tokenizer import SENTENCES

@@ -155,7 +155,7 @@ def test_the_embedded_presets_tokenizer(multi30k):
 
 
 def test_gpt_2_words_with_a_space_in_front(bpe):
-    engine = copy.deepcopy(bpe._engine)
+    engine = copy.deepcopy(bpe.engine)
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer = Tokenizer(engine)
     texts = SENTENCES + HARD
@@ -208,7 +208,7 @@ def test_bytes_that_are_no_utf_8_are_replaced(bpe, bpe_in_graph):
 
 @pytest.mark.parametrize("length", [3, 8, 9, 40])
 def test_packed_as_the_engine_packs(bert, bert_in_graph, length):
-    engine = tokenizers.Tokenizer.from_str(bert._engine.to_str())
+    engine = tokenizers.Tokenizer.from_str(bert.engine.to_str())
     engine.enable_truncation(length)
     engine.enable_padding(length=length, pad_id=bert.padding_id)
     first = ["", "A man.", "One two three four five six seven eight", "One two three", "A b c d e f g h i j k l"]
@@ -231,7 +231,7 @@ def test_packed_without_a_post_processor(bpe, bpe_in_graph):
 
 
 def test_packed_as_roberta_packs(bpe):
-    engine = copy.deepcopy(bpe._engine)
+    engine = copy.deepcopy(bpe.engine)
     engine.post_processor = processors.RobertaProcessing(("</s>", 3), ("<s>", 2))
     packed = Tokenizer(engine).in_graph().pack(tf.constant(["a"]), tf.constant(["b"]), length=7)
     (a,), (b,) = bpe.encode(["a", "b"])
@@ -332,7 +332,7 @@ def test_some_texts_must_be_checked(bpe):
 
 
 def changed(tokenizer, change):
-    description = json.loads(tokenizer._engine.to_str())
+    description = json.loads(tokenizer.engine.to_str())
     change(description)
     return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)))
 
@@ -352,7 +352,7 @@ def test_engines_of_other_kinds_are_refused(bpe, change, message):
 
 
 def test_added_tokens_are_refused(bpe):
-    engine = copy.deepcopy(bpe._engine)
+    engine = copy.deepcopy(bpe.engine)
     engine.add_tokens(["<name>"])
     with pytest.raises(ValueError, match=r"Expected no added tokens but special ones, got \['<name>'\]"):
         Tokenizer(engine).in_graph()

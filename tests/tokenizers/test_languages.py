@@ -22,7 +22,7 @@ def _tokenizer(languages=(), **config):
     engine.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     engine.add_special_tokens(list(languages))
     tokenizer = Tokenizer(engine)
-    tokenizer._config |= config
+    tokenizer._options |= config
     return tokenizer
 
 
@@ -42,12 +42,12 @@ def test_a_text_and_its_end():
 def test_what_the_engine_puts_around_counts_unless_it_ends_nothing():
     tokenizer = _tokenizer()
     around = processors.TemplateProcessing(single="<s> $A </s>", pair="$A $B", special_tokens=[("<s>", 0), ("</s>", 2)])
-    tokenizer._engine.post_processor = around
+    tokenizer.engine.post_processor = around
     assert tokenizer.encode_sources(["ab"]) == tokenizer.encode_targets(["ab"]) == [[0, A, B, 2]]
     assert tokenizer.encode_sources(["abab"], max_length=4) == [[0, A, B, 2]]
     starts = processors.TemplateProcessing(single="<s> $A", pair="$A $B", special_tokens=[("<s>", 0)])
     other = _tokenizer()
-    other._engine.post_processor = starts
+    other.engine.post_processor = starts
     assert other.encode_sources(["ab"]) == [[A, B, 2]]
 
 
@@ -142,6 +142,6 @@ def test_a_language_for_a_tokenizer_without():
     with pytest.raises(ValueError, match="Expected no target_language, got 'fr': this tokenizer has no tokens for la"):
         _tokenizer().encode_targets(["a"], "fr")
     broken = _with("en_XX")
-    broken._config["src_lang"] = "xx"
+    broken._options["src_lang"] = "xx"
     with pytest.raises(ValueError, match=re.escape("Expected src_lang in tokenizer_config.json to be one of the 25")):
         broken.encode_sources(["a"])

@@ -12,6 +12,7 @@ from tokenizers import normalizers
 from keras_transformers.files.lines import read_lines
 from keras_transformers.tokenizers import Tokenizer
 from keras_transformers.tokenizers.normalization import NORMALIZATIONS, steps_of
+from keras_transformers.tokenizers.vocabulary import copy_of
 
 pytestmark = pytest.mark.one_backend  # no tensor is touched
 
@@ -109,7 +110,7 @@ HARD = [
 
 def test_what_is_normalised_comes_back_normalised(tokenizer):
     once = tokenizer.decode(tokenizer.encode(HARD))
-    assert once == [tokenizer._engine.normalizer.normalize_str(text) for text in HARD]
+    assert once == [tokenizer.engine.normalizer.normalize_str(text) for text in HARD]
     assert tokenizer.decode(tokenizer.encode(once)) == once
 
 
@@ -191,8 +192,8 @@ def test_clean_text_has_the_ids_that_the_embedded_translator_learnt(embedded, da
     files = [data_folder / "tatoeba-en-fr" / f"test-v2021-08-07.{side}.gz" for side in ("eng", "fra")]
     if not all(file.is_file() for file in files):
         pytest.skip("Tatoeba's test set is not among the data sets")
-    plain = Tokenizer(embedded._copy_of_engine())
-    plain._engine.normalizer = None
+    plain = Tokenizer(copy_of(embedded.engine))
+    plain.engine.normalizer = None
     lines = [line for file in files for line in read_lines(file)]
     changed = [
         line for line, one, two in zip(lines, embedded.encode(lines), plain.encode(lines), strict=True) if one != two

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from keras_transformers.tokenizers import chat, template_sandbox
+from keras_transformers.tokenizers.chat import rendering, sandbox
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -123,10 +123,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_template_ends_soon_and_small(name, monkeypatch):
-    monkeypatch.setattr(template_sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.thread_time()
     try:
-        text = chat.render(HOSTILE[name], CHAT)
+        text = rendering.render(HOSTILE[name], CHAT)
     except ValueError as error:
         assert str(error).startswith("Expected ") and len(str(error)) < 2000
     else:
@@ -157,9 +157,9 @@ def test_a_hostile_template_ends_soon_and_small(name, monkeypatch):
     ],
 )
 def test_what_is_refused_is_said(name, message, monkeypatch):
-    monkeypatch.setattr(template_sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
     with pytest.raises(ValueError, match=message):
-        chat.render(HOSTILE[name], CHAT)
+        rendering.render(HOSTILE[name], CHAT)
 
 
 def test_long_chats_are_within_the_bounds():
@@ -169,12 +169,12 @@ def test_long_chats_are_within_the_bounds():
         "{{ ns.text }}{{ ns.seen | length }}{{ messages | tojson(indent=4) | length }}"
     )
     long = [{"role": "user", "content": "Was it a car or a cat I saw? " * 40}] * 1000
-    assert chat.render(accumulating, long).count("user: Wbs it") == 1000
+    assert rendering.render(accumulating, long).count("user: Wbs it") == 1000
     one = [{"role": "user", "content": "a line\n" * 300_000}]
-    assert len(chat.render("{{ messages[0].content | indent(4) }}", one)) > 3_000_000
-    assert len(chat.render("{% for x in messages[0].content.split('\n') %}{{ x }}{% endfor %}", one)) == 1_800_000
+    assert len(rendering.render("{{ messages[0].content | indent(4) }}", one)) > 3_000_000
+    assert len(rendering.render("{% for x in messages[0].content.split('\n') %}{{ x }}{% endfor %}", one)) == 1_800_000
 
 
 def test_runs_do_not_count_together():
     template = "{% for i in range(40000) %}{% for j in range(5) %}x{% endfor %}{% endfor %}"
-    assert [len(chat.render(template, CHAT)) for _ in range(3)] == [200_000] * 3
+    assert [len(rendering.render(template, CHAT)) for _ in range(3)] == [200_000] * 3

@@ -432,7 +432,7 @@ def test_special_tokens_are_parsed_on_request(masked):
     assert ids.count(masked.mask_id) == 2
     assert masked.mask_id not in masked.encode([text])[0]
     twin = pickle.loads(pickle.dumps(masked))
-    assert "_parsing_engine" in masked.__dict__ and "_parsing_engine" not in twin.__dict__
+    assert masked._vocabulary._parsing_engine is not None and twin._vocabulary._parsing_engine is None
     assert twin.encode([text], parse_special=True) == [ids]
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal, Optional, Union
 
 import pytest
 
-from keras_transformers.tokenizers.tool_schemas import tool_schema
+from keras_transformers.tokenizers.chat.tool_schemas import tool_schema
 
 pytestmark = pytest.mark.one_backend("torch")
 

@@ -9,9 +9,9 @@ import re
 import pytest
 
 from keras_transformers.tokenizers import Tokenizer
+from keras_transformers.tokenizers.convert.numbered_pieces import PieceSplitter
+from keras_transformers.tokenizers.convert.sentencepiece_model import read_sentencepiece
 from keras_transformers.tokenizers.languages import NLLB
-from keras_transformers.tokenizers.pieces import PieceSplitter
-from keras_transformers.tokenizers.sentencepiece_model import read_sentencepiece
 from tests.tokenizers import folders
 from tests.tokenizers.test_convert import HARD
 from tests.tokenizers.test_tokenizer import SENTENCES

@@ -1,15 +1,15 @@
 """Tokenizers of KerasHub's presets: `tokenizer.json` with a class and its options, and the pieces in
 `assets/tokenizer`.
 
-    class                  pieces                        as the class of Hugging Face's
+    class                  pieces                        read as transformers' class
     BertTokenizer          vocabulary.txt                BertTokenizer
     DistilBertTokenizer    vocabulary.txt                DistilBertTokenizer
     RobertaTokenizer       vocabulary.json, merges.txt   RobertaTokenizer
     XLMRobertaTokenizer    vocabulary.spm                XLMRobertaTokenizer
 
-Ids agree with KerasHub's on ordinary text. On some they do not, as the rules of the models' authors are kept: where it
-lowercases, KerasHub folds case besides ("ß" becomes "ss"); it splits byte pairs at other places among runs of spaces;
-and it leaves control characters in.
+Ids agree with KerasHub on ordinary text. They differ on some text, as the rules of the models' authors are kept: with
+`lowercase`, KerasHub folds case too ("ß" becomes "ss"); it splits runs of spaces at other places before byte pairs are
+merged; and it leaves control characters in.
 
 Source: keras_hub/src/tokenizers and keras_hub/src/models/*/*_tokenizer.py of KerasHub 0.32.
 """
@@ -19,7 +19,7 @@ import pathlib
 from typing import Any
 
 from keras_transformers.files.reading import parse, read_text
-from keras_transformers.tokenizers.convert import CLASSES, TokenizerClass
+from keras_transformers.tokenizers.convert.classes import CLASSES, TokenizerClass
 
 _FOLDER = pathlib.PurePath("assets", "tokenizer")
 _FILES = {
@@ -28,7 +28,7 @@ _FILES = {
     "RobertaTokenizer": ("vocabulary.json", "merges.txt"),
     "XLMRobertaTokenizer": ("vocabulary.spm",),
 }
-# KerasHub's options by Hugging Face's names, and those that only one value is read of.
+# The options of KerasHub, by Hugging Face's names; and options with the one value that is supported.
 _OPTIONS = {
     "lowercase": "do_lower_case",
     "strip_accents": "strip_accents",
@@ -52,7 +52,7 @@ _INERT = {
 
 
 def is_keras_hub(values: dict[str, Any]) -> bool:
-    """Whether a file is KerasHub's: it names a class of Python's, as Keras writes it."""
+    """Whether the content of a file is KerasHub's: it names a Python class, as Keras writes it."""
     return isinstance(values.get("registered_name") or values.get("class_name"), str)
 
 
@@ -62,14 +62,14 @@ def class_name(values: dict[str, Any]) -> str:
 
 
 def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], TokenizerClass] | None:
-    """Where a KerasHub tokenizer's pieces lie, and how they are read.
+    """The pieces of a KerasHub tokenizer: their folder, and how they are read.
 
     Args:
         path: `tokenizer.json` in a preset's folder.
 
     Returns:
-        What `convert` takes: the folder of the pieces, options by Hugging Face's names, and the rules of a class. None
-        where the file is not KerasHub's, or not there.
+        The arguments of `folders.convert`: the folder of the pieces, options by Hugging Face's names, and the rules of
+        a class. None if the file is not KerasHub's, or not there.
 
     Raises:
         ValueError: for a class that is not known, and for options that are unknown or not supported; all are listed.
@@ -104,7 +104,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
 
 
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
-    """The file, where it is KerasHub's; one that is broken is for `Tokenizer.load` to complain of."""
+    """The content of the file if it is KerasHub's, else None; `Tokenizer.load` complains of a broken one."""
     try:
         content = read_text(path)
         values = parse(content, path) if '"class_name"' in content else None  # others are long

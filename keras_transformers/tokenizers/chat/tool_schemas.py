@@ -1,4 +1,4 @@
-"""Python functions as the JSON schemas by which chat templates tell a model of its tools.
+"""Python functions as JSON schemas, by which a chat template tells a model of its tools.
 
     def weather(city: str, days: int = 1):          {"type": "function", "function": {"name": "weather",
         '''The weather of a city.                     "description": "The weather of a city.",
@@ -8,7 +8,7 @@
             days: How many.                              "required": ["city"]}}}
         '''
 
-Source: what `transformers.utils.get_json_schema` gives for the same function.
+Source: `transformers.utils.get_json_schema`, which gives the same.
 """
 
 import enum
@@ -86,7 +86,7 @@ def tool_schema(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _sections(text: str) -> tuple[str, dict[str, str], str | None]:
-    """What a docstring says of a function, of each argument, and of what it returns."""
+    """The description of a function in its docstring, those of its arguments, and that of its result."""
     blocks: dict[str, list[str]] = {"": []}
     current = ""
     for line in text.split("\n"):

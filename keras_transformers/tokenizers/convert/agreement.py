@@ -1,12 +1,12 @@
-"""A `tokenizer.json` beside the other files of its folder, which say some things again: what counts.
+"""A `tokenizer.json` beside the other files of its folder, which say some things again: which of them counts.
 
-So transformers reads them, and so do we; where that changes a text's tokens, a warning says it.
+Transformers reads them so, and so do we. If another file changes the tokens of a text, a warning says it.
 
-    what                                    counts
-    what a text becomes, its pieces         the class's, of the options in tokenizer_config.json, for a class that makes
-                                            its own pipeline (`convert.CLASSES`); else tokenizer.json
-    what is put around a text               the class's, for BERT, RoBERTa, T5, …; else tokenizer.json, not
-                                            add_bos_token and add_eos_token; nothing if that says nothing
+    question                                the answer is taken from
+    how a text is split into pieces         the class and its options in tokenizer_config.json, if the class makes its
+                                            own pipeline (`classes.CLASSES`); else tokenizer.json
+    which tokens stand around a text        the class, for BERT, RoBERTa, T5, …; else tokenizer.json, not
+                                            add_bos_token and add_eos_token; none if that says nothing
     added tokens and their rules            added_tokens_decoder, else added_tokens.json, over tokenizer.json
     special tokens                          special_tokens_map.json over tokenizer_config.json, unless that has
                                             added_tokens_decoder
@@ -24,53 +24,31 @@ from tokenizers import AddedToken, models, processors
 
 from keras_transformers.callers import outside
 from keras_transformers.files.reading import read_object
-from keras_transformers.tokenizers.convert import (
-    CLASSES,
-    ROLES,
+from keras_transformers.tokenizers.convert.added_tokens import (
     Spelled,
-    TokenizerClass,
     extra_tokens,
     listed_tokens,
     named_token,
     special_tokens,
 )
-from keras_transformers.tokenizers.engine_files import PARTS, guarded, parts_of
-from keras_transformers.tokenizers.options import CONFIG_FILE
-from keras_transformers.tokenizers.pipelines import Pipeline, characters_of, state
+from keras_transformers.tokenizers.convert.classes import CLASSES, TokenizerClass
+from keras_transformers.tokenizers.convert.options import CONFIG_FILE
+from keras_transformers.tokenizers.convert.pipelines import Pipeline, characters_of, state
+from keras_transformers.tokenizers.engine import PARTS, guarded, parts_of
+from keras_transformers.tokenizers.special_tokens import ROLES
 
-# model_type → the class that transformers makes where no file names one. Others take tokenizer.json as it is.
-REGISTERED = {
-    "albert": "AlbertTokenizer",
-    "bart": "RobertaTokenizer",
-    "bert": "BertTokenizer",
-    "camembert": "CamembertTokenizer",
-    "distilbert": "BertTokenizer",
-    "electra": "BertTokenizer",
-    "gemma": "GemmaTokenizer",
-    "gemma2": "GemmaTokenizer",
-    "gemma3_text": "GemmaTokenizer",
-    "gpt2": "GPT2Tokenizer",
-    "gpt_neox": "GPTNeoXTokenizer",
-    "gptj": "GPT2Tokenizer",
-    "m2m_100": "M2M100Tokenizer",
-    "marian": "MarianTokenizer",
-    "mbart": "MBartTokenizer",
-    "mpnet": "MPNetTokenizer",
-    "mt5": "T5Tokenizer",
-    "opt": "GPT2Tokenizer",
-    "pegasus": "PegasusTokenizer",
-    "phi": "GPT2Tokenizer",
-    "qwen2": "Qwen2Tokenizer",
-    "qwen3": "Qwen2Tokenizer",
-    "qwen3_moe": "Qwen2Tokenizer",
-    "roberta": "RobertaTokenizer",
-    "t5": "T5Tokenizer",
-    "xlm-roberta": "XLMRobertaTokenizer",
-}
-# Those whose files are known to name a wrong class: tokenizer.json as it is, or the class above.
+# A `tokenizer.json` of these counts as it is, whatever class is named: their files are known to name a wrong one.
 AS_IT_IS = ("mistral", "mixtral", "modernbert", "olmo2", "phi3", "umt5")
+# model_type → the class that transformers makes if no file names one. Others take tokenizer.json as it is.
+REGISTERED = {
+    model_type: rules.names[0]
+    for rules in CLASSES
+    for model_type in rules.model_types
+    if model_type not in ("llama", *AS_IT_IS)
+}
+# Their files are known to name a wrong class; the registered one counts.
 MISNAMED = ("qwen2",)
-# Classes that put their own tokens around a text, and one that puts none; others leave that to tokenizer.json.
+# Classes that put their own tokens around a text (GPT-NeoX: none); others leave that to tokenizer.json.
 _WRAPPING = (
     *("BartTokenizer", "BertTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
@@ -86,12 +64,12 @@ _TELLING = (
 
 
 def class_in_transformers(folder: pathlib.Path, config: dict[str, Any], values: dict[str, Any]) -> str | None:
-    """The class that transformers makes of a folder with a `tokenizer.json`; None where it takes that as it is.
+    """The class that transformers makes of a folder with a `tokenizer.json`; None if it takes that file as it is.
 
     Args:
         folder: where `config.json` may lie.
-        config: what `tokenizer_config.json` holds.
-        values: what `tokenizer.json` holds.
+        config: the content of `tokenizer_config.json`.
+        values: the content of `tokenizer.json`.
     """
     model = read_object(folder / "config.json", missing={})
     declared = str(config.get("tokenizer_class") or model.get("tokenizer_class") or "").removesuffix("Fast")
@@ -112,8 +90,7 @@ def _is_byte_level(values: dict[str, Any]) -> bool:
 
 
 def passed_over(folder: pathlib.Path, rules: TokenizerClass | None) -> bool:
-    """Whether a folder's `tokenizer.json` does not count: Marian's class and M2M100's read their own files, if they are
-    there."""
+    """Whether a folder's `tokenizer.json` does not count: Marian and M2M100 read their own files if they are there."""
     return rules is not None and bool(rules.split_by) and all((folder / name).is_file() for name in rules.files)
 
 
@@ -125,16 +102,16 @@ def rules_named(name: str | None) -> TokenizerClass | None:
 def agreed(
     folder: pathlib.Path, config: dict[str, Any], engine: tokenizers.Tokenizer, values: dict[str, Any]
 ) -> tokenizers.Tokenizer:
-    """An engine as the files of its folder together mean it; `engine` itself where they agree.
+    """An engine as the files of its folder together mean it; `engine` itself if they agree.
 
     Args:
         folder: with `tokenizer.json`.
-        config: what `tokenizer_config.json` holds.
-        engine: what `tokenizer.json` makes.
-        values: what `tokenizer.json` holds.
+        config: the content of `tokenizer_config.json`.
+        engine: made of `tokenizer.json`.
+        values: the content of `tokenizer.json`.
 
     Raises:
-        ValueError: where they contradict each other in a way that no tokenizer follows from.
+        ValueError: if they contradict each other so that no tokenizer follows.
     """
     _compare_special(folder, config)
     name = class_in_transformers(folder, config, values)
@@ -183,7 +160,7 @@ def _own_processor(
     config: dict[str, Any],
     contents: dict[str, str],
 ) -> processors.PostProcessor | None:
-    """What puts special tokens around a text."""
+    """The post-processor that counts."""
     if rules is not None and name in _WRAPPING:
         return _nothing() if name == "GPTNeoXTokenizer" else rules.wrap(engine, config, contents)
     return engine.post_processor
@@ -203,7 +180,7 @@ def _check_kind(name: str, pipeline: Pipeline, engine: tokenizers.Tokenizer, fol
 
 
 def _other_unigram(values: dict[str, Any], contents: dict[str, str]) -> bool:
-    """Whether a Unigram model's unknown piece is another than the class's, or bytes stand for what it lacks."""
+    """Whether a Unigram model has another unknown piece than the class, or writes unknown text as bytes."""
     model = values["model"]
     if model.get("type") != "Unigram" or "unk_token" not in contents:
         return False
@@ -226,7 +203,7 @@ def _other_tokens(
     folder: pathlib.Path,
     config: dict[str, Any],
 ) -> bool:
-    """Whether the folder's files name tokens that the engine does not have so."""
+    """Whether the folder's files name tokens that the engine lacks, or has with other rules."""
     written = {repr(token) for token in engine.get_added_tokens_decoder().values()}
     known = {token.content for token in [*engine.get_added_tokens_decoder().values(), *tokens.values()]}
     named = [token for token in special.values() if engine.token_to_id(token.content) is not None]
@@ -273,7 +250,7 @@ def _put_tokens(
 
 
 def _tell(engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: pathlib.Path, name: str | None) -> None:
-    """Warn where a text becomes other tokens than `tokenizer.json` makes of it."""
+    """Warn if a text becomes other tokens than `tokenizer.json` makes of it."""
     special = "a ".join(token.content for token in changed.get_added_tokens_decoder().values())[:1000]
     source = f"the options of {name} in {CONFIG_FILE}" if name else CONFIG_FILE
     for text in (*_TELLING, special):
@@ -291,7 +268,7 @@ def _tell(engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: p
 def _tell_ends(
     engine: tokenizers.Tokenizer, special: dict[str, AddedToken], folder: pathlib.Path, config: dict[str, Any]
 ) -> None:
-    """Warn of a start or an end token that is asked for and not put around a text, or the other way round."""
+    """Warn of a start or end token that is asked for and not put around a text, or put there and not asked for."""
     _, ids, _ = _read(engine, "a")
     for option, role, end in (("add_bos_token", "bos_token", ids[:1]), ("add_eos_token", "eos_token", ids[-1:])):
         token = special.get(role)
@@ -312,16 +289,16 @@ def _tell_ends(
 
 
 def _read(engine: tokenizers.Tokenizer, text: str) -> tuple[list[str], list[int], str]:
-    """What an engine makes of a text, and of that."""
+    """The tokens and ids that an engine makes of a text, and the text that it makes of the ids."""
     try:
         encoding = engine.encode(text)
-    except Exception as error:  # of a piece that is unknown to a model that has no piece for it
+    except Exception as error:  # the text has an unknown piece, and the model no unknown token
         return [str(error)], [], ""
     return encoding.tokens, encoding.ids, engine.decode(encoding.ids, skip_special_tokens=False)
 
 
 def _compare_special(folder: pathlib.Path, config: dict[str, Any]) -> None:
-    """Warn of special tokens that two files name otherwise."""
+    """Warn of special tokens that two files name differently."""
     path = folder / "special_tokens_map.json"
     stated = read_object(path, missing={})
     named: Iterable[str] = [role for role in ROLES if stated.get(role) is not None and config.get(role) is not None]

@@ -23,22 +23,28 @@ import tensorflow as tf
 import tokenizers
 from tokenizers import pre_tokenizers
 
-from keras_transformers.tokenizers import graph_characters
-from keras_transformers.tokenizers.graph_characters import edges, moved, tensorflow_text
+from keras_transformers.tokenizers.in_graph.characters import (
+    edges,
+    matching,
+    moved,
+    normalized,
+    spaced,
+    tensorflow_text,
+)
 
 _NONE = np.iinfo(np.int64).max  # the rank of a pair that is never merged
 # The classes of characters in GPT-2's pattern.
 _PATTERNS = (r"\p{L}", r"\p{N}", r"\s")
 _WHITE = 3
-# What may follow an apostrophe and stay with it.
+# Letters that stay with an apostrophe in front of them.
 _CONTRACTIONS = ("s", "t", "m", "d", "re", "ve", "ll")
 
 
 def model_of(engine: tokenizers.Tokenizer) -> tf.Module:
-    """The class for an engine, built.
+    """The model of an engine, built.
 
     Raises:
-        ValueError: for an engine of another kind, and for one with tokens of its own beside the special ones.
+        ValueError: for an engine of another kind, and for one with added tokens that are not special.
     """
     description = json.loads(engine.to_str())
     model, pre_tokenizer = description["model"]["type"], description["pre_tokenizer"] or {}
@@ -68,7 +74,7 @@ class WordPiece(tf.Module):
     def __init__(self, engine: tokenizers.Tokenizer, description: dict[str, Any]):
         super().__init__()
         model = description["model"]
-        self._spaced = graph_characters.spaced(engine)
+        self._spaced = spaced(engine)
         self._longest = model["max_input_chars_per_word"]
         bytes_of_longest = 4 * self._longest
         # Longer words are unknown. The match counts bytes, the engine characters: one word stands for all of those.
@@ -97,8 +103,8 @@ class _ByteLevel(tf.Module):
 
         's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
-    Whether a word starts at a place shows in the characters beside it, but for an apostrophe with its letters, which
-    comes first; so it is computed for all places at once.
+    The characters beside a place show if a word starts there, so all places are computed at once. Only an apostrophe
+    with its letters comes first.
 
     Source: Radford et al. 2019, section 2.2; https://github.com/openai/gpt-2/blob/master/src/encoder.py.
     """
@@ -111,8 +117,8 @@ class _ByteLevel(tf.Module):
                 "Expected a byte-level pre-tokenizer that parts words as GPT-2 does, got use_regex=False. Tokenize "
                 "with encode, outside of the graph."
             )
-        self._normalized = graph_characters.normalized(engine)
-        self._class = graph_characters.matching(*_PATTERNS)
+        self._normalized = normalized(engine)
+        self._class = matching(*_PATTERNS)
         self._prefix_space = settings["add_prefix_space"]
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
@@ -140,7 +146,7 @@ class _ByteLevel(tf.Module):
         before, kind_before = moved(code_points, 1), moved(kind, 1)
         white, white_before = kind == _WHITE, kind_before == _WHITE
         first, last = edges(characters)
-        # Of white space, the last in front of a word stands apart, and goes with the word where it is a plain space.
+        # The last white space in front of a word stands apart; if it is a plain space, it goes with the word.
         last_white = ~last & (moved(kind, -1) != _WHITE)
         starts = first | tf.where(
             white, ~white_before | last_white, tf.where(white_before, before != ord(" "), kind != kind_before)
@@ -180,8 +186,8 @@ class BytePairs(_ByteLevel):
         pairs, ranks = zip(*sorted({**rank_of, _NONE: _NONE}.items()), strict=True)
         self._pairs, self._ranks = tf.constant(pairs, tf.int64), tf.constant(ranks, tf.int64)
         self._merged = tf.constant([ids[left + right] for left, right in merges], tf.int64)
-        # Where each merge joins pieces that earlier ones made, as those of a training do, all places of the best merge
-        # of a word are joined at once. Else only the first: what it makes may belong to a better one.
+        # If each merge joins pieces that earlier merges made, as after training, all places of the best merge of a
+        # word are joined at once. Otherwise only the first place is: the new piece may belong to a better merge.
         made_at = {left + right: rank for rank, (left, right) in enumerate(merges)}
         self._in_order = all(
             max(made_at.get(left, -1), made_at.get(right, -1)) < rank for rank, (left, right) in enumerate(merges)
@@ -191,14 +197,14 @@ class BytePairs(_ByteLevel):
         letters = _bytes(words)
         num_words = tf.size(words, tf.int64)
 
-        def ranks_of(pieces, word):
+        def ranks_of(pieces: tf.Tensor, word: tf.Tensor) -> tf.Tensor:
             pairs = moved(pieces, 1) * self._base + pieces
             found = tf.searchsorted(self._pairs, pairs, out_type=tf.int64)
             fits = (tf.gather(self._pairs, found) == pairs) & (moved(word, 1, fill=-1) == word)
             return tf.where(fits, tf.gather(self._ranks, found), _NONE)
 
-        def merge(pieces, word, ranks):
-            """The best merge of each word."""
+        def merge(pieces: tf.Tensor, word: tf.Tensor, ranks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            """Do the best merge of each word."""
             best = tf.gather(tf.math.unsorted_segment_min(ranks, word, num_words), word)
             joins = (ranks == best) & (ranks < _NONE)  # a piece with the one before it
             if self._in_order:
@@ -229,8 +235,8 @@ class BytePairs(_ByteLevel):
 class ByteUnigram(_ByteLevel):
     """The most likely pieces of each word, added in 64 bits and compared in the order in which the engine does.
 
-    tensorflow-text's SentencePiece adds in 32 bits: where "lll" is as likely as "l", "ll" and as "ll", "l", it takes
-    another one than the engine.
+    tensorflow-text's SentencePiece adds in 32 bits: if "lll" is as likely as "l", "ll" and as "ll", "l", it takes
+    another split than the engine.
 
     Source: Kudo 2018, https://arxiv.org/abs/1804.10959.
     """
@@ -244,7 +250,7 @@ class ByteUnigram(_ByteLevel):
             if set(piece) <= {*byte_of}
         }
         _check_bytes(pieces)
-        # A tree of the beginnings of pieces; the last node is where no piece goes on.
+        # A tree of the beginnings of pieces; its last node means that no piece goes on.
         nodes = {"": 0}
         edges = {_NONE: 0}
         for piece in pieces:
@@ -266,23 +272,27 @@ class ByteUnigram(_ByteLevel):
         steps = tf.reduce_max(tf.concat([lengths, [0]], 0))
         num_words = tf.size(words)
 
-        def place_of(step, length):
-            """Where the piece of that length that ends after `step` letters stands in `scores` and `ids`."""
+        def place_of(step: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+            """The index in `scores` and `ids` of the piece of that length that ends after `step` letters."""
             place = (starts[:, None] + step - length) * longest + length - 1
             return tf.clip_by_value(place, 0, tf.size(scores, tf.int64) - 1)
 
         # Longest first: of equals the engine keeps the one that starts earliest, and so does argmax.
         descending = tf.range(longest, 0, -1, dtype=tf.int64)[None, :]
 
-        def forward(step, recent, chosen):
-            """`recent [W, longest]`: the best score up to so many letters before this step."""
+        def forward(
+            step: tf.Tensor, recent: tf.Tensor, chosen: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+            """`recent [W, longest]`: the best scores up to each of the last places before this step."""
             candidates = recent + tf.gather(scores, place_of(step, descending))
             best = tf.reduce_max(candidates, axis=1, keepdims=True)
             chosen = chosen.write(tf.cast(step, tf.int32), longest - tf.argmax(candidates, axis=1))
             return step + 1, tf.concat([recent[:, 1:], best], axis=1), chosen
 
-        def backward(step, end, found):
-            """`end [W]`: how many letters are still to be written in pieces."""
+        def backward(
+            step: tf.Tensor, end: tf.Tensor, found: tf.TensorArray
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+            """`end [W]`: how many letters still need pieces."""
             length = chosen.read(tf.cast(step, tf.int32))
             ends = end == step
             piece = tf.gather(ids, place_of(step, length[:, None])[:, 0])
@@ -318,7 +328,7 @@ class ByteUnigram(_ByteLevel):
 
 
 class SentencePiece(tf.Module):
-    """A Unigram model that writes a space as "▁", as T5 and XLM-RoBERTa have it, with SentencePiece's normaliser.
+    """A Unigram model that writes a space as "▁", as those of T5 and XLM-RoBERTa, with SentencePiece's normalizer.
 
     Source: Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226.
     """
@@ -391,7 +401,7 @@ def _variable(value: int) -> bytes:
 
 
 def _of_type(part: dict[str, Any] | None, name: str) -> list[dict[str, Any]]:
-    """The parts of that type in a normaliser or pre-tokenizer, which may be a sequence of parts."""
+    """The parts of that type in a normalizer or pre-tokenizer, which may be a sequence of parts."""
     if part is None:
         return []
     if part["type"] == "Sequence":

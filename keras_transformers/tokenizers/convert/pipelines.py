@@ -1,9 +1,11 @@
-"""What the classes of transformers' tokenizers do to a text, beside their vocabularies: by class, from its options.
+"""Pipelines: how the tokenizer classes of transformers normalize, split and decode, by their options.
 
-A class makes its pipeline of the options in `tokenizer_config.json`, also where a `tokenizer.json` holds another one.
-`convert` uses these for folders without a `tokenizer.json`, and `agreement` to compare the two files.
+A class makes its pipeline of the options in `tokenizer_config.json`, even if a `tokenizer.json` holds another one.
+`folders` uses these for folders without a `tokenizer.json`, and `agreement` to compare the two files. Each function
+below takes the options, the special tokens by role, and the compiled table of characters of a SentencePiece model
+(empty for none), and returns a `Pipeline`.
 
-    pipeline      normalizer                pre-tokenizer                        of
+    pipeline      normalizer                pre-tokenizer                        classes
     word_piece    BERT's                    BERT's                               BERT, DistilBERT, ELECTRA, MPNet
     byte_level    none                      byte-level                           RoBERTa, BART, GPT-2, CodeGen
     gpt_neox      NFC                       byte-level                           GPT-NeoX
@@ -15,6 +17,7 @@ A class makes its pipeline of the options in `tokenizer_config.json`, also where
 Source: the tokenizers of transformers 5.
 """
 
+import base64
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
@@ -30,7 +33,7 @@ _QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _ONE_SPACE = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
-# What a class sets on its model besides the vocabulary; "" is none.
+# The settings of a BPE model besides its vocabulary.
 _BPE = {
     "dropout": None,
     "unk_token": None,
@@ -44,12 +47,12 @@ _BPE = {
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """What an engine does to a text.
+    """All that an engine does to a text, but for its vocabulary and its post-processor.
 
     Attributes:
         model: the kind of the model, as the engine names it.
-        normalizer, pre_tokenizer, decoder: of the engine, or None.
-        settings: of the model.
+        normalizer, pre_tokenizer, decoder: parts of the engine, or None.
+        settings: attributes of the model.
     """
 
     model: str
@@ -59,7 +62,7 @@ class Pipeline:
     settings: Mapping[str, Any]
 
     def put_on(self, engine: tokenizers.Tokenizer) -> None:
-        """Make an engine do it."""
+        """Give the parts and settings to an engine."""
         engine.normalizer = self.normalizer
         engine.pre_tokenizer = self.pre_tokenizer
         engine.decoder = self.decoder
@@ -67,27 +70,27 @@ class Pipeline:
             setattr(engine.model, name, self.settings[name])
 
     def differences(self, engine: tokenizers.Tokenizer) -> list[str]:
-        """Which parts of an engine are others."""
+        """The names of the parts and settings that an engine has otherwise."""
         parts = ("normalizer", "pre_tokenizer", "decoder")
         different = [name for name in parts if state(getattr(self, name)) != state(getattr(engine, name))]
         return different + self._other_settings(engine)
 
     def _other_settings(self, engine: tokenizers.Tokenizer) -> list[str]:
-        # None, False and "" are all nothing
+        # None, False and "" all mean "not set"
         found = {name: getattr(engine.model, name) or None for name in self.settings}
         return [name for name, value in self.settings.items() if found[name] != (value or None)]
 
 
-# Of the options, the special tokens, and a SentencePiece model's compiled table of characters.
 MakePipeline = Callable[[Options, Special, bytes], Pipeline]
 
 
 def state(part: Any) -> Any:
-    """A part of an engine as plain data."""
+    """A part of an engine as plain data, to compare."""
     return None if part is None else json.loads(part.__getstate__())
 
 
 def word_piece(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """BERT: clean text, Chinese characters and punctuation apart, lowercase unless `do_lower_case` is false."""
     normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
@@ -100,15 +103,18 @@ def word_piece(options: Options, special: Special, characters: bytes = b"") -> P
 
 
 def byte_level(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """GPT-2 and RoBERTa: words with the space before them, as bytes."""
     words = pre_tokenizers.ByteLevel(add_prefix_space=bool(options.get("add_prefix_space", False)))
     return Pipeline("BPE", None, words, decoders.ByteLevel(), _BPE)
 
 
 def gpt_neox(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """GPT-NeoX: `byte_level` with composed accents (NFC)."""
     return dataclasses.replace(byte_level(options, special), normalizer=normalizers.NFC())
 
 
 def qwen(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """Qwen2 and Qwen3: composed accents (NFC), words by a pattern of their own with single digits, as bytes."""
     prefix = bool(options.get("add_prefix_space", False))
     words = pre_tokenizers.Sequence(
         [
@@ -120,7 +126,12 @@ def qwen(options: Options, special: Special, characters: bytes = b"") -> Pipelin
 
 
 def spaces(options: Options, special: Special, characters: bytes = b"", *, legacy: bool | None = None) -> Pipeline:
-    """Llama's; `legacy` is Code Llama's, which has no such option."""
+    """Llama: "▁" for spaces, one in front of a text, bytes for unknown characters.
+
+    Args:
+        options, special, characters: as for all.
+        legacy: whether "▁" goes in front of each part between special tokens; None: as the option of that name says.
+    """
     prefix = options.get("add_prefix_space", None)
     prefix = True if prefix is None else prefix
     legacy = bool(options.get("legacy", False)) if legacy is None else legacy
@@ -132,6 +143,7 @@ def spaces(options: Options, special: Special, characters: bytes = b"", *, legac
 
 
 def code_llama(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """Code Llama: `spaces` without the option `legacy`."""
     pipeline = spaces(options, special, legacy=False)
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)]
     settings = {**pipeline.settings, "unk_token": special["unk_token"]}
@@ -139,6 +151,7 @@ def code_llama(options: Options, special: Special, characters: bytes = b"") -> P
 
 
 def gemma(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """Gemma: "▁" for spaces, none in front of a text, bytes for unknown characters."""
     words = pre_tokenizers.Split(" ", behavior="merged_with_previous")
     decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     settings = {**_BPE, "unk_token": special["unk_token"], "fuse_unk": True, "byte_fallback": True}
@@ -146,6 +159,7 @@ def gemma(options: Options, special: Special, characters: bytes = b"") -> Pipeli
 
 
 def nllb(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """NLLB: mapped characters, single spaces, "▁" in front of words."""
     normalizer = normalizers.Sequence([normalizers.Precompiled(characters), _ONE_SPACE]) if characters else None
     always: dict[str, Any] = {"prepend_scheme": "always"}
     settings = {**_BPE, "unk_token": special["unk_token"], "fuse_unk": True}
@@ -160,14 +174,14 @@ def unigram(
     may_lack_prefix: bool = False,
     without_characters: tuple[normalizers.Normalizer, ...] = (),
 ) -> MakePipeline:
-    """The pipeline of a class with a Unigram model of SentencePiece's.
+    """The pipeline of a class with a Unigram model of SentencePiece.
 
     Args:
-        clean: what is done to a text before anything else.
+        clean: makes, of the options, the normalizers that come first.
         maps_characters: whether the class uses the model's table of characters.
         splits_at_any_space: whether it splits at white space of any kind, and not only at spaces.
-        may_lack_prefix: whether `add_prefix_space` says if a space is put in front; others always do.
-        without_characters: what is done instead of the table, if the model has none.
+        may_lack_prefix: whether `add_prefix_space` decides if a space is put in front; otherwise it always is.
+        without_characters: the normalizers in place of the table, if the model has none.
     """
 
     def make(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
@@ -193,6 +207,7 @@ def unigram(
 
 
 def albert_steps(options: Options) -> list[normalizers.Normalizer]:
+    """ALBERT: plain quotes, no accents unless `keep_accents`, lowercase unless `do_lower_case` is false."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if not options.get("keep_accents", False):
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
@@ -201,14 +216,18 @@ def albert_steps(options: Options) -> list[normalizers.Normalizer]:
     return steps
 
 
-# A newline is a space.
-ONE_LINE = (normalizers.Replace(tokenizers.Regex(r"\n"), " "),)
+_NEWLINES_ARE_SPACES = (normalizers.Replace(tokenizers.Regex(r"\n"), " "),)
+
+WORDS = unigram()
+PREFIXED = unigram(may_lack_prefix=True)
+ALBERT_WORDS = unigram(albert_steps, may_lack_prefix=True)
+PEGASUS = unigram(splits_at_any_space=False, without_characters=_NEWLINES_ARE_SPACES)
+MBART = unigram(maps_characters=False)
+MBART50 = unigram(splits_at_any_space=False)
 
 
 def characters_of(engine: tokenizers.Tokenizer) -> bytes:
     """The compiled table of characters that an engine's normalizer holds; empty for none."""
-    import base64
-
     steps = state(engine.normalizer) or {}
     steps = steps.get("normalizers", []) if steps.get("type") == "Sequence" else [steps]
     found: dict[str, Any] = next((step for step in steps if step.get("type") == "Precompiled"), {})

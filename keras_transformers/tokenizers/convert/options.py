@@ -13,7 +13,7 @@ _SWITCHES = (
 )
 _NUMBERS = ("max_len", "model_max_length")
 _COUNTS = ("extra_ids", "offset")
-_MOST = 10_000  # the engine takes each by itself
+_MOST = 10_000  # the engine adds each by itself
 _TEXTS = (
     *("language_codes", "mask_token_sent", "source_lang", "src_lang", "target_lang", "tgt_lang"),
     "tokenizer_class",
@@ -29,10 +29,10 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def read_options(folder: pathlib.Path) -> dict[str, Any]:
-    """What `tokenizer_config.json` says; nothing if it is not there.
+    """The content of `tokenizer_config.json`; empty if it is not there.
 
     Raises:
-        ValueError: for a broken file, and for a value of another kind than is read here; all are listed.
+        ValueError: for a broken file, and for values of another kind than expected; all are listed.
     """
     path = folder / CONFIG_FILE
     options = read_object(path, missing={})
@@ -49,13 +49,6 @@ def read_options(folder: pathlib.Path) -> dict[str, Any]:
     if wrong:
         raise ValueError(f"Expected in {path} {'; '.join(wrong)}. Mend the file.")
     return options
-
-
-def longest(options: dict[str, Any]) -> int | None:
-    """The most tokens of a row; None if the options say none."""
-    limit = options.get("model_max_length", options.get("max_len"))
-    # transformers writes 1e30 for none
-    return int(limit) if limit is not None and 0 < limit < 2**31 else None
 
 
 def _is_of(value: Any, kinds: tuple[type, ...]) -> bool:

@@ -3,8 +3,8 @@
     tf.string [B] -> characters -> words -> ids, ragged [B, tokens] -> packed, dense [B, T]
                      as tables    as the engine's, checked             with special tokens
 
-The engine stays the reference. What it does is compiled from `tokenizer.json` when an `InGraphTokenizer` is built, and
-then a fixed set of difficult texts goes through both: a difference is an error there, and not in production.
+The engine stays the reference. Its `tokenizer.json` is compiled when an `InGraphTokenizer` is built, and then a fixed
+set of difficult texts goes through both: a difference is an error there, and not in production.
 
 Legend: `B` texts, `T` positions.
 """
@@ -15,10 +15,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_transformers.tokenizers import graph_words
+from keras_transformers.tokenizers.in_graph.words import model_of
 
 _SHOWN = 5  # differing texts in an error
-# What texts are made of at random for the check, so that each meets each: letters, marks, spaces, joiners, controls.
+# Random texts for the check are made of these, so that each meets each: letters, marks, spaces, joiners, controls.
 _ALPHABET = (
     "aaabcdeefghiklmnooprstuvwyzABCDEÉÀÇİIıŒßẞſΣσς éèêçàùœäöüñåøłžšđ"
     "\u0300\u0301\u0302\u0308\u0327\u0323\u0345 \t\n\r\u00a0\u2009\u202f\u3000\u0085\u2028"
@@ -58,18 +58,18 @@ class InGraphTokenizer(tf.Module):
     It can be called in eager code, in `tf.data.Dataset.map` and in a `tf.function`, and is saved with the `tf.Module`
     that holds it. Bytes that are no UTF-8 are read as U+FFFD.
 
-    What is known to differ, and is too rare to be refused: a normaliser that takes accents off (BERT's, lower case)
-    also puts marks that stay, a few dozen of scripts such as Balinese, into Unicode's canonical order. Where a text
-    holds two of them in the other order, they stay in it here.
+    One difference is known, and too rare to be refused. A normalizer that takes accents off (BERT's, lower case) also
+    puts the marks that stay, a few dozen of scripts such as Balinese, into Unicode's canonical order. If a text holds
+    two of them in the other order, they stay in that order here.
 
     Args:
         tokenizer: a `Tokenizer`.
-        texts: texts that the check takes besides its own.
-        difficult_texts: whether the check takes its own.
+        texts: further texts for the check.
+        difficult_texts: whether the check takes its own texts.
 
     Raises:
-        ImportError: where tensorflow-text is needed and missing.
-        ValueError: when the engine is of a kind that cannot be compiled, and when a text of the check gets other ids.
+        ImportError: if tensorflow-text is needed and missing.
+        ValueError: for an engine of a kind that cannot be compiled, and if a text of the check gets other ids.
 
     Example:
     ```python
@@ -77,8 +77,8 @@ class InGraphTokenizer(tf.Module):
     in_graph(tf.constant(["A man.", "Un vélo."]))  # <tf.RaggedTensor [[35, 261, 16], ...]>
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(32).map(lambda texts: in_graph.pack(texts, length=64))
     ```
-    A classifier as one SavedModel that takes strings; where it is loaded, `import tensorflow_text` goes before (with a
-    byte-level tokenizer without `normalization`, nothing does):
+    A classifier as one SavedModel that takes strings. A program that loads it imports `tensorflow_text` first (not for
+    a byte-level tokenizer without `normalization`):
     ```python
     class Served(tf.Module):
         def __init__(self, in_graph, classifier):
@@ -103,12 +103,12 @@ class InGraphTokenizer(tf.Module):
             )
         self._padding_id = tokenizer.padding_id
         self._template = tokenizer.template
-        self._model = graph_words.model_of(tokenizer._engine)
+        self._model = model_of(tokenizer.engine)
         self._check(tokenizer, texts)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-    def __call__(self, texts):
-        """Turn texts into ids, without special tokens: what `Tokenizer.encode` gives.
+    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Turn texts into the ids of `Tokenizer.encode`, without special tokens.
 
         Args:
             texts: strings `[B]`.
@@ -121,7 +121,7 @@ class InGraphTokenizer(tf.Module):
     def pack(self, texts: tf.Tensor, pairs: tf.Tensor | None = None, *, length: int) -> dict[str, tf.Tensor]:
         """Turn texts, or pairs of texts, into arrays, with the special tokens that the post-processor puts around.
 
-        What is too long loses its last tokens; of a pair, the longer text does, until both are as long.
+        A text that is too long loses its last tokens. Of a pair, the longer text does, until both are as long.
 
         Args:
             texts: strings `[B]`.
@@ -133,7 +133,7 @@ class InGraphTokenizer(tf.Module):
             True where a token is real.
 
         Raises:
-            ValueError: when the tokenizer has no padding token, and when `length` has no room for the special tokens.
+            ValueError: for a tokenizer without a padding token, and a `length` without room for the special tokens.
         """
         if self._padding_id is None:
             raise ValueError(
@@ -181,15 +181,18 @@ class InGraphTokenizer(tf.Module):
 
 def _check_texts(tokenizer: Any) -> list[str]:
     """The difficult texts, the special tokens in a text, and random strings, the same each time."""
-    special = [token.content for token in tokenizer._engine.get_added_tokens_decoder().values() if token.special]
+    special = [token.content for token in tokenizer.engine.get_added_tokens_decoder().values() if token.special]
     chance = random.Random(0)
     strings = ["".join(chance.choices(_ALPHABET, k=chance.randrange(1, 40))) for _ in range(1000)]
     return [*_DIFFICULT, *(f"{token} a{token}b {token}" for token in special), *strings]
 
 
 def _sizes(lengths: list[tf.Tensor], room: int) -> list[tf.Tensor]:
-    """How many tokens stay of one sequence, or of two. Half of the room is sure to each of two, and what the shorter
-    one leaves of its half is the longer one's. Of an odd number the second gets more, unless the first is longer."""
+    """How many tokens stay of one sequence, or of each of two.
+
+    Each of two has half of the room, and the longer one also gets the rest of the shorter one's half. Of an odd room
+    the second gets the larger half, unless the first is longer.
+    """
     if len(lengths) == 1:
         return [tf.minimum(lengths[0], room)]
     first, second = lengths

@@ -1,7 +1,7 @@
-"""Chats as the text that a model was trained on: templates of Hugging Face's, which come with a checkpoint.
+"""Chats as the text that a model was trained on, by the chat template of its checkpoint.
 
-A template is a program, in jinja2, by whoever published the checkpoint. It is run in a sandbox and within bounds
-(`template_sandbox.py`). What goes in is plain data: strings, numbers, lists and dictionaries.
+A template is a program, in jinja2, by whoever published the checkpoint. It runs in a sandbox and within bounds
+(`sandbox.py`). It reads plain data: strings, numbers, lists and dictionaries.
 
     [{"role": "user", "content": "Hi"}]  ── template ──►  "<|im_start|>user\\nHi<|im_end|>\\n"
 """
@@ -17,10 +17,9 @@ import numpy as np
 from keras_transformers.callers import outside
 from keras_transformers.extras import require
 from keras_transformers.spelling import did_you_mean
-from keras_transformers.tokenizers.tool_schemas import tool_schema
+from keras_transformers.tokenizers.chat.tool_schemas import tool_schema
 
-# What transformers' `apply_chat_template` takes besides, with the values that change nothing here and what to do for
-# the others.
+# Further options of transformers' `apply_chat_template`: the values that change nothing here, and advice for others.
 _ELSEWHERE: dict[str, tuple[tuple[Any, ...], str]] = {
     "chat_template": ((None,), "Write template="),
     "conversation": ((), "Give the messages as the first argument"),
@@ -51,16 +50,16 @@ def render(
 
     Args:
         template: jinja2 source, as `chat_template` in `tokenizer_config.json` holds it.
-        messages: a list of dictionaries with "role", and "content" as a rule. Keys without a value (None) are left out.
-        tools: JSON schemas, or functions, which become such: see `tool_schemas.tool_schema`.
-        documents: dictionaries, with "title" and "text" as a rule.
+        messages: a list of dictionaries with "role", and usually "content". Keys without a value (None) are left out.
+        tools: JSON schemas, or functions, of which schemas are made: see `tool_schemas.tool_schema`.
+        documents: dictionaries, usually with "title" and "text".
         continue_final_message: whether the text ends where the last message does, so that the model goes on with it;
             or the name of the field to go on with, instead of "content".
-        **variables: what else the template may read: `add_generation_prompt`, `bos_token`, `enable_thinking`, …
+        **variables: other variables of the template: `add_generation_prompt`, `bos_token`, `enable_thinking`, …
 
     Raises:
         ImportError: without jinja2.
-        TypeError: for messages, tools or documents that are none.
+        TypeError: for messages, tools or documents of other types.
         ValueError: for a template that is broken, passes the bounds, refuses these messages, or reaches for what the
             sandbox denies it.
 
@@ -99,7 +98,7 @@ def render(
 
 
 def template_variables(options: Mapping[str, Any]) -> dict[str, Any]:
-    """What is for the template among the options of `Tokenizer.apply_chat_template`.
+    """The variables of the template among the options of `Tokenizer.apply_chat_template`.
 
     Raises:
         TypeError: for an option of transformers' method of this name that does not exist here.
@@ -141,7 +140,7 @@ def _checked_messages(messages: Any) -> list[dict[str, Any]]:
 
 
 def _reasoned(message: dict[str, Any]) -> dict[str, Any]:
-    """A message whose reasoning stands under each name that templates read it by."""
+    """A message with its reasoning under each name that templates read."""
     reasoning = next((message[name] for name in _REASONING if message.get(name) is not None), None)
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
@@ -179,7 +178,7 @@ def _documents(documents: Any) -> list[Any] | None:
 
 
 def _mark_end(message: dict[str, Any], field: str) -> str:
-    """Put a mark behind what is to be gone on with, and return that."""
+    """Put a mark behind the text to go on with, and return the text."""
     said = message.get(field)
     names = [name for name in _REASONING if message.get(name) == said] if field in _REASONING else [field]
     if isinstance(said, str):
@@ -197,7 +196,7 @@ def _mark_end(message: dict[str, Any], field: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A copy out of plain data alone: an object has methods, and a template could call them."""
+    """A copy of plain data alone: an object has methods, and a template could call them."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, str):
@@ -214,11 +213,11 @@ def _plain(value: Any) -> Any:
 def _run(template: str, values: dict[str, Any]) -> str:
     import jinja2
 
-    from keras_transformers.tokenizers import template_sandbox
+    from keras_transformers.tokenizers.chat import sandbox
 
     try:
-        return template_sandbox.run(_compiled(template), values)
-    except template_sandbox.TooMuch as error:
+        return sandbox.run(_compiled(template), values)
+    except sandbox.TooMuch as error:
         raise ValueError(
             f"Expected a chat template that writes a chat, got one that {error}. Do not trust where it comes from; "
             "give another, template=."
@@ -238,7 +237,7 @@ def _run(template: str, values: dict[str, Any]) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _sandbox() -> Any:
-    from keras_transformers.tokenizers.template_sandbox import Sandbox
+    from keras_transformers.tokenizers.chat.sandbox import Sandbox
 
     return Sandbox()
 
@@ -260,11 +259,11 @@ def _read(template: str) -> frozenset[str]:
 
 
 def _understood(template: Any, understand: Callable[[str], Any]) -> Any:
-    """What `understand` makes of a template's source."""
+    """The result of `understand(template)`, or a `ValueError` that says what is wrong with the template."""
     require("chat", jinja2=True)
     import jinja2
 
-    from keras_transformers.tokenizers.template_sandbox import LONGEST_TEMPLATE
+    from keras_transformers.tokenizers.chat.sandbox import LONGEST_TEMPLATE
 
     advice = "Give another, template=."
     if not isinstance(template, str):

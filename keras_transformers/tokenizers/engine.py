@@ -1,20 +1,24 @@
-"""`tokenizer.json`, the engine's file, read as a stranger's: what would harm is refused before the engine sees it.
+"""The engine, its file `tokenizer.json`, and its errors.
 
-The engine is written in Rust. Where it gives up, it raises plain `Exception`, or `PanicException`, which is none:
+The file may be a stranger's: content that would harm is refused before the engine sees it.
+
+The engine is written in Rust. If it gives up, it raises plain `Exception`, or `PanicException`, which is none:
 `guarded` makes `ValueError` of both.
 """
 
 import base64
 import binascii
 import contextlib
+import itertools
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tokenizers
 
 from keras_transformers.files.reading import read_object, read_text
+from keras_transformers.tokenizers.packing import Template
 
 _MOST_GROWTH = 1000  # characters that the normalizer may make of one
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
@@ -22,10 +26,10 @@ PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 
 @contextlib.contextmanager
 def guarded(what: str = "the tokenizer's engine to take this") -> Iterator[None]:
-    """Raise `ValueError` where the engine gives up inside.
+    """Raise `ValueError` if the engine gives up inside.
 
     Args:
-        what: what was expected, for the message.
+        what: the expectation, for the message.
 
     Example:
         >>> with guarded("a text"):
@@ -46,7 +50,7 @@ def read_engine(path: pathlib.Path) -> tuple[tokenizers.Tokenizer, dict[str, Any
     """The engine that a file holds, and the file as plain data.
 
     Raises:
-        FileNotFoundError: when it is not there.
+        FileNotFoundError: if it is not there.
         ValueError: for a broken file, and for one that would make the engine end the program, or never end.
     """
     values = read_object(path)
@@ -69,15 +73,77 @@ def read_engine(path: pathlib.Path) -> tuple[tokenizers.Tokenizer, dict[str, Any
 
 
 def unknown_id_of(engine: tokenizers.Tokenizer) -> int | None:
-    """The id that an engine's own model gives for what it does not know; None if it has none."""
+    """The id that an engine's own model gives for unknown text; None if it has none."""
     if isinstance(engine.model, tokenizers.models.Unigram):
         return json.loads(engine.model.__getstate__()).get("unk_id")
     token = engine.model.unk_token
     return None if token is None else engine.model.token_to_id(token)
 
 
+def json_of(
+    engine: tokenizers.Tokenizer, truncation: dict[str, Any] | None = None, padding: dict[str, Any] | None = None
+) -> str:
+    """The text of a `tokenizer.json`.
+
+    Args:
+        engine: whose file it is; it stays as it is.
+        truncation, padding: settings of the engine that are written besides.
+    """
+    if truncation or padding:
+        engine = tokenizers.Tokenizer.from_str(engine.to_str())
+    if truncation:
+        engine.enable_truncation(**truncation)
+    if padding:
+        engine.enable_padding(**padding)
+    return engine.to_str(pretty=True)
+
+
+def template_of(
+    engine: tokenizers.Tokenizer,
+    encode: Callable[[list[str]], list[list[int]]],
+    start_id: int | None,
+    end_id: int | None,
+) -> Template:
+    """How one text, or a pair, is wrapped for the model, read off what an engine makes of a short text.
+
+    Args:
+        engine: puts special tokens around a text; start and end stand there if it has no rule.
+        encode: gives the ids of texts, without special tokens.
+        start_id, end_id: the ids of these tokens, or None.
+
+    Raises:
+        ValueError: for an engine without a single piece that text can give.
+    """
+    if engine.post_processor is None:
+        start, end = (() if i is None else (i,) for i in (start_id, end_id))
+        first, second = tuple((part, 0) for part in (*start, "A", *end)), tuple((part, 1) for part in ("B", *end))
+        return Template(single=first, pair=first + second)
+    candidates = itertools.chain("a0.", engine.get_vocab())
+    text = next((text for text in candidates if any(encode([text]))), None)
+    if text is None:
+        raise ValueError(
+            "Expected a vocabulary with some piece of text, got special tokens alone. Train or load the tokenizer "
+            "that belongs to the model."
+        )
+    encoded = engine.encode(text, add_special_tokens=False)
+    return Template(single=_wrapped(engine.post_process(encoded)), pair=_wrapped(engine.post_process(encoded, encoded)))
+
+
+def _wrapped(encoding: tokenizers.Encoding) -> tuple[tuple[int | str, int], ...]:
+    """The parts of a template: each special token, and each text as one."""
+    parts: list[tuple[int | str, int]] = []
+    for i, segment, special, text in zip(
+        encoding.ids, encoding.type_ids, encoding.special_tokens_mask, encoding.sequence_ids, strict=True
+    ):
+        # In some pairs the engine numbers the second text alone.
+        part = (i if special else "B" if text == 1 else "A", segment)
+        if special or part not in parts:
+            parts.append(part)
+    return tuple(parts)
+
+
 def parts_of(value: Any) -> Iterator[dict[str, Any]]:
-    """A part, and those that it consists of."""
+    """A part of a `tokenizer.json`, and the parts that it consists of."""
     if isinstance(value, dict):
         yield value
         for each in value.values():
@@ -88,7 +154,7 @@ def parts_of(value: Any) -> Iterator[dict[str, Any]]:
 
 def _check_part(part: dict[str, Any], path: pathlib.Path) -> None:
     kind, pattern = part.get("type"), part.get("pattern")
-    # An empty one to split at is in use: it splits between all characters.
+    # Splitting at an empty pattern is in use: it splits between all characters.
     if kind == "Replace" and isinstance(pattern, dict) and "" in pattern.values():
         raise ValueError(
             f"Expected {kind} in {path} to have a pattern, got an empty one, which may never end. Mend the file."
@@ -98,7 +164,7 @@ def _check_part(part: dict[str, Any], path: pathlib.Path) -> None:
 
 
 def _check_characters(text: Any, path: pathlib.Path) -> None:
-    """SentencePiece's table of characters: the size of its index, the index, and what characters become."""
+    """Check SentencePiece's table of characters: the size of its index, the index, and the replacements."""
     try:
         table = base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error):
@@ -112,7 +178,7 @@ def _check_characters(text: Any, path: pathlib.Path) -> None:
 
 
 def _growth(part: dict[str, Any]) -> float:
-    """How many characters a step of a normalizer makes of one, at most."""
+    """The most characters that a step of a normalizer makes of one."""
     if part.get("type") == "Prepend":
         return 1.0 + len(str(part.get("prepend")))
     if part.get("type") != "Replace" or not isinstance(part.get("pattern"), dict):

@@ -2,10 +2,10 @@
 
     chat_template.jinja                         the one named "default"
     additional_chat_templates/<name>.jinja      others, such as "tool_use"
-    tokenizer_config.json, chat_template        one, or a list of several by name; read where none of the above is there
-    chat_template.json                          one; read where no other is there
+    tokenizer_config.json, chat_template        one, or a list of several by name; read if none of the above is there
+    chat_template.json                          one; read if no other is there
 
-So transformers reads them, but for the last, which only its processors read.
+Transformers reads them so, too; the last is read by its processors only.
 """
 
 import json
@@ -26,11 +26,11 @@ _PROCESSOR_FILE = "chat_template.json"
 def template_files(folder: pathlib.Path, config: Mapping[str, Any]) -> dict[str, bytes]:
     """The files that hold chat templates, by their names in the folder, to be saved again.
 
-    Warns when one of them is passed over although it says something else than the ones that count.
+    Warns if one of them is passed over although it differs from the ones that count.
 
     Args:
-        folder: a tokenizer's.
-        config: what `tokenizer_config.json` holds.
+        folder: of a tokenizer.
+        config: the content of `tokenizer_config.json`.
 
     Raises:
         ValueError: for a file that is not in UTF-8, or has no template in it.
@@ -58,8 +58,8 @@ def named_templates(files: Mapping[str, bytes], config: Mapping[str, Any]) -> di
     """The chat templates that count, by name.
 
     Args:
-        files: of `template_files`.
-        config: what `tokenizer_config.json` holds.
+        files: from `template_files`.
+        config: the content of `tokenizer_config.json`.
     """
     named = {
         DEFAULT if name == TEMPLATE_FILE else pathlib.PurePosixPath(name).stem: content.decode("utf-8")
@@ -77,12 +77,12 @@ def chosen(named: Mapping[str, str], template: str | None, has_tools: bool) -> s
     """The template to use.
 
     Args:
-        named: of `named_templates`.
-        template: the name of one of them, or jinja2 itself; None for the one that suits.
+        named: from `named_templates`.
+        template: the name of one of them, or jinja2 itself; None for "tool_use" or "default".
         has_tools: whether there are tools, for which "tool_use" is used if it is there.
 
     Raises:
-        ValueError: when there is none.
+        ValueError: if there is none.
     """
     if template is not None:
         return named.get(template, template)

@@ -1,12 +1,12 @@
-"""What a SentencePiece model file holds, read without the `sentencepiece` and `protobuf` packages.
+"""SentencePiece model files, read without the `sentencepiece` and `protobuf` packages.
 
 The file is one protocol-buffer message. Of its fields these are read:
 
-    field   holds               of which
-    1       a piece, repeated   1 its text, 2 its score (float32), 3 its kind (1 normal where it is left out)
-    2       how it was trained  3 the algorithm (1 Unigram where it is left out, 2 BPE)
-    3       the normalizer      2 the compiled table that maps characters, 3 whether a space is put in front, 4 whether
-                                extra spaces are removed (1 where they are left out)
+    field   holds               its fields that are read, with the default if one is left out
+    1       a piece, repeated   1 its text, 2 its score (float32), 3 its kind (1: normal)
+    2       how it was trained  3 the algorithm (1: Unigram; 2: BPE)
+    3       the normalizer      2 the compiled table that maps characters, 3 whether a space is put in front (1),
+                                4 whether extra spaces are removed (1)
 
 Source: https://github.com/google/sentencepiece/blob/v0.2.0/src/sentencepiece_model.proto and, for the encoding,
 https://protobuf.dev/programming-guides/encoding/.
@@ -26,15 +26,15 @@ _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 
 @dataclasses.dataclass(frozen=True)
 class SentencePieceModel:
-    """A model's pieces, and what it does to a text before it splits it.
+    """The pieces of a model, and its normalization of a text.
 
     Attributes:
         algorithm: "unigram" or "bpe".
         pieces: `(text, score)`, by id.
         control: the pieces that stand for no text, such as "</s>".
-        user_defined: the pieces that are found in a text before anything else.
+        user_defined: the pieces that are found in a text before all others.
         character_map: the compiled table of the normalizer; empty for none.
-        unknown_id: of the piece that stands for what the model lacks.
+        unknown_id: the id of the piece that stands for unknown text.
         textless: the pieces that are never found in a text: the unknown one, the control pieces and unused ones.
         add_prefix: whether a space is put in front of a text.
         remove_extra_spaces: whether spaces around a text, and all but one between words, are removed.
@@ -58,7 +58,7 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
         path: the file, usually named `*.model`.
 
     Raises:
-        ValueError: for a file that is no whole SentencePiece model, and for its word and character models.
+        ValueError: for a file that is no whole SentencePiece model, and for models of words or characters.
 
     Example:
     ```python
@@ -86,7 +86,7 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
         ) from None
     if not pieces:
         raise ValueError(f"Expected a SentencePiece model in {path}, got a file without pieces. Fetch it again.")
-    if training is None or normalizer is None:  # they stand behind the pieces
+    if training is None or normalizer is None:  # the file has them behind the pieces
         raise ValueError(
             f"Expected a SentencePiece model in {path}, got a truncated file, which ends after piece {len(pieces)}. "
             "Fetch it again."
@@ -114,7 +114,11 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
 
 
 def merges_of(pieces: Iterable[str]) -> list[tuple[str, str]]:
-    """The merges of a BPE model of SentencePiece's, of its pieces in the order in which they were merged."""
+    """The merges of a SentencePiece BPE model.
+
+    Args:
+        pieces: in the order in which they were merged.
+    """
     pieces = list(pieces)
     known = set(pieces)
     return [

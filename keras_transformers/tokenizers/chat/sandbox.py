@@ -1,6 +1,6 @@
-"""Chat templates are strangers' programs: they run in jinja2's sandbox, and within bounds.
+"""The sandbox of chat templates, which are strangers' programs: jinja2's own, with bounds.
 
-The sandbox decides what a template can reach: plain data and a few functions. The bounds decide how much it can do.
+The sandbox limits a template to plain data and a few functions. The bounds limit how much it can do.
 Each turn of a loop, each call, and each value that a template makes is counted, and the first that passes a bound ends
 the run with an error:
 
@@ -11,10 +11,10 @@ the run with an error:
     calls within calls            100
     processor time                5 seconds
 
-Values are measured before they are made, where one call can make much of little: `'a' * n`, `'%9999d'`, `x|join(y)`.
-A list of lists counts as what it would be when written out, however small it is in memory.
+Values that one call can make large are measured before they are made: `'a' * n`, `'%9999d'`, `x|join(y)`.
+A list of lists counts with its length when written out, however small it is in memory.
 
-Imported by `chat` when a template is rendered, since it imports jinja2.
+`rendering` imports this module only to render a template, since it imports jinja2.
 """
 
 import collections.abc
@@ -39,11 +39,11 @@ _DEEPEST = 100
 _SECONDS = 5.0
 _WIDEST = 1000  # columns, digits, items of a batch
 _BITS = 4096  # of an integer
-_ITEM = 50  # what an item of a list counts, beside what it holds
+_ITEM = 50  # characters that an item of a list counts for, beside its content
 
 # Filters that no chat needs, and whose time grows with the square of a text.
 _WITHOUT = ("pprint", "striptags", "urlize", "wordwrap", "xmlattr")
-# Methods that make much of little in ways that are not foreseen here, or bytes.
+# Methods that can make large values in ways that are not foreseen here, or bytes.
 _REFUSED = ("encode", "expandtabs", "maketrans", "to_bytes", "translate")
 _WIDENING = ("batch", "center", "indent", "ljust", "rjust", "round", "slice", "tojson", "zfill")
 _ITEMIZING = ("batch", "groupby", "list", "reverse", "slice", "sort", "unique")
@@ -54,10 +54,10 @@ class TooMuch(jinja2.exceptions.TemplateRuntimeError):
 
 
 class Meter:
-    """Counts what one run of a template does.
+    """Counts the steps and characters of one run of a template.
 
     Args:
-        values: what the template is given.
+        values: the variables of the template.
     """
 
     def __init__(self, values: Mapping[str, Any]):
@@ -93,7 +93,7 @@ class Meter:
             raise TooMuch(f"makes a value of {size} characters")
 
     def written(self, value: Any) -> int:
-        """How many characters a value would be when written out; those of data count once, so that it takes no time."""
+        """The length of a value when written out. Each list is measured once, so that this takes no time."""
         if isinstance(value, str):
             return len(value)
         if isinstance(value, int):
@@ -182,7 +182,7 @@ class Meter:
         return list(items)
 
     def formatted(self, layout: str, values: Any) -> int:
-        """How long a layout, of `%` or of `str.format`, becomes at most."""
+        """The most characters that a layout, of `%` or of `str.format`, becomes."""
         if re.search(r"%[^a-zA-Z%]*(\*|\d{4})|\{[^{}]*:[^{}]*(\{|\d{4})", layout):
             raise TooMuch("writes a value very wide")
         places = layout.count("%") + layout.count("{")
@@ -198,10 +198,11 @@ _METER: contextvars.ContextVar[Meter] = contextvars.ContextVar("meter")
 
 
 def run(template: jinja2.Template, values: Mapping[str, Any]) -> str:
-    """What a template writes.
+    """The text that a template writes.
 
     Raises:
-        TooMuch: when it passes a bound; and whatever else its own errors raise.
+        TooMuch: if it passes a bound.
+        Exception: any other that the template raises.
     """
     meter = Meter(values)
     token = _METER.set(meter)
@@ -233,7 +234,7 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
     """jinja2's sandbox, with what transformers gives to chat templates, within bounds."""
 
     intercepted_binops = frozenset("+ - * / // ** %".split())
-    # What `_Counting` calls.
+    # `_Counting` calls these.
     step, made, measured = staticmethod(_step), staticmethod(_made), staticmethod(_measured)
 
     def __init__(self) -> None:

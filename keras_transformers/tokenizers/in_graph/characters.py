@@ -1,7 +1,7 @@
-"""What an engine does to each character, as tables for a TensorFlow graph.
+"""Normalization as tables of characters for a TensorFlow graph.
 
-The engine's own normaliser and pre-tokenizer run once over all 1.1 million code points, and what they make of each is
-kept. So the graph agrees with the engine's release of Unicode, and not with that of another library:
+The engine's own normalizer and pre-tokenizer run once over all 1.1 million code points, and their results are kept. So
+the graph agrees with the engine's release of Unicode, and not with that of another library:
 
     code point    kept as         in words
     b             itself          most of them
@@ -11,15 +11,15 @@ kept. So the graph agrees with the engine's release of Unicode, and not with tha
     U+00A0        " "             white space of any kind
     U+200D        nothing         removed
 
-This holds for steps that look at one character at a time. Those of `normalization.py` that look at neighbours, too, are
-written out here, and Unicode's forms are tensorflow-text's. Others (a pattern of several characters) come out wrong
-here, and the check in `in_graph.py` refuses them.
+This holds for steps that look at one character at a time. The steps of `normalization.py` that look at neighbours, too,
+are written out here, and tensorflow-text has Unicode's forms. Other steps (a pattern of several characters) come out
+wrong here, and the check in `tokenizer.py` refuses them.
 
 Legend: `B` texts, `C` characters of all of them in a row.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Rewriting(tf.Module):
     """Replaces each character by the characters that stand for it: none, itself, or others.
 
     Args:
-        rewrite: what the engine makes of one string. It must make of a string what it makes of each character.
+        rewrite: the engine's function of one string. Its result must be the results of all characters in a row.
     """
 
     def __init__(self, rewrite: Callable[[str], str]):
@@ -85,10 +85,10 @@ class Rewriting(tf.Module):
 
 
 class Normalization(tf.Module):
-    """Steps of a normaliser in order; each takes code points, int32 ragged `[B, characters]`, and returns others.
+    """The steps of a normalizer in order; each takes code points, int32 ragged `[B, characters]`, and returns others.
 
     Args:
-        engine: one with a normaliser.
+        engine: one with a normalizer.
     """
 
     def __init__(self, engine: tokenizers.Tokenizer):
@@ -102,12 +102,12 @@ class Normalization(tf.Module):
 
 
 def normalized(engine: tokenizers.Tokenizer) -> Normalization | None:
-    """What the engine's normaliser makes of a text; None where it has none."""
+    """The engine's normalizer; None if it has none."""
     return None if engine.normalizer is None else Normalization(engine)
 
 
 def _step(part: normalizers.Normalizer, description: dict[str, Any]) -> Callable[[tf.RaggedTensor], tf.RaggedTensor]:
-    """A step that looks at a character's neighbours, by what it is; any other by what it makes of each character."""
+    """A step that looks at neighbours is written out; any other becomes a table of characters."""
     kind, pattern = description["type"], description.get("pattern", {}).get("Regex")
     if kind in ("NFC", "NFKC", "NFD", "NFKD"):
         return _UnicodeForm(kind)
@@ -135,7 +135,7 @@ class _UnicodeForm(tf.Module):
 class _WithoutJoiners(tf.Module):
     """Joiners stay behind what they join: see `normalization.JOINERS`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._class = matching(r"\x{200c}\x{200d}", UNJOINED.removesuffix(r"\x{200c}\x{200d}"))
 
@@ -158,7 +158,7 @@ def _without_spaces_at_ends(characters: tf.RaggedTensor) -> tf.RaggedTensor:
 
 
 def kept(characters: tf.RaggedTensor, which: tf.Tensor) -> tf.RaggedTensor:
-    """The characters that `which`, bool `[C]`, says."""
+    """The characters for which `which`, bool `[C]`, is True."""
     counts = tf.concat([[0], tf.cumsum(tf.cast(which, tf.int64))], axis=0)
     splits = tf.gather(counts, characters.row_splits)
     return tf.RaggedTensor.from_row_splits(tf.boolean_mask(characters.flat_values, which), splits, validate=False)
@@ -173,19 +173,20 @@ def edges(characters: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def moved(values: tf.Tensor, by: int, fill: Any = 0) -> tf.Tensor:
-    """`values [C]` moved `by` places towards the end (before the start where it is negative), `fill` in the gap."""
+    """`values [C]` moved `by` places towards the end (towards the start if `by` is negative), `fill` in the gap."""
     gap = tf.fill([abs(by)], tf.cast(fill, values.dtype))
     size = tf.size(values)
     return tf.concat([gap, values], 0)[:size] if by > 0 else tf.concat([values, gap], 0)[-by:]
 
 
 def tensorflow_text() -> Any:
+    """The package tensorflow-text; an ImportError says how to get it."""
     require("in-graph", tensorflow_text=True)
     return importlib.import_module("tensorflow_text")
 
 
 def spaced(engine: tokenizers.Tokenizer) -> Rewriting:
-    """The same with a space between any two characters that the engine's pre-tokenizer parts."""
+    """The engine's normalizer, with a space between any two characters that its pre-tokenizer parts."""
 
     def rewrite(text: str) -> str:
         text = text if engine.normalizer is None else engine.normalizer.normalize_str(text)
@@ -197,10 +198,10 @@ def spaced(engine: tokenizers.Tokenizer) -> Rewriting:
 
 
 def matching(*patterns: str) -> CharacterTable:
-    """Which of some patterns each character matches: 1 for the first, and so on, 0 for none of them.
+    """Which of some patterns each character matches: 1 for the first, 2 for the second, …, 0 for none of them.
 
     Args:
-        patterns: regular expressions for one character, none of which overlap, read by the engine's own reader of them.
+        patterns: regular expressions for one character, none of which overlap, in the engine's own syntax.
     """
     values = np.zeros(_CODE_POINTS, np.int32)
     everything = "".join(map(chr, _code_points()))
@@ -214,9 +215,10 @@ def _code_points() -> list[int]:
     return [c for c in range(_CODE_POINTS) if c not in _SURROGATES]
 
 
-def _rewritten(rewrite: Callable[[str], str]):
+def _rewritten(rewrite: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Each character, and the string that `rewrite` makes of it."""
     # Many characters at a time, with a letter between any two: one call for each character takes ten times as long.
-    # A letter cannot part itself from what becomes it (as "Q" does), and then the other one is tried.
+    # "q" cannot part itself from a character that becomes "q", such as "Q"; then "z" is tried.
     characters = list(map(chr, _code_points()))
     for start in range(0, len(characters), _BLOCK):
         block = characters[start : start + _BLOCK]

@@ -1,30 +1,30 @@
-"""Tokenizers in the metadata of GGUF files: pieces and their order; how a text is split is told by a name alone.
+"""Tokenizers in the metadata of GGUF files: pieces in order, and the name of a way to split a text.
 
-    tokenizer.ggml.model    pieces                             a text is first
+    tokenizer.ggml.model    pieces                             first, a text is
     "gpt2"                  BPE of bytes, with merges          split as tokenizer.ggml.pre names it: `SPLITS`
     "llama"                 SentencePiece's BPE: merges by     given a space in front; each space is "▁"
                             score, bytes for the rest
 
-Control tokens are special tokens; those that the user defined are found in a text as a whole, and what comes after one
-is given a space again, as in llama.cpp. Start and end tokens go around a text where `add_bos_token` and `add_eos_token`
-say so, or as llama.cpp has it where they say nothing.
+Control tokens are special tokens. Tokens that the user defined are found in a text as a whole, and the text after one
+is given a space again, as in llama.cpp. Start and end tokens go around a text if `add_bos_token` and `add_eos_token`
+say so; if they say nothing, llama.cpp's default counts.
 
-What transformers 5 makes of the same files differs in two cases, and llama.cpp and the models' authors agree with what
-is here: SmolLM, StarCoder and Falcon split numbers before words, and SentencePiece puts its space in front of a text
-that begins with one too.
+Transformers 5 reads the same files differently in two cases; llama.cpp and the models' authors agree with this module.
+SmolLM, StarCoder and Falcon split numbers before words. SentencePiece puts its space in front of a text that begins
+with a space, too.
 
 Source: https://github.com/ggml-org/llama.cpp/blob/master/src/llama-vocab.cpp
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
-from keras_transformers.tokenizers.convert import ROLES, around_as_asked
-from keras_transformers.tokenizers.sentencepiece_model import merges_of
+from keras_transformers.tokenizers.convert.around import around_as_asked
+from keras_transformers.tokenizers.convert.sentencepiece_model import merges_of
 
 # GPT-2's (Radford et al. 2019): a word with the space before it, numbers, signs.
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -46,11 +46,11 @@ class Split:
     """How a text is split before its bytes are merged.
 
     Attributes:
-        names: in `tokenizer.ggml.pre`.
-        patterns: what is split off, one after the other.
+        names: the names of it in `tokenizer.ggml.pre`.
+        patterns: split the text one after the other, at their matches.
         composed: whether accents are composed with their letters first (NFC).
-        whole: whether a part that is a piece is not taken apart, whatever the merges say.
-        start: whether a start token goes in front of a text where the file does not say.
+        whole: whether a part that is a piece stays whole, whatever the merges say.
+        start: whether a start token goes in front of a text if the file does not say.
     """
 
     names: tuple[str, ...]
@@ -90,18 +90,18 @@ _IDS = {
     "cls_token": "cls_token_id",
     "mask_token": "mask_token_id",
 }
-# What SentencePiece's trainer numbers them, where the file does not.
+# The ids that SentencePiece's trainer gives, if the file has none.
 _SENTENCEPIECE_IDS = {"bos_token": 1, "eos_token": 2, "unk_token": 0}
 
 
 def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
-    """The engine that a file's metadata describes, and what `tokenizer_config.json` says of such a tokenizer.
+    """The engine that a file's metadata describes, and the `tokenizer_config.json` of such a tokenizer.
 
     Args:
         file: the file, opened.
 
     Raises:
-        ValueError: for a file without a tokenizer, a kind or a split that is not known, and what contradicts itself.
+        ValueError: for a file without a tokenizer, an unknown kind or split, and metadata that contradict themselves.
 
     Example:
         >>> engine, config = read_gguf(GGUFFile("SmolLM2-135M-Instruct.Q4_1.gguf"))  # doctest: +SKIP
@@ -124,10 +124,10 @@ def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     ids = {token: i for i, token in enumerate(tokens)}
     values.expect(len(ids) == len(tokens), "two tokens that are spelled the same")
     config: dict[str, Any] = {}
-    for role in ROLES:
-        i = values(_IDS[role], int, _SENTENCEPIECE_IDS.get(role) if kind == "llama" else None)
+    for role, name in _IDS.items():
+        i = values(name, int, _SENTENCEPIECE_IDS.get(role) if kind == "llama" else None)
         if i is not None and i != NO_TOKEN:
-            values.expect(0 <= i < len(tokens), f"{_IDS[role]}={i} of {len(tokens)} tokens")
+            values.expect(0 <= i < len(tokens), f"{name}={i} of {len(tokens)} tokens")
             config[role] = tokens[i]
     build = _byte_level if kind == "gpt2" else _sentencepiece
     try:
@@ -150,13 +150,13 @@ def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
 
 
 class _Values:
-    """What stands under `tokenizer.ggml.` in a file."""
+    """The metadata under `tokenizer.ggml.` in a file."""
 
-    def __init__(self, file):
+    def __init__(self, file: GGUFFile):
         self._metadata = file.metadata
         self._path = file.path
 
-    def __call__(self, name, kind, *default):
+    def __call__(self, name: str, kind: type, *default: Any) -> Any:
         """A value of a kind; without a default it must be there."""
         value = self._metadata.get(f"tokenizer.ggml.{name}", *default)
         if value is None and default:
@@ -164,7 +164,7 @@ class _Values:
         self.expect(isinstance(value, kind), f"{'none' if value is None else repr(value)[:40]} as {name}")
         return value
 
-    def numbers(self, name, *default):
+    def numbers(self, name: str, *default: Any) -> Any:
         """A list of numbers; without a default it must be there."""
         value = self._metadata.get(f"tokenizer.ggml.{name}", *default)
         if value is None and default:
@@ -172,14 +172,16 @@ class _Values:
         self.expect(hasattr(value, "tolist"), f"{'none' if value is None else repr(value)[:40]} as {name}")
         return value.tolist()
 
-    def expect(self, fits, got):
+    def expect(self, fits: bool, got: str) -> None:
+        """Refuse the file unless it `fits`, and say what it has."""
         if not fits:
             raise ValueError(
                 f"Expected a tokenizer under tokenizer.ggml in {self._path}, got {got}. Convert the model again, or "
                 "give a tokenizer."
             )
 
-    def refuse_split(self, name):
+    def refuse_split(self, name: str | None) -> NoReturn:
+        """Refuse a way to split that is not among `SPLITS`."""
         known = ", ".join(name for split in SPLITS for name in split.names)
         raise ValueError(
             f"Expected tokenizer.ggml.pre in {self._path} to be one of {known}, got {name!r}. Load the tokenizer of "
@@ -187,8 +189,10 @@ class _Values:
         )
 
 
-def _byte_level(values, tokens, types, special):
-    """The engine of BPE over bytes, and whether a text begins with the start token by default."""
+def _byte_level(
+    values: _Values, tokens: list[str], types: list[int], special: dict[str, str]
+) -> tuple[tokenizers.Tokenizer, bool]:
+    """The engine of byte-level BPE, and whether a text begins with the start token by default."""
     name = values("pre", str, None)
     split = next((split for split in SPLITS if name in split.names), None)
     if split is None:
@@ -208,8 +212,10 @@ def _byte_level(values, tokens, types, special):
     return engine, split.start
 
 
-def _sentencepiece(values, tokens, types, special):
-    """The same of SentencePiece's BPE, of which a piece with a higher score was merged before."""
+def _sentencepiece(
+    values: _Values, tokens: list[str], types: list[int], special: dict[str, str]
+) -> tuple[tokenizers.Tokenizer, bool]:
+    """The same for SentencePiece's BPE, in which pieces with higher scores were merged earlier."""
     scores = values.numbers("scores")
     values.expect(len(scores) == len(tokens), f"{len(scores)} scores of {len(tokens)} tokens")
     vocabulary = {token: i for i, token in enumerate(tokens)}
