@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keras_transformers.tokenizers.engine import guarded
+from keras_transformers.tokenizers.parts import Parts
 from keras_transformers.tokenizers.vocabulary import checked_ids, checked_texts
-
-if TYPE_CHECKING:
-    from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 @guarded()
-def tokens(self: "Tokenizer", text: "str | Sequence[int] | np.ndarray", *, target: bool = False) -> list[str]:
+def tokens(self: Parts, text: "str | Sequence[int] | np.ndarray", *, target: bool = False) -> list[str]:
     """The pieces of a text, or of ids, as a reader would write them, for the axes of a picture.
 
     A space in front of a word stays with it ("bike" and " bike" are two pieces), special ids are shown, and a piece
@@ -33,7 +31,7 @@ def tokens(self: "Tokenizer", text: "str | Sequence[int] | np.ndarray", *, targe
 
 
 @guarded()
-def to_pieces(self: "Tokenizer", token_ids: Sequence[int], *, target: bool = False) -> list[str]:
+def to_pieces(self: Parts, token_ids: Sequence[int], *, target: bool = False) -> list[str]:
     """Ids as the vocabulary itself writes them ("Ġbike", "</s>"): what other programs take for tokens.
 
     An id that the vocabulary skips is written "<unused_7>".
@@ -50,7 +48,7 @@ def to_pieces(self: "Tokenizer", token_ids: Sequence[int], *, target: bool = Fal
 
 
 @guarded()
-def from_pieces(self: "Tokenizer", pieces: Sequence[str], *, target: bool = False) -> list[int]:
+def from_pieces(self: Parts, pieces: Sequence[str], *, target: bool = False) -> list[int]:
     """The ids of pieces as `to_pieces` writes them.
 
     Raises:
@@ -65,7 +63,7 @@ def from_pieces(self: "Tokenizer", pieces: Sequence[str], *, target: bool = Fals
     return ids
 
 
-def spelled_special(self: "Tokenizer", texts: Iterable[str]) -> list[str]:
+def spelled_special(self: Parts, texts: Iterable[str]) -> list[str]:
     """The special tokens that texts spell, which `encode` reads as text unless `parse_special` is set.
 
     A language that a translation model reads in its source is none of them.
@@ -80,5 +78,5 @@ def spelled_special(self: "Tokenizer", texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(match for text in texts for match in pattern.findall(text)))
 
 
-def _checked(tokenizer: "Tokenizer", token_ids: Any, target: bool) -> list[int]:
+def _checked(tokenizer: Parts, token_ids: Any, target: bool) -> list[int]:
     return checked_ids(token_ids, 0, tokenizer.target_vocabulary_size if target else tokenizer.vocabulary_size)

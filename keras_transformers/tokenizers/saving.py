@@ -3,18 +3,15 @@
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING
 
 from keras_transformers.tokenizers.engine import guarded, json_of
-
-if TYPE_CHECKING:
-    from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.tokenizers.parts import Parts
 
 TARGET_FILE = "target_tokenizer.json"  # the vocabulary that a translation model writes, if it is another
 
 
 @guarded()
-def files(self: "Tokenizer") -> dict[str, bytes]:
+def files(self: Parts) -> dict[str, bytes]:
     """The files of the folder format by name, to be written with others in one atomic step.
 
     A `tokenizer.json` that was loaded comes back byte by byte, unless tokens were added; so do the other entries of
@@ -34,7 +31,7 @@ def files(self: "Tokenizer") -> dict[str, bytes]:
     return files | {"tokenizer_config.json": written} | dict(self._template_files)
 
 
-def save(self: "Tokenizer", folder: str | os.PathLike) -> None:
+def save(self: Parts, folder: str | os.PathLike) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`, which `load` and transformers' `AutoTokenizer` open.
 
     Args:
@@ -50,6 +47,6 @@ def save(self: "Tokenizer", folder: str | os.PathLike) -> None:
         os.replace(partial, path)  # a killed save leaves the old file whole
 
 
-def _json(tokenizer: "Tokenizer") -> bytes:
+def _json(tokenizer: Parts) -> bytes:
     """The engine as it came, with the truncation and padding that are switched off here."""
     return tokenizer._content or json_of(tokenizer.engine, *tokenizer._switched_off).encode()

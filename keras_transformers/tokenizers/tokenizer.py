@@ -108,7 +108,7 @@ class Tokenizer:
     def __init__(self, engine: tokenizers.Tokenizer, **special_tokens: Unpack[SpecialTokenArguments]):
         check_arguments("arguments of Tokenizer", special_tokens, ("engine", *NAMES))
         self.engine, self.special_tokens = engine, SpecialTokens(**special_tokens)
-        ids = self.special_tokens.ids(engine)
+        self._ids = self.special_tokens.ids(engine)
         known = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
         named = self.special_tokens.named()
         engine.add_special_tokens([token for token in dict.fromkeys(named.values()) if token not in known])
@@ -117,7 +117,7 @@ class Tokenizer:
         engine.no_padding()
         for name in NAMES:
             setattr(self, name, named.get(name))
-            setattr(self, id_name(name), ids.get(name))
+            setattr(self, id_name(name), self._ids.get(name))
         self._vocabulary = Vocabulary(engine, self.unknown_id)
         self.unknown_id = unknown_id_of(engine) if self.unknown_id is None else self.unknown_id
         # What splits and numbers a source, and a target.

@@ -5,18 +5,18 @@ The first three functions are methods of `Tokenizer`.
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from keras_transformers.data.language_names import known_language, language_error
 from keras_transformers.tokenizers.languages import NO_LANGUAGES
+from keras_transformers.tokenizers.parts import Parts
 from keras_transformers.tokenizers.vocabulary import checked_texts
 
-if TYPE_CHECKING:
-    from keras_transformers.tokenizers.tokenizer import Tokenizer
+Made = TypeVar("Made", bound=Parts)
 
 
 def encode_sources(
-    self: "Tokenizer",
+    self: Parts,
     texts: Sequence[str],
     source_language: str | None = None,
     *,
@@ -66,7 +66,7 @@ def encode_sources(
 
 
 def encode_targets(
-    self: "Tokenizer", texts: Sequence[str], target_language: str | None = None, *, max_length: int | None = None
+    self: Parts, texts: Sequence[str], target_language: str | None = None, *, max_length: int | None = None
 ) -> list[list[int]]:
     """Texts as the decoder of a translation model is to write them: its labels.
 
@@ -87,7 +87,7 @@ def encode_targets(
     return wrapped(encoded, [language] * len(encoded), _around(self, "target"), max_length)
 
 
-def with_target(self: "Tokenizer", target: "Tokenizer") -> "Tokenizer":
+def with_target(self: Made, target: Made) -> Made:
     """A tokenizer of two vocabularies: a translation model reads this one and writes the other.
 
     `encode` and `encode_sources` use this one, `encode_targets` and `decode` the other.
@@ -134,18 +134,19 @@ def with_target(self: "Tokenizer", target: "Tokenizer") -> "Tokenizer":
     return both
 
 
-def _around(tokenizer: "Tokenizer", side: str) -> list[Any]:
+def _around(tokenizer: Parts, side: str) -> list[Any]:
     """The parts of a "source" or a "target": ids, "text" and "language"."""
-    end = [] if tokenizer.end_id is None else [tokenizer.end_id]
+    end = [tokenizer._ids["end_token"]] if "end_token" in tokenizer._ids else []
     rules = tokenizer._languages.rules
     if rules is NO_LANGUAGES and tokenizer.engine.post_processor is not None:
         parts = [part for part, _ in tokenizer.template.single]
-        if {tokenizer.end_id, tokenizer.separator_id} & set(parts):  # otherwise the engine's rule is no translator's
+        ends = {tokenizer._ids.get("end_token"), tokenizer._ids.get("separator_token")}
+        if ends & set(parts):  # otherwise the engine's rule is no translator's
             return ["text" if part == "A" else part for part in parts]
     return [each for part in getattr(rules, side) for each in (end if part == "end" else [part])]
 
 
-def _language(tokenizer: "Tokenizer", name: str, language: str | None) -> int | None:
+def _language(tokenizer: Parts, name: str, language: str | None) -> int | None:
     """The id of the language in the argument `name`; the id of the default language for None."""
     code = known_language(name, language, tokenizer.languages) or getattr(tokenizer, name)
     return None if code is None else tokenizer.languages[code]

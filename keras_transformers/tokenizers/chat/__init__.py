@@ -1,14 +1,13 @@
 """Chats: a checkpoint's templates, and the sandbox that they run in."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.tokenizers.parts import Parts
 
 
 def apply_chat_template(
-    self: "Tokenizer",
+    self: Parts,
     messages: Sequence[Mapping[str, Any]],
     *,
     tools: Sequence[Any] | None = None,

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from keras_transformers.extras import require
+from keras_transformers.tokenizers.parts import Parts
 
 if TYPE_CHECKING:
     from keras_transformers.tokenizers.in_graph.tokenizer import InGraphTokenizer
-    from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
-def in_graph(self: "Tokenizer", *, texts: Iterable[str] = (), difficult_texts: bool = True) -> "InGraphTokenizer":
+def in_graph(self: Parts, *, texts: Iterable[str] = (), difficult_texts: bool = True) -> "InGraphTokenizer":
     """The same ids inside a TensorFlow graph: for `tf.data`, and for a SavedModel that takes strings.
 
     WordPiece as BERT has it, byte-level BPE and Unigram as GPT-2 and `train` have them, and SentencePiece's Unigram
