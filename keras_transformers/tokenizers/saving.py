@@ -39,7 +39,7 @@ def save(self: Parts, folder: str | os.PathLike) -> None:
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in self.files().items():
+    for name, content in files(self).items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         partial = path.with_name(f".{path.name}.partial")

@@ -89,6 +89,7 @@ def with_languages(rules: LanguageRules, pipeline: pipelines.MakePipeline) -> Re
 
 
 def nllb(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """NLLB: BPE with fairseq's four tokens in front and the languages behind."""
     model = _sentencepiece(paths, "bpe")
     first = [special[role] for role in ("bos_token", "pad_token", "eos_token", "unk_token")]
     ids = {piece: i for i, piece in enumerate(dict.fromkeys([*first, *(piece for piece, _ in model.pieces)]))}
@@ -118,6 +119,7 @@ def _numbered(paths: list[pathlib.Path], options: Options, special: Special) -> 
 
 
 def m2m100(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """M2M100: `vocab.json` numbers the pieces; the languages come behind."""
     engine, marked = _numbered(paths, options, special)
     rules = WMT21 if options.get("language_codes") == "wmt21" else M2M100
     engine.add_special_tokens([rules.token.format(code) for code in rules.codes])
@@ -125,6 +127,7 @@ def m2m100(paths: list[pathlib.Path], options: Options, special: Special) -> Eng
 
 
 def marian(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """Marian: `vocab.json` numbers the pieces, and has the languages among them."""
     engine, marked = _numbered(paths, options, special)
     found = MARIAN.languages(engine.get_vocab().items())
     engine.add_special_tokens([MARIAN.token.format(code.strip("<>")) for code in found])
@@ -132,6 +135,7 @@ def marian(paths: list[pathlib.Path], options: Options, special: Special) -> Eng
 
 
 def pegasus(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """Pegasus: Unigram, ids moved by 103 tokens of its pre-training."""
     # What stood for whole sentences and for words in pre-training, and 101 that never came to be used.
     sentence, unused = options.get("mask_token_sent", "<mask_1>"), range(2, options.get("offset", 103))
     extra = [*([sentence] if sentence else []), *(f"<unk_{i}>" for i in unused)]
@@ -157,6 +161,7 @@ def camembert_pieces(pieces: Pieces, options: Options, special: Special) -> Piec
 
 
 def t5(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """T5: Unigram with extra ids behind, the last first."""
     extra = [f"<extra_id_{i}>" for i in reversed(range(options.get("extra_ids", 100)))]
     read = unigram(lambda pieces, *_: [*pieces, *((piece, 0.0) for piece in extra)], pipelines.WORDS)
     engine, marked = read(paths, options, special)
@@ -164,6 +169,7 @@ def t5(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
 
 
 def llama(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """Llama: BPE with bytes for unknown characters."""
     model = _sentencepiece(paths, "bpe")
     ids = {piece: i for i, (piece, _) in enumerate(model.pieces)}
     engine = tokenizers.Tokenizer(models.BPE(ids, merges_of(list(ids)), fuse_unk=True, byte_fallback=True))

@@ -12,6 +12,7 @@ from keras_transformers.tokenizers.convert.readers import Engine, built
 
 
 def word_piece(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """BERT's vocabulary, a piece a line."""
     read_text(paths[0])
     vocabulary = built(paths, lambda: models.WordPiece.read_file(str(paths[0])))
     engine = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk_token"]))

@@ -157,6 +157,11 @@ def _without_spaces_at_ends(characters: tf.RaggedTensor) -> tf.RaggedTensor:
     return kept(characters, ~((first | last) & (characters.flat_values == _SPACE)))
 
 
+def decoded(texts: tf.Tensor) -> tf.RaggedTensor:
+    """The code points of texts: int32 ragged `[B, characters]`."""
+    return tf.strings.unicode_decode(texts, "UTF-8")
+
+
 def kept(characters: tf.RaggedTensor, which: tf.Tensor) -> tf.RaggedTensor:
     """The characters for which `which`, bool `[C]`, is True."""
     counts = tf.concat([[0], tf.cumsum(tf.cast(which, tf.int64))], axis=0)
