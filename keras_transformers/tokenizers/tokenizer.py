@@ -118,13 +118,12 @@ class Tokenizer:
         for name in NAMES:
             setattr(self, name, named.get(name))
             setattr(self, id_name(name), self._ids.get(name))
-        self._vocabulary = Vocabulary(engine, self.unknown_id)
-        self.unknown_id = unknown_id_of(engine) if self.unknown_id is None else self.unknown_id
-        # What splits and numbers a source, and a target.
-        self._sides: tuple[Vocabulary | NumberedPieces, Vocabulary | NumberedPieces] = (
-            self._vocabulary,
-            self._vocabulary,
-        )
+        self._vocabulary = Vocabulary(engine, self._ids.get("unknown_token"))
+        if "unknown_token" not in self._ids:
+            self.unknown_id = unknown_id_of(engine)
+        # For a source, and for a target.
+        self._sides: tuple[Vocabulary | NumberedPieces, Vocabulary | NumberedPieces]
+        self._sides = (self._vocabulary, self._vocabulary)
         self.target: Tokenizer | None = None
         self._options: dict[str, Any] = dict(_OPTIONS)  # tokenizer_config.json
         self._rules: LanguageRules | None = None  # None: they show in the special tokens

@@ -11,17 +11,17 @@ BPE and Unigram are byte-level, as in GPT-2 (Radford et al. 2019, section 2.2): 
 together with the space in front of it, and each of the 256 bytes is a piece. So every string that UTF-8 can write comes
 back as it was: accents composed or not, runs of spaces, line ends, narrow no-break spaces before French punctuation,
 and characters never seen. The usual alternative, a "▁" for each space, cannot tell a "▁" in the text from a space,
-needs byte pieces besides for what it has not seen, and usually drops or adds a space at the start. A translator needs
-the exact one. On the Tatoeba pairs a space put before the first word, to share its piece with the same word elsewhere,
-saved 0.1 % of the tokens, and is not worth its exceptions. BPE is the default: there, at 8000 pieces, Unigram made 21 %
-more tokens. WordPiece is BERT's, with BERT's cleaning of the text, for models of that kind.
+needs byte pieces for unseen characters, and usually drops or adds a space at the start. A translator needs the exact
+text. On the Tatoeba pairs, a space before the first word, which shares its piece with the same word elsewhere, saved
+0.1 % of the tokens; that is not worth the exceptions. BPE is the default: on the same pairs, at 8000 pieces, Unigram
+made 21 % more tokens. WordPiece is BERT's, with BERT's cleaning of the text, for models of that kind.
 
-With `normalization` a text is first written in one way: no-break spaces, tabs, soft hyphens, accents apart from their
-letters and the like become what a reader takes them for; see `normalization.py`. Then `decode(encode(text))` is the
-normalised text, which no further `encode` changes. Without it, which is how `train` begins, the promise above holds
+With `normalization`, a text is first written in one way: no-break spaces, tabs, soft hyphens and accents apart from
+their letters become the characters that a reader takes them for; see `normalization.py`. Then `decode(encode(text))` is
+the normalized text, which no further `encode` changes. By default `train` does not normalize, and the table holds
 exactly. The recipes that train translators ask for "nmt_nfc": a translator has no use for an invisible character, and
-one that it has never seen turns its answer to nonsense. Language models are trained without: line ends and indentation
-are part of what they write.
+an unseen one turns its answer to nonsense. Language models are trained without, as they write line ends and indentation
+too.
 """
 
 import os
