@@ -87,7 +87,7 @@ def json_of(
 
     Args:
         engine: whose file it is; it stays as it is.
-        truncation, padding: settings of the engine that are written besides.
+        truncation, padding: settings of the engine that the file gets, too.
     """
     if truncation or padding:
         engine = tokenizers.Tokenizer.from_str(engine.to_str())

@@ -1,7 +1,7 @@
 """The languages of published translation models, and which tokens stand around a source and a target.
 
                   source                      target                      the target's language is told by
-    mBART         text </s> en_XX             text </s> ro_RO             what the decoder starts from
+    mBART         text </s> en_XX             text </s> ro_RO             the token that the decoder starts from
     mBART-50      en_XX text </s>             ro_RO text </s>             the first token, forced
     M2M100        __en__ text </s>            __fr__ text </s>            the first token, forced
     NLLB          eng_Latn text </s>          fra_Latn text </s>          the first token, forced

@@ -11,7 +11,7 @@
     "①" "ﬁ" "Ａ" "™"                                 themselves                "1" "fi" "A" "TM"
 
 "nmt_nfc" is gentle: each visible character stays as it is, and a reader sees no difference but in spaces. A joiner
-stays where it shapes what is read: in emoji, and in scripts whose letters are joined, such as Persian and Hindi.
+stays if it shapes the text for a reader: in emoji, and in scripts whose letters are joined, such as Persian and Hindi.
 
 "nmt_nfkc" is the default of SentencePiece, which most published translation models were trained with. It agrees with
 SentencePiece 0.2 on each code point but those that Unicode has added since version 10. Marks behind one letter come in

@@ -32,7 +32,7 @@ def tokens(self: Parts, text: "str | Sequence[int] | np.ndarray", *, target: boo
 
 @guarded()
 def to_pieces(self: Parts, token_ids: Sequence[int], *, target: bool = False) -> list[str]:
-    """Ids as the vocabulary itself writes them ("Ġbike", "</s>"): what other programs take for tokens.
+    """Ids as the vocabulary itself writes them ("Ġbike", "</s>"), which other programs call tokens.
 
     An id that the vocabulary skips is written "<unused_7>".
 

@@ -67,10 +67,10 @@ class Tokenizer:
             (`padding_token`, …).
         padding_id, unknown_id, start_id, end_id, class_id, separator_id, mask_id: ids, or None. `unknown_id` is also
             the id of a token that only the engine's own model names.
-        vocabulary_size: one more than the highest id: what an embedding needs. After training it may be smaller than
-            asked, if the text has no more pieces.
+        vocabulary_size: one more than the highest id, as many rows as an embedding needs. After training it may be
+            smaller than asked, if the text has no more pieces.
         target_vocabulary_size: the same for the vocabulary that a translation model writes, if it has its own.
-        target: the `Tokenizer` that `with_target` gave, of what a translation model writes; or None.
+        target: the `Tokenizer` of the vocabulary that a translation model writes, if `with_target` gave one; or None.
 
     Raises:
         ValueError: for a special token that is not in the engine's vocabulary.
@@ -166,8 +166,8 @@ class Tokenizer:
             lowercase: lowercase every text, here and in `encode`. Decoding then gives lowercase.
             normalization: None, or how a text is written before it is looked at, here and in `encode`: "nmt_nfc" makes
                 one plain space of spaces of all kinds, tabs and line ends, takes invisible characters out, and composes
-                accents; what a reader sees stays. "nmt_nfkc" is SentencePiece's, which writes "①" and "ﬁ" as "1" and
-                "fi", too. See `normalization.py`. Spaces at both ends go, unless there is a `mask_token`.
+                accents; all visible characters stay. "nmt_nfkc" is SentencePiece's default, which writes "①" and "ﬁ" as
+                "1" and "fi", too. See `normalization.py`. Spaces at both ends go, unless there is a `mask_token`.
             padding_token, unknown_token, start_token, end_token, class_token, separator_token, mask_token: as for
                 `Tokenizer`. A class and a separator token come together. With these or a mask token, transformers too
                 puts class and separator, or else start and end, around a text, and numbers the segments of a pair.
@@ -201,7 +201,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Self:
-        """Read a tokenizer from a folder, ours, Hugging Face's or KerasHub's, or from a GGUF file.
+        """Read a tokenizer from a folder of this library, of Hugging Face or of KerasHub, or from a GGUF file.
 
         `vocab.txt`, `vocab.json` with `merges.txt`, and SentencePiece models are read if there is no `tokenizer.json`;
         see `loading.py`.
@@ -246,7 +246,7 @@ class Tokenizer:
 
     @guarded()
     def encode_words(self, rows: Sequence[Sequence[str]]) -> EncodedWords:
-        """Turn texts that are split into words already into ids, and tell of which word each is.
+        """Turn texts that are already split into words into ids, and tell the word of each id.
 
         Every word is a word of its own, however it is written; an empty one gives no ids. Special tokens are text.
 
@@ -254,8 +254,8 @@ class Tokenizer:
             rows: a list of lists of words, as in data for tagging.
 
         Returns:
-            `EncodedWords(token_ids, words)`: what transformers gives for `is_split_into_words=True`, and its
-            `word_ids()`, without special tokens.
+            `EncodedWords(token_ids, words)`, as transformers' ids for `is_split_into_words=True` and its `word_ids()`,
+            without special tokens.
 
         Raises:
             TypeError: for rows that are not lists of strings.
@@ -272,7 +272,7 @@ class Tokenizer:
     def encode_with_offsets(
         self, texts: Sequence[str], parse_special: bool = False, *, target: bool = False
     ) -> EncodedSpans:
-        """Turn texts into ids, and tell which characters each stands for.
+        """Turn texts into ids, and tell the characters that each stands for.
 
         Args:
             texts, parse_special: as for `encode`.
@@ -362,9 +362,9 @@ class Tokenizer:
     @functools.cached_property
     @guarded()
     def template(self) -> Template:
-        """How one text, or a pair, is wrapped for the model: what `packing.pack_texts` takes.
+        """How one text, or a pair, is wrapped for the model; an argument of `packing.pack_texts`.
 
-        It is read off what the engine does to two short texts. If the engine has no rule for that, the template is
+        It is read off two short texts that the engine wraps. If the engine has no rule for that, the template is
         start, text, end, and for a pair then the second text and end again, in segment 1.
 
         Raises:
@@ -388,7 +388,8 @@ class Tokenizer:
     def language_place(self) -> str | None:
         """How a translation model is told which language to write; None if there are no languages.
 
-        "forced": by the first token; "start": by what the decoder starts from; "source": by a token in the source.
+        "forced": by the first token; "start": by the token that the decoder starts from; "source": by a token in the
+        source.
         """
         return self._languages.place
 

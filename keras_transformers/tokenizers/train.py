@@ -1,6 +1,6 @@
 """Training: a vocabulary and an engine out of texts.
 
-What `Tokenizer.train` makes, and what comes back from `decode(encode(text))`:
+The kinds that `Tokenizer.train` makes, and the text that `decode(encode(text))` gives:
 
     kind         pieces are made of         decodes to                      unknown tokens
     "bpe"        bytes                      the text, exactly               none

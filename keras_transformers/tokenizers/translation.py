@@ -117,7 +117,7 @@ def with_target(self: Made, target: Made) -> Made:
             raise ValueError("Expected two tokenizers of one vocabulary each, got one of two. Give its parts.")
     if target.languages or self.language_place not in (None, "source"):
         raise ValueError(
-            "Expected languages that the source alone is told, where there are two vocabularies, got some for the "
+            "Expected languages that the source alone is told, if there are two vocabularies, got some for the "
             "target. Train one vocabulary of both languages."
         )
     ids = [

@@ -123,7 +123,7 @@ class Vocabulary:
         return [_without_spaces_before(text) for text in texts] if cleaned else texts
 
     def _without_control_ids(self, ids: list[int], beside: list[Any]) -> tuple[list[int], list[Any]]:
-        """The ids, and what stands beside each, with control ids spelled by others."""
+        """The ids, and the values beside them, with control ids spelled by others."""
         if self.control_ids.isdisjoint(ids):
             return ids, beside
         # Some loaded models (SentencePiece's Unigram) hold their special tokens among the pieces, and find them in
@@ -151,7 +151,7 @@ def copy_of(engine: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
 
 
 def size_of(engine: tokenizers.Tokenizer) -> int:
-    """One more than the highest id: what an embedding needs."""
+    """One more than the highest id, as many rows as an embedding needs."""
     return max(engine.get_vocab(with_added_tokens=True).values()) + 1
 
 

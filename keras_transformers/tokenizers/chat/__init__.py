@@ -44,7 +44,7 @@ def apply_chat_template(
         TypeError: for messages, tools or documents that are no lists, and for options of transformers' method of this
             name that do not exist here.
         ValueError: for a tokenizer without a template, and a template that is broken, passes the bounds of
-            `chat/sandbox.py`, refuses these messages, or reaches for what the sandbox denies it.
+            `chat/sandbox.py`, refuses these messages, or reaches for anything that the sandbox denies.
 
     Example:
     ```python

@@ -53,15 +53,15 @@ def render(
         messages: a list of dictionaries with "role", and usually "content". Keys without a value (None) are left out.
         tools: JSON schemas, or functions, of which schemas are made: see `tool_schemas.tool_schema`.
         documents: dictionaries, usually with "title" and "text".
-        continue_final_message: whether the text ends where the last message does, so that the model goes on with it;
+        continue_final_message: whether the text ends with the last message, so that the model goes on with it;
             or the name of the field to go on with, instead of "content".
         **variables: other variables of the template: `add_generation_prompt`, `bos_token`, `enable_thinking`, …
 
     Raises:
         ImportError: without jinja2.
         TypeError: for messages, tools or documents of other types.
-        ValueError: for a template that is broken, passes the bounds, refuses these messages, or reaches for what the
-            sandbox denies it.
+        ValueError: for a template that is broken, passes the bounds, refuses these messages, or reaches for
+            anything that the sandbox denies it.
 
     Example:
     ```python

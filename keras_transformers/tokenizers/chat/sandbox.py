@@ -355,7 +355,7 @@ def _finalized(context: Any, value: Any) -> Any:
 
 
 class Generation(jinja2.ext.Extension):
-    """`{% generation %} … {% endgeneration %}`, around what the model says: read, and passed over."""
+    """`{% generation %} … {% endgeneration %}`, around the model's own words: read, and passed over."""
 
     tags = {"generation"}
 
@@ -365,7 +365,7 @@ class Generation(jinja2.ext.Extension):
 
 
 class Namespace(jinja2.utils.Namespace):
-    """jinja2's, without names that begin with an underscore. It is not written out: it may hold itself."""
+    """jinja2's namespace, without names that begin with an underscore. It is not written out: it may hold itself."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
         jinja2.utils.Namespace.__init__(*args, **kwargs)

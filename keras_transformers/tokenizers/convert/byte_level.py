@@ -34,7 +34,7 @@ def no_conversion(paths: list[pathlib.Path], options: Options, special: Special)
 
 def byt5(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
     """The 256 bytes behind padding, end and unknown."""
-    # How the engine writes each of the 256 bytes: itself where it can be seen, else a character from 256 on.
+    # How the engine writes each of the 256 bytes: itself if it is visible, else a character from 256 on.
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
     written = {byte: chr(byte) for byte in seen}
     written |= {byte: chr(256 + i) for i, byte in enumerate(byte for byte in range(256) if byte not in written)}

@@ -94,7 +94,7 @@ def word_piece(options: Options, special: Special, characters: bytes = b"") -> P
     normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        strip_accents=options.get("strip_accents", None),  # None: where it lowercases
+        strip_accents=options.get("strip_accents", None),  # None: if it lowercases
         lowercase=options.get("do_lower_case", True),
     )
     settings = {"unk_token": special["unk_token"], "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}

@@ -18,7 +18,7 @@ def in_graph(self: Parts, *, texts: Iterable[str] = (), difficult_texts: bool = 
     their letters, scripts mixed at random, controls, special tokens written in a text.
 
     Args:
-        texts: texts of your own to compare on besides.
+        texts: texts of your own, which are compared too.
         difficult_texts: False compares on yours alone. SentencePiece's models usually need that: the engine reads
             accents apart from their letters, and "<unk>" in a text, otherwise than SentencePiece itself.
 
