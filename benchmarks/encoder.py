@@ -67,7 +67,7 @@ def ours(case, compiled=False):
     import keras_transformers as kt
     from keras_transformers.data.examples import Examples
     from keras_transformers.data.pairs import Ragged
-    from keras_transformers.families.family import families
+    from keras_transformers.families.registry import families
 
     task = kt.TextClassifier if case.training else kt.TextEmbedder
     model = task.from_preset(folder()) if case.real else task(families()["bert"].config(SMALL))

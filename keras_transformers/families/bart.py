@@ -9,27 +9,30 @@ pegasus      sinusoidal                      before
 m2m_100      sinusoidal, without padding     before                      no bias in the head (also NLLB)
 """
 
-import dataclasses
-
-from keras_transformers.families.family import (
-    Family,
-    Functions,
-    Head,
-    activation_name,
-    expect_two_stacks,
-    links,
-    register,
+from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.keys import (
+    TWO_STACKS,
+    Fields,
+    Group,
+    Keys,
+    Row,
+    Values,
+    activation,
+    derive,
+    expect,
+    inert,
+    key,
+    optional,
+    state,
+    token_id,
 )
+from keras_transformers.families.registry import register
 from keras_transformers.families.weight_map import Entry, WeightMap, both_ways
-from keras_transformers.layers.attention import AttentionConfig
-from keras_transformers.layers.blocks import BlockConfig
-from keras_transformers.layers.embeddings import EmbeddingsConfig
-from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TransformConfig
+from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Learned, Sinusoidal
-from keras_transformers.layers.stack import StackConfig
-from keras_transformers.models.config import ModelConfig, ShiftedSource
+from keras_transformers.models.config import ShiftedSource
 
 _SIDES = ("encoder", "decoder")
 
@@ -37,167 +40,167 @@ _SIDES = ("encoder", "decoder")
 # Configurations
 
 
-def _read_both(read, positions, placement="post", *, embedding_norm=False, **defaults):
-    """The keys that all share, with other defaults: a `ModelConfig` whose stacks read one table, if they say so."""
-    defaults = {"vocab_size": 50265, "activation_function": "gelu", "pad_token_id": 1} | defaults
-    defaults = {"attention_dropout": 0.0, "layerdrop": 0.0, "scale_embedding": False} | defaults
-    expect_two_stacks(read)
-    is_before = placement == "pre"
-    # old files say what transformers goes by the model_type for
-    read.expect("normalize_before", is_before)
-    read.expect("add_final_layer_norm", is_before)
-    read.expect("normalize_embedding", embedding_norm)
-    read.expect("static_position_embeddings", positions is not _learned)
-    norm, dropout = LayerNorm(1e-5), read("dropout", 0.1)
-    attention_dropout = read("attention_dropout", defaults["attention_dropout"])
-    activation = read.activation("activation_function", defaults["activation_function"])
-    inner_dropout = read("activation_dropout", 0.0)
-    read.expect("do_blenderbot_90_layernorm", False)
-
-    def stack(side, layers):
-        attention = AttentionConfig(read(f"{side}_attention_heads", 16), dropout=attention_dropout)
-        feed_forward = FeedForwardConfig(read(f"{side}_ffn_dim", 4096), activation, dropout=inner_dropout)
-        block = BlockConfig(attention, feed_forward, norm, placement, dropout)
-        return StackConfig(
-            layers, block, final_norm=is_before, layer_dropout=read(f"{side}_layerdrop", defaults["layerdrop"])
-        )
-
-    padding_id = read.token_id("pad_token_id", defaults["pad_token_id"])
-    source, target = positions(read("max_position_embeddings", 1024), padding_id)
-    embeddings = EmbeddingsConfig(
-        read("vocab_size", defaults["vocab_size"]),
-        source,
-        scale=read("scale_embedding", defaults["scale_embedding"]),
-        norm=norm if embedding_norm else None,
-        dropout=dropout,
-    )
-    tied = read("tie_word_embeddings", True)
-    decoder_embeddings = None  # all of the encoder's
-    if positions is not _sinusoidal or not tied:
-        decoder_embeddings = dataclasses.replace(embeddings, positions=target, shared_tokens=tied)
-    return ModelConfig(
-        read("d_model", 1024),
-        embeddings,
-        stack("encoder", read("encoder_layers", 12)),
-        stack("decoder", read("decoder_layers", 12)),
-        decoder_embeddings,
-        HeadConfig(tied, use_bias=True),
-        padding_id,
-    )
+def _both(path: str) -> tuple[str, ...]:
+    """The paths of a field in both stacks."""
+    return tuple(f"{side}.{path}" for side in _SIDES)
 
 
-# Of source and target:
+def _own_embeddings(values: Values, **changes: object) -> None:
+    """Give the decoder embeddings of its own: those of the encoder, but for some fields."""
+    source = "embeddings."
+    copy = {path.removeprefix(source): value for path, value in values.items() if path.startswith(source)}
+    values |= {f"decoder_{source}{path}": value for path, value in {**copy, **changes}.items()}
 
 
-def _learned(max_length, padding_id):
-    return (Learned(max_length, offset=2),) * 2
+def _separate(values: Values) -> None:
+    _own_embeddings(values, shared_tokens=values["head.tied"])
 
 
-def _sinusoidal(max_length, padding_id):
-    return (Sinusoidal(max_length, "halves"),) * 2
+def _separate_if_untied(values: Values) -> None:
+    if not values["head.tied"]:
+        _separate(values)
 
 
-def _counted(max_length, padding_id):
-    """fairseq's: the first real token has the row after the padding's, of which a target has none before its end."""
-    if padding_id is None:
+def _count_tokens(values: Values) -> None:
+    """fairseq's positions: the first real token has the row after that of the padding, of which a target has none
+    before its end."""
+    if values["padding_id"] is None:
         raise ValueError("pad_token_id: expected a token id, after which positions are counted, got none")
-    target = Sinusoidal(max_length, "halves", endpoint=True, offset=padding_id + 1)
-    return dataclasses.replace(target, skip_padding=True), target
+    values["embeddings.positions.offset"] = values["padding_id"] + 1
+    _separate(values)
+    values["embeddings.positions.skip_padding"] = True
 
 
-def _with_reading(read, config, reading):
-    """`config` with what classifiers of BART's kind have: the decoder's state at the last end token."""
-    dropout = read.optional("classifier_dropout", float, 0.0) or 0.0
-    end_id = read.token_id("eos_token_id", 2)
-    pooler = PoolerConfig("last", TransformConfig("tanh", None), dropout, dropout, end_id=end_id)
-    return dataclasses.replace(config, pooler=pooler, reading=reading)
+_LEARNED = {"embeddings.positions": Learned, "embeddings.positions.offset": 2}
+_SINUSOIDAL = {"embeddings.positions": Sinusoidal, "embeddings.positions.layout": "halves"}
+_COUNTED = {**_SINUSOIDAL, "embeddings.positions.endpoint": True}
 
 
-def _read_bart(read):
-    config = _read_both(read, _learned, embedding_norm=True)
-    start_id = read.optional("decoder_start_token_id", int, 2)
-    return _with_reading(read, config, None if start_id is None else ShiftedSource(start_id))
+def _stack(side: str) -> tuple[Row, ...]:
+    """The keys of one stack, with the names that transformers has for the encoder's besides."""
+    second = (
+        {"attention_heads": ("num_attention_heads",), "layers": ("num_hidden_layers",)} if side == "encoder" else {}
+    )
+    return tuple(
+        key((f"{side}_{name}", *second.get(name, ())), default, f"{side}.{path}")
+        for name, default, path in (
+            ("layers", 12, "num_layers"),
+            ("attention_heads", 16, "block.attention.num_heads"),
+            ("ffn_dim", 4096, "block.feed_forward.intermediate_dim"),
+            ("layerdrop", 0.0, "layer_dropout"),
+        )
+    )
 
 
-def _read_mbart(read):
-    return _with_reading(read, _read_both(read, _learned, "pre", embedding_norm=True), ShiftedSource())
+def _keys(positions: Values, placement: str, embeddings: Row, *rows: Row, embedding_norm: bool = False) -> Keys:
+    """The rows that all share, with BART's defaults.
+
+    Args:
+        positions: the values of the encoder's positions.
+        placement: where norms stand in a block.
+        embeddings: the row that gives the decoder embeddings of its own.
+        *rows: further rows.
+        embedding_norm: whether a norm follows the embeddings.
+    """
+    is_before, norm = placement == "pre", LayerNorm(1e-5)
+    return Keys(
+        (
+            state("is_encoder_decoder", True),
+            *TWO_STACKS,
+            # old files say what transformers goes by the model_type for
+            expect("normalize_before", is_before),
+            expect("add_final_layer_norm", is_before),
+            expect("normalize_embedding", embedding_norm),
+            expect("static_position_embeddings", positions is not _LEARNED),
+            expect("do_blenderbot_90_layernorm", False),
+            key("vocab_size", 50265, "embeddings.vocabulary_size"),
+            key(("d_model", "hidden_size"), 1024, "hidden_dim"),
+            *(row for side in _SIDES for row in _stack(side)),
+            key("max_position_embeddings", 1024, "embeddings.positions.max_length"),
+            key("scale_embedding", False, "embeddings.scale"),
+            activation("activation_function", "gelu", *_both("block.feed_forward.activation")),
+            key("dropout", 0.1, *_both("block.dropout"), "embeddings.dropout"),
+            key("attention_dropout", 0.0, *_both("block.attention.dropout")),
+            key("activation_dropout", 0.0, *_both("block.feed_forward.dropout")),
+            token_id("pad_token_id", 1, "padding_id"),
+            key("tie_word_embeddings", True, "head.tied"),
+            embeddings,
+            *rows,
+            inert("init_std", "add_bias_logits", "classif_dropout", "extra_pos_embeddings"),
+            inert("force_bos_token_to_be_generated"),
+        ),
+        {
+            **positions,
+            **dict.fromkeys(_both("block.norm"), norm),
+            **dict.fromkeys(_both("block.norm_placement"), placement),
+            **dict.fromkeys(_both("final_norm"), is_before),
+            "embeddings.norm": norm if embedding_norm else None,
+            "head.use_bias": True,
+        },
+    )
 
 
-def _read_marian(read):
-    config = _read_both(read, _sinusoidal, vocab_size=58101, pad_token_id=58100)
-    source_size = config.embeddings.vocabulary_size
+# Classifiers read the decoder's state at the last end token.
+_READING = (
+    optional("classifier_dropout", float, 0.0, "pooler.dropout", "pooler.input_dropout", null=lambda values: 0.0),
+    token_id("eos_token_id", 2, "pooler.end_id"),
+)
+_LAST = {"pooler.pooling": "last", "pooler.transform": TransformConfig("tanh", None)}
+_BEGUN = optional(
+    "decoder_start_token_id",
+    int,
+    2,
+    "reading",
+    adapt=lambda start_id, values: None if start_id is None else ShiftedSource(start_id),
+    restore=lambda fields: None if fields("reading") is None else fields("reading.start_id"),
+)
+
+
+def _read_vocabularies(read: ConfigReader, values: Values) -> None:
+    """Give the decoder a vocabulary of its own if the file says that none is shared."""
+    source_size = values["embeddings.vocabulary_size"]
     target_size = read.optional("decoder_vocab_size", int) or source_size
     if not read("share_encoder_decoder_embeddings", True):
-        decoder_embeddings = dataclasses.replace(config.embeddings, vocabulary_size=target_size)
-        return dataclasses.replace(config, decoder_embeddings=decoder_embeddings)
-    if target_size != source_size:
+        _own_embeddings(values, vocabulary_size=target_size, shared_tokens=False)
+    elif target_size != source_size:
         raise ValueError(
             f"decoder_vocab_size: only vocab_size={source_size} is supported with share_encoder_decoder_embeddings, "
             f"got {target_size}"
         )
-    return config
 
 
-def _read_pegasus(read):
-    return _read_both(read, _sinusoidal, "pre", pad_token_id=0)
-
-
-def _read_m2m_100(read):
-    config = _read_both(
-        read,
-        _counted,
-        "pre",
-        vocab_size=128112,
-        activation_function="relu",
-        attention_dropout=0.1,
-        layerdrop=0.05,
-        scale_embedding=True,
-    )
-    return dataclasses.replace(config, head=dataclasses.replace(config.head, use_bias=False))
-
-
-def _write_both(config):
-    embeddings, block = config.embeddings, config.encoder.block
-    values = {
-        "is_encoder_decoder": True,
-        "vocab_size": embeddings.vocabulary_size,
-        "d_model": config.hidden_dim,
-        "max_position_embeddings": embeddings.positions.max_length,
-        "scale_embedding": embeddings.scale,
-        "activation_function": activation_name(block.feed_forward.activation),
-        "dropout": block.dropout,
-        "attention_dropout": block.attention.dropout,
-        "activation_dropout": block.feed_forward.dropout,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-    for side in _SIDES:
-        stack = getattr(config, side)
-        values |= {
-            f"{side}_layers": stack.num_layers,
-            f"{side}_attention_heads": stack.block.attention.num_heads,
-            f"{side}_ffn_dim": stack.block.feed_forward.intermediate_dim,
-            f"{side}_layerdrop": stack.layer_dropout,
-        }
-    return values
-
-
-def _write_mbart(config):
-    return _write_both(config) | {
-        "classifier_dropout": config.pooler.dropout,
-        "eos_token_id": config.pooler.end_id,
+def _write_vocabularies(fields: Fields) -> Values:
+    own = fields("decoder_embeddings") is not None
+    return {
+        "decoder_vocab_size": fields(f"{'decoder_' if own else ''}embeddings.vocabulary_size"),
+        "share_encoder_decoder_embeddings": not own,
     }
 
 
-def _write_bart(config):
-    return _write_mbart(config) | {"decoder_start_token_id": config.reading and config.reading.start_id}
-
-
-def _write_marian(config):
-    return _write_both(config) | {
-        "decoder_vocab_size": config.target_embeddings.vocabulary_size,
-        "share_encoder_decoder_embeddings": config.decoder_embeddings is None,
-    }
+_UNREAD = inert("classifier_dropout")
+_BART_KEYS = _keys(_LEARNED, "post", derive(_separate), *_READING, _BEGUN, embedding_norm=True).but(always=_LAST)
+_MBART_KEYS = _keys(_LEARNED, "pre", derive(_separate), *_READING, embedding_norm=True).but(
+    always=_LAST | {"reading": ShiftedSource()}
+)
+_MARIAN_KEYS = _keys(
+    _SINUSOIDAL,
+    "post",
+    derive(_separate_if_untied),
+    Group(("decoder_vocab_size", "share_encoder_decoder_embeddings"), _read_vocabularies, _write_vocabularies),
+    _UNREAD,
+).but({"vocab_size": 58101, "pad_token_id": 58100})
+_PEGASUS_KEYS = _keys(_SINUSOIDAL, "pre", derive(_separate_if_untied), _UNREAD).but({"pad_token_id": 0})
+_M2M_100_KEYS = _keys(_COUNTED, "pre", derive(_count_tokens), _UNREAD).but(
+    {
+        "vocab_size": 128112,
+        "activation_function": "relu",
+        "attention_dropout": 0.1,
+        "encoder_layerdrop": 0.05,
+        "decoder_layerdrop": 0.05,
+        "scale_embedding": True,
+    },
+    always={"head.use_bias": False},
+)
 
 
 # Weights
@@ -282,35 +285,15 @@ def _heads(name, num_classes=None):
     )
 
 
-_INERT = ("init_std", "add_bias_logits", "classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated")
-
-_NAMES = (
-    ("hidden_size", "d_model"),
-    ("num_attention_heads", "encoder_attention_heads"),
-    ("num_hidden_layers", "encoder_layers"),
-)
-
-
-def _family(model_type, read, write, heads, inert=()):
-    return Family(model_type, Functions(read, write, (*_INERT, *inert), _NAMES), _weights, heads, links(model_type))
-
-
 register(
-    _family("bart", _read_bart, _write_bart, _heads("Bart", num_classes=3)),
-    _family("mbart", _read_mbart, _write_mbart, _heads("MBart")),
-    _family("marian", _read_marian, _write_marian, (_generation("MarianMTModel"),), ("classifier_dropout",)),
-    _family(
-        "pegasus",
-        _read_pegasus,
-        _write_both,
-        (_generation("PegasusForConditionalGeneration"),),
-        ("classifier_dropout",),
-    ),
-    _family(
-        "m2m_100",
-        _read_m2m_100,
-        _write_both,
-        (_generation("M2M100ForConditionalGeneration", bias=False),),
-        ("classifier_dropout",),
-    ),
+    *(
+        Family(model_type, keys, _weights, heads, links(model_type))
+        for model_type, keys, heads in (
+            ("bart", _BART_KEYS, _heads("Bart", num_classes=3)),
+            ("mbart", _MBART_KEYS, _heads("MBart")),
+            ("marian", _MARIAN_KEYS, (_generation("MarianMTModel"),)),
+            ("pegasus", _PEGASUS_KEYS, (_generation("PegasusForConditionalGeneration"),)),
+            ("m2m_100", _M2M_100_KEYS, (_generation("M2M100ForConditionalGeneration", bias=False),)),
+        )
+    )
 )

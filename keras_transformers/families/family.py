@@ -1,10 +1,10 @@
 """A family of published models: how its `config.json` is read and written, and what its tensors are called.
 
-    config.json ── Family.read ──► ModelConfig          tensors ── Family.table ──► weights
-                ◄─ Family.write ──                              ◄───────────────
+    config.json ── Family.keys ──► ModelConfig          tensors ── Family.table ──► weights
+                ◄─             ──                               ◄──              ──
 
-A family is data. It holds no layer, and nothing anywhere asks for its name: `bert.py` and its neighbours register
-records, and what there is to do with a family is done here and in `formats/hugging_face.py`.
+A family is data. It holds no layer, and nothing asks for its name. `bert.py` and its neighbours register records
+(`registry.py`); the functions over them are here and in `formats/hugging_face.py`.
 """
 
 import collections.abc
@@ -13,29 +13,30 @@ import typing
 import warnings
 
 from keras_transformers.families.config_reader import (  # noqa: F401  for the families that read without rows
-    HUGGING_FACE_ACTIVATIONS,
     ConfigReader,
     activation_name,
 )
 from keras_transformers.families.keys import Inexpressible, Keys
+from keras_transformers.families.registry import named_by, register  # noqa: F401  the same
 from keras_transformers.families.unknown_keys import INERT, hint, sort_unknown
 from keras_transformers.families.weight_map import Entry, WeightMap
-from keras_transformers.files.reading import shown
 from keras_transformers.models.config import ModelConfig
+
+Names = collections.abc.Iterable[str] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What a task adds to a body: the architecture that transformers calls it by, and its tensors.
+    """The head of one task: its architecture in transformers, and its tensors.
 
     Attributes:
-        task: which of our tasks computes it.
-        architecture: transformers' class.
-        entries: its tensors, besides those of the body.
+        task: the name of our task that computes it.
+        architecture: the name of the class in transformers.
+        entries: the tensors of the head, besides those of the body.
         others: other architectures that hold this head, with more besides.
-        labels: of its classes, where no configuration names them.
-        prefix: what stands before the body's tensors, where that is another than for the family's other heads.
-        num_classes: how many it has where a configuration does not say; None for two, as nearly all have.
+        labels: names of the classes, if no configuration names them.
+        prefix: the prefix of the body's tensors, if it differs from that of the family's other heads.
+        num_classes: the number of classes if no configuration says it; None for two, as nearly all heads have.
     """
 
     task: str
@@ -51,7 +52,7 @@ class Head:
 class Functions:
     """A `config.json` that two functions read and write, instead of rows."""
 
-    read: collections.abc.Callable[[ConfigReader], ModelConfig]
+    reading: collections.abc.Callable[[ConfigReader], ModelConfig]
     writing: collections.abc.Callable[[ModelConfig], dict[str, typing.Any]]
     inert: tuple[str, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
@@ -60,6 +61,13 @@ class Functions:
     def known(self) -> frozenset[str]:
         """The keys that change nothing."""
         return frozenset(self.inert)
+
+    def read(self, read: ConfigReader) -> ModelConfig:
+        """The `ModelConfig` of a file."""
+        try:
+            return self.reading(read)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
     def write(self, config: ModelConfig) -> dict[str, typing.Any]:
         """The keys of a file."""
@@ -76,16 +84,17 @@ def by_functions(model_type, read, write, weights, heads, links, inert=(), alias
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """One `model_type` of Hugging Face's.
+    """One `model_type` of Hugging Face.
 
     Attributes:
         model_type: as in `config.json`.
-        keys: the rows of its `config.json`.
-        weights: the body's table, or a function that makes it of a `ModelConfig`, where heads are fused or names
-            depend on what there is. What is in it and that a model has no weight for, such as a pooler, is ignored only
-            where it says so.
-        heads: for one task the first is written, unless a file had another. The body alone is a "TextEmbedder".
-        links: where configuration and model are defined.
+        keys: the rows of that file.
+        weights: the table of the body, or a function of a `ModelConfig` that makes it, if heads are fused or names
+            depend on the model. A tensor that a model has no weight for, such as a pooler, is ignored only if the table
+            says so.
+        heads: of several heads for one task the first is written, unless the file had another. The body alone is a
+            "TextEmbedder".
+        links: the files that define configuration and model.
     """
 
     model_type: str
@@ -112,16 +121,18 @@ class Family:
         """
         return self.keys.write(config)
 
-    def config(self, values, task=None, where="config.json"):
+    def config(
+        self, values: dict[str, typing.Any], task: str | None = None, where: object = "config.json"
+    ) -> ModelConfig:
         """The `ModelConfig` that a `config.json` of this family describes.
 
         Args:
-            values: the file's content, a dictionary.
+            values: the content of the file, a dictionary.
             task: the task that is to compute with it; by default the one that the file was made for.
             where: what to call the file in warnings.
 
         Raises:
-            ValueError: listing every key that is set to what this library does not compute.
+            ValueError: listing every key whose value this library does not compute.
 
         Warns:
             UserWarning: once for all keys that neither this library nor transformers knows, once for those that change
@@ -152,7 +163,7 @@ class Family:
             )
         return config
 
-    def reading(self, values, task=None):
+    def reading(self, values: dict[str, typing.Any], task: str | None = None) -> tuple[ModelConfig, ConfigReader]:
         """As `config`, without warnings: the `ModelConfig`, and the `ConfigReader` that read it."""
         architectures = values.get("architectures")
         reader = ConfigReader(values, task or self.task(architectures), self.aliases)
@@ -165,37 +176,43 @@ class Family:
         problems, passing = sort_unknown(values, known, decodes=config.decoder is not None)
         reader.passing += passing
         reader.problems += problems
-        if reader.problems and (others := _named(architectures).keys() - {self.model_type}):
+        if reader.problems and (others := named_by(architectures).keys() - {self.model_type}):
             told = " or ".join(map(repr, sorted(others)))
             reader.problems.append(f"architectures: {architectures} belongs to model_type {told}")
         reader.finish(values.keys())
         return config, reader
 
-    def describes(self, config):
+    def describes(self, config: ModelConfig) -> bool:
         """Whether `write(config)` says all that `config` is."""
         try:
-            return self.config(self.write(config)) == config
-        except ValueError:
+            values = self.write(config)
+        except Inexpressible:
+            return False
+        try:
+            return self.config(values) == config
+        except ValueError as error:
+            if isinstance(error.__context__, TypeError):  # a mistake in a row: `write` wrote these values
+                raise
             return False
 
-    def head(self, task, architectures=()):
-        """The `Head` of a task, of those the one that a file's `architectures` name; None for a task without."""
+    def head(self, task: str | None, architectures: Names = ()) -> Head | None:
+        """The `Head` of a task, preferably one that `architectures` name; None for a task without a head."""
         heads = [head for head in self.heads if head.task == task]
         named = [head for head in heads if {head.architecture, *head.others} & set(architectures or ())]
         return next(iter((*named, *heads)), None)
 
-    def task(self, architectures):
-        """The task that a file's `architectures` belong to, or None."""
+    def task(self, architectures: Names) -> str | None:
+        """The task of the first head that `architectures` name, or None."""
         named = [head for head in self.heads if {head.architecture, *head.others} & set(architectures or ())]
         return named[0].task if named else None
 
-    def table(self, config, head=None, apart=()):
-        """The `WeightMap` of a model's body with a head, or without: other heads' tensors are of no use.
+    def table(self, config: ModelConfig, head: Head | None = None, apart: tuple[str, ...] = ()) -> WeightMap:
+        """The `WeightMap` of a model's body with one head, or with none.
 
         Args:
             config: a `ModelConfig`.
             head: a `Head`, or None.
-            apart: names of copies of the head's bias that hold other numbers in a file: the head has theirs.
+            apart: names of copies of the head's bias that hold other numbers in a file, which the head then has.
         """
         body = self.weights if isinstance(self.weights, WeightMap) else self.weights(config)
         entries = () if head is None else head.entries
@@ -214,107 +231,17 @@ class Family:
         )
 
 
-_families: dict[str, Family] = {}
-
 _SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transformers/models"
 
 
-def links(name):
-    """Where transformers defines configuration and model, by the name of the folder there."""
+def links(name: str) -> tuple[str, ...]:
+    """The files of transformers that define configuration and model, by the name of their folder."""
     return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
-
-
-def register(*families):
-    """Make families known: to `from_preset`, to saving, and to the conformance suite."""
-    for family in families:
-        if family.model_type in _families:
-            raise ValueError(f"Expected one family of each model_type, got two of {family.model_type!r}.")
-        _families[family.model_type] = family
-
-
-def families():
-    """All registered families by their `model_type`."""
-    from keras_transformers.families import bart, bert, gpt, llama, t5  # noqa: F401  they register their families
-
-    return dict(_families)
-
-
-def family_of(values, where):
-    """The family of a `config.json`.
-
-    Args:
-        values: its content, a dictionary.
-        where: what to call it in messages.
-
-    Raises:
-        ValueError: for no `model_type`, or an unknown one.
-    """
-    model_type, known = values.get("model_type"), families()
-    architectures = values.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(each, str) for each in architectures):
-        raise ValueError(f"Expected a list of names as architectures in {where}, got {shown(architectures)}.")
-    if not isinstance(model_type, str | None):
-        raise ValueError(f"Expected a name as model_type in {where}, got {shown(model_type)}.")
-    if model_type is None:  # files of 2019 have none
-        named = _named(values.get("architectures"))
-        if len(named) == 1:
-            return next(iter(named.values()))
-    if model_type not in known:
-        told = "none: pass model_type=" if model_type is None else repr(model_type)
-        raise ValueError(
-            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
-            f"{_spelled_otherwise(model_type, known)}{_part(values, known)}."
-        )
-    return known[model_type]
-
-
-def _named(architectures):
-    """The families that have a class of these names, by their `model_type`."""
-    named = set(architectures or ())
-    heads = ((family, {head.architecture, *head.others}) for family in families().values() for head in family.heads)
-    return {family.model_type: family for family, names in heads if names & named}
-
-
-def _spelled_otherwise(name, known):
-    """The known `model_type` that differs in hyphens and the like alone: another letter is another architecture."""
-
-    def letters(text):
-        return "".join(each for each in str(text).lower() if each.isalnum())
-
-    same = [each for each in known if letters(each) == letters(name)]
-    return f" (did you mean {same[0]!r}?)" if same else ""
-
-
-def _part(values, known):
-    """What a model of several parts, such as one of texts and images, holds that is known."""
-    parts = {key: value.get("model_type") for key, value in values.items() if isinstance(value, dict)}
-    parts = {
-        key: model_type for key, model_type in parts.items() if isinstance(model_type, str) and model_type in known
-    }
-    if not parts:
-        return ""
-    told = " and ".join(f"a {model_type!r} in its {key}" for key, model_type in parts.items())
-    return f", which holds {told}: this library reads such a part from a folder of its own"
-
-
-def describing(config, preferred=None):
-    """The family whose `config.json` can say all that a `ModelConfig` is, or None; `preferred` is tried first."""
-    candidates = ([preferred] if preferred else []) + list(families().values())
-    return next((family for family in candidates if family.describes(config)), None)
 
 
 def expect_one_stack(read):
     """What every configuration may say of an encoder with a decoder, and that of one stack alone does not."""
     for name in ("is_encoder_decoder", "add_cross_attention"):
-        read.expect(name, False)
-    read.expect("cross_attention_hidden_size", None)
-    read.expect("pruned_heads", {}, None)
-
-
-def expect_two_stacks(read, is_encoder_decoder=(True,)):
-    """The same of a model that has both, as all files say, or not all."""
-    read.expect("is_encoder_decoder", *is_encoder_decoder)
-    for name in ("is_decoder", "add_cross_attention"):
         read.expect(name, False)
     read.expect("cross_attention_hidden_size", None)
     read.expect("pruned_heads", {}, None)

@@ -11,7 +11,7 @@ phi          rotary, in part               parallel, shared  a bias in the head
 """
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.family import Family, Head, links, register
+from keras_transformers.families.family import Family, Head, links
 from keras_transformers.families.keys import (
     ONE_STACK,
     Fields,
@@ -32,6 +32,7 @@ from keras_transformers.families.keys import (
     token_id,
     unwritten,
 )
+from keras_transformers.families.registry import register
 from keras_transformers.families.rotary import RotaryKeys
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.layers.attention import QueryKeyNorm

@@ -72,7 +72,7 @@ def build(cls: type, values: collections.abc.Mapping[str, Any]) -> Any:
         groups.setdefault(name, {})[rest] = value
     annotations = {field.name: field.type for field in dataclasses.fields(cls)}
     if unknown := groups.keys() - annotations.keys():
-        raise AttributeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}.")
+        raise AttributeError(f"{cls.__name__} has no field {', '.join(map(repr, sorted(unknown)))}.")
     return cls(**{name: _field(annotations[name], groups[name]) for name in annotations if name in groups})
 
 
@@ -309,14 +309,19 @@ class _Unwritten:
 
 
 @dataclasses.dataclass(frozen=True)
-class Expect(_Unwritten):
-    """A key that may hold nothing but one of the `allowed` values, the first of which is the default."""
+class Expect:
+    """A key that may hold nothing but one of the `allowed` values, the first of which is the default, and is written if
+    files are to state it."""
 
     names: tuple[str, ...]
     allowed: tuple[Any, ...]
+    is_stated: bool = False
 
     def read(self, read: ConfigReader, values: Values) -> None:
         read.expect(self.names[0], *self.allowed)
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        return {self.names[0]: self.allowed[0]} if self.is_stated else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,6 +426,11 @@ def expect(name: str, *allowed: Any) -> Expect:
     return Expect((name,), allowed)
 
 
+def state(name: str, value: Any) -> Expect:
+    """A key that holds one `value` in all files, is written, and may be missing."""
+    return Expect((name,), (value,), is_stated=True)
+
+
 def repeat(name: str, value: Derived, of: str) -> Repeat:
     """A key that may only say again what `of` says: `value`, a function of the values so far."""
     return Repeat((name,), value, of)
@@ -439,6 +449,13 @@ def inert(*names: str) -> Inert:
 def derive(change: collections.abc.Callable[[Values], None]) -> Group:
     """Values that follow from others: `change` is given those so far, and adds to them."""
     return Group((), lambda read, values: change(values))
+
+
+def written_if(path: str, row: Key) -> Key:
+    """A key that is written only if the field at `path` is not None."""
+    return dataclasses.replace(
+        row, restore=lambda fields: OMITTED if fields(path) is None else row.write(fields).get(row.names[0], OMITTED)
+    )
 
 
 def unwritten(row: Key) -> Key:

@@ -1,6 +1,6 @@
 """Which family, and which head of it, describes a model: whose names its weights have in files."""
 
-from keras_transformers.families.family import describing
+from keras_transformers.families.registry import describing
 
 
 def naming_of(config, task, origin=None):

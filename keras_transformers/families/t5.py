@@ -11,27 +11,31 @@ Version 5 of transformers reads every file as tied, and unties a head that the f
 were published with.
 """
 
-import dataclasses
+from typing import Any
 
-from keras_transformers.families.family import (
-    HUGGING_FACE_ACTIVATIONS,
-    Head,
-    activation_name,
-    by_functions,
-    expect_two_stacks,
-    links,
-    register,
+from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS, ConfigReader, activation_name
+from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.keys import (
+    OMITTED,
+    TWO_STACKS,
+    Fields,
+    Group,
+    Keys,
+    Row,
+    Values,
+    derive,
+    inert,
+    key,
+    optional,
+    token_id,
+    written_if,
 )
+from keras_transformers.families.registry import register
 from keras_transformers.families.weight_map import Entry, WeightMap, both_ways
-from keras_transformers.layers.attention import AttentionConfig
-from keras_transformers.layers.blocks import BlockConfig
-from keras_transformers.layers.embeddings import EmbeddingsConfig
-from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig, TransformConfig
+from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TransformConfig
 from keras_transformers.layers.norms import RMSNorm
 from keras_transformers.layers.positions import RelativeBuckets
-from keras_transformers.layers.stack import StackConfig
-from keras_transformers.models.config import ModelConfig, ShiftedSource
+from keras_transformers.models.config import ShiftedSource
 
 _SIDES = ("encoder", "decoder")
 
@@ -39,130 +43,166 @@ _SIDES = ("encoder", "decoder")
 # Configurations
 
 
-def _read(read, scale, *, start_id=0, by_layer=False, **defaults):
-    """The keys that all share, with other defaults. `scale`: whether the head is scaled, of whether it is tied."""
-    defaults = {"vocab_size": 250112, "d_ff": 1024, "num_layers": 8, "num_heads": 6} | defaults
-    defaults = {"feed_forward_proj": "gated-gelu"} | defaults
-    # what has no decoder says so, or is of a class that has none
-    encodes = not read("is_encoder_decoder", True) or read.task in ("TextEmbedder", "TokenClassifier")
-    expect_two_stacks(read, is_encoder_decoder=(True, False))
-    dropout = read("dropout_rate", 0.1)
-    buckets = RelativeBuckets(
-        read("relative_attention_num_buckets", 32), read("relative_attention_max_distance", 128), by_layer
-    )
-    attention = AttentionConfig(
-        read("num_heads", defaults["num_heads"]),
-        head_dim=read("d_kv", 64),
-        positions=buckets,
-        use_bias=False,
-        dropout=dropout,
-        scale=1.0,
-    )
-    activation, gated = _activation(read, defaults["feed_forward_proj"])
-    intermediate_dim = read("d_ff", defaults["d_ff"])
-    feed_forward = FeedForwardConfig(intermediate_dim, activation, gated=gated, use_bias=False, dropout=dropout)
-    block = BlockConfig(attention, feed_forward, RMSNorm(read("layer_norm_epsilon", 1e-6)), "pre", dropout)
-    layers = read("num_layers", defaults["num_layers"])
-    decoder_layers = read.optional("num_decoder_layers", int) or layers
-    tied = read("tie_word_embeddings", True)
-    last = read("classifier_dropout", 0.0)
-    end_id = read.token_id("eos_token_id", 1)
-    start_id = read.optional("decoder_start_token_id", int, start_id)
-    config = ModelConfig(
-        read("d_model", 512),
-        EmbeddingsConfig(read("vocab_size", defaults["vocab_size"]), dropout=dropout),
-        StackConfig(layers, block, final_norm=True, final_dropout=dropout),
-        StackConfig(decoder_layers, block, final_norm=True, final_dropout=dropout),
-        head=HeadConfig(tied, scale=scale(tied)),
-        padding_id=read.token_id("pad_token_id", 0),
-        pooler=PoolerConfig("last", TransformConfig("tanh", None), last, last, end_id=end_id),
-        token_head=TokenHeadConfig(dropout=last),
-        reading=None if start_id is None else ShiftedSource(start_id),
-    )
-    if encodes:
-        alone = {"decoder": None, "reading": None, "head": HeadConfig(), "pooler": PoolerConfig("mean")}
-        return dataclasses.replace(config, **alone)
-    return config
+def _both(path: str) -> tuple[str, ...]:
+    """The paths of a field in both stacks."""
+    return tuple(f"{side}.{path}" for side in _SIDES)
 
 
-def _activation(read, default):
+def _feed_forward(default: str) -> Group:
     """The activation of the feed-forward layers, and whether they are gated: `feed_forward_proj` says both."""
-    told = read("feed_forward_proj", default)
-    gate, _, name = told.rpartition("gated-")
-    name = "gelu_new" if told == "gated-gelu" else name
-    if gate or name not in HUGGING_FACE_ACTIVATIONS:
-        known = ", ".join(HUGGING_FACE_ACTIVATIONS)
-        raise ValueError(f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {told!r}")
-    ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in told
-    same = [theirs for theirs, each in HUGGING_FACE_ACTIVATIONS.items() if each == ours]
-    given = read.values.get("dense_act_fn")  # files say both again, and may call the same function otherwise
-    read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
-    read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
-    return ours, gated
+
+    def read_projection(read: ConfigReader, values: Values) -> None:
+        told = read("feed_forward_proj", default)
+        gate, _, name = told.rpartition("gated-")
+        name = "gelu_new" if told == "gated-gelu" else name
+        if gate or name not in HUGGING_FACE_ACTIVATIONS:
+            known = ", ".join(HUGGING_FACE_ACTIVATIONS)
+            raise ValueError(f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {told!r}")
+        ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in told
+        same = [theirs for theirs, each in HUGGING_FACE_ACTIVATIONS.items() if each == ours]
+        given = read.values.get("dense_act_fn")  # files say both again, and may call the same function otherwise
+        read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
+        read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
+        values |= dict.fromkeys(_both("block.feed_forward.activation"), ours)
+        values |= dict.fromkeys(_both("block.feed_forward.gated"), gated)
+
+    return Group(("feed_forward_proj", "dense_act_fn", "is_gated_act"), read_projection, _write_projection)
 
 
-def _read_t5(read):
-    defaults = {"vocab_size": 32128, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "feed_forward_proj": "relu"}
-    return _read(read, lambda tied: read("scale_decoder_outputs", tied), start_id=None, **defaults)
+def _write_projection(fields: Fields) -> Values:
+    ours = fields("encoder.block.feed_forward.activation")
+    if not fields("encoder.block.feed_forward.gated"):
+        return {"feed_forward_proj": activation_name(ours)}
+    names = {"gelu_tanh": "gelu", "gelu": "gelu_python"}  # gated-gelu is not "gelu" with a gate
+    return {"feed_forward_proj": f"gated-{names.get(ours) or activation_name(ours)}"}
 
 
-def _read_mt5(read):
-    config = _read(read, lambda tied: False)
+def _read_stacks(read: ConfigReader, values: Values) -> None:
+    """Leave out the decoder if the file says so, or is of a class that has none."""
+    alone = not read("is_encoder_decoder", True) or read.task in ("TextEmbedder", "TokenClassifier")
+    read.expect("is_encoder_decoder", True, False)
+    if alone:
+        values |= {"decoder": None, "reading": None, "head": HeadConfig(), "pooler": PoolerConfig("mean")}
+
+
+def _start_id(default: int | None) -> Row:
+    """The token that begins a text that the decoder reads by itself, if there is one."""
+
+    def written(fields: Fields) -> int | None:
+        return None if fields("reading") is None else fields("reading.start_id")
+
+    start = optional(
+        "decoder_start_token_id",
+        int,
+        default,
+        "reading",
+        adapt=lambda start_id, values: None if start_id is None else ShiftedSource(start_id),
+        restore=written,
+    )
+    return written_if("decoder", start)
+
+
+_LAST = ("token_head.dropout", "pooler.input_dropout", "pooler.dropout")
+_DROPOUTS = tuple(
+    path for part in ("block.dropout", "block.attention.dropout", "block.feed_forward.dropout") for path in _both(part)
+)
+
+
+def _shared_size(fields: Fields) -> Any:
+    return fields("embeddings.vocabulary_size") if fields("decoder_embeddings") is None else OMITTED
+
+
+def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
+    """The rows that all share, with T5's defaults of sizes."""
+    return Keys(
+        (
+            *TWO_STACKS,
+            key("vocab_size", 32128, "embeddings.vocabulary_size", restore=_shared_size),
+            key(("d_model", "hidden_size"), 512, "hidden_dim"),
+            key(("d_kv", "head_dim"), 64, *_both("block.attention.head_dim")),
+            key("d_ff", 2048, *_both("block.feed_forward.intermediate_dim")),
+            key(("num_layers", "num_hidden_layers"), 6, "encoder.num_layers"),
+            optional(
+                "num_decoder_layers",
+                int,
+                None,
+                "decoder.num_layers",
+                adapt=lambda layers, values: layers or values["encoder.num_layers"],
+                restore=lambda fields: fields(f"{'encoder' if fields('decoder') is None else 'decoder'}.num_layers"),
+            ),
+            key(("num_heads", "num_attention_heads"), 8, *_both("block.attention.num_heads")),
+            key("relative_attention_num_buckets", 32, *_both("block.attention.positions.num_buckets")),
+            key("relative_attention_max_distance", 128, *_both("block.attention.positions.max_distance")),
+            key("dropout_rate", 0.1, *_DROPOUTS, *_both("final_dropout"), "embeddings.dropout"),
+            key("layer_norm_epsilon", 1e-6, *_both("block.norm.epsilon")),
+            _feed_forward(projection),
+            key("classifier_dropout", 0.0, *_LAST),
+            token_id("pad_token_id", 0, "padding_id"),
+            written_if("decoder", token_id("eos_token_id", 1, "pooler.end_id")),
+            _start_id(start_id),
+            key("tie_word_embeddings", True, "head.tied"),
+            *rows,
+            Group(
+                ("is_encoder_decoder",),
+                _read_stacks,
+                lambda fields: {"is_encoder_decoder": fields("decoder") is not None},
+            ),
+            inert("n_positions", "scalable_attention"),  # n_positions: of T5's first files, whose positions have no end
+        ),
+        {
+            **dict.fromkeys(_both("block.norm"), RMSNorm),
+            **dict.fromkeys(_both("block.norm_placement"), "pre"),
+            **dict.fromkeys(_both("block.attention.use_bias"), False),
+            **dict.fromkeys(_both("block.attention.scale"), 1.0),
+            **dict.fromkeys(_both("block.attention.positions"), RelativeBuckets),
+            **dict.fromkeys(_both("block.feed_forward.use_bias"), False),
+            **dict.fromkeys(_both("final_norm"), True),
+            "pooler.pooling": "last",
+            "pooler.transform": TransformConfig("tanh", None),
+        },
+    )
+
+
+def _read_vocabularies(read: ConfigReader, values: Values) -> None:
+    """Give the decoder a vocabulary of its own if the file says that none is shared."""
+    sizes = [f"{side}_vocab_size" for side in _SIDES]
     if read("shared_embedding", True):
-        return config
-    sizes = [read(f"{side}_vocab_size", 0) for side in _SIDES]
-    source, target = (dataclasses.replace(config.embeddings, vocabulary_size=size) for size in sizes)
-    return dataclasses.replace(config, embeddings=source, decoder_embeddings=target)
+        for name in sizes:
+            if read.values.get(name) is not None:
+                read.pass_by(name)
+        return
+    source, target = (read(name, 0) for name in sizes)
+    values |= {"embeddings.vocabulary_size": source, "decoder_embeddings.vocabulary_size": target}
+    values["decoder_embeddings.dropout"] = values["embeddings.dropout"]
 
 
-def _read_umt5(read):
-    return _read(read, lambda tied: tied, by_layer=True)
+def _write_vocabularies(fields: Fields) -> Values:
+    if fields("decoder_embeddings") is None:
+        return {}
+    sizes = (fields("embeddings.vocabulary_size"), fields("decoder_embeddings.vocabulary_size"))
+    return {"shared_embedding": False} | {f"{side}_vocab_size": size for side, size in zip(_SIDES, sizes, strict=True)}
 
 
-def _write(config):
-    block, buckets = config.encoder.block, config.encoder.block.attention.positions
-    values = {
-        "is_encoder_decoder": config.decoder is not None,
-        "vocab_size": config.embeddings.vocabulary_size,
-        "d_model": config.hidden_dim,
-        "d_kv": block.attention.head_dim,
-        "d_ff": block.feed_forward.intermediate_dim,
-        "num_layers": config.encoder.num_layers,
-        "num_decoder_layers": (config.decoder or config.encoder).num_layers,
-        "num_heads": block.attention.num_heads,
-        "relative_attention_num_buckets": buckets.num_buckets,
-        "relative_attention_max_distance": buckets.max_distance,
-        "dropout_rate": block.dropout,
-        "layer_norm_epsilon": block.norm.epsilon,
-        "feed_forward_proj": _projection(block.feed_forward),
-        "classifier_dropout": config.token_head.dropout,
-        "pad_token_id": config.padding_id,
-        "tie_word_embeddings": config.head.tied,
-    }
-    if config.decoder is None:
-        return values
-    reading = {"decoder_start_token_id": config.reading and config.reading.start_id}
-    return values | {"eos_token_id": config.pooler.end_id} | reading
-
-
-def _projection(feed_forward):
-    """`feed_forward_proj`, where gated-gelu is not that with a gate."""
-    if not feed_forward.gated:
-        return activation_name(feed_forward.activation)
-    names = {"gelu_tanh": "gelu", "gelu": "gelu_python"}
-    return f"gated-{names.get(feed_forward.activation) or activation_name(feed_forward.activation)}"
-
-
-def _write_t5(config):
-    return _write(config) | ({} if config.decoder is None else {"scale_decoder_outputs": config.head.scale})
-
-
-def _write_mt5(config):
-    if config.decoder_embeddings is None:
-        return _write(config)
-    sizes = (config.embeddings.vocabulary_size, config.decoder_embeddings.vocabulary_size)
-    own = {"shared_embedding": False} | {f"{side}_vocab_size": size for side, size in zip(_SIDES, sizes, strict=True)}
-    return {name: value for name, value in _write(config).items() if name != "vocab_size"} | own
+_T5_KEYS = _keys(
+    "relu",
+    None,
+    written_if("decoder", key("scale_decoder_outputs", lambda values: values["head.tied"], "head.scale")),
+)
+_SIZES = {"vocab_size": 250112, "d_ff": 1024, "num_layers": 8, "num_heads": 6}
+_MT5_KEYS = _keys(
+    "gated-gelu",
+    0,
+    Group(
+        ("shared_embedding", *(f"{side}_vocab_size" for side in _SIDES)),
+        _read_vocabularies,
+        _write_vocabularies,
+    ),
+).but(_SIZES)
+_UMT5_KEYS = _keys(
+    "gated-gelu",
+    0,
+    derive(lambda values: values.update({"head.scale": values["head.tied"]})),
+).but(_SIZES, always=dict.fromkeys(_both("block.attention.positions.by_layer"), True))
 
 
 # Weights
@@ -237,31 +277,9 @@ def _heads(name):
     )
 
 
-# n_positions: of T5's first files, whose positions have no end
-_INERT = ("n_positions", "scalable_attention")
-_NAMES = (
-    ("hidden_size", "d_model"),
-    ("num_attention_heads", "num_heads"),
-    ("num_hidden_layers", "num_layers"),
-    ("head_dim", "d_kv"),
-)
-
 register(
     *(
-        by_functions(
-            name.lower(),
-            read,
-            write,
-            _weights,
-            _heads(name),
-            links(name.lower()),
-            _INERT,
-            _NAMES,
-        )
-        for name, read, write in (
-            ("T5", _read_t5, _write_t5),
-            ("MT5", _read_mt5, _write_mt5),
-            ("UMT5", _read_umt5, _write),
-        )
+        Family(name.lower(), keys, _weights, _heads(name), links(name.lower()))
+        for name, keys in (("T5", _T5_KEYS), ("MT5", _MT5_KEYS), ("UMT5", _UMT5_KEYS))
     )
 )

@@ -15,7 +15,7 @@ import re
 
 import numpy as np
 
-from keras_transformers.families.family import family_of
+from keras_transformers.families.registry import family_of
 from keras_transformers.files.gguf import GGUFFile
 from keras_transformers.formats import hugging_face, preset
 from keras_transformers.formats.gguf_config import config_values, one_of

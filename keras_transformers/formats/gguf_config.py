@@ -17,7 +17,7 @@ import typing
 
 import numpy as np
 
-from keras_transformers.families.family import ConfigReader
+from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
 from keras_transformers.layers.rotary_scaling import Llama3Scaling, plain_frequencies
 

@@ -18,8 +18,9 @@ import zipfile
 
 import numpy as np
 
-from keras_transformers.families.family import Family, Head, family_of
+from keras_transformers.families.family import Family, Head
 from keras_transformers.families.naming import naming_of
+from keras_transformers.families.registry import family_of
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import computed, foreign, preset
 from keras_transformers.formats.own import TASK_VALUES

@@ -27,7 +27,8 @@ import pathlib
 
 import numpy as np
 
-from keras_transformers.families.family import ConfigReader, families
+from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.registry import families
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset

@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from tests.conformance import bart_cases, llama_cases, t5_cases
 
 

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import textwrap
 
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 
 # Of a wrapper's own classes, which stand in the same module: they read the wrapper's configuration.
 _WRAPPERS = {"gemma3_text": {"image_token_id", "mm_tokens_per_image", "text_config", "vision_config"}}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from tests.conformance.cases import CASES
 from tests.conformance.changes import others
 

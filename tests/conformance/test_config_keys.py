@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_transformers.families.family import INERT, families
+from keras_transformers.families.registry import families
+from keras_transformers.families.unknown_keys import INERT
 from keras_transformers.formats.hugging_face import labelled
 from keras_transformers.tasks.classification import Classifier
 from tests.conformance import checkpoints, outputs, reference

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.families.family import HUGGING_FACE_ACTIVATIONS, families
+from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS
+from keras_transformers.families.registry import families
 from keras_transformers.families.unknown_keys import ELSEWHERE
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from tests.conformance.known_keys import known

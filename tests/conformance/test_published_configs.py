@@ -8,7 +8,8 @@ import warnings
 
 import pytest
 
-from keras_transformers.families.family import HUGGING_FACE_ACTIVATIONS, family_of
+from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS
+from keras_transformers.families.registry import family_of
 
 pytestmark = pytest.mark.one_backend("torch")
 

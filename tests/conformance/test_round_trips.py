@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from keras_transformers.formats import preset
 from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from keras_transformers.families.family import describing, families
+from keras_transformers.families.registry import describing, families
 from keras_transformers.layers.positions import Alibi, Rotary
 
 pytestmark = pytest.mark.one_backend

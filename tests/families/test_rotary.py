@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from keras_transformers.layers import DynamicScaling, LinearScaling, Llama3Scaling, LongScaling, Rotary, YarnScaling
 from tests.layers.reference import relative_error
 

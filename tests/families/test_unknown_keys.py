@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from keras_transformers.families.family import families, family_of
+from keras_transformers.families.registry import families, family_of
 
 pytestmark = pytest.mark.one_backend("torch")
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from tests.conformance import reference
 from tests.formats import onnx_t5
 from tests.layers.reference import relative_error

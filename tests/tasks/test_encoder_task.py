@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.families.family import describing
+from keras_transformers.families.registry import describing
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length, bucket
 from keras_transformers.tasks.encoder_task import windows
 from keras_transformers.training.callbacks import Checkpoint

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from tests.layers.reference import fill
 
 TEXTS = ["The rain in Spain stays mainly in the plain.", "A man rides a bike.", "Two dogs play in the snow."]

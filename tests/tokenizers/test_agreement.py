@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from keras_transformers.families.family import families
+from keras_transformers.families.registry import families
 from keras_transformers.tokenizers import Tokenizer
 from keras_transformers.tokenizers.convert import agreement
 from tests.tokenizers import folders

@@ -1,0 +1,125 @@
+"""Which families there are, and where. A family's module is imported when somebody asks for it, and registers it.
+
+family_of({"model_type": "qwen2"}, …)  imports llama.py
+families()                             imports all of them
+"""
+
+import collections.abc
+import importlib
+from typing import Any
+
+from keras_transformers.files.reading import shown
+
+# The modules, and the `model_type` of each family that a module registers. If several families can say what a model is,
+# the first is written.
+MODULES = {
+    "bart": ("bart", "mbart", "marian", "pegasus", "m2m_100"),
+    "bert": (
+        *("bert", "roberta", "xlm-roberta", "camembert", "distilbert"),
+        *("electra", "albert", "mpnet", "modernbert"),
+    ),
+    "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
+    "llama": (
+        *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "phi3"),
+        *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
+    ),
+    "t5": ("t5", "mt5", "umt5"),
+}
+_HOMES = {model_type: module for module, model_types in MODULES.items() for model_type in model_types}
+
+_families: dict[str, Any] = {}  # `Family` records, which know of this module
+
+
+def register(*families: Any) -> None:
+    """Make `Family` records known: to `from_preset`, to saving, and to the conformance suite.
+
+    Raises:
+        ValueError: for a `model_type` that is known.
+    """
+    for family in families:
+        if family.model_type in _families:
+            raise ValueError(f"Expected one family of each model_type, got two of {family.model_type!r}.")
+        _families[family.model_type] = family
+
+
+def families() -> dict[str, Any]:
+    """All registered families by their `model_type`."""
+    for module in MODULES:
+        importlib.import_module(f"keras_transformers.families.{module}")
+    return {model_type: _families[model_type] for model_type in dict.fromkeys((*_HOMES, *_families))}
+
+
+def family(model_type: str) -> Any:
+    """The `Family` of one `model_type`.
+
+    Raises:
+        KeyError: for a `model_type` that no family has.
+    """
+    if model_type not in _families:
+        importlib.import_module(f"keras_transformers.families.{_HOMES[model_type]}")
+    return _families[model_type]
+
+
+def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
+    """The `Family` of a `config.json`.
+
+    Args:
+        values: the content of the file, a dictionary.
+        where: what to call the file in messages.
+
+    Raises:
+        ValueError: for no `model_type`, or an unknown one.
+    """
+    model_type, known = values.get("model_type"), {**_HOMES, **_families}.keys()
+    architectures = values.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(each, str) for each in architectures):
+        raise ValueError(f"Expected a list of names as architectures in {where}, got {shown(architectures)}.")
+    if not isinstance(model_type, str | None):
+        raise ValueError(f"Expected a name as model_type in {where}, got {shown(model_type)}.")
+    if model_type is None:  # files of 2019 have none
+        named = named_by(architectures)
+        if len(named) == 1:
+            return next(iter(named.values()))
+    if model_type not in known:
+        told = "none: pass model_type=" if model_type is None else repr(model_type)
+        raise ValueError(
+            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
+            f"{_spelled_otherwise(model_type, known)}{_part(values, known)}."
+        )
+    return family(model_type)
+
+
+def named_by(architectures: collections.abc.Iterable[str] | None) -> dict[str, Any]:
+    """The families that have one of these `architectures`, by their `model_type`."""
+    named = set(architectures or ())
+    heads = ((each, {head.architecture, *head.others}) for each in families().values() for head in each.heads)
+    return {each.model_type: each for each, names in heads if names & named}
+
+
+def describing(config: Any, preferred: Any = None) -> Any:
+    """The `Family` whose `config.json` can say all that a `ModelConfig` is, or None; `preferred` is tried first."""
+    if preferred is not None and preferred.describes(config):
+        return preferred
+    return next((each for each in families().values() if each.describes(config)), None)
+
+
+def _spelled_otherwise(name: str | None, known: collections.abc.Iterable[str]) -> str:
+    """The known `model_type` that differs in hyphens and the like alone: another letter is another architecture."""
+
+    def letters(text: object) -> str:
+        return "".join(each for each in str(text).lower() if each.isalnum())
+
+    same = [each for each in known if letters(each) == letters(name)]
+    return f" (did you mean {same[0]!r}?)" if same else ""
+
+
+def _part(values: collections.abc.Mapping[str, Any], known: collections.abc.Container[str]) -> str:
+    """The known parts of a model of several, such as one of texts and images."""
+    parts = {key: value.get("model_type") for key, value in values.items() if isinstance(value, dict)}
+    parts = {
+        key: model_type for key, model_type in parts.items() if isinstance(model_type, str) and model_type in known
+    }
+    if not parts:
+        return ""
+    told = " and ".join(f"a {model_type!r} in its {key}" for key, model_type in parts.items())
+    return f", which holds {told}: this library reads such a part from a folder of its own"
