@@ -1,5 +1,5 @@
-"""BART and its relatives: an encoder, and a decoder that attends to it. Data alone: `family.py` says what the records
-mean.
+"""BART and its relatives: an encoder, and a decoder that attends to it. Data alone, in the records of `family.py` and
+the rows of `keys.py`.
 
 model_type   positions                       norms    embeddings' norm   what else is its own
 bart         learned, 2 rows before          after    yes                reads texts for classifiers
@@ -28,21 +28,14 @@ from keras_transformers.families.keys import (
     token_id,
 )
 from keras_transformers.families.registry import register
+from keras_transformers.families.two_stacks import SIDES, both, in_both, start_token
 from keras_transformers.families.weight_map import Entry, WeightMap, both_ways
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Learned, Sinusoidal
-from keras_transformers.models.config import ShiftedSource
-
-_SIDES = ("encoder", "decoder")
-
+from keras_transformers.models.config import ModelConfig, ShiftedSource
 
 # Configurations
-
-
-def _both(path: str) -> tuple[str, ...]:
-    """The paths of a field in both stacks."""
-    return tuple(f"{side}.{path}" for side in _SIDES)
 
 
 def _own_embeddings(values: Values, **changes: object) -> None:
@@ -115,13 +108,13 @@ def _keys(positions: Values, placement: str, embeddings: Row, *rows: Row, embedd
             expect("do_blenderbot_90_layernorm", False),
             key("vocab_size", 50265, "embeddings.vocabulary_size"),
             key(("d_model", "hidden_size"), 1024, "hidden_dim"),
-            *(row for side in _SIDES for row in _stack(side)),
+            *(row for side in SIDES for row in _stack(side)),
             key("max_position_embeddings", 1024, "embeddings.positions.max_length"),
             key("scale_embedding", False, "embeddings.scale"),
-            activation("activation_function", "gelu", *_both("block.feed_forward.activation")),
-            key("dropout", 0.1, *_both("block.dropout"), "embeddings.dropout"),
-            key("attention_dropout", 0.0, *_both("block.attention.dropout")),
-            key("activation_dropout", 0.0, *_both("block.feed_forward.dropout")),
+            activation("activation_function", "gelu", *both("block.feed_forward.activation")),
+            key("dropout", 0.1, *both("block.dropout"), "embeddings.dropout"),
+            key("attention_dropout", 0.0, *both("block.attention.dropout")),
+            key("activation_dropout", 0.0, *both("block.feed_forward.dropout")),
             token_id("pad_token_id", 1, "padding_id"),
             key("tie_word_embeddings", True, "head.tied"),
             embeddings,
@@ -131,9 +124,7 @@ def _keys(positions: Values, placement: str, embeddings: Row, *rows: Row, embedd
         ),
         {
             **positions,
-            **dict.fromkeys(_both("block.norm"), norm),
-            **dict.fromkeys(_both("block.norm_placement"), placement),
-            **dict.fromkeys(_both("final_norm"), is_before),
+            **in_both({"block.norm": norm, "block.norm_placement": placement, "final_norm": is_before}),
             "embeddings.norm": norm if embedding_norm else None,
             "head.use_bias": True,
         },
@@ -146,14 +137,6 @@ _READING = (
     token_id("eos_token_id", 2, "pooler.end_id"),
 )
 _LAST = {"pooler.pooling": "last", "pooler.transform": TransformConfig("tanh", None)}
-_BEGUN = optional(
-    "decoder_start_token_id",
-    int,
-    2,
-    "reading",
-    adapt=lambda start_id, values: None if start_id is None else ShiftedSource(start_id),
-    restore=lambda fields: None if fields("reading") is None else fields("reading.start_id"),
-)
 
 
 def _read_vocabularies(read: ConfigReader, values: Values) -> None:
@@ -178,7 +161,9 @@ def _write_vocabularies(fields: Fields) -> Values:
 
 
 _UNREAD = inert("classifier_dropout")
-_BART_KEYS = _keys(_LEARNED, "post", derive(_separate), *_READING, _BEGUN, embedding_norm=True).but(always=_LAST)
+_BART_KEYS = _keys(_LEARNED, "post", derive(_separate), *_READING, start_token(2), embedding_norm=True).but(
+    always=_LAST
+)
 _MBART_KEYS = _keys(_LEARNED, "pre", derive(_separate), *_READING, embedding_norm=True).but(
     always=_LAST | {"reading": ShiftedSource()}
 )
@@ -226,17 +211,17 @@ _LAYER = {
 }
 
 
-def _weights(config):
-    """The table of a body: of one table of tokens, which files say once or again for each stack, or of two."""
+def _weights(config: ModelConfig) -> WeightMap:
+    """The table of a body. One table of tokens may stand in files once, or again for each stack; two stand apart."""
     tables = {"encoder": "embedding", "decoder": "decoder_embedding"}
-    body = [Entry(f"{side}.block_{{n}}.{a}", f"{side}.layers.{{n}}.{b}") for side in _SIDES for a, b in _LAYER.items()]
+    body = [Entry(f"{side}.block_{{n}}.{a}", f"{side}.layers.{{n}}.{b}") for side in SIDES for a, b in _LAYER.items()]
     for side, ours in tables.items():
         body.append(Entry(f"{ours}.position", f"{side}.embed_positions"))
         body.append(Entry(f"{ours}.norm", f"{side}.layernorm_embedding"))
         body.append(Entry(f"{side}.norm", f"{side}.layer_norm"))
-    ignored = [f"{side}.{name}" for side in _SIDES for name in ("version", "embed_positions.weights")]
-    ignored += [f"{side}.embed_positions.weight" for side in _SIDES if _is_sinusoidal(config)]
-    shared, own = "shared.weight", [f"{side}.embed_tokens.weight" for side in _SIDES]
+    ignored = [f"{side}.{name}" for side in SIDES for name in ("version", "embed_positions.weights")]
+    ignored += [f"{side}.embed_positions.weight" for side in SIDES if _is_sinusoidal(config)]
+    shared, own = "shared.weight", [f"{side}.embed_tokens.weight" for side in SIDES]
     if config.decoder_embeddings is None or config.decoder_embeddings.shared_tokens:
         body.append(Entry("embedding.token", "shared"))
         copies, stand_ins, scores = [(each, shared) for each in own], [], shared
@@ -255,19 +240,19 @@ def _weights(config):
     )
 
 
-def _is_sinusoidal(config):
+def _is_sinusoidal(config: ModelConfig) -> bool:
     return isinstance(config.embeddings.positions, Sinusoidal)
 
 
 _BIAS = "final_logits_bias"  # [1, V]
 
 
-def _generation(architecture, bias=True):
+def _generation(architecture: str, bias: bool = True) -> Head:
     biases = tuple(Entry(ours, _BIAS, output_heads=1, zero=True) for ours in ("head.dense.bias", "head.bias") if bias)
     return Head("Seq2SeqLM", architecture, (*biases, Entry("head.dense", "lm_head")))
 
 
-def _heads(name, num_classes=None):
+def _heads(name: str, num_classes: int | None = None) -> tuple[Head, ...]:
     """The heads of those whose decoder reads texts."""
     return (
         _generation(f"{name}ForConditionalGeneration"),

@@ -1,4 +1,5 @@
-"""GPT and its relatives: decoders that normalise by LayerNorm. Data alone: `family.py` says what the records mean.
+"""GPT and its relatives: decoders that normalise by LayerNorm. Data alone, in the records of `family.py` and the rows
+of `keys.py`.
 
 model_type   positions                     residual          what else is its own
 gpt2         learned                       sequential        query, key and value in one, untransposed
@@ -38,6 +39,7 @@ from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.layers.attention import QueryKeyNorm
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.positions import Alibi, Learned, Rotary
+from keras_transformers.models.config import ModelConfig
 
 # Configurations
 
@@ -348,7 +350,7 @@ _PHI_KEYS = Keys(
 # Weights
 
 _FUSED = ("self_attention.query", "self_attention.key", "self_attention.value")
-_PARTS = {
+_PARTS: dict[str, str | tuple[str, ...]] = {
     "fused": _FUSED,
     **dict(zip(("query", "key", "value"), _FUSED, strict=True)),
     "output": "self_attention.output",
@@ -362,21 +364,32 @@ _PARTS = {
 
 
 def _weights(
-    embeddings,
-    layer,
-    names,
-    norm,
+    embeddings: dict[str, str],
+    layer: str,
+    names: dict[str, str],
+    norm: str,
     *,
-    projection=None,
-    prefix="transformer.",
-    groups=1,
-    transposed=True,
-    ignored=(),
-    heads=("lm_head",),
-):
-    """The table of a body: what its embeddings are called, the path of layer `{n}`, the names of its parts, the norm
-    after the last, and a projection after that; `groups` is how many lie side by side in a fused projection, and
-    `heads` what files call the matrix of the head over the vocabulary, the usual name last."""
+    projection: str | None = None,
+    prefix: str = "transformer.",
+    groups: int = 1,
+    transposed: bool = True,
+    ignored: tuple[str, ...] = (),
+    heads: tuple[str, ...] = ("lm_head",),
+) -> WeightMap:
+    """The table of a body.
+
+    Args:
+        embeddings: the names of the embeddings, by ours.
+        layer: the path of layer `{n}`.
+        names: the names of its parts.
+        norm: the name of the norm after the last layer.
+        projection: the name of a projection after that norm.
+        prefix: the prefix of the body in files of a model with a head.
+        groups: how many queries, keys and values lie side by side in a fused projection.
+        transposed: whether kernels are stored transposed.
+        ignored: names that hold nothing of ours.
+        heads: the names of the matrix of the head over the vocabulary, the usual name last.
+    """
     body = [Entry(f"embedding.{ours}", theirs) for ours, theirs in embeddings.items()]
     for part, name in names.items():
         ours = tuple(f"decoder.block_{{n}}.{each}" for each in _several(_PARTS[part]))
@@ -393,7 +406,7 @@ def _weights(
     return WeightMap((), ignored, tuple(body), prefix, copies, scores=scores)
 
 
-def _several(paths):
+def _several(paths: str | tuple[str, ...]) -> tuple[str, ...]:
     return paths if isinstance(paths, tuple) else (paths,)
 
 
@@ -442,7 +455,7 @@ _PHI = {
 }
 
 
-def _gpt_neox_weights(config):
+def _gpt_neox_weights(config: ModelConfig) -> WeightMap:
     groups, ignored = config.decoder.block.attention.num_heads, ("bias", "masked_bias", "rotary_emb.inv_freq")
     return _weights(
         {"token": "embed_in"},
@@ -456,12 +469,12 @@ def _gpt_neox_weights(config):
     )
 
 
-def _bloom_weights(config):
+def _bloom_weights(config: ModelConfig) -> WeightMap:
     embeddings = {"token": "word_embeddings", "norm": "word_embeddings_layernorm"}
     return _weights(embeddings, "h.{n}", _BLOOM, "ln_f", groups=config.decoder.block.attention.num_heads)
 
 
-def _falcon_weights(config):
+def _falcon_weights(config: ModelConfig) -> WeightMap:
     block = config.decoder.block
     return _weights(
         {"token": "word_embeddings"},
@@ -473,9 +486,15 @@ def _falcon_weights(config):
     )
 
 
-def _heads(name, language_model="ForCausalLM", vocabulary="lm_head", tokens=None, spans="qa_outputs"):
-    """The heads that most have, and one of tokens, or of an answer's ends, where its tensor is called something."""
-    heads = (
+def _heads(
+    name: str,
+    language_model: str = "ForCausalLM",
+    vocabulary: str = "lm_head",
+    tokens: str | None = None,
+    spans: str | None = "qa_outputs",
+) -> tuple[Head, ...]:
+    """The heads that most have, and the classifiers of tokens and of spans, if a tensor of that name is theirs."""
+    heads: tuple[Head, ...] = (
         Head("TextEmbedder", f"{name}Model"),
         Head("CausalLM", f"{name}{language_model}", (Entry("head.dense", vocabulary), Entry("head", vocabulary))),
         Head("TextClassifier", f"{name}ForSequenceClassification", (Entry("classifier", "score"),)),

@@ -1,5 +1,5 @@
-"""T5 and its relatives: an encoder, and a decoder that attends to it, with relative positions. Data alone: `family.py`
-says what the records mean.
+"""T5 and its relatives: an encoder, and a decoder that attends to it, with relative positions. Data alone, in the
+records of `family.py` and the rows of `keys.py`.
 
 model_type   relative positions     vocabulary's head
 t5           one for all layers     scaled: the token embeddings (T5); not scaled: its own (v1.1, Flan, ByT5)
@@ -31,21 +31,14 @@ from keras_transformers.families.keys import (
     written_if,
 )
 from keras_transformers.families.registry import register
+from keras_transformers.families.two_stacks import SIDES, both, in_both, start_token
 from keras_transformers.families.weight_map import Entry, WeightMap, both_ways
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TransformConfig
 from keras_transformers.layers.norms import RMSNorm
 from keras_transformers.layers.positions import RelativeBuckets
-from keras_transformers.models.config import ShiftedSource
-
-_SIDES = ("encoder", "decoder")
-
+from keras_transformers.models.config import ModelConfig
 
 # Configurations
-
-
-def _both(path: str) -> tuple[str, ...]:
-    """The paths of a field in both stacks."""
-    return tuple(f"{side}.{path}" for side in _SIDES)
 
 
 def _feed_forward(default: str) -> Group:
@@ -63,8 +56,7 @@ def _feed_forward(default: str) -> Group:
         given = read.values.get("dense_act_fn")  # files say both again, and may call the same function otherwise
         read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
         read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
-        values |= dict.fromkeys(_both("block.feed_forward.activation"), ours)
-        values |= dict.fromkeys(_both("block.feed_forward.gated"), gated)
+        values |= in_both({"block.feed_forward.activation": ours, "block.feed_forward.gated": gated})
 
     return Group(("feed_forward_proj", "dense_act_fn", "is_gated_act"), read_projection, _write_projection)
 
@@ -85,27 +77,8 @@ def _read_stacks(read: ConfigReader, values: Values) -> None:
         values |= {"decoder": None, "reading": None, "head": HeadConfig(), "pooler": PoolerConfig("mean")}
 
 
-def _start_id(default: int | None) -> Row:
-    """The token that begins a text that the decoder reads by itself, if there is one."""
-
-    def written(fields: Fields) -> int | None:
-        return None if fields("reading") is None else fields("reading.start_id")
-
-    start = optional(
-        "decoder_start_token_id",
-        int,
-        default,
-        "reading",
-        adapt=lambda start_id, values: None if start_id is None else ShiftedSource(start_id),
-        restore=written,
-    )
-    return written_if("decoder", start)
-
-
 _LAST = ("token_head.dropout", "pooler.input_dropout", "pooler.dropout")
-_DROPOUTS = tuple(
-    path for part in ("block.dropout", "block.attention.dropout", "block.feed_forward.dropout") for path in _both(part)
-)
+_DROPOUTS = both("block.dropout", "block.attention.dropout", "block.feed_forward.dropout", "final_dropout")
 
 
 def _shared_size(fields: Fields) -> Any:
@@ -119,8 +92,8 @@ def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
             *TWO_STACKS,
             key("vocab_size", 32128, "embeddings.vocabulary_size", restore=_shared_size),
             key(("d_model", "hidden_size"), 512, "hidden_dim"),
-            key(("d_kv", "head_dim"), 64, *_both("block.attention.head_dim")),
-            key("d_ff", 2048, *_both("block.feed_forward.intermediate_dim")),
+            key(("d_kv", "head_dim"), 64, *both("block.attention.head_dim")),
+            key("d_ff", 2048, *both("block.feed_forward.intermediate_dim")),
             key(("num_layers", "num_hidden_layers"), 6, "encoder.num_layers"),
             optional(
                 "num_decoder_layers",
@@ -130,16 +103,16 @@ def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
                 adapt=lambda layers, values: layers or values["encoder.num_layers"],
                 restore=lambda fields: fields(f"{'encoder' if fields('decoder') is None else 'decoder'}.num_layers"),
             ),
-            key(("num_heads", "num_attention_heads"), 8, *_both("block.attention.num_heads")),
-            key("relative_attention_num_buckets", 32, *_both("block.attention.positions.num_buckets")),
-            key("relative_attention_max_distance", 128, *_both("block.attention.positions.max_distance")),
-            key("dropout_rate", 0.1, *_DROPOUTS, *_both("final_dropout"), "embeddings.dropout"),
-            key("layer_norm_epsilon", 1e-6, *_both("block.norm.epsilon")),
+            key(("num_heads", "num_attention_heads"), 8, *both("block.attention.num_heads")),
+            key("relative_attention_num_buckets", 32, *both("block.attention.positions.num_buckets")),
+            key("relative_attention_max_distance", 128, *both("block.attention.positions.max_distance")),
+            key("dropout_rate", 0.1, *_DROPOUTS, "embeddings.dropout"),
+            key("layer_norm_epsilon", 1e-6, *both("block.norm.epsilon")),
             _feed_forward(projection),
             key("classifier_dropout", 0.0, *_LAST),
             token_id("pad_token_id", 0, "padding_id"),
             written_if("decoder", token_id("eos_token_id", 1, "pooler.end_id")),
-            _start_id(start_id),
+            written_if("decoder", start_token(start_id)),
             key("tie_word_embeddings", True, "head.tied"),
             *rows,
             Group(
@@ -150,28 +123,34 @@ def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
             inert("n_positions", "scalable_attention"),  # n_positions: of T5's first files, whose positions have no end
         ),
         {
-            **dict.fromkeys(_both("block.norm"), RMSNorm),
-            **dict.fromkeys(_both("block.norm_placement"), "pre"),
-            **dict.fromkeys(_both("block.attention.use_bias"), False),
-            **dict.fromkeys(_both("block.attention.scale"), 1.0),
-            **dict.fromkeys(_both("block.attention.positions"), RelativeBuckets),
-            **dict.fromkeys(_both("block.feed_forward.use_bias"), False),
-            **dict.fromkeys(_both("final_norm"), True),
+            **in_both(
+                {
+                    "block.norm": RMSNorm,
+                    "block.norm_placement": "pre",
+                    "block.attention.use_bias": False,
+                    "block.attention.scale": 1.0,
+                    "block.attention.positions": RelativeBuckets,
+                    "block.feed_forward.use_bias": False,
+                    "final_norm": True,
+                }
+            ),
             "pooler.pooling": "last",
             "pooler.transform": TransformConfig("tanh", None),
         },
     )
 
 
+_VOCABULARIES = tuple(f"{side}_vocab_size" for side in SIDES)
+
+
 def _read_vocabularies(read: ConfigReader, values: Values) -> None:
     """Give the decoder a vocabulary of its own if the file says that none is shared."""
-    sizes = [f"{side}_vocab_size" for side in _SIDES]
     if read("shared_embedding", True):
-        for name in sizes:
+        for name in _VOCABULARIES:
             if read.values.get(name) is not None:
                 read.pass_by(name)
         return
-    source, target = (read(name, 0) for name in sizes)
+    source, target = (read(name, 0) for name in _VOCABULARIES)
     values |= {"embeddings.vocabulary_size": source, "decoder_embeddings.vocabulary_size": target}
     values["decoder_embeddings.dropout"] = values["embeddings.dropout"]
 
@@ -180,7 +159,7 @@ def _write_vocabularies(fields: Fields) -> Values:
     if fields("decoder_embeddings") is None:
         return {}
     sizes = (fields("embeddings.vocabulary_size"), fields("decoder_embeddings.vocabulary_size"))
-    return {"shared_embedding": False} | {f"{side}_vocab_size": size for side, size in zip(_SIDES, sizes, strict=True)}
+    return {"shared_embedding": False, **dict(zip(_VOCABULARIES, sizes, strict=True))}
 
 
 _T5_KEYS = _keys(
@@ -192,17 +171,11 @@ _SIZES = {"vocab_size": 250112, "d_ff": 1024, "num_layers": 8, "num_heads": 6}
 _MT5_KEYS = _keys(
     "gated-gelu",
     0,
-    Group(
-        ("shared_embedding", *(f"{side}_vocab_size" for side in _SIDES)),
-        _read_vocabularies,
-        _write_vocabularies,
-    ),
+    Group(("shared_embedding", *_VOCABULARIES), _read_vocabularies, _write_vocabularies),
 ).but(_SIZES)
-_UMT5_KEYS = _keys(
-    "gated-gelu",
-    0,
-    derive(lambda values: values.update({"head.scale": values["head.tied"]})),
-).but(_SIZES, always=dict.fromkeys(_both("block.attention.positions.by_layer"), True))
+_UMT5_KEYS = _keys("gated-gelu", 0, derive(lambda values: values.update({"head.scale": values["head.tied"]}))).but(
+    _SIZES, always=in_both({"block.attention.positions.by_layer": True})
+)
 
 
 # Weights
@@ -211,10 +184,10 @@ _PREFIX = "transformer."
 _ATTENTION = ("query", "key", "value", "output")
 
 
-def _layer(side, gated):
-    """A block's layers: each branch is a "layer" over there, with its norm."""
+def _layer(side: str, gated: bool) -> dict[str, str]:
+    """The names inside a block, where each branch is a "layer" with its norm."""
     branches = [("self_attention", "SelfAttention"), ("cross_attention", "EncDecAttention")][: 1 + (side == "decoder")]
-    layer = {}
+    layer: dict[str, str] = {}
     for number, (ours, theirs) in enumerate(branches):
         layer |= {f"{ours}.{part}": f"layer.{number}.{theirs}.{part[0]}" for part in _ATTENTION}
         layer[f"{ours}_norm_before"] = f"layer.{number}.layer_norm"
@@ -227,11 +200,11 @@ def _layer(side, gated):
     }
 
 
-def _weights(config):
+def _weights(config: ModelConfig) -> WeightMap:
     """The table of a body, and of a stack that a file has besides: its decoder, for an encoder alone."""
     block = config.encoder.block
-    tables = [[], []]
-    for entries, side in zip(tables, _SIDES, strict=True):
+    tables: list[list[Entry]] = [[], []]
+    for entries, side in zip(tables, SIDES, strict=True):
         layer = _layer(side, block.feed_forward.gated)
         entries += [Entry(f"{side}.block_{{n}}.{ours}", f"{side}.block.{{n}}.{name}") for ours, name in layer.items()]
         entries.append(Entry(f"{side}.norm", f"{side}.final_layer_norm"))
@@ -243,7 +216,7 @@ def _weights(config):
     if config.decoder is None:
         ignored += [f"{entry.theirs}.weight" for entry in tables.pop()] + ["decoder.embed_tokens.weight"]
     body = [entry for table in tables for entry in table]
-    copies = [(f"{side}.embed_tokens.weight", "shared.weight") for side in _SIDES[: len(tables)]]
+    copies = [(f"{side}.embed_tokens.weight", "shared.weight") for side in SIDES[: len(tables)]]
     if config.decoder_embeddings is None:
         body.append(Entry("embedding.token", "shared"))
     else:  # as chemical-converters 0.0.1 spells them
@@ -254,7 +227,7 @@ def _weights(config):
     return WeightMap((), tuple(ignored), tuple(body), _PREFIX, copies, scores=(*copies, *scores))
 
 
-def _heads(name):
+def _heads(name: str) -> tuple[Head, ...]:
     return (
         Head(
             "Seq2SeqLM",
