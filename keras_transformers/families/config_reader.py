@@ -99,7 +99,9 @@ class ConfigReader:
         """The value of `name`, a `kind`, or None if the file says null; `default` if the key is absent."""
         if self.values.get(name, default) is None:
             return self(name, None)
-        return self(name, kind() if default is None else default)
+        known = len(self.problems)
+        value = self(name, kind() if default is None else default)
+        return value if len(self.problems) == known else default
 
     def token_id(self, name: str, default: int | None = None) -> int | None:
         """The token id that `name` holds; None for null and for a negative one, which no token has."""

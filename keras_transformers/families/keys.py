@@ -114,8 +114,11 @@ def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
                 }
                 for n in range(min(lengths))
             ]
-            first, repeated = repeating([build(kind, layer) for layer in layers])
+            if not layers:  # the stack refuses its number of layers
+                found = {path: value for path, value in found.items() if not isinstance(value, PerLayer)}
+                continue
             found = {path: value for path, value in found.items() if path not in inner}
+            first, repeated = repeating([build(kind, layer) for layer in layers])
             found |= {f"block.{part}": first, pattern: repeated}
     return found
 
@@ -536,7 +539,7 @@ class Keys:
 
         Args:
             defaults: other defaults, by the name of the key here.
-            *rows: further rows, read after these.
+            *rows: further rows, read after these; but one takes the place of a row here with the same first name.
             without: names of keys that the relative does not have.
             called: other names, by the name of the key here.
             always: further values that all its models share.
@@ -545,11 +548,16 @@ class Keys:
             ValueError: for a name that no row has.
         """
         defaults, called = dict(defaults or {}), dict(called or {})
+        own = {row.names[0]: row for row in rows if row.names}
         kept: list[Row] = []
+        replaced = set()
         for row in self.rows:
             name = row.names[0] if row.names else ""
             if name in without:
                 continue
+            if name in own:
+                row = own[name]
+                replaced.add(name)
             if isinstance(row, Key):
                 changes = {"default": defaults.pop(name)} if name in defaults else {}
                 changes |= {"names": (called.pop(name), *row.names[1:])} if name in called else {}
@@ -557,4 +565,5 @@ class Keys:
             kept.append(row)
         if unknown := {*defaults, *called}:
             raise ValueError(f"Expected names of keys that have a row, got {', '.join(sorted(unknown))}.")
-        return Keys((*kept, *rows), {**self.always, **(always or {})})
+        further = [row for row in rows if not row.names or row.names[0] not in replaced]
+        return Keys((*kept, *further), {**self.always, **(always or {})})
