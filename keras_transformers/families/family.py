@@ -12,12 +12,9 @@ import dataclasses
 import typing
 import warnings
 
-from keras_transformers.families.config_reader import (  # noqa: F401  for the families that read without rows
-    ConfigReader,
-    activation_name,
-)
+from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.keys import Inexpressible, Keys
-from keras_transformers.families.registry import named_by, register  # noqa: F401  the same
+from keras_transformers.families.registry import named_by
 from keras_transformers.families.unknown_keys import INERT, hint, sort_unknown
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.models.config import ModelConfig
@@ -49,40 +46,6 @@ class Head:
 
 
 @dataclasses.dataclass(frozen=True)
-class Functions:
-    """A `config.json` that two functions read and write, instead of rows."""
-
-    reading: collections.abc.Callable[[ConfigReader], ModelConfig]
-    writing: collections.abc.Callable[[ModelConfig], dict[str, typing.Any]]
-    inert: tuple[str, ...] = ()
-    aliases: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def known(self) -> frozenset[str]:
-        """The keys that change nothing."""
-        return frozenset(self.inert)
-
-    def read(self, read: ConfigReader) -> ModelConfig:
-        """The `ModelConfig` of a file."""
-        try:
-            return self.reading(read)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-
-    def write(self, config: ModelConfig) -> dict[str, typing.Any]:
-        """The keys of a file."""
-        try:
-            return self.writing(config)
-        except (TypeError, AttributeError, LookupError) as error:  # which may be a mistake: rows can tell
-            raise Inexpressible(str(error)) from error
-
-
-def by_functions(model_type, read, write, weights, heads, links, inert=(), aliases=()):
-    """A family without rows."""
-    return Family(model_type, Functions(read, write, inert, aliases), weights, heads, links)
-
-
-@dataclasses.dataclass(frozen=True)
 class Family:
     """One `model_type` of Hugging Face.
 
@@ -98,7 +61,7 @@ class Family:
     """
 
     model_type: str
-    keys: Keys | Functions
+    keys: Keys
     weights: WeightMap | collections.abc.Callable[[ModelConfig], WeightMap]
     heads: tuple[Head, ...]
     links: tuple[str, ...]
@@ -237,11 +200,3 @@ _SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transform
 def links(name: str) -> tuple[str, ...]:
     """The files of transformers that define configuration and model, by the name of their folder."""
     return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))
-
-
-def expect_one_stack(read):
-    """What every configuration may say of an encoder with a decoder, and that of one stack alone does not."""
-    for name in ("is_encoder_decoder", "add_cross_attention"):
-        read.expect(name, False)
-    read.expect("cross_attention_hidden_size", None)
-    read.expect("pruned_heads", {}, None)

@@ -10,7 +10,8 @@ import dataclasses
 import typing
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.keys import Fields, Inexpressible, Values
+from keras_transformers.families.keys import Fields, Inexpressible, PerLayer, Values
+from keras_transformers.families.windows import KINDS
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.positions import Rotary
 from keras_transformers.layers.rotary_scaling import (
@@ -62,27 +63,6 @@ _OWN_KEYS = ("rope_theta", "partial_rotary_factor")
 _OLD_KINDS = {"su": "longrope"}
 SCALINGS = ("linear", "dynamic", "llama3", "yarn")
 _WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
-
-
-def read_rotary(read, context_length, *, base=10000.0, kinds=SCALINGS, partial=False, original_length=None):
-    """The `Rotary` of a `config.json`.
-
-    Args:
-        read: a `ConfigReader`.
-        context_length: the longest text that the model was made for.
-        base: where the file says none.
-        kinds: transformers' names of the scalings that the family's own code knows.
-        partial: whether it knows heads that are turned in part.
-        original_length: the longest text before any scaling, where another key than the scaling's own says it.
-    """
-    if not partial:
-        read.expect("partial_rotary_factor", 1.0, None)
-    defaults = {"rope_theta": base} | ({"partial_rotary_factor": 1.0} if partial else {})
-    where, values = rotary_values(read, defaults)
-    if original_length is None and values.get("rope_type") in _WITH_LENGTH:
-        original_length = read.optional(_LENGTH, int)
-        read.repeats(_LENGTH, values.get(_LENGTH, original_length), where)
-    return rotary_of(read, values, context_length, where, kinds, partial, original_length)
 
 
 def rotary_values(read, defaults, called=()):
@@ -160,13 +140,6 @@ def _without_multipliers(given):
     return given
 
 
-def written_rotary(rotary):
-    """The keys of a `config.json` that `read_rotary` reads."""
-    scaling = written_scaling(rotary.scaling)
-    fraction = {} if rotary.fraction == 1.0 else {"partial_rotary_factor": rotary.fraction}
-    return {"rope_theta": rotary.base, **fraction, **({"rope_scaling": scaling} if scaling else {})}
-
-
 def written_scaling(scaling):
     """The parameters of a scaling that are not at their defaults; none for None."""
     for kind, (record, names) in _KINDS.items():
@@ -179,7 +152,18 @@ def written_scaling(scaling):
     return {}
 
 
-_POSITIONS = "decoder.block.attention.positions"
+def _written_long(scaling: LongScaling, context_length: int) -> dict[str, typing.Any]:
+    """The same of a family whose original length is a key of its own. Version 4 takes these parameters alone."""
+    written = written_scaling(scaling)
+    kept = {"type": "longrope", **{name: written[name] for name in ("short_factor", "long_factor")}}
+    if scaling.factor != context_length / scaling.original_length:
+        kept["factor"] = scaling.factor
+    if scaling.attention_factor is not None:
+        kept[_FACTOR] = scaling.attention_factor
+    return {"rope_scaling": kept, _LENGTH: scaling.original_length}
+
+
+_POSITIONS, _WINDOW = "decoder.block.attention.positions", "decoder.block.attention.window"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,7 +223,7 @@ class RotaryKeys:
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:
         """The keys of the positions of the first layer that sees all and has any."""
-        windows, positions = fields.layers("decoder.block.attention.window"), fields.layers(_POSITIONS)
+        windows, positions = fields.layers(_WINDOW), fields.layers(_POSITIONS)
         pairs = sorted(zip(windows, positions, strict=True), key=lambda pair: pair[0] is not None)
         rotary = next((each for _, each in pairs if isinstance(each, Rotary)), self.otherwise)
         if rotary is None:
@@ -247,5 +231,73 @@ class RotaryKeys:
         written: dict[str, typing.Any] = {self.base: rotary.base}
         if self.fraction is not None and (rotary.fraction, self.default_fraction) != (1.0, 1.0):
             written[self.fraction] = rotary.fraction
+        if self.default_length is not None and isinstance(rotary.scaling, LongScaling):
+            return {**written, **_written_long(rotary.scaling, fields("embeddings.context_length"))}
         scaling = written_scaling(rotary.scaling)
         return {**written, **({"rope_scaling": scaling} if scaling else {})}
+
+
+@dataclasses.dataclass(frozen=True)
+class RotaryKeysByKind:
+    """The row of rotary positions that differ between layers with a window and layers without. The windows are read
+    before. Version 4 of transformers has a key for each base, and scales those without a window; version 5 has one key
+    for all, with the kinds of layers inside.
+
+    Attributes:
+        base: the base without a window if no key says it.
+        window_base: the base with a window if no key says it.
+        window_key: version 4's key of the base with a window; None if that has none, and takes the other base.
+    """
+
+    base: float
+    window_base: float
+    window_key: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys."""
+        own = ("rope_theta", *([] if self.window_key is None else [self.window_key]))
+        return (*own, "rope_scaling", "rope_parameters")
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        """Set the positions.
+
+        Raises:
+            ValueError: for parameters of other kinds of layers, and those that `rotary_of` refuses.
+        """
+        given, scaling = (read.optional(name, dict) or {} for name in ("rope_parameters", "rope_scaling"))
+        if set(given) - set(KINDS):
+            raise ValueError(f"rope_parameters: expected {' and '.join(KINDS)}, got {', '.join(sorted(given))}")
+        windows, rotaries = values[_WINDOW].values, []
+        for kind, name, base, scaled in (
+            ("full_attention", "rope_theta", self.base, scaling),
+            ("sliding_attention", self.window_key, self.window_base, {}),
+        ):
+            told = {"rope_theta": base if name is None else read(name, base), **(given.get(kind) or {}), **scaled}
+            if name is not None:
+                read.repeats(name, told["rope_theta"], "rope_parameters")
+            elif any(windows):  # version 5 takes "rope_theta" for the other layers alone, version 4 for all
+                read.repeats("rope_theta", told["rope_theta"], "the base of the layers with a window")
+            rotaries.append(rotary_of(read, told, values["embeddings.context_length"], "rope_parameters"))
+        values[_POSITIONS] = PerLayer(tuple(rotaries[window is not None] for window in windows))
+
+    def write(self, fields: Fields) -> dict[str, typing.Any]:
+        """The keys of version 4, which both versions read; or that of version 5, if only that says all."""
+        by_window: dict[bool, Rotary] = {}
+        for window, rotary in zip(fields.layers(_WINDOW), fields.layers(_POSITIONS), strict=True):
+            if not isinstance(rotary, Rotary):
+                raise Inexpressible("This ModelConfig has layers without rotary positions.")
+            by_window[window is not None] = rotary
+        local = by_window.get(True)
+        whole = by_window.get(False, local)
+        usual = local is None or local == Rotary(whole.base) == Rotary(self.window_base)
+        if self.window_key is None and not usual:
+            return {
+                "rope_parameters": {
+                    kind: {"rope_type": "default", "rope_theta": each.base, **written_scaling(each.scaling)}
+                    for kind, each in zip(KINDS, (whole, local), strict=True)
+                }
+            }
+        scaling = written_scaling(whole.scaling)
+        own = {} if local is None or self.window_key is None else {self.window_key: local.base}
+        return {"rope_theta": whole.base, **own, **({"rope_scaling": scaling} if scaling else {})}

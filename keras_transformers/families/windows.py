@@ -1,0 +1,80 @@
+"""Windows of attention in some layers, as a `config.json` says them: a width, and a list of the kind of each layer.
+
+"sliding_window": 4096, "layer_types": ["sliding_attention", "full_attention", …]
+"""
+
+import collections.abc
+import dataclasses
+from typing import Any
+
+from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.keys import Fields, PerLayer, Values
+
+KINDS = ("full_attention", "sliding_attention")
+Slides = collections.abc.Callable[[int], bool]
+
+_WINDOW = "decoder.block.attention.window"
+
+
+def layer_types(read: ConfigReader, layers: int, slides: Slides) -> list[str]:
+    """The kind of each layer, one of `KINDS`; `slides(n)` is whether layer `n` has a window if the file has no list.
+
+    Raises:
+        ValueError: for a list of other kinds, or of another length.
+    """
+    types = read("layer_types", None) or [KINDS[slides(n)] for n in range(layers)]
+    if len(types) != layers or not set(types) <= set(KINDS):
+        raise ValueError(
+            f"layer_types: expected num_hidden_layers={layers} of {' and '.join(KINDS)}, got {types!r:.80}"
+        )
+    return types
+
+
+def written_layer_types(windows: collections.abc.Iterable[int | None]) -> list[str]:
+    """The kind of each layer by its window."""
+    return [KINDS[window is not None] for window in windows]
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowKeys:
+    """The row of a decoder whose layers may have a window or not.
+
+    Attributes:
+        usual: a function of the reader, the values so far and the width of a window. It returns that width, or None for
+            no windows, and which layers have one if the file does not list them.
+        default: the width if the file does not say it.
+        switched: whether the family has a key by which windows are off, unless a file switches them on.
+        otherwise: the width that is written if no layer has a window.
+        others: further keys that `usual` reads.
+    """
+
+    usual: collections.abc.Callable[[ConfigReader, Values, int | None], tuple[int | None, Slides]]
+    default: int | None = 4096
+    switched: bool = False
+    otherwise: int | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys."""
+        return ("layer_types", "sliding_window", *(["use_sliding_window"] if self.switched else []), *self.others)
+
+    def read(self, read: ConfigReader, values: Values) -> None:
+        """Set the window of each layer.
+
+        Raises:
+            ValueError: for a list that does not fit the layers, or that has windows without a width.
+        """
+        window = read.optional("sliding_window", int, self.default)
+        window, slides = self.usual(read, values, window)
+        types = layer_types(read, values["decoder.num_layers"], slides)
+        if window is None and "sliding_attention" in types:
+            raise ValueError("layer_types: expected a sliding_window where there is sliding_attention, got none")
+        values[_WINDOW] = PerLayer(tuple(window if kind == "sliding_attention" else None for kind in types))
+
+    def write(self, fields: Fields) -> dict[str, Any]:
+        """The width of the first window, and the kind of each layer."""
+        windows = fields.layers(_WINDOW)
+        window = next((each for each in windows if each is not None), self.otherwise)
+        switch = {"use_sliding_window": window is not None} if self.switched else {}
+        return {**switch, "sliding_window": window, "layer_types": written_layer_types(windows)}
