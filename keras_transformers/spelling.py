@@ -150,7 +150,7 @@ def _check_call(function, args, kwargs):
         what, names = passed_on
         check_arguments(what, kwargs, names, known)
     elif rest is None:
-        known += tuple(getattr(owner, "reading", ())) if function.__name__ in ("fit", "evaluate") else ()
+        known += tuple(getattr(owner, "reading_options", ())) if function.__name__ in ("fit", "evaluate") else ()
         where = function.__name__ if owner is None else f"{owner.__name__}.{function.__name__}"
         advice = getattr(owner, "advice", {}).get(function.__name__, "")
         check_arguments(f"arguments of {where}", kwargs, known, advice=advice)

@@ -14,6 +14,7 @@ A pair is counted under the first rule that takes it.
 
 import collections
 import functools
+import math
 import typing
 import unicodedata
 
@@ -84,24 +85,20 @@ def clean(sources, targets, rules=Cleaning(), held_out=()):  # noqa: B008  a rec
         for side, given in enumerate((rules.source_scripts, rules.target_scripts))
     ]
     known = [set(map(_bare, side)) for side in zip(*held_out, strict=True)] if held_out else [(), ()]
+    most = math.inf if rules.max_characters is None else rules.max_characters
     seen = set()
     dropped = dict.fromkeys(RULES, 0)
     kept = []
 
     def rule(source, target):
-        """The first rule that takes a pair; None where it stays."""
+        """The first rule that drops a pair; None if the pair stays."""
         if not source or not target:
             return "empty"
-        if rules.max_characters is not None and max(len(source), len(target)) > rules.max_characters:
+        if max(len(source), len(target)) > most:
             return "long"
-        if rules.max_ratio is not None:
-            unlike = _length(target) / _length(source) / ratio
-            if max(unlike, 1 / unlike) > rules.max_ratio:
-                return "lengths"
-        if rules.min_script_share and any(
-            script_share(text, side) < rules.min_script_share
-            for text, side in zip((source, target), scripts, strict=True)
-        ):
+        if rules.max_ratio is not None and _unlikeness(source, target, ratio) > rules.max_ratio:
+            return "lengths"
+        if rules.min_script_share and _least_share((source, target), scripts) < rules.min_script_share:
             return "script"
         if source == target and not rules.copies:
             return "copy"
@@ -137,6 +134,17 @@ def script_share(text, scripts):
     """The share of a text's letters that belong to scripts; 1 for a text without letters."""
     letters = [script(character) in scripts for character in text if character.isalpha()]
     return sum(letters) / len(letters) if letters else 1.0
+
+
+def _unlikeness(source, target, ratio):
+    """How many times longer, or shorter, a target is than `ratio` times its source: at least 1."""
+    unlike = _length(target) / _length(source) / ratio
+    return max(unlike, 1 / unlike)
+
+
+def _least_share(pair, scripts):
+    """The smaller of the two sides' shares of letters that belong to their scripts."""
+    return min(script_share(text, side) for text, side in zip(pair, scripts, strict=True))
 
 
 @functools.cache

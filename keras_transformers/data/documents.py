@@ -65,10 +65,7 @@ def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
     if (chats := _chats(block, columns)) is not None:
         if source.has_labels:
             raise ValueError("Expected chats alone, whose answers are in them, got y too. Leave it out.")
-        weights = np.ones(len(chats)) if block.weights is None else row_weights(block.weights)
-        if len(weights) != len(chats):
-            raise ValueError(f"Expected a sample_weight for each chat, got {len(weights)} for {len(chats)} chats.")
-        return "chats", [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
+        return "chats", _of_chats(chats, block.weights, tokenizer)
     inputs = next((each for each in _ROLES if not set(each).isdisjoint(columns or ())), None)
     read = Source(block.inputs, block.labels if source.has_labels else None, block.weights, source.form)
     read = read_columns(
@@ -87,6 +84,14 @@ def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
         token_ids = _joined(before, prompt, answer, after)
         documents.append(Document(token_ids, np.arange(len(token_ids)) >= len(before) + len(prompt), weight))
     return "answers", documents
+
+
+def _of_chats(chats, weights, tokenizer):
+    """The `Document` of each chat."""
+    weights = np.ones(len(chats)) if weights is None else row_weights(weights)
+    if len(weights) != len(chats):
+        raise ValueError(f"Expected a sample_weight for each chat, got {len(weights)} for {len(chats)} chats.")
+    return [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
 
 
 def around(tokenizer):

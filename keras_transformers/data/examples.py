@@ -159,38 +159,55 @@ def read_columns(
         ValueError: for unequal counts, no examples, and columns among which the choice is open.
     """
     form = Form(labelled=labelled and y is None, words=words, pairs=pairs)
-    block = (x if isinstance(x, Source) else Source(x, y, sample_weight, form)).whole()
-    texts, found, weights = block
+    texts, found, weights = (x if isinstance(x, Source) else Source(x, y, sample_weight, form)).whole()
     seconds = None
     if isinstance(texts, collections.abc.Mapping):
         table = renamed(texts, columns)
-        weights = rows(table[WEIGHT]) if weights is None and WEIGHT in table else weights
-        what_labels = f"{labels[0].removesuffix('s')}s" if labels else ""
-        name = one_of(table, labels, what_labels, columns)
-        if found is None and name is None and labelled:
-            raise ValueError(
-                f"Expected a column of {what_labels}, called {' or '.join(labels[:3])}, got "
-                f"{', '.join(map(str, table)) or 'none'}. Say which: columns={{{labels[0]!r}: …}}, or pass y."
-            )
-        found = rows(table[name]) if found is None and name is not None else found
+        name = _label_column(table, labels, columns, needed=labelled and found is None)
+        found = _column(table, name) if found is None else found
+        weights = _column(table, WEIGHT) if weights is None else weights
         texts, *rest = choose(table, inputs, columns=columns or {}, words=words, beside=(name,)).values()
         seconds = rest[0] if rest else None
     elif columns:
         raise ValueError("Expected columns= beside a table only, got rows without names. Leave it out.")
-    if words and any(holds_many(text) for text in texts):
+    if words and any(map(holds_many, texts)):
         texts = [_words(text, row) for row, text in enumerate(texts)]
     else:
         texts, seconds = _strings(texts, seconds, what)
     if not texts:
         raise ValueError(f"Expected at least one {what}, got none. Is the generator used up, or the file empty?")
     weight = np.ones(len(texts), "float32") if weights is None else row_weights(weights)
-    counts = {f"{what}s": texts, "second texts": seconds, "labels": found, "weights": weight}
-    counts = {name: len(values) for name, values in counts.items() if values is not None}
+    _check_counts({f"{what}s": texts, "second texts": seconds, "labels": found, "weights": weight})
+    return Columns(texts, seconds, found, weight)
+
+
+def _column(table, name):
+    return rows(table[name]) if name in table else None
+
+
+def _label_column(table, labels, columns, needed):
+    """The name of the column of labels, or None.
+
+    Raises:
+        ValueError: if it is `needed` and not there.
+    """
+    what = f"{labels[0].removesuffix('s')}s" if labels else ""
+    name = one_of(table, labels, what, columns)
+    if name is None and needed:
+        raise ValueError(
+            f"Expected a column of {what}, called {' or '.join(labels[:3])}, got "
+            f"{', '.join(map(str, table)) or 'none'}. Say which: columns={{{labels[0]!r}: …}}, or pass y."
+        )
+    return name
+
+
+def _check_counts(values):
+    """Refuse columns, lists by name or None, of unequal lengths."""
+    counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1:
         raise ValueError(
             f"Expected as many of each, got {', '.join(f'{count} {name}' for name, count in counts.items())}."
         )
-    return Columns(texts, seconds, found, weight)
 
 
 def row_weights(weights):
@@ -205,14 +222,19 @@ def row_weights(weights):
 def _strings(texts, seconds, what):
     """Firsts and seconds, of texts that may be pairs."""
     if seconds is None and texts and holds_many(texts[0]):
-        wrong = next((n for n, text in enumerate(texts) if not holds_many(text) or len(text) != 2), None)
-        if wrong is not None:
-            if holds_many(texts[wrong]) and len(texts[wrong]) and not isinstance(texts[wrong][0], (str, bytes)):
-                as_text(texts[wrong], f"{what} {wrong}")  # raises: token ids have a name
-            raise TypeError(f"Expected pairs of texts throughout, got {short(texts[wrong])} as {what} {wrong}.")
+        _check_pairs(texts, what)
         texts, seconds = [text[0] for text in texts], [text[1] for text in texts]
     texts = [as_text(text, f"{what} {row}") for row, text in enumerate(texts)]
     return texts, None if seconds is None else [as_text(text, f"second text {row}") for row, text in enumerate(seconds)]
+
+
+def _check_pairs(texts, what):
+    wrong = next((n for n, text in enumerate(texts) if not holds_many(text) or len(text) != 2), None)
+    if wrong is None:
+        return
+    if holds_many(texts[wrong]) and len(texts[wrong]) and not isinstance(texts[wrong][0], (str, bytes)):
+        as_text(texts[wrong], f"{what} {wrong}")  # raises: token ids have a name
+    raise TypeError(f"Expected pairs of texts throughout, got {short(texts[wrong])} as {what} {wrong}.")
 
 
 def _words(text, row):

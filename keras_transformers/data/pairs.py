@@ -137,13 +137,7 @@ def encode_pairs(
         return pair_ids(read.whole(), padding_id=padding_id, start_id=start_id, columns=columns)
     if tokenizer is None:
         raise ValueError("Expected a tokenizer to encode the pairs with, got None. Pass tokenizer=, or encoded Pairs.")
-    special = {"padding_id": tokenizer.padding_id, "start_id": start_id, "end_id": tokenizer.end_id}
-    missing = [name for name, token_id in special.items() if token_id is None]
-    if missing:
-        raise ValueError(
-            f"Expected a tokenizer with padding, start and end tokens, got {', '.join(missing)} = None. "
-            "Train or load the tokenizer with these tokens, or pass start_id=."
-        )
+    _check_special_tokens(tokenizer, start_id)
     if max_length is not None and max_length < 2:
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
@@ -178,6 +172,16 @@ def encode_pairs(
     weight = np.array(all_weights, "float32") if all_weights else None
     sides = Ragged.join(source_arrays), Ragged.join(target_arrays)
     return Pairs(*sides, tokenizer.padding_id, int(start_id), truncated, weight)
+
+
+def _check_special_tokens(tokenizer, start_id):
+    special = {"padding_id": tokenizer.padding_id, "start_id": start_id, "end_id": tokenizer.end_id}
+    missing = [name for name, token_id in special.items() if token_id is None]
+    if missing:
+        raise ValueError(
+            f"Expected a tokenizer with padding, start and end tokens, got {', '.join(missing)} = None. "
+            "Train or load the tokenizer with these tokens, or pass start_id=."
+        )
 
 
 def split(pairs, fraction, seed=0):
@@ -242,11 +246,11 @@ def _sides(block, columns, languages):
 
 
 def _by_language(table, languages):
-    """The names of the source's and the target's column in a table whose columns are called by languages."""
+    """The names of the columns of sources and targets in a table whose columns are called by languages, or None."""
     known = {name: language_of(str(name)) for name in table}
     known = {name: language for name, language in known.items() if language and holds_texts(table[name])}
-    told = [code and language_of(code) for code in languages]
-    found = [next((name for name, each in known.items() if language and each is language), None) for language in told]
+    names = {language: name for name, language in reversed(known.items())}
+    found = [names.get(language_of(code)) if code else None for code in languages]
     if len(known) == 2 and any(found) and not all(found):
         (other,) = set(known) - set(found)
         found = [name or other for name in found]

@@ -166,23 +166,36 @@ def choose(
     """
     if asked := tuple(name for name in inputs[0] if name in (columns or ())):
         inputs = [asked]
-    found = [names for names in inputs if all(name in table for name in names)]
-    found = [names for names in found if not any(set(names) < set(other) for other in found)]
+    found = _most_complete([names for names in inputs if set(names) <= set(table)])
     if not found and min(map(len, inputs)) == 1:
-        found = [
-            (name,) for name, column in table.items() if name not in (*beside, WEIGHT) and holds_texts(column, words)
-        ]
+        rest = {name: column for name, column in table.items() if name not in (*beside, WEIGHT)}
+        found = [(name,) for name, column in rest.items() if holds_texts(column, words)]
     if len(found) != 1:
-        listed = ", ".join(map(str, table)) or "none"
-        which = f": {' or '.join(' and '.join(map(str, names)) for names in found)} could be meant" if found else ""
-        names = list(dict.fromkeys(" and ".join(each) for each in sorted(inputs, key=len)))[:3]
-        said = ", ".join(f"{name!r}: …" for name in inputs[0])
-        advice = "Pass the column itself." if columns is None else f"Say which: columns={{{said}}}."
-        raise ValueError(
-            f"Expected {'a column' if min(map(len, inputs)) == 1 else 'columns'} of texts, called "
-            f"{' or '.join(names)}, got the columns {listed}{which}. {advice}"
-        )
+        raise _open_choice(table, inputs, columns, found)
     return {name: rows(table[name]) for name in found[0]}
+
+
+def _most_complete(alternatives: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Alternatives without those that are a part of another one."""
+    return [names for names in alternatives if not any(set(names) < set(other) for other in alternatives)]
+
+
+def _open_choice(
+    table: Mapping[str, Any],
+    inputs: Sequence[tuple[str, ...]],
+    columns: Mapping[str, str] | None,
+    found: Sequence[tuple[str, ...]],
+) -> ValueError:
+    """The error of `choose` if none of the alternatives, or several, are there."""
+    listed = ", ".join(map(str, table)) or "none"
+    which = f": {' or '.join(' and '.join(map(str, names)) for names in found)} could be meant" if found else ""
+    names = list(dict.fromkeys(" and ".join(each) for each in sorted(inputs, key=len)))[:3]
+    example = ", ".join(f"{name!r}: …" for name in inputs[0])
+    advice = "Pass the column itself." if columns is None else f"Say which: columns={{{example}}}."
+    return ValueError(
+        f"Expected {'a column' if min(map(len, inputs)) == 1 else 'columns'} of texts, called "
+        f"{' or '.join(names)}, got the columns {listed}{which}. {advice}"
+    )
 
 
 def renamed(table: Mapping[str, Any], columns: Mapping[str, str] | None) -> dict[str, Any]:
@@ -230,24 +243,30 @@ def named(x: Any) -> dict[str, Any] | None:
         return {name: x[name] for name in x.dtype.names} if x.dtype.names else None
     if isinstance(x, (list, tuple)) and not hasattr(x, "_fields"):
         return _of_records(x)
-    if isinstance(x, Mapping) or _is_series(x):
-        table = dict(x) if isinstance(x, Mapping) else None
-    elif hasattr(x, "__getitem__") and (names := _names(x)) is not None:
-        if len(set(names)) < len(names):
-            raise ValueError(f"Expected columns of different names, got {', '.join(map(str, names))}.")
-        table = {name: x[name] for name in names}
-    elif hasattr(x, "_fields") and isinstance(x, tuple):
-        table = dict(zip(typing.cast(Any, x)._fields, x, strict=True))
-    elif dataclasses.is_dataclass(x) and not isinstance(x, type):
-        table = {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
-    else:
-        return None
+    table = _table(x)
     if table and all(not isinstance(each, Mapping) and _names(each) is not None for each in table.values()):
         raise ValueError(
             f"Expected one data set, got several by name: {', '.join(map(str, table))}. Give one, such as "
             f"x[{next(iter(table))!r}]."
         )
     return table
+
+
+def _table(x: Any) -> dict[str, Any] | None:
+    """The columns of a mapping, a frame, a named tuple or a dataclass; None for others."""
+    if isinstance(x, Mapping):
+        return dict(x)
+    if _is_series(x):
+        return None
+    if hasattr(x, "__getitem__") and (names := _names(x)) is not None:
+        if len(set(names)) < len(names):
+            raise ValueError(f"Expected columns of different names, got {', '.join(map(str, names))}.")
+        return {name: x[name] for name in names}
+    if hasattr(x, "_fields") and isinstance(x, tuple):
+        return dict(zip(typing.cast(Any, x)._fields, x, strict=True))
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return {field.name: getattr(x, field.name) for field in dataclasses.fields(x)}
+    return None
 
 
 def rows(column: Any) -> list[Any]:
@@ -261,10 +280,7 @@ def rows(column: Any) -> list[Any]:
     if isinstance(column, list):
         return column
     if not _is_series(column) and (table := named(column)) is not None and not isinstance(column, tuple):
-        lists = {name: rows(each) for name, each in table.items()}
-        if len(lists) == 1:
-            return next(iter(lists.values()))
-        return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
+        return _dictionaries(table)
     array = _array(column)
     if array is not None and array.ndim > 1 and array.dtype.kind in "biuf":
         return list(array)
@@ -276,6 +292,14 @@ def rows(column: Any) -> list[Any]:
     if isinstance(column, (str, bytes, int, float, set, frozenset)) or not isinstance(column, Iterable):
         raise TypeError(f"Expected a list, array or series with a value for each row, got {short(column)}.")
     return list(column)
+
+
+def _dictionaries(table: Mapping[str, Any]) -> list[Any]:
+    """The rows of columns, a dictionary each; of one column, its values."""
+    lists = {name: rows(each) for name, each in table.items()}
+    if len(lists) == 1:
+        return next(iter(lists.values()))
+    return [dict(zip(lists, each, strict=True)) for each in zip(*lists.values(), strict=True)]
 
 
 def holds_many(value: Any) -> bool:
@@ -376,40 +400,49 @@ def items(source: Any) -> Iterable[Any]:
         TypeError: for what is no stream.
         ValueError: for one without end.
     """
+    _check_end(source)
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(source, keras.utils.PyDataset):
-        if source.num_batches is None:
-            raise ValueError(
-                "Expected a source that comes to an end, got a PyDataset without __len__. Define it, or cut the source."
-            )
         return (source[index] for index in range(source.num_batches))
     if hasattr(source, "as_numpy_iterator"):  # tf.data.Dataset
-        if int(source.cardinality()) == -1:
-            raise ValueError(
-                "Expected a source that comes to an end, got a tf.data.Dataset that repeats without end. Leave out "
-                "repeat(): epochs are counted here."
-            )
         return source.as_numpy_iterator()
-    if isinstance(source, (itertools.cycle, itertools.count)):
-        raise ValueError(
-            f"Expected a source that comes to an end, got {type(source).__name__} of itertools, which has none."
-        )
     if (collates := _collates(source)) is not None:
         return (row for item in source for row in collates(item))
     if isinstance(source, (io.TextIOBase, io.BufferedIOBase, io.RawIOBase)):
         return _lines(source)
+    if isinstance(source, (set, frozenset, os.PathLike, str, bytes, type)):
+        raise _no_stream(source)
+    if hasattr(source, "__iter__"):
+        return source
+    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        return (source[index] for index in range(len(source)))  # a torch data set
+    raise _no_stream(source)
+
+
+def _check_end(source: Any) -> None:
+    """Refuse streams that are known to have no end."""
+    without = ""
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(source, keras.utils.PyDataset) and source.num_batches is None:
+        without = "a PyDataset without __len__. Define it, or cut the source."
+    elif hasattr(source, "as_numpy_iterator") and int(source.cardinality()) == -1:
+        without = "a tf.data.Dataset that repeats without end. Leave out repeat(): epochs are counted here."
+    elif isinstance(source, (itertools.cycle, itertools.count)):
+        without = f"{type(source).__name__} of itertools, which has none."
+    if without:
+        raise ValueError(f"Expected a source that comes to an end, got {without}")
+
+
+def _no_stream(source: Any) -> TypeError:
+    """The error for a source that is no stream, with what to do."""
     if isinstance(source, (set, frozenset)):
-        raise TypeError("Expected rows in an order of their own, got a set, which has none. Give a list.")
+        return TypeError("Expected rows in an order of their own, got a set, which has none. Give a list.")
     if isinstance(source, os.PathLike):
-        raise TypeError(
+        return TypeError(
             f"Expected texts, got a path, {str(source)!r}. Read the file first: path.read_text().splitlines()."
         )
-    if hasattr(source, "__iter__") and not isinstance(source, (str, bytes, type)):
-        return source
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, (str, bytes, type)):
-        return (source[index] for index in range(len(source)))  # a torch data set
     advice = " Call it: pass what it returns." if callable(source) else ""
-    raise TypeError(
+    return TypeError(
         "Expected lists of strings, columns by name, a data frame, or a stream of examples (tf.data, PyDataset, "
         f"DataLoader, generator), got {short(source)}.{advice}"
     )
@@ -419,25 +452,15 @@ def items(source: Any) -> Iterable[Any]:
 
 
 def _blocks(x: Any, y: Any, sample_weight: Any, form: Form) -> Iterator[Block]:
-    if isinstance(x, (str, bytes)):
-        raise TypeError(f"Expected a list of texts, got one string, {x[:40]!r}. Put it in a list.")
-    if y is None and form.labelled and isinstance(x, tuple) and are_parts(x):
-        if len(x) == 3 and sample_weight is not None:
-            raise ValueError(
-                "Expected one sample_weight, got one in a tuple (x, y, sample_weight) and another beside it."
-            )
-        x, y, sample_weight = (*x, sample_weight)[:3]
+    _check_no_string(x)
+    x, y, sample_weight = _taken_apart(x, y, sample_weight, form)
     x = _computed(x)
-    if isinstance(x, (str, bytes)):
-        raise TypeError(f"Expected a list of texts, got one string, {x[:40]!r}. Put it in a list.")
+    _check_no_string(x)
     weights = None if sample_weight is None else _flat(sample_weight)
     labels = None if y is None else rows(_computed(y))
     table = named(x)
-    if table is None and (array := _array(x)) is not None and array.ndim == 2:
-        if array.dtype.kind in "iu":
-            table = {"token_ids": array}
-        elif (x := _flat_texts(array)).ndim == 2 and array.dtype.kind in "OUSTV" and not form.words:
-            x = [tuple(row) for row in array.tolist()]
+    if table is None:
+        table, x = _of_array(x, form)
     if table is not None:
         yield Block(table, labels, weights)
     elif isinstance(x, (list, tuple)) and not _is_parted(x, form, labels) or _is_series(x):
@@ -446,14 +469,44 @@ def _blocks(x: Any, y: Any, sample_weight: Any, form: Form) -> Iterator[Block]:
         yield Block(values if table is None else table, labels, weights)
     elif labels is not None or weights is not None:
         inputs = Source(x, form=form._replace(labelled=labels is None)).whole()
-        if labels is not None and inputs.labels is not None or weights is not None and inputs.weights is not None:
-            what = "labels" if inputs.labels is not None and labels is not None else "weights"
-            raise ValueError(f"Expected {what} once, got some in x and others beside it. Leave one of the two out.")
-        yield Block(
-            inputs.inputs, inputs.labels if labels is None else labels, inputs.weights if weights is None else weights
-        )
+        labels = _once("labels", inputs.labels, labels)
+        yield Block(inputs.inputs, labels, _once("weights", inputs.weights, weights))
     else:
         yield from _streamed(x, form)
+
+
+def _check_no_string(x: Any) -> None:
+    if isinstance(x, (str, bytes)):
+        raise TypeError(f"Expected a list of texts, got one string, {x[:40]!r}. Put it in a list.")
+
+
+def _taken_apart(x: Any, y: Any, sample_weight: Any, form: Form) -> tuple[Any, Any, Any]:
+    """Inputs, labels and weights, if `x` is a tuple of them."""
+    if not (y is None and form.labelled and isinstance(x, tuple) and are_parts(x)):
+        return x, y, sample_weight
+    if len(x) == 3 and sample_weight is not None:
+        raise ValueError("Expected one sample_weight, got one in a tuple (x, y, sample_weight) and another beside it.")
+    return (*x, sample_weight)[:3]
+
+
+def _of_array(x: Any, form: Form) -> tuple[dict[str, Any] | None, Any]:
+    """A table of token ids, for an array `[N, T]` of integers; otherwise None, and the texts or pairs of an array."""
+    array = _array(x)
+    if array is None or array.ndim != 2:
+        return None, x
+    if array.dtype.kind in "iu":
+        return {"token_ids": array}, x
+    texts = _flat_texts(array)
+    if texts.ndim == 2 and array.dtype.kind in "OUSTV" and not form.words:
+        return None, [tuple(row) for row in array.tolist()]
+    return None, texts
+
+
+def _once(what: str, within: Any, beside: Any) -> Any:
+    """The labels, or weights, that are in a source or beside it."""
+    if within is not None and beside is not None:
+        raise ValueError(f"Expected {what} once, got some in x and others beside it. Leave one of the two out.")
+    return within if beside is None else beside
 
 
 def _streamed(x: Any, form: Form) -> Iterator[Block]:
@@ -529,7 +582,7 @@ def _item(item: Any, form: Form, number: int) -> Block:
             "the two sides are apart, pass y too."
         )
     item = _flat_texts(item)
-    pair = isinstance(item, tuple) and len(item) == 2 and all(isinstance(each, (str, bytes)) for each in item)
+    pair = isinstance(item, tuple) and len(item) == 2 and _are_strings(item)
     return Block(_rows_of(item) if not pair and _is_batch(item, None, form) else [item])
 
 
@@ -537,7 +590,7 @@ def _is_example(item: Any, form: Form) -> bool:
     """Whether an item is an input with what belongs to it, or a batch of such."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3 or is_chat(item):
         return False
-    return form.labelled or isinstance(item, tuple) and not all(isinstance(each, (str, bytes)) for each in item)
+    return form.labelled or isinstance(item, tuple) and not _are_strings(item)
 
 
 def _example(item: Any, form: Form, number: int) -> Block:
@@ -554,6 +607,12 @@ def _example(item: Any, form: Form, number: int) -> Block:
     beside = [rows(each) if batched else [each] for each in (label, *weight)]
     if batched and inputs is not table:
         inputs = _rows_of(x, len(beside[0]))
+    _check_batch(inputs, beside, number)
+    return Block(inputs, *beside)
+
+
+def _check_batch(inputs: Any, beside: list[Any], number: int) -> None:
+    """Refuse another number of labels, or weights, than of inputs."""
     count = len(inputs) if isinstance(inputs, list) else len(next(iter(inputs.values()), ()))
     for what, each in zip(("labels", "weights"), beside, strict=False):
         if len(each) != count:
@@ -561,7 +620,6 @@ def _example(item: Any, form: Form, number: int) -> Block:
                 f"Expected as many {what} as inputs, got a batch of {count} inputs and {len(each)} {what} as item "
                 f"{number}. Each input needs its own."
             )
-    return Block(inputs, *beside)
 
 
 def _is_batch(x: Any, label: Any, form: Form) -> bool:
@@ -572,7 +630,7 @@ def _is_batch(x: Any, label: Any, form: Form) -> bool:
     """
     if not holds_many(x) or is_chat(x):
         return False
-    if not len(x) or not all(isinstance(each, (str, bytes)) for each in x):
+    if not len(x) or not _are_strings(x):
         return bool(len(x))
     if form.pairs == "never":
         return True
@@ -603,19 +661,20 @@ def _is_row(item: Any, table: dict[str, Any], form: Form) -> bool:
         return False  # a list of dictionaries
     if hasattr(item, "columns") or hasattr(item, "column_names"):
         return False  # a frame
-    values = [_array_or_self(value) for value in table.values()]
-    values += [inner for value in values if isinstance(value, Mapping) for inner in value.values()]
-    values = [value for value in values if not isinstance(value, Mapping)]
+    values = _innermost(table)
     if not all(map(holds_many, values)):
         return True
-    deep = any(len(value) and (holds_many(value[0]) or is_chat(value[0])) for value in values)
-    flat_is_one = (
-        form.words
-        and any(map(_are_words, values))
-        or any(map(is_chat, values))
-        or not table.keys().isdisjoint(("token_ids", "input_ids"))
-    )
-    return flat_is_one and not deep
+    if any(len(value) and (holds_many(value[0]) or is_chat(value[0])) for value in values):
+        return False
+    words = form.words and any(map(_are_words, values))
+    return words or any(map(is_chat, values)) or not table.keys().isdisjoint(("token_ids", "input_ids"))
+
+
+def _innermost(table: dict[str, Any]) -> list[Any]:
+    """The values of columns, and of columns within them."""
+    values = [_array_or_self(value) for value in table.values()]
+    values += [inner for value in values if isinstance(value, Mapping) for inner in value.values()]
+    return [value for value in values if not isinstance(value, Mapping)]
 
 
 # --- what kind of container it is ---
@@ -626,11 +685,13 @@ def are_parts(data: Any) -> bool:
     if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 3 or hasattr(data, "_fields"):
         return False
     parts = [part for place, part in enumerate(data) if part is not None or place == 0]
-    return (
-        all(holds_many(part) or _names(part) is not None or isinstance(part, Mapping) for part in parts)
-        and not any(is_chat(part) for part in parts)
-        and not all(isinstance(part, tuple) and 2 <= len(part) <= 3 or isinstance(part, Mapping) for part in parts)
-    )
+    if not all(map(_holds_rows, parts)) or any(map(is_chat, parts)):
+        return False
+    return not all(isinstance(part, tuple) and 2 <= len(part) <= 3 or isinstance(part, Mapping) for part in parts)
+
+
+def _holds_rows(part: Any) -> bool:
+    return holds_many(part) or _names(part) is not None or isinstance(part, Mapping)
 
 
 def _is_parted(x: Any, form: Form, labels: Any) -> bool:
@@ -704,22 +765,41 @@ def _array_or_self(x: Any) -> Any:
 
 def _of_records(x: Any) -> dict[str, list[Any]] | None:
     """The columns of a list of dictionaries, or of other rows with names."""
-    if not len(x) or is_chat(x) or isinstance(x[0], (str, bytes)):
+    if not len(x) or is_chat(x) or _is_string(x[0]) or not (_has_names(x[0]) or dataclasses.is_dataclass(x[0])):
         return None
-    if not isinstance(x[0], Mapping) and not hasattr(x[0], "_fields") and not dataclasses.is_dataclass(x[0]):
+    if _is_one_and_labels(x):
         return None
-    whole = all(isinstance(each, Mapping) or hasattr(each, "_fields") for each in x)
-    if not whole and len(x) <= 3 and (isinstance(x, tuple) or any(map(holds_many, x[1:]))):
-        return None  # inputs by name, and their labels
-    records = [named(item) if not isinstance(item, (str, bytes)) else None for item in x]
+    records = list(map(_names_and_values, x))
+    first = records[0] or {}
     for number, record in enumerate(records):
-        if record is None or set(record) != set(records[0] or ()):
-            got = ", ".join(map(str, record)) if record is not None else short(x[number])
+        if record is None or set(record) != set(first):
+            got = short(x[number]) if record is None else ", ".join(map(str, record))
             raise ValueError(
-                f"Expected dictionaries of the same keys, got {', '.join(map(str, records[0] or ()))} first and {got} "
+                f"Expected dictionaries of the same keys, got {', '.join(map(str, first))} first and {got} "
                 f"as item {number}."
             )
     return {name: [record[name] for record in records] for name in records[0]}  # type: ignore
+
+
+def _names_and_values(row: Any) -> dict[str, Any] | None:
+    return None if _is_string(row) else named(row)
+
+
+def _is_one_and_labels(x: Any) -> bool:
+    """Whether a short list is inputs by name, with their labels and perhaps weights."""
+    return len(x) <= 3 and (isinstance(x, tuple) or any(map(holds_many, x[1:]))) and not all(map(_has_names, x))
+
+
+def _has_names(row: Any) -> bool:
+    return isinstance(row, Mapping) or hasattr(row, "_fields")
+
+
+def _is_string(value: Any) -> bool:
+    return isinstance(value, (str, bytes))
+
+
+def _are_strings(values: Iterable[Any]) -> bool:
+    return all(map(_is_string, values))
 
 
 def _are_examples(item: Any) -> bool:

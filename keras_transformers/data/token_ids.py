@@ -100,20 +100,40 @@ def read_ids(
         ValueError: for columns that are missing or unknown, counts that differ, values that are no ids, and rows of
             padding alone.
     """
-    table: dict[str, Any] = {}
-    for name, column in renamed(typing.cast(Mapping, block.inputs), columns).items():
-        ours = _ALIASES.get(name, name)
-        if ours in table:
-            raise ValueError(f"Expected token ids once, got both {ours} and what stands for it, {name}. Leave one out.")
-        table[ours] = column
-    found, weights = block.labels, block.weights
+    table = _ours(typing.cast(Mapping, block.inputs), columns)
     labelled = one_of(table, labels, "labels", columns)
-    if labelled is not None:
-        column = rows(table.pop(labelled))
-        found = column if found is None else found
-    if WEIGHT in table:
-        column = rows(table.pop(WEIGHT))
-        weights = column if weights is None else weights
+    found = _beside(table, labelled, block.labels)
+    weights = _beside(table, WEIGHT, block.weights)
+    _check_columns(table, sides, labels)
+    lists = {name: rows(column) for name, column in table.items()}
+    _check_counts({**lists, "labels": found, WEIGHT: weights})
+    result = Ids({}, found, weights, {})
+    for side in sides:
+        _read_side(result, side, lists, padding_id, segments, masked)
+    return result
+
+
+def _ours(table: Mapping, columns: Mapping[str, str] | None) -> dict[str, Any]:
+    """A table by our names, for those of other libraries too."""
+    result: dict[str, Any] = {}
+    for name, column in renamed(table, columns).items():
+        ours = _ALIASES.get(name, name)
+        if ours in result:
+            raise ValueError(f"Expected token ids once, got both {ours} and what stands for it, {name}. Leave one out.")
+        result[ours] = column
+    return result
+
+
+def _beside(table: dict[str, Any], name: str | None, given: Any) -> Any:
+    """Take a column out of a table: its values, unless others are given."""
+    if name not in table:
+        return given
+    column = rows(table.pop(name))
+    return column if given is None else given
+
+
+def _check_columns(table: Mapping[str, Any], sides: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuse columns that are unknown or missing."""
     known = [f"{side}{kind}" for side in sides for kind in ("token_ids", "padding_mask", "segment_ids")]
     needed = [f"{side}token_ids" for side in sides]
     if set(table) - set(known) or set(needed) - set(table):
@@ -122,18 +142,16 @@ def read_ids(
             f"{', '.join([each for each in known if each not in needed] + [labels[0], WEIGHT])}, got "
             f"{', '.join(map(str, table))}. Leave the others out, or rename them with columns=."
         )
-    lists = {name: rows(column) for name, column in table.items()}
-    counts = {name: len(column) for name, column in lists.items()}
-    counts |= {name: len(each) for name, each in (("labels", found), (WEIGHT, weights)) if each is not None}
+
+
+def _check_counts(values: Mapping[str, Any]) -> None:
+    """Refuse lists of unequal lengths, by name, and empty ones. None is left out."""
+    counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1 or not max(counts.values()):
         raise ValueError(
             "Expected as many rows of each, and one at least, got "
             f"{', '.join(f'{count} {name}' for name, count in counts.items())}."
         )
-    result = Ids({}, found, weights, {})
-    for side in sides:
-        _read_side(result, side, lists, padding_id, segments, masked)
-    return result
 
 
 def _read_side(
@@ -146,12 +164,7 @@ def _read_side(
     real_rows = []
     for number, row in enumerate(ids):
         if masks is not None:
-            real = numbers(masks[number], f"{side}padding_mask", number, "int32") != 0
-            if len(real) != len(row):
-                raise ValueError(
-                    f"Expected a {side}padding_mask one for each of the {name}, got {len(real)} for {len(row)} in row "
-                    f"{number}."
-                )
+            real = _mask_row(masks[number], side, number, len(row))
         else:
             real = row != padding_id if padding_id is not None else np.ones(len(row), bool)
         if side == "decoder_" and len(row):
@@ -176,6 +189,17 @@ def _read_side(
         result.columns[f"{side}padding_mask"] = Ragged.join(real_rows)
 
 
+def _mask_row(mask: Any, side: str, number: int, length: int) -> np.ndarray:
+    """One row of a padding mask, bool `[T]`."""
+    real = numbers(mask, f"{side}padding_mask", number, "int32") != 0
+    if len(real) != length:
+        raise ValueError(
+            f"Expected a {side}padding_mask one for each of the {side}token_ids, got {len(real)} for {length} in row "
+            f"{number}."
+        )
+    return real
+
+
 def pair_ids(
     block: Block,
     *,
@@ -197,7 +221,7 @@ def pair_ids(
         ValueError: as `read_ids`, and for labels and decoder_token_ids of unequal shapes.
     """
     inputs = typing.cast(Mapping, block.inputs)
-    names = {_ALIASES.get(name, name) for name in renamed(inputs, columns)}
+    names = set(_ours(inputs, columns))
     labelled = block.labels is not None or not names.isdisjoint(("label", "labels"))
     read = "decoder_token_ids" in names
     if not (labelled or read):
@@ -209,44 +233,62 @@ def pair_ids(
     ids = read_ids(
         block, sides=sides, labels=("labels", "label"), padding_id=padding_id, segments=False, columns=columns
     )
-    side = "decoder_token_ids"
     if not labelled:
         return _shifted(ids, padding_id or 0)
     labels = [numbers(row, "labels", number, "int32") for number, row in enumerate(ids.labels or [])]
     if read:
-        given = rows(
-            next(column for name, column in renamed(inputs, columns).items() if _ALIASES.get(name, name) == side)
-        )
-        decoder = [numbers(row, side, number, "int32") for number, row in enumerate(given)]
-        wrong = next((n for n, each in enumerate(labels) if len(each) != len(decoder[n])), None)
-        if wrong is not None:
-            raise ValueError(
-                f"Expected token_ids [N, S], decoder_token_ids and labels [N, T] of integers, got {len(labels[wrong])} "
-                f"labels for {len(decoder[wrong])} decoder_token_ids in row {wrong}."
-            )
+        decoder = _decoder_rows(rows(_ours(inputs, columns)["decoder_token_ids"]), labels)
     elif start_id is None:
         raise ValueError("Expected decoder_token_ids, or a start_id that the decoder starts from, got neither.")
     else:
         decoder = [np.concatenate([[start_id], _filled(each[:-1], padding_id)]).astype("int32") for each in labels]
+    return _without_ends(ids, decoder, labels, _label_weights(ids, labels, padding_id), padding_id or 0)
+
+
+def _without_ends(
+    ids: Ids, decoder: list[np.ndarray], labels: list[np.ndarray], weights: list[np.ndarray], padding_id: int
+) -> Examples:
+    """Rows up to their last label that has a weight. Labels without weight become `NO_LABEL`."""
+    learnt = [np.where(weight, each, NO_LABEL) for each, weight in zip(labels, weights, strict=True)]
+    ends = [int(np.flatnonzero(each)[-1]) + 1 if np.any(each) else 1 for each in weights]
+    decoder_ids, label_ids, label_weights = (
+        Ragged.join(each[:end].astype(dtype) for each, end in zip(side, ends, strict=True))
+        for side, dtype in ((decoder, "int32"), (learnt, "int32"), (weights, "float32"))
+    )
+    return Examples({**ids.columns, "decoder_token_ids": decoder_ids}, label_ids, label_weights, padding_id)
+
+
+def _decoder_rows(given: list[Any], labels: list[np.ndarray]) -> list[np.ndarray]:
+    """The decoder's ids of each row, as many as labels."""
+    decoder = [numbers(row, "decoder_token_ids", number, "int32") for number, row in enumerate(given)]
+    wrong = _first_unlike(labels, decoder)
+    if wrong is not None:
+        raise ValueError(
+            f"Expected token_ids [N, S], decoder_token_ids and labels [N, T] of integers, got {len(labels[wrong])} "
+            f"labels for {len(decoder[wrong])} decoder_token_ids in row {wrong}."
+        )
+    return decoder
+
+
+def _label_weights(ids: Ids, labels: list[np.ndarray], padding_id: int | None) -> list[np.ndarray]:
+    """The weight of each label; 0 for padding and `NO_LABEL`, unless each label has a weight of its own."""
     weights = [(each != NO_LABEL) & (each != padding_id) for each in labels]
     if ids.weights is not None and any(map(holds_many, ids.weights)):
         weights = [numbers(row, WEIGHT, number, "float32") for number, row in enumerate(ids.weights)]
     elif ids.weights is not None:
         weights = [there * weight for there, weight in zip(weights, ids.row_weights(), strict=True)]
-    wrong = next((n for n, each in enumerate(weights) if len(each) != len(labels[n])), None)
+    wrong = _first_unlike(weights, labels)
     if wrong is not None:
         raise ValueError(
             f"Expected sample_weight [N], or [N, T] one for each label, got {len(weights[wrong])} for "
             f"{len(labels[wrong])} labels in row {wrong}."
         )
-    ends = [int(np.flatnonzero(each)[-1]) + 1 if np.any(each) else 1 for each in weights]
-    ids.columns[side] = Ragged.join(each[:end] for each, end in zip(decoder, ends, strict=True))
-    kept = Ragged.join(
-        np.where(weight, each, NO_LABEL)[:end].astype("int32")
-        for each, weight, end in zip(labels, weights, ends, strict=True)
-    )
-    weight = Ragged.join(each[:end].astype("float32") for each, end in zip(weights, ends, strict=True))
-    return Examples(ids.columns, kept, weight, padding_id or 0)
+    return weights
+
+
+def _first_unlike(firsts: list[np.ndarray], seconds: list[np.ndarray]) -> int | None:
+    """The first row that is not as long on both sides."""
+    return next((n for n, each in enumerate(firsts) if len(each) != len(seconds[n])), None)
 
 
 def _filled(row: np.ndarray, padding_id: int | None) -> np.ndarray:

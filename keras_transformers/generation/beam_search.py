@@ -29,7 +29,6 @@ from keras import ops
 
 from keras_transformers.generation import arrays, forced_words
 from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
-from keras_transformers.generation.samplers import kept
 from keras_transformers.records import record
 
 # Added to scores that must not win. It is finite, so that hypotheses ruled out still have an order, and no NaN arises.
@@ -37,7 +36,7 @@ IMPOSSIBLE = -1.0e9
 
 
 class BeamState(typing.NamedTuple):
-    """What the loop carries. `position` counts the tokens generated so far."""
+    """The state of the loop. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
     begin: typing.Any  # the same: where the generated tokens begin in `running`, after the prompt if it is kept
@@ -85,9 +84,9 @@ class BeamSearch:
     def rows_per_sentence(self):
         return self.num_beams
 
-    def start(self, token_ids, prompts, length, sources, words=None):
-        """The state before the first token, from the prompts' last tokens, int32 NumPy `[B, 1]`, all of them, and
-        sources, as for `Sampling`; and words that have to occur, int32 NumPy `[B, K, M]`.
+    def start(self, token_ids, written, begin, sources, words=None):
+        """The state before the first token. `token_ids` are the last tokens of the prompts, int32 NumPy `[B, 1]`; the
+        other arguments are those of `Sampling.start`, and words that have to occur, int32 NumPy `[B, K, M]`.
 
         All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
         """
@@ -96,7 +95,6 @@ class BeamSearch:
         scores[:, 0] = 0
 
         words = np.zeros((size[0], 0, 1), "int32") if words is None else words
-        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties) or words.shape[1] > 0)
 
         def hypotheses():
             # Each its own buffer: a compiled loop writes over the buffers it is given.

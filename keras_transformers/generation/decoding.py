@@ -26,10 +26,10 @@ from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
 from keras_transformers.generation.settings import NEW_TOKENS, penalties, samplers
 from keras_transformers.layers import cache as caches
+from keras_transformers.models.steps import SMALLEST_ROOM
 
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
-SMALLEST_ROOM = 32
 LARGE_ROOM = 512
 # Compiled attention computes a score for each pair of a query and a place in the cache: of a long prompt, for so many
 # queries at a time, and in a cache that has this room at first and doubles.
@@ -41,15 +41,15 @@ ROOM_AHEAD = 128
 
 
 class Generated(typing.NamedTuple):
-    """What `generate` returns: NumPy arrays, the results of one sentence together, the best first.
+    """The result of `generate`: NumPy arrays, the results of one sentence together, the best first.
 
-    token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, the end token where
+    token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, with the end token if
         there is one, then padding up to the longest.
-    lengths: int `[B * num_return_sequences]`: how many of them are not that padding.
-    scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty, of a beam search,
-        and where log-probabilities were asked for; else None.
-    log_probabilities: float32 `[B * num_return_sequences, L]`: how likely the model found each token, before any
-        setting changed that, and 0 after the end; None unless asked for.
+    lengths: int `[B * num_return_sequences]`: the number of tokens before the padding.
+    scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty. None without a
+        beam search and without `log_probabilities`.
+    log_probabilities: float32 `[B * num_return_sequences, L]`: those of each token, before any setting changed them,
+        and 0 after the end. None unless the settings ask for them.
     """
 
     token_ids: np.ndarray
@@ -58,8 +58,14 @@ class Generated(typing.NamedTuple):
     log_probabilities: np.ndarray | None = None
 
     @classmethod
-    def joined(cls, parts, padding_id):
-        """Results of one batch after the other, as of one."""
+    def joined(cls, parts, padding_id, groups=None):
+        """The results of several batches as those of one, in the order of the sentences.
+
+        Args:
+            parts: the `Generated` of each batch.
+            padding_id: an int, which fills up the shorter ones.
+            groups: the sentences of each batch, a list of int arrays; by default they follow each other.
+        """
 
         def join(arrays, value):
             longest = max(array.shape[1] for array in arrays)
@@ -68,15 +74,20 @@ class Generated(typing.NamedTuple):
             )
 
         token_ids, lengths, scores, details = zip(*parts, strict=True)
-        return cls(
+        whole = cls(
             join(token_ids, padding_id),
             np.concatenate(lengths),
             None if scores[0] is None else np.concatenate(scores),
             None if details[0] is None else join(details, 0.0),
         )
+        if groups is None:
+            return whole
+        sentences = np.concatenate(groups)
+        count = len(whole.lengths) // len(sentences)
+        return whole.select(np.argsort((sentences[:, None] * count + np.arange(count)).ravel()))
 
     def select(self, rows):
-        """The same of some rows: an index of NumPy's."""
+        """The results of some rows, a NumPy index."""
         return Generated(*(None if each is None else each[rows] for each in self))
 
 
@@ -91,7 +102,7 @@ def generate(
     vocabulary_size=None,
     longest=None,
     numbers=None,
-    over=None,
+    stop_rule=None,
     sources=None,
     words=None,
     segment_length=SEGMENT_LENGTH,
@@ -111,14 +122,14 @@ def generate(
         config: a `GenerationConfig`.
         vocabulary_size: int or None; ids are checked against it.
         longest: int or None, how many positions the model has: no text gets longer.
-        numbers: int `[B]`, which draws each prompt gets when sampling, whatever else is in its batch; by default its
-            place.
-        over: a function `(sentence, token_ids)` of a sentence's number and the ids generated for one of its rows, int32
-            NumPy `[L]`, that says whether they are enough: how stop strings are found. What comes after is cut off.
-        sources: int `[B, S]`, what the encoder has read, -1 its padding: for settings that look at it.
+        numbers: int `[B]`, the number of the random draws of each prompt, whatever else is in its batch; by default the
+            index of the prompt.
+        stop_rule: a function `(sentence, token_ids)` of the index of a prompt and the ids generated for one of its
+            rows, int32 NumPy `[L]`. It returns whether the ids contain a stop string. Later ids are cut off.
+        sources: int `[B, S]`, the ids that the encoder has read, -1 for padding, for settings that need them.
         words: for each prompt a list of words, each a list of ids, that have to occur: see `forced_words`. For beam
             search.
-        segment_length: int, how many steps a loop runs before the host looks. No result depends on it.
+        segment_length: int, the steps that a loop runs before the host looks. No result depends on it.
 
     Returns: a `Generated`.
 
@@ -137,9 +148,9 @@ def generate(
         nothing = np.zeros((0, 0), "float32") if config.log_probabilities else None
         scores = np.zeros(0, "float32") if scored else None
         return Generated(np.zeros((0, 0), "int32"), np.zeros(0, int), scores, nothing)
-    options = {"longest": longest, "numbers": numbers, "over": over, "sources": sources, "words": words}
+    options = {"longest": longest, "numbers": numbers, "stop_rule": stop_rule, "sources": sources, "words": words}
     decoding = Decoding(model, step, cache, token_ids, config, **options)
-    if over is not None:
+    if stop_rule is not None:
         segment_length = min(segment_length, WATCHED_SEGMENT_LENGTH)
     elif len(token_ids) == 1:  # done when it is done: there is nobody to drop before
         segment_length = decoding.limit
@@ -173,7 +184,7 @@ def check_streaming(config):
 
 
 def checked_prompts(token_ids, config, vocabulary_size):
-    """Prompts as an int32 array `[B, T]`, if they and the config's ids are what the model has."""
+    """Prompts as an int32 array `[B, T]`. Ids that the model does not have are refused, also those of the config."""
     prompts = np.asarray(token_ids)
     if prompts.ndim != 2 or prompts.shape[1] < 1:
         raise ValueError(
@@ -222,10 +233,10 @@ def _strategy(config):
 
 
 def limits(config, lengths, longest=None):
-    """How many tokens prompts of these lengths, int NumPy `[B]`, may get: int `[B]`.
+    """The most new tokens for prompts of these lengths, int NumPy `[B]`: int `[B]`.
 
     Raises:
-        ValueError: for a prompt that leaves room for none.
+        ValueError: for a prompt that leaves no room.
     """
     most, new = config.max_length, config.max_new_tokens
     if longest is not None and lengths.max() > longest:
@@ -254,11 +265,20 @@ def _without_padding(token_ids, cache):
     return np.where(places < ops.convert_to_numpy(cache.starts), -1, token_ids).astype("int32")
 
 
+def _buffer(prompts, length, padding_id, keep):
+    """A buffer for tokens, int32 NumPy `[B, length]`, after the prompts if `keep`, and the place of the first generated
+    token."""
+    begin = prompts.shape[1] if keep else 0
+    written = np.full((len(prompts), length), padding_id, "int32")
+    written[:, :begin] = prompts[:, :begin]
+    return written, begin
+
+
 def _sources(sources, config, rows):
-    """What the encoder has read, for the settings that ask for it: int32 NumPy `[B, S]`, or `[B, 0]`.
+    """The ids that the encoder has read, int32 NumPy `[B, S]`, or `[B, 0]` if no setting needs them.
 
     Raises:
-        ValueError: where it is not given.
+        ValueError: if a setting needs them and they are not given.
     """
     if not config.encoder_no_repeat_ngram_size:
         return np.zeros((rows, 0), "int32")
@@ -267,6 +287,12 @@ def _sources(sources, config, rows):
             "Expected sources for encoder_no_repeat_ngram_size, got none: a decoder alone reads no source. Set it to 0."
         )
     return np.asarray(sources, "int32")
+
+
+def alike(numbers):
+    """The indices of equal numbers, an int array for each number."""
+    numbers = np.asarray(numbers)
+    return [np.flatnonzero(numbers == each) for each in np.unique(numbers)]
 
 
 def bucket(length, steps=2):
@@ -296,12 +322,12 @@ def pieces_to_read(count, spare, reach):
 
 
 def _room(positions):
-    """Positions of a cache that is to hold so many: few sizes, and where reading them takes time, few in vain."""
+    """The size of a cache for so many positions: one of few sizes, and of long ones little more than needed."""
     return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
 
 
 class Decoding:
-    """One batch on its way: what is on the device, and what the host knows about it.
+    """One batch while it is decoded: the state on the device, and the bookkeeping of the host.
 
     Attributes:
         cache: the `Cache` as it stands. It holds all tokens but the newest of each row.
@@ -310,9 +336,20 @@ class Decoding:
 
     @executors.without_gradients
     def __init__(
-        self, model, step, cache, token_ids, config, *, longest=None, numbers=None, over=None, sources=None, words=None
+        self,
+        model,
+        step,
+        cache,
+        token_ids,
+        config,
+        *,
+        longest=None,
+        numbers=None,
+        stop_rule=None,
+        sources=None,
+        words=None,
     ):
-        self.model, self.step, self.config, self.over = model, executors.fast_step(step), config, over
+        self.model, self.step, self.config, self.stop_rule = model, executors.fast_step(step), config, stop_rule
         self.strategy = _strategy(config)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.longest = longest
@@ -338,7 +375,9 @@ class Decoding:
         # One place more than the cache, for the newest token: nothing is computed from it yet.
         read = _sources(sources, config, len(token_ids))
         forced = {} if words is None else {"words": self._checked_words(words)}
-        self.state = self.strategy.start(unread, _without_padding(token_ids, cache), self.room + 1, read, **forced)
+        keep = bool(self.strategy.penalties or forced)
+        written, begin = _buffer(_without_padding(token_ids, cache), self.room + 1, config.padding_id, keep)
+        self.state = self.strategy.start(unread, written, begin, read, **forced)
         self.noise = self._noise()
 
     def _checked_words(self, words):
@@ -399,7 +438,7 @@ class Decoding:
         """What the host has to know after some steps, and whether anything is left to do."""
         self.position = int(self.state.position)
         done = ops.convert_to_numpy(self.strategy.done(self.state)) | (self.position >= self.limits[self.sentences])
-        self.done = done if self.over is None else done | self._are_over(done)
+        self.done = done if self.stop_rule is None else done | self._stopped(done)
         return self.position < self.limit and not self.done.all()
 
     @executors.without_gradients
@@ -425,14 +464,14 @@ class Decoding:
         """What is generated so far, from place `begin` on, for a batch of one row: a list."""
         return self._results()[0][0, 0, begin:].tolist()
 
-    def _are_over(self, done):
-        """Which sentences have all that was asked for, bool `[B]`; those that are done anyway are not looked at."""
+    def _stopped(self, done):
+        """The sentences whose rows all contain a stop string, bool `[B]`. Sentences that are `done` are left out."""
         token_ids = self._results()[0]
-        over = np.zeros(len(done), bool)
+        stopped = np.zeros(len(done), bool)
         for place in np.flatnonzero(~done):
             sentence = self.sentences[place]
-            over[place] = all(self.over(sentence, self._up_to_end(row)) for row in token_ids[place])
-        return over
+            stopped[place] = all(self.stop_rule(sentence, self._up_to_end(row)) for row in token_ids[place])
+        return stopped
 
     def _make_room(self):
         old, self.room = self.room, power_of_two(self.room + 1)
@@ -507,9 +546,9 @@ class Decoding:
         return row[: ends[0] + 1] if len(ends) else row
 
     def _cut(self, sentence, row):
-        """A row up to its end token, or to where it was enough."""
+        """A row up to its end token, or to its first stop string."""
         row = self._up_to_end(row)
-        if self.over is not None and self.over(sentence, row):
-            while self.over(sentence, row[:-1]):
+        if self.stop_rule is not None and self.stop_rule(sentence, row):
+            while self.stop_rule(sentence, row[:-1]):
                 row = row[:-1]
         return row

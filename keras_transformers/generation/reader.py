@@ -1,4 +1,4 @@
-"""Texts that go on from each other: a chat, or prompts that begin alike.
+"""Texts that continue each other: a chat, or prompts with the same beginning.
 
 read     You are a bot. | Hi.          | Hello!
 to read  You are a bot. | Hi.          | Hello!       | And who are you?
@@ -6,13 +6,14 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
 """
 
 from keras_transformers.generation import arrays
-from keras_transformers.generation.decoding import SMALLEST_ROOM, Decoding, checked_prompts
+from keras_transformers.generation.decoding import Decoding, checked_prompts
 from keras_transformers.layers import cache as caches
+from keras_transformers.models.steps import SMALLEST_ROOM
 
 
 class Reader:
-    """Reads one text after the other, and keeps the cache of the last: what the next begins with alike is not computed
-    again.
+    """Reads one text after the other, and keeps the cache of the last one. The beginning that the next text shares with
+    it is not computed again.
 
     Args:
         model, step, longest, vocabulary_size: as for `generation.generate`.
@@ -25,8 +26,8 @@ class Reader:
         self._vocabulary_size = vocabulary_size
         self._prompt, self._decoding = [], None
 
-    def read(self, token_ids, config, *, numbers=None, over=None):
-        """A `Decoding` that goes on from one text, a list of ids. It is good until the next is read."""
+    def read(self, token_ids, config, *, numbers=None, stop_rule=None):
+        """A `Decoding` that continues one text, a list of ids. It is valid until the next text is read."""
         prompts = checked_prompts([token_ids], config, self._vocabulary_size)
         known = self.common(token_ids)
         if known:
@@ -35,7 +36,7 @@ class Reader:
             cache = self._start_cache(1, SMALLEST_ROOM)
         self._decoding = None  # its cache is used up
         decoding = Decoding(
-            self._model, self._step, cache, prompts, config, longest=self.longest, numbers=numbers, over=over
+            self._model, self._step, cache, prompts, config, longest=self.longest, numbers=numbers, stop_rule=stop_rule
         )
         self._prompt, self._decoding = list(token_ids), decoding
         return decoding

@@ -1,7 +1,7 @@
-"""Choosing the next token of each row: the likeliest one, or one drawn at random after some have been ruled out.
+"""Choosing the next token of each row: the likeliest one, or one drawn at random after samplers ruled some out.
 
-Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other; what they
-rule out becomes `-inf`:
+Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other. Ruled-out
+tokens become `-inf`:
 
     for sampler in (Temperature(0.7), TopK(50), TopP(0.95)):
         logits = sampler(logits)
@@ -147,7 +147,7 @@ def uniforms(seed, rows, length):
 
 
 class SamplingState(typing.NamedTuple):
-    """What the loop carries. `position` counts the tokens generated so far."""
+    """The state of the loop. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
     begin: typing.Any  # the same: where the generated tokens begin in `written`, after the prompt if it is kept
@@ -185,16 +185,16 @@ class Sampling:
     def rows_per_sentence(self):
         return self.num_return_sequences
 
-    def start(self, token_ids, prompts, length, sources):
+    def start(self, token_ids, written, begin, sources):
         """The state before the first token.
 
         Args:
             token_ids: int32 NumPy `[B, T']`, the prompts' tokens that are not yet read.
-            prompts: int32 NumPy `[B, T]`, the whole of them; -1 is padding. They are kept where there are penalties.
-            length: int, the places for tokens.
+            written: int32 NumPy `[B, L]`, the buffer for tokens.
+            begin: int, the place of the first generated token in it. The prompts stand before it if there are
+                penalties.
             sources: int32 NumPy `[B, S]`, what the encoder has read; -1 is padding. `[B, 0]` where no penalty asks.
         """
-        written, begin = kept(prompts, length, self.padding_id, bool(self.penalties))
         per_row = (token_ids, written, sources)
         token_ids, written, sources = (np.repeat(each, self.rows_per_sentence, axis=0) for each in per_row)
         rows = len(token_ids)
@@ -204,7 +204,7 @@ class Sampling:
             token_ids=arrays.tensor(token_ids),
             written=arrays.tensor(written),
             finished=arrays.tensor(np.zeros(rows, bool)),
-            log_probabilities=arrays.tensor(np.zeros((rows, length if self.scored else 0), "float32")),
+            log_probabilities=arrays.tensor(np.zeros((rows, written.shape[1] if self.scored else 0), "float32")),
             sources=arrays.tensor(sources),
         )
 
@@ -269,12 +269,3 @@ class Sampling:
             return arrays.reshape(x, (-1, self.rows_per_sentence, x.shape[1]))
 
         return split(state.written), None, split(state.log_probabilities) if self.scored else None
-
-
-def kept(prompts, length, padding_id, keep):
-    """A buffer int32 NumPy `[B, length]` for tokens, the prompts in front if they are to be kept, and where that which
-    is generated begins."""
-    begin = prompts.shape[1] if keep else 0
-    written = np.full((len(prompts), length), padding_id, "int32")
-    written[:, :begin] = prompts[:, :begin]
-    return written, begin

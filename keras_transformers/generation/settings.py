@@ -117,6 +117,10 @@ class GenerationConfig:
         if problems:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 
+    def scored(self) -> "GenerationConfig":
+        """The same settings, with scores of the results: a beam search has them anyway."""
+        return self if self.num_beams > 1 else dataclasses.replace(self, log_probabilities=True)
+
 
 def _is_id(value):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
@@ -182,6 +186,42 @@ def _wrong_words(words):
     for word in words:
         if not (isinstance(word, tuple) and word and _are_ids(word)):
             yield f"bad_words_ids to be a tuple of tuples of {_IDS}, got a word {word!r}"
+
+
+# Settings that need sampling, or beams, with the values that change nothing anyway.
+_FOR_SAMPLING: dict[str, tuple] = {
+    "temperature": (1.0,),
+    "top_k": (None, 0, 1),
+    "top_p": (None, 1.0),
+    "min_p": (None, 0.0),
+}
+_FOR_BEAMS: dict[str, tuple] = {"length_penalty": (1.0,), "early_stopping": (False,), "renormalize_logits": (False,)}
+
+
+def without_effect(config, given, scored=False):
+    """Settings that were given and change nothing.
+
+    Args:
+        config: the `GenerationConfig` that they are a part of.
+        given: a dictionary of settings by name.
+        scored: whether scores are returned, which a length penalty is part of.
+
+    Returns: two dictionaries: those that need sampling, those that need beams.
+    """
+
+    def of(names):
+        return {name: given[name] for name, inert in names.items() if name in given and given[name] not in inert}
+
+    sampling = {} if config.do_sample else of(_FOR_SAMPLING)
+    beams = {} if config.num_beams > 1 else of(_FOR_BEAMS)
+    if scored or config.log_probabilities:
+        beams.pop("length_penalty", None)
+    return sampling, beams
+
+
+def names_a_limit(given):
+    """Whether the settings of a call limit the length of a text."""
+    return any(given.get(name) is not None for name in ("max_new_tokens", "max_length"))
 
 
 def named_ids(config):
@@ -311,6 +351,12 @@ def _is_negative(token_id):
     return type(token_id) is int and token_id < 0
 
 
+def _as_tuple(value):
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
 def from_hugging_face(values):
     """A `GenerationConfig` from the values of a `generation_config.json`.
 
@@ -331,13 +377,10 @@ def from_hugging_face(values):
     values = {
         name: None if name in _MAY_BE_NEGATIVE and _is_negative(value) else value for name, value in values.items()
     }
-    ends = values.get("eos_token_id")
     fields = fields_of(values)
-    ends = () if ends is None else tuple(ends) if isinstance(ends, (list, tuple)) else (ends,)
-    fields["end_ids"] = tuple(each for each in ends if not _is_negative(each))
+    fields["end_ids"] = tuple(each for each in _as_tuple(values.get("eos_token_id")) if not _is_negative(each))
     fields["top_k"] = values.get("top_k", 50) or None
-    stop = fields.get("stop", ())
-    fields["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
+    fields["stop"] = _as_tuple(fields.get("stop"))
     fields["bad_words_ids"] = tuple(map(tuple, fields.get("bad_words_ids", ())))
     for name in ("suppress_tokens", "begin_suppress_tokens", "forced_end_id"):
         if isinstance(fields.get(name), list):

@@ -2,17 +2,17 @@
 
     stop "\\n\\n"    "One line.\\n"  ─►  "One line." is certain, "\\n" is held back: it may be the first half
 
-A text is decoded behind the last tokens of its prompt, so that it begins with the space that it begins with.
+A text is decoded after the last tokens of its prompt, so that it keeps its first space.
 """
 
 
 class Continuation:
-    """What one row says.
+    """The text of one row, while it grows.
 
     Args:
         decode: a function of ids, a list of ints, to a string.
         stop: a tuple of strings; the text ends before the first of them that it comes to.
-        context: ids before the row's, as many as the decoding of its first token hangs on.
+        context: the ids before the row, as many as the decoding of its first token depends on.
     """
 
     def __init__(self, decode, stop=(), context=()):
@@ -34,7 +34,7 @@ class Continuation:
         return any(each in text for each in self._stop)
 
     def add(self, token_id):
-        """One more token. Returns what is new in the text and will stay, and whether a stop string has come."""
+        """Take in one more token. Returns the new text that is certain, and whether a stop string was found."""
         self._ids.append(token_id)
         if self.stops(self._ids):
             return self.rest(), True
@@ -44,7 +44,7 @@ class Continuation:
         return self._say(text[: len(text) - self._undecided(text)]), False
 
     def rest(self):
-        """What has not been said of the text, now that no token follows."""
+        """The text that was held back, now that no token follows."""
         return self._say(self.text(self._ids))
 
     def _say(self, text):
@@ -53,6 +53,6 @@ class Continuation:
         return piece
 
     def _undecided(self, text):
-        """How many of the text's last characters may be the beginning of a stop string."""
+        """The number of last characters that may be the beginning of a stop string."""
         longest = min(max(map(len, self._stop), default=1) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if any(each.startswith(text[-n:]) for each in self._stop)), 0)

@@ -3,7 +3,6 @@
 Legend: `B` batch, `T` length, `V` vocabulary.
 """
 
-import functools
 import itertools
 import warnings
 
@@ -16,27 +15,21 @@ from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.rows import document_rows
 from keras_transformers.data.sources import Form, Source, texts_of
-from keras_transformers.generation.decoding import (
-    SMALLEST_ROOM,
-    Generated,
-    check_streaming,
-    generate,
-    limits,
-    power_of_two,
-)
+from keras_transformers.generation.decoding import Generated, alike, check_streaming, generate, limits
 from keras_transformers.generation.reader import Reader
+from keras_transformers.generation.settings import names_a_limit
 from keras_transformers.generation.speculative import accepting
-from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tasks import notices
+from keras_transformers.tasks.answers import Answers, Prompt
 from keras_transformers.tasks.chat import Chat
+from keras_transformers.tasks.compiling import without_decay
 from keras_transformers.tasks.generative_task import GenerativeTask
-from keras_transformers.tasks.scoring import log_probabilities, score_tokens
+from keras_transformers.tasks.scoring import LONGEST_ROW, log_probabilities, score_tokens, window_sizes
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.tasks.task import without_decay
+from keras_transformers.tasks.starts import filled, start_prompts
 from keras_transformers.training.schedules import LinearDecay
 
 PROMPTS = (("prompt",), ("text",), ("question",))
-LONGEST_ROW = 1024  # tokens of a row of `fit`, where the model would read more and nothing was asked
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -60,7 +53,7 @@ class CausalLM(GenerativeTask):
     Source: Radford et al. 2018.
     """
 
-    reading = ("columns", "packing")
+    reading_options = ("columns", "packing")
 
     @classmethod
     def _check_stacks(cls, config):
@@ -196,8 +189,13 @@ class CausalLM(GenerativeTask):
             array([-15.2, -27.9])
         """
         texts, single = texts_of(texts)
-        before, encoded = self._read(texts, parse_special)
-        scores = self._log_probabilities(before, encoded, max_length, stride, batch_size, progress)
+        before, encoded = self._encoded(texts, parse_special)
+        sequences = [[*before, *ids] for ids in encoded]
+        for ids in sequences:
+            self._check_ids("texts", np.array(ids, "int32"), "embeddings")
+        max_length, stride = window_sizes(max_length, stride, self._longest("embeddings"))
+        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
+        scores = [each[len(before) :] for each in log_probabilities(self, sequences, **options)]
         if not per_token:
             scores = [float(np.nansum(each)) for each in scores]
         return scores[0] if single else scores if per_token else np.array(scores)
@@ -222,21 +220,6 @@ class CausalLM(GenerativeTask):
         if not np.isfinite(scores).any():
             raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
         return float(np.exp(-np.nanmean(scores)))
-
-    def _log_probabilities(self, before, encoded, max_length, stride, batch_size, progress):
-        limit = self._longest("embeddings")
-        max_length = min(LONGEST_ROW, limit or LONGEST_ROW) if max_length is None else max_length
-        stride = max(max_length // 2, 1) if stride is None else stride
-        if not 2 <= max_length <= (limit or max_length) or not 1 <= stride <= max_length:
-            raise ValueError(
-                f"Expected max_length from 2 to {limit or 'any'}, and stride from 1 to max_length, got {max_length=}, "
-                f"{stride=}."
-            )
-        sequences = [[*before, *ids] for ids in encoded]
-        for ids in sequences:
-            self._check_ids("texts", np.array(ids, "int32"), "embeddings")
-        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
-        return [each[len(before) :] for each in log_probabilities(self, sequences, **options)]
 
     def token_log_probabilities(self, inputs):
         """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, int32 `[B, T]` each."""
@@ -288,14 +271,19 @@ class CausalLM(GenerativeTask):
             >>> lm.generate(prompt, parse_special=True)
         """
         config = self.generation_config(**generation)
-        notices.tell_unused(config, generation, return_scores)
-        prompts = prompts if isinstance(prompts, str) else texts_of(prompts, inputs=PROMPTS)[0]
-        options = {"batch_size": batch_size, "return_scores": return_scores, "progress": progress}
-        options["told"] = self._teller(generation)
-        generate_ids = functools.partial(self.generate_ids, draft=draft)
-        encode = functools.partial(self._encode, parse_special=parse_special)
-        results = self._texts(encode, generate_ids, prompts, config, **options)
-        return _with_prompts(prompts, results, return_scores) if return_prompt else results
+        self._check_effect(config, generation, return_scores)
+        texts, single = texts_of(prompts, inputs=PROMPTS)
+        asked = [Prompt(ids) for ids in self._encode(texts, parse_special)]
+        answers = Answers(asked, config, self._wording(config))
+        scored = config.scored() if return_scores else config
+        for batch in answers.batches(batch_size, progress):
+            token_ids = [asked[index].token_ids for index in batch]
+            answers.add(batch, self.generate_ids(token_ids, scored, answers.rows(batch_size), batch, draft))
+        if answers.cut and not names_a_limit(generation):
+            self._report_cut(answers.cut, len(asked))
+        if return_prompt:
+            answers.put_before(texts)
+        return answers.results(single, return_scores)
 
     def stream(self, prompt, *, parse_special=False, draft=None, **generation):
         """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
@@ -309,16 +297,12 @@ class CausalLM(GenerativeTask):
             ...     print(piece, end="", flush=True)
         """
         config = self.generation_config(**{"num_beams": 1, "num_return_sequences": 1, **generation})
-        notices.tell_unused(config, generation)
+        self._check_effect(config, generation)
         (ids,) = self._encode([prompt], parse_special)
-        return self.stream_ids(ids, config, draft=draft, limited=notices.names_a_limit(generation))
+        return self.stream_ids(ids, config, draft=draft, limited=names_a_limit(generation))
 
-    def _teller(self, given):
-        """What says that texts were cut, at a limit that the settings given do not name; None where they do."""
-        if notices.names_a_limit(given):
-            return None
-        longest = self._longest("embeddings")
-        return lambda cut, total: notices.tell_cut(cut, total, None, longest, "texts")
+    def _report_cut(self, cut, total):
+        notices.tell_cut(cut, total, None, self._longest("embeddings"), "texts")
 
     def chat(self, messages=(), *, system=None, tools=None, template_variables=None, **generation):
         """Talk with a model that was trained to: a `Chat`.
@@ -351,16 +335,16 @@ class CausalLM(GenerativeTask):
         """
         config = self.generation_config() if config is None else self._checked(config)
         check_streaming(config)
-        decoding, advance = self._reading(reader or self.reader(), token_ids, config, draft)
-        told = None if limited else self._teller({})
-        return self._pieces(token_ids, decoding.stream(advance=advance), config, told)
+        decoding, advance = self._decoding(reader or self.reader(), token_ids, config, draft)
+        report = None if limited else self._report_cut
+        return self._wording(config).pieces(token_ids, decoding.stream(advance=advance), report)
 
     def reader(self):
         """What reads texts that go on from each other: a `generation.Reader`."""
         size, longest = self.config.embeddings.vocabulary_size, self._longest("embeddings")
         return Reader(self, self._step, self.backbone.start_cache, longest=longest, vocabulary_size=size)
 
-    def _reading(self, reader, token_ids, config, draft, **options):
+    def _decoding(self, reader, token_ids, config, draft, **options):
         """A `Decoding` of one prompt, and the function that takes it further, None for step by step."""
         if not token_ids:
             raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
@@ -388,51 +372,43 @@ class CausalLM(GenerativeTask):
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
             return self._generate_ahead(prompts, config, draft, numbers)
-        if (config.num_beams > 1 or config.forced_end_id is not None) and prompts:  # these know one limit
-            most = limits(config, np.array(list(map(len, prompts))), self._longest("embeddings"))
-            if len(set(most)) > 1:
-                return self._generate_by_limit(prompts, config, most)
-        rows = len(prompts)
+        rows, longest = len(prompts), self._longest("embeddings")
         if rows == 0:
             return generate(self, self._step, None, np.zeros((0, 1), int), config)
         numbers = list(range(rows) if numbers is None else numbers)
-        # Rows that fill up the batch are copies of the first.
-        fill = 0 if _on_torch else min(power_of_two(rows), max(batch_size or rows, rows)) - rows
+        if config.num_beams > 1 or config.forced_end_id is not None:  # the texts of a batch have one limit
+            groups = alike(limits(config, np.array(list(map(len, prompts))), longest))
+            if len(groups) > 1:
+                parts = [
+                    self.generate_ids([prompts[n] for n in group], config, None, [numbers[n] for n in group])
+                    for group in groups
+                ]
+                return Generated.joined(parts, config.padding_id, groups)
+        fill = filled(rows, batch_size or rows) - rows
         prompts, numbers = [*prompts, *prompts[:1] * fill], [*numbers, *numbers[:1] * fill]
-        cache, token_ids = self._start(prompts, config)
-        options = {"longest": self._longest("embeddings"), "over": self._over(config, prompts), "numbers": numbers}
+        cache, token_ids = start_prompts(self, prompts, config)
+        stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
+        options = {"longest": longest, "stop_rule": stop_rule, "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
         return generated.select(slice(rows * config.num_return_sequences))
 
-    def _generate_by_limit(self, prompts, config, most):
-        """As `generate_ids`, those together that may get as many tokens."""
-        places = [np.flatnonzero(most == limit) for limit in sorted(set(most))]
-        parts = [self.generate_ids([prompts[place] for place in group], config) for group in places]
-        count = config.num_return_sequences
-        rows = [place * count + number for group in places for place in group for number in range(count)]
-        return Generated.joined(parts, config.padding_id).select(np.argsort(rows))
-
     def _generate_ahead(self, prompts, config, draft, numbers):
         """As `generate_ids`, with guesses: prompt by prompt."""
-        reader, over, parts = self.reader(), self._over(config, prompts), []
+        reader, parts = self.reader(), []
+        stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
         for place, prompt in enumerate(prompts):
             options = {"numbers": [place if numbers is None else numbers[place]]}
-            if over is not None:
-                options["over"] = lambda _, token_ids, place=place: over(place, token_ids)
-            decoding, advance = self._reading(reader, prompt, config, draft, **options)
+            if stop_rule is not None:
+                options["stop_rule"] = lambda _, token_ids, place=place: stop_rule(place, token_ids)
+            decoding, advance = self._decoding(reader, prompt, config, draft, **options)
             while advance():
                 pass
             parts.append(decoding.generated())
         return Generated.joined(parts, config.padding_id)
 
-    def _step_through(self, token_ids, cache):
-        """As `_step`, with the logits after every token, `[R, T, V]`."""
-        x, cache = self.backbone.decode(token_ids, cache)
-        return self.head(x, embedding=self.backbone.decoder_embedding), cache
-
     def _encode(self, texts, parse_special=False):
         """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""
-        before, encoded = self._read(texts, parse_special)
+        before, encoded = self._encoded(texts, parse_special)
         start = () if self.generation.start_id is None else (self.generation.start_id,)
         prompts = [[*before, *ids] or [*start] for ids in encoded]
         empty = [index for index, ids in enumerate(prompts) if not ids]
@@ -443,46 +419,12 @@ class CausalLM(GenerativeTask):
             )
         return prompts
 
-    def _read(self, texts, parse_special):
+    def _encoded(self, texts, parse_special):
         """The ids that stand before each text, and those of the texts."""
         tokenizer = self._tokenizer()
         encoded = tokenizer.encode(texts, parse_special)
         if parse_special:
             return (), encoded
-        notices.tell_spelled(tokenizer, texts)
+        if spelled := tokenizer.spelled_special(texts):
+            notices.tell_spelled(spelled)
         return around(tokenizer)[0], encoded
-
-    def _start(self, prompts, config):
-        """The cache and the prompts as one array, with padding before the shorter ones."""
-        if not all(map(len, prompts)):
-            raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
-        length = max(map(len, prompts))
-        token_ids = np.full((len(prompts), length), config.padding_id, "int32")
-        for row, prompt in zip(token_ids, prompts, strict=True):
-            row[length - len(prompt) :] = prompt
-        self._check_ids("prompts", token_ids, "embeddings")
-        starts = np.array([[length - len(prompt)] for prompt in prompts], "int32")
-        starts = keras.ops.convert_to_tensor(starts) if starts.any() else None
-        return self.backbone.start_cache(len(prompts), SMALLEST_ROOM, starts=starts), token_ids
-
-    def _continuation(self, config, prompt, begun=()):
-        # A decoder strips the space before a first word: this many tokens before tell it that the first is none.
-        context = self._words(prompt[-16:], config)
-        return Continuation(self._tokenizer().decode, config.stop, context)
-
-
-_on_torch = keras.backend.backend() == "torch"  # there shapes may vary
-
-
-def _with_prompts(prompts, results, scored):
-    """Each prompt before what follows it; `results` as `generate` returns them."""
-    texts, *scores = results if scored else (results,)
-
-    def join(prompt, following):
-        return [prompt + text for text in following] if isinstance(following, list) else prompt + following
-
-    if isinstance(prompts, str):
-        joined = join(prompts, texts)
-    else:
-        joined = [join(prompt, following) for prompt, following in zip(prompts, texts, strict=True)]
-    return (joined, *scores) if scored else joined

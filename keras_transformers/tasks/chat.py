@@ -1,6 +1,6 @@
 """A conversation with a language model."""
 
-from keras_transformers.tasks import notices
+from keras_transformers.generation.settings import names_a_limit
 
 
 class Chat:
@@ -25,7 +25,7 @@ class Chat:
     """
 
     def __init__(self, model, messages=(), tools=None, template_variables=None, **generation):
-        notices.tell_unused(model.generation_config(**generation), generation)
+        model._check_effect(model.generation_config(**generation), generation)
         self.messages = list(messages)
         self._template = {"add_generation_prompt": True, "tools": tools, **(template_variables or {})}
         self._model, self._generation, self._reader = model, generation, model.reader()
@@ -47,9 +47,9 @@ class Chat:
         config = model.generation_config(
             **{"num_beams": 1, "num_return_sequences": 1, **self._generation, **generation}
         )
-        notices.tell_unused(config, generation)
+        model._check_effect(config, generation)
         ids = model.tokenizer.apply_chat_template(messages, tokenize=True, **self._template)
-        limited = notices.names_a_limit({**self._generation, **generation})
+        limited = names_a_limit({**self._generation, **generation})
         pieces = model.stream_ids(ids, config, self._reader, limited=limited)
 
         def said():

@@ -271,33 +271,38 @@ class TextClassifier(Classifier):
         ]
         if self.problem == "single_label":
             return np.array([self._numbered(label, f"label {row}") for row, label in enumerate(labels)], "int32")
-        targets = np.zeros((len(labels), count), "float32")
-        for row, label in enumerate(labels):
-            several = list(label) if isinstance(label, (set, frozenset)) else rows(label) if holds_many(label) else None
-            if several is None and count == 1 and not isinstance(label, (str, bytes)):
-                several = [label]
-            if self.problem == "regression":
-                try:
-                    values = np.asarray([label] if several is None else several, "float64")
-                except (TypeError, ValueError):
-                    values = np.zeros(0)
-                if values.shape != (count,) or not np.isfinite(values).all():
-                    wanted = "a finite number" if count == 1 else f"{count} finite numbers"
-                    raise ValueError(
-                        f"Expected {wanted}, got {short(label)} as label {row}. Of classes, "
-                        "give labels= or num_classes=."
-                    )
-                targets[row] = values
-            elif several is None:
-                raise ValueError(
-                    f"Expected a list of labels, got {short(label)} as label {row}. Put it in a list, or give "
-                    "problem='single_label'."
-                )
-            elif len(several) == count and all(not is_missing(each) and each in (0, 1) for each in several):
-                targets[row] = several  # one 0 or 1 for each class
-            else:
-                targets[row, [self._numbered(each, f"label {row}") for each in several]] = 1.0
-        return targets
+        target = self._of_numbers if self.problem == "regression" else self._of_classes
+        return np.array([target(label, row) for row, label in enumerate(labels)], "float32").reshape(-1, count)
+
+    def _of_numbers(self, label, row):
+        """The values of one label of a regression, float64 `[C]`."""
+        count, several = len(self.labels), _several(label)
+        try:
+            values = np.asarray([label] if several is None else several, "float64")
+        except (TypeError, ValueError):
+            values = np.zeros(0)
+        if values.shape != (count,) or not np.isfinite(values).all():
+            wanted = "a finite number" if count == 1 else f"{count} finite numbers"
+            raise ValueError(
+                f"Expected {wanted}, got {short(label)} as label {row}. Of classes, give labels= or num_classes=."
+            )
+        return values
+
+    def _of_classes(self, label, row):
+        """A 1 for each class that one label names, float32 `[C]`."""
+        count, several = len(self.labels), _several(label)
+        if several is None and count == 1 and not isinstance(label, (str, bytes)):
+            several = [label]
+        if several is None:
+            raise ValueError(
+                f"Expected a list of labels, got {short(label)} as label {row}. Put it in a list, or give "
+                "problem='single_label'."
+            )
+        if len(several) == count and all(not is_missing(each) and each in (0, 1) for each in several):
+            return np.array(several, "float32")  # one 0 or 1 for each class
+        target = np.zeros(count, "float32")
+        target[[self._numbered(each, f"label {row}") for each in several]] = 1.0
+        return target
 
     def _in_order(self, label, row):
         """The values of a label by name, one for each class, in the classes' order."""
@@ -512,10 +517,10 @@ class TokenClassifier(Classifier):
                     f"got {tuple(span)!r}."
                 )
             label = as_text(label, "a label") if isinstance(label, bytes) else label
-            for place, n in enumerate(inside):
-                prefix = "" if not isinstance(label, str) or label in self._numbers else "I-" if place else "B-"
-                label_here = f"{prefix}{label}" if prefix else label
-                numbers[n] = self._numbered(label_here, f"a label of text {row}")
+            by_place = isinstance(label, str) and label not in self._numbers
+            first, rest = (f"B-{label}", f"I-{label}") if by_place else (label, label)
+            for n in inside:
+                numbers[n] = self._numbered(first if n == inside[0] else rest, f"a label of text {row}")
         return numbers
 
     def _encoded_words(self, texts):
@@ -598,6 +603,13 @@ class TokenClassifier(Classifier):
             else:
                 tagged.append({**one, "text": word})
         return tagged
+
+
+def _several(label):
+    """The values of a label that is a set, a list or an array; None for a single value."""
+    if isinstance(label, (set, frozenset)):
+        return list(label)
+    return rows(label) if holds_many(label) else None
 
 
 def _check_top(top):

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from keras_transformers import memory
-from keras_transformers.data.batches import round_up
+from keras_transformers.data.batches import Batches, round_up
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs
-from keras_transformers.data.sources import LABELS, Form, Source
+from keras_transformers.data.sources import LABELS, Form, Source, are_parts
 from keras_transformers.data.token_ids import read_ids
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
@@ -31,15 +31,20 @@ class DataTask(Trained):
         seen_form: how they look if nothing is learnt from them.
         sides: what stands before `token_ids` in the names of an example's sequences.
         label_columns: what a column of labels may be called.
+        batch_tokens, batch_size: how many tokens, or examples, a batch of `fit` holds by default.
+        reading_options: the options of `fit` and `evaluate`, beside `max_length`, for the reading of texts.
     """
 
     form = Form()
     seen_form = Form(labelled=False)
     sides: tuple[str, ...] = ("",)
     label_columns: tuple[str, ...] = LABELS
+    batch_tokens: int = 4096
+    batch_size: int | None = None
+    reading_options: tuple[str, ...] = ("columns",)
 
     def _examples(self, x, y, sample_weight, max_length=None, **reading):
-        """What `Batches` are made of, from what `fit` is given."""
+        """`Examples`, or `Pairs`, of the data that `fit` is given."""
         if isinstance(x, (Examples, Pairs)):
             return x
         form = self.form if y is None else self.form._replace(labelled=False)
@@ -95,6 +100,75 @@ class DataTask(Trained):
                 f"Expected token ids of at most max_length={max_length} a row, got {lengths.max()}. Cut them yourself: "
                 "only texts are cut here."
             )
+
+    def _taken_options(self, kwargs, max_length):
+        """Take the options for the reading of texts out of the arguments of `fit` or `evaluate`."""
+        taken = {name: kwargs.pop(name) for name in self.reading_options if name in kwargs}
+        return {"max_length": max_length, **taken}
+
+    def _batching(self, batch_tokens, batch_size):
+        """The sizes of batches: those given, or the task's."""
+        if batch_tokens is None and batch_size is None:
+            batch_tokens, batch_size = self.batch_tokens, self.batch_size
+        return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
+
+    def _batches(self, data, reading_options, **options):
+        """`Batches` of the data that `fit` and `evaluate` are given. Batches that the user made are checked."""
+        batches, *rest = data
+        if not isinstance(batches, Batches):
+            positions = [each for each in map(self._longest, ("embeddings", "target_embeddings")) if each]
+            batches = Batches(self._examples(*data, **reading_options), longest=min(positions, default=None), **options)
+        elif any(value is not None for value in (*rest, reading_options["max_length"])):
+            raise ValueError("Expected Batches alone: targets, weights and max_length are given when they are made.")
+        else:
+            self._check_examples(batches.pairs)
+        return self._as_trained(batches)
+
+    def _class_weights(self, class_weight):
+        """The weights of the classes, float32 `[C]`, of a dictionary as Keras takes it; None for None."""
+        if class_weight is not None:
+            raise ValueError(
+                f"Expected no class_weight: a {type(self).__name__} learns no classes. Pass sample_weight=, a number "
+                "for each example."
+            )
+
+    @staticmethod
+    def _unpacked(data):
+        """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
+        list of two or three containers are these."""
+        pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
+        if pair or are_parts(data):
+            return (*data, None)[:3]
+        return data, None, None
+
+    def _check_lengths(self, lengths, embeddings, name):
+        longest = self._longest(embeddings)
+        if longest is not None and lengths.max() > longest:
+            raise ValueError(
+                f"Expected at most {longest} {name}, for which the model has positions, got {lengths.max()}. "
+                f"Make the batches with max_length={longest}, which cuts them and says so."
+            )
+
+    def _check_ids(self, name, token_ids, embeddings):
+        """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
+        size = getattr(self.config, embeddings).vocabulary_size
+        if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
+            raise ValueError(
+                f"Expected token ids in [0, {size}) in {name}, got ids from {token_ids.min()} to {token_ids.max()}. "
+                "Does the tokenizer belong to the model?"
+            )
+
+    def _longest(self, embeddings):
+        """The number of positions for a source (`embeddings`) or target (`target_embeddings`); None for any number."""
+        embeddings = getattr(self.config, embeddings)
+        return embeddings.context_length if embeddings.positions is None else embeddings.positions.max_length
+
+    def _tokenizer(self):
+        if self.tokenizer is None:
+            raise ValueError(
+                "This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`."
+            )
+        return self.tokenizer
 
     # One batch
 

@@ -1,4 +1,4 @@
-"""Which language to which: what a translation model wants to be told, and where.
+"""Which language to which: how each kind of translation model is told the languages.
 
 tokenizer.language_place   source's language         target's language
 "forced"                   a token in the source     the first token of the translation
@@ -49,8 +49,8 @@ def find_direction(tokenizer, generation, task_params, source_language, target_l
         return _by_words(tokenizer, task_params, source_language, target_language)
     source = find_language("source_language", source_language, languages) if place != "source" else None
     target = find_language("target_language", target_language, languages) or tokenizer.target_language
-    told = {"forced": generation.forced_start_id, "start": generation.start_id}.get(place)
-    if target is None and place != "source" and told not in languages.values():
+    given_id = {"forced": generation.forced_start_id, "start": generation.start_id}.get(place)
+    if target is None and place != "source" and given_id not in languages.values():
         raise language_error("target_language", None, languages)
     settings = {"forced": "forced_start_id", "start": "start_id"}
     changes = {settings[place]: languages[target]} if place in settings and target is not None else {}
@@ -79,7 +79,7 @@ def _by_words(tokenizer, task_params, source_language, target_language):
 
 
 def _check_only_pair(pair, *asked):
-    """Refuse other languages than those of a model of one pair, or any where it does not say its own."""
+    """Refuse other languages than those of a model of one pair, and any language if the model does not name its own."""
     known = [language_of(code or "") for code in pair]
     for name, wanted, language, code in zip(("source_language", "target_language"), asked, known, pair, strict=True):
         if wanted is not None and (language is None or language_of(str(wanted)) is not language):

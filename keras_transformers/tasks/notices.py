@@ -1,5 +1,5 @@
-"""What is said while a model writes, each in one warning to the caller outside of this library: settings that change
-nothing, texts that were cut, tokens that are unknown.
+"""The warnings of a model that writes, given at the user's own line: settings without effect, texts that were cut,
+unknown tokens.
 
 A warning names the texts that it is about as their caller knows them: "index 3", or "line 4" of a file.
 """
@@ -12,37 +12,12 @@ import numpy as np
 from keras_transformers.callers import outside
 from keras_transformers.tokenizers.texts import has_letter
 
+LOOKED_AT = 200  # sources to learn from that are looked at for letters
 SHOWN = 10  # texts, or pieces of text, that a warning lists
-# What has an effect on sampling alone, and on a beam search alone, with the values that have none anyway.
-_FOR_SAMPLING = {"temperature": (1.0,), "top_k": (None, 0, 1), "top_p": (None, 1.0), "min_p": (None, 0.0)}
-_FOR_BEAMS = {"length_penalty": (1.0,), "early_stopping": (False,), "renormalize_logits": (False,)}
-_LIMITS = {"max_new_tokens", "max_length"}
 
 
-def unused(config, given, scored=False):
-    """Settings that were given and change nothing.
-
-    Args:
-        config: the `GenerationConfig` that they were made part of.
-        given: a dictionary of settings by name.
-        scored: whether scores are returned, which a length penalty is part of.
-
-    Returns: two dictionaries: those that need sampling, those that need beams.
-    """
-
-    def of(names):
-        return {name: given[name] for name, inert in names.items() if name in given and given[name] not in inert}
-
-    sampling = {} if config.do_sample else of(_FOR_SAMPLING)
-    beams = {} if config.num_beams > 1 else of(_FOR_BEAMS)
-    if scored or config.log_probabilities:
-        beams.pop("length_penalty", None)
-    return sampling, beams
-
-
-def tell_unused(config, given, scored=False):
-    """Warn of settings that were given and change nothing. Arguments as of `unused`."""
-    sampling, beams = unused(config, given, scored)
+def tell_unused(sampling, beams):
+    """Warn of settings that were given and change nothing: see `generation.settings.without_effect`."""
     if sampling:
         warnings.warn(
             f"{_settings(sampling)} changes nothing without sampling: the likeliest token is taken each time. Add "
@@ -56,11 +31,6 @@ def tell_unused(config, given, scored=False):
         )
 
 
-def names_a_limit(given):
-    """Whether a call says itself how long a text may get."""
-    return any(given.get(name) is not None for name in _LIMITS)
-
-
 def tell_cut(cut, total, names, longest, what):
     """Warn of results that were cut before their end.
 
@@ -71,8 +41,6 @@ def tell_cut(cut, total, names, longest, what):
         longest: the most tokens that the model has positions for, or None.
         what: what the results are, such as "translations".
     """
-    if not cut:
-        return
     most = max(cut.values())
     advice = "Raise max_new_tokens."
     if longest is not None and most + 1 >= longest:  # the token that a decoder starts from takes a position
@@ -100,12 +68,16 @@ def tell_long(rows, total, names, longest):
     )
 
 
-def tell_unknown(tokenizer, texts, sources, parse_special=False):
-    """Warn of what is unknown to the tokenizer of texts, of which `sources` are the ids."""
+def tell_unknown(tokenizer, rows, texts, sources, parse_special=False):
+    """Warn of texts with unknown tokens.
+
+    Args:
+        tokenizer: a `Tokenizer`.
+        rows: the indices of these texts.
+        texts, sources: all texts, and the ids of each.
+        parse_special: how the texts were read.
+    """
     unknown = tokenizer.unknown_id
-    rows = [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]
-    if not rows:
-        return
     count = sum(sources[row].count(unknown) for row in rows)
     encoded = tokenizer.encode_with_offsets([texts[row] for row in rows], parse_special)
     pieces = {}
@@ -120,16 +92,28 @@ def tell_unknown(tokenizer, texts, sources, parse_special=False):
     )
 
 
-def tell_spelled(tokenizer, texts):
+def tell_spelled(spelled):
     """Warn of special tokens that texts spell, which are read as text."""
-    spelled = tokenizer.spelled_special(texts)
-    if spelled:
-        shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
-        warnings.warn(
-            f"Special tokens that a text spells are read as text: {shown}{more}. Give parse_special=True to have "
-            "them read as tokens, as a prompt of apply_chat_template needs it.",
-            stacklevel=outside(),
-        )
+    shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
+    warnings.warn(
+        f"Special tokens that a text spells are read as text: {shown}{more}. Give parse_special=True to have "
+        "them read as tokens, as a prompt of apply_chat_template needs it.",
+        stacklevel=outside(),
+    )
+
+
+def tell_pairs(tokenizer, pairs):
+    """Warn of pairs of texts that teach a model what nobody wants: empty sides, and sources without letters.
+
+    Args:
+        tokenizer: a `Tokenizer`.
+        pairs: a `data.pairs.Pairs`.
+    """
+    tell_empty(pairs.lengths, [len(tokenizer.encode_sources([""])[0]), len(tokenizer.encode_targets([""])[0])])
+    if tokenizer.target is None and len(pairs):
+        ids, offsets = pairs.sources
+        first = [ids[begin:end] for begin, end in itertools.pairwise(offsets[: LOOKED_AT + 1])]
+        tell_letterless(tokenizer.decode(first))
 
 
 def tell_letterless(texts):

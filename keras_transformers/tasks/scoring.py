@@ -22,6 +22,25 @@ from keras_transformers.tasks.data_task import batch_shape, batches_by_length
 from keras_transformers.training.chunked import CHUNK
 from keras_transformers.training.losses import token_cross_entropy
 
+LONGEST_ROW = 1024  # the most tokens of a row or a window by default, if the model reads more
+
+
+def window_sizes(max_length, stride, longest):
+    """`max_length` and `stride` of windows, with their defaults, for a model that reads `longest` tokens, or any number
+    if it is None.
+
+    Raises:
+        ValueError: for sizes outside of these.
+    """
+    max_length = min(LONGEST_ROW, longest or LONGEST_ROW) if max_length is None else max_length
+    stride = max(max_length // 2, 1) if stride is None else stride
+    if not 2 <= max_length <= (longest or max_length) or not 1 <= stride <= max_length:
+        raise ValueError(
+            f"Expected max_length from 2 to {longest or 'any'}, and stride from 1 to max_length, got {max_length=}, "
+            f"{stride=}."
+        )
+    return max_length, stride
+
 
 def windows(length, max_length, stride):
     """`(begin, first, end)` of each window of a sequence: it reads `begin` to `end`, and scores from `first` on."""

@@ -1,40 +1,26 @@
 """What every task shares: a backbone, a tokenizer, a folder to save both in, and `fit` on raw text."""
 
-import dataclasses
 import pathlib
-import tempfile
-import warnings
 
 import keras
-import numpy as np
 from keras.src.backend import set_keras_mask
 
 from keras_transformers import memory, spelling
-from keras_transformers.callers import outside
 from keras_transformers.data.batches import Batches, Position, keras_data
 from keras_transformers.data.pairs import split
-from keras_transformers.data.sources import are_parts
-from keras_transformers.files.gguf import GGUF, GGUFFile
-from keras_transformers.files.git_lfs import refuse_pointers
-from keras_transformers.files.reading import is_plain
-from keras_transformers.formats import budget, gguf, hugging_face, keras_hub, own, preset, sources, verification
 from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.models import changes
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.explain import explain
-from keras_transformers.models.weights import assign, build_empty, is_head, named_weights, unused_tensors
 from keras_transformers.records import from_json, to_json
-from keras_transformers.spelling import Elsewhere, listed
-from keras_transformers.tasks import tokenizer_config
+from keras_transformers.spelling import Elsewhere
+from keras_transformers.tasks import compiling, tokenizer_config
 from keras_transformers.tasks.data_task import DataTask
+from keras_transformers.tasks.vocabulary import with_vocabulary
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import refusals
-from keras_transformers.training.callbacks import Checkpoint
 from keras_transformers.training.fitting import fit_batches
-from keras_transformers.training.optimizers import parts
-from keras_transformers.training.schedules import LinearDecay, PerUpdate
-from keras_transformers.transforms.lora import has_lora, merged_weights
+from keras_transformers.training.schedules import LinearDecay
 
 # Methods that Keras calls, and what it asks of their signatures; those that users call are not among them.
 _KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
@@ -50,14 +36,9 @@ class Task(ShapesOfSpec, DataTask):
     Attributes:
         origin: what a checkpoint of Hugging Face's held besides the model, where it was loaded from one.
         pretrained: whether the weights were loaded: whether training is fine-tuning.
-        batch_tokens, batch_size: how many tokens, or examples, a batch of `fit` holds by default.
-        reading: what options `fit` and `evaluate` have beside `max_length` that say how texts are read.
     """
 
     pretrained = False
-    batch_tokens: int = 4096
-    batch_size: int | None = None
-    reading: tuple[str, ...] = ("columns",)
     from_pretrained = Elsewhere()
 
     def __new__(cls, *args, **kwargs):
@@ -140,51 +121,9 @@ class Task(ShapesOfSpec, DataTask):
         Example:
             >>> translator = kt.Seq2SeqLM.from_preset("english-french")
         """
-        spelling.check_dtype(dtype)
-        known = ("name", "dtype", "model_type", "verify", *spelling.constructor_arguments(cls)[1:])
-        spelling.check_arguments(f"arguments of {cls.__name__}.from_preset", arguments, known, spelling.OF_KERAS)
-        root = sources.resolve(name)
-        if verify:
-            verification.verify(root)
-        folder = cls._model_folder(root)
-        for each in {root, folder}:
-            refuse_pointers(each)
-        checkpoint = _open(folder, model_type, cls.__name__)
-        task = checkpoint.task
-        same_task = task in (cls.__name__, None)
-        told = cls._read_arguments(root)
-        if same_task:
-            told |= cls._read_values(checkpoint.labelled(cls.__name__))
-        budget.check(checkpoint.config, checkpoint.tensors, folder)
-        model = build_empty(lambda: cls(checkpoint.config, **cls._merged(told, arguments), dtype=dtype))
-        same_head = same_task and model._head_is_of(told)
-        weights = named_weights(model)
-        heads = [each for each in weights if is_head(each)]  # those that the user asks for may be of any size
-        shapes = {each: weight.shape for each, weight in weights.items() if not (arguments and each in heads)}
-        budget.check_weights(shapes, set(heads) & set(shapes), checkpoint.tensors, folder)
-        changes.restore(model, checkpoint.values.get("transforms", {}))
-        weights = named_weights(model)
-        tensors = checkpoint.read(weights, cls.__name__ if same_head else None)
-        new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
-        assign(model, tensors, folder, new)
-        model.origin = checkpoint.origin(tensors if task == cls.__name__ else None)
-        model.pretrained = True
-        model._remember(root)
-        notes = [*checkpoint.notes]
-        if same_head and (unused := unused_tensors(tensors)):
-            notes.append(
-                f"{folder} holds tensors that a {cls.__name__} has no use for: {listed(unused)}. They change nothing"
-                f"{', and come back when the model is saved' if task else ''}."
-            )
-        if new:
-            notes.append(
-                f"{folder} holds {'no head of this task' if task != cls.__name__ else 'a head of other classes'}"
-                f"{f' (it was made for {task})' if task else ''}: {', '.join(new)} begin anew. Train the model before "
-                "you rely on what it says."
-            )
-        for note in notes:
-            warnings.warn(note, stacklevel=outside())
-        return model
+        from keras_transformers.tasks import presets  # formats and families load with the first preset
+
+        return presets.load(cls, name, dtype, model_type, verify, arguments)
 
     @classmethod
     def _model_folder(cls, folder):
@@ -206,7 +145,9 @@ class Task(ShapesOfSpec, DataTask):
     @classmethod
     def _read_arguments(cls, folder):
         """What else the constructor takes from a preset's folder, by argument name."""
-        return {"tokenizer": Tokenizer.load(folder) if _has_tokenizer(folder) else None}
+        from keras_transformers.tasks import presets
+
+        return {"tokenizer": Tokenizer.load(folder) if presets.has_tokenizer(folder) else None}
 
     @classmethod
     def _read_values(cls, values):
@@ -232,32 +173,7 @@ class Task(ShapesOfSpec, DataTask):
             >>> classifier = classifier.with_vocabulary()
         """
         size = self._tokenizer().vocabulary_size if vocabulary_size is None else vocabulary_size
-        old = self.config.embeddings.vocabulary_size
-        changed = {"embeddings": dataclasses.replace(self.config.embeddings, vocabulary_size=size)}
-        if self.config.target_embeddings.shared_tokens:
-            changed["decoder_embeddings"] = dataclasses.replace(self.config.decoder_embeddings, vocabulary_size=size)
-        config = dataclasses.replace(self.config, **changed)
-        changed = {**self.get_config(), "config": to_json(config), "tokenizer": None}
-        transforms = changed.pop("transforms", {})
-        if "quantization" in transforms:
-            raise ValueError("Expected float weights to make room for tokens, got quantized ones. Add tokens first.")
-        model = build_empty(lambda: type(self).from_config(changed))
-        changes.restore(model, transforms)
-        if self.tokenizer is not None:
-            model._check_tokenizer(self.tokenizer)
-        model.tokenizer = self.tokenizer
-        tensors = {}
-        for (name, weight), new in zip(named_weights(self).items(), named_weights(model).values(), strict=True):
-            array = keras.ops.convert_to_numpy(weight)
-            for axis, (before, after) in enumerate(zip(weight.shape, new.shape, strict=True)):
-                if before == old and after == size != old:
-                    kept = array.take(range(min(before, after)), axis)
-                    added = [array.mean(axis, keepdims=True, dtype="float32").astype(array.dtype)] * (after - before)
-                    array = np.concatenate([kept, *added], axis)
-            tensors[name] = array
-        assign(model, tensors, "this model")
-        model.origin = self.origin
-        return model
+        return with_vocabulary(self, size)
 
     def save_to_preset(self, folder, dtype=None):
         """Save model, weights and tokenizer as a preset's folder, all at once or not at all.
@@ -276,7 +192,9 @@ class Task(ShapesOfSpec, DataTask):
         Example:
             >>> model.save_to_preset("mine")
         """
-        preset.save_folder(folder, {**self._model_files(dtype), **self._files()})
+        from keras_transformers.tasks import presets
+
+        presets.save(self, folder, dtype)
 
     def push_to_hub(self, repository, *, dtype=None, private=None, revision=None, message="Upload model"):
         """Save to a repository of the Hugging Face hub, by `huggingface_hub` and its login.
@@ -288,45 +206,10 @@ class Task(ShapesOfSpec, DataTask):
 
         Returns: the address of the commit.
         """
-        import huggingface_hub
+        from keras_transformers.tasks import presets
 
-        api = huggingface_hub.HfApi()
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = pathlib.Path(scratch) / "preset"
-            self.save_to_preset(folder, dtype)
-            api.create_repo(repository, private=private, exist_ok=True)
-            commit = api.upload_folder(
-                repo_id=repository, folder_path=folder, revision=revision, commit_message=message
-            )
-        return str(commit)
-
-    def _model_files(self, dtype):
-        from keras_transformers import __version__
-
-        task, transforms = type(self).__name__, changes.describe(self)
-        quantized = "quantization" in transforms  # adapters beside float weights are merged: others read it so
-        weights = named_weights(self) if quantized else merged_weights(self)
-        values = self._checkpoint_values()
-        if self.origin is not None and self.origin.task == task:
-            was = self._read_values(hugging_face.labelled(self.origin.values, self.origin.head))
-            values = {} if all(getattr(self, name) == value for name, value in was.items()) else values
-        files = None if quantized else hugging_face.write(self.config, weights, task, self.origin, values, dtype)
-        if files is not None:
-            return files
-        config = {
-            "model_type": own.MODEL_TYPE,
-            "keras_transformers_version": __version__,
-            "task": task,
-            "dtype": dtype or self.dtype_policy.variable_dtype,
-            "config": to_json(self.config),
-            **({"transforms": transforms} if quantized else {}),
-            **self._preset_values(),
-        }
-        arrays = {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items()}
-        return {
-            "config.json": preset.json_bytes(config),
-            preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype),
-        }
+        options = {"private": private, "revision": revision, "commit_message": message}
+        return presets.push(self, repository, dtype, **options)
 
     def _checkpoint_values(self):
         """What `config.json` says of the task in a checkpoint of Hugging Face's."""
@@ -361,27 +244,16 @@ class Task(ShapesOfSpec, DataTask):
     def default_optimizer(self):
         """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
         and a learning rate that rises to 5e-5 over the first tenth of `fit` and falls to 0 over the rest."""
-        return without_decay(keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables)
-
-    # In a `.keras` file: Keras's own configuration of an optimizer forgets what weight decay leaves out.
+        return compiling.without_decay(
+            keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables
+        )
 
     def get_compile_config(self):
-        optimizer = self._plain_optimizer() if self.compiled else None
-        if optimizer is None:
-            return super().get_compile_config()
-        rematerialize = any(stack.rematerialize for stack in self._stacks())
-        decayed = {weight.path: optimizer._use_weight_decay(weight) for weight in self.trainable_variables}
-        not_decayed = [path for path, decays in decayed.items() if not decays]
-        return {**super().get_compile_config(), "not_decayed": not_decayed, "rematerialize": rematerialize}
+        config = super().get_compile_config()
+        return {**config, **compiling.values(self)} if config else config
 
     def compile_from_config(self, config):
-        not_decayed = config.pop("not_decayed", ())
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        optimizer = self._plain_optimizer()
-        weights = [weight for weight in self.trainable_variables if weight.path in not_decayed]
-        if weights:
-            optimizer.exclude_from_weight_decay(var_list=weights)
-        self.optimizer.build(self.trainable_variables)
+        compiling.restore(self, dict(config))
 
     def freeze(self, embeddings=True, layers=0):
         """Keep a part of the body as it is in training, from below.
@@ -397,22 +269,9 @@ class Task(ShapesOfSpec, DataTask):
             ValueError: for a number of layers that there are not, or whose weights others share, and for a model with
                 LoRA adapters, beside which all is frozen.
         """
-        if has_lora(self):
-            raise ValueError("Expected a model without adapters, beside which all is frozen. Call merge_lora first.")
-        stack = self.backbone.decoder if self.backbone.encoder is None else self.backbone.encoder
-        count, whole = len(stack.blocks), stack.num_layers
-        if layers is not True and layers not in range(whole + 1):
-            raise ValueError(f"Expected from 0 to {whole} layers, as the {stack.name} has, got {layers}.")
-        frozen, rest = (count, 0) if layers is True else divmod(layers * count, whole)
-        if rest:
-            raise ValueError(
-                f"Expected a multiple of {whole // count} layers, which share their weights, got {layers}. Give True "
-                "for all."
-            )
-        self.backbone.embedding.trainable = not embeddings
-        stack.trainable = frozen < count
-        for number, block in enumerate(stack.blocks):
-            block.trainable = number >= frozen
+        from keras_transformers.tasks import freezing
+
+        freezing.freeze(self, embeddings, layers)
 
     def fit(
         self,
@@ -458,52 +317,42 @@ class Task(ShapesOfSpec, DataTask):
             TypeError, ValueError: for what is no text or no label, ids and lengths that the model has no place for, and
                 options that contradict each other.
         """
+        from keras_transformers.training.callbacks import Checkpoint  # which loads plotting and presets
+
         refusals.check_fit(kwargs)
         refusals.check_shuffle(shuffle)
         if not self.compiled:
             self.compile()
         class_weight = self._class_weights(kwargs.pop("class_weight", None))
         batching = {**self._batching(batch_tokens, batch_size), "num_buckets": num_buckets}
-        reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
+        options = self._taken_options(kwargs, max_length)
         data = x, y, sample_weight
         if validation_split:
             if validation_data is not None or isinstance(x, Batches):
                 other = "Batches, which are made already" if isinstance(x, Batches) else "validation_data"
                 raise ValueError(f"Expected validation_split alone, got it together with {other}. Give one of the two.")
-            examples, validation_data = split(self._examples(*data, **reading), validation_split, seed)
+            examples, validation_data = split(self._examples(*data, **options), validation_split, seed)
             data = examples, None, None
-        batches = self._batches(data, reading, shuffle=shuffle, seed=seed, **batching)
+        batches = self._batches(data, options, shuffle=shuffle, seed=seed, **batching)
         batches = batches.changed(class_weight=class_weight)
         validation = None
         validation_size = kwargs.pop("validation_batch_size", None)
         if validation_data is not None:
             batching = batching if validation_size is None else {**batching, "batch_size": validation_size}
-            validation = self._batches(self._unpacked(validation_data), reading, shuffle=False, **batching)
+            validation = self._batches(self._unpacked(validation_data), options, shuffle=False, **batching)
         position = Position(initial_epoch, 0, initial_epoch * len(batches))
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
         for callback in callbacks:
             if isinstance(callback, Checkpoint):
                 position = callback.restore(self, batches.fingerprint()) or position
         refusals.check_callbacks(self._plain_optimizer(), callbacks)
-        self._tell_schedule(epochs * len(batches), position.step)
+        compiling.lengthen_schedules(self, epochs * len(batches), position.step)
         with memory.advice(
             "lower batch_tokens or batch_size (an optimizer's gradient_accumulation_steps makes up for it), or compile "
             "with rematerialize=True."
         ):
             training = {"position": position, "epochs": epochs, "validation": validation, "callbacks": callbacks}
             return fit_batches(super().fit, batches, **training, **kwargs)
-
-    def _tell_schedule(self, total_steps, done):
-        """Tell a schedule that was not told how long the training is, of which so many steps are done."""
-        for optimizer in parts(self.optimizer):
-            schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
-            schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
-            if isinstance(schedule, LinearDecay):
-                # of batches: an update may be half made
-                begun = int(keras.ops.convert_to_numpy(optimizer._iterations)) - done
-                first = begun // batches
-                if schedule.follow(max((begun + total_steps) // batches - first, 1), first):
-                    self.train_function = None  # compiled with the old end
 
     def evaluate(
         self, x=None, y=None, batch_size=None, *, sample_weight=None, batch_tokens=None, max_length=None, **kwargs
@@ -515,80 +364,17 @@ class Task(ShapesOfSpec, DataTask):
             raise ValueError("Expected no steps: evaluate is of all the examples. Pass fewer of them.")
         if not self.compiled:
             self.compile()
-        reading = {"max_length": max_length, **{name: kwargs.pop(name) for name in self.reading if name in kwargs}}
+        options = self._taken_options(kwargs, max_length)
         batches = self._batches(
-            (x, y, sample_weight), reading, shuffle=False, **self._batching(batch_tokens, batch_size)
+            (x, y, sample_weight), options, shuffle=False, **self._batching(batch_tokens, batch_size)
         )
         refusals.check_steps_per_execution(self.steps_per_execution, the_evaluation=len(batches))
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
-    def _batching(self, batch_tokens, batch_size):
-        """How large batches are: as asked, or as the task has it."""
-        if batch_tokens is None and batch_size is None:
-            batch_tokens, batch_size = self.batch_tokens, self.batch_size
-        return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
-
-    def _batches(self, data, reading, **options):
-        """`Batches` of what `fit` and `evaluate` are given; those that the user has made, if they fit the model."""
-        batches, *rest = data
-        if not isinstance(batches, Batches):
-            positions = [each for each in map(self._longest, ("embeddings", "target_embeddings")) if each]
-            batches = Batches(self._examples(*data, **reading), longest=min(positions, default=None), **options)
-        elif any(value is not None for value in (*rest, reading["max_length"])):
-            raise ValueError("Expected Batches alone: targets, weights and max_length are given when they are made.")
-        else:
-            self._check_examples(batches.pairs)
-        return self._as_trained(batches)
-
-    def _class_weights(self, class_weight):
-        """What each class's labels count, float32 `[C]`, of a dictionary as Keras takes it; None for None."""
-        if class_weight is not None:
-            raise ValueError(
-                f"Expected no class_weight: a {type(self).__name__} learns no classes. Pass sample_weight=, a number "
-                "for each example."
-            )
-
-    @staticmethod
-    def _unpacked(data):
-        """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
-        list of two or three containers are these."""
-        pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
-        if pair or are_parts(data):
-            return (*data, None)[:3]
-        return data, None, None
-
-    def _check_lengths(self, lengths, embeddings, name):
-        longest = self._longest(embeddings)
-        if longest is not None and lengths.max() > longest:
-            raise ValueError(
-                f"Expected at most {longest} {name}, for which the model has positions, got {lengths.max()}. "
-                f"Make the batches with max_length={longest}, which cuts them and says so."
-            )
-
-    def _check_ids(self, name, token_ids, embeddings):
-        """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
-        size = getattr(self.config, embeddings).vocabulary_size
-        if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
-            raise ValueError(
-                f"Expected token ids in [0, {size}) in {name}, got ids from {token_ids.min()} to {token_ids.max()}. "
-                "Does the tokenizer belong to the model?"
-            )
-
-    def _longest(self, embeddings):
-        """How many positions the model has for a source (`embeddings`) or target (`target_embeddings`); None for any
-        number."""
-        embeddings = getattr(self.config, embeddings)
-        return embeddings.context_length if embeddings.positions is None else embeddings.positions.max_length
-
     def __repr__(self):
-        return explain(self).rstrip() if self.built else super().__repr__()
+        from keras_transformers.models.explain import explain
 
-    def _tokenizer(self):
-        if self.tokenizer is None:
-            raise ValueError(
-                "This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`."
-            )
-        return self.tokenizer
+        return explain(self).rstrip() if self.built else super().__repr__()
 
     # A copy, and Keras's own `.keras` files, have the tokenizer in the configuration.
 
@@ -609,7 +395,9 @@ class Task(ShapesOfSpec, DataTask):
 
     def load_assets(self, folder):
         """Of files written before the tokenizer was in the configuration."""
-        if _has_tokenizer(pathlib.Path(folder)):
+        from keras_transformers.tasks import presets
+
+        if presets.has_tokenizer(pathlib.Path(folder)):
             self.tokenizer = Tokenizer.load(folder)
 
 
@@ -622,30 +410,3 @@ def check_config(config, task):
             f"load it by kt.{task}.from_preset(…)" if isinstance(config, str | pathlib.Path) else "kt.models makes one"
         )
         raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {config!r:.80}: {way}.")
-
-
-def without_decay(optimizer, variables):
-    """An optimizer whose weight decay leaves norms and biases out."""
-    optimizer.exclude_from_weight_decay(var_list=[weight for weight in variables if len(weight.shape) < 2])
-    return optimizer
-
-
-def _open(path, model_type, task):
-    """The checkpoint in a folder, by its `config.json`, or in a GGUF file."""
-    if path.suffix == GGUF:
-        return gguf.read(path)
-    values = preset.read_json(path, "config.json")
-    if model_type is not None:
-        values.setdefault("model_type", model_type)
-    if values.get("model_type") == own.MODEL_TYPE:
-        return own.read(path, values)
-    if keras_hub.is_preset(values):
-        return keras_hub.read(path, values, task)
-    return hugging_face.read(path, values, task)
-
-
-def _has_tokenizer(folder):
-    if folder.suffix == GGUF:
-        return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
-    files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
-    return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))

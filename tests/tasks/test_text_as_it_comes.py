@@ -8,6 +8,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.apps.files import translate_file
+from keras_transformers.generation.settings import names_a_limit
 from keras_transformers.tasks import notices
 from tests.layers.reference import fill
 
@@ -269,4 +270,4 @@ def test_settings_of_a_checkpoint_are_nothing_to_warn_of(tokenizer):
 
 @once
 def test_lengths_are_of_numbers():
-    assert notices.names_a_limit({"max_new_tokens": np.int64(3)}) and not notices.names_a_limit({"max_length": None})
+    assert names_a_limit({"max_new_tokens": np.int64(3)}) and not names_a_limit({"max_length": None})

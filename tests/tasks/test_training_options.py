@@ -17,6 +17,7 @@ from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.positions import RelativeBuckets
 from keras_transformers.layers.stack import StackConfig
+from keras_transformers.tasks import compiling
 from keras_transformers.training.schedules import InverseSquareRoot, LinearDecay
 
 TOKENS, WIDTH = 30, 16
@@ -139,7 +140,7 @@ def test_a_decay_is_as_long_as_fit_where_one_ends_within_an_update():
         spans.append((followed.first_step, followed.total_steps))
     assert spans == [(0, 2), (2, 3)]
     model.optimizer._iterations.assign(8)  # the second `fit`, resumed after three of its batches
-    model._tell_schedule(5, done=3)
+    compiling.lengthen_schedules(model, 5, done=3)
     assert (followed.first_step, followed.total_steps) == spans[1]
 
 

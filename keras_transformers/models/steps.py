@@ -1,0 +1,33 @@
+"""The functions of a model that generation calls: read a source, and compute the logits after the newest tokens.
+
+Legend: `B` sources, `R` rows (`B` times beams), `S` source length, `T` new tokens, `V` vocabulary.
+"""
+
+import typing
+
+from keras_transformers.layers.cache import Cache
+
+SMALLEST_ROOM = 32  # positions of a new cache
+
+
+class Steps:
+    """The part of a model with a `backbone`, and a `head` over the vocabulary, that `generation.generate` calls."""
+
+    backbone: typing.Any
+    head: typing.Any
+
+    def _read(self, token_ids: typing.Any, cache: None) -> tuple[None, Cache]:
+        """A new cache for sources, int32 `[B, S]`: the encoder has read them, and no token is written yet."""
+        mask = self.backbone.padding_mask(token_ids)
+        encoded = self.backbone.encode(token_ids, mask)
+        return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
+
+    def _step(self, token_ids: typing.Any, cache: Cache) -> tuple[typing.Any, Cache]:
+        """Logits `[R, V]` after the newest of the tokens, int32 `[R, T]`, and the cache with the tokens written."""
+        x, cache = self.backbone.decode(token_ids, cache)
+        return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+
+    def _step_through(self, token_ids: typing.Any, cache: Cache) -> tuple[typing.Any, Cache]:
+        """As `_step`, with the logits after every token, `[R, T, V]`."""
+        x, cache = self.backbone.decode(token_ids, cache)
+        return self.head(x, embedding=self.backbone.decoder_embedding), cache

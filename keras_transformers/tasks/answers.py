@@ -1,0 +1,191 @@
+"""From prompts to texts: what a task asks its model for, in batches, and the texts of the generated tokens.
+
+    texts ──► Prompt, Prompt, … ──► batches of similar length ──► token ids ──► Answers: texts, scores
+              (the task)            (Answers.batches)             (the task)    (Answers.add)
+
+Legend: `B` prompts, `R` rows: `B` times the results of each prompt.
+"""
+
+import collections.abc
+import typing
+
+import numpy as np
+
+from keras_transformers.generation.decoding import Generated, limits
+from keras_transformers.generation.settings import GenerationConfig
+from keras_transformers.generation.stop_strings import Continuation
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+
+Report = collections.abc.Callable[[dict[int, int], int], None]
+
+
+class Prompt(typing.NamedTuple):
+    """One text, as a model is asked to answer it.
+
+    token_ids: the ids of a source, or those that a decoder continues. Empty if the model is not asked.
+    prefix: ids that each result begins with, if an encoder reads the source.
+    words: words that have to occur, a list of ids each.
+    answer: the result if the model is not asked.
+    """
+
+    token_ids: list[int]
+    prefix: list[int] = []
+    words: list[list[int]] = []
+    answer: str = ""
+
+
+class Wording:
+    """How generated ids become text.
+
+    Args:
+        tokenizer: a `Tokenizer`, which decodes them.
+        config: a `GenerationConfig`: its ends are no text, and its stop strings end a text.
+        longest: the most positions of the decoder, or None.
+        source: whether an encoder reads the prompt. Otherwise the text continues the prompt.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, config: GenerationConfig, longest: int | None, source: bool) -> None:
+        self._tokenizer, self._config, self._longest, self._source = tokenizer, config, longest, source
+
+    def words(self, token_ids: collections.abc.Iterable[int]) -> list[int]:
+        """The ids that stand for text: no end, and no id beyond the tokenizer's vocabulary, which a model rounds up."""
+        size = self._tokenizer.target_vocabulary_size
+        return [token_id for token_id in token_ids if token_id not in self._config.end_ids and token_id < size]
+
+    def continuation(self, token_ids: list[int], prefix: list[int] | tuple[()] = ()) -> Continuation:
+        """The text that follows a prompt, or its prefix."""
+        # A decoder strips the space before a first word: this many tokens before tell it that the word is no first.
+        context = prefix if self._source else self.words(token_ids[-16:])
+        return Continuation(self._tokenizer.decode, self._config.stop, context)
+
+    def text(self, prompt: Prompt, token_ids: list[int]) -> str:
+        """A whole result: its prefix, and the text of the generated ids."""
+        following = self.continuation(prompt.token_ids, prompt.prefix).text(self.words(token_ids))
+        return self._tokenizer.decode(prompt.prefix) + following if prompt.prefix else following
+
+    def is_cut(self, prompt: Prompt, token_ids: list[int]) -> bool:
+        """Whether the limit of tokens cut a result before its end."""
+        if not self._config.end_ids or not token_ids:
+            return False
+        if token_ids[-1] in self._config.end_ids and not self._end_is_forced(prompt, len(token_ids)):
+            return False
+        return not self.continuation(prompt.token_ids, prompt.prefix).stops(self.words(token_ids))
+
+    def _end_is_forced(self, prompt: Prompt, length: int) -> bool:
+        """Whether the end of a result of this length stands there because of the limit."""
+        if self._config.forced_end_id is None:
+            return False
+        count = 1 + len(prompt.prefix) if self._source else len(prompt.token_ids)
+        return length == limits(self._config, np.array([count]), self._longest)[0]
+
+    def stop_rule(
+        self, prompts: collections.abc.Sequence[list[int]]
+    ) -> collections.abc.Callable[[int, np.ndarray], bool] | None:
+        """The function that `generation.generate` calls to find stop strings; None if there are none to find."""
+        if not self._config.stop:
+            return None
+        texts = [self.continuation(prompt) for prompt in prompts]
+
+        def stops(sentence, token_ids):
+            text = texts[sentence if sentence < len(texts) else 0]  # rows that fill up a batch are copies of the first
+            return text.stops(self.words(token_ids.tolist()))
+
+        return stops
+
+    def pieces(
+        self, prompt: list[int], tokens: collections.abc.Iterable[np.ndarray], report: Report | None = None
+    ) -> collections.abc.Iterator[str]:
+        """The text of one row, piece by piece.
+
+        Args:
+            prompt: the ids of the prompt.
+            tokens: the newest token of the row, int `[1]`, again and again.
+            report: a function that is called at the end with the cut texts, as `Answers.cut`, and their number.
+        """
+        text, ids = self.continuation(prompt), []
+        for (token_id,) in tokens:
+            ids.append(int(token_id))
+            if token_id in self._config.end_ids:
+                break
+            for word in self.words([int(token_id)]):
+                piece, stopped = text.add(word)
+                if piece:
+                    yield piece
+                if stopped:
+                    return
+        rest = text.rest()  # half a character, or half a stop string
+        if rest:
+            yield rest
+        if report is not None and self.is_cut(Prompt(prompt), ids):
+            report({0: len(ids)}, 1)
+
+
+class Answers:
+    """The results of prompts, in their order.
+
+    Args:
+        prompts: a list of `Prompt`.
+        config: the `GenerationConfig`.
+        wording: the `Wording`.
+
+    Attributes:
+        cut: the number of tokens of each result that was cut at the limit, by the index of its prompt.
+    """
+
+    def __init__(self, prompts: list[Prompt], config: GenerationConfig, wording: Wording) -> None:
+        self.cut: dict[int, int] = {}
+        self._prompts, self._count, self._wording = prompts, config.num_return_sequences, wording
+        self._texts = [[prompt.answer] * self._count for prompt in prompts]
+        self._scores = [[0.0] * self._count for _ in prompts]
+        order = np.argsort([-len(prompt.token_ids) for prompt in prompts], kind="stable")
+        self._asked = [int(index) for index in order if prompts[index].token_ids]
+
+    def batches(
+        self, size: int, progress: collections.abc.Callable[[int], object] | None = None
+    ) -> collections.abc.Iterator[list[int]]:
+        """Indices of the prompts that the model is asked, those of similar length together.
+
+        Args:
+            size: the most prompts of a batch.
+            progress: a function that is called with the number of prompts done, each time some are.
+
+        Raises:
+            ValueError: for a size below 1.
+        """
+        if size < 1:
+            raise ValueError(f"Expected batch_size of at least 1, got {size}.")
+        if progress is not None and len(self._asked) < len(self._prompts):
+            progress(len(self._prompts) - len(self._asked))
+        for begin in range(0, len(self._asked), size):
+            batch = self._asked[begin : begin + size]
+            yield batch
+            if progress is not None:
+                progress(len(batch))
+
+    def rows(self, size: int) -> int:
+        """The number of rows of each batch, the last one filled up."""
+        return min(size, len(self._asked))
+
+    def add(self, batch: list[int], generated: Generated) -> None:
+        """Take in the results of one of the `batches`."""
+        for row, (ids, length) in enumerate(zip(generated.token_ids.tolist(), generated.lengths, strict=True)):
+            index, place = batch[row // self._count], row % self._count
+            self._texts[index][place] = self._wording.text(self._prompts[index], ids[:length])
+            if self._wording.is_cut(self._prompts[index], ids[:length]):
+                self.cut[index] = int(length)
+            if generated.scores is not None:
+                self._scores[index][place] = float(generated.scores[row])
+
+    def put_before(self, texts: list[str]) -> None:
+        """Put the text of each prompt before its results."""
+        self._texts = [[text + each for each in results] for text, results in zip(texts, self._texts, strict=True)]
+
+    def results(self, single: bool, scored: bool) -> typing.Any:
+        """The texts, a list, of lists if each prompt has several results; with `scored` the scores beside it, in the
+        same shape. Of a `single` prompt, its own text and score."""
+        texts, scores = self._texts, self._scores
+        if self._count == 1:
+            texts, scores = [each[0] for each in texts], [each[0] for each in scores]
+        if single:
+            texts, scores = texts[0], scores[0]
+        return (texts, scores) if scored else texts

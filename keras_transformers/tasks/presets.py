@@ -1,0 +1,200 @@
+"""A task as a preset: loaded from a folder or a file, saved as a folder, and pushed to a hub.
+
+name ─ sources.resolve ─► folder ─ open_checkpoint ─► config, tensors ─► an empty model ─ assign ─► the model
+"""
+
+import pathlib
+import tempfile
+import typing
+import warnings
+
+import keras
+
+from keras_transformers import spelling
+from keras_transformers.callers import outside
+from keras_transformers.files.gguf import GGUF, GGUFFile
+from keras_transformers.files.git_lfs import refuse_pointers
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import (
+    budget,
+    gguf,
+    gguf_config,
+    hugging_face,
+    keras_hub,
+    own,
+    preset,
+    sources,
+    verification,
+)
+from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face
+from keras_transformers.models import changes
+from keras_transformers.models.weights import assign, build_empty, is_head, named_weights, unused_tensors
+from keras_transformers.records import to_json
+from keras_transformers.spelling import listed
+from keras_transformers.transforms.lora import merged_weights
+
+
+def load(
+    cls: type,
+    name: typing.Any,
+    dtype: typing.Any = None,
+    model_type: str | None = None,
+    verify: bool = False,
+    arguments: dict[str, typing.Any] | None = None,
+) -> typing.Any:
+    """A model of the task `cls`. The arguments are those of `Task.from_preset`."""
+    arguments = arguments or {}
+    spelling.check_dtype(dtype)
+    known = ("name", "dtype", "model_type", "verify", *spelling.constructor_arguments(cls)[1:])
+    spelling.check_arguments(f"arguments of {cls.__name__}.from_preset", arguments, known, spelling.OF_KERAS)
+    root = sources.resolve(name)
+    if verify:
+        verification.verify(root)
+    folder = cls._model_folder(root)
+    for each in {root, folder}:
+        refuse_pointers(each)
+    checkpoint = open_checkpoint(folder, model_type, cls.__name__)
+    saved_arguments = cls._read_arguments(root)
+    same_task = checkpoint.task in (cls.__name__, None)
+    if same_task:
+        saved_arguments |= cls._read_values(checkpoint.labelled(cls.__name__))
+    budget.check(checkpoint.config, checkpoint.tensors, folder)
+    merged = cls._merged(saved_arguments, arguments)
+    model = build_empty(lambda: cls(checkpoint.config, **merged, dtype=dtype))
+    same_head = same_task and model._head_is_of(saved_arguments)
+    _check_weights(model, checkpoint, folder, any_heads=bool(arguments))
+    changes.restore(model, checkpoint.values.get("transforms", {}))
+    notes = _fill(model, checkpoint, folder, same_head)
+    model.pretrained = True
+    model._remember(root)
+    for note in notes:
+        warnings.warn(note, stacklevel=outside())
+    return model
+
+
+def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str) -> typing.Any:
+    """The checkpoint in a folder, by its `config.json`, or in a GGUF file."""
+    if path.suffix == GGUF:
+        return gguf.read(path)
+    values = preset.read_json(path, "config.json")
+    if model_type is not None:
+        values.setdefault("model_type", model_type)
+    if values.get("model_type") == own.MODEL_TYPE:
+        return own.read(path, values)
+    if keras_hub.is_preset(values):
+        return keras_hub.read(path, values, task)
+    return hugging_face.read(path, values, task)
+
+
+def _check_weights(model, checkpoint, folder, any_heads):
+    """Refuse tensors that do not fit; with `any_heads`, heads may be of any size."""
+    weights = named_weights(model)
+    heads = [name for name in weights if is_head(name)]
+    shapes = {name: weight.shape for name, weight in weights.items() if not (any_heads and name in heads)}
+    budget.check_weights(shapes, set(heads) & set(shapes), checkpoint.tensors, folder)
+
+
+def _fill(model, checkpoint, folder, same_head):
+    """Assign the tensors of a checkpoint, and return what a user has to know."""
+    task, name = checkpoint.task, type(model).__name__
+    weights = named_weights(model)
+    tensors = checkpoint.read(weights, name if same_head else None)
+    new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
+    assign(model, tensors, folder, new)
+    model.origin = checkpoint.origin(tensors if task == name else None)
+    notes = [*checkpoint.notes]
+    if same_head and (unused := unused_tensors(tensors)):
+        notes.append(
+            f"{folder} holds tensors that a {name} has no use for: {listed(unused)}. They change nothing"
+            f"{', and come back when the model is saved' if task else ''}."
+        )
+    if new:
+        notes.append(
+            f"{folder} holds {'no head of this task' if task != name else 'a head of other classes'}"
+            f"{f' (it was made for {task})' if task else ''}: {', '.join(new)} begin anew. Train the model before "
+            "you rely on what it says."
+        )
+    return notes
+
+
+def has_tokenizer(folder: pathlib.Path) -> bool:
+    """Whether a folder, or a GGUF file, holds a tokenizer."""
+    if folder.suffix == GGUF:
+        return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
+    files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
+    return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))
+
+
+def read_generation(path: typing.Any) -> GenerationConfig:
+    """The `GenerationConfig` of a preset: of its `generation_config.json`, or of its `config.json`, where old presets
+    and those of other libraries have it.
+
+    Raises:
+        ValueError: for settings that do not fit, naming the file.
+    """
+    folder, name = pathlib.Path(path), "generation_config.json"
+    if not folder.is_dir() or not is_plain(folder / name):
+        of_file = folder.suffix == GGUF
+        values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
+        name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"  # ours always have the file
+    if name == "config.json":
+        settings = {each: values.get(each) for each in GENERATION_KEYS}
+    else:
+        settings = preset.read_json(folder, name)
+    try:
+        return from_hugging_face(settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / name}: {error}") from None
+
+
+# Saving
+
+
+def save(model: typing.Any, folder: typing.Any, dtype: str | None = None) -> None:
+    """Save a task as a folder. The arguments are those of `Task.save_to_preset`."""
+    preset.save_folder(folder, {**_model_files(model, dtype), **model._files()})
+
+
+def push(
+    model: typing.Any, repository: str, dtype: str | None = None, *, private: bool | None = None, **options: typing.Any
+) -> str:
+    """Save a task to a repository of the Hugging Face hub. The arguments are those of `Task.push_to_hub`."""
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch) / "preset"
+        model.save_to_preset(folder, dtype)
+        api.create_repo(repository, private=private, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=folder, **options))
+
+
+def _model_files(model, dtype):
+    """Bytes, or functions of a path that write them, by file name: in the Hugging Face format if a family describes the
+    model."""
+    from keras_transformers import __version__
+
+    task, transforms = type(model).__name__, changes.describe(model)
+    quantized = "quantization" in transforms  # adapters beside float weights are merged: others read the weights so
+    weights = named_weights(model) if quantized else merged_weights(model)
+    values = model._checkpoint_values()
+    if model.origin is not None and model.origin.task == task:
+        was = model._read_values(hugging_face.labelled(model.origin.values, model.origin.head))
+        values = {} if all(getattr(model, name) == value for name, value in was.items()) else values
+    files = None if quantized else hugging_face.write(model.config, weights, task, model.origin, values, dtype)
+    if files is not None:
+        return files
+    config = {
+        "model_type": own.MODEL_TYPE,
+        "keras_transformers_version": __version__,
+        "task": task,
+        "dtype": dtype or model.dtype_policy.variable_dtype,
+        "config": to_json(model.config),
+        **({"transforms": transforms} if quantized else {}),
+        **model._preset_values(),
+    }
+    arrays = {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items()}
+    return {
+        "config.json": preset.json_bytes(config),
+        preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype),
+    }

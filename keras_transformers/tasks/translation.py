@@ -1,0 +1,184 @@
+"""From texts to the prompts of a translation: languages, prefixes and forced words as ids, and documents in sentences.
+
+text                      Prompt
+"The house is small."  ─► token_ids  what the encoder reads, with the words or tokens of the languages
+prefix="La"            ─► prefix     ids that the translation begins with
+forced_words=["petite"]─► words      ids that have to occur
+"12:30"                ─► answer     a text without a letter answers itself
+"""
+
+import collections.abc
+import itertools
+import typing
+
+from keras_transformers.data.language_names import language_of
+from keras_transformers.data.sources import as_text
+from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig
+from keras_transformers.tasks import notices
+from keras_transformers.tasks.alignment import IDEOGRAPH
+from keras_transformers.tasks.answers import Prompt
+from keras_transformers.tasks.directions import Direction
+from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
+from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+
+Words = str | collections.abc.Sequence[str]
+
+
+class SourceOptions(typing.NamedTuple):
+    """How a translator reads sources.
+
+    direction: the languages.
+    longest: the most tokens of a source, or None.
+    parse_special: whether special tokens that a text spells are those tokens.
+    names: what warnings call each text, or None.
+    """
+
+    direction: Direction
+    longest: int | None = None
+    parse_special: bool = False
+    names: collections.abc.Sequence[str] | None = None
+
+
+def prompts(
+    tokenizer: Tokenizer,
+    texts: list[str],
+    options: SourceOptions,
+    prefix: Words = "",
+    forced_words: Words | collections.abc.Sequence[Words] = (),
+    keep_letterless: bool = True,
+) -> list[Prompt]:
+    """The `Prompt` of each text. The arguments are those of `Seq2SeqLM.translate`."""
+    direction, nothing = options.direction, [[] for _ in texts]
+    prefixes = prefix_ids(tokenizer, prefix, len(texts), direction) if prefix else nothing
+    words = word_ids(tokenizer, forced_words, len(texts), direction) if forced_words else nothing
+    plain = [without_language(tokenizer, text, direction) for text in texts]
+    asked = [
+        bool(not keep_letterless or has_letter(text) or begun or forced)
+        for text, begun, forced in zip(plain, prefixes, words, strict=True)
+    ]
+    sources = source_ids(tokenizer, [text if each else "" for text, each in zip(texts, asked, strict=True)], options)
+    answers = [answer if text.strip() else "" for text, answer in zip(texts, plain, strict=True)]
+    return [Prompt(*each) for each in zip(sources, prefixes, words, answers, strict=True)]
+
+
+def without_language(tokenizer: Tokenizer, text: str, direction: Direction) -> str:
+    """A text without the token of a language at its beginning, if the tokenizer is told languages by such tokens."""
+    if tokenizer.language_place != "source" or (direction.target_language or tokenizer.target_language) is not None:
+        return text
+    code = next((code for code in tokenizer.languages if text.startswith(code)), "")
+    return text.removeprefix(code).lstrip() if code else text
+
+
+def source_ids(tokenizer: Tokenizer, texts: list[str], options: SourceOptions) -> list[list[int]]:
+    """Texts as the encoder reads them: lists of ids, empty for an empty text.
+
+    Longer texts than the encoder reads are cut. Warnings name them, unknown tokens, and special tokens that texts
+    spell.
+    """
+    encoded = wrapped(tokenizer, texts, options)
+    sources = [ids if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
+    longest = options.longest
+    long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
+    if long:
+        notices.tell_long(long, len(sources), options.names, longest)
+        cut = wrapped(tokenizer, [texts[row] for row in long], options, longest)
+        for row, ids in zip(long, cut, strict=True):
+            sources[row] = ids
+    if not options.parse_special and (spelled := tokenizer.spelled_special(texts)):
+        notices.tell_spelled(spelled)
+    unknown = tokenizer.unknown_id
+    if rows := [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]:
+        notices.tell_unknown(tokenizer, rows, texts, sources, options.parse_special)
+    return sources
+
+
+def wrapped(
+    tokenizer: Tokenizer, texts: list[str], options: SourceOptions, max_length: int | None = None
+) -> list[list[int]]:
+    """Texts as ids, with the words and tokens of their languages."""
+    direction = options.direction
+    settings: dict[str, typing.Any] = {"max_length": max_length, "parse_special": options.parse_special}
+    if tokenizer.language_place == "source":
+        settings["target_language"] = direction.target_language
+    texts = [direction.prefix + text for text in texts] if direction.prefix else texts
+    return tokenizer.encode_sources(texts, direction.source_language, **settings)
+
+
+def prefix_ids(tokenizer: Tokenizer, prefix: Words, count: int, direction: Direction) -> list[list[int]]:
+    """The ids that each of `count` translations begins with.
+
+    Raises:
+        ValueError: for another number of prefixes.
+    """
+    if not isinstance(prefix, str) and len(prefix) != count:
+        raise ValueError(f"Expected one prefix, or one for each of {count} texts, got {len(prefix)}.")
+    prefixes = [prefix] * count if isinstance(prefix, str) else list(prefix)
+    encoded = tokenizer.encode_targets(prefixes, direction.target_language)
+    return [
+        list(itertools.takewhile(lambda each: each != tokenizer.end_id, ids)) if text else []
+        for text, ids in zip(prefixes, encoded, strict=True)
+    ]
+
+
+def word_ids(tokenizer: Tokenizer, words: typing.Any, count: int, direction: Direction) -> list[list[list[int]]]:
+    """The ids of the forced words of each of `count` texts, as they are inside of a translation: after a space, if the
+    language writes one.
+
+    Raises:
+        ValueError: for another number of lists, and for words that the tokenizer cannot write.
+    """
+    if isinstance(words, str) or all(isinstance(each, str) for each in words):
+        words = [[words] if isinstance(words, str) else words] * count
+    if len(words) != count:
+        raise ValueError(f"Expected a list of forced words, or one for each of {count} texts, got {len(words)}.")
+    (before,) = prefix_ids(tokenizer, "a", 1, direction)
+    known = {}
+    for word in dict.fromkeys(word for each in words for word in each):
+        text = as_text(word, "a forced word").strip()
+        (ids,) = prefix_ids(tokenizer, f"a{'' if IDEOGRAPH.match(text) else ' '}{text}", 1, direction)
+        known[word] = ids[len(before) :]
+        if not text or ids[: len(before)] != before or not known[word]:
+            raise ValueError(f"Expected forced words that the model can write, got {word!r}.")
+    return [[known[word] for word in each] for each in words]
+
+
+class Documents:
+    """Documents as sentences that a model can read, and their translations joined to documents again.
+
+    Args:
+        tokenizer: a `Tokenizer`.
+        texts: a list of strings.
+        options: a `SourceOptions`.
+        config: a `GenerationConfig`: no sentence is longer than what the model may write.
+        max_length: the most tokens of a sentence.
+
+    Attributes:
+        sentences: those of all documents, a list of strings.
+        names: what warnings call each sentence.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, texts: list[str], options: SourceOptions, config: GenerationConfig, max_length: int
+    ) -> None:
+        direction = options.direction
+        language = language_of(direction.source_language or tokenizer.language_pair[0] or "")
+        (around,) = wrapped(tokenizer, [direction.prefix + "x"], options)
+        limits = [max_length, options.longest, tokenizer.max_length]
+        limits += [config.max_new_tokens or config.max_length or NEW_TOKENS]
+        most = max(min(limit for limit in limits if limit) - len(around), 1)
+        split = [split_document(text, language and language.codes[0]) for text in texts]
+        self._documents = [
+            cut_to_fit(document, lambda each: tokenizer.encode_with_offsets(each).spans, most) for document in split
+        ]
+        self.sentences = [sentence for document in self._documents for sentence in document.sentences]
+        self.names = [
+            f"sentence {number} of {options.names[index] if options.names else f'index {index}'}"
+            for index, document in enumerate(self._documents)
+            for number in range(1, len(document.sentences) + 1)
+        ]
+
+    def joined(self, translations: list[str]) -> list[str]:
+        """Documents of the translations of all `sentences`."""
+        rest = iter(translations)
+        return [document.joined(list(itertools.islice(rest, len(document.sentences)))) for document in self._documents]
