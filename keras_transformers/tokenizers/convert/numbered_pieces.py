@@ -44,7 +44,7 @@ class PieceSplitter:
     def __init__(self, model: SentencePieceModel):
         self._add_prefix, self._remove_extra_spaces = model.add_prefix, model.remove_extra_spaces
         self._mapped = CharacterMap(model.character_map)
-        # No text has a space once it is normalised, so a piece with one is never found.
+        # No text has a space once it is normalized, so a piece with one is never found.
         pieces = [f" {piece}" if piece in model.textless else piece for piece, _ in model.pieces]
         has_bytes = "<0x00>" in pieces
         core: models.Model
