@@ -3,6 +3,7 @@ for."""
 
 import os
 import pathlib
+import re
 import sys
 
 import pytest
@@ -13,16 +14,33 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # Tests compile a lot and compute a little, so JAX spends a third less on each compilation; the conformance suite
 # compiles its models as users do.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# What one process has compiled, another reads, and so does the next run.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(assets.CACHE.with_name("jax")))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+BACKEND = os.environ["KERAS_BACKEND"]
+_WHOLE_MODULE = re.compile(r"^pytestmark = \[?pytest\.mark\.one_backend(?:\(\"(\w+)\"\))?", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import a module whose tests are all left to another backend: many make models for their parameters.
+    One that is named on the command line is imported."""
+    if collection_path.suffix != ".py" or any(collection_path.name in argument for argument in config.args):
+        return None
+    marker = _WHOLE_MODULE.search(collection_path.read_text(encoding="utf-8"))
+    left_out = marker and ((marker[1] or "jax") != BACKEND or "not one_backend" in config.option.markexpr)
+    return True if left_out else None
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the `one_backend` tests to the one backend that they name (JAX where they name none)."""
-    backend = os.environ["KERAS_BACKEND"]
+    """Leave the `one_backend` tests to the one backend that they name (JAX if they name none)."""
     kept, left_out = [], []
     for item in items:
         marker = item.get_closest_marker("one_backend")
-        wanted = (marker.args[0] if marker.args else marker.kwargs.get("name", "jax")) if marker else backend
-        (kept if wanted == backend else left_out).append(item)
+        wanted = (marker.args[0] if marker.args else marker.kwargs.get("name", "jax")) if marker else BACKEND
+        (kept if wanted == BACKEND else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept

@@ -5,6 +5,7 @@ their texts are long enough for each of them to matter: `test_cases.py` and `tes
 """
 
 import dataclasses
+import functools
 
 import pytest
 
@@ -28,7 +29,7 @@ class Case:
     def family(self):
         return families()[self.model_type]
 
-    @property
+    @functools.cached_property
     def config(self):
         return self.family.config(self.values)
 
@@ -37,7 +38,7 @@ class Case:
         """Whether it is a decoder, whose texts begin where `starts` say."""
         return self.config.encoder is None
 
-    @property
+    @functools.cached_property
     def attention(self):
         """What of a model one backend may mask or remember otherwise than another; all else looks at one token."""
         stacks = self.config.encoder, self.config.decoder
@@ -342,6 +343,16 @@ def _by_config():
 
 # The first checkpoint of each configuration, with the configuration and the names of all.
 MODELS = _by_config()
+
+
+# A checkpoint of each model: the heads of a family take turns, so that each kind of head is among them.
+ONE_HEAD = [names[number % len(names)] for number, (_, names) in enumerate(MODELS.values())]
+# All heads of each family's first case, and one head of each other model.
+EACH_HEAD = [
+    name
+    for name, (case, _) in CHECKPOINTS.items()
+    if name in ONE_HEAD or name.partition("/")[0] == FIRST[case.model_type]
+]
 
 
 def soon(chosen, names=CHECKPOINTS):

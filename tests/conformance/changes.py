@@ -29,7 +29,8 @@ def others(value):
 
 
 def corruptions(config):
-    """`(path, ModelConfig)` for each legal way to change one field of a record or of one inside it."""
+    """`(path, ModelConfig)` for each legal way to change one field of a record or of one inside it; a number is changed
+    once."""
     return _corrupted(config, "")
 
 
@@ -42,11 +43,17 @@ def _corrupted(record, path):
     if isinstance(record, StackConfig):
         for name, field, own in PATTERNS:
             changed += _other_patterns(record, path, name, field, own)
+    numbers = set()
     for where, fields in changed:
+        is_number = all(type(value) in (int, float) for value in fields.values())
+        if is_number and where in numbers:
+            continue
         try:
             yield where, dataclasses.replace(record, **fields)
         except ValueError:  # the record refuses it
             continue
+        if is_number:
+            numbers.add(where)
 
 
 def _others_of(value, annotation, path):

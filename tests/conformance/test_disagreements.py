@@ -30,10 +30,16 @@ NAMES = [
 
 
 @functools.cache
+def flagged(name, tied):
+    """A case whose flag is as given, and its head."""
+    case, head = CHECKPOINTS[name]
+    return dataclasses.replace(case, values=case.values | {"tie_word_embeddings": tied}), head
+
+
+@functools.cache
 def made(name, tied):
     """A case whose flag is as given, its head, and the tensors of its checkpoint."""
-    case, head = CHECKPOINTS[name]
-    case = dataclasses.replace(case, values=case.values | {"tie_word_embeddings": tied})
+    case, head = flagged(name, tied)
     return case, head, checkpoints.tensors(case, head)
 
 
@@ -43,8 +49,18 @@ def names_of(name, tied=True):
     table = case.family.table(case.config, head)
     first = next(each for each in _names(table, (head,), "head.dense", "weight"))
     words = next(original for copy, original in table.copies if copy == first and original in made(name, True)[2])
-    biases = [name for name in _names(table, (head,), "head", "bias") if name in dict(table.copies)]
+    biases = biases_of(name, tied)
     return words, first, dict(table.copies)[biases[0]] if biases else None, biases
+
+
+def biases_of(name, tied=True):
+    """The names of the copies of a head's bias."""
+    case, head = flagged(name, tied)
+    table = case.family.table(case.config, head)
+    return [name for name in _names(table, (head,), "head", "bias") if name in dict(table.copies)]
+
+
+BIASED = [name for name in NAMES if biases_of(name)]
 
 
 def folder(path, name, tensors, tied=True):
@@ -136,7 +152,7 @@ def test_an_untied_flag_without_a_head_is_refused(name, tmp_path):
         checkpoints.load(path, head)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+@pytest.mark.parametrize("name", BIASED)
 @pytest.mark.parametrize("with_matrix", [False, True])
 def test_two_names_of_one_bias(name, with_matrix, tmp_path):
     _, head, tensors = made(name, True)
@@ -147,7 +163,7 @@ def test_two_names_of_one_bias(name, with_matrix, tmp_path):
     agrees(model, path, name)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+@pytest.mark.parametrize("name", BIASED)
 def test_an_untied_flag_beside_one_bias(name, tmp_path):
     """Version 4 of transformers wrote one tensor for the two names, and read it for both."""
     _, head, tensors = made(name, False)
@@ -160,7 +176,7 @@ def test_an_untied_flag_beside_one_bias(name, tmp_path):
     comes_back(model, path)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if names_of(name)[3]])
+@pytest.mark.parametrize("name", BIASED)
 def test_an_untied_flag_beside_two_biases(name, tmp_path):
     """Nothing says that they are one: the head has its own, and the other comes back."""
     _, head, tensors = made(name, False)
@@ -263,7 +279,7 @@ def test_an_encoder_without_a_padding_id_is_refused(name, tmp_path):
 
 def _turning(name):
     """The name and the numbers of the frequencies that an old file of a case stores; None for a case without."""
-    case, head, _ = made(name, True)
+    case, head = flagged(name, True)
     table = case.family.table(case.config, head)
     names = [each for each in table.ignored if each.endswith("rotary_emb.inv_freq")]
     attention = case.config.decoder.block.attention if names else None

@@ -11,8 +11,8 @@ from tests.conformance.cases import CHECKPOINTS
 from tests.layers.reference import relative_error
 
 WRITERS = [name for name, (_, head) in CHECKPOINTS.items() if head.task == "Seq2SeqLM"]
-if keras.backend.backend() != "torch":  # the last case of each family: other backends compile each operation first
-    WRITERS = list({CHECKPOINTS[name][0].model_type: name for name in WRITERS}.values())
+if keras.backend.backend() != "torch":  # of each kind of attention: other backends compile each operation first
+    WRITERS = list({CHECKPOINTS[name][0].attention: name for name in WRITERS}.values())
 
 
 def _token_by_token(case, model, view, inputs, convert):

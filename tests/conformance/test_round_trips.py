@@ -1,4 +1,7 @@
-"""What is saved comes back, here and in transformers: configurations, weights to the bit, files to the byte."""
+"""What is saved comes back, here and in transformers: configurations, weights to the bit, files to the byte.
+
+`make test-all` tries every head of every case.
+"""
 
 import json
 
@@ -11,7 +14,7 @@ from keras_transformers.families.registry import families
 from keras_transformers.formats import preset
 from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CASES, CHECKPOINTS, MODELS, soon
+from tests.conformance.cases import CASES, CHECKPOINTS, EACH_HEAD, MODELS, soon
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -26,7 +29,7 @@ def test_a_configuration_comes_back(name):
     assert case.family.describes(case.config)
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", soon(EACH_HEAD))
 def test_what_transformers_saved_comes_back_byte_for_byte(name, tmp_path):
     case, head = CHECKPOINTS[name]
     reference.model(name).save_pretrained(tmp_path / "theirs")
@@ -67,11 +70,11 @@ def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
     np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_path):
+@pytest.mark.parametrize("name", soon(EACH_HEAD))
+def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_path, monkeypatch):
     case, head = CHECKPOINTS[name]
-    model = checkpoints.load(checkpoints.folder(name), head)
-    model.origin = None  # as if it had been made from its configuration
+    model = checkpoints.model(name)
+    monkeypatch.setattr(model, "origin", None)  # as if it had been made from its configuration
     model.save_to_preset(tmp_path)
     inputs = outputs.inputs(case)
     theirs, wanted = reference.load(tmp_path, _written_head(tmp_path, head.task)), reference.model(name)

@@ -40,7 +40,7 @@ def in_numpy(layer, x):
     return mixed
 
 
-@pytest.fixture(params=["as it is", "compiled"], autouse=True)
+@pytest.fixture(params=["as it is", pytest.param("compiled", marks=pytest.mark.one_backend("torch"))], autouse=True)
 def way(request, monkeypatch):
     """On PyTorch also what it computes when it is compiled; the others have one way."""
     if request.param == "compiled":

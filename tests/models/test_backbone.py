@@ -26,6 +26,7 @@ from keras_transformers.layers import (
 )
 from keras_transformers.records import from_json, to_json
 from tests.layers.reference import fill, relative_error
+from tests.parameters import few
 
 D, V = 16, 30
 once = pytest.mark.one_backend("torch")  # nothing is computed
@@ -129,7 +130,7 @@ POSITIONS = {
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("kind", ["decoder", "encoder and decoder"])
+@pytest.mark.parametrize("kind", few(["decoder", "encoder and decoder"], "encoder and decoder"))
 def test_decoding_with_a_cache_is_decoding_without(kind, positions):
     """Three hypotheses a sentence, each with its own prompt, in pieces of several tokens and of one."""
     attention, absolute = POSITIONS[positions]

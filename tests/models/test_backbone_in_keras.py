@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_transformers import layers, models, tasks
 from keras_transformers.models import Backbone
+from tests.parameters import few
 
 SIZE = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2, "max_length": 12}
 CONFIGS = {
@@ -119,7 +120,7 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", few(TASKS, tasks.TextClassifier, tasks.CausalLM))
 def test_a_task_is_a_layer_of_a_functional_model(task):
     name, shape = TASKS[task]
     made = task(CONFIGS[name])
@@ -141,7 +142,7 @@ def test_options_of_tasks_have_shapes_too():
     assert tasks.MaskedLM(CONFIGS["encoder"]).compute_output_shape(some) == (2, 3, 30)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", few(TASKS, tasks.TextClassifier, tasks.CausalLM))
 def test_what_a_task_gives_carries_no_mask_that_would_count_beside_its_weights(task):
     made = task(CONFIGS[TASKS[task][0]])
     mask = getattr(made(inputs_of(made.config)), "_keras_mask", None)
@@ -152,7 +153,7 @@ def test_what_a_task_gives_carries_no_mask_that_would_count_beside_its_weights(t
 
 
 @pytest.mark.one_backend("torch")
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", few(TASKS, tasks.TextClassifier, tasks.CausalLM))
 @pytest.mark.parametrize("expand_nested", [False, True])
 def test_a_summary_shows_shapes(task, expand_nested):
     lines = []

@@ -577,6 +577,7 @@ def conllu(data_folder, count):
     return [[row[1] for row in each] for each in rows], [[row[3] for row in each] for each in rows]
 
 
+@once
 def test_learns_parts_of_speech(data_folder):
     words, tags = conllu(data_folder, 80)
     keras.utils.set_random_seed(0)

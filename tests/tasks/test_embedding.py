@@ -375,6 +375,7 @@ def spearman(a, b):
     return float(np.corrcoef(ranks(np.asarray(a)), ranks(np.asarray(b)))[0, 1])
 
 
+@once
 def test_learns_a_real_task(data_folder):
     first, second, scores = read_stsb(data_folder)
     alike = np.flatnonzero(scores >= 4.2)[:96]

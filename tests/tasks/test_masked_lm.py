@@ -196,6 +196,7 @@ def test_the_loss_is_the_one_written_in_numpy(model):
     assert float(loss) == pytest.approx((losses * weights).sum() / weights.sum(), rel=1e-4)
 
 
+@once
 def test_learns_a_real_task(data_folder):
     with gzip.open(data_folder / "sst2" / "dev.tsv.gz", "rt", encoding="utf-8") as file:
         texts = [row[0] for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)][1:201]

@@ -380,6 +380,7 @@ def squad(path, count):
     return {"question": [row[0] for row in found], "context": [row[1] for row in found], "answers": answers}
 
 
+@once
 def test_learns_a_real_task(data_folder):
     columns = squad(data_folder / "xquad" / "xquad.en.json.gz", 24)
     keras.utils.set_random_seed(0)

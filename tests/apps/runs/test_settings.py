@@ -1,5 +1,6 @@
 """A run is read from YAML with changes, and what is wrong in it is said at once."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -39,6 +40,8 @@ def test_what_is_written_is_read_again(path, tmp_path):
     (tmp_path / "again.yaml").write_text(run_yaml(run))
     assert read_run(tmp_path / "again.yaml") == run
     assert flat(run)["training.epochs"] == 20 and flat(run)["output"] == "runs/x"
+    sections = {name.partition(".")[0] for name in flat(run)}
+    assert sections == {field.name for field in dataclasses.fields(TranslationRun)}
 
 
 def test_all_that_is_wrong_is_said_at_once_with_near_names(path):
@@ -74,4 +77,3 @@ def test_what_is_no_yaml_or_no_mapping_is_refused(tmp_path):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ValueError, match=message):
             read_run(tmp_path / "bad.yaml")
-    assert TranslationRun.__name__ in str(TranslationRun)

@@ -1,0 +1,13 @@
+"""Which parameters of a test every backend runs.
+
+JAX and TensorFlow compile each operation for each shape, so that a test of layers takes them many times as long as
+PyTorch. They run a few parameters of a test, one for each way to compute; PyTorch runs all.
+"""
+
+import pytest
+
+
+def few(values, *everywhere):
+    """A test's parameters: those in `everywhere` for each backend, the others for PyTorch alone."""
+    torch = pytest.mark.one_backend("torch")
+    return [value if value in everywhere else pytest.param(value, marks=torch) for value in values]
