@@ -28,7 +28,8 @@ import pathlib
 import numpy as np
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.registry import families
+from keras_transformers.families.keys import Key, key
+from keras_transformers.families.registry import family
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
@@ -53,7 +54,7 @@ class _Model:
 
     Attributes:
         model_type: the family.
-        keys: KerasHub's keys, and Hugging Face's names of each.
+        keys: rows of the arguments of KerasHub's backbone; their paths are keys of a `config.json`.
         values: what is always so.
         embeddings: the names of its tables and the norm in an h5 file, by ours.
         text: the entries of the text classifier's head.
@@ -63,7 +64,7 @@ class _Model:
     """
 
     model_type: str
-    keys: dict[str, tuple[str, ...]]
+    keys: tuple[Key, ...]
     values: dict
     embeddings: dict[str, str]
     text: tuple[Entry, ...]
@@ -76,15 +77,16 @@ def _dense(ours, theirs):
     return Entry(ours, theirs, transposed=False)
 
 
-_KEYS = {
-    "vocabulary_size": ("vocab_size",),
-    "num_layers": ("num_hidden_layers",),
-    "num_heads": ("num_attention_heads",),
-    "hidden_dim": ("hidden_size",),
-    "intermediate_dim": ("intermediate_size",),
-    "dropout": ("hidden_dropout_prob", "attention_probs_dropout_prob"),
-    "max_sequence_length": ("max_position_embeddings",),
-}
+# Arguments of a backbone, their defaults, and their names in a `config.json`.
+_KEYS = (
+    key("vocabulary_size", 0, "vocab_size"),
+    key("num_layers", 0, "num_hidden_layers"),
+    key("num_heads", 0, "num_attention_heads"),
+    key("hidden_dim", 0, "hidden_size"),
+    key("intermediate_dim", 0, "intermediate_size"),
+    key("dropout", 0.1, "hidden_dropout_prob", "attention_probs_dropout_prob"),
+    key("max_sequence_length", 512, "max_position_embeddings"),
+)
 _TABLE = "model.token_and_position_embedding"
 _EMBEDDINGS = {
     "token": f"{_TABLE}.token_embedding",
@@ -97,7 +99,7 @@ _ROBERTA = {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "type_vocab_size": 1}
 _MODELS = {
     "Bert": _Model(
         "bert",
-        {**_KEYS, "num_segments": ("type_vocab_size",)},
+        (*_KEYS, key("num_segments", 2, "type_vocab_size")),
         {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12},
         {
             "token": "model.reversible_embedding",
@@ -112,15 +114,15 @@ _MODELS = {
     "XLMRoberta": _Model("xlm-roberta", _KEYS, _ROBERTA, _EMBEDDINGS, _TEXT, rows_before=True),
     "DistilBert": _Model(
         "distilbert",
-        {
-            "vocabulary_size": ("vocab_size",),
-            "num_layers": ("n_layers",),
-            "num_heads": ("n_heads",),
-            "hidden_dim": ("dim",),
-            "intermediate_dim": ("hidden_dim",),
-            "dropout": ("dropout", "attention_dropout"),
-            "max_sequence_length": ("max_position_embeddings",),
-        },
+        (
+            key("vocabulary_size", 0, "vocab_size"),
+            key("num_layers", 0, "n_layers"),
+            key("num_heads", 0, "n_heads"),
+            key("hidden_dim", 0, "dim"),
+            key("intermediate_dim", 0, "hidden_dim"),
+            key("dropout", 0.1, "dropout", "attention_dropout"),
+            key("max_sequence_length", 512, "max_position_embeddings"),
+        ),
         {"activation": "gelu"},
         _EMBEDDINGS,
         _TEXT,
@@ -236,7 +238,7 @@ def read(folder, values, task):
     if file_task == task:
         theirs |= _read_task(options, task, model, values["config"]["hidden_dim"], folder / "task.json", told)
     try:
-        config = families()[model.model_type].config(theirs)
+        config = family(model.model_type).config(theirs)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if file_task == task == "MaskedLM":
@@ -272,12 +274,9 @@ def _read_body(values, model, folder, where):
     given = _config_of(values, where)
     read = ConfigReader(given)
     told = dict(model.values)
-    for key, names in model.keys.items():
-        default = {"dropout": 0.1, "max_sequence_length": 512, "num_segments": 2}.get(key, 0)
-        value = read(key, default)
-        if key in _SIZES and key not in given:
-            read.problems.append(f"no {key}")
-        told |= dict.fromkeys(names, value)
+    for row in model.keys:
+        row.read(read, told)
+    read.problems += [f"no {name}" for name in _SIZES if name not in given]
     _expect_floats(read)
     _finish(read, {"name", "trainable"}, where)
     padding_id = Tokenizer.load(folder).padding_id if is_plain(folder / "tokenizer.json") else None
