@@ -11,13 +11,12 @@ m2m_100      sinusoidal, without padding     before                      no bias
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.fields import Fields, Values
 from keras_transformers.families.keys import (
     TWO_STACKS,
-    Fields,
     Group,
     Keys,
     Row,
-    Values,
     activation,
     derive,
     expect,

@@ -14,14 +14,12 @@ from typing import Any
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.fields import Fields, PerLayer, Values
 from keras_transformers.families.keys import (
     ONE_STACK,
-    Fields,
     Group,
     Keys,
-    PerLayer,
     Row,
-    Values,
     activation,
     choice,
     derive,

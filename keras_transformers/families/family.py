@@ -13,7 +13,8 @@ import typing
 import warnings
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.keys import Inexpressible, Keys
+from keras_transformers.families.fields import Inexpressible
+from keras_transformers.families.keys import Keys
 from keras_transformers.families.registry import named_by
 from keras_transformers.families.unknown_keys import INERT, hint, sort_unknown
 from keras_transformers.families.weight_map import Entry, WeightMap
@@ -103,7 +104,7 @@ class Family:
         """
         config, reader = self.reading(values, task)
         if reader.passing:
-            known = (reader.seen | INERT | self.keys.known).difference(reader.passing)
+            known = (INERT | self.keys.known).difference(reader.passing)
             names = ", ".join(f"{name!r}{hint(name, known)}" for name in reader.passing)
             warnings.warn(
                 f"{where}: neither this library nor transformers' {self.model_type!r} computes with {names}. Such keys "
@@ -135,7 +136,7 @@ class Family:
         except (TypeError, ValueError) as error:
             reader.problems.append(str(error))
             reader.finish(values.keys())  # what else it would have read is not known
-        known = reader.seen | INERT | self.keys.known
+        known = INERT | self.keys.known
         problems, passing = sort_unknown(values, known, decodes=config.decoder is not None)
         reader.passing += passing
         reader.problems += problems

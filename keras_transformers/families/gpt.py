@@ -13,15 +13,13 @@ phi          rotary, in part               parallel, shared  a bias in the head
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.fields import Fields, PerLayer, Values
 from keras_transformers.families.keys import (
     ONE_STACK,
-    Fields,
     Group,
     Key,
     Keys,
-    PerLayer,
     Row,
-    Values,
     activation,
     choice,
     derive,

@@ -12,168 +12,23 @@ writing and the check for unknown keys go through the same rows.
     inert("n_ctx")                                                               no field; any value passes
     Group(("layer_types", "sliding_window"), read, write)                        keys that only together say something
 
-Reading fills `Values`: values by the dotted path of their field. A row sees the values of the rows before it. A value
-that differs from layer to layer is a `PerLayer`. `build` then makes the records:
-
-    {"decoder.block.norm": RMSNorm,            a class, if the field may hold records of several
-     "decoder.block.norm.epsilon": 1e-6,       a field of that record
-     "decoder.block.attention.window": PerLayer((None, 128)),      becomes `StackConfig.pattern`
-     "decoder_embeddings": None}               no record, whatever stands for its fields
+Reading fills `Values`, from which the records are built: values by the dotted path of their field (`fields.py`). A row
+sees the values of the rows before it. A value that differs from layer to layer is a `PerLayer`.
 """
 
 import collections.abc
 import dataclasses
 import functools
-import types
 import typing
 from typing import Any
 
 from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS, ConfigReader, activation_name
-from keras_transformers.families.patterns import repeating
-from keras_transformers.layers.attention import AttentionConfig
-from keras_transformers.layers.feed_forward import FeedForwardConfig
-from keras_transformers.layers.stack import StackConfig
+from keras_transformers.families.fields import Fields, Inexpressible, Values, build
 from keras_transformers.models.config import ModelConfig
 
-Values = dict[str, Any]
 Derived = collections.abc.Callable[[Values], Any]
 
-_MISSING: Any = object()
 OMITTED: Any = object()  # the value of a key that is not written
-
-
-class Inexpressible(ValueError):
-    """A `ModelConfig` that a family's keys cannot say, such as one without a field that a key holds."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PerLayer:
-    """A value that differs from layer to layer, at the path of a field of `block.attention` or `block.feed_forward`."""
-
-    values: tuple[Any, ...]
-
-
-# Reading
-
-
-def build(cls: type, values: collections.abc.Mapping[str, Any]) -> Any:
-    """The record of class `cls`, and the records inside of it, whose fields are `values` by dotted path.
-
-    The value at the path of a record is its class, if the field may hold records of several classes; or the whole
-    record, or None, whatever else is said of its fields.
-
-    Raises:
-        ValueError: for values that do not fit a record.
-        AttributeError: for a path that no record has.
-    """
-    groups: dict[str, Values] = {}
-    for path, value in (_with_patterns(values) if cls is StackConfig else values).items():
-        name, _, rest = path.partition(".")
-        groups.setdefault(name, {})[rest] = value
-    annotations = {field.name: field.type for field in dataclasses.fields(cls)}
-    if unknown := groups.keys() - annotations.keys():
-        raise AttributeError(f"{cls.__name__} has no field {', '.join(map(repr, sorted(unknown)))}.")
-    return cls(**{name: _field(annotations[name], groups[name]) for name in annotations if name in groups})
-
-
-def _field(annotation: Any, values: Values) -> Any:
-    whole = values.get("", _MISSING)
-    if whole is not _MISSING and not isinstance(whole, type):
-        return whole
-    inner = {path: value for path, value in values.items() if path}
-    kinds = _record_classes(annotation) if whole is _MISSING else (whole,)
-    if len(kinds) != 1:
-        raise AttributeError(f"Expected one class of a record with the fields {', '.join(inner)}, got {kinds}.")
-    return build(kinds[0], inner)
-
-
-def _record_classes(annotation: Any) -> tuple[type, ...]:
-    """The classes of the records that an annotated field may hold."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return tuple(kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind))
-
-
-# The parts of a block that may differ from layer to layer, and the fields of a stack that then list them.
-_PARTS: tuple[tuple[str, type, str], ...] = (
-    ("attention", AttentionConfig, "pattern"),
-    ("feed_forward", FeedForwardConfig, "feed_forward_pattern"),
-)
-
-
-def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
-    """The values of a stack, with records in place of the parts of a block that differ from layer to layer."""
-    found = dict(values)
-    for part, kind, pattern in _PARTS:
-        inner = {path: value for path, value in values.items() if path.startswith(f"block.{part}.")}
-        lengths = [len(value.values) for value in inner.values() if isinstance(value, PerLayer)]
-        if lengths:
-            layers = [
-                {
-                    path.removeprefix(f"block.{part}."): value.values[n] if isinstance(value, PerLayer) else value
-                    for path, value in inner.items()
-                }
-                for n in range(min(lengths))
-            ]
-            if not layers:  # the stack refuses its number of layers
-                found = {path: value for path, value in found.items() if not isinstance(value, PerLayer)}
-                continue
-            found = {path: value for path, value in found.items() if path not in inner}
-            first, repeated = repeating([build(kind, layer) for layer in layers])
-            found |= {f"block.{part}": first, pattern: repeated}
-    return found
-
-
-# Writing
-
-
-class Fields:
-    """The fields of a `ModelConfig` by dotted path.
-
-    Example:
-        >>> fields = Fields(config)
-        >>> fields("decoder.block.attention.num_heads"), fields.layers("decoder.block.attention.window")
-        (8, (None, 128))
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-
-    def __call__(self, path: str) -> Any:
-        """The value at a path; of fields that differ from layer to layer, that of the first layer.
-
-        Raises:
-            Inexpressible: if this configuration has no such field: no decoder, or other positions.
-            AttributeError: if no configuration has.
-        """
-        return _value(self.config, ModelConfig, path)
-
-    def layers(self, path: str) -> tuple[Any, ...]:
-        """The values, layer by layer, at the path of a field of `block.attention` or `block.feed_forward`, or of one of
-        these two.
-
-        Raises:
-            Inexpressible, AttributeError: as above.
-        """
-        stack, _, rest = path.partition(".block.")
-        part, _, rest = rest.partition(".")
-        kind, records = {
-            "attention": (AttentionConfig, lambda: self(stack).attentions),
-            "feed_forward": (FeedForwardConfig, lambda: self(stack).feed_forwards),
-        }[part]
-        if self(stack) is None:
-            raise Inexpressible(f"This ModelConfig has no {stack}.")
-        return tuple(_value(each, kind, rest) if rest else each for each in records())
-
-
-def _value(record: Any, annotation: Any, path: str) -> Any:
-    name, _, rest = path.partition(".")
-    annotations = {field.name: field.type for kind in _record_classes(annotation) for field in dataclasses.fields(kind)}
-    if name not in annotations:
-        raise AttributeError(f"{annotation} has no field {name!r}.")
-    if not hasattr(record, name):
-        raise Inexpressible(f"{type(record).__name__} has no field {name!r}.")
-    value = getattr(record, name)
-    return _value(value, annotations[name], rest) if rest else value
 
 
 # How a value is spelled

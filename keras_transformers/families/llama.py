@@ -22,16 +22,13 @@ from typing import Any
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.fields import Fields, Inexpressible, PerLayer, Values
 from keras_transformers.families.keys import (
     OMITTED,
     ONE_STACK,
-    Fields,
     Group,
-    Inexpressible,
     Keys,
-    PerLayer,
     Row,
-    Values,
     activation,
     derive,
     expect,

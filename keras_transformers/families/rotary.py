@@ -10,7 +10,7 @@ import dataclasses
 import typing
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.keys import Fields, Inexpressible, PerLayer, Values
+from keras_transformers.families.fields import Fields, Inexpressible, PerLayer, Values
 from keras_transformers.families.windows import KINDS
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.positions import Rotary

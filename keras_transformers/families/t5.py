@@ -15,14 +15,13 @@ from typing import Any
 
 from keras_transformers.families.config_reader import HUGGING_FACE_ACTIVATIONS, ConfigReader, activation_name
 from keras_transformers.families.family import Family, Head, links
+from keras_transformers.families.fields import Fields, Values
 from keras_transformers.families.keys import (
     OMITTED,
     TWO_STACKS,
-    Fields,
     Group,
     Keys,
     Row,
-    Values,
     derive,
     inert,
     key,

@@ -3,7 +3,8 @@
 import collections.abc
 from typing import Any
 
-from keras_transformers.families.keys import Fields, Key, Values, optional
+from keras_transformers.families.fields import Fields, Values
+from keras_transformers.families.keys import Key, optional
 from keras_transformers.models.config import ShiftedSource
 
 SIDES = ("encoder", "decoder")

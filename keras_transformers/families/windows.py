@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from keras_transformers.families.config_reader import ConfigReader
-from keras_transformers.families.keys import Fields, PerLayer, Values
+from keras_transformers.families.fields import Fields, PerLayer, Values
 
 KINDS = ("full_attention", "sliding_attention")
 Slides = collections.abc.Callable[[int], bool]

@@ -5,15 +5,12 @@ import dataclasses
 import pytest
 
 from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.fields import Fields, Inexpressible, PerLayer, build
 from keras_transformers.families.keys import (
     OMITTED,
-    Fields,
     Group,
-    Inexpressible,
     Keys,
-    PerLayer,
     activation,
-    build,
     choice,
     derive,
     expect,
