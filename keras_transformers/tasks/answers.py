@@ -3,7 +3,10 @@
     texts ──► Prompt, Prompt, … ──► batches of similar length ──► token ids ──► Answers: texts, scores
               (the task)            (Answers.batches)             (the task)    (Answers.add)
 
-Legend: `B` prompts, `R` rows: `B` times the results of each prompt.
+A text is decoded after the last tokens of its prompt, so that it keeps its first space. While it grows, a part of it
+may be uncertain:
+
+    stop "\\n\\n"    "One line.\\n"  ─►  "One line." is certain, "\\n" is held back: it may be the first half
 """
 
 import collections.abc
@@ -13,7 +16,6 @@ import numpy as np
 
 from keras_transformers.generation.decoding import Generated, limits
 from keras_transformers.generation.settings import GenerationConfig
-from keras_transformers.generation.stop_strings import Continuation
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 Report = collections.abc.Callable[[dict[int, int], int], None]
@@ -32,6 +34,63 @@ class Prompt(typing.NamedTuple):
     prefix: list[int] = []
     words: list[list[int]] = []
     answer: str = ""
+
+
+class Continuation:
+    """The text of one row, while it grows.
+
+    Args:
+        decode: a function of ids, a list of ints, to a string.
+        stop: a tuple of strings; the text ends before the first of them that it comes to.
+        context: the ids before the row, as many as the decoding of its first token depends on.
+    """
+
+    def __init__(
+        self,
+        decode: collections.abc.Callable[[list[int]], str],
+        stop: tuple[str, ...] = (),
+        context: collections.abc.Iterable[int] = (),
+    ) -> None:
+        self._decode, self._stop, self._context = decode, stop, list(context)
+        self._before = len(decode(self._context))
+        self._ids, self._said = [], ""
+
+    def _whole(self, ids):
+        return self._decode([*self._context, *ids])[self._before :]
+
+    def text(self, ids: list[int]) -> str:
+        """The text of `ids`, up to where it stops."""
+        text = self._whole(ids)
+        return text[: min((text.find(each) for each in self._stop if each in text), default=None)]
+
+    def stops(self, ids: list[int]) -> bool:
+        """Whether a stop string is in the text of `ids`."""
+        text = self._whole(ids) if self._stop else ""
+        return any(each in text for each in self._stop)
+
+    def add(self, token_id: int) -> tuple[str, bool]:
+        """Take in one more token. Returns the new text that is certain, and whether a stop string was found."""
+        self._ids.append(token_id)
+        if self.stops(self._ids):
+            return self.rest(), True
+        text = self._whole(self._ids)
+        if text.endswith("\ufffd"):  # in the middle of a character's bytes
+            return "", False
+        return self._say(text[: len(text) - self._undecided(text)]), False
+
+    def rest(self) -> str:
+        """The text that was held back, now that no token follows."""
+        return self._say(self.text(self._ids))
+
+    def _say(self, text):
+        piece = text[len(self._said) :]
+        self._said += piece
+        return piece
+
+    def _undecided(self, text):
+        """The number of last characters that may be the beginning of a stop string."""
+        longest = min(max(map(len, self._stop), default=1) - 1, len(text))
+        return next((n for n in range(longest, 0, -1) if any(each.startswith(text[-n:]) for each in self._stop)), 0)
 
 
 class Wording:
@@ -183,7 +242,8 @@ class Answers:
     def results(self, single: bool, scored: bool) -> typing.Any:
         """The texts, a list, of lists if each prompt has several results; with `scored` the scores beside it, in the
         same shape. Of a `single` prompt, its own text and score."""
-        texts, scores = self._texts, self._scores
+        texts: list[typing.Any] = self._texts
+        scores: list[typing.Any] = self._scores
         if self._count == 1:
             texts, scores = [each[0] for each in texts], [each[0] for each in scores]
         if single:

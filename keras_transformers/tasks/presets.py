@@ -35,7 +35,7 @@ from keras_transformers.transforms.lora import merged_weights
 
 
 def load(
-    cls: type,
+    cls: typing.Any,
     name: typing.Any,
     dtype: typing.Any = None,
     model_type: str | None = None,

@@ -75,6 +75,6 @@ def start_prompts(model: typing.Any, prompts: Rows, config: GenerationConfig) ->
     for row, prompt in zip(token_ids, prompts, strict=True):
         row[length - len(prompt) :] = prompt
     model._check_ids("prompts", token_ids, "embeddings")
-    starts = np.array([[length - len(prompt)] for prompt in prompts], "int32")
-    starts = keras.ops.convert_to_tensor(starts) if starts.any() else None
+    padding = np.array([[length - len(prompt)] for prompt in prompts], "int32")
+    starts = keras.ops.convert_to_tensor(padding) if padding.any() else None
     return model.backbone.start_cache(len(prompts), SMALLEST_ROOM, starts=starts), token_ids

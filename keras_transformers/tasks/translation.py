@@ -49,7 +49,8 @@ def prompts(
     keep_letterless: bool = True,
 ) -> list[Prompt]:
     """The `Prompt` of each text. The arguments are those of `Seq2SeqLM.translate`."""
-    direction, nothing = options.direction, [[] for _ in texts]
+    direction = options.direction
+    nothing: list[list] = [[] for _ in texts]
     prefixes = prefix_ids(tokenizer, prefix, len(texts), direction) if prefix else nothing
     words = word_ids(tokenizer, forced_words, len(texts), direction) if forced_words else nothing
     plain = [without_language(tokenizer, text, direction) for text in texts]
@@ -167,7 +168,7 @@ class Documents:
         limits = [max_length, options.longest, tokenizer.max_length]
         limits += [config.max_new_tokens or config.max_length or NEW_TOKENS]
         most = max(min(limit for limit in limits if limit) - len(around), 1)
-        split = [split_document(text, language and language.codes[0]) for text in texts]
+        split = [split_document(text, language.codes[0] if language else None) for text in texts]
         self._documents = [
             cut_to_fit(document, lambda each: tokenizer.encode_with_offsets(each).spans, most) for document in split
         ]

@@ -148,7 +148,7 @@ def _around(tokenizer: Parts, side: str) -> list[Any]:
 
 def _language(tokenizer: Parts, name: str, language: str | None) -> int | None:
     """The id of the language in the argument `name`; the id of the default language for None."""
-    code = known_language(name, language, tokenizer.languages) or getattr(tokenizer, name)
+    code = getattr(tokenizer, name) if language is None else known_language(name, language, tokenizer.languages)
     return None if code is None else tokenizer.languages[code]
 
 
