@@ -109,7 +109,7 @@ def command_of_records(function: Callable[..., None]) -> Callable[..., None]:
         function(**given)
 
     del command.__wrapped__  # type: ignore[attr-defined]  # typer would read the signature of `function`
-    command.__signature__ = inspect.Signature(parameters)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
 
