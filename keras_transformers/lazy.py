@@ -1,42 +1,53 @@
-"""A package's names, loaded when they are first used, so that importing it imports nothing heavy."""
+"""A package's names, loaded when they are first used, so that importing it imports nothing heavy.
 
+The names stand in the package's stub, `__init__.pyi`, where editors and type checkers read them too:
+
+    from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM       a name of a module
+    from keras_transformers import layers as layers                              a module
+"""
+
+import ast
+import collections.abc
 import importlib
+import pathlib
 import sys
+from typing import Any
 
 from keras_transformers.spelling import missing_name
 
 
-def names(package, modules, *others):
-    """The `__getattr__`, `__dir__` and `__all__` of a package.
+def names(
+    package: str, *others: str
+) -> tuple[collections.abc.Callable[[str], Any], collections.abc.Callable[[], list[str]], list[str]]:
+    """The `__getattr__`, `__dir__` and `__all__` of a package with a stub.
 
     Args:
         package: its `__name__`.
-        modules: the names that each module gives, a tuple; () for a module that is itself given, by its last name. A
-            module beside the package, instead of in it, begins with a dot.
         others: names that are there already.
 
     Example:
-        >>> __getattr__, __dir__, __all__ = names(__name__, {"losses": ("token_cross_entropy",), "schedules": ()})
+        >>> __getattr__, __dir__, __all__ = names(__name__)
     """
-    homes = {name: module for module, given in modules.items() for name in given or (module.rpartition(".")[2],)}
+    homes = _homes(pathlib.Path(str(sys.modules[package].__file__)).with_suffix(".pyi"))
     every = sorted((*homes, *others))
 
-    def load(name):
+    def load(name: str) -> Any:
         if name not in homes:
             raise missing_name(package, name, every)
-        value = importlib.import_module(f".{homes[name]}", package)
-        if modules[homes[name]]:
-            value = getattr(value, name)
+        home = importlib.import_module(homes[name])
+        value = vars(home)[name] if name in vars(home) else importlib.import_module(f"{homes[name]}.{name}")
         setattr(sys.modules[package], name, value)
         return value
 
     return load, lambda: every, every
 
 
-def refusal(package, every):
-    """The `__getattr__` of a package whose names are all loaded, a sequence: it says which are near."""
-
-    def load(name):
-        raise missing_name(package, name, sorted(every))
-
-    return load
+def _homes(stub: pathlib.Path) -> dict[str, str]:
+    """The module that each name of a stub comes from."""
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    return {
+        alias.name: node.module
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }

@@ -13,6 +13,9 @@ from typing import Any
 
 from keras_transformers import other_libraries
 
+_P = typing.ParamSpec("_P")
+_R = typing.TypeVar("_R")
+
 
 def nearest(name: object, known: collections.abc.Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """The known names most like `name`, the most similar first; if none is, dotted ones that end in it.
@@ -127,11 +130,11 @@ def _unpacked(parameter: inspect.Parameter) -> list[str]:
 _known_arguments = functools.cache(known_arguments)
 
 
-def spelled(function: collections.abc.Callable) -> collections.abc.Callable:
+def spelled(function: collections.abc.Callable[_P, _R]) -> collections.abc.Callable[_P, _R]:
     """A function that refuses unknown keyword arguments with the names that are nearest to them."""
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         if kwargs:
             _check_call(function, args, kwargs)
         return function(*args, **kwargs)
@@ -204,7 +207,12 @@ def check_dtype(dtype: object) -> None:
 
 
 def spell_out(cls: type, but: collections.abc.Container[str] = ()) -> None:
-    """Make `spelled` functions of the public methods that a class defines, but those of some names."""
+    """Make `spelled` functions of the public methods that a class defines, but those of some names.
+
+    Its constructor gets the docstring of the class: an editor would show that of Keras or PyTorch.
+    """
+    if "__init__" in vars(cls) and cls.__init__.__doc__ is None:  # type: ignore[misc]
+        cls.__init__.__doc__ = cls.__doc__  # type: ignore[misc]
     for name, value in list(vars(cls).items()):
         if name.startswith("_") or name in but:
             continue

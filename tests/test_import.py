@@ -1,5 +1,7 @@
 """What `import keras_transformers` loads, costs and chooses, each time in a new Python."""
 
+import importlib
+import inspect
 import json
 import os
 import pathlib
@@ -139,3 +141,16 @@ def test_an_unknown_name_is_refused():
     with pytest.raises(AttributeError, match="module 'keras_transformers' has no attribute 'Transformer'"):
         kt.Transformer  # noqa: B018
     assert "Seq2SeqLM" in dir(kt)
+
+
+def test_an_editor_reads_each_name_off_a_stub():
+    import keras_transformers as kt
+
+    stubs = sorted((ROOT / "keras_transformers").rglob("__init__.pyi"))
+    for stub in stubs:
+        package = ".".join(stub.parent.relative_to(ROOT).parts)
+        module = importlib.import_module(package)
+        for name in module.__all__:
+            value = getattr(module, name)
+            assert not inspect.ismodule(value) or f"{package}.{name}" in sys.modules or name == "runs", (package, name)
+    assert len(stubs) == 10 and kt.TextClassifier.__init__.__doc__ == kt.TextClassifier.__doc__

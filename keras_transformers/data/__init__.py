@@ -2,10 +2,4 @@
 
 from keras_transformers import lazy
 
-__getattr__, __dir__, __all__ = lazy.names(
-    __name__,
-    {
-        "batches": ("Batches", "Position", "keras_data", "translation_batches"),
-        "pairs": ("encode_pairs", "split"),
-    },
-)
+__getattr__, __dir__, __all__ = lazy.names(__name__)

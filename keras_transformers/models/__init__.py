@@ -2,12 +2,4 @@
 
 from keras_transformers import lazy
 
-__getattr__, __dir__, __all__ = lazy.names(
-    __name__,
-    {
-        "backbone": ("Backbone",),
-        "config": ("ModelConfig",),
-        "explain": ("explain",),
-        "recipes": ("decoder", "encoder", "gpt", "transformer"),
-    },
-)
+__getattr__, __dir__, __all__ = lazy.names(__name__)

@@ -15,7 +15,7 @@ from keras_transformers.layers.layer import ShapesOfSpec
 from keras_transformers.layers.stack import Decoder, Encoder
 from keras_transformers.models import changes
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.explain import explain
+from keras_transformers.models.explanation import explain
 from keras_transformers.models.token_ids import check_token_ids
 from keras_transformers.records import arguments_of, from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor

@@ -2,12 +2,4 @@
 
 from keras_transformers import lazy
 
-__getattr__, __dir__, __all__ = lazy.names(
-    __name__,
-    {
-        "packing": ("Packed", "PackedTexts", "Template", "pack", "pack_texts"),
-        "special_tokens": ("SpecialTokens",),
-        "tokenizer": ("Tokenizer",),
-        "vocabulary": ("EncodedSpans", "EncodedWords"),
-    },
-)
+__getattr__, __dir__, __all__ = lazy.names(__name__)

@@ -2,11 +2,4 @@
 
 from keras_transformers import lazy
 
-__getattr__, __dir__, __all__ = lazy.names(
-    __name__,
-    {
-        "lora": ("add_lora", "merge_lora", "remove_lora"),
-        "quantization": ("quantize",),
-        ".formats.peft": ("load_lora", "save_lora"),
-    },
-)
+__getattr__, __dir__, __all__ = lazy.names(__name__)

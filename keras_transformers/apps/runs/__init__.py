@@ -2,10 +2,4 @@
 
 from keras_transformers import lazy
 
-__getattr__, __dir__, __all__ = lazy.names(
-    __name__,
-    {
-        "settings": ("TranslationRun", "read_run", "run_yaml"),
-        "translation": ("Trained", "train_translation"),
-    },
-)
+__getattr__, __dir__, __all__ = lazy.names(__name__)

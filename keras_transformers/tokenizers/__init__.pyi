@@ -1,0 +1,9 @@
+from keras_transformers.tokenizers.packing import Packed as Packed
+from keras_transformers.tokenizers.packing import PackedTexts as PackedTexts
+from keras_transformers.tokenizers.packing import Template as Template
+from keras_transformers.tokenizers.packing import pack as pack
+from keras_transformers.tokenizers.packing import pack_texts as pack_texts
+from keras_transformers.tokenizers.special_tokens import SpecialTokens as SpecialTokens
+from keras_transformers.tokenizers.tokenizer import Tokenizer as Tokenizer
+from keras_transformers.tokenizers.vocabulary import EncodedSpans as EncodedSpans
+from keras_transformers.tokenizers.vocabulary import EncodedWords as EncodedWords
