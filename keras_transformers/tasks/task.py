@@ -372,7 +372,7 @@ class Task(ShapesOfSpec, DataTask):
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
     def __repr__(self):
-        from keras_transformers.models.explain import explain
+        from keras_transformers.models.explanation import explain
 
         return explain(self).rstrip() if self.built else super().__repr__()
 
