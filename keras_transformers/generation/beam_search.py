@@ -27,7 +27,8 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays, forced_words
+from keras_transformers.backends import arrays
+from keras_transformers.generation import forced_words
 from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
 from keras_transformers.records import record
 

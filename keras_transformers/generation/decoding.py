@@ -21,7 +21,8 @@ import numpy as np
 from keras import ops
 
 from keras_transformers import memory
-from keras_transformers.generation import arrays, executors, forced_words
+from keras_transformers.backends import arrays
+from keras_transformers.generation import executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
 from keras_transformers.generation.settings import NEW_TOKENS, penalties, samplers

@@ -21,7 +21,7 @@ import weakref
 import keras
 import numpy as np
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers import products
 from keras_transformers.layers.heads import VocabularyHead

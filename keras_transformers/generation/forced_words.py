@@ -19,7 +19,7 @@ Legend: `B` sentences, `C` candidates, `K` words, `M` tokens of the longest word
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 
 
 def packed(words):

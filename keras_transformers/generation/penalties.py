@@ -18,7 +18,7 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 from keras_transformers.records import Count, Positive, Size, record
 
 

@@ -5,7 +5,7 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
          ── in the cache, as it was read and written ──  ── read now ──
 """
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 from keras_transformers.generation.decoding import Decoding, checked_prompts
 from keras_transformers.layers import cache as caches
 from keras_transformers.models.steps import SMALLEST_ROOM

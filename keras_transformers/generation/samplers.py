@@ -17,7 +17,7 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 from keras_transformers.generation.penalties import History, penalized
 from keras_transformers.records import record
 

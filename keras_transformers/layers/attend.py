@@ -18,7 +18,7 @@ import keras
 from keras import ops
 from keras.src import backend
 
-from keras_transformers.layers.masks import surely_all
+from keras_transformers.backends import arrays
 from keras_transformers.layers.products import packs_right, turned_round
 
 
@@ -119,7 +119,7 @@ def _attend_torch(query_BNTH, key_BKSH, value_BKSH, *, scale, mask=None, bias=No
     seen = None
     if mask is not None:  # softmax over nothing is NaN: let a query that sees no key see all, and drop the answer
         seen = mask.any(-1, keepdim=True)
-        seen = None if surely_all(seen) else seen
+        seen = None if arrays.surely_all(seen) else seen
         mask = mask if seen is None else mask | ~seen
         if bias is not None:
             mask = bias.masked_fill(~mask, float("-inf")).to(query_BNTH.dtype)

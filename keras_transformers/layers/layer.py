@@ -6,12 +6,8 @@ import typing
 
 import keras
 
-from keras_transformers import memory
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import check_constructor
-
-if keras.backend.backend() == "torch":
-    memory.keep_what_is_freed()
 
 
 class ShapesOfSpec:

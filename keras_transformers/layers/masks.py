@@ -7,6 +7,8 @@ import keras
 from keras import ops
 from keras.src.backend import get_keras_mask
 
+from keras_transformers.backends import arrays
+
 
 def causal(query_positions, key_positions):
     """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1,
@@ -75,25 +77,11 @@ def _fits(shape, wanted, broadcast=True):
 
 
 def both(*masks):
-    """The conjunction of the masks that are not None, or None when all are, or where it surely hides nothing."""
+    """The conjunction of the masks that are not None; None if all are, or if it surely hides nothing."""
     present = [mask for mask in masks if mask is not None]
     if not present:
         return None
     result = present[0]
     for mask in present[1:]:
         result = ops.logical_and(result, mask)
-    return None if surely_all(result) else result
-
-
-if keras.backend.backend() == "torch":
-    import torch
-
-    def surely_all(condition):
-        """Whether a boolean tensor is true everywhere, where that is free to ask: on a processor, eagerly."""
-        return condition.device.type == "cpu" and not torch.compiler.is_compiling() and bool(condition.all())
-
-else:
-
-    def surely_all(condition):
-        """Whether a boolean tensor is true everywhere: not known while tracing."""
-        return False
+    return None if arrays.surely_all(result) else result

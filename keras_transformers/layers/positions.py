@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends import arrays
 from keras_transformers.layers.layer import Layer
-from keras_transformers.layers.rotary_scaling import RotaryScaling, constant, plain_frequencies
+from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import Count, Range, Size, record
 
 
@@ -150,7 +151,7 @@ def rotary_angles(rotary, positions, head_dim):
         frequency, factor = rotary.scaling.frequencies(rotary.base, width, positions)
     positions = positions[:, None, :, None]
     if isinstance(frequency, np.ndarray):
-        frequency = constant(frequency, positions)
+        frequency = arrays.constant(frequency, positions)
     angles = positions * frequency
     turned = ops.stack([ops.cos(angles), ops.sin(angles)])
     return turned if factor == 1 else turned * factor
@@ -166,20 +167,7 @@ def rotate(x_BNTH, angles, layout="halves"):
         pair = ops.stack([first * cos - second * sin, second * cos + first * sin], axis=-1)
         return ops.concatenate([ops.reshape(pair, (*ops.shape(first)[:-1], 2 * half)), rest], axis=-1)
     first, second, rest = x_BNTH[..., :half], x_BNTH[..., half : 2 * half], x_BNTH[..., 2 * half :]
-    return _side_by_side([first * cos - second * sin, second * cos + first * sin, rest])
-
-
-if keras.backend.backend() == "torch":
-    import torch
-
-    def _side_by_side(parts):
-        # Twice in every layer for every token, where `keras.ops` takes longer than the arithmetic.
-        return torch.cat(parts, dim=-1)
-
-else:
-
-    def _side_by_side(parts):
-        return ops.concatenate(parts, axis=-1)
+    return arrays.side_by_side([first * cos - second * sin, second * cos + first * sin, rest])
 
 
 def alibi_slopes(num_heads):
@@ -272,7 +260,7 @@ class RelativePosition(Layer):
             return None, None
         distance = key_positions[:, None, :] - query_positions[:, :, None]
         if isinstance(self.positions, Alibi):
-            slopes = constant(alibi_slopes(self.num_heads)[None, :, None, None], distance)
+            slopes = arrays.constant(alibi_slopes(self.num_heads)[None, :, None, None], distance)
             if self.positions.rounded:
                 if starts is not None:
                     key_positions = ops.maximum(key_positions - starts, 0)

@@ -15,29 +15,11 @@ Legend: `R` rotated width.
 
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends import arrays
 from keras_transformers.records import Positive, Size, record
-
-if keras.backend.backend() == "torch":  # which traces neither Keras's maximum nor its conversion of numpy arrays
-
-    def _largest(x):
-        return x.amax()
-
-    def constant(array, beside):
-        """A numpy array as a tensor where the tensor `beside` lies."""
-        import torch
-
-        return torch.as_tensor(array, device=beside.device)
-
-else:
-    _largest = ops.max
-
-    def constant(array, beside):
-        """A numpy array as a tensor."""
-        return ops.convert_to_tensor(array)
 
 
 def plain_frequencies(base, width):
@@ -51,7 +33,7 @@ def _exponents(width):
 
 def _length(positions):
     """How long the longest text is whose positions `[B|1, T]` are: a float32 scalar."""
-    return ops.cast(_largest(positions) + 1, "float32")
+    return ops.cast(arrays.maximum(positions) + 1, "float32")
 
 
 def _check(factor, length=1):
@@ -87,7 +69,7 @@ class DynamicScaling:
         length = ops.maximum(_length(positions), float(self.original_length))
         growth = self.factor * length / self.original_length - (self.factor - 1)
         grown = base * ops.power(growth, width / (width - 2))
-        return 1.0 / ops.power(grown, constant(_exponents(width), length)), 1.0
+        return 1.0 / ops.power(grown, arrays.constant(_exponents(width), length)), 1.0
 
 
 @record
@@ -190,7 +172,7 @@ class LongScaling:
             )
         wavelengths = (base ** _exponents(width).astype("float64")).astype("float32")
         short, long = (
-            constant(np.float32(1) / (np.asarray(factors, "float32") * wavelengths), positions)
+            arrays.constant(np.float32(1) / (np.asarray(factors, "float32") * wavelengths), positions)
             for factors in (self.short_factors, self.long_factors)
         )
         grown = math.log(self.factor) / math.log(self.original_length) if self.factor > 1 else 0.0

@@ -6,8 +6,7 @@ nobody sees the ids; there, what makes them has to know (`Task.fit` and `Encoder
 
 import typing
 
-import keras
-import numpy as np
+from keras_transformers.backends import arrays
 
 
 def check_token_ids(token_ids: typing.Any, vocabulary_size: int, name: str = "token_ids") -> None:
@@ -22,7 +21,7 @@ def check_token_ids(token_ids: typing.Any, vocabulary_size: int, name: str = "to
     Raises:
         ValueError: saying from where to where they go.
     """
-    ids = _seen(token_ids)
+    ids = arrays.known_values(token_ids)
     if ids is not None and ids.size and ids.dtype.kind in "iuf":
         least, most = ids.min(), ids.max()
         if not (least >= 0 and most < vocabulary_size):
@@ -30,23 +29,3 @@ def check_token_ids(token_ids: typing.Any, vocabulary_size: int, name: str = "to
                 f"Expected token ids in [0, {vocabulary_size}) in {name}, got ids from {least} to {most}. Does the "
                 "tokenizer belong to the model?"
             )
-
-
-def _seen(x):
-    """The numbers of a tensor, or None if it has none yet, or they lie on another device."""
-    if isinstance(x, np.ndarray):
-        return x
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        seen = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_fully_addressable
-        return np.asarray(x) if seen else None
-    if backend == "tensorflow":
-        return x.numpy() if hasattr(x, "numpy") and type(x).__name__ == "EagerTensor" else None
-    import torch
-
-    plain = type(x) is torch.Tensor and x.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not plain or torch.jit.is_tracing() or torch._C._functorch.is_functorch_wrapped_tensor(x):
-        return None
-    return x.detach().numpy() if x.dtype != torch.bfloat16 else None

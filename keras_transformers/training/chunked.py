@@ -19,10 +19,12 @@ import typing
 import keras
 from keras import ops
 
-from keras_transformers.generation.arrays import argmax
+from keras_transformers.backends import arrays
+
+argmax = arrays.argmax
 
 CHUNK = 2**24  # logits held at once: 64 MB in float32
-SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: as many as are put where others were (`memory.keep_what_is_freed`)
+SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: reused (`keep_what_is_freed`)
 SHORTEST_CHUNK, LONGEST_CHUNK = 128, 1024  # tokens
 if keras.backend.backend() == "tensorflow":  # measured: longer ones took as long there, and more memory
     SHORTEST_CHUNK = 8

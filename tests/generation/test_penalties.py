@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.generation import GenerationConfig, arrays, generate
+from keras_transformers.backends import arrays
+from keras_transformers.generation import GenerationConfig, generate
 from keras_transformers.generation.penalties import (
     BadWords,
     CountPenalty,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.generation import arrays
+from keras_transformers.backends import arrays
 
 
 @pytest.mark.parametrize("size", [9, 2048, 2500])

@@ -1,0 +1,35 @@
+"""The one place that asks which backend runs.
+
+    default/       the protocol: each function with its documentation and a body in plain Keras
+    jax/ tensorflow/ torch/          the functions that this backend computes faster in its own way, and only those
+
+A concern is a module of the same name in each folder, and here the module of the backend that runs:
+
+    from keras_transformers.backends import arrays
+
+    arrays.top_k(scores, 8)
+
+    arrays        tensor operations of layers and decoding loops
+
+A backend's module begins as `default`'s (`import *`), so every module gives the same names; a test compares the
+signatures. Importing this package imports the one framework that Keras runs on. Nothing here knows a layer or a model:
+functions and tensors are passed in.
+"""
+
+import typing
+
+import keras
+
+NAME: str = keras.backend.backend()
+"""What Keras calls the backend that runs, for messages to the user. Nobody else decides anything by it."""
+
+if typing.TYPE_CHECKING or NAME not in ("jax", "tensorflow", "torch"):
+    from keras_transformers.backends.default import arrays
+elif NAME == "jax":
+    from keras_transformers.backends.jax import arrays
+elif NAME == "tensorflow":
+    from keras_transformers.backends.tensorflow import arrays
+else:
+    from keras_transformers.backends.torch import arrays
+
+__all__ = ["NAME", "arrays"]

@@ -1,0 +1,1 @@
+"""JAX: functions are traced and compiled by XLA, once for each shape."""

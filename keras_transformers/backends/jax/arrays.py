@@ -1,0 +1,15 @@
+"""JAX's operations on arrays: those of `keras.ops`, and their values once there are any."""
+
+import typing
+
+import jax
+import numpy as np
+
+from keras_transformers.backends.default.arrays import *  # noqa: F403
+
+
+def known_values(x: typing.Any) -> np.ndarray | None:
+    if isinstance(x, np.ndarray):
+        return x
+    known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_fully_addressable
+    return np.asarray(x) if known else None

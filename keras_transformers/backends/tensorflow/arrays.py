@@ -1,0 +1,13 @@
+"""TensorFlow's operations on arrays: those of `keras.ops`, and their values outside of a graph."""
+
+import typing
+
+import numpy as np
+
+from keras_transformers.backends.default.arrays import *  # noqa: F403
+
+
+def known_values(x: typing.Any) -> np.ndarray | None:
+    if isinstance(x, np.ndarray):
+        return x
+    return x.numpy() if hasattr(x, "numpy") and type(x).__name__ == "EagerTensor" else None

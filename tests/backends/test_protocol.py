@@ -1,0 +1,39 @@
+"""Every backend gives the functions of the protocol, and nobody outside of `backends/` asks which one runs."""
+
+import ast
+import pathlib
+
+import pytest
+
+import keras_transformers
+
+PACKAGE = pathlib.Path(keras_transformers.__file__).parent
+BACKENDS = PACKAGE / "backends"
+
+pytestmark = pytest.mark.one_backend
+
+
+def defined(path):
+    """The public functions, classes and values of a module, by name: the arguments of functions, else None."""
+    names = {}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names[node.name] = ast.dump(node.args)
+        elif isinstance(node, ast.ClassDef):
+            names[node.name] = None
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                names |= {each.id: None for each in ast.walk(target) if isinstance(each, ast.Name)}
+    return {name: arguments for name, arguments in names.items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("concern", sorted(path.stem for path in (BACKENDS / "default").glob("[!_]*.py")))
+def test_each_backend_gives_the_functions_of_the_protocol(concern):
+    protocol = defined(BACKENDS / "default" / f"{concern}.py")
+    for path in BACKENDS.glob(f"*/{concern}.py"):
+        own = defined(path)
+        unknown = own.keys() - protocol.keys()
+        assert not unknown, f"{path}: {unknown} are not in the protocol"
+        for name, arguments in own.items():
+            if arguments is not None and protocol[name] is not None:
+                assert arguments == protocol[name], f"{path}: {name}"
