@@ -10,6 +10,10 @@ A concern is a module of the same name in each folder, and here the module of th
     arrays.top_k(scores, 8)
 
     arrays        tensor operations of layers and decoding loops
+    attention     scaled dot-product attention, and the cache that it reads
+    dropout       the layer
+    execution     decoding loops, and passes over a batch
+    products      dense layers, token embeddings, vocabularies, experts
 
 A backend's module begins as `default`'s (`import *`), so every module gives the same names; a test compares the
 signatures. Importing this package imports the one framework that Keras runs on. Nothing here knows a layer or a model:
@@ -24,12 +28,14 @@ NAME: str = keras.backend.backend()
 """What Keras calls the backend that runs, for messages to the user. Nobody else decides anything by it."""
 
 if typing.TYPE_CHECKING or NAME not in ("jax", "tensorflow", "torch"):
-    from keras_transformers.backends.default import arrays
+    from keras_transformers.backends.default import arrays, attention, dropout, execution, products
 elif NAME == "jax":
-    from keras_transformers.backends.jax import arrays
+    from keras_transformers.backends.jax import arrays, attention, dropout, execution, products
 elif NAME == "tensorflow":
-    from keras_transformers.backends.tensorflow import arrays
+    from keras_transformers.backends.default import attention, dropout
+    from keras_transformers.backends.tensorflow import arrays, execution, products
 else:
-    from keras_transformers.backends.torch import arrays
+    from keras_transformers.backends.default import dropout
+    from keras_transformers.backends.torch import arrays, attention, execution, products
 
-__all__ = ["NAME", "arrays"]
+__all__ = ["NAME", "arrays", "attention", "dropout", "execution", "products"]

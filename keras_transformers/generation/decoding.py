@@ -21,7 +21,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers import memory
-from keras_transformers.backends import arrays
+from keras_transformers.backends import arrays, execution
 from keras_transformers.generation import executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.samplers import Sampling
@@ -406,10 +406,10 @@ class Decoding:
         written = int(cache.offset)
         unread = token_ids[:, written:]
         count = unread.shape[1] - 1
-        if count == 0 or (executors.PREFILLS_IN_STEP and self.strategy.rows_per_sentence == 1):
+        if count == 0 or (execution.SHAPES_MAY_VARY and self.strategy.rows_per_sentence == 1):
             return caches.grow(cache, self.room), unread
         read, pieces, room = unread[:, :-1], [count], self.room
-        if not executors.PREFILLS_IN_STEP:
+        if not execution.SHAPES_MAY_VARY:
             spare = min(self.room, self.longest or self.room) - written - count
             pieces, room = pieces_to_read(count, spare, caches.reach(cache)), ROOM_TO_READ
             read = np.pad(read, ((0, 0), (0, sum(pieces) - count)))

@@ -13,12 +13,11 @@ import typing
 
 import keras
 
-from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
+from keras_transformers.backends import attention, products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
-from keras_transformers.layers.products import dense
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Positive, Rate, Size, record
@@ -192,17 +191,17 @@ class MultiHeadAttention(Layer):
     def _heads(self, x: Tensor, norm: keras.layers.Layer | None, num_heads: int) -> Tensor:
         """Projected queries or keys `[B, T, N*H]` as heads `[B, N, T, H]`, normalised if `query_key_norm` says so."""
         if norm is None:
-            return split_heads(x, num_heads)
+            return attention.split_heads(x, num_heads)
         if self.query_key_norm.by_head:
-            return norm(split_heads(x, num_heads))
-        return split_heads(norm(x), num_heads)
+            return norm(attention.split_heads(x, num_heads))
+        return attention.split_heads(norm(x), num_heads)
 
     def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
-        key = self._heads(dense(self.key, source), self.key_norm, self.num_key_value_heads)
-        return key, split_heads(dense(self.value, source), self.num_key_value_heads)
+        key = self._heads(products.dense(self.key, source), self.key_norm, self.num_key_value_heads)
+        return key, attention.split_heads(products.dense(self.value, source), self.num_key_value_heads)
 
     def start_state(self, rows: int, length: int) -> KeysAndValues:
         """An empty cache for `rows` sequences of up to `length` tokens."""
@@ -245,7 +244,7 @@ class MultiHeadAttention(Layer):
         if scope is None:
             scope = self._scope(query, source, padding_mask, attention_mask, cache, offset)
 
-        query_BNTH = _rotated(self._heads(dense(self.query, query), self.query_norm, self.num_heads), scope)
+        query_BNTH = _rotated(self._heads(products.dense(self.query, query), self.query_norm, self.num_heads), scope)
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
@@ -257,8 +256,8 @@ class MultiHeadAttention(Layer):
         rows, sentences = query_BNTH.shape[0], key.shape[0]
         folded = source is not None and rows != sentences
         if folded:
-            query_BNTH = fold_rows(query_BNTH, sentences)
-        x_BNTH, scores = attend(
+            query_BNTH = attention.fold_rows(query_BNTH, sentences)
+        x_BNTH, scores = attention.attend(
             query_BNTH,
             key,
             value,
@@ -271,9 +270,9 @@ class MultiHeadAttention(Layer):
             return_scores=return_attention_scores,
         )
         if folded:
-            x_BNTH = unfold_rows(x_BNTH, rows)
-            scores = None if scores is None else unfold_rows(scores, rows)
-        return outputs(dense(self.output_projection, merge_heads(x_BNTH)), cache, scores)
+            x_BNTH = attention.unfold_rows(x_BNTH, rows)
+            scores = None if scores is None else attention.unfold_rows(scores, rows)
+        return outputs(products.dense(self.output_projection, attention.merge_heads(x_BNTH)), cache, scores)
 
     def _scope(
         self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import typing
 
-import keras
 from keras import ops
 
+from keras_transformers.backends import attention
 from keras_transformers.layers.state import ANY_NUMBER, Rows, State
 
 
@@ -37,9 +37,7 @@ class Cache(typing.NamedTuple):
     starts: typing.Any = None
 
 
-def start() -> typing.Any:
-    """The offset of a cache that holds nothing yet."""
-    return 0 if keras.backend.backend() == "torch" else ops.zeros((), "int32")
+start = attention.start
 
 
 def room(cache: Cache) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
+from keras_transformers.backends import arrays, products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.norms import Norm, make_norm
@@ -16,25 +17,6 @@ from keras_transformers.layers.scope import positions_of
 from keras_transformers.records import Count, Rate, Size, record
 
 PROJECTED = ("sum", "tokens")
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def _rows(embeddings, token_ids):
-        """Rows of `embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a
-        sparse gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
-
-        def backward(upstream):
-            upstream = tf.reshape(upstream, (-1, embeddings.shape[-1]))
-            return tf.math.unsorted_segment_sum(upstream, tf.reshape(token_ids, (-1,)), embeddings.shape[0]), None
-
-        return tf.gather(embeddings, token_ids), backward
-
-else:
-    _rows = None
-    if keras.backend.backend() == "torch":
-        import torch
 
 
 @record
@@ -157,8 +139,7 @@ class PositionalEmbedding(Layer):
             table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
             if self.positions.skip_padding:
                 table[self.positions.offset - 1] = 0
-            # `torch.compile` understands tensors alone. Not by `ops`: Keras may build layers without any values.
-            self._table = torch.from_numpy(table) if keras.backend.backend() == "torch" else table
+            self._table = arrays.fixed(table)
         self.segment = self.projection = self.token_projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
@@ -213,18 +194,12 @@ class PositionalEmbedding(Layer):
                 f"{offset + length}. Shorten the input, or build the model with a larger max_length."
             )
 
-    def _look_up(self, token_ids):
-        token = self.token
-        if _rows is None or token.quantization_mode or getattr(token, "lora_enabled", False):
-            return token(token_ids)
-        vectors = _rows(tf.convert_to_tensor(token.embeddings), ops.cast(token_ids, "int32"))
-        return ops.cast(vectors, self.compute_dtype)
-
     def _table_beside(self, x):
-        """The sines; on PyTorch they stay on the device of `x`, once they are there."""
-        if keras.backend.backend() == "torch" and x.device != self._table.device and x.device.type != "meta":
-            self._table = self._table.to(x.device)
-        return self._table
+        """The sines, kept on the device of `x`."""
+        table = arrays.beside(self._table, x)
+        if table is not self._table:
+            self._table = table
+        return table
 
     def _positions(self, token_ids, offset, starts):
         """Where in their texts `token_ids [B, T]` stand: `[1, T]`, or `[B, T]` with starts."""
@@ -241,7 +216,7 @@ class PositionalEmbedding(Layer):
 
     def call(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
         token_ids = ops.cast(token_ids, "int32")
-        x = self._look_up(token_ids)
+        x = products.vectors(self.token, token_ids)
         if self.scale:
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
         if self.token_projection is not None:

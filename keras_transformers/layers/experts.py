@@ -43,45 +43,6 @@ def choose(scores_XE, experts):
     return ops.cast(weights_Xk, scores_XE.dtype), chosen_Xk
 
 
-def mix(x_XD, weights_Xk, chosen_Xk, num_experts, compute):
-    """The weighted sum of what the chosen experts make of each token: `[X, D]`.
-
-    `compute(x, experts)` is the work of experts: that of one for `[X, D]`, given its number; of all for `[X, D]`, given
-    None, as `[E, X, D]`; or of those in `experts [X, k]`, as `[X, k, D]`.
-    """
-    if _runs_as_it_is():
-        return _mix_in_turn(x_XD, weights_Xk, chosen_Xk, compute)
-    tokens, num_chosen = x_XD.shape[0], chosen_Xk.shape[1]
-    if tokens is not None and tokens * num_chosen < num_experts:
-        return ops.einsum("xk,xkd->xd", weights_Xk, compute(x_XD, chosen_Xk))
-    weights_XE = ops.sum(ops.one_hot(chosen_Xk, num_experts, dtype=weights_Xk.dtype) * weights_Xk[..., None], axis=1)
-    return ops.einsum("xe,exd->xd", weights_XE, compute(x_XD, None))
-
-
-def _mix_in_turn(x_XD, weights_Xk, chosen_Xk, compute):
-    import torch
-
-    mixed_XD = torch.zeros_like(x_XD)
-    for expert in torch.unique(chosen_Xk).tolist():
-        tokens, places = torch.where(chosen_Xk == expert)
-        mixed_XD = mixed_XD.index_add(
-            0, tokens, compute(x_XD[tokens], expert) * weights_Xk[tokens, places][:, None].to(x_XD.dtype)
-        )
-    return mixed_XD
-
-
-if keras.backend.backend() == "torch":
-    import torch
-
-    def _runs_as_it_is():
-        return not torch.compiler.is_compiling()
-
-else:
-
-    def _runs_as_it_is():
-        return False
-
-
 @keras.saving.register_keras_serializable("keras_transformers")
 class StackedDense(Layer):
     """A dense layer of each expert, their kernels in one weight `[E, in, out]`.

@@ -6,10 +6,10 @@ Legend: `B` batch, `T` length, `D` model width, `F` feed-forward width.
 import keras
 from keras import ops
 
+from keras_transformers.backends import products
 from keras_transformers.layers.dropout import Dropout
-from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose, mix
+from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose
 from keras_transformers.layers.layer import ShapePreserving
-from keras_transformers.layers.products import dense
 from keras_transformers.records import Rate, Size, record
 from keras_transformers.spelling import did_you_mean
 
@@ -105,7 +105,7 @@ class FeedForward(ShapePreserving):
             return self._compute(inputs, training)
         x_XD = ops.reshape(inputs, (-1, inputs.shape[-1]))
         weights_Xk, chosen_Xk = choose(self.router(x_XD), self.experts)
-        mixed_XD = mix(
+        mixed_XD = products.mix(
             x_XD,
             weights_Xk,
             chosen_Xk,
@@ -117,9 +117,9 @@ class FeedForward(ShapePreserving):
     def _compute(self, x, training, **of_experts):
         activation = ACTIVATIONS[self.activation]
         if self.gated:
-            hidden = activation(dense(self.gate, x, **of_experts)) * dense(self.up, x, **of_experts)
+            hidden = activation(products.dense(self.gate, x, **of_experts)) * products.dense(self.up, x, **of_experts)
         else:
-            hidden = activation(dense(self.up, x, **of_experts))
+            hidden = activation(products.dense(self.up, x, **of_experts))
         if self.dropout is not None:
             hidden = self.dropout(hidden, training=training)
-        return dense(self.down, hidden, **of_experts)
+        return products.dense(self.down, hidden, **of_experts)

@@ -3,12 +3,10 @@
 Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabulary.
 """
 
-import math
-
 import keras
 from keras import ops
 
-from keras_transformers.layers import products
+from keras_transformers.backends import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer, like
@@ -123,14 +121,6 @@ def make_transform(config, **kwargs):
     return Transform(config.activation, config.norm, config.use_bias, **kwargs)
 
 
-def _tied(token, inputs):
-    """`inputs [..., D]` times the token embeddings: `[..., V]`."""
-    rows = math.prod(inputs.shape[:-1]) if None not in inputs.shape else None
-    if not (products.packs_right(rows) and products.is_plain(token, keras.layers.ReversibleEmbedding)):
-        return token(inputs, reverse=True)
-    return products.from_the_left(ops.cast(token.embeddings, inputs.dtype), inputs)
-
-
 @keras.saving.register_keras_serializable("keras_transformers")
 class VocabularyHead(Layer):
     """Hidden states to one score for each token of the vocabulary (Vaswani et al. 2017, section 3.4).
@@ -219,7 +209,7 @@ class VocabularyHead(Layer):
         if self.dense is not None:
             logits = products.dense(self.dense, inputs)
         else:
-            logits = _tied(embedding.token, inputs)
+            logits = products.scores(embedding.token, inputs)
             logits = logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits
         return logits if self.soft_cap is None else ops.tanh(logits / self.soft_cap) * self.soft_cap
 

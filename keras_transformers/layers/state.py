@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import typing
 
-import keras
 from keras import ops
 
-_cut = keras.backend.backend() == "torch"  # shapes may vary from step to step there
+from keras_transformers.backends import attention
+
 ANY_NUMBER = 2**31 - 1
+
+write, visible_length = attention.write, attention.visible_length
 
 
 class State(typing.Protocol):
@@ -53,8 +55,7 @@ class State(typing.Protocol):
 class Rows:
     """The rows `[R]`, int32, that a state is to have, of those that it has; `written` positions hold anything.
 
-    On PyTorch a buffer whose rows change places is gathered into a spare one, the next into the buffer that this frees,
-    and so on: no more is copied than is written, and next to nothing allocated. The states given are used up.
+    The states given may be used up: a backend may gather a buffer into the place of another.
     """
 
     def __init__(self, rows: typing.Any, written: typing.Any = None) -> None:
@@ -66,17 +67,8 @@ class Rows:
 
     def take_written(self, buffer: typing.Any) -> typing.Any:
         """The rows of a buffer `[R, K, S, H]`, of which nobody reads more positions than are written."""
-        if not _cut or not isinstance(self._written, int) or len(self._rows) != len(buffer):
-            return self.take(buffer)
-        import torch
-
-        end, spare = self._written, self._spare
-        if spare is None or spare.shape != buffer.shape or spare.dtype != buffer.dtype:
-            spare = buffer.new_empty(buffer.shape)
-            spare[:, :, end:] = 0  # a compiled step multiplies by what it does not see: anything finite
-        torch.index_select(buffer[:, :, :end], 0, self._rows, out=spare[:, :, :end])
-        self._spare = buffer
-        return spare
+        taken, self._spare = attention.take_written(buffer, self._rows, self._written, self._spare)
+        return taken
 
 
 class KeysAndValues(typing.NamedTuple):
@@ -126,29 +118,3 @@ class KeysAndValues(typing.NamedTuple):
             return self
         padding = ((0, 0), (0, 0), (0, missing), (0, 0))
         return KeysAndValues(ops.pad(self.key, padding), ops.pad(self.value, padding))
-
-
-if _cut:
-
-    def write(buffer: typing.Any, new: typing.Any, offset: int | typing.Any) -> tuple[typing.Any, typing.Any]:
-        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`: in place, and cut to the positions written;
-        all of it if `offset` is a tensor."""
-        if not isinstance(offset, int):
-            places = offset + ops.arange(new.shape[2], dtype="int64")
-            return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
-        end = offset + new.shape[2]
-        buffer[:, :, offset:end] = new
-        return buffer, buffer[:, :, :end]
-
-else:
-
-    def write(buffer: typing.Any, new: typing.Any, offset: int | typing.Any) -> tuple[typing.Any, typing.Any]:
-        """`buffer [R, K, S, H]` with `new [R, K, T, H]` put at `offset`, and the keys to attend to: all of it, since
-        shapes are fixed."""
-        buffer = ops.slice_update(buffer, (0, 0, offset, 0), ops.cast(new, buffer.dtype))
-        return buffer, buffer
-
-
-def visible_length(room: int, offset: int | typing.Any, new: int) -> int:
-    """How many key positions attention sees once `new` positions are written at `offset` of buffers with some room."""
-    return offset + new if isinstance(offset, int) and _cut else room

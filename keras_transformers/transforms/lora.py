@@ -14,8 +14,8 @@ import re
 import keras
 import numpy as np
 
+from keras_transformers.backends import products
 from keras_transformers.files.reading import shown
-from keras_transformers.layers import products
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.models.changes import problem_of_groups

@@ -18,7 +18,7 @@ def defined(path):
     names = {}
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef):
-            names[node.name] = ast.dump(node.args)
+            names[node.name] = [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
         elif isinstance(node, ast.ClassDef):
             names[node.name] = None
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -36,4 +36,4 @@ def test_each_backend_gives_the_functions_of_the_protocol(concern):
         assert not unknown, f"{path}: {unknown} are not in the protocol"
         for name, arguments in own.items():
             if arguments is not None and protocol[name] is not None:
-                assert arguments == protocol[name], f"{path}: {name}"
+                assert arguments == protocol[name][: len(arguments)], f"{path}: {name}"

@@ -75,7 +75,7 @@ def test_texts_in_one_row_are_what_each_is_alone(name):
 def test_without_kerass_bookkeeping_it_is_the_same(name):
     import torch
 
-    from keras_transformers.generation.direct import direct
+    from keras_transformers.backends.torch.direct import direct
 
     case, _ = CHECKPOINTS[name]
     model, inputs = checkpoints.model(name), outputs.inputs(case)

@@ -43,7 +43,7 @@ def test_token_by_token_is_the_same(name):
 def test_without_kerass_bookkeeping_it_is_the_same(name):
     import torch
 
-    from keras_transformers.generation.direct import direct
+    from keras_transformers.backends.torch.direct import direct
 
     case, _ = CHECKPOINTS[name]
     model, inputs = checkpoints.model(name), outputs.inputs(case)

@@ -40,7 +40,7 @@ def first_logits(model, view):
     ids=["original", "pre", "around"],
 )
 def test_the_same_logits(options, dtype):
-    from keras_transformers.generation.direct import direct
+    from keras_transformers.backends.torch.direct import direct
 
     model = translator(dtype, **options)
     tolerance = 1e-6 if dtype == "float32" else 2e-2
@@ -60,7 +60,7 @@ def test_weights_that_change_are_seen_by_the_next_generation():
 
 
 def test_changed_layers_stay_with_keras():
-    from keras_transformers.generation.direct import Direct, direct
+    from keras_transformers.backends.torch.direct import Direct, direct
 
     plain, adapted, quantized = (keras.layers.Dense(4) for _ in range(3))
     for dense in (plain, adapted, quantized):
@@ -93,7 +93,7 @@ def test_a_model_with_an_adapter_generates_by_it():
 def test_scores_of_few_rows_and_of_many_are_the_same_product(rows):
     import torch
 
-    from keras_transformers.generation.direct import direct
+    from keras_transformers.backends.torch.direct import direct
 
     layer = keras.layers.ReversibleEmbedding(40, 12)
     layer.build()

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.layers import ExpertsConfig, FeedForward, experts
+from keras_transformers.backends import products
+from keras_transformers.backends.default import products as default
+from keras_transformers.layers import ExpertsConfig, FeedForward
 from tests.layers.reference import fill, numbers, relative_error
 
 D, F = 12, 24
@@ -44,7 +46,7 @@ def in_numpy(layer, x):
 def way(request, monkeypatch):
     """On PyTorch also what it computes when it is compiled; the others have one way."""
     if request.param == "compiled":
-        monkeypatch.setattr(experts, "_runs_as_it_is", lambda: False)
+        monkeypatch.setattr(products, "mix", default.mix)
 
 
 # 1 token of 2 experts is fewer than there are: their weights are gathered; 10 are more: all experts compute all

@@ -166,7 +166,7 @@ def test_generation_sees_adapters_come_and_go(num_beams):
 
 @once
 def test_the_direct_view_calls_no_layer_of_keras():
-    from keras_transformers.generation.direct import Direct, direct
+    from keras_transformers.backends.torch.direct import Direct, direct
 
     model = translator()
     add_lora(model, targets=("query",), dropout=0.1)

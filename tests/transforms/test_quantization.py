@@ -263,7 +263,7 @@ def test_a_preset_of_unknown_transforms_is_refused(tmp_path):
 def test_the_direct_view_computes_what_keras_quantized_layers_do(mode, block_size, dtype):
     import torch
 
-    from keras_transformers.generation.direct import direct
+    from keras_transformers.backends.torch.direct import direct
 
     model = translator(dtype=dtype)
     quantize(model, mode, block_size=block_size)

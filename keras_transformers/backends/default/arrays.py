@@ -34,6 +34,16 @@ def constant(x: np.ndarray, like: Tensor) -> Tensor:
     return ops.convert_to_tensor(x)
 
 
+def fixed(x: np.ndarray) -> typing.Any:
+    """A NumPy array as a layer keeps it, made while Keras builds layers without any values."""
+    return x
+
+
+def beside(fixed: typing.Any, like: Tensor) -> typing.Any:
+    """An array that `fixed` returned, on the device of `like`."""
+    return fixed
+
+
 def known_values(x: typing.Any) -> np.ndarray | None:
     """The values of a tensor; None if they are not computed yet, or lie on another device."""
     return x if isinstance(x, np.ndarray) else None

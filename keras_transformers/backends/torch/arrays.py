@@ -19,6 +19,15 @@ def constant(x: np.ndarray, like: Tensor) -> Tensor:
     return torch.as_tensor(x, device=like.device)
 
 
+def fixed(x: np.ndarray) -> typing.Any:
+    return torch.from_numpy(x)  # `torch.compile` understands tensors alone
+
+
+def beside(fixed: typing.Any, like: Tensor) -> typing.Any:
+    # A meta tensor has no values, and would take those of the array away.
+    return fixed if like.device in (fixed.device, torch.device("meta")) else fixed.to(like.device)
+
+
 def known_values(x: typing.Any) -> np.ndarray | None:
     if isinstance(x, np.ndarray):
         return x

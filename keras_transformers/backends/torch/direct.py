@@ -10,16 +10,16 @@ sublayer is a direct view as well,
 and Keras's own leaves are PyTorch's functions. What is not known here (Keras's own LoRA, anyone's own layer) stays the
 Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast in this view: inputs
 come in the compute dtype, and weights are cast to it when a view first meets them. So a view is made for one
-generation, and forgotten, or kept until a weight is written (`executors`).
+generation, and forgotten, or kept until a weight is written (`execution`).
 """
 
 import keras
 import torch
 from torch.nn import functional as F
 
-import keras_transformers
-from keras_transformers.generation import direct_quantized
-from keras_transformers.layers.norms import RMSNormalization
+from keras_transformers.backends.torch import direct_quantized
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 class Direct:
@@ -48,10 +48,10 @@ def direct(layer):
     """A direct view of a layer; anything else as it is."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
-    view = _LEAVES.get(type(layer))
+    view = _LEAVES.get(type(layer)) or _REGISTERED.get(keras.saving.get_registered_name(type(layer)))
     if view is not None and layer.quantization_mode:
         view = _QUANTIZED.get(type(layer))
-    if view is None and type(layer).__module__.partition(".")[0] == keras_transformers.__name__:
+    if view is None and type(layer).__module__.partition(".")[0] == _PACKAGE:
         return Direct(layer)
     return layer if view is None or getattr(layer, "lora_enabled", False) else view(layer)
 
@@ -125,11 +125,12 @@ def _dropout(layer):
 _LEAVES = {
     keras.layers.Dense: _dense,
     keras.layers.LayerNormalization: _layer_normalization,
-    RMSNormalization: _rms_normalization,
     keras.layers.Embedding: _embedding,
     keras.layers.ReversibleEmbedding: _reversible_embedding,
     keras.layers.Dropout: _dropout,
 }
+
+_REGISTERED = {f"{_PACKAGE}>RMSNormalization": _rms_normalization}
 
 _QUANTIZED = {
     keras.layers.Dense: direct_quantized.dense,

@@ -9,9 +9,11 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.generation import GenerationConfig, executors
-from keras_transformers.layers import products
 
 pytestmark = pytest.mark.one_backend("jax")
+
+if keras.backend.backend() == "jax":
+    from keras_transformers.backends.jax import execution, products
 
 SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
 
@@ -28,7 +30,7 @@ def translator():
 @pytest.fixture
 def turned(monkeypatch):
     """The turned kernels of each call, by the names of the kernels."""
-    found, turn = [], executors._turned
+    found, turn = [], execution.transposed_copies
 
     def watched(model, step, shape, cache):
         arrays = turn(model, step, shape, cache)
@@ -37,7 +39,7 @@ def turned(monkeypatch):
         found.append({model.variables[place].path: array for place, array in arrays.items()})
         return arrays
 
-    monkeypatch.setattr(executors, "_turned", watched)
+    monkeypatch.setattr(execution, "transposed_copies", watched)
     return found
 
 
@@ -52,7 +54,7 @@ def test_a_turned_kernel_computes_the_same(shape, use_bias):
         asked.append(kernel)
         return kernel.value.T
 
-    with products.turned_kernels(find):
+    with products.transposed_kernels(find):
         np.testing.assert_allclose(products.dense(layer, x), expected, atol=1e-6)
         assert asked == [layer.kernel]
         products.dense(layer, x[:1, :1])  # one row needs no order
@@ -131,9 +133,11 @@ def test_encoders_without_a_vocabulary_are_compiled_so(task, monkeypatch):
     assert told[-1]["compiler_options"] == (products.compiler_options() if task is kt.TextEmbedder else None)
 
 
-@pytest.mark.skipif(not products.compiler_options(), reason="this XLA does not know the option")
 def test_products_of_many_rows_are_xla_s_own():
     import jax
+
+    if not products.compiler_options():
+        pytest.skip("this XLA does not know the option")
 
     def product(x, kernel):
         return x @ kernel

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.layers.attend import attend, fold_rows, merge_heads, split_heads, unfold_rows
+from keras_transformers.backends import attention
 from tests.layers import reference
 
 B, T, S, H = 2, 5, 7, 8
@@ -40,7 +40,9 @@ def test_attention_is_what_numpy_computes(key_value_heads, mask, options):
     if options in ("soft_cap", "all"):
         settings["soft_cap"] = 0.7
     return_scores = options in ("scores", "all")
-    output, scores = attend(tensor(query), tensor(key), tensor(value), return_scores=return_scores, **tensors(settings))
+    output, scores = attention.attend(
+        tensor(query), tensor(key), tensor(value), return_scores=return_scores, **tensors(settings)
+    )
     expected, expected_scores = reference.attention(query, key, value, **settings)
     assert reference.relative_error(output, expected) < 1e-5
     if return_scores:
@@ -57,7 +59,9 @@ def test_causal_attention_sees_no_later_key(key_value_heads, mask, bias, return_
     query, key, value = random_heads(4, key_value_heads, length=S)
     settings = {"scale": 0.3, "mask": MASKS[mask] if mask else None, "causal": True}
     settings["bias"] = reference.numbers((1, 4, S, S), 9) if bias else None
-    output, scores = attend(tensor(query), tensor(key), tensor(value), return_scores=return_scores, **tensors(settings))
+    output, scores = attention.attend(
+        tensor(query), tensor(key), tensor(value), return_scores=return_scores, **tensors(settings)
+    )
     expected, expected_scores = reference.attention(query, key, value, **settings)
     assert reference.relative_error(output, expected) < 1e-5
     if return_scores:
@@ -70,7 +74,7 @@ def test_one_query_with_a_bias_or_a_mask_for_each_head(key_value_heads, bias):
     query, key, value = random_heads(4, key_value_heads, length=1)
     settings = {"scale": 0.3, "mask": some_mask(B, 4, 1, S)}
     settings["bias"] = reference.numbers((1, 4, 1, S), 9) if bias else None
-    output, _ = attend(tensor(query), tensor(key), tensor(value), **tensors(settings))
+    output, _ = attention.attend(tensor(query), tensor(key), tensor(value), **tensors(settings))
     expected, _ = reference.attention(query, key, value, **settings)
     assert reference.relative_error(output, expected) < 1e-5
 
@@ -82,7 +86,7 @@ def test_half_precision_stays_near_the_exact_answer(key_value_heads, dtype, tole
     settings = {"scale": H**-0.5, "mask": MASKS["each row's own"], "bias": reference.numbers((1, 4, T, S), 9)}
     halves = [ops.cast(x, dtype) for x in (query, key, value)]
     for return_scores in (False, True):
-        output, _ = attend(*halves, return_scores=return_scores, **tensors(settings))
+        output, _ = attention.attend(*halves, return_scores=return_scores, **tensors(settings))
         assert keras.backend.standardize_dtype(output.dtype) == dtype
         expected, _ = reference.attention(*(ops.convert_to_numpy(ops.cast(x, "float32")) for x in halves), **settings)
         assert reference.relative_error(ops.cast(output, "float32"), expected) < tolerance
@@ -98,7 +102,7 @@ def test_a_query_that_sees_no_key_gets_zeros_and_passes_no_gradient(dtype, bias,
 
     def output_of(query, key, value):
         settings = tensors({"mask": mask, "bias": reference.numbers((1, 4, T, S), 9) if bias else None})
-        return attend(query, key, value, scale=0.3, return_scores=return_scores, **settings)[0]
+        return attention.attend(query, key, value, scale=0.3, return_scores=return_scores, **settings)[0]
 
     inputs = [ops.cast(x, dtype) for x in random_heads(4, 2)]
     output = ops.convert_to_numpy(ops.cast(output_of(*inputs), "float32"))
@@ -115,7 +119,7 @@ def test_attention_of_large_scores_in_float16_is_finite():
     """Products up to about 4e4, near the end of float16's range."""
     inputs = [ops.cast(x * 70, "float16") for x in random_heads(4, 4)]
     for return_scores in (False, True):
-        output, _ = attend(
+        output, _ = attention.attend(
             *inputs, scale=H**-0.5, mask=ops.convert_to_tensor(MASKS["padding"]), return_scores=return_scores
         )
         assert np.isfinite(ops.convert_to_numpy(output)).all()
@@ -123,17 +127,17 @@ def test_attention_of_large_scores_in_float16_is_finite():
 
 def test_heads_and_rows_fold_and_unfold():
     x = reference.numbers((6, 3, 8))
-    heads = split_heads(tensor(x), 4)
+    heads = attention.split_heads(tensor(x), 4)
     np.testing.assert_array_equal(ops.convert_to_numpy(heads), reference.split(x, 4))
-    np.testing.assert_array_equal(ops.convert_to_numpy(merge_heads(heads)), x)
-    folded = fold_rows(heads, 2)  # three hypotheses a sentence
+    np.testing.assert_array_equal(ops.convert_to_numpy(attention.merge_heads(heads)), x)
+    folded = attention.fold_rows(heads, 2)  # three hypotheses a sentence
     assert tuple(folded.shape) == (2, 4, 9, 2)
     for row in range(6):
         first = (row % 3) * 3
         np.testing.assert_array_equal(
             ops.convert_to_numpy(folded)[row // 3, :, first : first + 3], reference.split(x, 4)[row]
         )
-    np.testing.assert_array_equal(ops.convert_to_numpy(unfold_rows(folded, 6)), reference.split(x, 4))
+    np.testing.assert_array_equal(ops.convert_to_numpy(attention.unfold_rows(folded, 6)), reference.split(x, 4))
 
 
 def tensor(x):
@@ -175,11 +179,11 @@ def test_a_graph_made_with_a_mask_that_hides_nothing_obeys_others():
 
     class Attend(torch.nn.Module):
         def forward(self, query, key, value, mask):
-            return attend(query, key, value, scale=0.5, mask=mask)[0]
+            return attention.attend(query, key, value, scale=0.5, mask=mask)[0]
 
     tensors = torch.randn(3, 2, 4, 5, 8, generator=torch.manual_seed(0)).unbind()
     nothing, some = torch.ones(2, 1, 1, 5, dtype=torch.bool), torch.tensor([[[[1, 0, 1, 1, 0]]]] * 2).bool()
     graph = torch.export.export(Attend(), (*tensors, nothing)).module()
-    expected = attend(*tensors, scale=0.5, mask=some)[0]
+    expected = attention.attend(*tensors, scale=0.5, mask=some)[0]
     np.testing.assert_allclose(graph(*tensors, some), expected, rtol=1e-5, atol=1e-6)
-    assert not np.allclose(expected, attend(*tensors, scale=0.5, mask=nothing)[0])
+    assert not np.allclose(expected, attention.attend(*tensors, scale=0.5, mask=nothing)[0])

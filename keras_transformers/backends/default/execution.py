@@ -1,0 +1,260 @@
+"""How a decoding loop, or one pass over a batch, is run.
+
+A loop is run in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between
+two segments the host may look at the state, make room in the cache and drop finished sentences.
+
+    jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and
+                 compiled again after each change), state and cache are donated
+    tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
+    torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
+                 written in place. If the model's `jit_compile` is set, `torch.compile` makes a step one function
+
+Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
+shape it has met.
+"""
+
+import collections
+import dataclasses
+import typing
+from collections.abc import Callable, Hashable, Sequence
+
+import keras
+import numpy as np
+
+from keras_transformers.backends.default import arrays
+from keras_transformers.backends.types import Tensor
+
+SHAPES_MAY_VARY = False
+"""Whether functions run as they are, for tensors of any shape. If not, they are compiled for each shape that they meet,
+so that callers pad their tensors to a few shapes."""
+
+compilations: collections.Counter[str] = collections.Counter()
+"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch
+counts its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
+
+State: typing.TypeAlias = typing.Any
+Cache: typing.TypeAlias = typing.Any
+Step: typing.TypeAlias = Callable[[Tensor, Cache], tuple[Tensor, Cache]]
+Inputs: typing.TypeAlias = dict[str, np.ndarray]
+
+
+class Loop(typing.Protocol):
+    """A step function and a strategy, compared by value: functions that are compiled for a loop serve its equals.
+
+    A cache is a named tuple with an `offset`, the number of positions that it holds.
+    """
+
+    @property
+    def step(self) -> Step:
+        """`(token_ids [R, T], cache) -> (logits, cache)`."""
+
+    @property
+    def strategy(self) -> typing.Any:
+        """Its `advance(state, logits, limit, noise) -> (state, rows or None)` chooses tokens, its `done(state) -> [B]`
+        says which sentences are complete."""
+
+    def advance(self, state: State, cache: Cache, limit: arrays.Position, noise: Tensor) -> tuple[State, Cache]:
+        """One step: the state and the cache after it."""
+
+    def split(self, cache: Cache) -> tuple[typing.Any, typing.Any]:
+        """The part of a cache that a step writes, and the part that it only reads."""
+
+    def joined(self, written: typing.Any, read: typing.Any) -> Cache:
+        """The inverse of `split`."""
+
+    def trim(self, cache: Cache, length: arrays.Position) -> Cache:
+        """The cache as it was when it held `length` positions."""
+
+
+def kept(
+    model: typing.Any, variables: Sequence[typing.Any], key: Hashable, make: Callable[[], typing.Any]
+) -> typing.Any:
+    """`make()`, or its result of an earlier call for this model with these variables and this key."""
+    if model is None:
+        return make()
+    # Other variables (an adapter, a quantized kernel) mean another computation.
+    place = (key, tuple(map(id, variables)))
+    if not hasattr(model, _ATTRIBUTE):
+        # Past Keras's attribute tracking: these are no part of the model's state.
+        object.__setattr__(model, _ATTRIBUTE, {})
+    functions = getattr(model, _ATTRIBUTE)
+    if place not in functions:
+        functions[place] = make()
+    return functions[place]
+
+
+def keep(model: typing.Any, key: Hashable, value: typing.Any) -> None:
+    """Have `kept` return `value` for this model, no variables and this key."""
+    getattr(model, _ATTRIBUTE)[key, ()] = value
+
+
+def forget(model: typing.Any) -> None:
+    """Drop everything that is kept for a model whose layers are no longer the same."""
+    getattr(model, _ATTRIBUTE, {}).clear()
+
+
+_ATTRIBUTE = "_generation_functions"
+
+
+def variables_of(model: typing.Any) -> list[typing.Any]:
+    """The model's variables. Keras walks all layers to find them: ask once for each run."""
+    return [] if model is None else model.variables
+
+
+def without_gradients(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
+    """A decorator of functions that nobody differentiates."""
+    return function
+
+
+def fast_step(step: Step) -> Step:
+    """`step` for one generation, without Keras's cost for each call of a layer."""
+    return step  # that cost is paid once, while tracing
+
+
+def _as_it_is(
+    model: typing.Any, key: tuple[Hashable, ...], function: Callable[..., typing.Any], **options: typing.Any
+) -> Callable[..., typing.Any]:
+    return function
+
+
+def _none_transposed(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) -> typing.Any:
+    return None
+
+
+def _called(model: typing.Any, compiled: Callable[..., typing.Any], inputs: Inputs) -> Tensor:
+    return compiled(inputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """Loops and passes of a backend that compiles functions.
+
+    Attributes:
+        compile: `(model, key, function, donated=, transposed=, vocabulary=) -> function`, whose `donated` arguments are
+            used up, and which may read `transposed` kernels. `vocabulary` says whether the function multiplies with a
+            vocabulary.
+        loop: `(condition, body, carried) -> carried`, a while-loop.
+        transposed: `(model, step, shape, cache) -> kernels` for `compile`; `shape` is that of the token ids.
+        call: `(model, compiled, inputs) -> outputs`, of a dictionary of numpy arrays.
+    """
+
+    compile: Callable[..., Callable[..., typing.Any]] = _as_it_is
+    loop: Callable[..., typing.Any] = keras.ops.while_loop
+    transposed: Callable[..., typing.Any] = _none_transposed
+    call: Callable[..., Tensor] = _called
+
+    def forward(
+        self, model: typing.Any, function: Callable[..., Tensor], vocabulary: bool
+    ) -> Callable[[Inputs], np.ndarray]:
+        compiled = self.compile(
+            model,
+            (function, "forward"),
+            lambda inputs: keras.ops.cast(function(inputs), "float32"),
+            vocabulary=vocabulary,
+        )
+        return lambda inputs: np.asarray(self.call(model, compiled, inputs))
+
+    def prefill(self, model: typing.Any, step: Step, token_ids: Tensor, cache: Cache) -> Cache:
+        return self.compile(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
+
+    def run_segment(
+        self,
+        model: typing.Any,
+        loop: Loop,
+        state: State,
+        cache: Cache,
+        limit: arrays.Position,
+        noise: Tensor,
+        max_steps: int,
+    ) -> tuple[State, Cache]:
+        def segment(state, written, read, limit, noise, max_steps):
+            # Only the written part of the cache is carried; the other stays outside.
+            stop = keras.ops.minimum(state.position + max_steps, limit)
+
+            def condition(state, written):
+                return (state.position < stop) & keras.ops.any(~loop.strategy.done(state))
+
+            def body(state, written):
+                state, cache = loop.advance(state, loop.joined(written, read), limit, noise)
+                return state, loop.split(cache)[0]
+
+            return self.loop(condition, body, (state, written))
+
+        transposed = self.transposed(model, loop.step, state.token_ids.shape, cache)
+        run = self.compile(model, (loop, "segment"), segment, donated=(0, 1), transposed=transposed)
+        written, read = loop.split(cache)
+        state, written = run(state, written, read, arrays.scalar(limit), noise, arrays.scalar(max_steps))
+        return state, loop.joined(written, read)
+
+    def run_ahead(
+        self,
+        model: typing.Any,
+        loop: Loop,
+        state: State,
+        cache: Cache,
+        guesses: list[int],
+        limit: arrays.Position,
+        noise: Tensor,
+    ) -> tuple[State, Cache]:
+        strategy = loop.strategy
+
+        def ahead(state, written, read, guesses, limit, noise):
+            before = loop.joined(written, read)
+            logits, after = loop.step(arrays.join(state.token_ids, guesses), before)
+            begun, right = state.position, keras.ops.convert_to_tensor(True)
+            for place in range(logits.shape[1]):
+                next_state, _ = strategy.advance(state, logits[:, place], limit, noise)
+                state = type(state)(*(keras.ops.where(right, *pair) for pair in zip(next_state, state, strict=True)))
+                if place < guesses.shape[1]:
+                    over = keras.ops.any(strategy.done(state)) | (state.position >= limit)
+                    right = right & (state.token_ids[0, 0] == guesses[0, place]) & ~over
+            return state, loop.split(loop.trim(after, before.offset + state.position - begun))[0]
+
+        tokens = arrays.tensor(np.array([guesses], "int32"))
+        transposed = self.transposed(model, loop.step, (1, 1 + tokens.shape[1]), cache)
+        run = self.compile(model, (loop, "ahead"), ahead, donated=(0, 1), transposed=transposed)
+        written, read = loop.split(cache)
+        state, written = run(state, written, read, tokens, arrays.scalar(limit), noise)
+        return state, loop.joined(written, read)
+
+
+_plain = Compiled()
+
+
+def forward(model: typing.Any, function: Callable[..., Tensor], vocabulary: bool) -> Callable[[Inputs], np.ndarray]:
+    """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: compiled once for each
+    shape, and fast while the weights stay as they are. `vocabulary` says whether it multiplies with a vocabulary."""
+    return _plain.forward(model, function, vocabulary)
+
+
+def prefill(model: typing.Any, step: Step, token_ids: Tensor, cache: Cache) -> Cache:
+    """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
+    return _plain.prefill(model, step, token_ids, cache)
+
+
+def run_segment(
+    model: typing.Any,
+    loop: Loop,
+    state: State,
+    cache: Cache,
+    limit: arrays.Position,
+    noise: Tensor,
+    max_steps: int,
+) -> tuple[State, Cache]:
+    """Up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
+    cache."""
+    return _plain.run_segment(model, loop, state, cache, limit, noise, max_steps)
+
+
+def run_ahead(
+    model: typing.Any,
+    loop: Loop,
+    state: State,
+    cache: Cache,
+    guesses: list[int],
+    limit: arrays.Position,
+    noise: Tensor,
+) -> tuple[State, Cache]:
+    """A step for each guess, a list of ids, that turns out right, and one more, from one pass of the loop's step:
+    `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
+    return _plain.run_ahead(model, loop, state, cache, guesses, limit, noise)

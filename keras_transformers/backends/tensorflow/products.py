@@ -1,0 +1,28 @@
+"""Token embeddings on TensorFlow, with a gradient that its optimizers can take at once."""
+
+import typing
+
+import keras
+import tensorflow as tf
+
+from keras_transformers.backends.default.products import *  # noqa: F403
+from keras_transformers.backends.default.products import is_plain
+from keras_transformers.backends.types import Tensor
+
+
+def vectors(token: typing.Any, token_ids: Tensor) -> Tensor:
+    if not is_plain(token, keras.layers.ReversibleEmbedding):
+        return token(token_ids)
+    return tf.cast(_rows(tf.convert_to_tensor(token.embeddings), token_ids), token.compute_dtype)
+
+
+@tf.custom_gradient
+def _rows(embeddings, token_ids):
+    """Rows of `embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a sparse
+    gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
+
+    def backward(upstream):
+        upstream = tf.reshape(upstream, (-1, embeddings.shape[-1]))
+        return tf.math.unsorted_segment_sum(upstream, tf.reshape(token_ids, (-1,)), embeddings.shape[0]), None
+
+    return tf.gather(embeddings, token_ids), backward

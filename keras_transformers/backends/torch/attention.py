@@ -1,0 +1,112 @@
+"""Attention by PyTorch's fused kernel, called directly, and a cache that is written in place and cut to its length."""
+
+import typing
+
+import torch
+
+from keras_transformers.backends.default import attention as default
+from keras_transformers.backends.default.attention import *  # noqa: F403
+from keras_transformers.backends.default.attention import Offset
+from keras_transformers.backends.torch import arrays
+from keras_transformers.backends.types import Tensor
+
+
+def split_heads(x_BTD: Tensor, num_heads: int) -> Tensor:
+    return x_BTD.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x_BNTH: Tensor) -> Tensor:
+    return x_BNTH.transpose(1, 2).flatten(2)
+
+
+def fold_rows(query_RNTH: Tensor, sentences: int) -> Tensor:
+    return query_RNTH.unflatten(0, (sentences, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def unfold_rows(x_BNXH: Tensor, rows: int) -> Tensor:
+    return x_BNXH.unflatten(2, (rows // len(x_BNXH), -1)).transpose(1, 2).flatten(0, 1)
+
+
+def attend(
+    query_BNTH: Tensor,
+    key_BKSH: Tensor,
+    value_BKSH: Tensor,
+    *,
+    scale: float,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    causal: bool = False,
+    soft_cap: float | None = None,
+    dropout: typing.Any = None,
+    return_scores: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    if return_scores or soft_cap is not None:  # the kernel has neither
+        return default.attend(
+            query_BNTH,
+            key_BKSH,
+            value_BKSH,
+            scale=scale,
+            mask=mask,
+            bias=bias,
+            causal=causal,
+            soft_cap=soft_cap,
+            dropout=dropout,
+            return_scores=return_scores,
+        )
+    if causal and (mask is not None or bias is not None):
+        past = torch.ones(query_BNTH.shape[2], key_BKSH.shape[2], dtype=torch.bool, device=query_BNTH.device).tril()
+        mask, causal = past if mask is None else mask & past, False
+    seen = None
+    if mask is not None:  # softmax over nothing is NaN: let a query that sees no key see all, and drop the answer
+        seen = mask.any(-1, keepdim=True)
+        seen = None if arrays.surely_all(seen) else seen
+        mask = mask if seen is None else mask | ~seen
+        if bias is not None:
+            mask = bias.masked_fill(~mask, float("-inf")).to(query_BNTH.dtype)
+    elif bias is not None:
+        mask = bias.to(query_BNTH.dtype)
+
+    shape = query_BNTH.shape
+    grouped = bool(shape[1] != key_BKSH.shape[1])  # traced, a shape is no number
+    if grouped and shape[2] == 1 and (mask is None or mask.shape[1] == 1):
+        query_BNTH, grouped = query_BNTH.reshape(shape[0], key_BKSH.shape[1], -1, shape[3]), False
+    output = torch.nn.functional.scaled_dot_product_attention(
+        query_BNTH,
+        key_BKSH,
+        value_BKSH,
+        attn_mask=mask,
+        dropout_p=0.0 if dropout is None else dropout.rate,
+        is_causal=causal,
+        scale=scale,
+        enable_gqa=grouped,
+    ).reshape(shape)
+    return (output if seen is None else output.masked_fill(~seen, 0.0)), None
+
+
+def start() -> Offset:
+    return 0
+
+
+def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
+    if not isinstance(offset, int):  # compiled: all of the buffer is attended to
+        places = offset + torch.arange(new.shape[2], device=new.device)
+        return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
+    end = offset + new.shape[2]
+    buffer[:, :, offset:end] = new
+    return buffer, buffer[:, :, :end]
+
+
+def visible_length(room: int, offset: Offset, new: int) -> int:
+    return offset + new if isinstance(offset, int) else room
+
+
+def take_written(buffer: Tensor, rows: Tensor, end: Offset, spare: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    # Each buffer is gathered into the one that the last call freed: no more is copied than is written, and next to
+    # nothing allocated.
+    if not isinstance(end, int) or len(rows) != len(buffer):
+        return default.take_written(buffer, rows, end, None)
+    if spare is None or spare.shape != buffer.shape or spare.dtype != buffer.dtype:
+        spare = buffer.new_empty(buffer.shape)
+        spare[:, :, end:] = 0  # a compiled step multiplies by positions that it does not see: anything finite
+    torch.index_select(buffer[:, :, :end], 0, rows, out=spare[:, :, :end])
+    return spare, buffer
