@@ -14,6 +14,7 @@ A concern is a module of the same name in each folder, and here the module of th
     dropout       the layer
     execution     decoding loops, and passes over a batch
     products      dense layers, token embeddings, vocabularies, experts
+    training      losses, gradients and updates, and the devices and processes that share them
 
 A backend's module begins as `default`'s (`import *`), so every module gives the same names; a test compares the
 signatures. Importing this package imports the one framework that Keras runs on. Nothing here knows a layer or a model:
@@ -28,14 +29,14 @@ NAME: str = keras.backend.backend()
 """What Keras calls the backend that runs, for messages to the user. Nobody else decides anything by it."""
 
 if typing.TYPE_CHECKING or NAME not in ("jax", "tensorflow", "torch"):
-    from keras_transformers.backends.default import arrays, attention, dropout, execution, products
+    from keras_transformers.backends.default import arrays, attention, dropout, execution, products, training
 elif NAME == "jax":
-    from keras_transformers.backends.jax import arrays, attention, dropout, execution, products
+    from keras_transformers.backends.jax import arrays, attention, dropout, execution, products, training
 elif NAME == "tensorflow":
     from keras_transformers.backends.default import attention, dropout
-    from keras_transformers.backends.tensorflow import arrays, execution, products
+    from keras_transformers.backends.tensorflow import arrays, execution, products, training
 else:
     from keras_transformers.backends.default import dropout
-    from keras_transformers.backends.torch import arrays, attention, execution, products
+    from keras_transformers.backends.torch import arrays, attention, execution, products, training
 
-__all__ = ["NAME", "arrays", "attention", "dropout", "execution", "products"]
+__all__ = ["NAME", "arrays", "attention", "dropout", "execution", "products", "training"]

@@ -12,22 +12,14 @@ of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix,
 Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
 
-import itertools
-import operator
 import typing
 
-import keras
 from keras import ops
 
-from keras_transformers.backends import arrays
+from keras_transformers.backends import training
 
-argmax = arrays.argmax
-
-CHUNK = 2**24  # logits held at once: 64 MB in float32
-SMALL_CHUNK = 7_500_000  # by PyTorch on a processor: reused (`keep_what_is_freed`)
-SHORTEST_CHUNK, LONGEST_CHUNK = 128, 1024  # tokens
-if keras.backend.backend() == "tensorflow":  # measured: longer ones took as long there, and more memory
-    SHORTEST_CHUNK = 8
+CHUNK = training.CHUNK  # logits held at once
+LONGEST_CHUNK = 1024  # tokens
 
 
 class HeadMatrix(typing.NamedTuple):
@@ -77,7 +69,7 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
         head: a `HeadMatrix`.
         label_smoothing: see `token_cross_entropy`.
         gradients: False where none are wanted.
-        size: how many logits are held at once; by default `CHUNK`, or `SMALL_CHUNK`, or more where that is less than
+        size: how many logits are held at once; by default as many as suit the backend, or more if that is less than its
             `SHORTEST_CHUNK` tokens.
 
     Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are
@@ -100,14 +92,15 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     count = ops.shape(flat[0])[0]
     places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # one is filled up where there is no token
     vocabulary_size = matrix.shape[1 if transposed else 0]
-    size = size or max(_size(hidden), SHORTEST_CHUNK * vocabulary_size)
+    size = size or max(training.chunk(hidden), training.SHORTEST_CHUNK * vocabulary_size)
     chunk = chunk_size(vocabulary_size, places, size)
     chunks = tuple(_dealt(each, places + -places % chunk - count, chunk) for each in flat)
     frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)
     bias = ops.zeros((0,), "float32") if bias is None else ops.convert_to_tensor(bias)
     settings = _Settings(transposed, frozen, soft_cap, label_smoothing)
-    total, *scores = (_with_gradients if gradients else _without)(settings, *chunks, matrix, bias)
+    inputs = (settings, *chunks, matrix, bias)
+    total, *scores = training.with_gradients(_run, *inputs) if gradients else _run(*inputs, gradients=False)[0]
     gathered = (ops.reshape(ops.reshape(ops.transpose(each), (-1,))[:count], shape) for each in scores)
     return total, TokenScores(*gathered)
 
@@ -118,10 +111,6 @@ def _dealt(tokens, rest, chunk):
     tokens = ops.pad(tokens, [[0, rest]] + [[0, 0]] * (len(tokens.shape) - 1))
     tokens = ops.reshape(tokens, (chunk, -1, *tokens.shape[1:]))
     return ops.transpose(tokens, (1, 0, *range(2, len(tokens.shape))))
-
-
-def _size(hidden):
-    return CHUNK
 
 
 class _Settings(typing.NamedTuple):
@@ -141,7 +130,7 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
         logits = bounded * settings.soft_cap
     smoothing, size = settings.label_smoothing, logits.shape[-1]
     largest = ops.max(logits, axis=-1, keepdims=True)
-    exponentials = _exp(logits - largest)
+    exponentials = training.exp(logits - largest)
     total = ops.sum(exponentials, axis=-1, keepdims=True)
     here = ops.expand_dims(labels, -1)
     label_logits = ops.take_along_axis(logits, here, axis=-1)
@@ -149,12 +138,12 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
     loss = negative_log_likelihood
     if smoothing:
         loss = loss + smoothing * (label_logits[:, 0] - ops.mean(logits, axis=-1))
-    correct = ops.cast(ops.equal(argmax(logits), labels), "float32")
+    correct = ops.cast(ops.equal(training.best(logits), labels), "float32")
     scores = TokenScores(loss, negative_log_likelihood, correct)
 
     def gradient():
         weight = ops.expand_dims(weights, -1)
-        slope = _less_at(_times(exponentials, weight / total), here, weight * (1.0 - smoothing))
+        slope = training.less_at(training.times(exponentials, weight / total), here, weight * (1.0 - smoothing))
         slope = slope - weight * (smoothing / size) if smoothing else slope
         return slope if settings.soft_cap is None else slope * (1.0 - bounded * bounded)
 
@@ -184,138 +173,21 @@ def _one(settings, inputs, matrix, bias, gradients):
 
 
 def _run(settings, hidden, labels, weights, matrix, bias, gradients):
-    """`(sum, three of TokenScores)` and gradients of hidden states, and of matrix and bias if they learn, or none."""
+    """`(sum, three of TokenScores)`, and one gradient for each of the five tensors, or none (`training.with_gradients`)."""
     narrow, wide = ops.cast(matrix, hidden.dtype), ops.cast(bias, "float32")
 
     def body(carry, inputs):
         loss, scores, to_hidden, to_weights = _one(settings, inputs, narrow, wide, gradients)
-        carry = tuple(_add(whole, part) for whole, part in zip(carry, (loss, *to_weights), strict=True))
+        carry = tuple(training.add(whole, part) for whole, part in zip(carry, (loss, *to_weights), strict=True))
         return carry, (*scores, *(() if to_hidden is None else (to_hidden,)))
 
     zeros = (ops.zeros((), "float32"),)
     if gradients and not settings.frozen:
         zeros += (ops.zeros(matrix.shape, "float32"), ops.zeros(bias.shape, "float32"))
     shapes = [labels.shape[1:]] * 3 + [hidden.shape[1:]] * gradients
-    (total, *to_weights), results = _scan(body, zeros, (hidden, labels, weights), shapes)
-    return (total, *results[:3]), (*results[3:], *to_weights)
-
-
-def _without(settings, *arguments):
-    return _run(settings, *arguments, gradients=False)[0]
-
-
-def _scaled(gradients, upstream, likes):
-    """The gradients that waited since the forward pass, each in the dtype of its like; None for what is frozen."""
-    pairs = itertools.zip_longest(gradients, likes)
-    return tuple(None if each is None else ops.cast(each * upstream, like.dtype) for each, like in pairs)
-
-
-if keras.backend.backend() == "torch":
-    import torch
-
-    # In place: new memory for so many logits costs as much time as computing them.
-
-    def _add(whole, part):
-        return whole.add_(part)
-
-    def _times(rows, factor):
-        return rows.mul_(factor)
-
-    _exp = torch.exp_
-
-    def _size(hidden):
-        return SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
-
-    def _less_at(rows, places, amounts):
-        """`rows [C, V]` less `amounts [C, 1]` at `places [C, 1]`."""
-        return rows.scatter_add_(1, places.long(), -amounts)
-
-    def _scan(body, carry, inputs, shapes):
-        results = []
-        for each in zip(*inputs, strict=True):
-            carry, result = body(carry, each)
-            results.append(result)
-        return carry, [torch.stack(part) for part in zip(*results, strict=True)]
-
-    class _Function(torch.autograd.Function):
-        @staticmethod
-        def forward(context, settings, hidden, labels, weights, matrix, bias):
-            outputs, gradients = _run(settings, hidden, labels, weights, matrix, bias, gradients=True)
-            context.save_for_backward(*gradients)
-            context.likes = [torch.empty(0, dtype=each.dtype) for each in (hidden, matrix, bias)]
-            context.mark_non_differentiable(*outputs[1:])
-            return outputs
-
-        @staticmethod
-        def backward(context, upstream, *rest):
-            to_hidden, to_matrix, to_bias = _scaled(context.saved_tensors, upstream, context.likes)
-            return None, to_hidden, None, None, to_matrix, to_bias
-
-    _with_gradients = _Function.apply
-
-elif keras.backend.backend() == "jax":
-    import functools
-
-    import jax
-
-    _add, _times, _exp = operator.add, operator.mul, ops.exp
-
-    def _less_at(rows, places, amounts):
-        # Compiled, a comparison costs nothing.
-        return rows - ops.where(ops.arange(rows.shape[-1], dtype="int32") == places, amounts, 0.0)
-
-    def _scan(body, carry, inputs, shapes):
-        return jax.lax.scan(body, carry, inputs)
-
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def _with_gradients(settings, *arguments):
-        return _without(settings, *arguments)
-
-    def _forward(settings, hidden, labels, weights, matrix, bias):
-        outputs, gradients = _run(settings, hidden, labels, weights, matrix, bias, gradients=True)
-        likes = tuple(jax.numpy.zeros((), each.dtype) for each in (hidden, matrix, bias))
-        return outputs, (gradients, likes)
-
-    def _backward(settings, kept, upstream):
-        to_hidden, to_matrix, to_bias = _scaled(kept[0], upstream[0], kept[1])
-        return to_hidden, None, None, to_matrix, to_bias
-
-    _with_gradients.defvjp(_forward, _backward)
-
-else:
-    import tensorflow as tf
-
-    _add, _times, _exp = operator.add, operator.mul, ops.exp
-
-    def argmax(x):
-        return tf.argmax(x, -1, "int32")  # faster than what suits XLA, which Keras does not train with on a processor
-
-    def _less_at(rows, places, amounts):
-        rows_of = tf.range(tf.shape(rows)[0])
-        return tf.tensor_scatter_nd_sub(rows, tf.stack((rows_of, places[:, 0]), axis=1), amounts[:, 0])
-
-    def _scan(body, carry, inputs, shapes):
-        count = tf.shape(inputs[0])[0]
-        arrays = tuple(tf.TensorArray("float32", count, element_shape=shape) for shape in shapes)
-
-        def step(index, carry, arrays):
-            carry, results = body(carry, tuple(each[index] for each in inputs))
-            return index + 1, carry, tuple(a.write(index, r) for a, r in zip(arrays, results, strict=True))
-
-        # One after the other: chunks that wait for each other's sums would all hold their logits meanwhile.
-        loop = tf.while_loop(lambda index, *_: index < count, step, (0, carry, arrays), parallel_iterations=1)
-        return loop[1], [array.stack() for array in loop[2]]
-
-    def _with_gradients(settings, *arguments):
-        @tf.custom_gradient
-        def function(hidden, labels, weights, matrix, bias):
-            outputs, gradients = _run(settings, hidden, labels, weights, matrix, bias, gradients=True)
-
-            def backward(upstream, *rest):
-                to_hidden, to_matrix, to_bias = _scaled(gradients, upstream, (hidden, matrix, bias))
-                return to_hidden, None, None, to_matrix, to_bias
-
-            return outputs, backward
-
-        # A variable would be asked for its gradient by another way when no graph is made.
-        return function(*map(tf.convert_to_tensor, arguments))
+    (total, *to_weights), results = training.scan(body, zeros, (hidden, labels, weights), shapes)
+    outputs = (total, *results[:3])
+    if not gradients:
+        return outputs, ()
+    to_matrix, to_bias = to_weights or (None, None)
+    return outputs, (results[3], None, None, to_matrix, to_bias)

@@ -3,7 +3,7 @@
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
 
-import keras
+from keras_transformers.backends import training
 
 
 def token_cross_entropy(logits, labels, label_smoothing=0.0):
@@ -53,50 +53,4 @@ def token_cross_entropy(logits, labels, label_smoothing=0.0):
                 f"Expected labels of the leading shape of the logits, got logits {tuple(logits.shape)} and "
                 f"labels {tuple(labels.shape)}. Pad both to the same length."
             )
-    body = _bodies.get(keras.backend.backend(), _ops_cross_entropy)
-    return body(logits, labels, label_smoothing)
-
-
-def _ops_cross_entropy(logits, labels, label_smoothing):
-    logits = keras.ops.cast(logits, "float32")
-    labels = keras.ops.cast(labels, "int32")
-    label_logits = keras.ops.squeeze(keras.ops.take_along_axis(logits, keras.ops.expand_dims(labels, -1), axis=-1), -1)
-    return _combine(
-        keras.ops.logsumexp(logits, axis=-1), label_logits, keras.ops.mean(logits, axis=-1), label_smoothing
-    )
-
-
-def _tensorflow_cross_entropy(logits, labels, label_smoothing):
-    # tf.nn's fused sparse operation takes twice as long on a CPU without XLA, and as long with it
-    import tensorflow as tf
-
-    logits = tf.cast(logits, tf.float32)
-    labels = tf.cast(labels, tf.int32)
-    label_logits = tf.gather(logits, labels, axis=-1, batch_dims=labels.shape.rank)
-    return _combine(
-        tf.reduce_logsumexp(logits, axis=-1), label_logits, tf.reduce_mean(logits, axis=-1), label_smoothing
-    )
-
-
-def _combine(logsumexp, label_logits, mean_logits, label_smoothing):
-    negative_log_likelihood = logsumexp - label_logits
-    loss = negative_log_likelihood
-    if label_smoothing:
-        loss = loss + label_smoothing * (label_logits - mean_logits)
-    return loss, keras.ops.stop_gradient(negative_log_likelihood)
-
-
-def _torch_cross_entropy(logits, labels, label_smoothing):
-    # log_softmax has a fused backward pass and logsumexp has not: half the time, or a third of it with smoothing
-    import torch
-
-    logits, labels = keras.ops.convert_to_tensor(logits), keras.ops.convert_to_tensor(labels)
-    log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
-    negative_log_likelihood = -log_probabilities.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
-    loss = negative_log_likelihood
-    if label_smoothing:
-        loss = (1.0 - label_smoothing) * loss - label_smoothing * log_probabilities.mean(dim=-1)
-    return loss, negative_log_likelihood.detach()
-
-
-_bodies = {"tensorflow": _tensorflow_cross_entropy, "torch": _torch_cross_entropy}
+    return training.cross_entropy(logits, labels, label_smoothing)

@@ -1,8 +1,8 @@
 """What training cannot do, said before its first step."""
 
-import os
-
 import keras
+
+from keras_transformers.backends import training
 
 
 def check_processes():
@@ -11,32 +11,12 @@ def check_processes():
     Raises:
         RuntimeError: saying how many there are.
     """
-    count, what = _processes()
+    count, what = training.processes()
     if count > 1:
         raise RuntimeError(
             f"Expected one process, got {count} ({what}): each would train alone, on all of the data. Train in one; on "
             "PyTorch, a loop of your own may wrap the model in torch.nn.parallel.DistributedDataParallel."
         )
-
-
-def _processes():
-    backend = keras.backend.backend()
-    if backend == "torch":
-        import torch
-
-        group = torch.distributed.is_available() and torch.distributed.is_initialized()
-        told = os.environ.get("WORLD_SIZE", "1")
-        count = torch.distributed.get_world_size() if group else int(told) if told.isdigit() else 1
-        return count, "torch.distributed's world" if group else "WORLD_SIZE, as torchrun sets it"
-    if backend == "jax":
-        import jax
-
-        return jax.process_count(), "jax.process_count()"
-    import tensorflow as tf
-
-    resolver = getattr(tf.distribute.get_strategy(), "cluster_resolver", None)
-    cluster = None if resolver is None else resolver.cluster_spec()
-    return (cluster.num_tasks("worker") if cluster and "worker" in cluster.jobs else 1), "the strategy's workers"
 
 
 def check_fit(options):

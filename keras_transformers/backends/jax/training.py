@@ -1,0 +1,41 @@
+"""Training on JAX, whose compiler makes one pass of Keras's composition of Adam."""
+
+import functools
+import typing
+from collections.abc import Callable, Sequence
+
+import jax
+
+from keras_transformers.backends.default.training import *  # noqa: F403
+from keras_transformers.backends.default.training import Run, scaled
+from keras_transformers.backends.types import Tensor
+
+
+def scan(
+    body: Callable[..., tuple[typing.Any, Sequence[Tensor]]],
+    carry: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    shapes: list[typing.Any],
+) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    return jax.lax.scan(body, carry, inputs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return run(settings, *tensors, gradients=False)[0]
+
+
+def _forward(run, settings, *tensors):
+    outputs, gradients = run(settings, *tensors, gradients=True)
+    return outputs, (gradients, tuple(jax.numpy.zeros((), each.dtype) for each in tensors))
+
+
+def _backward(run, settings, kept, upstream):
+    return scaled(kept[0], upstream[0], kept[1])
+
+
+with_gradients.defvjp(_forward, _backward)
+
+
+def processes() -> tuple[int, str]:
+    return jax.process_count(), "jax.process_count()"

@@ -1,0 +1,136 @@
+"""Training on PyTorch: in place, since new memory for many logits costs as much time as computing them."""
+
+import os
+import typing
+from collections.abc import Callable, Sequence
+
+import keras
+import torch
+from keras import ops
+
+from keras_transformers.backends.default.training import *  # noqa: F403
+from keras_transformers.backends.default.training import CHUNK, Run, adam_moments, adam_powers, scaled
+from keras_transformers.backends.types import Tensor
+
+SMALL_CHUNK = 7_500_000  # on a processor: as many as are put where others were (`backends.torch.keep_what_is_freed`)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    # log_softmax has a fused backward pass and logsumexp has not: half the time, or a third of it with smoothing
+    logits, labels = ops.convert_to_tensor(logits), ops.convert_to_tensor(labels)
+    log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
+    negative_log_likelihood = -log_probabilities.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
+    loss = negative_log_likelihood
+    if label_smoothing:
+        loss = (1.0 - label_smoothing) * loss - label_smoothing * log_probabilities.mean(dim=-1)
+    return loss, negative_log_likelihood.detach()
+
+
+def chunk(hidden: Tensor) -> int:
+    return SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
+
+
+def add(whole: Tensor, part: Tensor) -> Tensor:
+    return whole.add_(part)
+
+
+def times(rows: Tensor, factor: Tensor) -> Tensor:
+    return rows.mul_(factor)
+
+
+exp = torch.exp_
+
+
+def best(logits: Tensor) -> Tensor:
+    return torch.argmax(logits, dim=-1)
+
+
+def less_at(rows: Tensor, places: Tensor, amounts: Tensor) -> Tensor:
+    return rows.scatter_add_(1, places.long(), -amounts)
+
+
+def scan(
+    body: Callable[..., tuple[typing.Any, Sequence[Tensor]]],
+    carry: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    shapes: list[typing.Any],
+) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    results = []
+    for each in zip(*inputs, strict=True):
+        carry, result = body(carry, each)
+        results.append(result)
+    return carry, [torch.stack(part) for part in zip(*results, strict=True)]
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(context, run, settings, *tensors):
+        outputs, gradients = run(settings, *tensors, gradients=True)
+        context.save_for_backward(*gradients)
+        context.likes = [torch.empty(0, dtype=each.dtype) for each in tensors]
+        context.mark_non_differentiable(*outputs[1:])
+        return outputs
+
+    @staticmethod
+    def backward(context, upstream, *rest):
+        return None, None, *scaled(context.saved_tensors, upstream, context.likes)
+
+
+def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return _Function.apply(run, settings, *tensors)
+
+
+_LATE = 1e9  # an update at which PyTorch's kernel corrects no bias: its epsilon would be in another place
+
+
+def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
+    optimizer._parallel_update_step = _updates.__get__(optimizer)
+
+
+@torch.compiler.disable  # there is nothing left to compile, and no way to
+def _updates(self, gradients, variables, learning_rate):
+    groups, rest = {}, []
+    for variable, gradient in zip(variables, gradients, strict=True):
+        weight, moments = variable.value, adam_moments(self, variable)
+        order = _order(weight)
+        if order is None:
+            rest.append((gradient, variable))
+            continue
+        for moment in moments:  # as the weight lies, once and for all
+            if not moment.permute(order).is_contiguous():
+                moment.data = torch.empty_like(weight).copy_(moment)
+        group = groups.setdefault((weight.dtype, weight.device), [])
+        tensors = weight, gradient.to(weight.dtype), *moments
+        group.append([tensor.permute(order).contiguous() for tensor in tensors])
+    power_1, power_2 = adam_powers(self)
+    rate = ops.cast(learning_rate, "float32") * ops.sqrt(1 - power_2) / (1 - power_1)
+    for (_, device), group in groups.items():
+        torch._fused_adam_(
+            *map(list, zip(*group, strict=True)),
+            [],
+            [torch.full((), _LATE, dtype=torch.float32, device=device)] * len(group),
+            lr=rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            weight_decay=0.0,  # Keras has done it
+            eps=self.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+    if rest:
+        type(self)._parallel_update_step(self, *map(list, zip(*rest, strict=True)), learning_rate)
+
+
+def _order(weight: Tensor) -> list[int] | None:
+    """The order of its axes in which a weight lies in memory without gaps, as the kernel takes it: a kernel that came
+    from a checkpoint lies as it did there. None if there is no such order, or no kernel for the device."""
+    order = sorted(range(weight.ndim), key=weight.stride, reverse=True)
+    able = weight.device.type in ("cpu", "cuda") and weight.permute(order).is_contiguous()
+    return order if able else None
+
+
+def processes() -> tuple[int, str]:
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    told = os.environ.get("WORLD_SIZE", "1")
+    count = torch.distributed.get_world_size() if group else int(told) if told.isdigit() else 1
+    return count, "torch.distributed's world" if group else "WORLD_SIZE, as torchrun sets it"
