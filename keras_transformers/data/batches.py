@@ -24,6 +24,7 @@ import typing
 import keras
 import numpy as np
 
+from keras_transformers.backends import training
 from keras_transformers.data.pairs import encode_pairs, in_background
 
 MAX_EDGES = 128  # lengths at which a bucket may end
@@ -225,16 +226,7 @@ def keras_data(batches, position=None):
         >>> model.fit(keras_data(batches), steps_per_epoch=len(batches), epochs=10, shuffle=False)
     """
     begin = position if callable(position) else lambda: position or BEGINNING
-    if keras.backend.backend() != "tensorflow":
-        return _Stream(batches, begin)
-    import tensorflow as tf
-
-    def free(array):
-        return tf.TensorSpec((None,) * array.ndim, array.dtype)
-
-    signature = tf.nest.map_structure(free, batches.batch(0, 0))
-    dataset = tf.data.Dataset.from_generator(lambda: batches.stream(begin()), output_signature=signature)
-    return dataset.prefetch(2)
+    return training.endless(_Stream(batches, begin), lambda: batches.stream(begin()), lambda: batches.batch(0, 0))
 
 
 class _Stream(keras.utils.PyDataset):

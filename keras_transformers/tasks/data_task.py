@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_transformers import memory
+from keras_transformers.backends import execution
 from keras_transformers.data.batches import Batches, round_up
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs
@@ -19,8 +20,8 @@ from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
 from keras_transformers.training.trained import Trained
 
-_COMPILED = keras.backend.backend() != "torch"
-_GROUP = 4 if _COMPILED else 2  # the number of rows in a batch is a multiple of it, if there are as many
+# The number of rows in a batch is a multiple of this, if there are as many.
+_GROUP = 2 if execution.SHAPES_MAY_VARY else 4
 
 
 class DataTask(Trained):
@@ -311,14 +312,14 @@ def _is_batch(x, y, sample_weight):
 
 def _rounded(length):
     """A length as it is padded: as it is if no shape is compiled."""
-    return bucket(length, steps=4) if _COMPILED else max(int(length), 1)
+    return max(int(length), 1) if execution.SHAPES_MAY_VARY else bucket(length, steps=4)
 
 
 def batch_shape(lengths, limit=None):
     """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
     if each shape is compiled."""
     rows, length = len(lengths), _rounded(lengths.max())
-    if _COMPILED and rows >= _GROUP:
+    if not execution.SHAPES_MAY_VARY and rows >= _GROUP:
         rows = -(-rows // _GROUP) * _GROUP
     return rows, min(length, limit or length)
 

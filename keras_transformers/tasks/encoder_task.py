@@ -5,9 +5,9 @@ Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 
 import warnings
 
-import keras
 import numpy as np
 
+from keras_transformers.backends import execution
 from keras_transformers.callers import outside
 from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
@@ -125,28 +125,22 @@ class EncoderTask(Task):
             >>> served = tf.saved_model.load("served")
             >>> served.serve(tf.constant(["A delight."]))["outputs"]
         """
-        if keras.backend.backend() != "tensorflow":
-            raise RuntimeError(
-                f"Expected the TensorFlow backend, whose format a SavedModel is, got {keras.backend.backend()}. Save "
-                "the model, and load it with KERAS_BACKEND=tensorflow."
-            )
-        import tensorflow as tf
 
-        length = min(limit for limit in (length, self.max_length) if limit) if length or self.max_length else None
-        if length is None:
-            raise ValueError("Expected a length: the model reads texts of any. Give one.")
-        module = tf.Module()
-        module.in_graph, module.model = self._tokenizer().in_graph(), self
+        def reader():
+            longest = min(limit for limit in (length, self.max_length) if limit) if length or self.max_length else None
+            if longest is None:
+                raise ValueError("Expected a length: the model reads texts of any. Give one.")
+            in_graph = self._tokenizer().in_graph()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
-        def serve(texts):
-            inputs = module.in_graph.pack(texts, length=length)
-            if self.config.embeddings.num_segments <= 1:
-                inputs.pop("segment_ids")
-            return {"outputs": tf.cast(self(inputs, training=False), tf.float32)}
+            def read(texts):
+                inputs = in_graph.pack(texts, length=longest)
+                if self.config.embeddings.num_segments <= 1:
+                    inputs.pop("segment_ids")
+                return self(inputs, training=False)
 
-        module.serve = serve
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+            return read, {"in_graph": in_graph, "model": self}
+
+        execution.save_reader(folder, reader)
 
     # Training
 

@@ -9,6 +9,7 @@ import typing
 import keras
 import numpy as np
 
+from keras_transformers.backends import execution
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket, power_of_two
 from keras_transformers.generation.settings import GenerationConfig
@@ -21,7 +22,7 @@ Rows = collections.abc.Sequence[list[int]]
 
 def filled(rows: int, most: int) -> int:
     """The number of rows that `rows` prompts are filled up to, at most `most`, if more shapes would be compiled."""
-    return rows if executors.PREFILLS_IN_STEP else min(power_of_two(rows), max(most, rows))
+    return rows if execution.SHAPES_MAY_VARY else min(power_of_two(rows), max(most, rows))
 
 
 def start_sources(
@@ -46,7 +47,7 @@ def start_sources(
     token_ids = pack(sources, padding_id=model.config.padding_id).token_ids
     rows, length = token_ids.shape
     model._check_ids("sources", token_ids, "embeddings")
-    if not executors.PREFILLS_IN_STEP:
+    if not execution.SHAPES_MAY_VARY:
         rows, longest = filled(rows, most), model._longest("embeddings")
         # A source that is too long stays so: the embeddings refuse it.
         width = bucket(length) if longest is None else max(min(bucket(length), longest), length)

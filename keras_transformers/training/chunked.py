@@ -173,7 +173,7 @@ def _one(settings, inputs, matrix, bias, gradients):
 
 
 def _run(settings, hidden, labels, weights, matrix, bias, gradients):
-    """`(sum, three of TokenScores)`, and one gradient for each of the five tensors, or none (`training.with_gradients`)."""
+    """`(sum, three of TokenScores)` and a gradient for each of the five tensors, or none: see `with_gradients`."""
     narrow, wide = ops.cast(matrix, hidden.dtype), ops.cast(bias, "float32")
 
     def body(carry, inputs):

@@ -37,3 +37,40 @@ def test_each_backend_gives_the_functions_of_the_protocol(concern):
         for name, arguments in own.items():
             if arguments is not None and protocol[name] is not None:
                 assert arguments == protocol[name][: len(arguments)], f"{path}: {name}"
+
+
+FRAMEWORKS = {"jax", "tensorflow", "torch"}
+# TensorFlow's graphs that compute tokens, and the files that PyTorch writes, exist on every backend.
+ABOUT_ONE = {"tokenizers/in_graph.py", "tokenizers/graph_characters.py", "tokenizers/graph_words.py"}
+ABOUT_ONE |= {"formats/hugging_face.py"}
+
+
+def frameworks(tree):
+    """The frameworks that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
+
+
+def test_nobody_else_asks_which_backend_runs():
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith("backends/"):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        asked = [each for each in called if each.endswith(("backend.backend", "config.backend"))]
+        assert not asked, f"{name} asks which backend runs: name the reason in `backends/`"
+        imported = FRAMEWORKS.intersection(frameworks(tree)) if name not in ABOUT_ONE else None
+        assert not imported, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("backend", sorted(FRAMEWORKS))
+def test_a_backend_imports_its_own_framework_and_no_other(backend):
+    for path in (BACKENDS / backend).glob("*.py"):
+        imported = FRAMEWORKS.intersection(frameworks(ast.parse(path.read_text("utf-8"))))
+        assert imported <= {backend}, path
+    for path in (BACKENDS / "default").glob("*.py"):
+        assert not FRAMEWORKS.intersection(frameworks(ast.parse(path.read_text("utf-8")))), path

@@ -40,9 +40,8 @@ def evaluate(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
 
-    import keras
-
     import keras_transformers as kt
+    from keras_transformers import backends
     from keras_transformers.apps.files import one_line
     from keras_transformers.training.curves import plot_quality_by_length
     from keras_transformers.training.metrics import bleu, chrf
@@ -59,7 +58,7 @@ def evaluate(
     with progress("translating", total=len(sources)) as advance:
         hypotheses = [one_line(text) for text in task.translate(sources, names=names, progress=advance, **options)]
     seconds = time.perf_counter() - begin
-    print(f"{len(sources)} sentences in {seconds:.1f} s on {keras.backend.backend()}", file=sys.stderr)
+    print(f"{len(sources)} sentences in {seconds:.1f} s on {backends.NAME}", file=sys.stderr)
     for name, (score, signature) in {
         "BLEU": bleu(hypotheses, references),
         "chrF": chrf(hypotheses, references),

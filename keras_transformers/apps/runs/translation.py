@@ -26,6 +26,7 @@ import typing
 
 import keras
 
+from keras_transformers import backends
 from keras_transformers.apps.runs.settings import as_values, flat, read_run, run_yaml
 from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
@@ -317,7 +318,6 @@ def _tested(task, test):
 
 
 def _versions():
-    backend = keras.backend.backend()
     packages = {}
     for name in PACKAGES:
         try:
@@ -325,8 +325,8 @@ def _versions():
         except importlib.metadata.PackageNotFoundError:  # read where it lies, without being installed
             packages[name] = None
     # by the module: TensorFlow is installed under several names
-    packages[backend] = str(importlib.import_module(backend).__version__)
-    return {"python": platform.python_version(), "backend": backend, **packages}
+    packages[backends.NAME] = str(importlib.import_module(backends.NAME).__version__)
+    return {"python": platform.python_version(), "backend": backends.NAME, **packages}
 
 
 def _write(path, content):

@@ -15,6 +15,7 @@ shape it has met.
 
 import collections
 import dataclasses
+import os
 import typing
 from collections.abc import Callable, Hashable, Sequence
 
@@ -258,3 +259,21 @@ def run_ahead(
     """A step for each guess, a list of ids, that turns out right, and one more, from one pass of the loop's step:
     `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
     return _plain.run_ahead(model, loop, state, cache, guesses, limit, noise)
+
+
+def save_reader(
+    folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
+) -> None:
+    """Write a function of strings `[B]` to a folder, as a SavedModel of TensorFlow.
+
+    Args:
+        folder: where to write.
+        make: returns the function, and by name the objects whose weights and tables it reads.
+
+    Raises:
+        RuntimeError: on another backend.
+    """
+    raise RuntimeError(
+        f"Expected the TensorFlow backend, whose format a SavedModel is, got {keras.backend.backend()}. Save "
+        "the model, and load it with KERAS_BACKEND=tensorflow."
+    )

@@ -1,6 +1,7 @@
 """Loops and passes on TensorFlow: functions that XLA compiles."""
 
 import functools
+import os
 import typing
 from collections.abc import Callable, Hashable
 
@@ -35,3 +36,19 @@ def _call(model: typing.Any, compiled: typing.Any, inputs: Inputs) -> Tensor:
 _compiled = Compiled(_compile, tf.while_loop, call=_call)
 forward, prefill = _compiled.forward, _compiled.prefill
 run_segment, run_ahead = _compiled.run_segment, _compiled.run_ahead
+
+
+def save_reader(
+    folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
+) -> None:
+    module = tf.Module()
+    read, parts = make()
+    for name, part in parts.items():
+        setattr(module, name, part)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
+    def serve(texts):
+        return {"outputs": tf.cast(read(texts), tf.float32)}
+
+    module.serve = serve
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
