@@ -50,13 +50,31 @@ def forward(model: typing.Any, function: Callable[..., typing.Any]) -> Callable[
     return execution.forward(model, function, isinstance(getattr(model, "head", None), VocabularyHead))
 
 
-def run_segment(model, step, strategy, state, cache, limit, noise, max_steps):
+def run_segment(
+    model: typing.Any,
+    step: execution.Step,
+    strategy: typing.Any,
+    state: typing.Any,
+    cache: caches.Cache,
+    limit: typing.Any,
+    noise: typing.Any,
+    max_steps: int,
+) -> tuple[typing.Any, caches.Cache]:
     """Up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
     cache."""
     return execution.run_segment(model, Loop(step, strategy), state, cache, limit, noise, max_steps)
 
 
-def run_ahead(model, score, strategy, state, cache, guesses, limit, noise):
+def run_ahead(
+    model: typing.Any,
+    score: execution.Step,
+    strategy: typing.Any,
+    state: typing.Any,
+    cache: caches.Cache,
+    guesses: list[int],
+    limit: typing.Any,
+    noise: typing.Any,
+) -> tuple[typing.Any, caches.Cache]:
     """A step for each guess, a list of ids, that turns out right, and one more, from one pass of `score`:
     `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
     return execution.run_ahead(model, Loop(score, strategy), state, cache, guesses, limit, noise)

@@ -11,7 +11,7 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 
 
-def is_plain(layer: typing.Any, plain: type) -> bool:
+def is_plain(layer: typing.Any, plain: typing.Any) -> bool:
     """Whether a layer of the class `plain` is neither adapted nor quantized."""
     return type(layer) is plain and not layer.quantization_mode and not getattr(layer, "lora_enabled", False)
 

@@ -1,13 +1,13 @@
 """Training on JAX, whose compiler makes one pass of Keras's composition of Adam."""
 
-import functools
 import typing
 from collections.abc import Callable, Sequence
 
 import jax
 
+from keras_transformers.backends.default import training as default
 from keras_transformers.backends.default.training import *  # noqa: F403
-from keras_transformers.backends.default.training import Run, scaled
+from keras_transformers.backends.default.training import scaled
 from keras_transformers.backends.types import Tensor
 
 
@@ -20,11 +20,6 @@ def scan(
     return jax.lax.scan(body, carry, inputs)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return run(settings, *tensors, gradients=False)[0]
-
-
 def _forward(run, settings, *tensors):
     outputs, gradients = run(settings, *tensors, gradients=True)
     return outputs, (gradients, tuple(jax.numpy.zeros((), each.dtype) for each in tensors))
@@ -34,6 +29,7 @@ def _backward(run, settings, kept, upstream):
     return scaled(kept[0], upstream[0], kept[1])
 
 
+with_gradients = jax.custom_vjp(default.with_gradients, nondiff_argnums=(0, 1))
 with_gradients.defvjp(_forward, _backward)
 
 

@@ -7,28 +7,35 @@ sublayer is a direct view as well,
 
     Direct(model)._step ─► Direct(decoder) ─► Direct(block) ─► Direct(attention) ─► `F.linear` on the query's kernel
 
-and Keras's own leaves are PyTorch's functions. What is not known here (Keras's own LoRA, anyone's own layer) stays the
-Keras layer that it is, and is called as such. There is no training, no Keras mask and no autocast in this view: inputs
+and Keras's own leaves are PyTorch's functions. Other layers (Keras's own LoRA, a user's layer) stay
+as they are, and are called as such. There is no training, no Keras mask and no autocast in this view: inputs
 come in the compute dtype, and weights are cast to it when a view first meets them. So a view is made for one
 generation, and forgotten, or kept until a weight is written (`execution`).
 """
+
+import typing
+from collections.abc import Callable
 
 import keras
 import torch
 from torch.nn import functional as F
 
 from keras_transformers.backends.torch import direct_quantized
+from keras_transformers.backends.types import Tensor
 
 _PACKAGE = __name__.partition(".")[0]
+
+View: typing.TypeAlias = Callable[..., typing.Any]
+"""A function of tensors in place of a layer, or the layer itself."""
 
 
 class Direct:
     """A view of `layer`, one of ours; attributes are looked up there, converted once, and kept."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: typing.Any) -> None:
         self.__layer = layer  # two underscores: no layer has an attribute of this name
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> typing.Any:
         value = getattr(self.__layer, name)
         method = getattr(type(self.__layer), name, None)
         if callable(method) and getattr(value, "__self__", None) is self.__layer:
@@ -40,11 +47,11 @@ class Direct:
         setattr(self, name, value)
         return value
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         return self.call(*args, **kwargs)
 
 
-def direct(layer):
+def direct(layer: typing.Any) -> typing.Any:
     """A direct view of a layer; anything else as it is."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
@@ -56,32 +63,32 @@ def direct(layer):
     return layer if view is None or getattr(layer, "lora_enabled", False) else view(layer)
 
 
-def method(function):
+def method(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
     """A model's method over the direct view of the model; a function that is no such method as it is."""
     model = getattr(function, "__self__", None)
     view = direct(model)
     return function if view is model else getattr(view, function.__name__)
 
 
-def _weight(layer, variable):
+def _weight(layer: typing.Any, variable: typing.Any) -> typing.Any:
     return None if variable is None else variable.value.to(getattr(torch, layer.compute_dtype))
 
 
-def _dense(layer):
+def _dense(layer: typing.Any) -> View:
     if layer.activation is not keras.activations.linear:
         return layer
     kernel, bias = _weight(layer, layer.kernel).t(), _weight(layer, layer.bias)
     return lambda x: F.linear(x, kernel, bias)
 
 
-def _layer_normalization(layer):
+def _layer_normalization(layer: typing.Any) -> View:
     if layer.axis not in (-1, [-1]) or layer.rms_scaling:
         return layer
     scale, offset, epsilon = _weight(layer, layer.gamma), _weight(layer, layer.beta), layer.epsilon
     return lambda x: F.layer_norm(x, x.shape[-1:], scale, offset, epsilon)
 
 
-def _rms_normalization(layer):
+def _rms_normalization(layer: typing.Any) -> View:
     scale, epsilon = _weight(layer, layer.scale), layer.epsilon
     if layer.unit_offset:
         if scale.dtype != torch.float32:  # one more than it would be rounded
@@ -90,19 +97,19 @@ def _rms_normalization(layer):
     return lambda x: F.rms_norm(x, x.shape[-1:], scale, epsilon)
 
 
-def _embedding(layer):
+def _embedding(layer: typing.Any) -> View:
     table = _weight(layer, layer.embeddings)
     return lambda token_ids: F.embedding(token_ids, table)
 
 
-def _reversible_embedding(layer):
+def _reversible_embedding(layer: typing.Any) -> View:
     if not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap:
         return layer
     table = _weight(layer, layer.embeddings)
     return lambda x, reverse=False: _scores(x, table) if reverse else F.embedding(x, table)
 
 
-def _scores(x, table):
+def _scores(x: Tensor, table: Tensor) -> Tensor:
     """`F.linear` of vectors `[R, T, D]` and a whole vocabulary `[V, D]`.
 
     On a CPU a tall matrix is read at the memory's speed only from its other side, and for two vectors or more (one goes
@@ -118,7 +125,7 @@ def _scores(x, table):
     return (table @ vectors.t()).t()[:rows].contiguous().view(*x.shape[:-1], -1)
 
 
-def _dropout(layer):
+def _dropout(layer: typing.Any) -> View:
     return lambda x, training=None: x
 
 

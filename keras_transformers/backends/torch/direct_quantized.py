@@ -7,24 +7,28 @@ Keras unpacks four-bit weights at each call, a whole table for one token. Here t
 for as long as the view lives. Widened to the compute dtype they are where they are used.
 """
 
+import typing
+
 import keras
 import torch
 from torch.nn import functional as F
 
+from keras_transformers.backends.types import Tensor
 
-def _unpacked(layer, packed):
+
+def _unpacked(layer: typing.Any, packed: typing.Any) -> Tensor:
     return keras.quantizers.unpack_int4(packed.value, layer._orig_output_dim, axis=-1)
 
 
-def _in_blocks(narrow, scale, zero, block, axis):
+def _in_blocks(narrow: Tensor, scale: Tensor, zero: Tensor, block: int, axis: int) -> tuple[Tensor, Tensor]:
     """Narrow numbers whose `axis` is `[blocks, block]`, less their zeros (from -15 to 15), and their scales."""
     padding = [0, 0] * (narrow.dim() - 1 - axis) + [0, scale.shape[axis] * block - narrow.shape[axis]]
     narrow = F.pad(narrow, padding).unflatten(axis, (-1, block))
     return narrow - zero.unsqueeze(axis + 1), scale.unsqueeze(axis + 1)
 
 
-def dense(layer):
-    """`layer`, a quantized `Dense`, as a function; itself where it quantizes what comes in, too."""
+def dense(layer: typing.Any) -> typing.Any:
+    """`layer`, a quantized `Dense`, as a function; the layer itself if it quantizes its inputs, too."""
     if layer.inputs_quantizer is not None or layer.quantization_mode not in ("int8", "int4"):
         return layer
     scale, bias = layer.kernel_scale.value.to(getattr(torch, layer.compute_dtype)), layer.bias
@@ -40,8 +44,9 @@ def dense(layer):
     return lambda x: (x @ narrow.to(x.dtype)) / scale + bias
 
 
-def embedding(layer):
-    """`layer`, a quantized `Embedding` or `ReversibleEmbedding`, as a function; itself where that computes more."""
+def embedding(layer: typing.Any) -> typing.Any:
+    """`layer`, a quantized `Embedding` or `ReversibleEmbedding`, as a function; the layer itself if that computes
+    more."""
     reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
     if (
         layer.quantization_mode not in ("int8", "int4")
