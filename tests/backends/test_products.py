@@ -13,7 +13,7 @@ from keras_transformers.generation import GenerationConfig, executors
 pytestmark = pytest.mark.one_backend("jax")
 
 if keras.backend.backend() == "jax":
-    from keras_transformers.backends.jax import execution, products
+    from keras_transformers.backends.jax import products, transposed
 
 SOURCES = [[5, 6, 7, 2], [8, 2], [9, 5, 2]]
 
@@ -30,7 +30,7 @@ def translator():
 @pytest.fixture
 def turned(monkeypatch):
     """The turned kernels of each call, by the names of the kernels."""
-    found, turn = [], execution.transposed_copies
+    found, turn = [], transposed.copies
 
     def watched(model, step, shape, cache):
         arrays = turn(model, step, shape, cache)
@@ -39,7 +39,7 @@ def turned(monkeypatch):
         found.append({model.variables[place].path: array for place, array in arrays.items()})
         return arrays
 
-    monkeypatch.setattr(execution, "transposed_copies", watched)
+    monkeypatch.setattr(transposed, "copies", watched)
     return found
 
 
@@ -54,11 +54,11 @@ def test_a_turned_kernel_computes_the_same(shape, use_bias):
         asked.append(kernel)
         return kernel.value.T
 
-    with products.transposed_kernels(find):
+    with transposed.kernels_from(find):
         np.testing.assert_allclose(products.dense(layer, x), expected, atol=1e-6)
         assert asked == [layer.kernel]
         products.dense(layer, x[:1, :1])  # one row needs no order
-        products.dense(layer, keras.random.normal((products.FEW_OF_KERNELS + 1, 6)))
+        products.dense(layer, keras.random.normal((transposed.FEW_OF_KERNELS + 1, 6)))
         products.dense(layer, keras.ops.cast(x, "bfloat16"))
         layer.enable_lora(2)
         np.testing.assert_allclose(products.dense(layer, x), layer(x))
@@ -78,7 +78,7 @@ def test_generation_turns_what_a_step_multiplies_with(translator, num_beams, tur
 
     def without():
         with monkeypatch.context() as patch:
-            patch.setattr(products, "FEW_OF_KERNELS", 0)
+            patch.setattr(transposed, "FEW_OF_KERNELS", 0)
             generated = translator.generate(SOURCES, config)
         assert turned[-1] == {}
         return generated
@@ -130,13 +130,13 @@ def test_encoders_without_a_vocabulary_are_compiled_so(task, monkeypatch):
     monkeypatch.setattr(jax, "jit", lambda *arguments, **options: told.append(options) or jit(*arguments, **options))
     model = task(kt.models.encoder(20, num_layers=1, hidden_dim=16, num_heads=2, max_length=8))
     executors.forward(model, model.call)
-    assert told[-1]["compiler_options"] == (products.compiler_options() if task is kt.TextEmbedder else None)
+    assert told[-1]["compiler_options"] == (transposed.compiler_options() if task is kt.TextEmbedder else None)
 
 
 def test_products_of_many_rows_are_xla_s_own():
     import jax
 
-    if not products.compiler_options():
+    if not transposed.compiler_options():
         pytest.skip("this XLA does not know the option")
 
     def product(x, kernel):
@@ -145,7 +145,7 @@ def test_products_of_many_rows_are_xla_s_own():
     arguments = np.ones((64, 32), "float32"), np.ones((32, 128), "float32")
     plain, told = (
         jax.jit(product, compiler_options=options).lower(*arguments).compile()
-        for options in (None, products.compiler_options())
+        for options in (None, transposed.compiler_options())
     )
     assert "ynn" in plain.as_text() and "ynn" not in told.as_text()
     np.testing.assert_allclose(told(*arguments), plain(*arguments))

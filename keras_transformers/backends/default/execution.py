@@ -118,7 +118,7 @@ def _as_it_is(
     return function
 
 
-def _none_transposed(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) -> typing.Any:
+def _no_kernels(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) -> typing.Any:
     return None
 
 
@@ -131,17 +131,17 @@ class Compiled:
     """Loops and passes of a backend that compiles functions.
 
     Attributes:
-        compile: `(model, key, function, donated=, transposed=, vocabulary=) -> function`, whose `donated` arguments are
-            used up, and which may read `transposed` kernels. `vocabulary` says whether the function multiplies with a
+        compile: `(model, key, function, donated=, kernels=, vocabulary=) -> function`, whose `donated` arguments are
+            used up, and which may read transposed `kernels`. `vocabulary` says whether the function multiplies with a
             vocabulary.
         loop: `(condition, body, carried) -> carried`, a while-loop.
-        transposed: `(model, step, shape, cache) -> kernels` for `compile`; `shape` is that of the token ids.
+        kernels: `(model, step, shape, cache) -> kernels` for `compile`; `shape` is that of the token ids.
         call: `(model, compiled, inputs) -> outputs`, of a dictionary of numpy arrays.
     """
 
     compile: Callable[..., Callable[..., typing.Any]] = _as_it_is
     loop: Callable[..., typing.Any] = keras.ops.while_loop
-    transposed: Callable[..., typing.Any] = _none_transposed
+    kernels: Callable[..., typing.Any] = _no_kernels
     call: Callable[..., Tensor] = _called
 
     def forward(
@@ -181,8 +181,8 @@ class Compiled:
 
             return self.loop(condition, body, (state, written))
 
-        transposed = self.transposed(model, loop.step, state.token_ids.shape, cache)
-        run = self.compile(model, (loop, "segment"), segment, donated=(0, 1), transposed=transposed)
+        kernels = self.kernels(model, loop.step, state.token_ids.shape, cache)
+        run = self.compile(model, (loop, "segment"), segment, donated=(0, 1), kernels=kernels)
         written, read = loop.split(cache)
         state, written = run(state, written, read, arrays.scalar(limit), noise, arrays.scalar(max_steps))
         return state, loop.joined(written, read)
@@ -212,8 +212,8 @@ class Compiled:
             return state, loop.split(loop.trim(after, before.offset + state.position - begun))[0]
 
         tokens = arrays.tensor(np.array([guesses], "int32"))
-        transposed = self.transposed(model, loop.step, (1, 1 + tokens.shape[1]), cache)
-        run = self.compile(model, (loop, "ahead"), ahead, donated=(0, 1), transposed=transposed)
+        kernels = self.kernels(model, loop.step, (1, 1 + tokens.shape[1]), cache)
+        run = self.compile(model, (loop, "ahead"), ahead, donated=(0, 1), kernels=kernels)
         written, read = loop.split(cache)
         state, written = run(state, written, read, tokens, arrays.scalar(limit), noise)
         return state, loop.joined(written, read)

@@ -4,12 +4,12 @@ import functools
 
 from keras_transformers.backends.default import attention as default
 from keras_transformers.backends.default.attention import *  # noqa: F403
-from keras_transformers.backends.jax import products
+from keras_transformers.backends.jax import transposed
 from keras_transformers.backends.types import Tensor
 
 
 def score(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor:
-    found = products.query_key(query_BKQH, key_BKSH)  # else all keys would be copied
+    found = transposed.query_key(query_BKQH, key_BKSH)  # else all keys would be copied
     return default.score(query_BKQH, key_BKSH) if found is None else found
 
 

@@ -21,12 +21,12 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or self.rate == 0:
             return inputs
-        kept = hashed(inputs.shape, self.seed_generator.next()) < np.uint32(min((1 - self.rate) * 2**32, 2**32 - 1))
+        kept = _hashed(inputs.shape, self.seed_generator.next()) < np.uint32(min((1 - self.rate) * 2**32, 2**32 - 1))
         scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
         return jnp.where(kept, inputs * jnp.asarray(scale, inputs.dtype), jnp.zeros((), inputs.dtype))
 
 
-def hashed(shape: tuple[int, ...], seed: Tensor) -> Tensor:
+def _hashed(shape: tuple[int, ...], seed: Tensor) -> Tensor:
     """Uniform numbers of 32 bits, uint32 of this shape, from a seed of two, uint32 `[2]`.
 
     Each is its element's number, mixed with the one half of the seed and then with the other.

@@ -12,7 +12,7 @@ from keras_transformers.backends.default.training import *  # noqa: F403
 from keras_transformers.backends.default.training import CHUNK, Run, adam_moments, adam_powers, scaled
 from keras_transformers.backends.types import Tensor
 
-SMALL_CHUNK = 7_500_000  # on a processor: as many as are put where others were (`backends.torch.keep_what_is_freed`)
+_SMALL_CHUNK = 7_500_000  # on a processor: as many as are put where others were (`backends.torch.keep_what_is_freed`)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tup
 
 
 def chunk(hidden: Tensor) -> int:
-    return SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
+    return _SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
 
 
 def add(whole: Tensor, part: Tensor) -> Tensor:
