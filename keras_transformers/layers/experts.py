@@ -4,7 +4,7 @@
        │                        │ which               │ how much
        └────────────────── experts ── outputs ── weighted sum ─►
 
-What that costs, for `X` tokens:
+What that costs, for `X` tokens (`backends.products.mix`):
 
     PyTorch, run as it is    each expert computes the tokens that chose it: nothing is computed in vain
     compiled, X·k < E        the weights of the chosen experts are gathered, as for one new token
