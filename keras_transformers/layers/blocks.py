@@ -126,41 +126,6 @@ class _Block(Layer):
             here = self.norm_placement in placements and (norm_before or place == "after")
             setattr(self, norm, make_norm(self.norm, name=norm, dtype=self.dtype_policy) if here else None)
 
-    def _build_branch(self, branch: str, inputs_shape: Shape, *source_shape: Shape) -> None:
-        for norm in (getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")):
-            if norm is not None:
-                norm.build(inputs_shape)
-        getattr(self, branch).build(inputs_shape, *source_shape)
-
-    def build(self, inputs_shape: Shape) -> None:
-        self._build_branch("self_attention", inputs_shape)
-        self._build_branch("feed_forward", inputs_shape)
-
-    @given_as_call
-    def compute_output_spec(
-        self,
-        inputs: Tensor,
-        source: Tensor = None,
-        cache: State | None = None,
-        offset: Tensor = 0,
-        return_attention_scores: bool = False,
-    ) -> typing.Any:
-        self.check_source(source)
-        options = {"return_attention_scores": return_attention_scores}
-        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
-        if source is None or not return_attention_scores:
-            return spec
-        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
-
-    def check_source(self, source: Tensor) -> None:
-        """Refuse a source that no branch attends to, and a missing one."""
-        if (source is None) != (self.cross_attention is None):
-            raise ValueError(
-                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
-                f"cross_attention={self.cross_attention is not None} and "
-                f"{'no source' if source is None else 'a source'}."
-            )
-
     def _transform(
         self,
         inputs: Tensor,
@@ -211,6 +176,41 @@ class _Block(Layer):
         if self.norm_placement == "post":
             return self._normalized(norm_after, x + y), *extras
         return x + self._normalized(norm_after, y), *extras
+
+    def _build_branch(self, branch: str, inputs_shape: Shape, *source_shape: Shape) -> None:
+        for norm in (getattr(self, f"{branch}_norm_before"), getattr(self, f"{branch}_norm_after")):
+            if norm is not None:
+                norm.build(inputs_shape)
+        getattr(self, branch).build(inputs_shape, *source_shape)
+
+    def build(self, inputs_shape: Shape) -> None:
+        self._build_branch("self_attention", inputs_shape)
+        self._build_branch("feed_forward", inputs_shape)
+
+    @given_as_call
+    def compute_output_spec(
+        self,
+        inputs: Tensor,
+        source: Tensor = None,
+        cache: State | None = None,
+        offset: Tensor = 0,
+        return_attention_scores: bool = False,
+    ) -> typing.Any:
+        self.check_source(source)
+        options = {"return_attention_scores": return_attention_scores}
+        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
+        if source is None or not return_attention_scores:
+            return spec
+        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
+
+    def check_source(self, source: Tensor) -> None:
+        """Refuse a source that no branch attends to, and a missing one."""
+        if (source is None) != (self.cross_attention is None):
+            raise ValueError(
+                "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
+                f"cross_attention={self.cross_attention is not None} and "
+                f"{'no source' if source is None else 'a source'}."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
