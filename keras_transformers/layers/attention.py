@@ -131,12 +131,12 @@ class MultiHeadAttention(Layer):
         )
         self.num_heads = num_heads
         self.num_key_value_heads = num_key_value_heads or num_heads
-        self.head_dim = head_dim
+        self.head_dim: typing.Any = head_dim  # an int once built
         self.positions = positions
         self.window = window
         self.soft_cap = soft_cap
         self.use_bias = use_bias
-        self.scale = scale
+        self.scale: typing.Any = scale
         self.query_key_norm = query_key_norm
         self.causal = causal
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
@@ -190,7 +190,7 @@ class MultiHeadAttention(Layer):
 
     def _heads(self, x: Tensor, norm: keras.layers.Layer | None, num_heads: int) -> Tensor:
         """Projected queries or keys `[B, T, N*H]` as heads `[B, N, T, H]`, normalised if `query_key_norm` says so."""
-        if norm is None:
+        if norm is None or self.query_key_norm is None:
             return attention.split_heads(x, num_heads)
         if self.query_key_norm.by_head:
             return norm(attention.split_heads(x, num_heads))

@@ -105,16 +105,20 @@ class _Block(Layer):
                 "Expected num_heads or attention, and intermediate_dim or feed_forward, one of each, got "
                 f"{num_heads=}, {attention=}, {intermediate_dim=}, {feed_forward=}."
             )
-        feed_forward = feed_forward or FeedForwardConfig(intermediate_dim)
-        self.attention = attention or AttentionConfig(num_heads)
-        BlockConfig(self.attention, feed_forward, norm, norm_placement, dropout, residual)  # for its checks
+        branches: dict[str, typing.Any] = {"attention": attention, "feed_forward": feed_forward}
+        if num_heads is not None:
+            branches["attention"] = AttentionConfig(num_heads)
+        if intermediate_dim is not None:
+            branches["feed_forward"] = FeedForwardConfig(intermediate_dim)
+        config = BlockConfig(**branches, norm=norm, norm_placement=norm_placement, dropout=dropout, residual=residual)
+        self.attention = config.attention
         self.norm = norm
         self.norm_placement = norm_placement
         self.residual = residual
         self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
-        self.cross_attention = None
+        self.cross_attention: typing.Any = None
         self._add("self_attention", MultiHeadAttention, self.attention, norm_before=attention_norm, causal=self._causal)
-        self._add("feed_forward", FeedForward, feed_forward, norm_before=residual != "parallel_shared")
+        self._add("feed_forward", FeedForward, config.feed_forward, norm_before=residual != "parallel_shared")
 
     def _add(
         self, branch: str, layer_class: type, config: typing.Any, norm_before: bool = True, **options: typing.Any

@@ -4,6 +4,7 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` length, `S` key length, `D` m
 """
 
 import dataclasses
+import types
 import typing
 
 import keras
@@ -105,7 +106,7 @@ class _Stack(Layer):
 
     _causal: bool
     _block_class: type
-    _block_options: typing.ClassVar[dict[str, typing.Any]] = {}
+    _block_options: typing.Any = types.MappingProxyType({})
     rematerialize = False  # whether blocks are computed anew in the backward pass, see `Task.compile`
 
     def __init__(
@@ -170,7 +171,7 @@ class _Stack(Layer):
         ]
         self.kinds = tuple(dict.fromkeys(kinds))
         self.kind_of_layer = tuple(map(self.kinds.index, kinds))
-        self.relatives = []  # one of each kind
+        self.relatives: list[RelativePosition] = []  # one of each kind
         for n, (attention, layer) in enumerate(self.kinds):
             head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
             relative = RelativePosition(
@@ -195,7 +196,9 @@ class _Stack(Layer):
         return_attention_scores: bool = False,
     ) -> typing.Any:
         self.blocks[0].check_source(source)
-        x, scores, cross_scores = like(inputs, dtype=self.compute_dtype), [], []
+        x = like(inputs, dtype=self.compute_dtype)
+        scores: list[keras.KerasTensor] = []
+        cross_scores: list[keras.KerasTensor] = []
         for n, block in enumerate(self.blocks_in_turn() if return_attention_scores else ()):
             of_state = {} if cache is None else {"cache": cache[n], "offset": offset}
             across = () if source is None else (_of_layer(source, n),)
@@ -247,7 +250,10 @@ class _Stack(Layer):
 
         Returns: `[B, T, D]`, or a dictionary of it as `output` and of what else the call asked for.
         """
-        hidden_states, states, scores, cross_scores = [], [], [], []
+        hidden_states: list[Tensor] = []
+        states: list[State] = []
+        scores: list[Tensor] = []
+        cross_scores: list[Tensor] = []
         for n, (block, scope) in enumerate(zip(self.blocks_in_turn(), scopes, strict=True)):
             hidden_states.append(x)
             across = () if source is None else (_of_layer(source, n),)

@@ -91,8 +91,8 @@ class Backbone(ShapesOfSpec, keras.Model):
         self.decoder_embedding = self.embedding
         if config.decoder_embeddings is not None:
             self.decoder_embedding = embedding(config.decoder_embeddings, "decoder_embedding", self.embedding.token)
-        self.encoder = stack(Encoder, "encoder") if config.encoder is not None else None
-        self.decoder = None
+        self.encoder: typing.Any = stack(Encoder, "encoder") if config.encoder is not None else None
+        self.decoder: typing.Any = None
         if config.decoder is not None:
             self.decoder = stack(Decoder, "decoder", cross_attention=self.encoder is not None)
         self.built = True
