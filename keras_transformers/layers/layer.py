@@ -43,8 +43,7 @@ def _tensors(shape):
     return None if shape is None else keras.tree.map_shape_structure(keras.KerasTensor, shape)
 
 
-@functools.cache
-def _signature(cls: type, method: str = "__init__") -> inspect.Signature:
+def _find_signature(cls: type, method: str = "__init__") -> inspect.Signature:
     """The signature of a method, with what it passes on to the same method of the base class."""
     signature = inspect.signature(getattr(cls, method))
     own = list(signature.parameters.values())
@@ -54,6 +53,9 @@ def _signature(cls: type, method: str = "__init__") -> inspect.Signature:
     inherited = _signature(cls.__mro__[cls.__mro__.index(home) + 1], method).parameters.values()
     named = {each.name: each for each in (*inherited, *own) if each.kind is not inspect.Parameter.VAR_POSITIONAL}
     return signature.replace(parameters=sorted(named.values(), key=lambda each: each.kind))
+
+
+_signature: typing.Callable[..., inspect.Signature] = functools.cache(_find_signature)
 
 
 def given_as_call(spec: typing.Callable[..., typing.Any]) -> typing.Callable[..., typing.Any]:

@@ -61,7 +61,7 @@ class StackConfig:
         scales = {attention.scale for attention in self.pattern}
         expected = {
             f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}": (
-                not shared or self.num_layers % self.num_distinct == 0
+                self.num_distinct is None or self.num_layers % self.num_distinct == 0
             ),
             "the pattern to begin with block.attention": self.pattern[:1] in ((), (self.block.attention,)),
             "the attentions of the pattern to differ in positions, window and scale alone": len(plain) <= 1,
@@ -148,7 +148,7 @@ class _Stack(Layer):
             for n in range(num_distinct or num_layers)
         ]
 
-        def dropout(rate: float, name: str) -> Dropout | None:
+        def dropout(rate: float, name: str) -> keras.layers.Layer | None:
             return Dropout(rate, name=name, dtype=self.dtype_policy) if rate else None
 
         self.norm = make_norm(block.norm, dtype=self.dtype_policy, name="norm") if final_norm else None
