@@ -144,13 +144,12 @@ class Fields:
         """
         stack, _, rest = path.partition(".block.")
         part, _, rest = rest.partition(".")
-        kind, records = {
-            "attention": (AttentionConfig, lambda: self(stack).attentions),
-            "feed_forward": (FeedForwardConfig, lambda: self(stack).feed_forwards),
-        }[part]
-        if self(stack) is None:
+        kind = {name: kind for name, kind, _ in _PARTS}[part]
+        config = self(stack)
+        if config is None:
             raise Inexpressible(f"This ModelConfig has no {stack}.")
-        return tuple(_value(each, kind, rest) if rest else each for each in records())
+        records = config.attentions if part == "attention" else config.feed_forwards
+        return tuple(_value(each, kind, rest) if rest else each for each in records)
 
 
 def _value(record: Any, annotation: Any, path: str) -> Any:

@@ -54,11 +54,13 @@ _ALWAYS = {
 
 
 def _width_of_a_head(values: Values) -> int:
-    return max(values["hidden_dim"] // max(values[_ATTENTION + "num_heads"], 1), 1)
+    width: int = values["hidden_dim"]
+    return max(width // max(values[_ATTENTION + "num_heads"], 1), 1)
 
 
 def _four_times_as_wide(values: Values) -> int:
-    return 4 * values["hidden_dim"]
+    width: int = values["hidden_dim"]
+    return 4 * width
 
 
 def _classifier_dropout(default: float) -> tuple[Row, ...]:
@@ -454,7 +456,7 @@ _PHI = {
 
 
 def _gpt_neox_weights(config: ModelConfig) -> WeightMap:
-    groups, ignored = config.decoder.block.attention.num_heads, ("bias", "masked_bias", "rotary_emb.inv_freq")
+    groups, ignored = Fields(config)(_ATTENTION + "num_heads"), ("bias", "masked_bias", "rotary_emb.inv_freq")
     return _weights(
         {"token": "embed_in"},
         "layers.{n}",
@@ -469,17 +471,17 @@ def _gpt_neox_weights(config: ModelConfig) -> WeightMap:
 
 def _bloom_weights(config: ModelConfig) -> WeightMap:
     embeddings = {"token": "word_embeddings", "norm": "word_embeddings_layernorm"}
-    return _weights(embeddings, "h.{n}", _BLOOM, "ln_f", groups=config.decoder.block.attention.num_heads)
+    return _weights(embeddings, "h.{n}", _BLOOM, "ln_f", groups=Fields(config)(_ATTENTION + "num_heads"))
 
 
 def _falcon_weights(config: ModelConfig) -> WeightMap:
-    block = config.decoder.block
+    fields = Fields(config)
     return _weights(
         {"token": "word_embeddings"},
         "h.{n}",
-        _FALCON if block.residual == "parallel" else _BLOOM,
+        _FALCON if fields(_BLOCK + "residual") == "parallel" else _BLOOM,
         "ln_f",
-        groups=block.attention.num_key_value_heads,
+        groups=fields(_ATTENTION + "num_key_value_heads"),
         ignored=("h.{n}.self_attention.rotary_emb.inv_freq",),
     )
 

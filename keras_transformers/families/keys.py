@@ -355,7 +355,8 @@ class Keys:
         values = dict(self.always)
         for row in self.rows:
             row.read(read, values)
-        return build(ModelConfig, values)
+        config: ModelConfig = build(ModelConfig, values)
+        return config
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
         """The keys of a file that `read` reads so, if this family can say all that `config` is.

@@ -201,13 +201,13 @@ def _layer(side: str, gated: bool) -> dict[str, str]:
 
 def _weights(config: ModelConfig) -> WeightMap:
     """The table of a body, and of a stack that a file has besides: its decoder, for an encoder alone."""
-    block = config.encoder.block
+    fields = Fields(config)
+    gated, own = fields("encoder.block.feed_forward.gated"), fields("encoder.block.attention.positions.by_layer")
     tables: list[list[Entry]] = [[], []]
     for entries, side in zip(tables, SIDES, strict=True):
-        layer = _layer(side, block.feed_forward.gated)
+        layer = _layer(side, gated)
         entries += [Entry(f"{side}.block_{{n}}.{ours}", f"{side}.block.{{n}}.{name}") for ours, name in layer.items()]
         entries.append(Entry(f"{side}.norm", f"{side}.final_layer_norm"))
-        own = block.attention.positions.by_layer
         bias = f"{side}.block.{'{n}' if own else 0}.layer.0.SelfAttention.relative_attention_bias"
         entries.append(Entry(f"{side}.positions_{{n}}" if own else f"{side}.positions", bias))
     # transformers left it there once, with nothing in it
