@@ -124,8 +124,9 @@ class Backbone(ShapesOfSpec, keras.Model):
 
     def shifted_right(self, token_ids: Tensor) -> Tensor:
         """The decoder's input `[B, T]` if only a source `token_ids [B, T]` is given: the source after its start."""
-        first_B1 = ops.full_like(token_ids[:, :1], self.config.reading.start_id or 0)
-        if self.config.reading.start_id is None:
+        start_id = None if self.config.reading is None else self.config.reading.start_id
+        first_B1 = ops.full_like(token_ids[:, :1], start_id or 0)
+        if start_id is None:
             places = ops.arange(ops.shape(token_ids)[1], dtype="int32")
             last_B = ops.max(ops.where(self.padding_mask(token_ids), places, 0), axis=1)
             first_B1 = ops.take_along_axis(token_ids, last_B[:, None], axis=1)

@@ -87,8 +87,8 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
         yield _pooler(pooler, model, config)
     if getattr(model, "transform", None) is not None:
         yield _line("transform", _transform(model.transform, width))
-    token_dropout = getattr(model, "dropout", None)
-    dropped = f"after {_dropout(token_dropout.rate)}" if getattr(token_dropout, "rate", 0) else ""
+    rate = getattr(getattr(model, "dropout", None), "rate", 0)
+    dropped = f"after {_dropout(rate)}" if rate else ""
     if labels is not None:
         names = ", ".join(labels[:8]) + (f", … {labels[-1]}" if len(labels) > 8 else "")
         sizes, bias = f"{width} → {len(labels)}", _bias(model.classifier)

@@ -47,13 +47,14 @@ class Continuation:
 
     def __init__(
         self,
-        decode: collections.abc.Callable[[list[int]], str],
+        decode: collections.abc.Callable[[collections.abc.Sequence[int]], str],
         stop: tuple[str, ...] = (),
         context: collections.abc.Iterable[int] = (),
     ) -> None:
         self._decode, self._stop, self._context = decode, stop, list(context)
         self._before = len(decode(self._context))
-        self._ids, self._said = [], ""
+        self._ids: list[int] = []
+        self._said = ""
 
     def _whole(self, ids):
         return self._decode([*self._context, *ids])[self._before :]
@@ -105,6 +106,7 @@ class Wording:
 
     def __init__(self, tokenizer: Tokenizer, config: GenerationConfig, longest: int | None, source: bool) -> None:
         self._tokenizer, self._config, self._longest, self._source = tokenizer, config, longest, source
+        self._decode = typing.cast(collections.abc.Callable[[collections.abc.Sequence[int]], str], tokenizer.decode)
 
     def words(self, token_ids: collections.abc.Iterable[int]) -> list[int]:
         """The ids that stand for text: no end, and no id beyond the tokenizer's vocabulary, which a model rounds up."""
@@ -115,12 +117,12 @@ class Wording:
         """The text that follows a prompt, or its prefix."""
         # A decoder strips the space before a first word: this many tokens before tell it that the word is no first.
         context = prefix if self._source else self.words(token_ids[-16:])
-        return Continuation(self._tokenizer.decode, self._config.stop, context)
+        return Continuation(self._decode, self._config.stop, context)
 
     def text(self, prompt: Prompt, token_ids: list[int]) -> str:
         """A whole result: its prefix, and the text of the generated ids."""
         following = self.continuation(prompt.token_ids, prompt.prefix).text(self.words(token_ids))
-        return self._tokenizer.decode(prompt.prefix) + following if prompt.prefix else following
+        return self._decode(prompt.prefix) + following if prompt.prefix else following
 
     def is_cut(self, prompt: Prompt, token_ids: list[int]) -> bool:
         """Whether the limit of tokens cut a result before its end."""

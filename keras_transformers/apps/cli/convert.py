@@ -38,7 +38,7 @@ def convert(
 
     import keras_transformers as kt
 
-    tasks = [name for name in kt.__all__ if name.endswith(("LM", "Classifier", "Embedder", "Answerer"))]
+    tasks = [name for name in dir(kt) if name.endswith(("LM", "Classifier", "Embedder", "Answerer"))]
     if task not in tasks:
         raise ValueError(f"Expected --task to be one of {', '.join(tasks)}, got {task!r}.")
     model = getattr(kt, task).from_preset(preset)

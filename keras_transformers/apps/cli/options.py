@@ -108,7 +108,7 @@ def command_of_records(function: Callable[..., None]) -> Callable[..., None]:
             given[name] = cls(**{field: given.pop(field, default) for field, default in fields.items()})
         function(**given)
 
-    del command.__wrapped__  # type: ignore[attr-defined]  # typer would read the signature of `function`
+    del command.__wrapped__  # typer would read the signature of `function`
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command

@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +59,12 @@ def train_language_model(
 
     keras.utils.set_random_seed(training.seed)
     # Bytes spell everything: only the end of a text needs a token that no text holds.
-    special = {"padding_token": None, "start_token": None, "unknown_token": None, "end_token": "<|endoftext|>"}
+    special: dict[str, Any] = {
+        "padding_token": None,
+        "start_token": None,
+        "unknown_token": None,
+        "end_token": "<|endoftext|>",
+    }
     tokenizer = kt.Tokenizer.train(learnt, vocabulary_size=vocabulary_size, **special)
     config = kt.models.gpt(
         tokenizer.vocabulary_size,

@@ -29,8 +29,9 @@ def _backward(run, settings, kept, upstream):
     return scaled(kept[0], upstream[0], kept[1])
 
 
-with_gradients = jax.custom_vjp(default.with_gradients, nondiff_argnums=(0, 1))
-with_gradients.defvjp(_forward, _backward)
+_with_gradients = jax.custom_vjp(default.with_gradients, nondiff_argnums=(0, 1))
+_with_gradients.defvjp(_forward, _backward)
+with_gradients = _with_gradients
 
 
 def processes() -> tuple[int, str]:
