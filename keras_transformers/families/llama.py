@@ -381,9 +381,9 @@ def _mixed(fields: Fields) -> FeedForwardConfig:
     return found
 
 
-def _of_experts(names: str | tuple[str, ...], default: Any, field: str) -> Row:
+def _of_experts(name: str, default: Any, field: str) -> Row:
     """A field of the experts of those layers that have some."""
-    return key(names, default, f"{_EXPERTS}.{field}", restore=lambda fields: getattr(_mixed(fields).experts, field))
+    return key(name, default, f"{_EXPERTS}.{field}", restore=lambda fields: getattr(_mixed(fields).experts, field))
 
 
 _QWEN3_MOE_KEYS = _KEYS.but(
@@ -404,7 +404,12 @@ _QWEN3_MOE_KEYS = _KEYS.but(
         _FEED_FORWARD + "intermediate_dim",
         restore=lambda fields: _mixed(fields).intermediate_dim,
     ),
-    _of_experts(("num_experts", "num_local_experts"), 128, "num_experts"),
+    unwritten(key(("num_local_experts", "num_experts"), 128, _EXPERTS + ".num_experts")),
+    Group(  # the name that version 4 of transformers reads
+        ("num_experts",),
+        lambda read, values: None,
+        lambda fields: {"num_experts": _mixed(fields).experts.num_experts},
+    ),
     _of_experts("num_experts_per_tok", 8, "num_chosen"),
     _of_experts("norm_topk_prob", False, "normalize"),
     Group(("decoder_sparse_step", "mlp_only_layers", "intermediate_size"), _read_dense, _write_dense),
