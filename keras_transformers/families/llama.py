@@ -8,6 +8,7 @@ qwen2         biases of queries, keys and values; windows in some layers
 qwen3         norms of queries and keys, head by head; windows in some layers
 smollm3       layers without positions; windows in some layers
 olmo2         norms after each branch alone; norms of queries and keys over their whole width
+olmo3         the same, and windows in three of four layers, whose positions are not scaled
 phi3          fused weights; heads turned in part; factors for each frequency
 gemma         norms that store their scale less one; scaled embeddings
 gemma2        the same, and norms around each branch; every other layer has a window; capped scores
@@ -224,6 +225,13 @@ _OLMO2_KEYS = _KEYS.but(
     _norm_heads(by_head=False),
     without=_NO_TOKENS,
     always={_BLOCK + "norm_placement": "branch"},
+)
+
+_OLMO3_KEYS = _OLMO2_KEYS.but(
+    {},
+    WindowKeys(lambda read, values, window: (window, lambda n: (n + 1) % 4 != 0)),
+    RotaryKeysByKind(500000.0, 500000.0),
+    without=("rope_theta",),
 )
 
 _PHI3_KEYS = _KEYS.but(
@@ -538,6 +546,7 @@ register(
     _family("qwen3", "Qwen3", _QWEN3_KEYS, _LAYER | _NORMED_HEADS, spans="transformer."),
     _family("smollm3", "SmolLM3", _SMOLLM3_KEYS, spans="transformer."),
     _family("olmo2", "Olmo2", _OLMO2_KEYS, _PROJECTIONS | _GATED | _AFTER | _NORMED_HEADS, tokens=False),
+    _family("olmo3", "Olmo3", _OLMO3_KEYS, _PROJECTIONS | _GATED | _AFTER | _NORMED_HEADS, tokens=False),
     _family("phi3", "Phi3", _PHI3_KEYS, _FUSED),
     _family("gemma", "Gemma", _GEMMA_KEYS),
     _family("gemma2", "Gemma2", _GEMMA2_KEYS, _PROJECTIONS | _GATED | _AROUND),

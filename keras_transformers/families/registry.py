@@ -20,7 +20,7 @@ MODULES = {
     ),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
     "llama": (
-        *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "phi3"),
+        *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
         *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
     ),
     "t5": ("t5", "mt5", "umt5"),

@@ -82,6 +82,18 @@ CASES = {
     "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}),
     "olmo2": _llama("olmo2", {"attention_bias": True, "rope_scaling": _LINEAR}, without=_TOKENS),
     "olmo2-untied": _llama("olmo2", _UNTIED, without=_TOKENS),
+    "olmo3": _llama(
+        "olmo3",
+        {"attention_bias": True, "sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING]},
+        {"rope_parameters": {FULL: _YARN, SLIDING: {"rope_type": "default", "rope_theta": 20.0}}},
+        without=(*_TOKENS, *_NEW),
+    ),
+    "olmo3-untied": _llama(
+        "olmo3",
+        _UNTIED,
+        {"sliding_window": 5, "rope_theta": 500000.0, "rope_scaling": _LINEAR, "num_hidden_layers": 4},
+        without=_TOKENS,
+    ),
     "phi3": _llama(
         "phi3", {"resid_pdrop": 0.2, "partial_rotary_factor": 0.5, "sliding_window": 5}, without=("head_dim",)
     ),

@@ -4,10 +4,17 @@ import pytest
 
 from keras_transformers.families.keys import Keys, key
 from keras_transformers.families.registry import families
+from keras_transformers.layers.positions import Rotary
+from keras_transformers.layers.rotary_scaling import LinearScaling
 
 pytestmark = pytest.mark.one_backend("torch")
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def layers(config):
+    """The window and the base of each layer."""
+    return [(each.window, each.positions.base) for each in config.decoder.attentions]
 
 
 def test_a_row_takes_the_place_of_a_relatives_row_with_its_name():
@@ -33,3 +40,35 @@ def test_windows_without_a_width_are_refused():
         family.config({"num_hidden_layers": 2, "layer_types": [FULL, SLIDING]})
     with pytest.raises(ValueError, match="layer_types: expected num_hidden_layers=2 of full_attention and sliding"):
         family.config({"num_hidden_layers": 2, "layer_types": [FULL]})
+
+
+def test_olmo3_scales_the_positions_of_layers_without_a_window():
+    family, scaling = families()["olmo3"], {"rope_type": "linear", "factor": 2.0}
+    config = family.config({"num_hidden_layers": 4, "rope_theta": 500000.0, "rope_scaling": scaling})
+    local, whole = config.decoder.attentions[2:]
+    assert (local.window, local.positions) == (4096, Rotary(500000.0))
+    assert (whole.window, whole.positions) == (None, Rotary(500000.0, scaling=LinearScaling(2.0)))
+    written = family.write(config)
+    assert (written["rope_theta"], written["rope_scaling"]) == (500000.0, scaling)
+    assert "rope_parameters" not in written
+
+
+def test_olmo3_writes_two_bases_as_version_5_does():
+    family = families()["olmo3"]
+    parameters = {
+        FULL: {"rope_type": "linear", "rope_theta": 50.0, "factor": 2.0},
+        SLIDING: {"rope_type": "default", "rope_theta": 20.0},
+    }
+    config = family.config({"num_hidden_layers": 4, "rope_parameters": parameters})
+    assert layers(config) == [(4096, 20.0)] * 3 + [(None, 50.0)]
+    assert family.write(config)["rope_parameters"] == parameters
+    assert "rope_theta" not in family.write(config)
+
+
+def test_a_base_that_versions_of_transformers_understand_differently_is_refused():
+    family = families()["olmo3"]
+    with pytest.raises(ValueError, match="rope_theta: expected 500000.0, as the base of the layers with a window says"):
+        family.config({"num_hidden_layers": 4, "rope_theta": 50.0})
+    whole = family.config({"num_hidden_layers": 2, "rope_theta": 50.0, "layer_types": [FULL, FULL]})
+    assert layers(whole) == [(None, 50.0)] * 2
+    assert family.write(whole)["rope_theta"] == 50.0
