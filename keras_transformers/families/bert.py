@@ -321,7 +321,7 @@ def _weights(
     """The table of a body: the path of its embeddings, that of layer `{n}`, and the names inside a layer, in order:
     query, key, value, output, norm, up, down, norm. `decoder` is the path of the matrix of the vocabulary's head,
     `bias` the second name of its bias, if it has two."""
-    ours = ("query", "key", "value", "output")
+    ours: tuple[str, ...] = ("query", "key", "value", "output")
     ours = (*(f"self_attention.{part}" for part in ours), "self_attention_norm_after")
     ours = (*ours, "feed_forward.up", "feed_forward.down", "feed_forward_norm_after")
     tables = {"token": "word_embeddings", "position": "position_embeddings", "segment": "token_type_embeddings"}

@@ -47,7 +47,6 @@ from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.families.windows import Slides, WindowKeys
 from keras_transformers.layers.attention import QueryKeyNorm
 from keras_transformers.layers.experts import ExpertsConfig
-from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.norms import RMSNorm
 from keras_transformers.models.config import ModelConfig
 
@@ -380,7 +379,7 @@ def _write_dense(fields: Fields) -> dict[str, Any]:
     return {**written, "decoder_sparse_step": 1, "mlp_only_layers": dense}
 
 
-def _mixed(fields: Fields) -> FeedForwardConfig:
+def _mixed(fields: Fields) -> Any:
     """The feed-forward layer that has experts."""
     layers = fields.layers(_FEED_FORWARD.rstrip("."))
     found = next((each for each in layers if each.experts is not None), None)
@@ -491,7 +490,7 @@ def _weights(layer: Names) -> WeightMap:
     )
 
 
-def _qwen3_moe_weights(config: ModelConfig) -> WeightMap:
+def _qwen3_moe_weights(config: Any) -> WeightMap:
     table = _weights(_PROJECTIONS | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS)
     dense = tuple(
         Entry(f"decoder.block_{n}.{ours}", f"layers.{n}.{theirs}")

@@ -289,13 +289,13 @@ class RotaryKeysByKind:
                 raise Inexpressible("This ModelConfig has layers without rotary positions.")
             by_window[window is not None] = rotary
         local = by_window.get(True)
-        whole = by_window.get(False, local)
+        whole = by_window[False] if False in by_window else by_window[True]
         usual = local is None or local == Rotary(whole.base) == Rotary(self.window_base)
         if self.window_key is None and not usual:
             return {
                 "rope_parameters": {
                     kind: {"rope_type": "default", "rope_theta": each.base, **written_scaling(each.scaling)}
-                    for kind, each in zip(KINDS, (whole, local), strict=True)
+                    for kind, each in zip(KINDS, (whole, local or whole), strict=True)
                 }
             }
         scaling = written_scaling(whole.scaling)
