@@ -28,6 +28,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
 from keras_transformers.generation import forced_words
 from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
 from keras_transformers.records import record
@@ -82,10 +83,17 @@ class BeamSearch:
     reorders = True
 
     @property
-    def rows_per_sentence(self):
+    def rows_per_sentence(self) -> int:
         return self.num_beams
 
-    def start(self, token_ids, written, begin, sources, words=None):
+    def start(
+        self,
+        token_ids: np.ndarray,
+        written: np.ndarray,
+        begin: int,
+        sources: np.ndarray,
+        words: np.ndarray | None = None,
+    ) -> BeamState:
         """The state before the first token. `token_ids` are the last tokens of the prompts, int32 NumPy `[B, 1]`; the
         other arguments are those of `Sampling.start`, and words that have to occur, int32 NumPy `[B, K, M]`.
 
@@ -97,7 +105,7 @@ class BeamSearch:
 
         words = np.zeros((size[0], 0, 1), "int32") if words is None else words
 
-        def hypotheses():
+        def hypotheses() -> Tensor:
             # Each its own buffer: a compiled loop writes over the buffers it is given.
             return arrays.tensor(np.repeat(written[:, None], self.num_beams, axis=1))
 
@@ -115,11 +123,13 @@ class BeamSearch:
             words=arrays.tensor(words),
         )
 
-    def noise(self, seed, sentences, length):
+    def noise(self, seed: int, sentences: np.ndarray, length: int) -> None:
         """None: chance decides nothing here."""
         return None
 
-    def advance(self, state, logits, limit, noise=None):
+    def advance(
+        self, state: BeamState, logits: Tensor, limit: Tensor, noise: Tensor = None
+    ) -> tuple[BeamState, Tensor]:
         """One more token.
 
         Args:
@@ -142,8 +152,9 @@ class BeamSearch:
             highest = state.words.shape[1] * state.words.shape[2]
             order = forced_words.by_banks(scores_BC, ops.sum(found_BCK, axis=-1), highest, ruled_out_BC)
             columns = (scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC)
-            columns = [arrays.within(each, order) for each in columns]
-            scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC = columns
+            scores_BC, beams_BC, tokens_BC, candidates_BCL, ended_BC, finishing_BC = (
+                arrays.within(each, order) for each in columns
+            )
 
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, finishing_BC)
 
@@ -171,7 +182,7 @@ class BeamSearch:
             rows, (-1,)
         )
 
-    def _candidates(self, state, logits, limit):
+    def _candidates(self, state: BeamState, logits: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens,
         all `[B, C]`, best first."""
         sentences, beams = state.running_scores.shape
@@ -199,7 +210,9 @@ class BeamSearch:
         tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * best)), places)
         return scores, places // best, arrays.int32(tokens)
 
-    def _with_missing(self, state, scores_BWC, tokens_BWC, logits, normalizer):
+    def _with_missing(
+        self, state: BeamState, scores_BWC: Tensor, tokens_BWC: Tensor, logits: Tensor, normalizer: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """As `_candidates`, of all continuations `[B, W, C]` and of the next tokens of the words that are missing."""
         sentences, beams, count = scores_BWC.shape
         next_BWK = forced_words.missing(state.running, state.begin + state.position, state.words)
@@ -214,7 +227,9 @@ class BeamSearch:
         beams_BWC = arrays.count(beams, known)[None, :, None] + ops.zeros_like(known)
         return tuple(arrays.reshape(each, (sentences, -1)) for each in (scores, beams_BWC, ops.maximum(known, 0)))
 
-    def _finish(self, state, scores_BC, candidates_BCL, ended_BC):
+    def _finish(
+        self, state: BeamState, scores_BC: Tensor, candidates_BCL: Tensor, ended_BC: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The best W of those finished before and those that have just ended among the best W candidates."""
         # The candidates below the best W are there only to keep the beam full.
         just_finished_BC = ended_BC & (arrays.count(scores_BC.shape[1], scores_BC) < self.num_beams)
@@ -224,7 +239,7 @@ class BeamSearch:
         hypotheses = arrays.within(arrays.join(state.finished, candidates_BCL), places)
         return hypotheses, scores, arrays.within(arrays.join(state.is_finished, just_finished_BC), places)
 
-    def _may_improve(self, state, limit):
+    def _may_improve(self, state: BeamState, limit: Tensor) -> Tensor:
         """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length
         that `early_stopping` supposes."""
         never = self.early_stopping == "never" and self.length_penalty > 0
@@ -233,12 +248,12 @@ class BeamSearch:
         worst_BW = arrays.where(state.is_finished, arrays.smallest(state.finished_scores), IMPOSSIBLE)
         return arrays.any_(best_B1 > worst_BW)
 
-    def done(self, state):
+    def done(self, state: BeamState) -> Tensor:
         """bool `[B]`: which sentences' results will not change any more."""
         stuck = ~state.improvable
         return stuck | arrays.all_(state.is_finished) if self.early_stopping is True else stuck
 
-    def grow(self, state, missing):
+    def grow(self, state: BeamState, missing: int) -> BeamState:
         """The state with room for `missing` more tokens."""
         padding = ((0, 0), (0, 0), (0, missing))
         running, finished = (
@@ -246,17 +261,17 @@ class BeamSearch:
         )
         return state._replace(running=running, finished=finished)
 
-    def select(self, state, rows, sentences):
+    def select(self, state: BeamState, rows: Tensor, sentences: Tensor) -> BeamState:
         """The state of fewer sentences."""
         token_ids, *others = state[2:]
         return BeamState(*state[:2], arrays.take(token_ids, rows), *(arrays.take(field, sentences) for field in others))
 
-    def results(self, state):
+    def results(self, state: BeamState) -> tuple[Tensor, Tensor, None]:
         """What is written, int32 `[B, num_return_sequences, L]`, and scores, float32 `[B, num_return_sequences]`, best
         first; and None: of single tokens nothing is kept."""
         count = self.num_return_sequences
         return state.finished[:, :count], state.finished_scores[:, :count], None
 
 
-def _impossible(condition):
+def _impossible(condition: Tensor) -> Tensor:
     return arrays.float32(condition) * IMPOSSIBLE

@@ -16,18 +16,27 @@ Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generate
 """
 
 import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from keras import ops
 
 from keras_transformers import memory
 from keras_transformers.backends import arrays, execution
+from keras_transformers.backends.types import Tensor
 from keras_transformers.generation import executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
+from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.samplers import Sampling
-from keras_transformers.generation.settings import NEW_TOKENS, penalties, samplers
+from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig, penalties, samplers
 from keras_transformers.layers import cache as caches
+from keras_transformers.layers.cache import Cache
 from keras_transformers.models.steps import SMALLEST_ROOM
+
+Prompts: typing.TypeAlias = np.ndarray | Sequence[Sequence[int]]
+"""Ids of prompts, `[B, T]`: a NumPy array, or nested lists of one length."""
+StopRule: typing.TypeAlias = Callable[[int, np.ndarray], bool]
+"""A function of the index of a prompt and the ids generated for it: whether they contain a stop string."""
 
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
@@ -59,7 +68,9 @@ class Generated(typing.NamedTuple):
     log_probabilities: np.ndarray | None = None
 
     @classmethod
-    def joined(cls, parts, padding_id, groups=None):
+    def joined(
+        cls, parts: Sequence["Generated"], padding_id: int, groups: Sequence[np.ndarray] | None = None
+    ) -> "Generated":
         """The results of several batches as those of one, in the order of the sentences.
 
         Args:
@@ -68,7 +79,7 @@ class Generated(typing.NamedTuple):
             groups: the sentences of each batch, a list of int arrays; by default they follow each other.
         """
 
-        def join(arrays, value):
+        def join(arrays: Iterable[np.ndarray], value: float) -> np.ndarray:
             longest = max(array.shape[1] for array in arrays)
             return np.concatenate(
                 [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=value) for array in arrays]
@@ -87,27 +98,27 @@ class Generated(typing.NamedTuple):
         count = len(whole.lengths) // len(sentences)
         return whole.select(np.argsort((sentences[:, None] * count + np.arange(count)).ravel()))
 
-    def select(self, rows):
+    def select(self, rows: np.ndarray | slice) -> "Generated":
         """The results of some rows, a NumPy index."""
-        return Generated(*(None if each is None else each[rows] for each in self))
+        return Generated._make(None if each is None else each[rows] for each in self)
 
 
 @memory.advice("generate fewer rows at once, of fewer beams, or fewer new tokens.")
 def generate(
-    model,
-    step,
-    cache,
-    token_ids,
-    config,
+    model: typing.Any,
+    step: execution.Step,
+    cache: Cache,
+    token_ids: Prompts,
+    config: GenerationConfig,
     *,
-    vocabulary_size=None,
-    longest=None,
-    numbers=None,
-    stop_rule=None,
-    sources=None,
-    words=None,
-    segment_length=SEGMENT_LENGTH,
-):
+    vocabulary_size: int | None = None,
+    longest: int | None = None,
+    numbers: Sequence[int] | np.ndarray | None = None,
+    stop_rule: StopRule | None = None,
+    sources: np.ndarray | None = None,
+    words: ForcedWords | None = None,
+    segment_length: int = SEGMENT_LENGTH,
+) -> Generated:
     """Continue each prompt until an end token or the limit.
 
     Args:
@@ -160,7 +171,17 @@ def generate(
     return decoding.generated()
 
 
-def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longest=None, sources=None):
+def stream(
+    model: typing.Any,
+    step: execution.Step,
+    cache: Cache,
+    token_ids: Prompts,
+    config: GenerationConfig,
+    *,
+    vocabulary_size: int | None = None,
+    longest: int | None = None,
+    sources: np.ndarray | None = None,
+) -> Iterator[np.ndarray]:
     """As `generate`, token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`),
     the newest token of each row, padding after its end.
 
@@ -175,7 +196,7 @@ def stream(model, step, cache, token_ids, config, *, vocabulary_size=None, longe
     return Decoding(model, step, cache, token_ids, config, longest=longest, sources=sources).stream()
 
 
-def check_streaming(config):
+def check_streaming(config: GenerationConfig) -> None:
     """Refuse to stream a beam search."""
     if config.num_beams > 1:
         raise ValueError(
@@ -184,7 +205,7 @@ def check_streaming(config):
         )
 
 
-def checked_prompts(token_ids, config, vocabulary_size):
+def checked_prompts(token_ids: Prompts, config: GenerationConfig, vocabulary_size: int | None) -> np.ndarray:
     """Prompts as an int32 array `[B, T]`. Ids that the model does not have are refused, also those of the config."""
     prompts = np.asarray(token_ids)
     if prompts.ndim != 2 or prompts.shape[1] < 1:
@@ -211,7 +232,7 @@ def checked_prompts(token_ids, config, vocabulary_size):
     return prompts.astype("int32")
 
 
-def _strategy(config):
+def _strategy(config: GenerationConfig) -> BeamSearch | Sampling:
     if config.num_beams > 1:
         return BeamSearch(
             config.num_beams,
@@ -233,7 +254,7 @@ def _strategy(config):
     )
 
 
-def limits(config, lengths, longest=None):
+def limits(config: GenerationConfig, lengths: np.ndarray, longest: int | None = None) -> np.ndarray:
     """The most new tokens for prompts of these lengths, int NumPy `[B]`: int `[B]`.
 
     Raises:
@@ -258,7 +279,7 @@ def limits(config, lengths, longest=None):
     return allowed if longest is None else np.minimum(allowed, longest + 1 - lengths)
 
 
-def _without_padding(token_ids, cache):
+def _without_padding(token_ids: np.ndarray, cache: Cache) -> np.ndarray:
     """Prompts with -1 for the padding before them."""
     if cache.starts is None:
         return token_ids
@@ -266,7 +287,7 @@ def _without_padding(token_ids, cache):
     return np.where(places < ops.convert_to_numpy(cache.starts), -1, token_ids).astype("int32")
 
 
-def _buffer(prompts, length, padding_id, keep):
+def _buffer(prompts: np.ndarray, length: int, padding_id: int, keep: bool) -> tuple[np.ndarray, int]:
     """A buffer for tokens, int32 NumPy `[B, length]`, after the prompts if `keep`, and the place of the first generated
     token."""
     begin = prompts.shape[1] if keep else 0
@@ -275,7 +296,7 @@ def _buffer(prompts, length, padding_id, keep):
     return written, begin
 
 
-def _sources(sources, config, rows):
+def _sources(sources: np.ndarray | None, config: GenerationConfig, rows: int) -> np.ndarray:
     """The ids that the encoder has read, int32 NumPy `[B, S]`, or `[B, 0]` if no setting needs them.
 
     Raises:
@@ -290,25 +311,25 @@ def _sources(sources, config, rows):
     return np.asarray(sources, "int32")
 
 
-def alike(numbers):
+def alike(numbers: np.ndarray | Sequence[int]) -> list[np.ndarray]:
     """The indices of equal numbers, an int array for each number."""
     numbers = np.asarray(numbers)
     return [np.flatnonzero(numbers == each) for each in np.unique(numbers)]
 
 
-def bucket(length, steps=2):
+def bucket(length: int, steps: int = 2) -> int:
     """A length, rounded up to a multiple of 8 and to one of so many steps between powers of two: 8, 16, 24, 32, 48, 64,
     96, 128, …: few shapes, little padding."""
     step = max(8, power_of_two(int(length)) // (2 * steps))
     return max(-(-int(length) // step) * step, step)
 
 
-def power_of_two(n):
+def power_of_two(n: int) -> int:
     """The smallest power of two that is at least `n`."""
     return 1 << max(n - 1, 0).bit_length()
 
 
-def pieces_to_read(count, spare, reach):
+def pieces_to_read(count: int, spare: int, reach: int) -> list[int]:
     """Lengths, few sizes, in which a prompt of `count` tokens is read.
 
     The last may go beyond the prompt's end, if there are `spare` positions and the cache can be trimmed by as many:
@@ -322,7 +343,7 @@ def pieces_to_read(count, spare, reach):
     return [READ_AT_ONCE] * whole + [1 << n for n in reversed(range(rest.bit_length())) if rest >> n & 1]
 
 
-def _room(positions):
+def _room(positions: int) -> int:
     """The size of a cache for so many positions: one of few sizes, and of long ones little more than needed."""
     return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
 
@@ -338,20 +359,20 @@ class Decoding:
     @executors.without_gradients
     def __init__(
         self,
-        model,
-        step,
-        cache,
-        token_ids,
-        config,
+        model: typing.Any,
+        step: execution.Step,
+        cache: Cache,
+        token_ids: np.ndarray,
+        config: GenerationConfig,
         *,
-        longest=None,
-        numbers=None,
-        stop_rule=None,
-        sources=None,
-        words=None,
-    ):
+        longest: int | None = None,
+        numbers: Sequence[int] | np.ndarray | None = None,
+        stop_rule: StopRule | None = None,
+        sources: np.ndarray | None = None,
+        words: ForcedWords | None = None,
+    ) -> None:
         self.model, self.step, self.config, self.stop_rule = model, executors.fast_step(step), config, stop_rule
-        self.strategy = _strategy(config)
+        self.strategy: typing.Any = _strategy(config)  # each knows its own kind of state
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.longest = longest
         self.limits = self._limits(token_ids, cache)
@@ -362,7 +383,7 @@ class Decoding:
         self.sentences = np.arange(len(token_ids))  # which of the batch's sentences the device still holds
         self.numbers = self.sentences if numbers is None else np.asarray(numbers)
         self.done = np.zeros(len(token_ids), bool)
-        self.collected = {}
+        self.collected: dict[int, tuple] = {}
 
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
@@ -381,7 +402,7 @@ class Decoding:
         self.state = self.strategy.start(unread, written, begin, read, **forced)
         self.noise = self._noise()
 
-    def _checked_words(self, words):
+    def _checked_words(self, words: ForcedWords) -> np.ndarray:
         if self.config.num_beams == 1:
             raise ValueError("Expected num_beams of 2 or more for words that have to occur, got num_beams=1.")
         array = forced_words.packed(words)
@@ -393,14 +414,14 @@ class Decoding:
             )
         return array
 
-    def _limits(self, token_ids, cache):
+    def _limits(self, token_ids: np.ndarray, cache: Cache) -> np.ndarray:
         """How many tokens each sentence may get: int `[B]`."""
         lengths = np.full(len(token_ids), token_ids.shape[1])
         if cache.starts is not None:
             lengths = lengths - ops.convert_to_numpy(cache.starts)[:, 0]
         return limits(self.config, lengths, self.longest)
 
-    def _read(self, token_ids, cache):
+    def _read(self, token_ids: np.ndarray, cache: Cache) -> tuple[Cache, np.ndarray]:
         """The cache with all its room and the prompts in it, and the tokens for the first step: the last of each
         prompt, if not more."""
         written = int(cache.offset)
@@ -420,11 +441,11 @@ class Decoding:
             cache = executors.prefill(self.model, self.step, arrays.tensor(part), cache)
         return caches.trim(caches.grow(cache, self.room), arrays.scalar(self.prefix)), unread[:, -1:]
 
-    def _noise(self):
+    def _noise(self) -> Tensor:
         return self.strategy.noise(self.seed, self.numbers[self.sentences], self.room)
 
     @executors.without_gradients
-    def run(self, max_steps):
+    def run(self, max_steps: int) -> bool:
         """Run up to `max_steps` steps; returns whether anything is left to do."""
         if self.prefix + self.position == self.room:
             self._make_room()
@@ -435,15 +456,15 @@ class Decoding:
         )
         return self._goes_on()
 
-    def _goes_on(self):
+    def _goes_on(self) -> bool:
         """What the host has to know after some steps, and whether anything is left to do."""
         self.position = int(self.state.position)
         done = ops.convert_to_numpy(self.strategy.done(self.state)) | (self.position >= self.limits[self.sentences])
-        self.done = done if self.stop_rule is None else done | self._stopped(done)
+        self.done = done if self.stop_rule is None else done | self._stopped(done, self.stop_rule)
         return self.position < self.limit and not self.done.all()
 
     @executors.without_gradients
-    def run_ahead(self, score, guesses):
+    def run_ahead(self, score: execution.Step, guesses: list[int]) -> bool:
         """As `run`, for one text: a step for each of its next tokens that was guessed, and one more.
 
         Args:
@@ -457,31 +478,31 @@ class Decoding:
         )
         return self._goes_on()
 
-    def has_positions_for(self, count):
+    def has_positions_for(self, count: int) -> bool:
         """Whether the model has positions for so many more tokens."""
         return self.longest is None or self.prefix + self.position + count <= self.longest
 
-    def token_ids(self, begin=0):
+    def token_ids(self, begin: int = 0) -> list[int]:
         """What is generated so far, from place `begin` on, for a batch of one row: a list."""
         return self._results()[0][0, 0, begin:].tolist()
 
-    def _stopped(self, done):
+    def _stopped(self, done: np.ndarray, stop_rule: StopRule) -> np.ndarray:
         """The sentences whose rows all contain a stop string, bool `[B]`. Sentences that are `done` are left out."""
         token_ids = self._results()[0]
         stopped = np.zeros(len(done), bool)
         for place in np.flatnonzero(~done):
             sentence = self.sentences[place]
-            stopped[place] = all(self.stop_rule(sentence, self._up_to_end(row)) for row in token_ids[place])
+            stopped[place] = all(stop_rule(sentence, self._up_to_end(row)) for row in token_ids[place])
         return stopped
 
-    def _make_room(self):
+    def _make_room(self) -> None:
         old, self.room = self.room, power_of_two(self.room + 1)
         self.cache = caches.grow(self.cache, self.room)
         self.state = self.strategy.grow(self.state, self.room - old)
         self.noise = self._noise()
 
     @executors.without_gradients
-    def compact(self):
+    def compact(self) -> None:
         """Take done sentences off the device, where that at least halves what it computes."""
         unfinished = np.flatnonzero(~self.done)
         size = power_of_two(len(unfinished))
@@ -498,20 +519,21 @@ class Decoding:
         self.sentences = self.sentences[kept]
         self.noise = self._noise()
 
-    def _results(self):
+    def _results(self) -> tuple[typing.Any, ...]:
         """What the strategy has for each sentence so far: ids `[B, n, L]`, scores and log-probabilities."""
-        token_ids, *others = (None if x is None else ops.convert_to_numpy(x) for x in self.strategy.results(self.state))
+        token_ids, *others = self.strategy.results(self.state)
         begin = int(self.state.begin)
-        return token_ids[:, :, begin : begin + self.position], *others
+        written = ops.convert_to_numpy(token_ids)[:, :, begin : begin + self.position]
+        return written, *(None if each is None else ops.convert_to_numpy(each) for each in others)
 
-    def _collect(self):
+    def _collect(self) -> None:
         token_ids, scores, log_probabilities = self._results()
-        for place, sentence in enumerate(self.sentences):
+        for place, sentence in enumerate(self.sentences.tolist()):
             rows = [self._cut(sentence, row[: self.limits[sentence]]) for row in token_ids[place]]
             details = None if log_probabilities is None else log_probabilities[place]
             self.collected[sentence] = rows, None if scores is None else scores[place], details
 
-    def stream(self, max_steps=1, advance=None):
+    def stream(self, max_steps: int = 1, advance: Callable[[], bool] | None = None) -> Iterator[np.ndarray]:
         """The tokens of each row as they come: int32 NumPy `[R]`, one array for each step.
 
         Args:
@@ -525,7 +547,7 @@ class Decoding:
             new = self._results()[0][:, :, before:]
             yield from new.reshape(-1, new.shape[-1]).T
 
-    def generated(self):
+    def generated(self) -> Generated:
         self._collect()
         results = [self.collected[sentence] for sentence in range(len(self.collected))]
         rows = [row for rows, _, _ in results for row in rows]
@@ -542,11 +564,11 @@ class Decoding:
         scores = details.sum(axis=1) / (lengths**self.config.length_penalty).astype("float32")
         return Generated(padded, lengths, scores, details)
 
-    def _up_to_end(self, row):
+    def _up_to_end(self, row: np.ndarray) -> np.ndarray:
         ends = np.flatnonzero(np.isin(row, self.config.end_ids))
         return row[: ends[0] + 1] if len(ends) else row
 
-    def _cut(self, sentence, row):
+    def _cut(self, sentence: int, row: np.ndarray) -> np.ndarray:
         """A row up to its end token, or to its first stop string."""
         row = self._up_to_end(row)
         if self.stop_rule is not None and self.stop_rule(sentence, row):

@@ -16,13 +16,20 @@ that what it says unasked counts too.
 Legend: `B` sentences, `C` candidates, `K` words, `M` tokens of the longest word, `L` room for tokens.
 """
 
+import typing
+from collections.abc import Sequence
+
 import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
+
+ForcedWords: typing.TypeAlias = Sequence[Sequence[Sequence[int]]]
+"""For each sentence a list of words, each a list of ids."""
 
 
-def packed(words):
+def packed(words: ForcedWords) -> np.ndarray:
     """Words as an array.
 
     Args:
@@ -42,12 +49,12 @@ def packed(words):
     return array
 
 
-def lengths(words_BKM):
+def lengths(words_BKM: Tensor) -> Tensor:
     """How many tokens each word has: int32 `[B, K]`; 0 for one that only fills up the array."""
     return arrays.int32(ops.sum(arrays.int32(words_BKM >= 0), axis=-1))
 
 
-def progress(texts_BCL, end, words_BKM):
+def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
     """How many tokens of each word a text has, int32 `[B, C, K]`: all where it occurs, else as many of its first as the
     text ends with.
 
@@ -73,7 +80,7 @@ def progress(texts_BCL, end, words_BKM):
     return arrays.int32(arrays.where(ops.any(here, axis=-1), lengths_B1K, found_BCK))
 
 
-def missing(texts_BWL, end, words_BKM):
+def missing(texts_BWL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
     """The next token of each word that a text has not, int32 `[B, W, K]`; -1 for one that it has."""
     found_BWK = progress(texts_BWL, end, words_BKM)
     following = -1
@@ -82,7 +89,7 @@ def missing(texts_BWL, end, words_BKM):
     return arrays.int32(following)
 
 
-def by_banks(scores_BC, banks_BC, highest, ruled_out_BC):
+def by_banks(scores_BC: Tensor, banks_BC: Tensor, highest: int, ruled_out_BC: Tensor) -> Tensor:
     """The order in which a beam takes candidates, int32 `[B, C]`.
 
     Args:

@@ -14,11 +14,13 @@ Legend: `R` rows, `S` places of a text, `V` vocabulary, `W` words.
 
 import functools
 import typing
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
 from keras_transformers.records import Count, Positive, Size, record
 
 
@@ -39,41 +41,43 @@ class History(typing.NamedTuple):
     sources: typing.Any = None
 
     @classmethod
-    def of(cls, token_ids, begin, end, limit=None, sources=None):
+    def of(
+        cls, token_ids: Tensor, begin: Tensor, end: Tensor, limit: Tensor = None, sources: Tensor = None
+    ) -> typing.Self:
         """The history in a buffer `[R, S]` whose first `end` places are written."""
         return cls(arrays.until(token_ids, end), begin, end, limit, sources)
 
-    def counts(self, vocabulary_size, generated):
+    def counts(self, vocabulary_size: int, generated: bool) -> Tensor:
         """How often each token occurs, float32 `[R, V]`; with `generated`, among the generated tokens alone."""
         token_ids = arrays.since(self.token_ids, self.begin) if generated else self.token_ids
         return arrays.counts(token_ids, vocabulary_size)
 
-    def last(self, count):
+    def last(self, count: int) -> Tensor:
         """The last tokens, int32 `[R, count]`; -1 in front if there are fewer."""
         return arrays.last(self.token_ids, self.end, count)
 
 
 @functools.lru_cache(maxsize=32)
-def _named(token_ids, size):
+def _named(token_ids: tuple[int, ...], size: int) -> np.ndarray:
     """A mask of a few token ids, bool NumPy `[1, size]`. It is the same at each step, so it is kept."""
     named = np.zeros((1, size), bool)
     named[:, token_ids] = True
     return named
 
 
-def _never(logits, token_ids):
+def _never(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
     """Logits with a few tokens, Python ints, ruled out."""
     named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
     return arrays.where(named, float("-inf"), logits)
 
 
-def _only(logits, token_ids):
+def _only(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
     """Logits with all tokens ruled out but a few, Python ints, which become 0. A single one is certain."""
     named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
     return arrays.where(named, ops.zeros_like(logits), float("-inf"))
 
 
-def _without_ngrams(logits, texts, size, history):
+def _without_ngrams(logits: Tensor, texts: Tensor, size: int, history: History) -> Tensor:
     """Logits without the tokens that would complete an n-gram of `size` tokens found in `texts [R, S]`. -1 belongs to
     no n-gram."""
     before = size - 1
@@ -98,7 +102,7 @@ class RepetitionPenalty:
 
     penalty: Positive
 
-    def __call__(self, logits, history):
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
         seen = history.counts(logits.shape[-1], generated=False) > 0
         return arrays.where(seen, arrays.where(logits < 0, logits * self.penalty, logits / self.penalty), logits)
 
@@ -111,7 +115,7 @@ class CountPenalty:
     presence: float = 0.0
     frequency: float = 0.0
 
-    def __call__(self, logits, history):
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
         counts = history.counts(logits.shape[-1], generated=True)
         if self.presence:
             logits = logits - self.presence * arrays.float32(counts > 0)
@@ -131,7 +135,7 @@ class NoRepeatNgram:
     size: Size
     of_source: bool = False
 
-    def __call__(self, logits, history):
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
         texts = history.sources if self.of_source else history.token_ids
         return _without_ngrams(logits, texts, self.size, history)
 
@@ -149,8 +153,8 @@ class BadWords:
 
     words: tuple[tuple[Count, ...], ...]
 
-    def __call__(self, logits, history):
-        logits = _never(logits, [word[0] for word in self.words if len(word) == 1])
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
+        logits = _never(logits, tuple(word[0] for word in self.words if len(word) == 1))
         words = [word for word in self.words if len(word) > 1]
         if not words:
             return logits
@@ -183,7 +187,7 @@ class Suppressed:
     with_prompt: bool = False
     after_forced: bool = False
 
-    def __call__(self, logits, history):
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
         if self.until is None:
             return _never(logits, self.token_ids)
         now = (history.end if self.with_prompt else history.end - history.begin) < self.until
@@ -204,12 +208,12 @@ class Forced:
     token_ids: tuple[Count, ...]
     at_end: bool = False
 
-    def __call__(self, logits, history):
+    def __call__(self, logits: Tensor, history: History) -> Tensor:
         now = history.end - history.begin == history.limit - 1 if self.at_end else history.end == 1
         return arrays.when(now, lambda: _only(logits, self.token_ids), logits)
 
 
-def penalized(penalties, logits, history):
+def penalized(penalties: Iterable[Callable[[Tensor, History], Tensor]], logits: Tensor, history: History) -> Tensor:
     """Logits after all penalties, in float32."""
     logits = arrays.float32(logits)
     for penalty in penalties:

@@ -5,9 +5,16 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
          ── in the cache, as it was read and written ──  ── read now ──
 """
 
-from keras_transformers.backends import arrays
-from keras_transformers.generation.decoding import Decoding, checked_prompts
+import typing
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keras_transformers.backends import arrays, execution
+from keras_transformers.generation.decoding import Decoding, StopRule, checked_prompts
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.layers import cache as caches
+from keras_transformers.layers.cache import Cache
 from keras_transformers.models.steps import SMALLEST_ROOM
 
 
@@ -20,18 +27,34 @@ class Reader:
         start_cache: a function of rows and length to an empty `Cache`.
     """
 
-    def __init__(self, model, step, start_cache, *, longest=None, vocabulary_size=None):
+    def __init__(
+        self,
+        model: typing.Any,
+        step: execution.Step,
+        start_cache: Callable[[int, int], Cache],
+        *,
+        longest: int | None = None,
+        vocabulary_size: int | None = None,
+    ) -> None:
         self.longest = longest
         self._model, self._step, self._start_cache = model, step, start_cache
         self._vocabulary_size = vocabulary_size
-        self._prompt, self._decoding = [], None
+        self._prompt: list[int] = []
+        self._decoding: Decoding | None = None
 
-    def read(self, token_ids, config, *, numbers=None, stop_rule=None):
+    def read(
+        self,
+        token_ids: Sequence[int],
+        config: GenerationConfig,
+        *,
+        numbers: Sequence[int] | np.ndarray | None = None,
+        stop_rule: StopRule | None = None,
+    ) -> Decoding:
         """A `Decoding` that continues one text, a list of ids. It is valid until the next text is read."""
         prompts = checked_prompts([token_ids], config, self._vocabulary_size)
-        known = self.common(token_ids)
-        if known:
-            cache = caches.trim(self._decoding.cache, arrays.scalar(known))
+        last, known = self._decoding, self.common(token_ids)
+        if last is not None and known:
+            cache = caches.trim(last.cache, arrays.scalar(known))
         else:
             cache = self._start_cache(1, SMALLEST_ROOM)
         self._decoding = None  # its cache is used up
@@ -41,7 +64,7 @@ class Reader:
         self._prompt, self._decoding = list(token_ids), decoding
         return decoding
 
-    def common(self, token_ids):
+    def common(self, token_ids: Sequence[int]) -> int:
         """How many of the first tokens are in the cache; at most all but one, from which the next is computed. 0 if the
         cache cannot be trimmed to them."""
         if self._decoding is None:

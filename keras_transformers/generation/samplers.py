@@ -13,16 +13,18 @@ tokens.
 """
 
 import typing
+from collections.abc import Iterable
 
 import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
 from keras_transformers.generation.penalties import History, penalized
 from keras_transformers.records import record
 
 
-def _ruled_out(keep, logits):
+def _ruled_out(keep: Tensor, logits: Tensor) -> Tensor:
     return ops.where(keep, logits, float("-inf"))
 
 
@@ -36,14 +38,14 @@ class Temperature:
 
     temperature: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(
                 f"Expected temperature > 0, got {self.temperature!r}. "
                 "For the likeliest token each time, use do_sample=False."
             )
 
-    def __call__(self, logits):
+    def __call__(self, logits: Tensor) -> Tensor:
         return logits / self.temperature
 
 
@@ -57,13 +59,13 @@ class TopK:
 
     k: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.k, int) or self.k < 1:
             raise ValueError(
                 f"Expected top_k to be an int of at least 1, got {self.k!r}. Leave it at None to keep all tokens."
             )
 
-    def __call__(self, logits):
+    def __call__(self, logits: Tensor) -> Tensor:
         kept, _ = ops.top_k(logits, min(self.k, logits.shape[-1]))
         # The minimum, not the last column: from a slice XLA makes a sort of the whole vocabulary.
         return _ruled_out(logits >= ops.min(kept, axis=-1, keepdims=True), logits)
@@ -82,17 +84,17 @@ class TopP:
 
     p: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.p <= 1:
             raise ValueError(f"Expected top_p in (0, 1], got {self.p!r}. Leave it at None to keep all tokens.")
 
-    def __call__(self, logits):
+    def __call__(self, logits: Tensor) -> Tensor:
         if self.p == 1:
             return logits
         probabilities = ops.softmax(logits, axis=-1)
 
         # The largest threshold that keeps enough, by halving: sorting a vocabulary takes ten times as long.
-        def halve(_, bounds):
+        def halve(_: Tensor, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             low, high = bounds
             middle = (low + high) / 2
             kept = ops.sum(ops.where(probabilities >= middle, probabilities, 0.0), axis=-1, keepdims=True)
@@ -114,15 +116,15 @@ class MinP:
 
     p: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.p <= 1:
             raise ValueError(f"Expected min_p in (0, 1], got {self.p!r}. Leave it at None to keep all tokens.")
 
-    def __call__(self, logits):
+    def __call__(self, logits: Tensor) -> Tensor:
         return _ruled_out(logits >= ops.max(logits, axis=-1, keepdims=True) + float(np.log(self.p)), logits)
 
 
-def draw(logits, uniform):
+def draw(logits: Tensor, uniform: Tensor) -> Tensor:
     """One token of each row, drawn with probabilities `softmax(logits)`.
 
     Args:
@@ -140,7 +142,7 @@ def draw(logits, uniform):
     return arrays.int32(ops.where(first < logits.shape[-1], first, arrays.argmax(probabilities)))
 
 
-def uniforms(seed, rows, length):
+def uniforms(seed: int, rows: Iterable[int], length: int) -> np.ndarray:
     """Random numbers for each row: float32 NumPy `[R, length]`. Row `r`'s depend on `seed` and `r` alone, and a
     longer row begins like a shorter one."""
     return np.stack([np.random.Generator(np.random.Philox([seed, row])).random(length, "float32") for row in rows])
@@ -182,10 +184,10 @@ class Sampling:
     reorders = False  # rows keep their places
 
     @property
-    def rows_per_sentence(self):
+    def rows_per_sentence(self) -> int:
         return self.num_return_sequences
 
-    def start(self, token_ids, written, begin, sources):
+    def start(self, token_ids: np.ndarray, written: np.ndarray, begin: int, sources: np.ndarray) -> SamplingState:
         """The state before the first token.
 
         Args:
@@ -208,7 +210,7 @@ class Sampling:
             sources=arrays.tensor(sources),
         )
 
-    def noise(self, seed, sentences, length):
+    def noise(self, seed: int, sentences: np.ndarray, length: int) -> Tensor:
         """What chance will decide for these sentences (by their number in the batch): float32 `[R, length]`, or None
         where it decides nothing."""
         if self.samplers is None:
@@ -216,7 +218,7 @@ class Sampling:
         rows = (np.asarray(sentences)[:, None] * self.rows_per_sentence + np.arange(self.rows_per_sentence)).ravel()
         return arrays.tensor(uniforms(seed, rows, length))
 
-    def advance(self, state, logits, limit, noise):
+    def advance(self, state: SamplingState, logits: Tensor, limit: Tensor, noise: Tensor) -> tuple[SamplingState, None]:
         """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit` for
         penalties: the loop counts."""
         found, end = logits, state.begin + state.position
@@ -247,25 +249,25 @@ class Sampling:
         )
         return state, None
 
-    def done(self, state):
+    def done(self, state: SamplingState) -> Tensor:
         """bool `[B]`: which sentences will not change any more."""
         return arrays.all_(arrays.reshape(state.finished, (-1, self.rows_per_sentence)))
 
-    def grow(self, state, missing):
+    def grow(self, state: SamplingState, missing: int) -> SamplingState:
         """The state with room for `missing` more tokens."""
         padding = ((0, 0), (0, missing))
         state = state._replace(written=ops.pad(state.written, padding, constant_values=self.padding_id))
         return state._replace(log_probabilities=ops.pad(state.log_probabilities, padding)) if self.scored else state
 
-    def select(self, state, rows, sentences):
+    def select(self, state: SamplingState, rows: Tensor, sentences: Tensor) -> SamplingState:
         """The state of fewer sentences."""
         return SamplingState(*state[:2], *(arrays.take(field, rows) for field in state[2:]))
 
-    def results(self, state):
+    def results(self, state: SamplingState) -> tuple[Tensor, None, Tensor]:
         """int32 `[B, num_return_sequences, L]`, what is written, no scores, and float32 log-probabilities of as many
         places, or None."""
 
-        def split(x):
+        def split(x: Tensor) -> Tensor:
             return arrays.reshape(x, (-1, self.rows_per_sentence, x.shape[1]))
 
         return split(state.written), None, split(state.log_probabilities) if self.scored else None

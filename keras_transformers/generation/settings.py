@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class GenerationConfig:
     log_probabilities: bool = False
     seed: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         problems = [
             f"{name} to be {expected}, got {getattr(self, name)!r}"
             for name, (expected, fits) in _EXPECTED.items()
@@ -122,19 +123,19 @@ class GenerationConfig:
         return self if self.num_beams > 1 else dataclasses.replace(self, log_probabilities=True)
 
 
-def _is_id(value):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+def _is_id(value: typing.Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 0)
 
 
-def _are_ids(values):
+def _are_ids(values: Iterable[typing.Any]) -> bool:
     return all(type(each) is int and each >= 0 for each in values)
 
 
-def _are_ids_if_any(value):
+def _are_ids_if_any(value: typing.Any) -> bool:
     return value is None or _are_ids(value if isinstance(value, tuple) else (value,))
 
 
-def _is_positive(value):
+def _is_positive(value: typing.Any) -> bool:
     return _is_id(value) and value >= 1
 
 
@@ -163,7 +164,7 @@ _EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
 }
 
 
-def _contradictions(config):
+def _contradictions(config: GenerationConfig) -> Iterator[str]:
     """Settings that exclude each other, each as the rest of a sentence that begins with "Expected"."""
     alone = {
         "do_sample=True": config.do_sample,
@@ -182,7 +183,7 @@ def _contradictions(config):
         yield f"min_new_tokens to be at most max_new_tokens={config.max_new_tokens}, got {config.min_new_tokens}"
 
 
-def _wrong_words(words):
+def _wrong_words(words: typing.Any) -> Iterator[str]:
     for word in words:
         if not (isinstance(word, tuple) and word and _are_ids(word)):
             yield f"bad_words_ids to be a tuple of tuples of {_IDS}, got a word {word!r}"
@@ -198,7 +199,9 @@ _FOR_SAMPLING: dict[str, tuple] = {
 _FOR_BEAMS: dict[str, tuple] = {"length_penalty": (1.0,), "early_stopping": (False,), "renormalize_logits": (False,)}
 
 
-def without_effect(config, given, scored=False):
+def without_effect(
+    config: GenerationConfig, given: Mapping[str, typing.Any], scored: bool = False
+) -> tuple[dict[str, typing.Any], dict[str, typing.Any]]:
     """Settings that were given and change nothing.
 
     Args:
@@ -209,7 +212,7 @@ def without_effect(config, given, scored=False):
     Returns: two dictionaries: those that need sampling, those that need beams.
     """
 
-    def of(names):
+    def of(names: Mapping[str, tuple]) -> dict[str, typing.Any]:
         return {name: given[name] for name, inert in names.items() if name in given and given[name] not in inert}
 
     sampling = {} if config.do_sample else of(_FOR_SAMPLING)
@@ -219,12 +222,12 @@ def without_effect(config, given, scored=False):
     return sampling, beams
 
 
-def names_a_limit(given):
+def names_a_limit(given: Mapping[str, typing.Any]) -> bool:
     """Whether the settings of a call limit the length of a text."""
     return any(given.get(name) is not None for name in ("max_new_tokens", "max_length"))
 
 
-def named_ids(config):
+def named_ids(config: GenerationConfig) -> list[int]:
     """All token ids that a config names, a list."""
     ids = [config.padding_id, *config.end_ids, *config.suppress_tokens, *config.begin_suppress_tokens]
     ids += [token_id for word in config.bad_words_ids for token_id in word]
@@ -233,7 +236,7 @@ def named_ids(config):
     return ids
 
 
-def penalties(config):
+def penalties(config: GenerationConfig) -> tuple[typing.Any, ...]:
     """The penalties that a config names, as a tuple of records, in the order of transformers."""
     ends, forced_end, forced_start = config.end_ids, config.forced_end_id, config.forced_start_id
     bad_words = tuple(word for word in config.bad_words_ids if word not in [(end,) for end in ends])
@@ -256,7 +259,7 @@ def penalties(config):
     return tuple(make(*arguments) for on, make, *arguments in named if on)
 
 
-def _samplers(config):
+def _samplers(config: GenerationConfig) -> list[tuple[type, list[typing.Any]]]:
     """The class and arguments of each sampler that a config names."""
     named = (
         (Temperature, config.temperature != 1, config.temperature),
@@ -267,7 +270,7 @@ def _samplers(config):
     return [(make, arguments) for make, on, *arguments in named if on]
 
 
-def samplers(config):
+def samplers(config: GenerationConfig) -> tuple[typing.Any, ...]:
     """The samplers that a config names, as a tuple of records."""
     return tuple(make(*arguments) for make, arguments in _samplers(config))
 
@@ -339,7 +342,7 @@ _LEFT_OUT_AT_DEFAULT = (
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationConfig)}
 
 
-def _is_off(name, value):
+def _is_off(name: str, value: typing.Any) -> bool:
     if value is None or value is False or value == [] or value == {}:
         return True
     if isinstance(value, bool) or name.endswith("_id"):
@@ -347,17 +350,17 @@ def _is_off(name, value):
     return value == (1 if name in _OFF_AT_ONE else 0)
 
 
-def _is_negative(token_id):
+def _is_negative(token_id: typing.Any) -> bool:
     return type(token_id) is int and token_id < 0
 
 
-def _as_tuple(value):
+def _as_tuple(value: typing.Any) -> tuple:
     if value is None:
         return ()
     return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
-def from_hugging_face(values):
+def from_hugging_face(values: Mapping[str, typing.Any]) -> GenerationConfig:
     """A `GenerationConfig` from the values of a `generation_config.json`.
 
     What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as
@@ -389,12 +392,12 @@ def from_hugging_face(values):
     return GenerationConfig(**fields)
 
 
-def fields_of(values):
+def fields_of(values: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
     """Settings under our names, of a dictionary that has them under transformers' names, perhaps among others."""
     return {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
 
 
-def to_hugging_face(config):
+def to_hugging_face(config: GenerationConfig) -> dict[str, typing.Any]:
     """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. Seed and
     log-probabilities are a call's, so they are left out; so are penalties that are none. A limit that nobody named is
     said: transformers has another."""

@@ -15,10 +15,14 @@ https://github.com/apoorvumang/prompt-lookup-decoding.
 """
 
 import dataclasses
+import typing
+from collections.abc import Callable
 
 import numpy as np
 
+from keras_transformers.backends import execution
 from keras_transformers.generation import executors
+from keras_transformers.generation.decoding import Decoding
 from keras_transformers.layers import cache as caches
 from keras_transformers.records import record
 
@@ -39,24 +43,24 @@ class PromptLookup:
     length: int = 8
     ngram: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.length < 1 or self.ngram < 1:
             raise ValueError(
                 f"Expected length and ngram of at least 1, got length={self.length} and ngram={self.ngram}."
             )
 
-    def guesser(self, model):
+    def guesser(self, model: typing.Any) -> Callable[[list[int]], list[int]]:
         """A function from the ids so far to guesses, both lists; none where there are none."""
         return self._guess
 
-    def _guess(self, token_ids):
-        token_ids = np.asarray(token_ids)
-        for size in range(min(self.ngram, len(token_ids) - 1), 0, -1):
-            windows = np.lib.stride_tricks.sliding_window_view(token_ids[:-1], size)
-            places = np.flatnonzero((windows == token_ids[-size:]).all(axis=1))
+    def _guess(self, token_ids: list[int]) -> list[int]:
+        ids = np.asarray(token_ids)
+        for size in range(min(self.ngram, len(ids) - 1), 0, -1):
+            windows = np.lib.stride_tricks.sliding_window_view(ids[:-1], size)
+            places = np.flatnonzero((windows == ids[-size:]).all(axis=1))
             if len(places):
                 begin = places[-1] + size
-                return token_ids[begin : begin + self.length].tolist()
+                return ids[begin : begin + self.length].tolist()
         return []
 
 
@@ -72,14 +76,14 @@ class DraftModel:
         ValueError: for a length below 1.
     """
 
-    model: object
+    model: typing.Any
     length: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.length < 1:
             raise ValueError(f"Expected length of at least 1, got {self.length}.")
 
-    def guesser(self, model):
+    def guesser(self, model: typing.Any) -> Callable[[list[int]], list[int]]:
         """A function from the ids so far to guesses, both lists. It keeps what it has read for the next time."""
         sizes = [each.config.embeddings.vocabulary_size for each in (model, self.model)]
         if sizes[0] != sizes[1]:
@@ -92,7 +96,7 @@ class DraftModel:
             num_beams=1, do_sample=False, num_return_sequences=1, stop=(), end_ids=(), max_new_tokens=self.length
         )
 
-        def guess(token_ids):
+        def guess(token_ids: list[int]) -> list[int]:
             if reader.longest is not None and len(token_ids) > reader.longest:
                 return []
             return [int(token_id) for (token_id,) in reader.read(token_ids, config).stream(self.length)]
@@ -100,7 +104,9 @@ class DraftModel:
         return guess
 
 
-def accepting(decoding, score, guess, length, prompt):
+def accepting(
+    decoding: Decoding, score: execution.Step, guess: Callable[[list[int]], list[int]], length: int, prompt: list[int]
+) -> Callable[[], bool]:
     """How a `Decoding` of one text goes on with guesses: a function that takes it some tokens further, and returns
     whether anything is left to do.
 
@@ -122,7 +128,7 @@ def accepting(decoding, score, guess, length, prompt):
         )
     score = executors.fast_step(score)
 
-    def advance():
+    def advance() -> bool:
         guesses = guess([*prompt, *decoding.token_ids()])[:length] if decoding.position else []
         if not guesses or not decoding.has_positions_for(length + 1):
             return decoding.run(1)
