@@ -26,7 +26,7 @@ import typing
 
 import keras
 
-from keras_transformers import backends
+from keras_transformers import __version__, backends
 from keras_transformers.apps.runs.settings import as_values, flat, read_run, run_yaml
 from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
@@ -50,7 +50,7 @@ from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
 
 # What may change between two starts of a run: it says how far it goes, and what is made of it then.
 FREE = ("training.epochs", "training.updates", "training.patience", "training.average", "decoding.")
-PACKAGES = ("keras-transformers", "keras", "numpy", "tokenizers", "sacrebleu")
+PACKAGES = ("keras", "numpy", "tokenizers", "sacrebleu")
 
 
 class Trained(typing.NamedTuple):
@@ -317,12 +317,12 @@ def _tested(task, test):
     return scores
 
 
-def _versions():
-    packages = {}
+def _versions() -> dict[str, str | None]:
+    packages: dict[str, str | None] = {"keras-transformers": __version__}
     for name in PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # read where it lies, without being installed
+        except importlib.metadata.PackageNotFoundError:
             packages[name] = None
     # by the module: TensorFlow is installed under several names
     packages[backends.NAME] = str(importlib.import_module(backends.NAME).__version__)

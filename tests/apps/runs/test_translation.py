@@ -55,6 +55,7 @@ def test_a_run_leaves_a_preset_and_says_what_it_did(trained):
     assert report["settings"]["training"]["epochs"] == 3 and report["updates"] > 3 and report["training_seconds"] > 0
     assert 0 <= report["test"]["BLEU"] <= 100 and "version:" in report["test"]["chrF_signature"]
     assert report["versions"]["backend"] == "torch" and report["versions"]["keras"] and report["versions"]["torch"]
+    assert report["versions"]["keras-transformers"] == kt.__version__
     assert {"val_bleu", "val_loss", "loss"} <= report["last_epoch"].keys()
     assert "duplicate" in said[0] and "280 pairs, 20 watched" in said[1] and said[-1].startswith("chrF\t")
     loaded = kt.Seq2SeqLM.from_preset(f"{run.output}/preset")
