@@ -249,7 +249,8 @@ def translate_file(
             digest.update(head[1])
         for _, line in itertools.islice(lines, max(unfinished.lines - (head is not None), 0)):
             digest.update(line)
-        done, window, share = unfinished.lines, [], file.share()
+        window: list[typing.Any] = []
+        done, share = unfinished.lines, file.share()
         unfinished.check_input(digest, source)
 
         def advance(count):
@@ -293,7 +294,7 @@ def fingerprint(task):
     for weight in task.weights:
         array = keras.ops.convert_to_numpy(weight)
         digest.update(repr((array.shape, str(array.dtype))).encode())
-        digest.update(np.ascontiguousarray(array).view("uint8"))
+        digest.update(np.ascontiguousarray(array).view("uint8").data)
     return digest.hexdigest()
 
 

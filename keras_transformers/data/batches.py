@@ -20,6 +20,7 @@ import operator
 import threading
 import time
 import typing
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -170,7 +171,7 @@ class Batches:
         """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
         digest = hashlib.blake2b(digest_size=8)
         for array in (self.pairs.lengths, *self.pairs.token_ids.values()):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         shapes = [bucket[1:] for bucket in self.buckets]
         digest.update(repr((len(self), self.shuffle, self.seed, shapes)).encode())
         return digest.hexdigest()
@@ -235,7 +236,8 @@ class _Stream(keras.utils.PyDataset):
     def __init__(self, batches, begin):
         super().__init__()
         self._batches, self._begin = batches, begin
-        self._iterator, self._next = None, None
+        self._iterator: Iterator[tuple] = iter(())
+        self._next: int | None = None
 
     @property
     def num_batches(self):

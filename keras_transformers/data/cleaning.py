@@ -121,10 +121,10 @@ def clean(sources, targets, rules=Cleaning(), held_out=()):  # noqa: B008  a rec
 
 def common_scripts(texts):
     """The scripts that at least a tenth of the letters of some texts belong to, as a set of names."""
-    letters = collections.Counter()
+    letters: collections.Counter[str] = collections.Counter()
     for text in texts:
         letters.update(filter(str.isalpha, text))
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for letter, count in letters.items():
         counts[script(letter)] += count
     return frozenset(name for name, count in counts.items() if count >= COMMON * counts.total())

@@ -232,9 +232,9 @@ def _sides(block, columns, languages):
     if not isinstance(inputs, collections.abc.Mapping):
         return inputs, targets or [], weights
     table = dict(inputs)
-    if "translation" in table and named(column := rows(table["translation"])):  # of a Hugging Face dataset
+    if "translation" in table and (translations := named(rows(table["translation"]))):  # of a Hugging Face dataset
         del table["translation"]
-        table |= named(column)
+        table |= translations
     table = renamed(table, columns)
     weights = rows(table.pop(WEIGHT)) if weights is None and WEIGHT in table else weights
     if targets is not None:
@@ -271,7 +271,7 @@ def in_background(function, arguments, *, ahead, threads):
     """Like `itertools.starmap`, computed on threads, at most `ahead` results ahead of the reader."""
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(threads) as executor:
-        waiting = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         try:
             for one in itertools.islice(arguments, ahead):
                 waiting.append(executor.submit(function, *one))

@@ -89,8 +89,9 @@ def best_fit(lengths, size):
 
     The longest first, each into the fullest bin that has room for it.
     """
-    bins, with_room = [], {}  # with_room: by how much room, the bins that have it
-    rooms = []  # the same amounts, ascending
+    bins: list[list[int]] = []
+    with_room: dict[int, list[int]] = {}  # by how much room, the bins that have it
+    rooms: list[int] = []  # the same amounts, ascending
     for number in np.argsort(-lengths, kind="stable"):
         length = int(lengths[number])
         place = bisect.bisect_left(rooms, length)

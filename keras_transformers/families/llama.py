@@ -494,8 +494,8 @@ def _qwen3_moe_weights(config: Any) -> WeightMap:
     table = _weights(_PROJECTIONS | _NORMED_HEADS | _BEFORE | _QWEN_EXPERTS)
     dense = tuple(
         Entry(f"decoder.block_{n}.{ours}", f"layers.{n}.{theirs}")
-        for n, each in enumerate(config.decoder.feed_forwards)
-        if each.experts is None
+        for n, experts in enumerate(Fields(config).layers("decoder.block.feed_forward.experts"))
+        if experts is None
         for ours, theirs in _GATED.items()
     )
     return dataclasses.replace(table, body=(*dense, *table.body))

@@ -1,9 +1,13 @@
 """Which family, and which head of it, describes a model: whose names its weights have in files."""
 
+import typing
+
+from keras_transformers.families.family import Family, Head
 from keras_transformers.families.registry import describing
+from keras_transformers.models.config import ModelConfig
 
 
-def naming_of(config, task, origin=None):
+def naming_of(config: ModelConfig, task: str | None, origin: typing.Any = None) -> tuple[Family, Head] | None:
     """The family that describes a model, and the `Head` of its task there; None where there is none.
 
     Args:

@@ -8,6 +8,7 @@ Both versions read the two keys, so those are written.
 
 import dataclasses
 import typing
+from collections.abc import Mapping
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.fields import Fields, Inexpressible, PerLayer, Values
@@ -19,6 +20,7 @@ from keras_transformers.layers.rotary_scaling import (
     LinearScaling,
     Llama3Scaling,
     LongScaling,
+    RotaryScaling,
     YarnScaling,
     yarn_attention_factor,
 )
@@ -65,13 +67,15 @@ SCALINGS = ("linear", "dynamic", "llama3", "yarn")
 _WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
 
 
-def rotary_values(read, defaults, called=()):
+def rotary_values(
+    read: ConfigReader, defaults: Mapping[str, typing.Any], called: Mapping[str, str]
+) -> tuple[str, dict[str, typing.Any]]:
     """`(where, values)`: the parameters that a `config.json` has, and which of its keys holds those of a scaling.
 
     Args:
         read: a `ConfigReader`.
         defaults: the parameters that have keys of their own, and their defaults.
-        called: pairs of such a parameter and its key, if the key has another name.
+        called: the key of such a parameter, if it has another name.
 
     Raises:
         ValueError: for `rope_scaling` and `rope_parameters` that contradict each other.
@@ -79,7 +83,7 @@ def rotary_values(read, defaults, called=()):
     old, new = (_given(read.optional(name, dict)) for name in ("rope_scaling", "rope_parameters"))
     if new and any(new.get(name, value) != value for name, value in old.items()):
         raise ValueError(f"rope_scaling and rope_parameters: expected the same, got {old!r} and {new!r}")
-    given, called = new | old, dict(called)
+    given = new | old
     for name, default in defaults.items():
         key = called.get(name, name)
         value = given.setdefault(name, read(key, default))
@@ -87,7 +91,7 @@ def rotary_values(read, defaults, called=()):
     return "rope_scaling" if old else "rope_parameters", given
 
 
-def _given(values):
+def _given(values: typing.Any) -> dict[str, typing.Any]:
     """The parameters that are there, with the kind under its newer name."""
     if not isinstance(values or {}, dict):
         raise ValueError(f"expected parameters of rotary positions by name, got {shown(values)}")
@@ -96,7 +100,15 @@ def _given(values):
     return values if kind is None else {"rope_type": kind, **values}
 
 
-def rotary_of(read, values, context_length, where, kinds=SCALINGS, partial=False, original_length=None):
+def rotary_of(
+    read: ConfigReader,
+    values: typing.Any,
+    context_length: int,
+    where: str,
+    kinds: tuple[str, ...] = SCALINGS,
+    partial: bool = False,
+    original_length: int | None = None,
+) -> Rotary:
     """The `Rotary` of one dictionary of parameters, which `where` holds.
 
     Raises:
@@ -131,7 +143,7 @@ def rotary_of(read, values, context_length, where, kinds=SCALINGS, partial=False
         raise ValueError(f"{where}: {error}") from None
 
 
-def _without_multipliers(given):
+def _without_multipliers(given: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
     """YaRN's parameters with the attention factor that DeepSeek's two multipliers stand for, where they do."""
     given = dict(given)
     above, below = given.pop("mscale", None), given.pop("mscale_all_dim", None)
@@ -140,7 +152,7 @@ def _without_multipliers(given):
     return given
 
 
-def written_scaling(scaling):
+def written_scaling(scaling: RotaryScaling | None) -> dict[str, typing.Any]:
     """The parameters of a scaling that are not at their defaults; none for None."""
     for kind, (record, names) in _KINDS.items():
         if isinstance(scaling, record):

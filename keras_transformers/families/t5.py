@@ -222,8 +222,8 @@ def _weights(config: ModelConfig) -> WeightMap:
         body += [Entry("embedding.token", "encoder_embedding"), Entry("decoder_embedding.token", "decoder_emebedding")]
         copies = []
     scores = [("lm_head.weight", f"{prefix}shared.weight") for prefix in (_PREFIX, "")]
-    copies = both_ways(_PREFIX, copies)
-    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, copies, scores=(*copies, *scores))
+    everywhere = both_ways(_PREFIX, copies)
+    return WeightMap((), tuple(ignored), tuple(body), _PREFIX, everywhere, scores=(*everywhere, *scores))
 
 
 def _heads(name: str) -> tuple[Head, ...]:

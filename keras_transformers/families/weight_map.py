@@ -20,6 +20,7 @@ Several layers in one of theirs lie there as a whole, or a part of each by turns
 import collections.abc
 import dataclasses
 import re
+import typing
 
 import numpy as np
 from keras import ops
@@ -66,12 +67,12 @@ class Entry:
     zero: bool = False
 
     @property
-    def is_weight(self):
+    def is_weight(self) -> bool:
         """Whether it names one weight of a layer."""
         return isinstance(self.ours, str) and self.ours.rpartition(".")[2] in LEAVES
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The name of theirs, `{leaf}` in it where it is a layer's."""
         return self.theirs if self.is_weight or "{leaf}" in self.theirs else f"{self.theirs}.{{leaf}}"
 
@@ -114,7 +115,12 @@ class WeightMap:
     scores: tuple[tuple[str, str], ...] = ()
     heads: tuple[str, ...] = ()
 
-    def read(self, tensors, weights, closed=False):
+    def read(
+        self,
+        tensors: collections.abc.Mapping[str, typing.Any],
+        weights: collections.abc.Mapping[str, typing.Any],
+        closed: bool = False,
+    ) -> "_Renamed":
         """Their tensors under our names.
 
         Args:
@@ -144,7 +150,7 @@ class WeightMap:
         kinds = {kind: [name for name, each in rest.items() if each == kind] for kind in _KINDS}
         return _Renamed(tensors, present, zeros, **kinds)
 
-    def contradictions(self, tensors):
+    def contradictions(self, tensors: collections.abc.Mapping[str, typing.Any]) -> list[tuple[str, str]]:
         """Pairs of names, a copy and what it is a copy of, that are both in a file with other numbers.
 
         Args:
@@ -159,7 +165,7 @@ class WeightMap:
                 found.append((copy, stored))
         return found
 
-    def _stored(self, theirs, names):
+    def _stored(self, theirs: str, names: collections.abc.Collection[str]) -> str:
         """The name in a file of the tensor `theirs`, or of one that is the same; itself if there is neither."""
         if theirs in names:
             return theirs
@@ -167,7 +173,7 @@ class WeightMap:
         originals = (original for copy, original in self.copies if copy == theirs and original in names)
         return next(copies, None) or next(originals, theirs)
 
-    def _kind(self, name, closed):
+    def _kind(self, name: str, closed: bool) -> str:
         """Which of `_KINDS` a tensor is that nothing of ours comes from."""
         prefixes = (self.prefix, *self.other_prefixes)
         spelled = {name, *(name.removeprefix(prefix) for prefix in prefixes)}
@@ -180,7 +186,9 @@ class WeightMap:
         is_own = any(name == entry.name or name.startswith(f"{entry.theirs}.") for entry in self.entries)
         return "unknown" if closed or is_body or is_own else "outside"
 
-    def write(self, weights, like=None):
+    def write(
+        self, weights: collections.abc.Mapping[str, typing.Any], like: collections.abc.Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """Our weights under their names: the inverse of `read`.
 
         Args:
@@ -196,10 +204,10 @@ class WeightMap:
         unnamed = [name for name in weights if name not in places]
         if unnamed:
             raise ValueError(f"Expected an entry of the table for each weight, got none for {', '.join(unnamed)}.")
-        parts = {}
+        parts: dict[str, dict[int, tuple[_Place, np.ndarray]]] = {}
         for name, place in places.items():
             parts.setdefault(place.theirs, {})[place.start] = (place, ops.convert_to_numpy(weights[name]))
-        written = {}
+        written: dict[str, np.ndarray] = {}
         for theirs, pieces in parts.items():
             in_order = [pieces[start] for start in sorted(pieces)]
             place, array = in_order[0]
@@ -215,9 +223,12 @@ class WeightMap:
                 written[theirs] = np.ascontiguousarray(array)
         return written if like is None else self._with_copies(written, like)
 
-    def _with_copies(self, written, like):
+    def _with_copies(
+        self, written: dict[str, np.ndarray], like: collections.abc.Collection[str]
+    ) -> dict[str, np.ndarray]:
         """What was written, with the copies that a file had, some of them in the place of their originals."""
-        copies, replaced = {}, set()
+        copies: dict[str, list[str]] = {}
+        replaced: set[str] = set()
         for copy, original in self.copies:
             if copy in written and original in like and original not in written:
                 written[original] = written[copy]
@@ -233,25 +244,27 @@ class WeightMap:
                 replaced |= set(missing)
         return {name: array for name, array in written.items() if name not in replaced}
 
-    def places(self, weights, like=None):
+    def places(
+        self, weights: collections.abc.Mapping[str, typing.Any], like: collections.abc.Collection[str] | None = None
+    ) -> dict[str, "_Place"]:
         """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
         may share, and tells whether that is `transposed`. What the table does not name is left out."""
         return self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
 
-    def _spelling(self, names):
+    def _spelling(self, names: collections.abc.Collection[str]) -> tuple[str, bool]:
         """The prefix of a file's names, which may be none, and whether they are old."""
         prefixes = (self.prefix, *self.other_prefixes)
         found = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
         return next(found, ""), any(name.endswith(".gamma") for name in names)
 
-    def _numbered(self):
+    def _numbered(self) -> list[re.Pattern[str]]:
         """Patterns of the names of theirs of which several are one of ours; their number is the group `one`."""
         spellings = dict.fromkeys((self.prefix, *self.other_prefixes, ""))
         entries = [(entry, spellings) for entry in self.body] + [(entry, [""]) for entry in self.entries]
         names = [prefix + entry.name for entry, prefixes in entries for prefix in prefixes if "*" in entry.theirs]
         return [_pattern(name) for name in names]
 
-    def _places(self, weights, prefix, old):
+    def _places(self, weights: collections.abc.Mapping[str, typing.Any], prefix: str, old: bool) -> dict[str, "_Place"]:
         """Where each of our weights is found, by our name; names that no entry fits are left out."""
         prefixed = [(entry, prefix) for entry in self.body]
         patterns = [
@@ -302,29 +315,29 @@ class _Place:
     axis: int = 0
     zero: bool = False
 
-    def part(self, array):
+    def part(self, array: np.ndarray) -> np.ndarray:
         """The part of one of their tensors, transposed already, that is this weight."""
         if self.stop is None:
             return array
         start, stop = self.start // self.groups, self.stop // self.groups
         return self.flat(self.grouped(array)[..., start:stop])
 
-    def grouped(self, array):
+    def grouped(self, array: np.ndarray) -> np.ndarray:
         """An array with the groups on an axis before the last."""
         return array if self.groups == 1 else array.reshape(*array.shape[:-1], self.groups, -1)
 
-    def flat(self, array):
+    def flat(self, array: np.ndarray) -> np.ndarray:
         """The inverse."""
         return array if self.groups == 1 else array.reshape(*array.shape[:-2], -1)
 
-    def joined(self, shape):
+    def joined(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A shape of theirs with its heads on the axis that we have them on; one without that many heads as it is."""
         at = self.axis
         if not self.heads or len(shape) < at + 2 or shape[at] != self.heads:
             return shape
         return (*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])
 
-    def apart(self, shape):
+    def apart(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The inverse."""
         at = self.axis
         return (*shape[:at], self.heads, shape[at] // self.heads, *shape[at + 1 :]) if self.heads else shape
@@ -333,7 +346,16 @@ class _Place:
 class _Renamed(collections.abc.Mapping):
     """What `WeightMap.read` returns."""
 
-    def __init__(self, tensors, places, zeros, unknown, ignored, heads, outside):
+    def __init__(
+        self,
+        tensors: "_Stacked",
+        places: dict[str, _Place],
+        zeros: dict[str, tuple[int, ...]],
+        unknown: list[str],
+        ignored: list[str],
+        heads: list[str],
+        outside: list[str],
+    ) -> None:
         self._tensors = tensors
         self._places = places
         self._zeros = zeros  # shapes by name
@@ -342,7 +364,7 @@ class _Renamed(collections.abc.Mapping):
         self.heads = heads
         self.outside = outside
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         if name in self._rest:
             return self._tensors[name]
         if name in self._zeros:
@@ -352,7 +374,7 @@ class _Renamed(collections.abc.Mapping):
         array = array.reshape(place.joined(array.shape))
         return place.part(_transposed(array) if place.transposed else array)
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """The shape of one array, as a tuple, without reading it where the tensors can tell."""
         if name in self._zeros:
             return self._zeros[name]
@@ -366,7 +388,7 @@ class _Renamed(collections.abc.Mapping):
         # Of a stack of another width no part is right: it is shown whole.
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> str | None:
         """The dtype of one array as its file has it, without reading it; None where the tensors cannot tell."""
         dtype_of = getattr(self._tensors, "dtype", None)
         return (
@@ -375,62 +397,62 @@ class _Renamed(collections.abc.Mapping):
             else dtype_of(getattr(self._places.get(name), "theirs", name))
         )
 
-    def __contains__(self, name):  # without reading it
+    def __contains__(self, name: object) -> bool:  # without reading it
         return name in self._places or name in self._zeros or name in self._rest
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         yield from self._places
         yield from self._zeros
         yield from self._rest
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places) + len(self._zeros) + len(self._rest)
 
 
 class _Stacked(collections.abc.Mapping):
     """Their tensors, those that are numbered as one with `*` for the number: a stack, made when it is asked for."""
 
-    def __init__(self, tensors, patterns):
+    def __init__(self, tensors: collections.abc.Mapping[str, typing.Any], patterns: list[re.Pattern[str]]) -> None:
         self._tensors = tensors
-        self._names = {}
+        self._names: dict[str, dict[int, str]] = {}
         for name in tensors:
             match = next(filter(None, (pattern.fullmatch(name) for pattern in patterns)), None)
             begin, end = match.span("one") if match else (0, 0)
             stack = f"{name[:begin]}*{name[end:]}" if match else name
             self._names.setdefault(stack, {})[int(name[begin:end] or 0)] = name
 
-    def _parts(self, name):
+    def _parts(self, name: str) -> list[str]:
         return [self._names[name][number] for number in sorted(self._names[name])]
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         parts = self._parts(name)
         return self._tensors[name] if parts == [name] else np.stack([self._tensors[each] for each in parts])
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         parts, own = self._parts(name), getattr(self._tensors, "shape", lambda each: self._tensors[each].shape)
         shape = tuple(own(parts[0]))
         return shape if parts == [name] else (len(parts), *shape)
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> str | None:
         dtype_of = getattr(self._tensors, "dtype", None)
         return None if dtype_of is None else dtype_of(self._parts(name)[0])
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self._names
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._names)
 
 
-def both_ways(prefix, pairs):
+def both_ways(prefix: str, pairs: collections.abc.Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Pairs of names with the prefix, and without: for `WeightMap.copies` and `stand_ins`."""
     return tuple((f"{each}{a}", f"{each}{b}") for each in (prefix, "") for a, b in pairs)
 
 
-def _equal(tensors, *names):
+def _equal(tensors: collections.abc.Mapping[str, typing.Any], *names: str) -> bool:
     """Whether two tensors hold the same numbers, whatever their dtypes."""
     first, second = (np.asarray(tensors[name]) for name in names)
     if first.shape != second.shape:
@@ -440,15 +462,15 @@ def _equal(tensors, *names):
     return bool(np.array_equal(first, second)) or first.tobytes() == second.tobytes()  # NaN is what it is
 
 
-def _transposed(array):
+def _transposed(array: np.ndarray) -> np.ndarray:
     """An array with its last two axes the other way round; one of fewer as it is."""
     return array.swapaxes(-1, -2) if array.ndim > 1 else array
 
 
-def _several(ours):
+def _several(ours: str | tuple[str, ...]) -> tuple[str, ...]:
     return ours if isinstance(ours, tuple) else (ours,)
 
 
-def _pattern(name):
+def _pattern(name: str) -> re.Pattern[str]:
     pattern = re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)")
     return re.compile(pattern.replace(r"\{leaf\}", "(?:weight|bias)").replace(r"\*", r"(?P<one>\d+)"))

@@ -158,7 +158,8 @@ class _Place(typing.NamedTuple):
 def _headers(files):
     """The metadata and the places of a model in files, of each its path, size and time, which the model, its tokenizer
     and its settings are each read from."""
-    first, places = {}, {}
+    first: dict[str, typing.Any] = {}
+    places: dict[str, _Place] = {}
     for number, (path, _, _) in enumerate(files):
         metadata, here = _Header(path, _mapped(path)).read()
         told = metadata.get("split.no", 0), metadata.get("split.count", 0) or 1

@@ -13,10 +13,15 @@ import gzip
 import lzma
 import os
 import pathlib
+import typing
 import zlib
 
 # How a file is read, and some lines of it written, by the end of its name.
-_OPEN = {".gz": lambda raw: gzip.GzipFile(fileobj=raw), ".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
+_OPEN: dict[str, typing.Callable[..., typing.Any]] = {
+    ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
 _COMPRESS = {".gz": lambda content: gzip.compress(content, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress}
 _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
 

@@ -50,7 +50,9 @@ def check(config: ModelConfig, tensors: collections.abc.Mapping[str, typing.Any]
             problems.append(f"{blocks:,} blocks of the {name}")
     for embeddings in {config.embeddings, config.target_embeddings}:
         table = embeddings.positions
-        size = 0 if table is None else table.max_length * config.hidden_dim
+        if table is None:
+            continue
+        size = table.max_length * config.hidden_dim
         limit = max(4 * held, _FREE) // 4 if isinstance(table, Sinusoidal) else held
         if size > limit:
             problems.append(f"{table.max_length:,} positions of {config.hidden_dim:,} numbers")

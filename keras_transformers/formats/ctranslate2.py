@@ -113,7 +113,7 @@ def specification(task):
 
 def _problems(config, generation):
     """All of a model that has no place in the specification."""
-    problems = []
+    problems: list[str] = []
     _compare(config, "", problems)
     for name in ("encoder", "decoder"):
         block = getattr(config, name).block

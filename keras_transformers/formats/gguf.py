@@ -112,12 +112,13 @@ class _Tensors(collections.abc.Mapping):
         self._changes = CHANGES.get(name, {})
         self._dtype = values["torch_dtype"]
         layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
-        self._names = {}  # theirs, and which of a stack of experts
+        self._names: dict[str, tuple[str, int | None]] = {}  # theirs, and which of a stack of experts
         for theirs in file:
             layer, _, leaf = theirs.rpartition(".")
             ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
             if "*" in ours:
-                self._names |= {ours.replace("*", str(n)): (theirs, n) for n in range(file.shape(theirs)[0])}
+                for n in range(file.shape(theirs)[0]):
+                    self._names[ours.replace("*", str(n))] = theirs, n
             elif theirs != "output.weight" or not values["tie_word_embeddings"]:
                 self._names[ours] = theirs, None
         for theirs in _IN_THE_CONFIG:

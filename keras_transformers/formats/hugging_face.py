@@ -300,7 +300,7 @@ def open_tensors(folder):
             "to safetensors."
         ) from error
     paths = [path] if path.name == TORCH_WEIGHTS else preset.indexed_files(folder, TORCH_INDEX, ".bin")
-    tensors = {}
+    tensors: dict[str, typing.Any] = {}
     for path in paths:
         try:
             part = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

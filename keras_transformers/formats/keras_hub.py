@@ -24,10 +24,12 @@ import collections.abc
 import dataclasses
 import functools
 import pathlib
+import typing
 
 import numpy as np
 
 from keras_transformers.families.config_reader import ConfigReader
+from keras_transformers.families.fields import Fields
 from keras_transformers.families.keys import Key, key
 from keras_transformers.families.registry import family
 from keras_transformers.families.weight_map import Entry, WeightMap
@@ -179,7 +181,8 @@ class Checkpoint:
 
     def read(self, weights, task=None):
         """The tensors under our names, with the head of a task, or those of the body alone."""
-        config, head = self.config, ()
+        config, fields = self.config, Fields(self.config)
+        head: tuple[Entry, ...] = ()
         tensors = self.tensors.datasets
         if task is not None and task == self.task:
             head = {"TextClassifier": self.model.text, "MaskedLM": _MASKED_LM}.get(task, ())
@@ -188,9 +191,9 @@ class Checkpoint:
         tables = self.model.embeddings
         zero_rows = {}
         if self.model.rows_before:
-            zero_rows[f"{tables['position']}.weight"] = config.embeddings.positions.offset
+            zero_rows[f"{tables['position']}.weight"] = fields("embeddings.positions.offset")
             zero_rows[f"{tables['segment']}.weight"] = config.embeddings.num_segments
-        heads = config.encoder.block.attention.num_heads
+        heads = fields("encoder.block.attention.num_heads")
         entries = (
             *(_dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
             *_block(heads),
@@ -234,7 +237,7 @@ def read(folder, values, task):
     theirs = _task_of(folder, prefix)
     file_task, options = theirs if theirs else (None, {})
     theirs = _read_body(values, model, folder, where)
-    told = {}
+    told: dict[str, typing.Any] = {}
     if file_task == task:
         theirs |= _read_task(options, task, model, values["config"]["hidden_dim"], folder / "task.json", told)
     try:

@@ -35,21 +35,22 @@ def weight_files(folder):
         )
     index = preset.read_json(folder, INDEX).get("weight_map")
     places = index.values() if isinstance(index, dict) else [None]
-    names = [name for place in places for name in (place if isinstance(place, list) else [place])]
-    for name in names:
+    named = [name for place in places for name in (place if isinstance(place, list) else [place])]
+    names: set[str] = set()
+    for name in named:
         if not isinstance(name, str) or pathlib.PurePath(name).name != name or not name.endswith(".h5"):
             raise ValueError(
                 f"Expected 'weight_map' in {folder / INDEX} to name .h5 files beside it, got {name!r:.80}. Download or "
                 "save the preset again."
             )
-    names = sorted(set(names))
-    missing = [name for name in names if not is_plain(folder / name)]
+        names.add(name)
+    missing = [name for name in sorted(names) if not is_plain(folder / name)]
     if missing:
         raise FileNotFoundError(
             f"Expected all {len(names)} files that {folder / INDEX} names, missing: {', '.join(missing)}. Download "
             "them, or save again."
         )
-    return names
+    return sorted(names)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +89,7 @@ def datasets(folder, names, prefix):
     Raises:
         ValueError: for a file that is damaged, or holds other things than floating-point numbers as weights.
     """
-    found = {}
+    found: dict[str, dict[str, Dataset]] = {}
     for name in names:
         with _opened(folder / name) as file:
             for path, dataset in _walk(file, folder / name):

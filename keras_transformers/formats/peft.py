@@ -223,7 +223,8 @@ def load_lora(model, source):
     if problems:
         raise ValueError(f"Expected an adapter's configuration in {folder / CONFIG}, got {'; '.join(problems)}.")
     problems = _refused(values)
-    pairs, whole = collections.defaultdict(dict), {}
+    pairs: dict[str, dict[str, str]] = collections.defaultdict(dict)
+    whole = {}
     for name in tensors:
         bare = name.removeprefix(_PREFIX)
         match = re.fullmatch(r"(.+)\.(lora_[AB])\.weight", bare)

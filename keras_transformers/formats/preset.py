@@ -472,7 +472,9 @@ def _put_in_place(partial, folder, old):
 
 def _exchange(first, second):
     """Let two folders change places in one step; False where the system has no such call."""
-    library = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(first), os.fsencode(second)
     if sys.platform == "darwin" and hasattr(library, "renamex_np"):
         swap = 2  # RENAME_SWAP, <sys/stdio.h>

@@ -3,12 +3,15 @@
 Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabulary.
 """
 
+import typing
+
 import keras
 import numpy as np
 from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_transformers.backends import arrays, products
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.norms import Norm, make_norm
@@ -38,7 +41,7 @@ class EmbeddingsConfig:
     shared_tokens: bool = False
     projected: str = "sum"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.projected not in PROJECTED:
             raise ValueError(f"Expected projected to be one of {', '.join(PROJECTED)}, got {self.projected!r}.")
         if self.projected != "sum" and self.embedding_dim is None:
@@ -88,23 +91,23 @@ class PositionalEmbedding(Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        hidden_dim,
-        max_length=None,
+        vocabulary_size: int,
+        hidden_dim: int,
+        max_length: int | None = None,
         *,
-        positions=None,
-        scale=True,
-        norm=None,
-        dropout=0.0,
-        num_segments=0,
-        embedding_dim=None,
-        projected="sum",
-        padding_id=None,
-        embeddings_initializer=None,
-        trainable_embeddings=True,
-        token=None,
-        **kwargs,
-    ):
+        positions: AbsolutePositions | None = None,
+        scale: bool = True,
+        norm: Norm | None = None,
+        dropout: float = 0.0,
+        num_segments: int = 0,
+        embedding_dim: int | None = None,
+        projected: str = "sum",
+        padding_id: int | None = None,
+        embeddings_initializer: typing.Any = None,
+        trainable_embeddings: bool = True,
+        token: keras.layers.Layer | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)  # token ids that come as floats must not be rounded
         if max_length is not None and positions is not None:
             raise ValueError(f"Expected max_length or positions, got both: {max_length=}, {positions=}.")
@@ -150,7 +153,7 @@ class PositionalEmbedding(Layer):
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
 
-    def _initializer(self, given):
+    def _initializer(self, given: typing.Any) -> typing.Any:
         if given is None:  # token vectors of unit length once scaled by √D
             return keras.initializers.RandomNormal(stddev=self.embedding_dim**-0.5)
         if isinstance(given, (str, dict, keras.initializers.Initializer)):
@@ -163,7 +166,7 @@ class PositionalEmbedding(Layer):
             )
         return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype)
 
-    def build(self, token_ids_shape=None):
+    def build(self, token_ids_shape: Shape | None = None) -> None:
         for table in (self.token, self.position, self.segment):
             if table is not None and not table.built:  # tokens may be another's
                 table.build()
@@ -176,15 +179,22 @@ class PositionalEmbedding(Layer):
             if layer is not None:
                 layer.build((None, None, width))
 
-    def compute_mask(self, token_ids, previous_mask=None):
+    def compute_mask(self, token_ids: Tensor, previous_mask: Tensor = None) -> Tensor:
         return previous_mask if self.padding_id is None else ops.not_equal(token_ids, self.padding_id)
 
-    def compute_output_spec(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
+    def compute_output_spec(
+        self,
+        token_ids: Tensor,
+        segment_ids: Tensor = None,
+        offset: Tensor = 0,
+        starts: Tensor = None,
+        training: bool | None = None,
+    ) -> keras.KerasTensor:
         if starts is None:
             self._check_length(token_ids.shape[1], offset)
         return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
 
-    def _check_length(self, length, offset):
+    def _check_length(self, length: typing.Any, offset: Tensor) -> None:
         """Refuse more tokens than there are positions, where both numbers are known."""
         longest = None if self.positions is None else self.positions.max_length
         known = isinstance(length, int) and isinstance(offset, int) and longest is not None
@@ -194,27 +204,34 @@ class PositionalEmbedding(Layer):
                 f"{offset + length}. Shorten the input, or build the model with a larger max_length."
             )
 
-    def _table_beside(self, x):
+    def _table_beside(self, x: Tensor) -> Tensor:
         """The sines, kept on the device of `x`."""
         table = arrays.beside(self._table, x)
         if table is not self._table:
             self._table = table
         return table
 
-    def _positions(self, token_ids, offset, starts):
+    def _positions(self, token_ids: Tensor, offset: Tensor, starts: Tensor) -> Tensor:
         """Where in their texts `token_ids [B, T]` stand: `[1, T]`, or `[B, T]` with starts."""
         positions = positions_of(ops.shape(token_ids)[1], offset)
         return positions if starts is None else ops.maximum(positions - starts, 0)
 
-    def _rows(self, token_ids, offset, starts):
+    def _rows(self, positions: AbsolutePositions, token_ids: Tensor, offset: Tensor, starts: Tensor) -> Tensor:
         """The rows of the position table for `token_ids [B, T]`: `[1, T]`, or `[B, T]` where padding is not counted."""
-        before = self.positions.offset
-        if not self.positions.skip_padding:
+        before = positions.offset
+        if not positions.skip_padding:
             return self._positions(token_ids, offset, starts) + before
         real = ops.cast(ops.not_equal(token_ids, self.padding_id), "int32")
         return ops.where(real, ops.cumsum(real, axis=1) + offset, 0) + (before - 1)
 
-    def call(self, token_ids, segment_ids=None, offset=0, starts=None, training=None):
+    def call(
+        self,
+        token_ids: Tensor,
+        segment_ids: Tensor = None,
+        offset: Tensor = 0,
+        starts: Tensor = None,
+        training: bool | None = None,
+    ) -> Tensor:
         token_ids = ops.cast(token_ids, "int32")
         x = products.vectors(self.token, token_ids)
         if self.scale:
@@ -234,7 +251,9 @@ class PositionalEmbedding(Layer):
                 begin = self.positions.offset + offset
                 x = x + ops.convert_to_tensor(self._table_beside(x)[begin : begin + length], x.dtype)
             else:
-                rows = ops.zeros_like(token_ids[:1]) if beyond else self._rows(token_ids, offset, starts)
+                rows = (
+                    ops.zeros_like(token_ids[:1]) if beyond else self._rows(self.positions, token_ids, offset, starts)
+                )
                 if self.position is not None:
                     vectors = self.position(rows)
                 else:

@@ -13,9 +13,12 @@ What that costs, for `X` tokens (`backends.products.mix`):
 Legend: `X` tokens, `D` model width, `F` feed-forward width, `E` experts, `k` chosen by each token.
 """
 
+import typing
+
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.layer import Layer
 from keras_transformers.records import Size, record
 
@@ -29,12 +32,12 @@ class ExpertsConfig:
     num_chosen: Size = 2
     normalize: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_chosen > self.num_experts:
             raise ValueError(f"Expected num_chosen of at most num_experts={self.num_experts}, got {self.num_chosen}.")
 
 
-def choose(scores_XE, experts):
+def choose(scores_XE: Tensor, experts: ExpertsConfig) -> tuple[Tensor, Tensor]:
     """The experts that each token chooses by a router's scores: their weights and numbers, `[X, k]`."""
     shares_XE = ops.softmax(ops.cast(scores_XE, "float32"), axis=-1)
     weights_Xk, chosen_Xk = ops.top_k(shares_XE, experts.num_chosen)
@@ -58,13 +61,13 @@ class StackedDense(Layer):
     Returns: `[X, units]` of one, `[E, X, units]` of all, `[X, k, units]` of the chosen.
     """
 
-    def __init__(self, num_experts, units, use_bias=False, **kwargs):
+    def __init__(self, num_experts: int, units: int, use_bias: bool = False, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.num_experts = num_experts
         self.units = units
         self.use_bias = use_bias
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         # as a dense layer's, whose fans are those of a kernel without the axis of experts
         initializer = keras.initializers.VarianceScaling(float(self.num_experts), "fan_avg", "uniform")
         shape = (self.num_experts, inputs_shape[-1], self.units)
@@ -73,7 +76,7 @@ class StackedDense(Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.num_experts, self.units), initializer="zeros")
 
-    def compute_output_spec(self, inputs, experts=None):
+    def compute_output_spec(self, inputs: Tensor, experts: int | Tensor = None) -> keras.KerasTensor:
         shape = tuple(inputs.shape[:-1])
         if experts is None and len(shape) == 1:
             shape = (self.num_experts, *shape)
@@ -81,11 +84,12 @@ class StackedDense(Layer):
             shape = tuple(experts.shape)
         return keras.KerasTensor((*shape, self.units), dtype=self.compute_dtype)
 
-    def call(self, inputs, experts=None):
-        kernel, bias = (
-            None if each is None else ops.cast(ops.convert_to_tensor(each), self.compute_dtype)
-            for each in (self.kernel, self.bias)
-        )
+    def _cast(self, weight: keras.Variable) -> Tensor:
+        return ops.cast(ops.convert_to_tensor(weight), self.compute_dtype)
+
+    def call(self, inputs: Tensor, experts: int | Tensor = None) -> Tensor:
+        kernel = self._cast(self.kernel)
+        bias = None if self.bias is None else self._cast(self.bias)
         if isinstance(experts, int):
             x = ops.matmul(inputs, kernel[experts])
             return x if bias is None else x + bias[experts]

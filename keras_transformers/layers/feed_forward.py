@@ -3,10 +3,13 @@
 Legend: `B` batch, `T` length, `D` model width, `F` feed-forward width.
 """
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_transformers.backends import products
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose
 from keras_transformers.layers.layer import ShapePreserving
@@ -33,7 +36,7 @@ class FeedForwardConfig:
     dropout: Rate = 0.0
     experts: ExpertsConfig | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             hint = did_you_mean(self.activation, ACTIVATIONS)
             raise ValueError(
@@ -69,8 +72,16 @@ class FeedForward(ShapePreserving):
     """
 
     def __init__(
-        self, intermediate_dim, activation="relu", *, gated=False, use_bias=True, dropout=0.0, experts=None, **kwargs
-    ):
+        self,
+        intermediate_dim: int,
+        activation: str = "relu",
+        *,
+        gated: bool = False,
+        use_bias: bool = True,
+        dropout: float = 0.0,
+        experts: ExpertsConfig | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         FeedForwardConfig(intermediate_dim, activation)  # for its checks
         self.intermediate_dim = intermediate_dim
@@ -80,8 +91,8 @@ class FeedForward(ShapePreserving):
         self.experts = experts
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
-    def build(self, inputs_shape):
-        def projection(name, in_width, out_width):
+    def build(self, inputs_shape: Shape) -> None:
+        def projection(name: str, in_width: int, out_width: int) -> keras.layers.Layer:
             options = {"use_bias": self.use_bias, "dtype": self.dtype_policy, "name": name}
             if self.experts is None:
                 layer = keras.layers.Dense(out_width, **options)
@@ -100,8 +111,8 @@ class FeedForward(ShapePreserving):
         self.up = projection("up", width, self.intermediate_dim)
         self.down = projection("down", self.intermediate_dim, width)
 
-    def call(self, inputs, training=None):
-        if self.router is None:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if self.router is None or self.experts is None:
             return self._compute(inputs, training)
         x_XD = ops.reshape(inputs, (-1, inputs.shape[-1]))
         weights_Xk, chosen_Xk = choose(self.router(x_XD), self.experts)
@@ -114,7 +125,7 @@ class FeedForward(ShapePreserving):
         )
         return ops.reshape(mixed_XD, ops.shape(inputs))
 
-    def _compute(self, x, training, **of_experts):
+    def _compute(self, x: Tensor, training: bool | None, **of_experts: typing.Any) -> Tensor:
         activation = ACTIVATIONS[self.activation]
         if self.gated:
             hidden = activation(products.dense(self.gate, x, **of_experts)) * products.dense(self.up, x, **of_experts)

@@ -3,10 +3,13 @@
 Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabulary.
 """
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_transformers.backends import products
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer, like
@@ -27,7 +30,7 @@ class TransformConfig:
     norm: Norm | None = LayerNorm()
     use_bias: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.activation is not None and self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"Expected activation to be None or one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
@@ -72,7 +75,7 @@ class PoolerConfig:
     classifier_bias: bool = True
     end_id: Count | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             hint = did_you_mean(self.pooling, POOLINGS)
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}{hint}.")
@@ -93,7 +96,15 @@ class Transform(Layer):
     Shape: `[…, D]` to `[…, output_dim]`.
     """
 
-    def __init__(self, activation="gelu", norm=LayerNorm(), use_bias=True, *, output_dim=None, **kwargs):
+    def __init__(
+        self,
+        activation: str | None = "gelu",
+        norm: Norm | None = LayerNorm(),
+        use_bias: bool = True,
+        *,
+        output_dim: int | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.config = TransformConfig(activation, norm, use_bias)
         self.activation = (lambda x: x) if activation is None else ACTIVATIONS[activation]
@@ -101,22 +112,22 @@ class Transform(Layer):
         self.use_bias = use_bias
         self.norm = None if norm is None else make_norm(norm, dtype=self.dtype_policy, name="norm")
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         width = self.output_dim or inputs_shape[-1]
         self.dense = keras.layers.Dense(width, use_bias=self.use_bias, dtype=self.dtype_policy, name="dense")
         self.dense.build(inputs_shape)
         if self.norm is not None:
             self.norm.build((*inputs_shape[:-1], width))
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         return like(inputs, dtype=self.compute_dtype, width=self.output_dim)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = self.activation(self.dense(inputs))
         return x if self.norm is None else self.norm(x)
 
 
-def make_transform(config, **kwargs):
+def make_transform(config: TransformConfig, **kwargs: typing.Any) -> Transform:
     """The layer of a `TransformConfig`; `kwargs` go to it."""
     return Transform(config.activation, config.norm, config.use_bias, **kwargs)
 
@@ -141,16 +152,16 @@ class VocabularyHead(Layer):
 
     def __init__(
         self,
-        vocabulary_size,
+        vocabulary_size: int,
         *,
-        tied=True,
-        use_bias=False,
-        transform=None,
-        soft_cap=None,
-        scale=False,
-        embedding_dim=None,
-        **kwargs,
-    ):
+        tied: bool = True,
+        use_bias: bool = False,
+        transform: TransformConfig | None = None,
+        soft_cap: float | None = None,
+        scale: bool = False,
+        embedding_dim: int | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         HeadConfig(soft_cap=soft_cap)  # for its checks
         self.vocabulary_size = vocabulary_size
@@ -165,7 +176,7 @@ class VocabularyHead(Layer):
         if not tied:
             self.dense = keras.layers.Dense(vocabulary_size, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         if self.transform is not None:
             self.transform.build(inputs_shape)
             inputs_shape = (*inputs_shape[:-1], self.transform.output_dim or inputs_shape[-1])
@@ -174,18 +185,18 @@ class VocabularyHead(Layer):
         elif self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.vocabulary_size,), initializer="zeros")
 
-    def compute_output_spec(self, inputs, embedding=None):
+    def compute_output_spec(self, inputs: Tensor, embedding: keras.layers.Layer = None) -> keras.KerasTensor:
         self._check(embedding)
         return like(inputs, dtype=self.compute_dtype, width=self.vocabulary_size)
 
-    def compute_output_shape(self, inputs_shape):
+    def compute_output_shape(self, inputs_shape: Shape) -> Shape:
         return (*inputs_shape[:-1], self.vocabulary_size)
 
-    def _check(self, embedding):
+    def _check(self, embedding: keras.layers.Layer) -> None:
         if self.tied and embedding is None:
             raise ValueError("Expected embedding=, the layer whose matrix a tied head uses. Pass it, or tied=False.")
 
-    def matrix(self, embedding=None):
+    def matrix(self, embedding: keras.layers.Layer = None) -> Tensor:
         """The matrix that hidden states, `scaled`, are multiplied with, the bias or None, and whether the vocabulary is
         the matrix's second axis; None where the head is no plain product: adapted, or quantized."""
         self._check(embedding)
@@ -197,11 +208,11 @@ class VocabularyHead(Layer):
             return layer.embeddings, self.bias if self.use_bias else None, False
         return layer.kernel, layer.bias, True
 
-    def scaled(self, inputs):
+    def scaled(self, inputs: Tensor) -> Tensor:
         """What the matrix is multiplied with, of `inputs [B, T, D]`."""
         return inputs * inputs.shape[-1] ** -0.5 if self.scale else inputs
 
-    def call(self, inputs, embedding=None):
+    def call(self, inputs: Tensor, embedding: keras.layers.Layer = None) -> Tensor:
         self._check(embedding)
         if self.transform is not None:
             inputs = self.transform(inputs)
@@ -233,7 +244,15 @@ class Pooler(Layer):
     Source: Devlin et al. 2019 ("first"); Reimers and Gurevych 2019, section 3 ("mean", "max").
     """
 
-    def __init__(self, pooling="first", transform=None, *, input_dropout=0.0, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        pooling: str = "first",
+        transform: TransformConfig | None = None,
+        *,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         PoolerConfig(pooling)  # for its checks
         options = {"dtype": self.dtype_policy}
@@ -242,22 +261,24 @@ class Pooler(Layer):
         self.input_dropout = Dropout(input_dropout, name="input_dropout", **options)
         self.dropout = Dropout(dropout, name="dropout", **options)
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         if self.transform is not None:
             self.transform.build((inputs_shape[0], inputs_shape[-1]))
 
-    def compute_mask(self, *args, **kwargs):
+    def compute_mask(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         return None
 
-    def compute_output_spec(self, inputs, padding_mask=None, training=None):
+    def compute_output_spec(
+        self, inputs: Tensor, padding_mask: Tensor = None, training: bool | None = None
+    ) -> keras.KerasTensor:
         return keras.KerasTensor((inputs.shape[0], inputs.shape[-1]), dtype=self.compute_dtype)
 
-    def call(self, inputs, padding_mask=None, training=None):
+    def call(self, inputs: Tensor, padding_mask: Tensor = None, training: bool | None = None) -> Tensor:
         x = self.input_dropout(self._pooled(inputs, padding_mask), training=training)
         x = x if self.transform is None else self.transform(x)
         return self.dropout(x, training=training)
 
-    def _pooled(self, inputs, padding_mask):
+    def _pooled(self, inputs: Tensor, padding_mask: Tensor) -> Tensor:
         if padding_mask is None:
             padding_mask = attached(inputs)
         if self.pooling == "first":
@@ -276,7 +297,7 @@ class Pooler(Layer):
         return ops.cast(total / count, inputs.dtype)
 
 
-def _last(inputs, real_BT):
+def _last(inputs: Tensor, real_BT: Tensor) -> Tensor:
     """The vector of the last real token of each row of `inputs [B, T, D]`: `[B, D]`, zeros where there is none."""
     places = ops.where(real_BT, ops.arange(ops.shape(inputs)[1], dtype="int32"), -1)
     last_B = ops.cast(ops.argmax(places, axis=1), "int32")

@@ -6,6 +6,7 @@ import typing
 
 import keras
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.records import from_json, to_json
 from keras_transformers.spelling import check_constructor
 
@@ -17,7 +18,9 @@ class ShapesOfSpec:
     positions refuses.
     """
 
-    def compute_output_shape(self, *shapes, **named_shapes):
+    compute_output_spec: typing.Callable[..., typing.Any]
+
+    def compute_output_shape(self, *shapes: typing.Any, **named_shapes: typing.Any) -> typing.Any:
         """The shape of a call's output, from shapes of its tensors: None where a size is not known.
 
         Args:
@@ -32,14 +35,16 @@ class ShapesOfSpec:
         spec = self.compute_output_spec(*map(_tensors, shapes), **named)
         return keras.tree.map_structure(lambda each: None if each is None else tuple(each.shape), spec)
 
-    def _set_mask_metadata(self, inputs, outputs, previous_mask):
+    def _set_mask_metadata(self, inputs: typing.Any, outputs: typing.Any, previous_mask: typing.Any) -> None:
         """Keras's, which would put the mask on the first tensor of several by the order of their names."""
         if isinstance(outputs, dict):
             outputs = outputs["output"]
-        super()._set_mask_metadata(inputs, outputs[0] if isinstance(outputs, tuple) else outputs, previous_mask)
+        super()._set_mask_metadata(  # type: ignore[misc]  # the layer or model that comes after this mixin has it
+            inputs, outputs[0] if isinstance(outputs, tuple) else outputs, previous_mask
+        )
 
 
-def _tensors(shape):
+def _tensors(shape: typing.Any) -> typing.Any:
     return None if shape is None else keras.tree.map_shape_structure(keras.KerasTensor, shape)
 
 
@@ -71,7 +76,7 @@ def given_as_call(spec: typing.Callable[..., typing.Any]) -> typing.Callable[...
     return compute_output_spec
 
 
-def like(tensor, *, dtype=None, width=None):
+def like(tensor: Tensor, *, dtype: str | None = None, width: int | None = None) -> keras.KerasTensor:
     """A symbolic tensor of the shape of `tensor`, but for the last axis if `width` is given."""
     shape = tuple(tensor.shape) if width is None else (*tensor.shape[:-1], width)
     return keras.KerasTensor(shape, dtype=dtype or keras.backend.standardize_dtype(tensor.dtype))
@@ -96,7 +101,7 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
         signature = _signature(cls)
         cls.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Self:
         check_constructor(cls, kwargs)
         layer = super().__new__(cls, *args, **kwargs)
         bound = _signature(cls).bind(layer, *args, **kwargs)
@@ -109,24 +114,26 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
         object.__setattr__(layer, "_arguments", values)
         return layer
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **{name: to_json(value) for name, value in self._arguments.items()}}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Self:
         return cls(**{name: from_json(value) for name, value in config.items()})
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(
+        self, layer_call: typing.Callable[..., typing.Any], *args: typing.Any, **kwargs: typing.Any
+    ) -> typing.Callable[..., typing.Any]:
         """Keras's, which hands options of the call such as `training` to the backend as if they were tensors: JAX then
         traces them, and TensorFlow refuses them."""
         names = [name for name, value in kwargs.items() if any(map(keras.ops.is_tensor, keras.tree.flatten(value)))]
         options = {name: value for name, value in kwargs.items() if name not in names}
 
-        def of_tensors(*tensors):
+        def of_tensors(*tensors: Tensor) -> typing.Any:
             named = dict(zip(names, tensors[len(args) :], strict=True))
             return layer_call(*tensors[: len(args)], **named, **options)
 
@@ -137,11 +144,11 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
 class ShapePreserving(Layer):
     """A layer whose output has the shape of its first input."""
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(self, inputs: Tensor, training: bool | None = None) -> keras.KerasTensor:
         return like(inputs, dtype=self.compute_dtype)
 
 
-def outputs(x, *extras):
+def outputs(x: Tensor, *extras: typing.Any) -> typing.Any:
     """`x` alone, or followed by those of the extras (an updated cache, attention scores) that the call asked for."""
     asked = tuple(extra for extra in extras if extra is not None)
     return (x, *asked) if asked else x

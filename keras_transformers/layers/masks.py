@@ -8,26 +8,27 @@ from keras import ops
 from keras.src.backend import get_keras_mask
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Shape, Tensor
 
 
-def causal(query_positions, key_positions):
+def causal(query_positions: Tensor, key_positions: Tensor) -> Tensor:
     """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1,
     S]`."""
     return key_positions[:, None, None, :] <= query_positions[:, None, :, None]
 
 
-def window(query_positions, key_positions, size):
+def window(query_positions: Tensor, key_positions: Tensor, size: int) -> Tensor:
     """Each query sees the keys fewer than `size` positions away, on both sides: `[B|1, 1, T, S]`."""
     distance = query_positions[:, None, :, None] - key_positions[:, None, None, :]
     return ops.abs(distance) < size
 
 
-def beginning(starts, key_positions):
+def beginning(starts: Tensor, key_positions: Tensor) -> Tensor:
     """Each query sees the keys from its start on: `[B, 1, 1|T, S]` from starts `[B, 1|T]` and positions `[B|1, S]`."""
     return key_positions[:, None, None, :] >= starts[:, None, :, None]
 
 
-def padding(padding_mask, scores_shape):
+def padding(padding_mask: Tensor, scores_shape: Shape) -> Tensor:
     """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None.
 
     `scores_shape` is `(B, N, T, S)`, None where an axis is not known.
@@ -42,12 +43,12 @@ def padding(padding_mask, scores_shape):
     return ops.cast(padding_mask, "bool")[:, None, None, :]
 
 
-def attached(x):
+def attached(x: Tensor) -> Tensor:
     """The Keras mask that travels with the tensor `x`, `[B, T]`, or None."""
     return None if isinstance(x, (tuple, list)) else get_keras_mask(x)
 
 
-def explicit(attention_mask, scores_shape):
+def explicit(attention_mask: Tensor, scores_shape: Shape) -> Tensor:
     """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for
     None. `scores_shape` is as for `padding`."""
     if attention_mask is None:
@@ -68,7 +69,7 @@ def explicit(attention_mask, scores_shape):
     return mask if len(shape) == 4 else mask[None, None] if len(shape) == 2 else mask[:, None]
 
 
-def _fits(shape, wanted, broadcast=True):
+def _fits(shape: Shape, wanted: Shape, broadcast: bool = True) -> bool:
     """Whether each axis is as wanted, or not known, or 1 where that is all right."""
     return len(shape) == len(wanted) and all(
         size == axis or size is None or axis is None or (size == 1 and broadcast)
@@ -76,7 +77,7 @@ def _fits(shape, wanted, broadcast=True):
     )
 
 
-def both(*masks):
+def both(*masks: Tensor) -> Tensor:
     """The conjunction of the masks that are not None; None if all are, or if it surely hides nothing."""
     present = [mask for mask in masks if mask is not None]
     if not present:

@@ -8,6 +8,7 @@ import typing
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.layer import Layer, like
 from keras_transformers.records import Range, record
 
@@ -33,7 +34,7 @@ class RMSNorm:
 Norm = LayerNorm | RMSNorm
 
 
-def make_norm(norm, **kwargs):
+def make_norm(norm: Norm, **kwargs: typing.Any) -> keras.layers.Layer:
     """The layer that computes `norm` over the last axis; `kwargs` (`name`, `dtype`) go to the layer."""
     if isinstance(norm, LayerNorm):
         return keras.layers.LayerNormalization(epsilon=norm.epsilon, center=norm.use_bias, **kwargs)
@@ -59,19 +60,19 @@ class RMSNormalization(Layer):
         (2, 3, 4)
     """
 
-    def __init__(self, epsilon=1e-6, unit_offset=False, **kwargs):
+    def __init__(self, epsilon: float = 1e-6, unit_offset: bool = False, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.unit_offset = unit_offset
 
-    def build(self, inputs_shape):
+    def build(self, inputs_shape: Shape) -> None:
         self.scale = self.add_weight(
             name="scale", shape=(inputs_shape[-1],), initializer="zeros" if self.unit_offset else "ones"
         )
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         return like(inputs)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         scale = ops.cast(self.scale, "float32") + 1.0 if self.unit_offset else self.scale
         return ops.cast(ops.rms_normalization(ops.cast(inputs, "float32"), scale, epsilon=self.epsilon), inputs.dtype)

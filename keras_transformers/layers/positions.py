@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import Count, Range, Size, record
@@ -32,16 +33,16 @@ class Learned:
     offset: Count = 0
     skip_padding: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_padding_row(self)
 
 
-def _check_padding_row(positions):
+def _check_padding_row(positions: "AbsolutePositions") -> None:
     if positions.skip_padding and not positions.offset:
         raise ValueError("Expected offset of at least 1 with skip_padding=True: padding needs a row of its own.")
 
 
-def _check_layout(layout):
+def _check_layout(layout: str) -> None:
     if layout not in ("interleaved", "halves"):
         raise ValueError(f'Expected `layout` to be "interleaved" or "halves", got {layout!r}.')
 
@@ -63,7 +64,7 @@ class Sinusoidal:
     offset: Count = 0
     skip_padding: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_layout(self.layout)
         _check_padding_row(self)
 
@@ -82,7 +83,7 @@ class Rotary:
     layout: str = "halves"
     scaling: RotaryScaling | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_layout(self.layout)
 
 
@@ -106,7 +107,7 @@ class RelativeBuckets:
     max_distance: Size = 128
     by_layer: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_buckets < 4 or self.num_buckets % 2 or self.max_distance <= self.num_buckets // 2:
             raise ValueError(
                 "Expected an even num_buckets of at least 4 and a max_distance above its half, got "
@@ -118,7 +119,7 @@ AbsolutePositions = Learned | Sinusoidal
 RelativePositions = Rotary | Alibi | RelativeBuckets
 
 
-def sinusoids(max_length, hidden_dim, layout="interleaved", endpoint=False):
+def sinusoids(max_length: int, hidden_dim: int, layout: str = "interleaved", endpoint: bool = False) -> np.ndarray:
     """The sines and cosines of `Sinusoidal`: `[max_length, hidden_dim]`, float32, computed in float64.
 
     Raises:
@@ -139,7 +140,7 @@ def sinusoids(max_length, hidden_dim, layout="interleaved", endpoint=False):
     return table.astype("float32")
 
 
-def rotary_angles(rotary, positions, head_dim):
+def rotary_angles(rotary: Rotary, positions: Tensor, head_dim: int) -> Tensor:
     """Cosines and sines for `rotate`: one float32 tensor `[2, B|1, 1, T, R/2]` from `[B|1, T]` positions."""
     width = int(head_dim * rotary.fraction)
     if width % 2:
@@ -157,7 +158,7 @@ def rotary_angles(rotary, positions, head_dim):
     return turned if factor == 1 else turned * factor
 
 
-def rotate(x_BNTH, angles, layout="halves"):
+def rotate(x_BNTH: Tensor, angles: Tensor, layout: str = "halves") -> Tensor:
     """Turn the first `R` channels of `x` by `angles` (`rotary_angles`); the rest pass through."""
     angles = angles if angles.dtype == x_BNTH.dtype else ops.cast(angles, x_BNTH.dtype)
     cos, sin = angles[0], angles[1]
@@ -170,7 +171,7 @@ def rotate(x_BNTH, angles, layout="halves"):
     return arrays.side_by_side([first * cos - second * sin, second * cos + first * sin, rest])
 
 
-def alibi_slopes(num_heads):
+def alibi_slopes(num_heads: int) -> np.ndarray:
     """The slope of each head, `[N]` float32: a geometric sequence, interpolated when `num_heads` is no power of two.
 
     Source: Press et al. 2022, section 3, and the authors' code for other numbers of heads.
@@ -181,14 +182,14 @@ def alibi_slopes(num_heads):
     return np.concatenate([slopes, between]).astype("float32")
 
 
-def _rounded(x):
+def _rounded(x: Tensor) -> Tensor:
     """float32 numbers rounded to the 8 binary digits of bfloat16, by arithmetic (Dekker 1971, section 5): of a cast
     there and back, a compiler leaves nothing."""
     scaled = x * (2.0**16 + 1.0)
     return scaled - (scaled - x)
 
 
-def relative_buckets(distance, num_buckets, max_distance, bidirectional):
+def relative_buckets(distance: Tensor, num_buckets: int, max_distance: int, bidirectional: bool) -> Tensor:
     """The bucket of each distance `key position - query position`, int32 of the same shape.
 
     Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; with
@@ -224,14 +225,21 @@ class RelativePosition(Layer):
     angles)`: a float32 bias `[B|1, N, T|1, S]` or None, and the queries' cosines and sines for `rotate`, or None.
     """
 
-    def __init__(self, positions, num_heads, head_dim, causal=False, **kwargs):
+    def __init__(
+        self,
+        positions: RelativePositions | None,
+        num_heads: int,
+        head_dim: int,
+        causal: bool = False,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.positions = positions
         self.num_heads = num_heads
         self.head_dim = head_dim
         self.causal = causal
 
-    def build(self, *shapes):
+    def build(self, *shapes: Shape) -> None:
         if isinstance(self.positions, RelativeBuckets):
             self.embeddings = self.add_weight(
                 name="embeddings",
@@ -239,7 +247,9 @@ class RelativePosition(Layer):
                 initializer=keras.initializers.RandomNormal(stddev=0.02),
             )
 
-    def compute_output_spec(self, query_positions, key_positions, starts=None):
+    def compute_output_spec(
+        self, query_positions: Tensor, key_positions: Tensor, starts: Tensor = None
+    ) -> tuple[keras.KerasTensor | None, keras.KerasTensor | None]:
         rows, length = query_positions.shape if starts is None else starts.shape[:1] + query_positions.shape[1:]
         if isinstance(self.positions, Rotary):
             width = int(self.head_dim * self.positions.fraction) // 2
@@ -252,7 +262,7 @@ class RelativePosition(Layer):
             rows = query_positions.shape[0]
         return keras.KerasTensor((rows, self.num_heads, length, key_positions.shape[1]), dtype="float32"), None
 
-    def call(self, query_positions, key_positions, starts=None):
+    def call(self, query_positions: Tensor, key_positions: Tensor, starts: Tensor = None) -> tuple[Tensor, Tensor]:
         if isinstance(self.positions, Rotary):
             positions = query_positions if starts is None else ops.maximum(query_positions - starts, 0)
             return None, rotary_angles(self.positions, positions, self.head_dim)

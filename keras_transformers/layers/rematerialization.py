@@ -1,9 +1,19 @@
 """Time for memory: what a layer computes on its way is not kept for the backward pass, but computed again there."""
 
+import typing
+from collections.abc import Callable, Sequence
+
 import keras
 
+from keras_transformers.backends.types import Tensor
 
-def rematerialized(function, variables, *arguments, add_loss=None):
+
+def rematerialized(
+    function: Callable[..., typing.Any],
+    variables: Sequence[keras.Variable],
+    *arguments: typing.Any,
+    add_loss: Callable[[Tensor], None] | None = None,
+) -> typing.Any:
     """`function(*arguments)`, computed once more in the backward pass instead of kept for it.
 
     Args:
@@ -21,9 +31,9 @@ def rematerialized(function, variables, *arguments, add_loss=None):
     values = [_as_it_is_now(variable.value) for variable in variables]
     leaves = keras.tree.flatten((values, arguments))
     floats = [n for n, leaf in enumerate(leaves) if _is_float(leaf)]
-    assigned = []
+    assigned: list[keras.Variable] = []
 
-    def pure(*given):
+    def pure(*given: Tensor) -> tuple[typing.Any, list[Tensor], list[Tensor]]:
         filled = list(leaves)
         for n, value in zip(floats, given, strict=True):
             filled[n] = value
@@ -40,15 +50,16 @@ def rematerialized(function, variables, *arguments, add_loss=None):
     result, states, losses = keras.remat(pure)(*(leaves[n] for n in floats))
     for variable, state in zip(assigned, states, strict=True):
         variable.assign(state)
-    for loss in losses if add_loss is not None else ():
-        add_loss(keras.ops.convert_to_tensor(loss))
+    if add_loss is not None:
+        for loss in losses:
+            add_loss(keras.ops.convert_to_tensor(loss))
     return result
 
 
-def _as_it_is_now(value):
+def _as_it_is_now(value: Tensor) -> Tensor:
     """A copy of a random generator's state, a vector of integers, which TensorFlow would read again later."""
     return value if _is_float(value) or len(value.shape) > 1 else value * 1
 
 
-def _is_float(leaf):
+def _is_float(leaf: typing.Any) -> bool:
     return keras.ops.is_tensor(leaf) and "float" in keras.backend.standardize_dtype(leaf.dtype)

@@ -19,24 +19,25 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
 from keras_transformers.records import Positive, Size, record
 
 
-def plain_frequencies(base, width):
+def plain_frequencies(base: float, width: int) -> np.ndarray:
     """`base ** (-2i / width)` for pair `i`: `[R/2]` float32, rounded three times, as everyone does."""
     return np.float32(1) / (base ** _exponents(width).astype("float64")).astype("float32")
 
 
-def _exponents(width):
+def _exponents(width: int) -> np.ndarray:
     return np.arange(0, width, 2, dtype="float32") / np.float32(width)
 
 
-def _length(positions):
+def _length(positions: Tensor) -> Tensor:
     """How long the longest text is whose positions `[B|1, T]` are: a float32 scalar."""
     return ops.cast(arrays.maximum(positions) + 1, "float32")
 
 
-def _check(factor, length=1):
+def _check(factor: float, length: int = 1) -> None:
     if factor < 1 or length < 1:
         raise ValueError(f"Expected a factor and an original length of at least 1, got {factor} and {length}.")
 
@@ -47,10 +48,10 @@ class LinearScaling:
 
     factor: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.factor)
 
-    def frequencies(self, base, width, positions):
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         return plain_frequencies(base, width) / np.float32(self.factor), 1.0
 
 
@@ -62,10 +63,10 @@ class DynamicScaling:
     factor: float
     original_length: Size
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.factor, self.original_length)
 
-    def frequencies(self, base, width, positions):
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         length = ops.maximum(_length(positions), float(self.original_length))
         growth = self.factor * length / self.original_length - (self.factor - 1)
         grown = base * ops.power(growth, width / (width - 2))
@@ -82,7 +83,7 @@ class Llama3Scaling:
     high_frequency_factor: float
     original_length: Size
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.factor, self.original_length)
         if not 0 < self.low_frequency_factor < self.high_frequency_factor:
             raise ValueError(
@@ -90,7 +91,7 @@ class Llama3Scaling:
                 f"{self.low_frequency_factor} and {self.high_frequency_factor}."
             )
 
-    def frequencies(self, base, width, positions):
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         plain = plain_frequencies(base, width)
         wavelength = np.float32(2 * math.pi) / plain
         low, high = self.low_frequency_factor, self.high_frequency_factor
@@ -117,11 +118,11 @@ class YarnScaling:
     slow: Positive = 1.0
     truncate: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self.factor, self.original_length)
 
-    def frequencies(self, base, width, positions):
-        def channel(turns):
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
+        def channel(turns: float) -> float:
             return width * math.log(self.original_length / (turns * 2 * math.pi)) / (2 * math.log(base))
 
         first, last = channel(self.fast), channel(self.slow)
@@ -138,7 +139,7 @@ class YarnScaling:
         return scaled, _or(self.attention_factor, yarn_attention_factor(self.factor))
 
 
-def yarn_attention_factor(factor, multiplier=1.0):
+def yarn_attention_factor(factor: float, multiplier: float = 1.0) -> float:
     """How much larger YaRN makes the cosines and sines of texts that are `factor` times as long."""
     return 0.1 * multiplier * math.log(factor) + 1.0
 
@@ -157,7 +158,7 @@ class LongScaling:
     original_length: Size
     attention_factor: Positive | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(max(self.factor, 1.0), self.original_length)
         if len(self.short_factors) != len(self.long_factors):
             raise ValueError(
@@ -165,7 +166,7 @@ class LongScaling:
                 f"{len(self.short_factors)} and {len(self.long_factors)}."
             )
 
-    def frequencies(self, base, width, positions):
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         if len(self.short_factors) != width // 2:
             raise ValueError(
                 f"Expected a factor for each of {width // 2} pairs of channels, got {len(self.short_factors)}."
@@ -180,7 +181,7 @@ class LongScaling:
         return scaled, _or(self.attention_factor, math.sqrt(1 + grown))
 
 
-def _or(value, default):
+def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 

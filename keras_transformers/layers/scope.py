@@ -106,9 +106,11 @@ def self_scope(
     queries, keys = places.queries, places.keys
     bias, angles = (None, None) if relative is None else relative(queries, keys, starts)
     shape = (places.rows, num_heads, queries.shape[1], keys.shape[1])
-    everywhere = window is None or (shape[3] is not None and shape[3] <= window)
+    near = None
+    if window is not None and (shape[3] is None or shape[3] > window):
+        near = masks.window(queries, keys, window)
     mask = masks.both(
-        None if everywhere else masks.window(queries, keys, window),
+        near,
         masks.padding(places.padding_mask, shape),
         masks.explicit(attention_mask, shape),
         None if starts is None else masks.beginning(starts, keys),

@@ -5,12 +5,17 @@ A transform is a module with three functions: `describe(model)`, `problem_of(des
 """
 
 import importlib
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+
+import keras
 
 from keras_transformers import registered
 from keras_transformers.files.reading import shown
 
 
-def problem_of_groups(groups, kinds):
+def problem_of_groups(groups: typing.Any, kinds: Mapping[str, Callable[[typing.Any], bool]]) -> str | None:
     """What is wrong with layers that are described in groups, in words; None for nothing.
 
     Args:
@@ -35,7 +40,7 @@ def problem_of_groups(groups, kinds):
     return None
 
 
-def _transforms():
+def _transforms() -> dict[str, types.ModuleType]:
     """The modules by name, in the order in which their changes are made again."""
     return {
         name: importlib.import_module(f"{registered.PACKAGE}.{module}")
@@ -43,19 +48,19 @@ def _transforms():
     }
 
 
-def describe(model):
+def describe(model: keras.Model) -> dict[str, typing.Any]:
     """What was done to a model, by the transform's name; an empty dictionary for nothing."""
     described = {name: transform.describe(model) for name, transform in _transforms().items()}
     return {name: each for name, each in described.items() if each is not None}
 
 
-def in_config(model):
+def in_config(model: keras.Model) -> dict[str, typing.Any]:
     """The same as a part of what a model's `get_config` returns, and the paths of its layers that are frozen."""
     described, frozen = describe(model), _frozen(model)
     return {**({"transforms": described} if described else {}), **({"frozen": frozen} if frozen else {})}
 
 
-def from_config(config, make):
+def from_config(config: Mapping[str, typing.Any], make: Callable[[dict[str, typing.Any]], typing.Any]) -> typing.Any:
     """The inverse: `make`, called with the rest of a configuration, and what was done to the model done again."""
     rest = {name: value for name, value in config.items() if name not in ("transforms", "frozen")}
     model = make(rest)
@@ -67,14 +72,14 @@ def from_config(config, make):
     return model
 
 
-def _path(layer, model):
+def _path(layer: keras.layers.Layer, model: keras.Model) -> str:
     return "" if layer is model else layer.path or layer.name
 
 
-def _frozen(model):
+def _frozen(model: keras.Model) -> list[str]:
     """The paths of layers that are not trainable, without the layers inside of those; "" is the model itself."""
 
-    def walk(layer):
+    def walk(layer: keras.layers.Layer) -> Iterator[str]:
         if not layer.trainable:
             yield _path(layer, model)
         else:
@@ -84,7 +89,7 @@ def _frozen(model):
     return sorted(set(walk(model)))
 
 
-def restore(model, described):
+def restore(model: keras.Model, described: typing.Any) -> None:
     """Do to a model what `describe` told, so that the weights of the one have a place in the other.
 
     Raises:

@@ -55,7 +55,7 @@ class ModelConfig:
     span_head: TokenHeadConfig = TokenHeadConfig()
     reading: ShiftedSource | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         problems = []
         if self.encoder is None and self.decoder is None:
             problems.append("neither an encoder nor a decoder")
@@ -95,16 +95,17 @@ class ModelConfig:
             raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
 
     @property
-    def filler(self):
+    def filler(self) -> int:
         """The id that stands in the rest of a short row, where masks and starts hide it if it is no padding."""
         return self.padding_id or 0
 
     @property
-    def output_dim(self):
+    def output_dim(self) -> int:
         """Width of what the last stack gives, and heads read."""
-        return (self.decoder or self.encoder).output_dim or self.hidden_dim
+        last = self.decoder or self.encoder
+        return (last and last.output_dim) or self.hidden_dim
 
     @property
-    def target_embeddings(self):
+    def target_embeddings(self) -> EmbeddingsConfig:
         """The embeddings that the decoder reads, and whose vocabulary the head scores."""
         return self.decoder_embeddings or self.embeddings

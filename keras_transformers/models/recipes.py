@@ -5,8 +5,8 @@ from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig, TransformConfig
-from keras_transformers.layers.norms import LayerNorm, RMSNorm
-from keras_transformers.layers.positions import Learned, Rotary, Sinusoidal
+from keras_transformers.layers.norms import LayerNorm, Norm, RMSNorm
+from keras_transformers.layers.positions import Learned, RelativePositions, Rotary, Sinusoidal
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.spelling import spelled
@@ -14,26 +14,26 @@ from keras_transformers.spelling import spelled
 
 @spelled
 def transformer(
-    vocabulary_size,
+    vocabulary_size: int,
     *,
-    num_layers=6,
-    hidden_dim=512,
-    num_heads=8,
-    intermediate_dim=None,
-    dropout=0.1,
-    attention_dropout=0.0,
-    activation="relu",
-    norm_placement="post",
-    norm=LayerNorm(),
-    final_norm=None,
-    max_length=1024,
-    position_layout="interleaved",
-    shared_embeddings=True,
-    target_vocabulary_size=None,
-    tied_head=True,
-    head_bias=False,
-    padding_id=0,
-):
+    num_layers: int | tuple[int, int] = 6,
+    hidden_dim: int = 512,
+    num_heads: int = 8,
+    intermediate_dim: int | None = None,
+    dropout: float = 0.1,
+    attention_dropout: float = 0.0,
+    activation: str = "relu",
+    norm_placement: str = "post",
+    norm: Norm = LayerNorm(),
+    final_norm: bool | None = None,
+    max_length: int = 1024,
+    position_layout: str = "interleaved",
+    shared_embeddings: bool = True,
+    target_vocabulary_size: int | None = None,
+    tied_head: bool = True,
+    head_bias: bool = False,
+    padding_id: int = 0,
+) -> ModelConfig:
     """The original encoder-decoder (Vaswani et al. 2017); its defaults are the paper's base model.
 
     Args:
@@ -67,7 +67,7 @@ def transformer(
             f"target_vocabulary_size={target_vocabulary_size}. Give shared_embeddings=False, or one size."
         )
 
-    def embeddings(size):
+    def embeddings(size: int) -> EmbeddingsConfig:
         return EmbeddingsConfig(size, Sinusoidal(max_length, position_layout), scale=True, dropout=dropout)
 
     block = BlockConfig(
@@ -95,21 +95,21 @@ def transformer(
 
 @spelled
 def encoder(
-    vocabulary_size,
+    vocabulary_size: int,
     *,
-    num_layers=12,
-    hidden_dim=768,
-    num_heads=12,
-    intermediate_dim=None,
-    dropout=0.1,
-    attention_dropout=None,
-    activation="gelu",
-    norm=LayerNorm(1e-12),
-    max_length=512,
-    num_segments=2,
-    tied_head=True,
-    padding_id=0,
-):
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    intermediate_dim: int | None = None,
+    dropout: float = 0.1,
+    attention_dropout: float | None = None,
+    activation: str = "gelu",
+    norm: Norm = LayerNorm(1e-12),
+    max_length: int = 512,
+    num_segments: int = 2,
+    tied_head: bool = True,
+    padding_id: int = 0,
+) -> ModelConfig:
     """An encoder with a head for each task (Devlin et al. 2019); its defaults are BERT's base model.
 
     transformers opens what is saved of it, as a model of the family "bert".
@@ -158,20 +158,20 @@ def encoder(
 
 @spelled
 def gpt(
-    vocabulary_size,
+    vocabulary_size: int,
     *,
-    num_layers=12,
-    hidden_dim=768,
-    num_heads=12,
-    intermediate_dim=None,
-    dropout=0.1,
-    attention_dropout=None,
-    activation="gelu_tanh",
-    norm=LayerNorm(),
-    max_length=1024,
-    tied_head=True,
-    padding_id=0,
-):
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    intermediate_dim: int | None = None,
+    dropout: float = 0.1,
+    attention_dropout: float | None = None,
+    activation: str = "gelu_tanh",
+    norm: Norm = LayerNorm(),
+    max_length: int = 1024,
+    tied_head: bool = True,
+    padding_id: int | None = 0,
+) -> ModelConfig:
     """A decoder that writes on (Radford et al. 2019); its defaults are GPT-2's smallest model.
 
     transformers opens what is saved of it, as a model of the family "gpt2".
@@ -218,21 +218,21 @@ def gpt(
 
 @spelled
 def decoder(
-    vocabulary_size,
+    vocabulary_size: int,
     *,
-    num_layers=12,
-    hidden_dim=768,
-    num_heads=12,
-    num_key_value_heads=None,
-    intermediate_dim=None,
-    attention_dropout=0.0,
-    activation="silu",
-    norm=RMSNorm(1e-5),
-    positions=Rotary(),
-    max_length=2048,
-    tied_head=False,
-    padding_id=0,
-):
+    num_layers: int = 12,
+    hidden_dim: int = 768,
+    num_heads: int = 12,
+    num_key_value_heads: int | None = None,
+    intermediate_dim: int | None = None,
+    attention_dropout: float = 0.0,
+    activation: str = "silu",
+    norm: Norm = RMSNorm(1e-5),
+    positions: RelativePositions = Rotary(),
+    max_length: int = 2048,
+    tied_head: bool = False,
+    padding_id: int | None = 0,
+) -> ModelConfig:
     """A decoder that writes on, as most are since Llama (Touvron et al. 2023): RMS norms before each branch, rotary
     positions, gated feed-forward branches, and no biases.
 

@@ -1,5 +1,8 @@
 """Weights straight into a model's variables, with no random initialisation before."""
 
+import typing
+from collections.abc import Callable, Collection, Mapping
+
 import keras
 
 from keras_transformers.spelling import did_you_mean
@@ -16,12 +19,12 @@ _EMPTY = "_made_empty"  # of a model: its share of those
 BODY = ("embedding", "decoder_embedding", "encoder", "decoder")
 
 
-def is_head(name):
+def is_head(name: str) -> bool:
     """Whether a weight is a head's, and not the backbone's."""
     return name.split(".")[0] not in BODY
 
 
-def build_empty(make):
+def build_empty(make: Callable[[], typing.Any]) -> typing.Any:
     """The model that `make()` builds, its variables without values; `assign` must follow.
 
     Building and then loading a model of 108 million parameters takes 5 to 30 times as long.
@@ -40,7 +43,7 @@ def build_empty(make):
         global_state.set_global_attribute(_WAITING, waiting)
 
 
-def named_weights(model):
+def named_weights(model: keras.layers.Layer) -> dict[str, keras.Variable]:
     """The model's weights by their names in files, `encoder.block_0.self_attention.query.kernel`; random state is no
     weight."""
     weights = {}
@@ -54,7 +57,7 @@ def named_weights(model):
     return weights
 
 
-def assign(model, tensors, source, new=()):
+def assign(model: keras.Model, tensors: Mapping[str, typing.Any], source: object, new: Collection[str] = ()) -> None:
     """Fill every weight of `model` from `tensors`, one at a time, cast to the dtype that the weight has.
 
     Args:
@@ -93,7 +96,7 @@ def assign(model, tensors, source, new=()):
     _finish(model)
 
 
-def unused_tensors(tensors):
+def unused_tensors(tensors: typing.Any) -> list[str]:
     """The names of tensors of other heads, or outside of any, in what a checkpoint's `read` returned."""
     return [*getattr(tensors, "heads", ()), *getattr(tensors, "outside", ())]
 
@@ -102,16 +105,16 @@ _FLOATS = {"F16", "F32", "F64", "BF16", "float16", "float32", "float64", "bfloat
 _INTEGERS = {"I8", "U8", "int8", "uint8"}
 
 
-def _is_kind(dtype, wanted):
+def _is_kind(dtype: str | None, wanted: str) -> bool:
     """Whether a file's dtype is of the kind of a weight's: floating-point, or what quantized weights are kept in."""
     return dtype is None or dtype in (_INTEGERS if "int" in wanted else _FLOATS)
 
 
-def _kind(dtype):
+def _kind(dtype: str) -> str:
     return "8-bit integers" if "int" in dtype else "floating-point numbers"
 
 
-def fill(weight, array):
+def fill(weight: keras.Variable, array: typing.Any) -> None:
     """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
     if weight._value is not None or global_state is None:
         weight.assign(array)
@@ -120,7 +123,7 @@ def fill(weight, array):
     weight._initializer = None
 
 
-def _finish(model):
+def _finish(model: keras.Model) -> None:
     """Give values to what no file holds: heads that begin anew, metrics, and the state of random generators."""
     if global_state is None:
         return

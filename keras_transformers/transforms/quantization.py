@@ -9,6 +9,7 @@ default rounds that too, which costs accuracy and gains speed on no backend's CP
 
 import collections
 import gc
+import typing
 
 import keras
 import numpy as np
@@ -87,7 +88,8 @@ def describe(model):
     """
     alike = collections.defaultdict(list)
     for name, layer in named_sublayers(model, *_KINDS).items():
-        mode, config = layer.quantization_mode, getattr(layer, "quantization_config", None)
+        mode = layer.quantization_mode
+        config: typing.Any = getattr(layer, "quantization_config", None)
         if mode is None:
             continue
         if mode not in MODES:

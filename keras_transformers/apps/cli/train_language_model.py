@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -68,7 +68,7 @@ def train_language_model(
     tokenizer = kt.Tokenizer.train(learnt, vocabulary_size=vocabulary_size, **special)
     config = kt.models.gpt(
         tokenizer.vocabulary_size,
-        num_layers=model.num_layers,
+        num_layers=cast(int, model.num_layers),  # a pair is for two stacks
         hidden_dim=model.hidden_dim,
         num_heads=model.num_heads,
         max_length=max_length,

@@ -163,12 +163,16 @@ def _finished(run, folder):
 
 def _data(data, seed):
     """Pairs to learn from, to watch and to test on, each `(sources, targets)`."""
-    parts = []
-    for prefix in ("", "validation_", "test_"):
-        files = [getattr(data, f"{prefix}{name}") for name in ("source", "target", "pairs")]
-        wanted = not prefix or any(files)
-        parts.append(read_pairs(*files, prefix=f"data.{prefix}") if wanted else None)
-    train, validation, test = parts
+
+    def read(part: str) -> tuple[list[str], list[str]]:
+        source, target, pairs = (getattr(data, f"{part}{name}") for name in ("source", "target", "pairs"))
+        return read_pairs(source, target, pairs, prefix=f"data.{part}")
+
+    def given(part: str) -> bool:
+        return any(getattr(data, f"{part}{name}") for name in ("source", "target", "pairs"))
+
+    train = read("")
+    validation, test = (read(part) if given(part) else None for part in ("validation_", "test_"))
     if validation is None:
         pairs = sorted(set(zip(*train, strict=True)))  # copies of one would stand on both sides
         count = min(data.held_out, len(pairs) // 10)
@@ -178,7 +182,7 @@ def _data(data, seed):
                 "data.validation_pairs."
             )
         chosen = random.Random(seed).sample(pairs, count)
-        validation = tuple(list(side) for side in zip(*chosen, strict=True))
+        validation = [source for source, _ in chosen], [target for _, target in chosen]
     return train, validation, test or validation
 
 
@@ -241,7 +245,8 @@ def _fit(task, run, pairs, validation, folder, verbose):
     kept = _Epochs(folder / "epochs.jsonl", settings.monitor, settings.patience)
     callbacks = [  # each reads what those before it leave in the logs
         TranslationQuality(
-            *(side[: watched.sentences] for side in validation),
+            validation[0][: watched.sentences],
+            validation[1][: watched.sentences],
             every_epochs=watched.every_epochs,
             num_beams=watched.num_beams,
             max_new_tokens=watched.max_new_tokens,

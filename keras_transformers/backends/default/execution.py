@@ -29,7 +29,7 @@ SHAPES_MAY_VARY = False
 """Whether functions run as they are, for tensors of any shape. If not, they are compiled for each shape that they meet,
 so that callers pad their tensors to a few shapes."""
 
-compilations: collections.Counter[str] = collections.Counter()
+compilations: collections.Counter[Hashable] = collections.Counter()
 """How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch
 counts its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
 
@@ -168,14 +168,16 @@ class Compiled:
         noise: Tensor,
         max_steps: int,
     ) -> tuple[State, Cache]:
-        def segment(state, written, read, limit, noise, max_steps):
+        def segment(
+            state: State, written: typing.Any, read: typing.Any, limit: Tensor, noise: Tensor, max_steps: Tensor
+        ) -> tuple[State, typing.Any]:
             # Only the written part of the cache is carried; the other stays outside.
             stop = keras.ops.minimum(state.position + max_steps, limit)
 
-            def condition(state, written):
+            def condition(state: State, written: typing.Any) -> Tensor:
                 return (state.position < stop) & keras.ops.any(~loop.strategy.done(state))
 
-            def body(state, written):
+            def body(state: State, written: typing.Any) -> tuple[State, typing.Any]:
                 state, cache = loop.advance(state, loop.joined(written, read), limit, noise)
                 return state, loop.split(cache)[0]
 
@@ -199,7 +201,9 @@ class Compiled:
     ) -> tuple[State, Cache]:
         strategy = loop.strategy
 
-        def ahead(state, written, read, guesses, limit, noise):
+        def ahead(
+            state: State, written: typing.Any, read: typing.Any, guesses: Tensor, limit: Tensor, noise: Tensor
+        ) -> tuple[State, typing.Any]:
             before = loop.joined(written, read)
             logits, after = loop.step(arrays.join(state.token_ids, guesses), before)
             begun, right = state.position, keras.ops.convert_to_tensor(True)

@@ -24,10 +24,10 @@ def _compile(
     its second."""
     variables, copies = variables_of(model), kernels or {}
 
-    def make():
+    def make() -> Callable[..., typing.Any]:
         places = {id(variable): place for place, variable in enumerate(variables)}
 
-        def pure(values, copies, *arguments):
+        def pure(values: typing.Any, copies: typing.Any, *arguments: typing.Any) -> typing.Any:
             compilations[key[-1]] += 1
             with (
                 keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))),

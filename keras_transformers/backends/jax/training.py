@@ -20,12 +20,12 @@ def scan(
     return jax.lax.scan(body, carry, inputs)
 
 
-def _forward(run, settings, *tensors):
+def _forward(run: default.Run, settings: typing.Any, *tensors: Tensor) -> tuple[typing.Any, typing.Any]:
     outputs, gradients = run(settings, *tensors, gradients=True)
     return outputs, (gradients, tuple(jax.numpy.zeros((), each.dtype) for each in tensors))
 
 
-def _backward(run, settings, kept, upstream):
+def _backward(run: default.Run, settings: typing.Any, kept: typing.Any, upstream: Sequence[Tensor]) -> typing.Any:
     return scaled(kept[0], upstream[0], kept[1])
 
 

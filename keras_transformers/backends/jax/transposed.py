@@ -60,7 +60,7 @@ def copies(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) ->
         return {}
     variables = variables_of(model)
 
-    def asked():
+    def asked() -> typing.Any:
         found = set()
         with keras.StatelessScope(), kernels_from(lambda kernel: found.add(id(kernel))):
             # A function of its own: JAX keeps what it traced, weights among it, as long as the function lives.
@@ -69,7 +69,7 @@ def copies(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) ->
 
     made = kept(model, (), "transposed", dict)  # by the weights' identity: a weight takes its copy with it
 
-    def copy(value):
+    def copy(value: typing.Any) -> typing.Any:
         key = id(value)
         if key not in made:
             made[key] = value.T, weakref.ref(value, lambda _: made.pop(key, None))

@@ -17,7 +17,7 @@ def _compile(
 ) -> Callable[..., typing.Any]:
     """`function(*arguments)` compiled by XLA."""
 
-    def counted(*arguments):
+    def counted(*arguments: typing.Any) -> typing.Any:
         compilations[key[-1]] += 1
         return function(*arguments)
 
@@ -47,7 +47,7 @@ def save_reader(
         setattr(module, name, part)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
-    def serve(texts):
+    def serve(texts: Tensor) -> typing.Any:
         return {"outputs": tf.cast(read(texts), tf.float32)}
 
     module.serve = serve

@@ -17,11 +17,11 @@ def vectors(token: typing.Any, token_ids: Tensor) -> Tensor:
 
 
 @tf.custom_gradient
-def _rows(embeddings, token_ids):
+def _rows(embeddings: Tensor, token_ids: Tensor) -> typing.Any:
     """Rows of `embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a sparse
     gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
 
-    def backward(upstream):
+    def backward(upstream: Tensor) -> tuple[Tensor, None]:
         upstream = tf.reshape(upstream, (-1, embeddings.shape[-1]))
         return tf.math.unsorted_segment_sum(upstream, tf.reshape(token_ids, (-1,)), embeddings.shape[0]), None
 

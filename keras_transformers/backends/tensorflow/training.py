@@ -41,7 +41,7 @@ def scan(
     count = tf.shape(inputs[0])[0]
     arrays = tuple(tf.TensorArray("float32", count, element_shape=shape) for shape in shapes)
 
-    def step(index, carry, arrays):
+    def step(index: Tensor, carry: tuple[typing.Any, ...], arrays: tuple[typing.Any, ...]) -> tuple[typing.Any, ...]:
         carry, results = body(carry, tuple(each[index] for each in inputs))
         return index + 1, carry, tuple(a.write(index, r) for a, r in zip(arrays, results, strict=True))
 
@@ -52,7 +52,7 @@ def scan(
 
 def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
     @tf.custom_gradient
-    def function(*tensors):
+    def function(*tensors: Tensor) -> typing.Any:
         outputs, gradients = run(settings, *tensors, gradients=True)
         return outputs, lambda upstream, *rest: scaled(gradients, upstream, tensors)
 
@@ -65,7 +65,8 @@ def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
         optimizer.update_step = _update.__get__(optimizer)
 
 
-def _update(self, gradient, variable, learning_rate):  # of a `tf.Variable`
+def _update(self: keras.optimizers.Adam, gradient: Tensor, variable: typing.Any, learning_rate: Tensor) -> None:
+    """The update of one `tf.Variable`."""
     if variable.dtype not in (tf.float32, tf.float64):  # the kernel would round beta_2 to 1
         type(self).update_step(self, gradient, variable, learning_rate)
         return
@@ -92,7 +93,7 @@ def endless(
     source: typing.Any, stream: Callable[[], Iterator[typing.Any]], example: Callable[[], typing.Any]
 ) -> typing.Any:
     # Lengths are free: Keras would fix those of the first two batches.
-    def free(array):
+    def free(array: typing.Any) -> typing.Any:
         return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
     signature = tf.nest.map_structure(free, example())

@@ -63,7 +63,7 @@ def embedding(layer: typing.Any) -> typing.Any:
             width = narrow.shape[1]
             narrow, scale = _in_blocks(narrow, scale, layer.embeddings_zero.value, block, 1)
 
-            def rows(narrow, scale):
+            def rows(narrow: Tensor, scale: Tensor) -> Tensor:
                 return (narrow.to(scale.dtype) * scale).flatten(-2)[..., :width]
 
             return lambda x, reverse=False: (

@@ -26,7 +26,7 @@ def fast_step(step: Step) -> Step:
 
     compiled = None
 
-    def fast(token_ids, cache):
+    def fast(token_ids: Tensor, cache: Cache | None) -> typing.Any:
         nonlocal compiled
         if cache is None or token_ids.shape[1] > 1:  # a source, a prompt, guesses
             return eager(token_ids, cache)
@@ -39,7 +39,7 @@ def fast_step(step: Step) -> Step:
 def forward(model: typing.Any, function: Callable[..., Tensor], vocabulary: bool) -> Callable[[Inputs], np.ndarray]:
     computed = _current(model, function, _compiled_pass if getattr(model, "jit_compile", False) else _as_it_is)
 
-    def run(inputs):
+    def run(inputs: Inputs) -> np.ndarray:
         with torch.inference_mode():
             tensors = {name: keras.ops.convert_to_tensor(array) for name, array in inputs.items()}
             return computed(tensors).float().cpu().numpy()
@@ -116,13 +116,13 @@ def _by_dynamo(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]
     meets its layers, which PyTorch would compile, too."""
     called = False
 
-    def call(*arguments):
+    def call(*arguments: typing.Any) -> typing.Any:
         return function(*arguments)
 
     call.__code__ = call.__code__.replace()  # PyTorch counts compilations by code, and gives up after eight
     compiled = torch.compile(call)
 
-    def run(*arguments):
+    def run(*arguments: typing.Any) -> typing.Any:
         nonlocal called
         if not called:
             function(*arguments)
@@ -136,7 +136,7 @@ def _compiled_step(step: Step) -> Step:
     """`step` for one token a row. The position is in a tensor, so all of the cache's room is attended to."""
     compiled = _by_dynamo(step)
 
-    def run(token_ids, cache):
+    def run(token_ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         if not all(hasattr(x, _OPEN) for x in keras.tree.flatten(cache.states)):
             cache = keras.tree.map_structure(_open, cache)
         offset = torch.full((), cache.offset, device=token_ids.device)

@@ -64,7 +64,7 @@ def scan(
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(context, run, settings, *tensors):
+    def forward(context: typing.Any, run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         outputs, gradients = run(settings, *tensors, gradients=True)
         context.save_for_backward(*gradients)
         context.likes = [torch.empty(0, dtype=each.dtype) for each in tensors]
@@ -72,7 +72,7 @@ class _Function(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(context, upstream, *rest):
+    def backward(context: typing.Any, upstream: Tensor, *rest: Tensor) -> tuple[typing.Any, ...]:
         return None, None, *scaled(context.saved_tensors, upstream, context.likes)
 
 
@@ -88,8 +88,11 @@ def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
 
 
 @torch.compiler.disable  # there is nothing left to compile, and no way to
-def _updates(self, gradients, variables, learning_rate):
-    groups, rest = {}, []
+def _updates(
+    self: keras.optimizers.Adam, gradients: Sequence[typing.Any], variables: Sequence[typing.Any], learning_rate: Tensor
+) -> None:
+    groups: dict[typing.Any, list[typing.Any]] = {}
+    rest = []
     for variable, gradient in zip(variables, gradients, strict=True):
         weight, moments = variable.value, adam_moments(self, variable)
         order = _order(weight)
