@@ -7,14 +7,14 @@ import sys
 
 from keras_transformers.spelling import did_you_mean
 
-_BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")  # that Keras knows
+_BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")  # the backends of Keras
 
 
 def choose_backend() -> None:
-    """Set KERAS_BACKEND to an installed backend, if Keras's default is not installed, and say so on standard error.
+    """Set KERAS_BACKEND to an installed backend if Keras's default is not installed; name it on standard error.
 
-    A backend in Keras's configuration file says little: Keras writes "tensorflow" there when it is first imported,
-    whatever it runs on.
+    The backend in Keras's configuration file need not be the user's choice: Keras writes "tensorflow" there when it is
+    first imported, whatever backend is used.
 
     Raises:
         ValueError: for a KERAS_BACKEND that Keras does not know.
@@ -39,7 +39,7 @@ def choose_backend() -> None:
 
 
 def _configured_backend() -> str:
-    """Keras's default: the backend in its keras.json, or "tensorflow" if there is no such file."""
+    """Return Keras's default: the backend in its keras.json, or "tensorflow" if there is no such file."""
     base = os.path.expanduser("~")
     home = os.environ.get("KERAS_HOME") or os.path.join(base if os.access(base, os.W_OK) else "/tmp", ".keras")
     try:
@@ -51,7 +51,7 @@ def _configured_backend() -> str:
 
 
 def _is_installed(name: str) -> bool:
-    """Whether a package can be imported. A mere folder of that name, such as a clone of its repository, cannot."""
+    """Return whether a package can be imported. A mere folder of that name, such as a clone of a repository, cannot."""
     if name in sys.modules:
         return sys.modules[name] is not None
     spec = importlib.util.find_spec(name)

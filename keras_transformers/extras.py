@@ -1,13 +1,14 @@
-"""Packages that only some uses need: they come with the extras of this one."""
+"""Optional packages, which are installed by the extras of this package."""
 
 import importlib.util
 
 
 def require(extra="train", /, **needed):
-    """Raise `ImportError`, saying what to install, where a package is named with a true value and is not installed.
+    """Raise `ImportError`, which says what to install, if a package named with a true value is missing.
 
     Args:
-        extra: which extra of ours brings the packages.
+        extra: the extra of this package that installs them.
+        **needed: package names with a value; packages with a false value are not checked.
 
     Example:
         >>> require(sacrebleu=True, matplotlib=None)

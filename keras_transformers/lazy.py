@@ -1,6 +1,6 @@
-"""A package's names, loaded when they are first used, so that importing it imports nothing heavy.
+"""Lazy loading of a package's names on first use, so that importing the package imports nothing heavy.
 
-The names stand in the package's stub, `__init__.pyi`, where editors and type checkers read them too:
+The names are listed in the package's stub, `__init__.pyi`, which editors and type checkers read too:
 
     from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM       a name of a module
     from keras_transformers import layers as layers                              a module
@@ -19,11 +19,11 @@ from keras_transformers.spelling import missing_name
 def names(
     package: str, *others: str
 ) -> tuple[collections.abc.Callable[[str], Any], collections.abc.Callable[[], list[str]], list[str]]:
-    """The `__getattr__`, `__dir__` and `__all__` of a package with a stub.
+    """Return the `__getattr__`, `__dir__` and `__all__` of a package with a stub.
 
     Args:
-        package: its `__name__`.
-        others: names that are there already.
+        package: the package's `__name__`.
+        others: public names that the package defines itself.
 
     Example:
         >>> __getattr__, __dir__, __all__ = names(__name__)
@@ -43,7 +43,7 @@ def names(
 
 
 def _homes(stub: pathlib.Path) -> dict[str, str]:
-    """The module that each name of a stub comes from."""
+    """Return the module that each name of a stub comes from."""
     tree = ast.parse(stub.read_text(encoding="utf-8"))
     return {
         alias.name: node.module

@@ -1,4 +1,4 @@
-"""What to lower if memory runs out."""
+"""Advice in errors about memory: the setting to lower."""
 
 import contextlib
 import re
@@ -8,7 +8,7 @@ _SAID = re.compile(r"(?i)out of memory|\boom when|resource_exhausted|can't alloc
 
 @contextlib.contextmanager
 def advice(text):
-    """Add `text`, which says what to lower, to an error of any backend that says that memory ran out."""
+    """Add the note `text`, which says what to lower, to any backend's out-of-memory error."""
     try:
         yield
     except Exception as error:

@@ -1,8 +1,8 @@
-"""Names that other libraries give to what is here: transformers, KerasHub, PyTorch. Data alone."""
+"""Names of other libraries (transformers, KerasHub, PyTorch) and this library's names for the same. Data only."""
 
 import re
 
-# Their names of arguments and settings, and ours: the first of them that a function has is meant.
+# Other libraries' names of arguments and settings, and this library's: the first that a function has is suggested.
 NAMES: dict[str, tuple[str, ...]] = {
     "hidden_size": ("hidden_dim",),
     "d_model": ("hidden_dim",),
@@ -97,7 +97,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "num_merges": ("vocabulary_size",),
     "corpus": ("texts",),
 }
-# What to do about an argument besides.
+# Advice on arguments, besides the name.
 ADVICE = {
     "learning_rate": "A learning rate belongs to an optimizer: compile(keras.optimizers.AdamW(5e-5)).",
     "lr": "A learning rate belongs to an optimizer: compile(keras.optimizers.AdamW(5e-5)).",
@@ -109,7 +109,7 @@ ADVICE = {
 }
 
 _MODEL = 'kt.TextClassifier.from_preset("hf://org/name"), or another task'
-# Attributes: what to do about them, of which classes by the ends of their names ("" for all).
+# Advice on attributes, for classes whose names end in the given text ("" for all).
 _ATTRIBUTES = {
     "from_pretrained": {
         "Tokenizer": 'The tokenizer comes with its model: kt.CausalLM.from_preset("hf://org/name").tokenizer; of a '
@@ -161,7 +161,7 @@ CALLED = (
     "generate, take texts."
 )
 
-# Names of classes and functions, by regular expression, and what there is here.
+# Names of classes and functions, as regular expressions, and this library's counterparts.
 _CLASSES = (
     (r"\w+Tokenizer(Fast)?", "A tokenizer comes with its model: from_preset(…).tokenizer; or kt.Tokenizer."),
     (r"AutoModel(For\w+)?|TFAutoModel\w*|\w+For\w+|\w+Model", "A class is a task, of any family: {tasks}."),
@@ -186,7 +186,7 @@ _TASKS = (
     "kt.Seq2SeqLM"
 )
 OUR_CLASSES = {"MultiHeadAttention": ("GroupedQueryAttention", "GroupQueryAttention", "CachedMultiHeadAttention")}
-# Where models of Hugging Face's first years, that had one name, have moved.
+# Organizations of early Hugging Face models, whose names had no organization at first.
 ORGANIZATIONS = {
     "bert-": "google-bert",
     "distilbert-": "distilbert",
@@ -202,14 +202,14 @@ ORGANIZATIONS = {
 
 
 def attribute_advice(owner: str, name: str) -> str:
-    """What to do about an attribute that another library has: a space and a sentence, or an empty string."""
+    """Return advice on an attribute of another library: a space and a sentence, or an empty string."""
     told = _ATTRIBUTES.get(name, {})
     text = told.get(owner, "" if owner == "Tokenizer" else told.get("", ""))
     return text and f" {text}"
 
 
 def class_advice(name: str) -> str:
-    """The same for a class or function that another library has."""
+    """Return advice on a class or function of another library, or an empty string."""
     for ours, theirs in OUR_CLASSES.items():
         if name in theirs:
             return f" It is kt.layers.{ours}."
@@ -220,7 +220,7 @@ def class_advice(name: str) -> str:
 
 
 def preset_advice(name: str) -> str:
-    """How a preset is written whose name looks like one of a hub."""
+    """Return advice on how to write the preset's name if it looks like one of a hub."""
     families = "bert|gpt2|roberta|xlm_roberta|distil_bert|albert|t5|gemma|gemma2|llama|llama2|llama3|mistral|phi3|bart"
     keras_hub = re.fullmatch(rf"({families})_\w+", name)
     if keras_hub:

@@ -1,8 +1,7 @@
-"""Records: frozen dataclasses that say what a layer or a model is, and their JSON.
+"""Records: frozen dataclasses that describe a layer or a model, and their JSON.
 
-A record is a value. Two records with equal fields are equal, a record never changes, and it flattens to plain JSON with
-a `"kind"` tag at every level, so that a field may hold one of several alternatives (`Rotary`, `Alibi`, …) without a
-flag to tell them apart.
+A record is a value: records with equal fields are equal, and a record never changes. It flattens to plain JSON with a
+`"kind"` tag at every level, so that a field may hold one of several alternatives (`Rotary`, `Alibi`, …) without a flag.
 """
 
 import dataclasses
@@ -14,20 +13,19 @@ import typing
 from keras_transformers.files.reading import shown
 from keras_transformers.spelling import check_arguments, did_you_mean
 
-_MOST = 2**31 - 1  # of anything: ids are int32
+_MOST = 2**31 - 1  # the largest size: ids are int32
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values that a number in a record may have: from `least` to `most`, which is one of them; so is `least`,
-    unless it is `above`."""
+    """The range of a number in a record: from `least` to `most`, both included, but without `least` if `above`."""
 
     least: float
     most: float = math.inf
     above: bool = False
 
     def holds(self, number):
-        """Whether a number lies within."""
+        """Return whether a number is in the range."""
         return (self.least < number if self.above else self.least <= number) and number <= self.most
 
     def __str__(self):
@@ -38,7 +36,7 @@ class Range:
         )
 
 
-# Fields are annotated with these.
+# Annotations of fields.
 Size = typing.Annotated[int, Range(1, _MOST)]
 Count = typing.Annotated[int, Range(0, _MOST)]
 Rate = typing.Annotated[float, Range(0, 1)]
@@ -49,9 +47,9 @@ _kinds: dict[str, type] = {}
 
 @typing.dataclass_transform(frozen_default=True)
 def record(cls):
-    """Make `cls` a frozen dataclass that checks the types of its fields, and that `from_json` knows by its class name.
+    """Make `cls` a frozen dataclass that checks the types of its fields, and register its name for `from_json`.
 
-    Numbers must be finite, and within the `Range` of an annotation such as `Size`.
+    Numbers must be finite and in the `Range` of an annotation such as `Size`.
 
     Example:
         >>> @record
@@ -81,17 +79,17 @@ def record(cls):
 
 
 def is_record(value):
-    """Whether `value` is an instance of a class made by `record`."""
+    """Return whether `value` is an instance of a class made by `record`."""
     return type(value) in _kinds.values()
 
 
 def arguments_of(value: typing.Any) -> dict[str, typing.Any]:
-    """The fields of a record as keyword arguments; records within it stay whole."""
+    """Return the fields of a record as keyword arguments; nested records stay records."""
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def to_json(value):
-    """Flatten a record, or a structure that holds some, to JSON values; anything else comes back as it is."""
+    """Flatten a record, or a structure that holds records, to JSON values; other values are returned unchanged."""
     if is_record(value):
         fields = {name: to_json(each) for name, each in arguments_of(value).items()}
         return {"kind": type(value).__name__, **fields}
@@ -101,10 +99,10 @@ def to_json(value):
 
 
 def from_json(value):
-    """Rebuild what `to_json` flattened. Lists come back as tuples where a record holds them.
+    """Rebuild records from the JSON of `to_json`. Lists in a record become tuples.
 
     Raises:
-        ValueError: for an unknown kind, unknown or missing fields, naming all of them at once.
+        ValueError: for an unknown kind, or unknown or missing fields, all of which are named at once.
     """
     if isinstance(value, dict) and "kind" in value:
         return _record_from_json(value)
@@ -156,7 +154,7 @@ def _raise_for(cls, problems):
 
 
 def _fits(value, annotation):
-    """Whether a value is of an annotated type, so far as a class can tell, and within its range."""
+    """Return whether a value is of an annotated type, so far as its class tells, and in its range."""
     return any(_fits_one(value, each) for each in alternatives(annotation))
 
 
@@ -176,7 +174,7 @@ def _fits_one(value, annotation):
 
 
 def alternatives(annotation: typing.Any) -> tuple[typing.Any, ...]:
-    """The types that an annotation allows: `(Size, None's type)` of `Size | None`."""
+    """Return the types that an annotation allows: `(Size, NoneType)` for `Size | None`."""
     is_union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
     return typing.get_args(annotation) if is_union else (annotation,)
 

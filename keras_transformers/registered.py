@@ -1,7 +1,8 @@
-"""Keras's files name classes by what they are registered as: those of this library are found before they are loaded.
+"""Registration of this library's classes with Keras before their modules are loaded.
 
-`import keras_transformers` loads nothing of Keras. As soon as both are imported, in whatever order, a stand-in for each
-class is in Keras's registry; its module is loaded when a file needs it, and puts the class itself in its place.
+Keras files name classes by their registered names. `import keras_transformers` does not import Keras. Once both are
+imported, in either order, Keras's registry holds a stand-in for each class. If a file needs a class, the stand-in loads
+its module, which registers the class itself.
 """
 
 import importlib
@@ -9,7 +10,7 @@ import importlib.util
 import sys
 
 PACKAGE = "keras_transformers"
-# Where each registered class is; a test compares this with what the modules register.
+# The module of each registered class; a test compares this with the classes that the modules register.
 HOMES = {
     "layers.attention": ("MultiHeadAttention",),
     "layers.blocks": ("DecoderBlock", "EncoderBlock"),
@@ -30,12 +31,12 @@ HOMES = {
     "training.metrics": ("Perplexity", "TokenAccuracy", "TokenMean"),
     "training.schedules": ("CoolDown", "InverseSquareRoot", "LinearDecay", "PerUpdate"),
 }
-# What changes a built model, in the order in which it is done again (`models.changes`).
+# Transforms of a built model, in the order in which loading repeats them (`models.changes`).
 TRANSFORMS = {"quantization": "transforms.quantization", "lora": "transforms.lora"}
 
 
 class _StandIn:
-    """What Keras finds of a class that is not loaded yet: all it asks for is `from_config`."""
+    """A stand-in for a class that is not loaded yet: Keras only calls its `from_config`."""
 
     def __init__(self, module: str, name: str) -> None:
         self._module, self._name = module, name
@@ -45,7 +46,7 @@ class _StandIn:
 
 
 def register() -> None:
-    """Put the stand-ins where Keras looks classes up; a class that is there already stays."""
+    """Add the stand-ins to Keras's registry; classes that are registered already stay."""
     known = sys.modules["keras"].saving.get_custom_objects()
     for module, names in HOMES.items():
         for name in names:
@@ -53,7 +54,7 @@ def register() -> None:
 
 
 class _WhenImported:
-    """A finder of modules that finds none by itself: it calls a function after a module was imported."""
+    """A module finder that calls a function after a module is imported; the other finders find the module."""
 
     def __init__(self, name: str, function) -> None:
         self._name, self._function, self._asking = name, function, False
@@ -61,7 +62,7 @@ class _WhenImported:
     def find_spec(self, name, path=None, target=None):
         if name != self._name or self._asking:
             return None
-        self._asking = True  # of the other finders
+        self._asking = True  # find_spec below asks all finders, this one too
         try:
             spec = importlib.util.find_spec(name)
         finally:
@@ -80,7 +81,7 @@ class _WhenImported:
 
 
 def register_with_keras() -> None:
-    """Call `register` now if Keras is imported, else as soon as it is."""
+    """Call `register` now if Keras is imported, else as soon as Keras is imported."""
     if getattr(sys.modules.get("keras"), "saving", None) is not None:
         register()
     else:

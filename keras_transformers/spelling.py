@@ -1,6 +1,6 @@
-"""Hints for names that are not there: the one "did you mean" of the library, and who refuses unknown arguments.
+"""Hints for unknown names, "did you mean …?", and the refusal of unknown arguments.
 
-A name is misspelled, or it is another library's (`other_libraries.py`): both get the name it has here.
+An unknown name is a misspelling or another library's name (`other_libraries.py`); the hint is this library's name.
 """
 
 import collections.abc
@@ -18,27 +18,28 @@ _R = typing.TypeVar("_R")
 
 
 def nearest(name: object, known: collections.abc.Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
-    """The known names most like `name`, the most similar first; if none is, dotted ones that end in it.
+    """Return the known names most similar to `name`, the most similar first.
 
-    What another library calls by that name comes first.
+    If `name` is another library's name, this library's name for it is returned. If no name is similar, dotted names
+    that end in `name` are.
 
     Args:
-        name: what was given.
-        known: the names that are possible.
+        name: the given name.
+        known: the possible names.
         count: the most names to return.
-        cutoff: how alike they must be, from 0 to 1.
+        cutoff: the least similarity, from 0 to 1.
     """
     known = list(known)
     ours = [each for each in other_libraries.NAMES.get(str(name), ()) if each in known]
     near = ours or difflib.get_close_matches(str(name), known, n=count, cutoff=cutoff)
-    if not near:  # as `Seq2SeqLm` is `Seq2SeqLM` and `n_heads` is `num_heads`
+    if not near:  # such as `Seq2SeqLm` for `Seq2SeqLM`
         plain = {each.lower().replace("_", ""): each for each in known}
         near = [plain[each] for each in [str(name).lower().replace("_", "")] if each in plain]
     return near[:count] or [each for each in known if each.endswith(f".{name}")][:count]
 
 
 def did_you_mean(name: object, known: collections.abc.Iterable[str], cutoff: float = 0.6) -> str:
-    """What to put after an unknown `name` in an error: its nearest known name, or nothing if none is near.
+    """Return a hint to put after an unknown `name` in an error: the nearest known name, or "" if none is near.
 
     `name`, `known` and `cutoff` are as for `nearest`.
 
@@ -51,7 +52,7 @@ def did_you_mean(name: object, known: collections.abc.Iterable[str], cutoff: flo
 
 
 def listed(names: collections.abc.Iterable[str], most: int = 10) -> str:
-    """Names as part of a sentence, the first of many.
+    """Join names for a sentence; if there are more than `most`, the first ones and the number of the others.
 
     Example:
         >>> listed("abcd", most=2)
@@ -68,17 +69,17 @@ def check_arguments(
     beside: collections.abc.Iterable[str] = (),
     advice: str = "",
 ) -> None:
-    """Refuse names of arguments that are not known.
+    """Refuse unknown names of arguments.
 
     Args:
-        what: what they are, such as "arguments of encoder".
-        given: the names that were given.
-        known: the names that are possible, which the error lists.
-        beside: more of these, which it does not list.
-        advice: what the error ends with.
+        what: a description of the names, such as "arguments of encoder".
+        given: the given names.
+        known: the possible names, which the error lists.
+        beside: more possible names, which the error does not list.
+        advice: the end of the error.
 
     Raises:
-        TypeError: naming each, and the nearest of the possible names.
+        TypeError: naming each unknown name, and the nearest possible name.
     """
     known = [name for name in dict.fromkeys(known) if not name.startswith("_")]
     possible = [*known, *beside]
@@ -95,9 +96,9 @@ _OPEN = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 def known_arguments(
     function: collections.abc.Callable, owner: type | None = None
 ) -> tuple[tuple[str, ...], str | None]:
-    """The names of the arguments that a function takes, and that of its `**kwargs` if they may be any.
+    """Return the names of a function's arguments, and the name of its `**kwargs` if these may have any names.
 
-    A method with `**kwargs` passes them to the method that it overrides, up to one of Keras's.
+    A method with `**kwargs` is taken to pass them to the method that it overrides, up to a method of Keras.
     """
     names: list[str] = []
     homes = (
@@ -120,7 +121,7 @@ def _named(function):
 
 
 def _unpacked(parameter: inspect.Parameter) -> list[str]:
-    """The names that `**kwargs: Unpack[SomeTypedDict]` stands for; none for other parameters."""
+    """Return the names that `**kwargs: Unpack[SomeTypedDict]` stands for; none for other parameters."""
     annotation = parameter.annotation
     return (
         list(typing.get_args(annotation)[0].__annotations__) if typing.get_origin(annotation) is typing.Unpack else []
@@ -131,7 +132,7 @@ _known_arguments = functools.cache(known_arguments)
 
 
 def spelled(function: collections.abc.Callable[_P, _R]) -> collections.abc.Callable[_P, _R]:
-    """A function that refuses unknown keyword arguments with the names that are nearest to them."""
+    """Wrap a function so that it refuses unknown keyword arguments, with the nearest known names."""
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -165,21 +166,21 @@ def _check_call(function, args, kwargs):
         )
 
 
-# What Keras's own constructors of layers and models take, and dtypes that they know.
+# Arguments of Keras's constructors of layers and models, and dtypes that Keras knows.
 OF_KERAS = ("trainable", "autocast", "activity_regularizer", "input_shape", "input_dim")
 _DTYPES = ("float32", "bfloat16", "float16", "float64", "mixed_bfloat16", "mixed_float16")
 
 
 def check_constructor(cls: type, given: collections.abc.Mapping[str, Any]) -> None:
-    """Refuse arguments that neither the constructor of a layer or model takes nor those that it passes them on to, and
-    dtypes that Keras does not know."""
+    """Refuse unknown dtypes, and arguments that neither the constructor of a layer or model takes nor the constructors
+    that it passes arguments on to."""
     check_arguments(f"arguments of {cls.__name__}", given, constructor_arguments(cls), OF_KERAS)
     check_dtype(given.get("dtype"))
 
 
 @functools.cache
 def constructor_arguments(cls: type) -> tuple[str, ...]:
-    """The names of the arguments of a layer's or model's constructor, without those that only Keras knows."""
+    """Return the names of a layer's or model's constructor arguments, without those that only Keras defines."""
     ours = itertools.takewhile(lambda each: not each.__module__.startswith("keras."), cls.__mro__)
     names = [
         name for each in ours if "__init__" in vars(each) for name in _named(inspect.unwrap(vars(each)["__init__"]))
@@ -191,7 +192,7 @@ def check_dtype(dtype: object) -> None:
     """Refuse the name of a dtype that Keras does not know.
 
     Raises:
-        ValueError: with the nearest that it knows.
+        ValueError: with the nearest known dtype.
     """
     if not isinstance(dtype, str) or dtype in _DTYPES:
         return
@@ -207,9 +208,9 @@ def check_dtype(dtype: object) -> None:
 
 
 def spell_out(cls: type, but: collections.abc.Container[str] = ()) -> None:
-    """Make `spelled` functions of the public methods that a class defines, but those of some names.
+    """Make the public methods that a class defines `spelled` functions, except those named in `but`.
 
-    Its constructor gets the docstring of the class: an editor would show that of Keras or PyTorch.
+    The constructor gets the docstring of the class; otherwise editors would show the docstring of Keras or PyTorch.
     """
     if "__init__" in vars(cls) and cls.__init__.__doc__ is None:  # type: ignore[misc]
         cls.__init__.__doc__ = cls.__doc__  # type: ignore[misc]
@@ -217,14 +218,14 @@ def spell_out(cls: type, but: collections.abc.Container[str] = ()) -> None:
         if name.startswith("_") or name in but:
             continue
         if inspect.isfunction(value):
-            value.__qualname__ = f"{cls.__qualname__}.{name}"  # it may be a function of another module
+            value.__qualname__ = f"{cls.__qualname__}.{name}"  # the function may be defined in another module
             setattr(cls, name, spelled(value))
         elif isinstance(value, classmethod):
             setattr(cls, name, classmethod(spelled(value.__func__)))
 
 
 def missing_attribute(owner: object, name: str) -> AttributeError:
-    """The error for an attribute that an object, or a class, does not have."""
+    """Return the error for an attribute that an object or a class does not have."""
     cls = owner if isinstance(owner, type) else type(owner)
     text = f"{cls.__name__!r} has no attribute {name!r}"
     if name.startswith("_"):
@@ -235,14 +236,14 @@ def missing_attribute(owner: object, name: str) -> AttributeError:
 
 
 def missing_name(module: str, name: str, known: collections.abc.Sequence[str]) -> AttributeError:
-    """The error for a name that a module does not have."""
+    """Return the error for a name that a module does not have."""
     advice = "" if name.startswith("_") else other_libraries.class_advice(name)
     hint = "" if advice else did_you_mean(name, known)
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}.{advice} It has: {', '.join(known)}.")
 
 
 class Elsewhere:
-    """An attribute of a class that other libraries have: asking for it says what to do here."""
+    """A class attribute that exists in other libraries only; the error on access says what to use instead."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name

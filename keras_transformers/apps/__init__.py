@@ -1,1 +1,1 @@
-"""Programs over the tasks: the command line (`cli`), whole runs (`runs`), files line by line (`files`)."""
+"""Programs that use the tasks: the command line (`cli`), whole training runs (`runs`), text files (`files`)."""

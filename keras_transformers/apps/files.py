@@ -1,20 +1,20 @@
-"""Files translated line by line: in constant memory, in order, and going on after a kill.
+"""File translation line by line: in constant memory, in order, resumable after a kill.
 
     sentences.txt ──► windows of lines ──► translate ──► translations.txt.partial ──► translations.txt
-                                                         translations.txt.partial.json: how much of it counts
+                                                         translations.txt.partial.json: how much of it is valid
 
-A window's translations are added to the partial file and forced to disk; only then the record beside it, replaced in
-one step, says that they count. Whatever stops the program, the next run cuts off what the record does not know, skips
-the lines that are done, and goes on: no line is lost, doubled, or out of order. The output's own name appears when all
-is there.
+Each window's translations are appended to the partial file and forced to disk. Only then the record beside it, the
+`.json` file, is replaced atomically and counts them. If the program stops, the next run cuts off output that the record
+does not count, skips the lines that are done, and continues. No line is lost, doubled, or out of order. The output file
+appears under its own name when it is complete.
 
-`rows` says what a line is and where its translation goes:
+`rows` is the format of a line:
 
     Lines()              a sentence                  → its translation
-    Columns("english")   columns with tabs between   → the same, and a column more
-    JSONLines("text")    a JSON object               → the same, and a field more
+    Columns("english")   columns with tabs between   → the same, and one more column
+    JSONLines("text")    a JSON object               → the same, and one more field
 
-Words that have to occur are given for all lines, or stand in a field of each object: JSONLines("text", words="terms").
+Forced words apply to all lines, or are read from a field of each object: JSONLines("text", words="terms").
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from keras_transformers.data.sources import as_text
 from keras_transformers.files.lines import LineFile, compressed, decoded
 from keras_transformers.records import record
 
-BATCHES = 32  # of lines in a window: enough to sort by length, few enough to lose when killed
-CHARACTERS = 4_000_000  # of a window, at most, beside one line
+BATCHES = 32  # batches of lines in a window: enough to sort by length, few enough to lose when killed
+CHARACTERS = 4_000_000  # in a window, at most, unless one line alone is longer
 
 
 @record
 class Lines:
-    """A line is a text, and becomes its translation; with several or with scores, these have tabs between them."""
+    """Lines of plain text. Each becomes its translation; several translations, and scores, are separated by tabs."""
 
     has_header = False
     words = None
@@ -58,11 +58,11 @@ LINES = Lines()
 
 @record
 class Columns:
-    """A line is columns with tabs between them, as they are: nothing is quoted. The translation becomes the last one.
+    """Lines of columns separated by tabs, without quoting. The translation becomes the last column.
 
     Attributes:
-        column: which one is translated: a number from 1, or its name in the first line.
-        into: the new column's name, where there are names; its scores are `<into>_score`.
+        column: the column to translate: a number from 1, or its name in the first line.
+        into: the name of the new column, if columns have names; its scores are in `<into>_score`.
     """
 
     column: int | str
@@ -79,7 +79,7 @@ class Columns:
         return isinstance(self.column, str)
 
     def place(self, header):
-        """Which column that is, from 0."""
+        """Return the index of the column, from 0."""
         if not isinstance(self.column, str):
             return self.column - 1
         names = [] if header is None else header.split("\t")
@@ -90,7 +90,7 @@ class Columns:
         return names.index(self.column)
 
     def header(self, header, count, scored):
-        """The first line of the output."""
+        """Return the first line of the output."""
         names = [self.into, *(f"{self.into}_{number}" for number in range(2, count + 1))]
         return "\t".join([header, *_beside(names, [f"{name}_score" for name in names] if scored else None)])
 
@@ -108,12 +108,12 @@ class Columns:
 
 @record
 class JSONLines:
-    """A line is a JSON object, which comes back character by character with its translation as a new last field.
+    """Lines of JSON objects. Each keeps its characters and gets the translation as a new last field.
 
     Attributes:
-        field: which field is translated.
-        into: the new field: a text, or a list where there are several; its scores are `<into>_score`.
-        words: the field of the words that have to occur in the translation, a list; an object without it has none.
+        field: the field to translate.
+        into: the new field: a text, or a list of several translations; its scores are in `<into>_score`.
+        words: the field that lists forced words, which have to occur in the translation; an object may lack it.
     """
 
     field: str = "text"
@@ -165,20 +165,20 @@ def _are_texts(values):
 
 
 def _beside(translations, scores):
-    """Translations, each with its score behind it where there are scores."""
+    """Return translations, each followed by its score if there are scores."""
     return (
         translations if scores is None else [each for pair in zip(translations, scores, strict=True) for each in pair]
     )
 
 
 def _cells(translations, scores):
-    """Translations and scores as cells of a row: without line ends and tabs, which would put rows out of step."""
+    """Return translations and scores as cells, without line ends and tabs, which would break the rows."""
     translations = [one_line(text).replace("\t", " ") for text in translations]
     return _beside(translations, scores and [f"{score:.6f}" for score in scores])
 
 
 def one_line(text):
-    """`text` without line ends: one inside of a translation would put the lines after it out of step."""
+    """Return `text` without line ends, which would misalign the lines after it."""
     return " ".join(text.splitlines())
 
 
@@ -195,31 +195,31 @@ def translate_file(
     progress=None,
     **options,
 ):
-    """Translate a file line by line, and go on where an earlier call was stopped.
+    """Translate a file line by line; resume if an earlier call was stopped.
 
     Args:
         task: a `Seq2SeqLM`.
         source: the path of a UTF-8 file, compressed or not (`.gz`, `.bz2`, `.xz`).
-        output: the path to write (compressed by the same endings). Until all is done it is `<output>.partial`, with a
-            record of how much of it counts in `<output>.partial.json`.
-        rows: what a line is: `Lines()`, `Columns(column)` or `JSONLines(field)`. An empty line stays one.
-        documents: whether each text is translated sentence by sentence, as `task.translate_document` does: for texts of
-            several sentences, or longer than the model reads.
+        output: the path to write (the same endings compress it). Until the output is complete, it is written to
+            `<output>.partial`, and `<output>.partial.json` records how much of that is valid.
+        rows: the format of a line: `Lines()`, `Columns(column)` or `JSONLines(field)`. An empty line stays empty.
+        documents: whether to translate each text sentence by sentence, as `task.translate_document` does: for texts of
+            several sentences, or longer than the model's maximum length.
         forced_words: words or phrases that have to occur in the translation of each line, besides those that `rows`
-            finds in the line itself; see `task.translate`.
+            reads from the line itself; see `task.translate`.
         batch_size: lines translated together.
-        return_scores: whether each translation's score goes beside it.
-        progress: a function called as `progress(lines, share)`: how many lines are done, and which share of the input,
-            from 0 to 1.
-        **options: of `task.translate`, the same for each call that is to go on.
+        return_scores: whether to write each translation's score beside it.
+        progress: a function called as `progress(lines, share)`: the number of lines done, and the share of the input
+            done, from 0 to 1.
+        **options: arguments of `task.translate`. To resume, they must be the same as in the stopped call.
 
-    Returns: how many lines there are in all.
+    Returns: the number of lines in the file.
 
     Raises:
-        FileExistsError: when `output` is there already.
-        ValueError: for a line that is not what it should be, naming file and line, after all lines before it are done:
-            mend it, and call again to go on; when what an earlier call left is of another input, model or settings.
-        OSError: when the disk is full: make room, and call again; or when another program is writing the same output.
+        FileExistsError: if `output` exists.
+        ValueError: for a malformed line, naming file and line, after all lines before it are done: correct the line,
+            and call again to resume. Also if an earlier call's partial output has another input, model or settings.
+        OSError: if the disk is full: make room, and call again. Also if another program is writing the same output.
 
     Example:
         >>> translate_file(task, "posts.jsonl", "translated.jsonl", rows=JSONLines("body"), num_beams=4)
@@ -271,7 +271,7 @@ def translate_file(
             if any(words):
                 asked["forced_words"] = words
             translations, scores = None, [None] * len(texts)
-            if documents:  # which count their sentences
+            if documents:  # `progress` would count sentences
                 translations = task.translate_document(texts, **asked)
                 advance(len(texts))
             elif return_scores:
@@ -287,7 +287,7 @@ def translate_file(
 
 
 def fingerprint(task):
-    """A short text that differs where a task's model, tokenizer or generation settings do, on every backend alike."""
+    """Return a hash of a task's model, tokenizer and generation settings, the same on every backend."""
     digest = hashlib.blake2b(repr((task.config, task.generation)).encode(), digest_size=16)
     for content in task.tokenizer.files().values():
         digest.update(content)
@@ -299,7 +299,7 @@ def fingerprint(task):
 
 
 class _Row(typing.NamedTuple):
-    """A line of the input: its number, its bytes and its text, and what of it is translated, with which words."""
+    """A line of the input: its number, bytes and text, the part to translate, and its forced words."""
 
     number: int
     raw: bytes
@@ -309,10 +309,10 @@ class _Row(typing.NamedTuple):
 
 
 def _read(lines, rows, place, name):
-    """The rows of a file, of its numbered lines.
+    """Yield the rows of a file, made from its numbered lines.
 
     Raises:
-        ValueError: for a line that is not what it should be, naming it.
+        ValueError: for a malformed line, naming it.
     """
     for number, raw in lines:
         line = decoded(raw, name, number)
@@ -327,8 +327,8 @@ def _read(lines, rows, place, name):
 
 
 def _windows(rows, size):
-    """Lists of rows: no more than `size`, nor many more characters than `CHARACTERS`. None is read before its time, and
-    those before a wrong line come first."""
+    """Yield lists of up to `size` rows and not many more than `CHARACTERS` characters. Rows are read only when needed,
+    and rows before a malformed line are yielded before its error is raised."""
     window, characters = [], 0
     try:
         for row in rows:
@@ -346,13 +346,13 @@ def _windows(rows, size):
 
 
 def lists(values):
-    """Each value in a list, where it is none: one translation or several of each text."""
+    """Put each value that is not a list into one: a text has one translation or a list of them."""
     return [value if isinstance(value, list) or value is None else [value] for value in values]
 
 
 @contextlib.contextmanager
 def _in_line(name, number):
-    """Say which file and line an error is about."""
+    """Add file and line to the message of an error."""
     try:
         yield
     except ValueError as error:
@@ -360,10 +360,10 @@ def _in_line(name, number):
 
 
 class _Unfinished:
-    """An output that is being written, and the record of how much of it counts.
+    """A partial output file and the record of how much of it is valid.
 
     Attributes:
-        lines: how many lines are done.
+        lines: the number of lines done.
     """
 
     def __init__(self, output, job):
@@ -379,7 +379,7 @@ class _Unfinished:
         self._file = open(self.partial, "ab", buffering=0)
         try:
             self._lock()
-            self._refuse_existing()  # another program may have been quicker
+            self._refuse_existing()  # another program may have finished it meanwhile
             self._go_on()
         except BaseException:
             self._file.close()
@@ -392,7 +392,7 @@ class _Unfinished:
     def _refuse_existing(self):
         if self.output.exists():
             if not self.partial.exists():
-                self.record.unlink(missing_ok=True)  # a kill right at the end left it
+                self.record.unlink(missing_ok=True)  # left by a kill after the output was complete
             raise FileExistsError(
                 f"Expected no file at {self.output} yet, got one: finished, or another's. Name another, or remove it."
             )
@@ -414,7 +414,7 @@ class _Unfinished:
         if not self.record.exists():
             if size:
                 raise ValueError(f"Expected {self.record} to say how much of {self.partial} counts, got none. {advice}")
-            self._replace_record(0, 0, None)  # before there is anything that it might not know of
+            self._replace_record(0, 0, None)  # an empty record first: output without a record is not resumed
             return
         try:
             state = json.loads(self.record.read_bytes())
@@ -435,7 +435,7 @@ class _Unfinished:
         os.ftruncate(self._file.fileno(), self._size)
 
     def check_input(self, digest, source):
-        """Refuse another input than what is done was made from."""
+        """Raise if the lines done so far come from another input."""
         if self._input is not None and self._input != digest.hexdigest():
             raise ValueError(
                 f"Expected {source} to begin with the {self.lines} lines that {self.partial} was made from, got "
@@ -443,7 +443,7 @@ class _Unfinished:
             )
 
     def add(self, lines, digest):
-        """Add lines of output, one for each of the input's next; then they count."""
+        """Append lines of output, one for each next line of the input, and record them as valid."""
         lines = list(lines)
         content = "".join(f"{line}\n" for line in lines).encode("utf-8")
         content = compressed(content, self.output.suffix)
@@ -467,14 +467,14 @@ class _Unfinished:
         self.lines, self._size = lines, size
 
     def finish(self):
-        """Give the output its name."""
+        """Give the complete output its own name."""
         self._file.close()
         os.replace(self.partial, self.output)
         self.record.unlink(missing_ok=True)
 
 
 def _write(file, content):
-    """Write all of `content` to an unbuffered file, and force it to the disk."""
+    """Write all of `content` to an unbuffered file and force it to disk."""
     left = memoryview(content)
     while left:
         left = left[file.write(left) :]

@@ -1,1 +1,1 @@
-"""Bytes on disk, whatever they hold: bounded reading, lines, GGUF's container, manifests, ownership of a folder."""
+"""Bytes on disk, whatever their content: bounded reading, lines, the GGUF container, manifests, folder locks."""

@@ -1,16 +1,16 @@
-"""A GGUF file, or all parts of one, opened: what it says of its model, and where in it each tensor lies.
+"""Reading of a GGUF file, or all parts of one: its metadata, and the place of each tensor.
 
     "GGUF", version, two counts      checked, as is every length after them, against what the file holds
     metadata                         names and values: numbers, strings, lists of either
     tensors                          name, shape, kind and place of each
     ─── aligned ───
-    data                             mapped into memory; each tensor is made numbers when it is asked for
+    data                             mapped into memory; each tensor is dequantized on access
 
-A large model is split into files that say so, NAME-00001-of-00003.gguf and so on, each with a header and tensors of its
-own; the first has the metadata of all.
+A large model is split into parts named NAME-00001-of-00003.gguf and so on. Each part has its own header and tensors;
+the first has the metadata of all.
 
-The header is read here and not by the `gguf` package, whose reader takes each count at its word: a file that claims
-2⁶⁰ numbers keeps it busy until the memory is full. Making numbers of the kinds is left to that package.
+The header is read here, not by the `gguf` package, whose reader trusts each count: a file that claims 2⁶⁰ numbers keeps
+it busy until the memory is full. The `gguf` package only dequantizes.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -28,9 +28,9 @@ import numpy as np
 from keras_transformers.extras import require
 from keras_transformers.files.reading import is_plain
 
-GGUF = ".gguf"  # how the names of such files end
-NO_TOKEN = 2**32 - 1  # -1, which stands where a file has no such token
-# The kinds of tensors that are read: how many numbers a block of each holds, and in how many bytes.
+GGUF = ".gguf"  # the ending of the file names
+NO_TOKEN = 2**32 - 1  # -1 as an unsigned number: the file has no such token
+# The supported kinds of tensors: the numbers in a block of each, and the bytes of a block.
 KINDS = {
     "F32": (1, 4),
     "F16": (1, 2),
@@ -44,7 +44,7 @@ KINDS = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 }
-# Types of metadata by number, as `struct` and numpy write them.
+# Types of metadata by number, in the notation of `struct` and numpy.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _LIST = 8, 9
 _MOST_AXES = 4
@@ -52,7 +52,7 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
 def part_names(name):
-    """The names of all the files of a model, in order, by that of one of them: its own, unless it is called as a part.
+    """Return the names of all files of a model, in order, given one of them. A file not named as a part is alone.
 
     Example:
         >>> part_names("large-00002-of-00002.gguf")
@@ -65,19 +65,19 @@ def part_names(name):
 
 
 class GGUFFile(collections.abc.Mapping):
-    """The arrays of a GGUF file by name, float32, each made when it is asked for.
+    """The arrays of a GGUF file by name, as float32, each dequantized on access.
 
     Args:
-        path: the file, or any of its parts; the others lie beside it.
+        path: the file, or any of its parts; the other parts must be in the same folder.
 
     Attributes:
-        metadata: its names and values: numbers, strings, lists of strings, and numpy arrays of numbers.
+        metadata: the values by name: numbers, strings, lists of strings, and numpy arrays of numbers.
 
     Raises:
-        ImportError: without the `gguf` package.
-        FileNotFoundError: when there is no such file, or parts of it are missing.
-        ValueError: for another file, one that is cut short or claims more than it holds, parts that do not belong
-            together, and tensors of a kind that is not read.
+        ImportError: if the `gguf` package is missing.
+        FileNotFoundError: if the file, or a part of it, does not exist.
+        ValueError: if the file is not GGUF, is truncated, or claims more than it holds; for parts that do not belong
+            together, and tensors of an unsupported kind.
 
     Example:
         >>> file = GGUFFile("SmolLM2-135M-Instruct.Q4_1.gguf")  # doctest: +SKIP
@@ -108,33 +108,33 @@ class GGUFFile(collections.abc.Mapping):
         return self.part(name)
 
     def part(self, name, index=None):
-        """One array, or of its first axis the one at `index`."""
+        """Return one array, or the part at `index` of its first axis."""
         import gguf
 
         place = self._places[name]
         numbers, size = KINDS[place.kind]
         data = self._data(place).reshape(*place.shape[:-1], place.shape[-1] // numbers * size)
-        # Numbers that lie as they are computed with are not copied.
+        # float32 arrays are not copied.
         return gguf.dequantize(data if index is None else data[index], gguf.GGMLQuantizationType[place.kind])
 
     def _data(self, place):
         return self._bytes[place.file][place.start : place.stop]
 
     def shape(self, name):
-        """The shape of one array, as a tuple, without reading it."""
+        """Return the shape of one array, a tuple, without reading the array."""
         return self._places[name].shape
 
     def kind(self, name):
-        """The kind of one array, of `KINDS`."""
+        """Return the kind of one array, a key of `KINDS`."""
         return self._places[name].kind
 
     def same(self, first, second):
-        """Whether two arrays are the same, byte for byte."""
+        """Return whether two arrays are the same, byte for byte."""
         one, other = self._places[first], self._places[second]
         same_form = (one.shape, one.kind) == (other.shape, other.kind)
         return same_form and np.array_equal(self._data(one), self._data(other))
 
-    def __contains__(self, name):  # without reading it
+    def __contains__(self, name):  # without reading the array
         return name in self._places
 
     def __iter__(self):
@@ -145,7 +145,7 @@ class GGUFFile(collections.abc.Mapping):
 
 
 class _Place(typing.NamedTuple):
-    """Where a tensor lies: of one shape and kind, in bytes `start:stop` of a file of that number."""
+    """The place of a tensor: its shape and kind, and its bytes `start:stop` in the file of the given number."""
 
     shape: tuple[int, ...]
     kind: str
@@ -156,8 +156,8 @@ class _Place(typing.NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def _headers(files):
-    """The metadata and the places of a model in files, of each its path, size and time, which the model, its tokenizer
-    and its settings are each read from."""
+    """Return the metadata and the tensors' places of a model. `files` holds the path, size and time of each file; these
+    are the cache's key, since the model, its tokenizer and its settings each read the headers."""
     first: dict[str, typing.Any] = {}
     places: dict[str, _Place] = {}
     for number, (path, _, _) in enumerate(files):
@@ -183,12 +183,12 @@ def _headers(files):
 
 
 def _mapped(path):
-    """The bytes of a file, read when they are looked at; an empty one cannot be mapped."""
+    """Map the bytes of a file into memory; an empty file, which cannot be mapped, gives empty bytes."""
     return np.asarray(np.memmap(path, "uint8", "r")) if path.stat().st_size else np.zeros(0, "uint8")
 
 
 class _Header:
-    """Reads a header from its start, and never past the end of the file."""
+    """A reader of a header, which never reads past the end of the file."""
 
     def __init__(self, path, data):
         self._path = path
@@ -196,7 +196,7 @@ class _Header:
         self._at = 0
 
     def read(self):
-        """`(metadata, places)`, of each tensor its `_Place`."""
+        """Return `(metadata, places)`, with the `_Place` of each tensor."""
         magic = bytes(self._data[:4])
         if magic != b"GGUF":
             raise ValueError(
@@ -250,7 +250,7 @@ class _Header:
         name, axes = self._string(), self._number("I")
         if not 1 <= axes <= _MOST_AXES:
             self._refuse(f"a tensor {name!r} of {axes} axes")
-        shape = tuple(self._number("Q") for _ in range(axes))[::-1]  # theirs begins with the last axis
+        shape = tuple(self._number("Q") for _ in range(axes))[::-1]  # GGUF lists the last axis first
         if 0 in shape:
             self._refuse(f"a tensor {name!r} of shape {list(shape)}")
         return name, shape, _kind_name(self._number("I")), self._number("Q")
@@ -272,7 +272,7 @@ class _Header:
 
     def _number(self, kind):
         (number,) = struct.unpack(f"<{kind}", self._take(struct.calcsize(f"<{kind}")))
-        # The decimal that was meant: 1e-05, where float32 has 9.999999747378752e-06.
+        # The decimal that was meant: 1e-05, not float32's 9.999999747378752e-06.
         return float(str(np.float32(number))) if kind == "f" else number
 
     def _string(self):
@@ -283,7 +283,7 @@ class _Header:
             self._refuse(f"text that is not UTF-8 before byte {self._at}")
 
     def _checked(self, count, size):
-        """How many things follow, of which each takes `size` bytes at least."""
+        """Return a count of items after checking that the file has room for it, at `size` bytes or more an item."""
         if count * size > len(self._data) - self._at:
             self._refuse(f"{count} entries after byte {self._at}")
         return count

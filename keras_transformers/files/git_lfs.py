@@ -1,4 +1,4 @@
-"""Git LFS pointers: a clone made without Git LFS has small text files in the place of large ones.
+"""Git LFS pointers: a clone made without Git LFS has small text files in place of large ones.
 
 version https://git-lfs.github.com/spec/v1
 oid sha256:4d7a…
@@ -9,13 +9,13 @@ import os
 import pathlib
 
 _BEGINNING = b"version https://git-lfs.github.com/spec/"
-_LONGEST = 1024  # bytes that a pointer may have, by its specification
-# What a preset's folder is read from. Weights in PyTorch's format are read only if there are no others.
+_LONGEST = 1024  # bytes; a pointer is shorter by its specification
+# The files of a preset that may be read. Weights in PyTorch's format are read only if there are no others.
 _FILES = ("*.json", "model*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja")
 
 
 def is_pointer(path: pathlib.Path) -> bool:
-    """Whether a file is a pointer to another one."""
+    """Return whether a file is a Git LFS pointer."""
     if not path.is_file() or path.stat().st_size > _LONGEST:
         return False
     with open(path, "rb") as file:
@@ -23,7 +23,7 @@ def is_pointer(path: pathlib.Path) -> bool:
 
 
 def refuse_pointers(path: str | os.PathLike) -> None:
-    """Raise if there are pointers where a preset's files should be.
+    """Raise an error if files of a preset are Git LFS pointers.
 
     Args:
         path: a folder, or one file.

@@ -1,10 +1,10 @@
-"""Files of text: UTF-8, one sentence, row or JSON object a line, compressed or not. Whatever reads text opens it here.
+"""Reading of text files: UTF-8, one sentence, row or JSON object a line, compressed or not.
 
 bytes of the file                        as text
-EF BB BF at the start of a line          nothing: a byte-order mark, as editors on Windows write it
+EF BB BF at the start of a line          nothing: a byte-order mark, written by editors on Windows
 "\\n", or "\\r\\n"                        the end of a line; no other character is one
 FF FE or FE FF at first, or many NULs    an error: UTF-16 or UTF-32
-what is no UTF-8                         an error that names file, line and byte
+bytes that are not UTF-8                 an error that names file, line and byte
 """
 
 import bz2
@@ -16,7 +16,7 @@ import pathlib
 import typing
 import zlib
 
-# How a file is read, and some lines of it written, by the end of its name.
+# Openers of compressed files by the ending of the file name.
 _OPEN: dict[str, typing.Callable[..., typing.Any]] = {
     ".gz": lambda raw: gzip.GzipFile(fileobj=raw),
     ".bz2": bz2.BZ2File,
@@ -27,10 +27,10 @@ _DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, OSError)
 
 
 class LineFile:
-    """The lines of a file as bytes, with their ends, and how much of the file has been read.
+    """An iterator over the lines of a file as bytes, line ends included, that knows how much of the file it has read.
 
     Args:
-        path: of the file; a name that ends in `.gz`, `.bz2` or `.xz` is read as compressed.
+        path: the path of the file; a file whose name ends in `.gz`, `.bz2` or `.xz` is decompressed.
 
     Example:
         >>> with LineFile("sentences.txt") as lines:
@@ -54,30 +54,30 @@ class LineFile:
         try:
             yield from self._lines
         except _DAMAGED as error:
-            if self._lines is self._raw:  # not compressed: the disk's own error
+            if self._lines is self._raw:  # not compressed: an error of the disk
                 raise
             kind = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}[self.path.suffix]
             raise ValueError(f"Expected a whole {kind} file, got {self.path}: {error}. Fetch it again.") from error
 
     def share(self):
-        """How much of the file has been read, from 0 to 1."""
+        """Return the share of the file that has been read, from 0 to 1."""
         return min(self._raw.tell() / self._size, 1.0)
 
 
 def compressed(content, suffix):
-    """Bytes as a file of that ending holds them. Several of them, one behind the other, are one such file."""
+    """Compress bytes for a file with the ending `suffix`. Concatenated results are one valid file."""
     return _COMPRESS.get(suffix, bytes)(content)
 
 
 def decoded(line, name, number):
-    """A line of bytes as text, without its end and without a byte-order mark before it.
+    """Decode a line of bytes, without its line end and without a byte-order mark at its start.
 
-    Only a newline ends a line (and a carriage return right before it goes with it): Unicode knows more line separators,
-    and a text that holds one would put all lines after it out of step with their translations.
+    Only "\\n" or "\\r\\n" ends a line. Unicode has more line separators; if they ended lines, a text with one would
+    misalign all lines after it with their translations.
 
     Raises:
-        ValueError: the line is not UTF-8, or the first one looks like UTF-16 or UTF-32; the message says which: `name`
-            and `number`.
+        ValueError: if the line is not UTF-8, or the first line looks like UTF-16 or UTF-32. The message has `name` and
+            `number`.
     """
     if number == 1 and _is_wide(line):
         raise ValueError(
@@ -85,7 +85,7 @@ def decoded(line, name, number):
             "Convert it first, as with: iconv -f UTF-16 -t UTF-8."
         )
     try:
-        # A file that was put together from several has such marks at the start of later lines, too.
+        # A file joined from several has byte-order marks at the start of later lines too.
         return line.removeprefix(codecs.BOM_UTF8).removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
@@ -95,18 +95,18 @@ def decoded(line, name, number):
 
 
 def _is_wide(line):
-    """Whether a first line is UTF-16 or UTF-32: by its byte-order mark, or since every other byte of it is NUL."""
+    """Return whether a first line is UTF-16 or UTF-32: it has their byte-order mark, or every other byte is NUL."""
     marked = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
     return marked or (len(line) > 2 and 3 * line.count(0) > len(line))
 
 
 def decoded_lines(stream, name):
-    """The lines of a binary stream as text, one by one. See `decoded`."""
+    """Yield the lines of a binary stream as text. See `decoded`."""
     return (decoded(line, name, number) for number, line in enumerate(stream, start=1))
 
 
 def in_chunks(items, size):
-    """Lists of up to `size` items of an iterable. Those before an error come first, and then the error."""
+    """Yield lists of up to `size` items. If the iterable raises, the items before the error are yielded first."""
     chunk = []
     try:
         for item in items:
@@ -123,13 +123,13 @@ def in_chunks(items, size):
 
 
 def read_lines(path):
-    """All lines of a UTF-8 text file, which may be compressed."""
+    """Return all lines of a UTF-8 text file, which may be compressed."""
     with LineFile(path) as file:
         return list(decoded_lines(file, path))
 
 
 def read_text(path):
-    """A UTF-8 text file, which may be compressed, as one string, in which only "\\n" ends a line."""
+    """Return a UTF-8 text file, which may be compressed, as one string, in which only "\\n" ends a line."""
     with LineFile(path) as file:
         return "".join(
             decoded(line, path, number) + "\n" * line.endswith(b"\n") for number, line in enumerate(file, start=1)
@@ -137,10 +137,10 @@ def read_text(path):
 
 
 def read_texts(paths, lines=False):
-    """The texts of UTF-8 files, which may be compressed: each file one, or each line that is not empty.
+    """Return the texts of UTF-8 files, which may be compressed: each file is a text, or each line that is not empty.
 
     Raises:
-        ValueError: a file is not UTF-8, or holds no text.
+        ValueError: if a file is not UTF-8, or holds no text.
     """
     texts = []
     for path in paths:
@@ -152,19 +152,19 @@ def read_texts(paths, lines=False):
 
 
 def read_pairs(source, target, pairs, prefix="--"):
-    """Sentence pairs from two files side by side, or from one with tabs between.
+    """Read sentence pairs from two parallel files, or from one file with tabs between source and target.
 
     Args:
         source, target: paths; line n of one belongs to line n of the other.
-        pairs: the path of a file of `source<TAB>target` lines instead; more columns are allowed, and not read. Blank
-            lines at its end are passed over.
-        prefix: what the settings' names begin with, for the message.
+        pairs: instead, the path of a file of `source<TAB>target` lines; further columns are ignored, and so are blank
+            lines at the end.
+        prefix: the start of the settings' names, for the message.
 
     Returns:
         Two lists of strings of the same length.
 
     Raises:
-        ValueError: not exactly one of the two ways, unequal numbers of lines, a line without a tab, or no lines.
+        ValueError: for both ways at once or neither, unequal numbers of lines, a line without a tab, or no lines.
     """
     if (source is None) != (target is None) or (source is None) == (pairs is None):
         given = [
@@ -183,7 +183,7 @@ def read_pairs(source, target, pairs, prefix="--"):
         sources, targets = [row[0] for row in rows], [row[1] for row in rows]
     else:
         sources, targets = read_lines(source), read_lines(target)
-        if len(sources) != len(targets):  # blank lines at the end of one file belong to nothing
+        if len(sources) != len(targets):  # blank lines at the end of one file have no partner
             sources, targets = _without_blank_end(sources), _without_blank_end(targets)
         if len(sources) != len(targets):
             raise ValueError(
@@ -196,7 +196,7 @@ def read_pairs(source, target, pairs, prefix="--"):
 
 
 def _without_blank_end(lines):
-    """Lines without the blank ones after the last that holds something."""
+    """Return the lines without blank lines at the end."""
     count = len(lines)
     while count and not lines[count - 1].strip():
         count -= 1

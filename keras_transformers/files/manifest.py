@@ -1,4 +1,4 @@
-"""The manifest of a folder that we save: `SHA256SUMS`, the size and SHA-256 of each file, as coreutils write them.
+"""The manifest of a saved folder: `SHA256SUMS`, the size and SHA-256 of each file, in the format of coreutils.
 
     # Sizes in bytes:
     #        312  config.json
@@ -7,7 +7,7 @@
     5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef  config.json
     0263829989b6fd954f72baaf2fc64bc2e2f01d692d4de72986ea808f6e99813f  model.safetensors
 
-It tells damage, not malice: who can change a file can change the manifest too.
+A manifest detects damage, not malice: whoever can change a file can change the manifest too.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ _HEADINGS = (
 
 
 class Entry(typing.NamedTuple):
-    """What a manifest says of a file."""
+    """The entry of a file in a manifest."""
 
     size: int
     sha256: str
 
 
 def digest(path: pathlib.Path, progress: Callable[[int], object] | None = None) -> str:
-    """The SHA-256 of a file in hexadecimal digits; `progress` is called with numbers of bytes read."""
+    """Compute the SHA-256 of a file, in hexadecimal digits; `progress` is called with the bytes of each read."""
     found = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -47,22 +47,22 @@ def digest(path: pathlib.Path, progress: Callable[[int], object] | None = None) 
 
 
 def of_files(folder: pathlib.Path, names: Iterable[str]) -> dict[str, Entry]:
-    """The entries of files in a folder, by name."""
+    """Compute the entries of files in a folder, by name."""
     return {name: Entry((folder / name).stat().st_size, digest(folder / name)) for name in sorted(names)}
 
 
 def to_bytes(entries: dict[str, Entry]) -> bytes:
-    """The content of a manifest."""
+    """Return the content of a manifest."""
     sizes = [f"# {entry.size:>12}  {name}" for name, entry in entries.items()]
     hashes = [f"{entry.sha256}  {name}" for name, entry in entries.items()]
     return "\n".join([_HEADINGS[0], *sizes, _HEADINGS[1], *hashes, ""]).encode("utf-8")
 
 
 def read(folder: pathlib.Path) -> dict[str, Entry] | None:
-    """The entries of a folder's manifest by name; None for a folder without one.
+    """Read the entries of a folder's manifest, by name; None for a folder without one.
 
     Raises:
-        ValueError: the manifest is damaged, or names files outside of the folder.
+        ValueError: if the manifest is damaged, or names files outside the folder.
     """
     path = folder / MANIFEST
     if not is_plain(path):
@@ -90,7 +90,7 @@ def read(folder: pathlib.Path) -> dict[str, Entry] | None:
 def differences(
     folder: pathlib.Path, entries: dict[str, Entry], progress: Callable[[int], object] | None = None
 ) -> list[str]:
-    """What differs between a folder and its manifest, a few words for each file; `progress` as for `digest`."""
+    """Return the differences between a folder and its manifest, in a few words a file; `progress` as for `digest`."""
     problems = []
     for name, entry in entries.items():
         path = folder / name

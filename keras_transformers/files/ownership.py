@@ -1,7 +1,6 @@
-"""A folder that is trained in belongs to one process: the system holds the lock, and drops it however the process ends.
+"""Locks of folders: one process at a time trains in a folder. The system drops the lock if the process ends in any way.
 
-The lock is of the process, not of what it calls: within one process training may stop, and begin again, in the same
-folder.
+A process holds the lock, not a call: within one process, training may stop and begin again in the same folder.
 """
 
 import os
@@ -20,13 +19,13 @@ _held: dict[pathlib.Path, _Held] = {}
 
 
 def take(folder: pathlib.Path) -> None:
-    """Take a folder for this process, until `release` has been called as often, or the process ends.
+    """Lock a folder for this process, until `release` has been called as often, or the process ends.
 
     Args:
-        folder: made if need be.
+        folder: the folder, created if it does not exist.
 
     Raises:
-        ValueError: another process has it.
+        ValueError: if another process holds the lock.
     """
     try:
         import fcntl
@@ -56,7 +55,7 @@ def take(folder: pathlib.Path) -> None:
 
 
 def release(folder: pathlib.Path) -> None:
-    """Give a folder back that `take` took; nothing happens if it was not."""
+    """Unlock a folder locked by `take`; do nothing if it is not locked."""
     folder = folder.resolve()
     held = _held.pop(folder, None)
     if held is None:

@@ -1,9 +1,9 @@
-"""Files of strangers, opened only if they are plain files, and read as nothing but what they claim to be.
+"""Reading of untrusted files: only plain files are opened, and their content is checked at every step.
 
-    path ──► is_plain ──► bytes ──► text ──► JSON         each step is a sentence if it fails
+    path ──► is_plain ──► bytes ──► text ──► JSON         each step that fails has its own message
 
-A named pipe would make a reader wait for ever, a device never ends, and a link may lead to nothing: none of them is a
-file here. A link to a file is one, wherever it leads: the Hugging Face cache consists of them.
+A named pipe would make a reader wait for ever, a device never ends, and a link may lead to nothing: all of these are
+refused. A link to a plain file is accepted, wherever it leads: the Hugging Face cache consists of such links.
 """
 
 import json
@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Any
 
-# Bytes of a text file, which is read as a whole. The largest published tokenizer.json has 40 MB.
+# The most bytes of a text file, which is read as a whole. The largest published tokenizer.json has 40 MB.
 MOST_TEXT = 2**30
 _AGAIN = "Download or save it again."
 _KINDS = (
@@ -23,15 +23,15 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# What only a number beyond all floats looks like, and half of a character that takes two: seldom, and dear to check.
+# Signs of a number beyond all floats, or of a lone surrogate. Only texts with these signs get the expensive checks.
 _ODD = re.compile(r"NaN|Infinity|[0-9]{300}|[eE]\+?[0-9]{3}|\\u[dD][89a-fA-F]")
 
 
 def is_plain(path: pathlib.Path) -> bool:
-    """Whether a plain file is at `path`; False if nothing is.
+    """Return whether a plain file is at `path`; False if nothing is.
 
     Raises:
-        ValueError: something else is there, such as a folder, a named pipe, or a link to nothing.
+        ValueError: if something else is there, such as a folder, a named pipe, or a link to nothing.
     """
     try:
         mode = path.stat().st_mode
@@ -48,10 +48,11 @@ def is_plain(path: pathlib.Path) -> bool:
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
-    """The content of a plain file.
+    """Read the content of a plain file.
 
     Raises:
-        FileNotFoundError, ValueError: nothing is there, something else, or a file too large for text.
+        FileNotFoundError: if nothing is there.
+        ValueError: if something else is there, or a file too large for text.
     """
     if not is_plain(path):
         raise FileNotFoundError(f"Expected a file at {path}, found nothing. Check the path.")
@@ -61,10 +62,10 @@ def read_bytes(path: pathlib.Path) -> bytes:
 
 
 def read_text(path: pathlib.Path) -> str:
-    """The content of a plain file as text.
+    """Read the content of a plain file as text.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_bytes`, and a ValueError for what is not UTF-8.
+        FileNotFoundError, ValueError: as `read_bytes`; also a ValueError if the content is not UTF-8.
     """
     content = read_bytes(path)
     try:
@@ -76,10 +77,10 @@ def read_text(path: pathlib.Path) -> str:
 
 
 def read_object(path: pathlib.Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The object in a JSON file, a dictionary; `missing` if there is no file, unless that is None.
+    """Read the object in a JSON file as a dictionary; return `missing`, unless it is None, if there is no file.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_text` and `parse`, and a ValueError for another value than an object.
+        FileNotFoundError, ValueError: as `read_text` and `parse`; also a ValueError if the value is not an object.
     """
     if missing is not None and not is_plain(path):
         return missing
@@ -90,14 +91,14 @@ def read_object(path: pathlib.Path, missing: dict[str, Any] | None = None) -> di
 
 
 def parse(text: str, where: object) -> Any:
-    """The value of a JSON text: numbers finite, characters whole, and no key twice with two values.
+    """Parse a JSON text with finite numbers, whole characters, and no key twice with different values.
 
     Args:
-        text: of a whole file.
-        where: what to call it in messages.
+        text: the text of a whole file.
+        where: the file's name in messages.
 
     Raises:
-        ValueError: it is another text.
+        ValueError: for any other text.
 
     Example:
         >>> parse('{"epochs": 3}', "state.json")
@@ -146,7 +147,7 @@ def _object(pairs):
 
 
 def shown(value: object, most: int = 80) -> str:
-    """`repr` of a value for a message, cut to `most` characters, in no time even if its parts are shared."""
+    """Return the `repr` of a value, cut to `most` characters; quick even if the value's parts are shared."""
     import reprlib
 
     short = reprlib.Repr()

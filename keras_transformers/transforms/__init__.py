@@ -1,4 +1,4 @@
-"""Functions that change a model which is there: adapters beside its weights (LoRA), and weights of fewer bits."""
+"""Functions that change a built model: adapters beside its weights (LoRA), and quantization of its weights."""
 
 from keras_transformers import lazy
 

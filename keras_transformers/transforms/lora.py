@@ -1,6 +1,6 @@
-"""LoRA: a small trained product beside a matrix that stays as it is (Hu et al. 2021).
+"""LoRA: a small trained product beside a frozen matrix (Hu et al. 2021).
 
-    x ──┬──► base: x W + bias ───────────────────────────┬──► + ──► y       W [in, out]   stays
+    x ──┬──► base: x W + bias ───────────────────────────┬──► + ──► y       W [in, out]   frozen
         └──► dropout ──► lora_A: x A ──► lora_B: … B ──► × scale             A [in, rank]  trained
                                                                              B [rank, out] trained, 0 at first
 
@@ -39,13 +39,13 @@ class LoraDense(Layer):
     Args:
         base: a built `keras.layers.Dense`, quantized or not.
         rank: the width between A and B.
-        scale: what their product is multiplied by.
+        scale: the factor of the product A B.
         dropout: share of the adapter's inputs dropped in training.
-        seed: where A begins.
+        seed: the seed of A's initial values.
 
-    Shape: `[…, in]` to `[…, out]`, as of `base`.
+    Shape: `[…, in]` to `[…, out]`, as `base`.
 
-    The adapter's weights are float32, and compute in the base's dtype.
+    The adapter's weights are float32; it computes in the base's dtype.
 
     Source: Hu et al. 2021, section 4.1.
     """
@@ -58,12 +58,12 @@ class LoraDense(Layer):
         self.base = base
         self.rank, self.scale = rank, scale
         options = {"use_bias": False, "dtype": self.dtype_policy}
-        # Uniform in ±1/√in, as PEFT begins it.
+        # Uniform in ±1/√in, as PEFT initialises A.
         start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed)
         self.lora_A = keras.layers.Dense(rank, kernel_initializer=start, name="lora_A", **options)
         self.lora_B = keras.layers.Dense(base.units, kernel_initializer="zeros", name="lora_B", **options)
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
-        self._path = base.path  # it stands there, and its weights' names begin so
+        self._path = base.path  # this layer replaces `base`, so its weights' names begin with the same path
         parent, _, _ = base.path.rpartition("/")
         with keras.name_scope(base.name, override_parent=parent):
             self.lora_A.build((None, base.input_spec.axes[-1]))
@@ -75,7 +75,7 @@ class LoraDense(Layer):
         return products.dense(self.base, inputs) + self.lora_B(self.lora_A(x)) * self.scale
 
     def merged_kernel(self):
-        """The one matrix that computes the same, a numpy array."""
+        """Return the merged matrix, which computes the same, as a numpy array."""
         kernel, a, b = (keras.ops.convert_to_numpy(each.kernel) for each in (self.base, self.lora_A, self.lora_B))
         return (kernel.astype("float32") + self.scale * (a @ b)).astype(kernel.dtype)
 
@@ -84,26 +84,26 @@ class LoraDense(Layer):
 def add_lora(
     model, *, rank=8, alpha=16, targets=("query", "value"), dropout=0.0, rank_stabilised=False, train=None, seed=None
 ):
-    """Put a LoRA adapter beside dense layers of a model, and train nothing else but a head of labels.
+    """Put LoRA adapters beside dense layers of a model. Only these, and the head of labels if there is one, train.
 
-    The model computes what it did, until it is trained. Compile it anew: the optimizer and the functions that were made
-    for the model as it was are dropped. (Keras forgets what is frozen when `trainable` of a whole model is set.)
+    Until it is trained, the model computes the same as before. Compile it again: its optimizer and compiled functions
+    are dropped. (Setting `trainable` of the whole model would make Keras forget which weights are frozen.)
 
     Args:
         model: a task or a `Backbone`, changed in place. Its dense layers may be quantized.
         rank: the width between the adapter's two matrices.
         alpha: the adapter is multiplied by `alpha / rank`.
-        targets: which layers, by the ends of their names (`explain` and `model.summary` show them): "query",
-            "self_attention.query", "encoder.block_0.feed_forward.up", …; or "all", every dense layer of the body but
-            routers. Experts, which are stacked, have no adapters.
+        targets: the layers, by the ends of their names (`explain` and `model.summary` show them): "query",
+            "self_attention.query", "encoder.block_0.feed_forward.up", …; or "all": every dense layer of the body but
+            routers. Experts, which are stacked, get no adapters.
         dropout: share of the adapters' inputs dropped in training.
         rank_stabilised: multiply by `alpha / √rank` instead (Kalajdzievski 2023).
-        train: which layers are trained whole, by the ends of their names; by default those of a head that the body's
-            own checkpoint lacks, such as a classifier's. () for none.
-        seed: where the adapters begin.
+        train: the layers to train whole, by the ends of their names; by default the layers of a head that is not in a
+            checkpoint of the body alone, such as a classifier's. () for none.
+        seed: the seed of the adapters' initial values.
 
     Raises:
-        ValueError: for a model that has adapters, numbers out of range, and targets that no layer fits; it lists all.
+        ValueError: for a model that has adapters, numbers out of range, and targets that match no layer; lists all.
 
     Example:
         >>> kt.transforms.add_lora(classifier, rank=8, targets=("query", "value"))
@@ -142,9 +142,9 @@ def add_lora(
 
 
 def remove_lora(model):
-    """Take the adapters away: the model is as it was without them, and all that they froze trains again.
+    """Remove the adapters: the model computes as without them, and the weights that they froze train again.
 
-    Layers that were trained whole keep what they have learnt. Compile the model anew.
+    Layers that were trained whole keep their trained weights. Compile the model again.
 
     Raises:
         ValueError: for a model without adapters.
@@ -157,11 +157,12 @@ def remove_lora(model):
 
 
 def merge_lora(model):
-    """Add each adapter's product to the matrix beside it, and take the adapters away: a plain model that computes the
-    same. Compile it anew.
+    """Add each adapter's product to the matrix beside it, and remove the adapters. The model computes the same.
+
+    Compile the model again.
 
     Raises:
-        ValueError: for a model without adapters, or with quantized matrices, to which nothing can be added.
+        ValueError: for a model without adapters, or with quantized matrices, to which no product can be added.
     """
     adapters = adapters_of(model)
     quantized = [name for name, adapter in adapters.items() if adapter.base.quantization_mode]
@@ -177,12 +178,12 @@ def merge_lora(model):
 
 
 def has_lora(model):
-    """Whether a model has adapters."""
+    """Return whether a model has adapters."""
     return bool(named_sublayers(model, LoraDense))
 
 
 def merged_weights(model):
-    """A model's weights by their names in files, as `merge_lora` would leave them; the model stays as it is."""
+    """Return a model's weights after merging, by their names in files. The model itself is not changed."""
     adapters = named_sublayers(model, LoraDense)
     weights = {name: weight for name, weight in named_weights(model).items() if not is_adapter(name)}
     weights |= _merged_by_keras(model, weights)
@@ -194,7 +195,7 @@ _KERAS_ADAPTER = re.compile(r"\.lora_(kernel|embeddings)_[ab]$")
 
 
 def _merged_by_keras(model, weights):
-    """Those of `weights` beside which Keras's own `enable_lora` has put an adapter, merged with it."""
+    """Return those of `weights` that have an adapter from Keras's own `enable_lora`, merged with it."""
     names, merged = {id(weight): name for name, weight in weights.items()}, {}
     for layer in model._flatten_layers():
         if getattr(layer, "lora_enabled", False):
@@ -204,11 +205,11 @@ def _merged_by_keras(model, weights):
     return merged
 
 
-# What Keras's own files and presets of ours say of adapters.
+# Adapters in `.keras` files and in presets of this library.
 
 
 def describe(model):
-    """What `restore` needs to give a model the adapters of this one, plain JSON; None where it has none."""
+    """Describe a model's adapters for `restore`, as plain JSON; None for a model without adapters."""
     adapters = named_sublayers(model, LoraDense)
     if not adapters:
         return None
@@ -225,7 +226,7 @@ def describe(model):
 
 
 def problem_of(described):
-    """What is wrong with what `describe` is to have told, in words; None for nothing."""
+    """Return what is wrong with a description that should be from `describe`; None if it is valid."""
     if not isinstance(described, dict) or set(described) != {"adapters", "trained"}:
         return f"{shown(described)} instead of adapters and trained"
     trained = described["trained"]
@@ -242,7 +243,7 @@ def problem_of(described):
 
 
 def restore(model, described):
-    """Adapters as `describe` told, their weights new."""
+    """Add the adapters that `describe` described, with new weights."""
     dense = named_sublayers(model, keras.layers.Dense)
     for each in described["adapters"]:
         for name in each["layers"]:
@@ -259,7 +260,7 @@ def restore(model, described):
 
 
 def adapt(model, adapters, trained):
-    """Put `LoraDense` layers, by name, in the place of their bases, and freeze all but them and what is `trained`."""
+    """Replace base layers by `LoraDense` layers, by name, and freeze all weights but the adapters and `trained`."""
     own = named_weights(model)
     frozen = [weight for name, weight in own.items() if weight.trainable and name not in trained]
     for weight in frozen:
@@ -292,12 +293,12 @@ def is_adapter(name):
 
 
 def trained_whole(model):
-    """The names of what is trained whole."""
+    """Return the names of the weights that are trained whole."""
     return [name for name, weight in named_weights(model).items() if weight.trainable and not is_adapter(name)]
 
 
 def _ending(ends, names):
-    """The names that end in one of `ends`."""
+    """Return the names that end in one of `ends`."""
     ends = (ends,) if isinstance(ends, str) else tuple(ends)
     fitting = {end: [name for name in names if f".{name}".endswith(f".{end}")] for end in ends}
     _refuse_missing("targets", fitting, {name.rpartition(".")[2] for name in names})
@@ -305,7 +306,7 @@ def _ending(ends, names):
 
 
 def _within(parts, weights):
-    """The weights in whose names one of `parts` is a layer, or some in a row."""
+    """Return the weights whose names contain one of `parts`, which is one layer name or several in a row."""
     parts = (parts,) if isinstance(parts, str) else tuple(parts)
     fitting = {part: [name for name in weights if f".{part}." in f".{name}"] for part in parts}
     _refuse_missing("train", fitting, {name.split(".")[-2] for name in weights})

@@ -1,10 +1,10 @@
-"""Weights of eight or four bits, by Keras's own quantized layers, and what a file says of them.
+"""Quantization: weights of eight or four bits by Keras's quantized layers, and their description in files.
 
     int8   one scale for each output of a matrix, for each row of a table        a quarter of float32
     int4   a scale and a zero point for each `block_size` inputs of an output    about an eighth
 
-Only weights are quantized: they are widened where they are used, and what flows between layers stays float. Keras's
-default rounds that too, which costs accuracy and gains speed on no backend's CPU.
+Only weights are quantized: they are dequantized for each use, and activations stay float. Keras's default quantizes
+activations too, which costs accuracy and gains no speed on the CPU on any backend.
 """
 
 import collections
@@ -25,20 +25,20 @@ _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmb
 
 @spelled
 def quantize(model, mode="int8", *, block_size=32):
-    """Store a model's matrices and tables in fewer bits, in place.
+    """Quantize a model's matrices and tables in place.
 
-    The body is quantized, and what scores the vocabulary; norms, biases, heads of labels, LoRA adapters, experts and
-    their routers stay as they are. Quantized weights do not train: `add_lora` gives the model some that do. The model
-    is saved as a preset of this library, or as a `.keras` file. Compile it anew.
+    The body and the vocabulary head are quantized. Norms, biases, heads of labels, LoRA adapters, experts and their
+    routers are not. Quantized weights do not train; for fine-tuning, `add_lora` adds weights that do. The model can be
+    saved as a preset of this library or as a `.keras` file. Compile it again.
 
     Args:
         model: a task or a `Backbone` with float weights.
         mode: "int8" or "int4".
-        block_size: with "int4", how many inputs of an output share a scale; None for all of them.
+        block_size: for "int4", the number of inputs of an output that share a scale; None for all of them.
 
     Raises:
         ValueError: for another mode, and a model that is quantized already.
-        ImportError: when Keras is older than 3.13.
+        ImportError: if Keras is older than 3.13.
 
     Example:
         >>> kt.transforms.quantize(model, "int8")
@@ -68,7 +68,7 @@ def _config(mode, activations, block_size):
 
 
 def _quantize(layers, config):
-    # Keras collects garbage after each matrix that it frees: what is there already need not be looked through.
+    # Keras collects garbage after each matrix that it frees; frozen objects are skipped, which saves time.
     gc.freeze()
     try:
         for layer in layers:
@@ -77,14 +77,14 @@ def _quantize(layers, config):
         gc.unfreeze()
 
 
-# What Keras's own files and presets of ours say of quantized weights.
+# Quantized weights in `.keras` files and in presets of this library.
 
 
 def describe(model):
-    """What `restore` needs to quantize the layers that are quantized in this model, plain JSON; None where none is.
+    """Describe a model's quantized layers for `restore`, as plain JSON; None if no layer is quantized.
 
     Raises:
-        ValueError: for modes of Keras's that this library does not save.
+        ValueError: for modes of Keras that this library does not save.
     """
     alike = collections.defaultdict(list)
     for name, layer in named_sublayers(model, *_KINDS).items():
@@ -95,7 +95,7 @@ def describe(model):
         if mode not in MODES:
             raise ValueError(f"Expected weights of {' or '.join(MODES)} to save, got {mode} in {name}.")
         if config is None:
-            _config(mode, True, None)  # an older Keras, which says so
+            _config(mode, True, None)  # raises an error on an older Keras
         alike[mode, config.activation_quantizer is not None, getattr(config, "block_size", None)].append(name)
     return [
         {"mode": mode, "activations": activations, "block_size": block_size, "layers": names}
@@ -104,7 +104,7 @@ def describe(model):
 
 
 def problem_of(described):
-    """What is wrong with what `describe` is to have told, in words; None for nothing."""
+    """Return what is wrong with a description that should be from `describe`; None if it is valid."""
     return problem_of_groups(
         described,
         {
@@ -116,13 +116,13 @@ def problem_of(described):
 
 
 def restore(model, described):
-    """Quantized layers as `describe` told, what they hold to be loaded. Layers that the model has not are left out."""
+    """Quantize the layers that `describe` described, without values. Layers that the model lacks are skipped."""
     layers = named_sublayers(model, *_KINDS)
     for each in described:
         there = [layers[name] for name in each["layers"] if name in layers]
         for layer in there:
             for weight in layer.weights:
-                if weight._value is None:  # of a model that is built empty
+                if weight._value is None:  # in a model that is built without values
                     fill(weight, np.zeros(weight.shape, "float32"))
         _quantize(there, _config(each["mode"], each["activations"], each["block_size"]))
     renew(model)

@@ -1,6 +1,6 @@
-"""The sublayers of a built model: found by name, and put in the place of one another.
+"""The sublayers of a built model: finding them by name, and replacing them.
 
-A layer's name is the beginning of its weights' names in files: `encoder.block_0.self_attention.query`.
+A layer's name is the start of its weights' names in files: `encoder.block_0.self_attention.query`.
 """
 
 import keras
@@ -10,23 +10,23 @@ from keras_transformers.families.weight_map import WeightMap
 from keras_transformers.generation import executors
 from keras_transformers.models.weights import is_head, named_weights
 
-ADAPTER = ("lora_A", "lora_B")  # the layers that an adapter is made of
-ROUTER = "router"  # the layer that chooses experts: small, and no other choice is nearly the same
+ADAPTER = ("lora_A", "lora_B")  # the layers of an adapter
+ROUTER = "router"  # the layer that chooses experts: small, and a slight error would choose another expert
 
 
 def named_sublayers(model, *kinds):
-    """The built sublayers of these classes by name, but those of adapters. Subclasses are other classes."""
+    """Return the built sublayers of exactly these classes (not subclasses), by name, without those of adapters."""
     found = [layer for layer in model._flatten_layers(include_self=False) if type(layer) in kinds]
     return {name_of(layer): layer for layer in found if layer.name not in ADAPTER}
 
 
 def name_of(layer):
-    """A built layer's name in files."""
+    """Return a built layer's name in files."""
     return layer.path.replace("/", ".")
 
 
 def naming_of(model):
-    """The family that describes a task or a `Backbone`, and its `Head` there; None where there is none."""
+    """Return the family that describes a task or a `Backbone`, and the family's `Head` for it; None if missing."""
     task = type(model).__name__
     return naming.naming_of(
         model.config, "TextEmbedder" if task == "Backbone" else task, getattr(model, "origin", None)
@@ -34,7 +34,7 @@ def naming_of(model):
 
 
 def label_weights(model):
-    """The names of the weights of a head that is not in a checkpoint of the body alone, and scores no vocabulary."""
+    """Return the names of the weights of a head of labels: not in a checkpoint of the body, and no vocabulary head."""
     heads = {name: weight for name, weight in named_weights(model).items() if is_head(name)}
     weights = {name: weight for name, weight in heads.items() if name.partition(".")[0] != "head"}
     naming = naming_of(model)
@@ -42,12 +42,12 @@ def label_weights(model):
 
 
 def replace(model, replacements):
-    """Put layers in the place of others.
+    """Replace sublayers of a model.
 
     Args:
         model: a built model.
-        replacements: pairs of a sublayer of it and what is to stand there. Every attribute that holds the one holds the
-            other afterwards.
+        replacements: pairs of an old sublayer and its replacement. Every attribute that holds the old sublayer gets the
+            new one.
     """
     replacements = {id(old): new for old, new in replacements}
     for parent in list(model._flatten_layers()):
@@ -62,9 +62,9 @@ def replace(model, replacements):
 
 
 def renew(model):
-    """Forget all that was compiled for a model as it was, its optimizer too: `compile` is called anew."""
+    """Drop a model's compiled functions and its optimizer, so that `compile` must be called again."""
     for layer in model._flatten_layers():
-        getattr(layer, "_modules", {}).pop("_torch_params", None)  # PyTorch's parameters: collected when asked for
+        getattr(layer, "_modules", {}).pop("_torch_params", None)  # PyTorch's parameters: collected again on access
     if isinstance(model, keras.Model):
         executors.forget(model)
         model.train_function = model.test_function = model.predict_function = None

@@ -1,4 +1,4 @@
-"""The commands, put together. Heavy imports stay inside of them, so that `--help` is quick."""
+"""The command-line app with all commands. Each command imports heavy packages itself, so that `--help` is quick."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`keras-transformers explain`: what a preset's model consists of."""
+"""`keras-transformers explain`: the parts of a preset's model."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import typer
 
 
 def explain(preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]):
-    """Print the resolved recipe of a model: each layer, norm, bias and position scheme that is on, with shapes."""
+    """Print the resolved recipe of a model: each active layer, norm, bias and position scheme, with shapes."""
     import keras_transformers as kt
 
     print(kt.explain(kt.Seq2SeqLM.from_preset(preset)))

@@ -1,4 +1,4 @@
-"""`keras-transformers generate`: a prompt, or line in, what follows it out, as it is made."""
+"""`keras-transformers generate`: a prompt or line in, its continuation out, streamed."""
 
 import sys
 from typing import Annotated
@@ -24,11 +24,11 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None,
 ):
-    """Continue prompts: one is written as it is made, with the prompt before it; of several, each on a line. A blank
-    line of standard input stays blank."""
+    """Continue prompts. One prompt is streamed with its continuation; several are written one a line. A blank line of
+    standard input stays blank."""
     from keras_transformers.files.lines import decoded_lines
 
-    # What a shell writes as \n is meant as a line end, in a prompt for plays and chats.
+    # A shell passes \n as two characters; prompts for plays and chats mean a line end.
     texts = [text.replace("\\n", "\n") for text in prompts or []]
     typed = not texts and sys.stdin.isatty()
 
@@ -56,7 +56,7 @@ def generate(
 
 
 def _stream(task, prompt, options):
-    """Write a prompt and what follows, in UTF-8, piece by piece."""
+    """Write a prompt and its continuation in UTF-8, piece by piece."""
     out = sys.stdout.buffer
     out.write(prompt.encode("utf-8"))
     for piece in task.stream(prompt, **options):

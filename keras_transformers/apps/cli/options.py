@@ -1,11 +1,11 @@
-"""Options of commands as records: each field is an option, and the command gets the record.
+"""Command options as records: each field is an option, and the command receives the record.
 
     @command_of_records
     def train(output, model: Annotated[ModelSettings, Fields("num_layers", dropout=0.2)]): …
 
     keras-transformers train OUT --num-layers 3        model = ModelSettings(num_layers=3, dropout=0.2)
 
-A field of a record of runs (`apps/runs/settings.py`) brings its name, type, range, default and sentence of help along.
+A record of `apps/runs/settings.py` supplies the name, type, range, default and help text of each option.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ import typer
 from keras_transformers.files.lines import read_pairs
 from keras_transformers.records import Range, alternatives
 
-# What typer checks of a file to read.
+# Checks by typer for a file to read.
 TEXT_FILE: dict[str, Any] = {"exists": True, "dir_okay": False}
 
 TextFile = pathlib.Path | None
@@ -49,34 +49,34 @@ class PairFiles:
     pairs: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None
 
     def read(self) -> Sentences:
-        """Sources and targets."""
+        """Return sources and targets."""
         return read_pairs(self.source, self.target, self.pairs)
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOutFiles:
-    """The same, held out."""
+    """Files of held-out sentence pairs, for validation."""
 
     validation_source: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
     validation_target: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
     validation_pairs: Annotated[TextFile, typer.Option(**TEXT_FILE, help="The same, held out.")] = None
 
     def read(self) -> Sentences | None:
-        """Sources and targets; None if no file is given."""
+        """Return sources and targets; None if no file is given."""
         files = (self.validation_source, self.validation_target, self.validation_pairs)
         return read_pairs(*files, prefix="--validation-") if any(files) else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Languages:
-    """Which language to which."""
+    """The languages to translate from and to."""
 
     source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
     target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
 
 
 class Fields:
-    """The fields of a record that a command takes as options, and defaults of the command's own."""
+    """The record's fields that a command takes as options, and defaults that the command changes."""
 
     def __init__(self, *names: str, **defaults: Any) -> None:
         self.names = (*names, *defaults)
@@ -84,9 +84,10 @@ class Fields:
 
 
 def command_of_records(function: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes an option for each field, in place of each parameter that is a record.
+    """Return a command in which each parameter that is a record is replaced by one option for each field.
 
-    A parameter is a record if its annotation is a dataclass: with all of its fields, or `Annotated` with `Fields`.
+    A parameter is a record if its annotation is a dataclass. All fields become options, or, if the annotation is
+    `Annotated` with `Fields`, only those.
     """
     parameters: list[inspect.Parameter] = []
     records: dict[str, tuple[type, dict[str, Any]]] = {}
@@ -115,7 +116,7 @@ def command_of_records(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _options(cls: type, chosen: Fields | None) -> typing.Iterator[inspect.Parameter]:
-    """A parameter for each field, or for each that is chosen."""
+    """Yield a parameter for each field, or for each chosen field."""
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls))}
     defaults = chosen.defaults if chosen else {}
     for name in chosen.names if chosen else fields:
@@ -127,7 +128,7 @@ def _options(cls: type, chosen: Fields | None) -> typing.Iterator[inspect.Parame
 
 
 def _option(annotation: Any, told: str) -> Any:
-    """What typer reads off an annotated parameter, of a record's annotation such as `Size | None`."""
+    """Return the annotation that typer reads, made from a record's annotation such as `Size | None`."""
     kind, *others = alternatives(annotation)
     limits: dict[str, Any] = {}
     for limit in getattr(kind, "__metadata__", ()):
@@ -139,7 +140,7 @@ def _option(annotation: Any, told: str) -> Any:
 
 
 def _help(cls: type, name: str) -> str:
-    """What the docstring of a record says of a field, below "Attributes:"."""
+    """Return the description of a field from its record's docstring, below "Attributes:"."""
     paragraph = re.search(rf"^ +{name}: (.+?)(?=^ *\w[\w, ]*: |\Z)", cls.__doc__ or "", re.MULTILINE | re.DOTALL)
     told = " ".join(paragraph[1].split()) if paragraph else ""
     return told[:1].upper() + told[1:]

@@ -1,4 +1,4 @@
-"""`keras-transformers presets`: what ships with the library."""
+"""`keras-transformers presets`: the presets that ship with the library."""
 
 import math
 import sys
@@ -24,7 +24,7 @@ def presets():
 
 
 def describe(folder):
-    """One row for a preset: its name, task, parameters in millions, megabytes of weights, and its card's title."""
+    """Return a preset's row: name, task, parameters in millions, megabytes of weights, and the title of its card."""
     from keras_transformers.formats import preset
 
     tensors = preset.read_tensors(folder)

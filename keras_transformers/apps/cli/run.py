@@ -1,4 +1,4 @@
-"""`keras-transformers run`: a translation model from raw parallel text, all in one YAML file."""
+"""`keras-transformers run`: a translation model from raw parallel text, set up by one YAML file."""
 
 import pathlib
 import sys
@@ -17,8 +17,8 @@ def run(
         list[str] | None, typer.Option("--set", help="Another value: training.epochs=3; several times.")
     ] = None,
 ):
-    """Clean parallel text, learn a vocabulary, train, watch BLEU, average, save and test: as a YAML file says, or --set
-    alone. The same command goes on where it was stopped."""
+    """Train a translation model: clean parallel text, learn a vocabulary, train, watch BLEU, average, save and test.
+    Settings come from a YAML file, from --set, or both. The same command resumes a stopped run."""
     from keras_transformers.apps.runs.settings import read_run
 
     settings = read_run(file, changes or ())

@@ -1,4 +1,4 @@
-"""`keras-transformers score`: how likely a preset finds given translations, line by line."""
+"""`keras-transformers score`: the likelihood of given translations under a preset, line by line."""
 
 import dataclasses
 import math
@@ -18,8 +18,8 @@ def score(
     languages: Languages,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs computed at a time.")] = 32,
 ) -> None:
-    """Score translations, anyone's: log-probability, perplexity and number of tokens for each line, with tabs between.
-    A line whose source is empty stays empty; the perplexity of all goes to standard error."""
+    """Score given translations: log-probability, perplexity and number of tokens for each line, separated by tabs. A
+    line with an empty source stays empty. The overall perplexity goes to standard error."""
     from keras_transformers.apps.cli.texts import given, progress
 
     sources, targets = files.read()

@@ -1,20 +1,22 @@
-"""What several commands share: the options that were given, and how far along they are."""
+"""Shared parts of commands: filtering the given options, and progress bars."""
 
 import contextlib
 import sys
 
 
 def given(**options):
-    """The options that the user gave; the preset settles the others."""
+    """Return the options that are not None; the preset decides the others."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 @contextlib.contextmanager
 def progress(description, total=None):
-    """Draw a bar on standard error, where that is a terminal and standard output is not: there, results show it anyway.
+    """Draw a progress bar on standard error, if that is a terminal and standard output is not.
+
+    On a terminal, the results on standard output show the progress already.
 
     Yields:
-        A function that is told how many more are done.
+        A function, called with the number of items done since the last call.
     """
     if not sys.stderr.isatty() or sys.stdout.isatty():
         yield lambda done: None
@@ -37,10 +39,10 @@ def progress(description, total=None):
 
 @contextlib.contextmanager
 def file_progress(description):
-    """Draw how much of a file is done, and the time left, on standard error where that is a terminal.
+    """Draw a file's progress and the time left on standard error, if that is a terminal.
 
     Yields:
-        A function that is told how many lines are done, and which share of the file.
+        A function, called with the number of lines done and the share of the file done.
     """
     if not sys.stderr.isatty():
         yield None
@@ -64,7 +66,7 @@ def file_progress(description):
 
         def told(lines, share):
             nonlocal task
-            if task is None:  # what an earlier run has done says nothing of how fast this one is
+            if task is None:  # the lines of an earlier run must not count for this run's speed
                 task = bar.add_task(description, total=1.0, completed=share, lines=lines)
             bar.update(task, completed=share, lines=lines)
 

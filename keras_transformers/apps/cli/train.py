@@ -1,4 +1,4 @@
-"""`keras-transformers train`: pairs of sentences → a preset folder."""
+"""`keras-transformers train`: sentence pairs → a preset folder."""
 
 import sys
 from typing import Annotated
@@ -21,9 +21,9 @@ Model = Annotated[
 ]
 Training = Annotated[TrainingSettings, Fields("epochs", "batch_tokens", "learning_rate", "warmup_steps", "seed")]
 
-# While training, a translation that has not ended after so many tokens is cut: at first few end by themselves.
+# The longest translation scored during training, in tokens: early in training few translations end by themselves.
 LONGEST_SCORED = 128
-# Steps between two points of a curve.
+# Training steps between two points of the curve.
 DRAWN_EVERY = 20
 
 
@@ -48,7 +48,7 @@ def train(
     from keras_transformers.extras import require
     from keras_transformers.formats.preset import check_replaceable
 
-    # What can fail, fails before hours of training.
+    # Checks that can fail come before hours of training.
     check_replaceable(output)
     require(matplotlib=picture, sacrebleu=bleu)
     sources, targets = data.read()
@@ -79,7 +79,7 @@ def train(
         f"{len(sources)} pairs{watched}; {' and '.join(map(str, sizes))} tokens; {task.count_params():,} parameters",
         file=sys.stderr,
     )
-    # Each of these reads what the one before it has left in the logs.
+    # Order matters: each callback reads the logs that the ones before it wrote.
     callbacks = []
     if bleu and validation is not None:
         callbacks.append(TranslationQuality(*validation, num_beams=1, max_new_tokens=LONGEST_SCORED))

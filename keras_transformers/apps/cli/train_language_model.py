@@ -1,4 +1,4 @@
-"""`keras-transformers train-language-model`: texts → a preset folder that `generate` writes on with."""
+"""`keras-transformers train-language-model`: texts → a preset folder for `generate`."""
 
 import pathlib
 import sys
@@ -41,12 +41,12 @@ def train_language_model(
     checkpoints: Checkpoints = None,
     picture: Curve = None,
 ) -> None:
-    """Train a GPT (Radford et al. 2019) on texts, with a tokenizer of its own, and save it as a preset."""
+    """Train a GPT (Radford et al. 2019) and its tokenizer on texts, and save both as a preset."""
     from keras_transformers.extras import require
     from keras_transformers.files.lines import read_texts
     from keras_transformers.formats.preset import check_replaceable
 
-    # What can fail, fails before hours of training.
+    # Checks that can fail come before hours of training.
     check_replaceable(output)
     require(matplotlib=picture)
     learnt = read_texts(texts, lines)
@@ -58,7 +58,7 @@ def train_language_model(
     from keras_transformers.training import Checkpoint, LearningCurve, LinearDecay
 
     keras.utils.set_random_seed(training.seed)
-    # Bytes spell everything: only the end of a text needs a token that no text holds.
+    # Byte-level tokens spell any text, so the only special token is the one that ends a text.
     special: dict[str, Any] = {
         "padding_token": None,
         "start_token": None,

@@ -1,4 +1,4 @@
-"""`keras-transformers translate`: arguments, line in, line out, or a file."""
+"""`keras-transformers translate`: translates its arguments, lines of standard input, or a file."""
 
 import dataclasses
 import errno
@@ -19,13 +19,13 @@ from keras_transformers.apps.cli.options import (
 )
 from keras_transformers.apps.cli.texts import given
 
-# Batches of lines read before the first is translated: enough to sort by length, few enough to see results flow.
+# Batches of lines read before translation starts: enough to sort by length, few enough that results appear soon.
 BATCHES_AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """A file to translate, and which part of its lines."""
+    """A file to translate, and the part of each line to translate."""
 
     input: Annotated[
         pathlib.Path | None, typer.Option(**TEXT_FILE, help="Translate the lines of this file (.gz too).")
@@ -50,7 +50,7 @@ class Files:
         """Refuse options that contradict each other.
 
         Args:
-            beside: other sources of text that the user gave, by name.
+            beside: names of the other sources of text that the user gave.
 
         Raises:
             ValueError: naming the options.
@@ -71,7 +71,7 @@ class Files:
             raise ValueError("Expected --field with --words-field, for a file of JSON objects, got none. Give both.")
 
     def rows(self) -> Any:
-        """The part of a line that is translated: `LINES`, `Columns` or `JSONLines`."""
+        """Return the format of a line: `LINES`, `Columns` or `JSONLines`."""
         from keras_transformers.apps.files import LINES, Columns, JSONLines
 
         if self.field is not None:
@@ -99,7 +99,7 @@ class Decoding:
     ] = True
 
     def options(self) -> dict[str, Any]:
-        """Arguments of `Seq2SeqLM.translate`: those that the user gave."""
+        """Return the arguments of `Seq2SeqLM.translate` that the user gave."""
         return given(
             num_beams=self.num_beams,
             num_return_sequences=self.n_best,
@@ -126,8 +126,8 @@ def translate(
         typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
     ] = None,
 ) -> None:
-    """Translate sentences, each line of standard input, or a file: one line out for each line in, in order, empty ones
-    kept. Several translations, or scores, stand in one line with tabs between."""
+    """Translate sentences, lines of standard input, or a file. Each line gives one line of output, in order; empty
+    lines stay empty. Several translations, or scores, share one line, separated by tabs."""
     from keras_transformers.apps.cli.texts import progress
     from keras_transformers.extras import require
     from keras_transformers.files.lines import decoded_lines, in_chunks
@@ -141,7 +141,7 @@ def translate(
                 f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument."
             )
     options = {**decoding.options(), **given(**dataclasses.asdict(languages))}
-    # Whoever types wants an answer to each line.
+    # At a keyboard, each line is answered at once.
     typed = not texts and files.input is None and sys.stdin.isatty()
 
     import keras_transformers as kt
@@ -175,7 +175,7 @@ def _file(task: Any, files: Files, options: dict[str, Any]) -> None:
 
 
 def _lines(texts, found, scored):
-    """A line of output for each text."""
+    """Return a line of output for each text."""
     from keras_transformers.apps.files import LINES, lists
 
     translations, scores = found if scored else (found, [None] * len(texts))
@@ -183,7 +183,7 @@ def _lines(texts, found, scored):
 
 
 def write(lines):
-    """Print lines in UTF-8, whatever the terminal's settings say, and let them out at once."""
+    """Print lines in UTF-8, whatever the terminal's settings are, and flush."""
     try:
         sys.stdout.buffer.write("".join(line + "\n" for line in lines).encode("utf-8"))
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""`keras-transformers verify`: whether a preset's files are whole."""
+"""`keras-transformers verify`: a check that a preset's files are undamaged."""
 
 import contextlib
 import sys
@@ -11,7 +11,8 @@ import typer
 def verify(
     preset: Annotated[str, typer.Argument(help="A preset, a folder of adapters or checkpoints, a GGUF file, hf://…")],
 ):
-    """Check hashes, headers and numbers of a preset's files, or of checkpoints; damage is exit status 1."""
+    """Check the hashes, headers and numbers of a preset's files or of checkpoints. The exit status is 1 if one is
+    damaged."""
     from keras_transformers.formats import verification
 
     with _bar(preset) as progress:
@@ -25,7 +26,7 @@ def verify(
 
 @contextlib.contextmanager
 def _bar(name: str) -> Iterator[Callable[[int, int], object] | None]:
-    """A bar of bytes on standard error, if that is a terminal."""
+    """Draw a progress bar in bytes on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""Whole runs, from files to a preset: what is in one YAML file, in one call."""
+"""Whole training runs in one call, from files to a preset, as one YAML file describes."""
 
 from keras_transformers import lazy
 

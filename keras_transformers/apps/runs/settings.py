@@ -1,4 +1,4 @@
-"""A run as data: records, one for each section of its YAML file, and the file itself.
+"""The settings of a run: one record for each section of its YAML file, and reading and writing that file.
 
     output: runs/en-fr
     data: {pairs: train.tsv, test_pairs: test.tsv}
@@ -7,8 +7,8 @@
     model: {num_layers: 3, hidden_dim: 256, num_heads: 4}
     training: {epochs: 20, average: 5}
 
-What is left out is as the records have it. `read_run(path, ["training.epochs=3"])` lets a value be another; what no
-record knows is refused, with what may have been meant.
+Missing settings have the records' defaults. `read_run(path, ["training.epochs=3"])` changes a value. Unknown settings
+are refused, with the nearest known name.
 """
 
 import dataclasses
@@ -24,13 +24,14 @@ from keras_transformers.spelling import did_you_mean
 
 @record
 class DataSettings:
-    """Files of sentence pairs: two side by side, or one with tabs between; `.gz` too.
+    """Files of sentence pairs: two parallel files, or one with tabs between source and target; `.gz` too.
 
     Attributes:
-        source, target, pairs: what is learnt from.
-        validation_source, validation_target, validation_pairs: what is watched meanwhile; by default a part of that.
-        test_source, test_target, test_pairs: what is translated at the end; by default what is watched.
-        held_out: how many pairs that part has, at most; never more than a tenth.
+        source, target, pairs: the training pairs.
+        validation_source, validation_target, validation_pairs: the validation pairs; by default a part of the training
+            pairs is held out.
+        test_source, test_target, test_pairs: the pairs translated at the end; by default the validation pairs.
+        held_out: the most pairs to hold out; never more than a tenth.
     """
 
     source: str | None = None
@@ -47,8 +48,9 @@ class DataSettings:
 
 @record
 class VocabularySettings:
-    """The subwords: `Tokenizer.train`'s arguments, and whether both languages share them; otherwise each has so many of
-    its own, and embeddings of its own. Unless `normalization` is null, invisible characters change no translation."""
+    """The subword vocabulary: arguments of `Tokenizer.train`, and `shared`: whether both languages share one vocabulary
+    and its embeddings. If they do not, each language has its own, both of that size. Unless `normalization` is null,
+    invisible characters do not change a translation."""
 
     kind: str = "bpe"
     size: int = 8000
@@ -68,7 +70,7 @@ class ModelSettings:
         intermediate_dim: the inner width of the feed-forward layers; by default four times `hidden_dim`.
         dropout: the share of activations dropped.
         attention_dropout: the share of attention weights dropped.
-        activation: of the feed-forward layers.
+        activation: the activation function of the feed-forward layers.
         norm_placement: "post" or "pre".
         max_length: tokens that the model sees at once.
     """
@@ -86,21 +88,22 @@ class ModelSettings:
 
 @record
 class TrainingSettings:
-    """How it learns.
+    """The training settings.
 
     Attributes:
         epochs: passes over the data, at most.
-        updates: updates, at most; the epochs are whole.
+        updates: optimizer updates, at most; epochs are never cut short.
         batch_tokens: tokens of a batch on its longer side.
-        learning_rate: the highest; by default (hidden_dim × warmup_steps)^-½.
-        warmup_steps: steps until then; fewer for little data. Afterwards the rate falls by the inverse square root.
-        cool_down: over so many of the last epochs the rate falls to 0.
-        epsilon: of Adam.
+        learning_rate: the highest learning rate; by default (hidden_dim × warmup_steps)^-½.
+        warmup_steps: steps until the highest learning rate; fewer for little data. Afterwards the rate falls by the
+            inverse square root.
+        cool_down: the number of last epochs over which the learning rate falls to 0.
+        epsilon: Adam's epsilon.
         label_smoothing: the share of probability that goes to all other tokens.
-        patience: stop after so many epochs without a better `monitor`.
+        patience: stop after this number of epochs without a better `monitor`.
         monitor: "bleu" or "loss" of the held-out pairs.
-        average: the preset has the mean of the weights after so many of the last epochs.
-        seed: of the first weights, dropout and the order of batches.
+        average: the number of last epochs whose weights are averaged for the preset.
+        seed: the seed of the initial weights, dropout and the order of batches.
         dtype: such as "mixed_bfloat16".
     """
 
@@ -125,7 +128,7 @@ class TrainingSettings:
 
 @record
 class ValidationSettings:
-    """What is translated after each so many epochs, for BLEU: the first `sentences` of what is watched."""
+    """Validation by BLEU: every so many epochs, the first `sentences` validation sentences are translated."""
 
     sentences: int = 500
     every_epochs: int = 1
@@ -135,7 +138,7 @@ class ValidationSettings:
 
 @record
 class DecodingSettings:
-    """How the preset translates unless told otherwise, and at the end of the run."""
+    """The preset's default decoding settings, used for the test at the end of the run too."""
 
     num_beams: int = 4
     length_penalty: float = 1.0
@@ -144,10 +147,10 @@ class DecodingSettings:
 
 @record
 class TranslationRun:
-    """A run: what `train_translation` does, and where.
+    """All settings of a run by `train_translation`.
 
     Attributes:
-        output: a folder for all of it: the preset, checkpoints, the curve, the settings, the report.
+        output: the run's folder, for the preset, checkpoints, the curve, the settings and the report.
         data, cleaning, vocabulary, model, training, validation, decoding: see the records.
 
     Example:
@@ -165,16 +168,16 @@ class TranslationRun:
 
 
 def read_run(path=None, changes=()):
-    """A run from a YAML file, with changes.
+    """Read a run from a YAML file, with changes.
 
     Args:
-        path: of the file; None for changes alone.
+        path: the path of the file; None for changes alone.
         changes: strings such as "training.epochs=3", whose values are YAML.
 
     Returns: `TranslationRun`.
 
     Raises:
-        ValueError: for what is no YAML, and for all keys that are unknown or of another type at once, with near ones.
+        ValueError: for invalid YAML. For unknown keys and wrong types: all at once, with the nearest known keys.
 
     Example:
         >>> read_run("en-fr.yaml", ["training.epochs=3", "output=runs/short"])
@@ -207,7 +210,7 @@ def read_run(path=None, changes=()):
 
 
 def as_values(run):
-    """A run's settings as plain values, section by section."""
+    """Return a run's settings as plain values, section by section."""
     values = {}
     for field in dataclasses.fields(run):
         value = getattr(run, field.name)
@@ -218,7 +221,7 @@ def as_values(run):
 
 
 def flat(run):
-    """The same by dotted names: `{"training.epochs": 10, …}`."""
+    """Return a run's settings by dotted names: `{"training.epochs": 10, …}`."""
     return {
         (f"{section}.{name}" if isinstance(value, dict) else section): each
         for section, value in as_values(run).items()
@@ -227,7 +230,7 @@ def flat(run):
 
 
 def run_yaml(run):
-    """A run as the text of a YAML file, every setting in it."""
+    """Return the text of a YAML file with every setting of a run."""
     require(yaml=True)
     import yaml
 
@@ -239,7 +242,7 @@ def _yaml(text, name):
 
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, ArithmeticError) as error:  # a number of thousands of digits, a date of no day
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:  # numbers of thousands of digits, impossible dates
         problem = " ".join(str(error).split())
     except RecursionError:
         problem = "lists nested as deep as no settings are"
@@ -247,7 +250,7 @@ def _yaml(text, name):
 
 
 def _read(cls, values, path, problems):
-    """A record of plain values, or None; what is wrong is added to `problems`."""
+    """Make a record from plain values; if that fails, return None and add the reasons to `problems`."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     every = [*fields, *(f"{path}{name}" for name in fields)]
     if not path:
@@ -282,8 +285,8 @@ def _read(cls, values, path, problems):
 
 
 def _as(value, annotation):
-    """YAML's lists as tuples, and its numbers such as `1e-3`, which it takes for text, as numbers."""
-    kinds = [getattr(kind, "__origin__", kind) for kind in alternatives(annotation)]  # without a range
+    """Convert lists to tuples, and numbers such as `1e-3`, which YAML reads as text, to numbers."""
+    kinds = [getattr(kind, "__origin__", kind) for kind in alternatives(annotation)]  # without their ranges
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, str) and float in kinds and str not in kinds:

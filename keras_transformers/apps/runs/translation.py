@@ -1,16 +1,16 @@
-"""From raw parallel text to a preset: clean, learn the vocabulary, train, watch BLEU, average, save, test.
+"""A translation model from raw parallel text: clean, learn the vocabulary, train, watch BLEU, average, save, test.
 
-All of a run lies in its folder:
+The run's folder holds all of its files:
 
     run.yaml         every setting, as the run was begun
     tokenizer/       the vocabulary
-    checkpoints/     the last epochs, and where the run is
-    epochs.jsonl     what each epoch gave
+    checkpoints/     the last epochs, and the state of the run
+    epochs.jsonl     the results of each epoch
     curve.png, .csv
     preset/          the model: kt.Seq2SeqLM.from_preset("…/preset")
-    report.json      what was done: pairs by rule of cleaning, seconds, BLEU and chrF with signatures, versions
+    report.json      pairs removed by each cleaning rule, seconds, BLEU and chrF with signatures, versions
 
-Begun again, it goes on where it was stopped; when all is done, it says what was.
+Started again, a stopped run resumes; a finished run reports its results.
 """
 
 import dataclasses
@@ -48,32 +48,32 @@ from keras_transformers.training.callbacks import (
 from keras_transformers.training.metrics import bleu, chrf
 from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
 
-# What may change between two starts of a run: it says how far it goes, and what is made of it then.
+# Settings that may change between two starts of a run: they affect only its length and its use afterwards.
 FREE = ("training.epochs", "training.updates", "training.patience", "training.average", "decoding.")
 PACKAGES = ("keras", "numpy", "tokenizers", "sacrebleu")
 
 
 class Trained(typing.NamedTuple):
-    """What a run gives: the task, and its report."""
+    """The result of a run: the task and its report."""
 
     task: Seq2SeqLM
     report: dict
 
 
 def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
-    """Train a translation model from raw sentence pairs, all as a run's settings say.
+    """Train a translation model from raw sentence pairs by a run's settings.
 
     Args:
         run: a `TranslationRun`.
-        tokenizer: one of your own, in place of what `run.vocabulary` asks for.
-        say: a function that is told, in a line or more, what is done.
-        verbose: of Keras's `fit`.
+        tokenizer: your own tokenizer; `run.vocabulary` is then not used.
+        say: a function called with messages on the progress, of one or more lines each.
+        verbose: the argument of Keras's `fit`.
 
     Returns: `Trained(task, report)`.
 
     Raises:
-        ValueError: for files that do not fit each other, settings that contradict each other, a folder in which a run
-            with others was begun, or one that another process works in.
+        ValueError: for files of unequal lengths, settings that contradict each other, a folder that holds a run with
+            other settings, or one that another process works in.
 
     Example:
         >>> task, report = train_translation(read_run("en-fr.yaml"))
@@ -94,7 +94,7 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
 
 
 def _trained(run, folder, tokenizer, say, verbose):
-    """Do a run that is not done yet."""
+    """Start or resume a run that is not finished."""
     keras.utils.set_random_seed(run.training.seed)
     (sources, targets), validation, test = _data(run.data, run.training.seed)
     held_out = [*zip(*validation, strict=True)] + ([] if test is validation else [*zip(*test, strict=True)])
@@ -142,10 +142,10 @@ def _trained(run, folder, tokenizer, say, verbose):
 
 
 def _finished(run, folder):
-    """The report of a run that is done; None where there is something to do.
+    """Return the report of a finished run; None if the run is not finished.
 
     Raises:
-        ValueError: when a run with other settings was begun there.
+        ValueError: if the folder holds a run with other settings.
     """
     if not (folder / "run.yaml").exists():
         return None
@@ -162,7 +162,7 @@ def _finished(run, folder):
 
 
 def _data(data, seed):
-    """Pairs to learn from, to watch and to test on, each `(sources, targets)`."""
+    """Return the training, validation and test pairs, each as `(sources, targets)`."""
 
     def read(part: str) -> tuple[list[str], list[str]]:
         source, target, pairs = (getattr(data, f"{part}{name}") for name in ("source", "target", "pairs"))
@@ -174,7 +174,7 @@ def _data(data, seed):
     train = read("")
     validation, test = (read(part) if given(part) else None for part in ("validation_", "test_"))
     if validation is None:
-        pairs = sorted(set(zip(*train, strict=True)))  # copies of one would stand on both sides
+        pairs = sorted(set(zip(*train, strict=True)))  # duplicates would be in both training and validation
         count = min(data.held_out, len(pairs) // 10)
         if count < 1:
             raise ValueError(
@@ -187,8 +187,8 @@ def _data(data, seed):
 
 
 def _vocabulary(settings, folder, sources, targets):
-    """The run's tokenizer: what an earlier start has learnt, or what is learnt now."""
-    if (folder / "tokenizer_config.json").exists():  # which is written last
+    """Return the run's tokenizer: the one that an earlier start saved, or a newly learned one."""
+    if (folder / "tokenizer_config.json").exists():  # the last file to be written
         return Tokenizer.load(folder)
     options = {name: getattr(settings, name) for name in ("kind", "lowercase", "normalization")}
     options["vocabulary_size"] = settings.size
@@ -198,7 +198,7 @@ def _vocabulary(settings, folder, sources, targets):
 
 
 def learn_vocabulary(sources, targets, *, shared=True, **options):
-    """A `Tokenizer` of sentence pairs, with a second one for the target unless they share it; `options` as of
+    """Train a `Tokenizer` on sentence pairs, with a second one for the target unless `shared`. `options` go to
     `Tokenizer.train`."""
     if shared:
         return Tokenizer.train([*sources, *targets], **options)
@@ -206,12 +206,12 @@ def learn_vocabulary(sources, targets, *, shared=True, **options):
 
 
 def values_of(settings):
-    """The fields of a record of settings by name."""
+    """Return the fields of a settings record by name."""
     return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
 
 
 def config_for(tokenizer, **fields):
-    """The `ModelConfig` that `kt.models.transformer` makes of `fields`, for this tokenizer's vocabularies."""
+    """Return the `ModelConfig` that `kt.models.transformer` makes from `fields` for this tokenizer's vocabularies."""
     if tokenizer.target is not None:
         fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
     return transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
@@ -222,7 +222,7 @@ def _model(run, tokenizer):
 
 
 def _fit(task, run, pairs, validation, folder, verbose):
-    """Train, from where it was stopped; what each epoch gave."""
+    """Train, resuming a stopped run, and return the results of each epoch."""
     settings = run.training
     batches = translation_batches(
         *pairs,
@@ -243,7 +243,7 @@ def _fit(task, run, pairs, validation, folder, verbose):
     task.compile(optimizer, label_smoothing=settings.label_smoothing)
     watched = run.validation
     kept = _Epochs(folder / "epochs.jsonl", settings.monitor, settings.patience)
-    callbacks = [  # each reads what those before it leave in the logs
+    callbacks = [  # order matters: each reads the logs that those before it wrote
         TranslationQuality(
             validation[0][: watched.sentences],
             validation[1][: watched.sentences],
@@ -264,8 +264,8 @@ def _fit(task, run, pairs, validation, folder, verbose):
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Keeps what each epoch gave, a JSON object a line, and stops when the best is `patience` epochs old: after a kill
-    too."""
+    """Callback that appends each epoch's results to a file, a JSON object a line, and stops training once the best
+    epoch is `patience` epochs old. Both survive a kill."""
 
     def __init__(self, path, monitor, patience):
         super().__init__()
@@ -273,21 +273,21 @@ class _Epochs(keras.callbacks.Callback):
         self.name, self.sign = {"bleu": ("val_bleu", 1), "loss": ("val_loss", -1)}[monitor]
 
     def done(self):
-        """What is kept, a dictionary for each epoch in order; of one that was trained again, the last."""
+        """Return the kept results: a dictionary for each epoch in order; the latest if an epoch was trained twice."""
         if not is_plain(self.path):
             return []
         epochs = {}
         for line in self.path.read_bytes().splitlines():
             try:
                 epoch = json.loads(line.decode("utf-8"))
-            except (ValueError, RecursionError):  # half a line, written when it was killed: that epoch is trained again
+            except (ValueError, RecursionError):  # half a line, left by a kill: that epoch is trained again
                 continue
             if _is_epoch(epoch):
                 epochs[epoch["epoch"]] = epoch
         return [epochs[number] for number in sorted(epochs)]
 
     def is_over(self, epochs):
-        """Whether patience has run out."""
+        """Return whether patience has run out."""
         scores = [(self.sign * epoch[self.name], -number) for number, epoch in enumerate(epochs) if self.name in epoch]
         return bool(self.patience and scores) and len(epochs) - 1 + max(scores)[1] >= self.patience
 
@@ -304,14 +304,14 @@ class _Epochs(keras.callbacks.Callback):
 
 
 def _is_epoch(epoch):
-    """Whether a line of `epochs.jsonl` is what was written there."""
+    """Return whether a line of `epochs.jsonl` has the expected form."""
     if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int:
         return False
     return all(type(value) in (int, float) for value in epoch.values())
 
 
 def _tested(task, test):
-    """BLEU and chrF of a test set, with their signatures."""
+    """Compute BLEU and chrF of a test set, with their signatures."""
     sources, references = test
     begin = time.perf_counter()
     hypotheses = task.translate(sources)
@@ -329,7 +329,7 @@ def _versions() -> dict[str, str | None]:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             packages[name] = None
-    # by the module: TensorFlow is installed under several names
+    # The version comes from the module: TensorFlow is installed under several package names.
     packages[backends.NAME] = str(importlib.import_module(backends.NAME).__version__)
     return {"python": platform.python_version(), "backend": backends.NAME, **packages}
 
