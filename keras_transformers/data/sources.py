@@ -24,6 +24,9 @@ import numpy as np
 
 from keras_transformers.spelling import did_you_mean
 
+Texts: typing.TypeAlias = Any
+"""Whatever holds texts: a string, or a list, array, series, data frame, data set or stream of strings."""
+
 ROWS = 4096  # of a block of a stream
 _TO_LISTS = ("to_pylist", "to_list", "tolist")  # of pyarrow; of pandas, polars and ragged tensors; of arrays
 _COMPUTE = ("collect", "compute", "read_all", "to_table")  # of polars, dask and pyarrow, for what is not computed yet

@@ -37,6 +37,8 @@ Prompts: typing.TypeAlias = np.ndarray | Sequence[Sequence[int]]
 """Ids of prompts, `[B, T]`: a NumPy array, or nested lists of one length."""
 StopRule: typing.TypeAlias = Callable[[int, np.ndarray], bool]
 """A function of the index of a prompt and the ids generated for it: whether they contain a stop string."""
+Numbers: typing.TypeAlias = np.ndarray | Sequence[int]
+"""For each prompt the number of its random draws, `[B]`."""
 
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
@@ -113,7 +115,7 @@ def generate(
     *,
     vocabulary_size: int | None = None,
     longest: int | None = None,
-    numbers: Sequence[int] | np.ndarray | None = None,
+    numbers: Numbers | None = None,
     stop_rule: StopRule | None = None,
     sources: np.ndarray | None = None,
     words: ForcedWords | None = None,
@@ -366,7 +368,7 @@ class Decoding:
         config: GenerationConfig,
         *,
         longest: int | None = None,
-        numbers: Sequence[int] | np.ndarray | None = None,
+        numbers: Numbers | None = None,
         stop_rule: StopRule | None = None,
         sources: np.ndarray | None = None,
         words: ForcedWords | None = None,

@@ -8,10 +8,8 @@ to read  You are a bot. | Hi.          | Hello!       | And who are you?
 import typing
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from keras_transformers.backends import arrays, execution
-from keras_transformers.generation.decoding import Decoding, StopRule, checked_prompts
+from keras_transformers.generation.decoding import Decoding, Numbers, StopRule, checked_prompts
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
@@ -47,7 +45,7 @@ class Reader:
         token_ids: Sequence[int],
         config: GenerationConfig,
         *,
-        numbers: Sequence[int] | np.ndarray | None = None,
+        numbers: Numbers | None = None,
         stop_rule: StopRule | None = None,
     ) -> Decoding:
         """A `Decoding` that continues one text, a list of ids. It is valid until the next text is read."""

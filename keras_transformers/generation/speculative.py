@@ -104,6 +104,10 @@ class DraftModel:
         return guess
 
 
+Draft: typing.TypeAlias = PromptLookup | DraftModel
+"""Guesses tokens ahead."""
+
+
 def accepting(
     decoding: Decoding, score: execution.Step, guess: Callable[[list[int]], list[int]], length: int, prompt: list[int]
 ) -> Callable[[], bool]:

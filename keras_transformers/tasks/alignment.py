@@ -11,12 +11,15 @@ Legend: `B` pairs, `L` layers, `N` heads, `T` target tokens, `S` source tokens; 
 import math
 import re
 import typing
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.generation.decoding import bucket
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batches_by_length
 from keras_transformers.tasks.scoring import computed
 from keras_transformers.training.chunked import CHUNK
@@ -43,7 +46,7 @@ class Alignment(typing.NamedTuple):
     scores: np.ndarray
 
 
-def attention(model, source_ids, read_ids, which):
+def attention(model: typing.Any, source_ids: list[int], read_ids: list[int], which: str) -> list[np.ndarray]:
     """The attention of every layer, numpy `[N, T, S]` each.
 
     Args:
@@ -57,14 +60,23 @@ def attention(model, source_ids, read_ids, which):
     return [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in layers]
 
 
-def cross_attention(model, inputs):
+def cross_attention(model: typing.Any, inputs: dict[str, Tensor]) -> Tensor:
     """The mean over a layer's heads, `[B, L, T, S]`, of what `decoder_token_ids [B, T]` look at in `token_ids [B,
     S]`."""
     layers = model.backbone(inputs, return_attention_scores=True)["cross_attention_scores"]
     return ops.stack([ops.mean(ops.cast(scores, "float32"), axis=1) for scores in layers], axis=1)
 
 
-def alignments(model, pairs, start_id, layer, method, *, batch_size, progress=None):
+def alignments(
+    model: typing.Any,
+    pairs: Sequence[tuple[tuple[str, str], list[int], list[int]]],
+    start_id: int | None,
+    layer: int,
+    method: str,
+    *,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[Alignment]:
     """The `Alignment` of each pair of texts.
 
     Args:
@@ -89,7 +101,7 @@ def alignments(model, pairs, start_id, layer, method, *, batch_size, progress=No
         "token_ids": Ragged.join(np.array(ids, "int32") for _, ids, _ in pairs),
         "decoder_token_ids": Ragged.join(np.array(ids, "int32") for ids in read),
     }
-    results = [None] * len(pairs)
+    results: list[typing.Any] = [None] * len(pairs)
     for rows in _batches(model, columns, batch_size):
         for row, scores_LTS in zip(rows, computed(model, model.cross_attention, columns, rows), strict=False):
             places = [each.spans[row] for each in tokens]
@@ -99,7 +111,7 @@ def alignments(model, pairs, start_id, layer, method, *, batch_size, progress=No
     return results
 
 
-def _batches(model, columns, batch_size):
+def _batches(model: typing.Any, columns: dict[str, Ragged], batch_size: int) -> Iterator[np.ndarray]:
     """Rows of similar length, so few of long ones that all the attention of a batch has room."""
     decoder = model.config.decoder
     lengths = [column.lengths for column in columns.values()]
@@ -109,7 +121,7 @@ def _batches(model, columns, batch_size):
         yield from (rows[begin : begin + most] for begin in range(0, len(rows), most))
 
 
-def _by_words(texts, places, scores_TS, method):
+def _by_words(texts: tuple[str, str], places: Sequence[typing.Any], scores_TS: np.ndarray, method: str) -> Alignment:
     """The `Alignment` of one pair of texts, whose tokens come from these places, by the attention of tokens."""
     source_spans, target_spans = map(words, texts)
     belongs_SU, belongs_TW = membership(places[0], source_spans), membership(places[1], target_spans)
@@ -123,19 +135,19 @@ def _by_words(texts, places, scores_TS, method):
             for row, place in enumerate(scores_WU.argmax(axis=1))
             if scores_WU[row, place] > 0 and (method == "argmax" or best_U[place] == row)
         ]
-    told = (
+    source_words, target_words = (
         [text[begin:end] for begin, end in spans]
         for text, spans in zip(texts, (source_spans, target_spans), strict=True)
     )
-    return Alignment(pairs, *told, source_spans, target_spans, scores_WU)
+    return Alignment(pairs, source_words, target_words, source_spans, target_spans, scores_WU)
 
 
-def words(text):
+def words(text: str) -> np.ndarray:
     """The spans of a text's words, int `[W, 2]`."""
     return np.array([match.span() for match in _WORDS.finditer(text)], int).reshape(-1, 2)
 
 
-def membership(token_spans, word_spans):
+def membership(token_spans: np.ndarray, word_spans: np.ndarray) -> np.ndarray:
     """Which word each token is of, the one that most of it is in: 0 and 1, `[T, W]`. A token of spaces is of none."""
     begins = np.maximum(token_spans[:, None, 0], word_spans[None, :, 0])
     shared_TW = np.minimum(token_spans[:, None, 1], word_spans[None, :, 1]) - begins
@@ -147,7 +159,7 @@ def membership(token_spans, word_spans):
     return belongs
 
 
-def _place(ids, text_ids):
+def _place(ids: Sequence[int], text_ids: Sequence[int]) -> int:
     """Where a text's own tokens begin, among those that the tokenizer has put around them."""
     for place in range(len(ids) - len(text_ids) + 1):
         if list(ids[place : place + len(text_ids)]) == list(text_ids):

@@ -18,6 +18,8 @@ from keras_transformers.generation.decoding import Generated, limits
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
+Progress: typing.TypeAlias = collections.abc.Callable[[int], object]
+"""A function that is called with the number of texts done, each time some are."""
 Report = collections.abc.Callable[[dict[int, int], int], None]
 
 
@@ -56,7 +58,7 @@ class Continuation:
         self._ids: list[int] = []
         self._said = ""
 
-    def _whole(self, ids):
+    def _whole(self, ids: list[int]) -> str:
         return self._decode([*self._context, *ids])[self._before :]
 
     def text(self, ids: list[int]) -> str:
@@ -83,12 +85,12 @@ class Continuation:
         """The text that was held back, now that no token follows."""
         return self._say(self.text(self._ids))
 
-    def _say(self, text):
+    def _say(self, text: str) -> str:
         piece = text[len(self._said) :]
         self._said += piece
         return piece
 
-    def _undecided(self, text):
+    def _undecided(self, text: str) -> int:
         """The number of last characters that may be the beginning of a stop string."""
         longest = min(max(map(len, self._stop), default=1) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if any(each.startswith(text[-n:]) for each in self._stop)), 0)
@@ -147,7 +149,7 @@ class Wording:
             return None
         texts = [self.continuation(prompt) for prompt in prompts]
 
-        def stops(sentence, token_ids):
+        def stops(sentence: int, token_ids: np.ndarray) -> bool:
             text = texts[sentence if sentence < len(texts) else 0]  # rows that fill up a batch are copies of the first
             return text.stops(self.words(token_ids.tolist()))
 
@@ -201,9 +203,7 @@ class Answers:
         order = np.argsort([-len(prompt.token_ids) for prompt in prompts], kind="stable")
         self._asked = [int(index) for index in order if prompts[index].token_ids]
 
-    def batches(
-        self, size: int, progress: collections.abc.Callable[[int], object] | None = None
-    ) -> collections.abc.Iterator[list[int]]:
+    def batches(self, size: int, progress: Progress | None = None) -> collections.abc.Iterator[list[int]]:
         """Indices of the prompts that the model is asked, those of similar length together.
 
         Args:

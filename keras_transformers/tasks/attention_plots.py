@@ -4,9 +4,13 @@ Legend: `N` heads, `T` query length, `S` key length.
 """
 
 import math
+import os
+import typing
 
 from keras_transformers.extras import require
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.spelling import spelled
+from keras_transformers.tasks.directions import Direction
 from keras_transformers.training.curves import figure_of, save
 
 # which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
@@ -19,19 +23,19 @@ _KINDS = {
 
 @spelled
 def plot_attention(
-    model,
-    source,
-    target=None,
+    model: typing.Any,
+    source: str,
+    target: str | None = None,
     *,
-    source_language=None,
-    target_language=None,
-    layer=-1,
-    head=None,
-    which="cross",
-    path=None,
-    title=None,
-    **generation,
-):
+    source_language: str | None = None,
+    target_language: str | None = None,
+    layer: int = -1,
+    head: int | str | None = None,
+    which: str = "cross",
+    path: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+    **generation: typing.Any,
+) -> typing.Any:
     """Draw which source token each target token looked at, or any other attention of a translation.
 
     A row is a query and sums to 1. In cross-attention it is named after the token that the decoder wrote from there; in
@@ -86,7 +90,9 @@ def plot_attention(
     return figure
 
 
-def _attention(model, source, target, which, direction, config):
+def _attention(
+    model: typing.Any, source: str, target: str | None, which: str, direction: Direction, config: GenerationConfig
+) -> tuple[typing.Any, list[str], list[str]]:
     """The scores of every layer, numpy `[N, T, S]` each, and the pieces that rows and columns stand for."""
     import numpy as np
 
@@ -120,14 +126,16 @@ def _attention(model, source, target, which, direction, config):
     return layers, *(tokenizer.tokens(np.array(ids), target=side) for ids, side in (rows, columns))
 
 
-def _index(name, value, count):
+def _index(name: str, value: typing.Any, count: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -count <= value < count:
         alternatives = ', "all" or None for their mean' if name == "head" else ""
         raise ValueError(f"Expected {name} to be from {-count} to {count - 1}{alternatives}, got {value!r}.")
     return value % count
 
 
-def _draw_panels(panels, queries, keys, query_name, key_name):
+def _draw_panels(
+    panels: dict[str, typing.Any], queries: list[str], keys: list[str], query_name: str, key_name: str
+) -> typing.Any:
     """Matrices `[T, S]` by title, side by side, on one scale of colours, with the pieces along their outer edges."""
     columns = math.ceil(math.sqrt(len(panels)))
     rows = math.ceil(len(panels) / columns)
@@ -167,7 +175,7 @@ def _draw_panels(panels, queries, keys, query_name, key_name):
     return figure
 
 
-def _visible(piece):
+def _visible(piece: str) -> str:
     """A piece as a label: spaces as "␣", line ends and tabs as arrows."""
     arrows = {"\n": "↵", "\r": "↵", "\t": "⇥"}
     shown = "".join(arrows.get(c, "␣" if c.isspace() else c if c.isprintable() else "\ufffd") for c in piece)

@@ -4,7 +4,9 @@ Legend: `B` batch, `T` length, `V` vocabulary.
 """
 
 import itertools
+import typing
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -14,26 +16,38 @@ from keras_transformers.data.documents import Document, around, cut, document_so
 from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.rows import document_rows
-from keras_transformers.data.sources import Form, Source, texts_of
-from keras_transformers.generation.decoding import Generated, alike, check_streaming, generate, limits
+from keras_transformers.data.sources import Form, Source, Texts, texts_of
+from keras_transformers.data.token_ids import Ids
+from keras_transformers.generation.decoding import (
+    Decoding,
+    Generated,
+    Numbers,
+    alike,
+    check_streaming,
+    generate,
+    limits,
+)
 from keras_transformers.generation.reader import Reader
-from keras_transformers.generation.settings import names_a_limit
-from keras_transformers.generation.speculative import accepting
+from keras_transformers.generation.settings import GenerationConfig, names_a_limit
+from keras_transformers.generation.speculative import Draft, accepting
+from keras_transformers.layers.cache import Cache
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks import notices
-from keras_transformers.tasks.answers import Answers, Prompt
+from keras_transformers.tasks.answers import Answers, Progress, Prompt
 from keras_transformers.tasks.chat import Chat
 from keras_transformers.tasks.compiling import without_decay
 from keras_transformers.tasks.generative_task import GenerativeTask
-from keras_transformers.tasks.scoring import LONGEST_ROW, log_probabilities, score_tokens, window_sizes
+from keras_transformers.tasks.given_texts import GivenTexts
+from keras_transformers.tasks.scoring import LONGEST_ROW
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.tasks.starts import filled, start_prompts
+from keras_transformers.tasks.starts import Rows, filled, start_prompts
 from keras_transformers.training.schedules import LinearDecay
 
 PROMPTS = (("prompt",), ("text",), ("question",))
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class CausalLM(GenerativeTask):
+class CausalLM(GivenTexts, GenerativeTask):
     """A decoder with a head over its vocabulary: a language model, GPT's kind.
 
     Args:
@@ -56,13 +70,22 @@ class CausalLM(GenerativeTask):
     reading_options = ("columns", "packing")
 
     @classmethod
-    def _check_stacks(cls, config):
+    def _check_stacks(cls, config: ModelConfig) -> None:
         if config.encoder is not None or config.decoder is None:
             raise wrong_stacks("a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes", config)
 
     # Training
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, *, packing=True, **kwargs):
+    def fit(
+        self,
+        x: typing.Any = None,
+        y: typing.Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        *,
+        packing: bool = True,
+        **kwargs: typing.Any,
+    ) -> keras.callbacks.History:
         """Train on raw text.
 
         Args:
@@ -88,7 +111,7 @@ class CausalLM(GenerativeTask):
         """
         return super().fit(x, y, batch_size, epochs, packing=packing, **kwargs)
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """For a model that was loaded, `Task`'s, for fine-tuning. For a new one AdamW (β₂ 0.99, weight decay 0.1, none
         on norms and biases; gradients clipped to norm 1) and a learning rate that rises over the first tenth of `fit`
         to 0.5 / hidden_dim, 0.002 at most, and falls to 0 over the rest."""
@@ -102,16 +125,25 @@ class CausalLM(GenerativeTask):
     form = Form(labelled=False)
     label_columns = ("labels", "label")
 
-    def _examples(self, x, y, sample_weight, max_length=None, **reading):
+    def _examples(
+        self,
+        x: typing.Any,
+        y: typing.Any,
+        sample_weight: typing.Any,
+        max_length: int | None = None,
+        **reading: typing.Any,
+    ) -> Examples:
         x = x if isinstance(x, (Examples, Source)) else document_source(x, y, sample_weight)
         return super()._examples(x, None, None, max_length, **reading)
 
-    def _of_texts(self, source, max_length, columns=None, packing=True):
+    def _of_texts(
+        self, source: Source, max_length: int | None, columns: dict[str, str] | None = None, packing: bool = True
+    ) -> Examples:
         """Texts, prompts with answers, or chats, as rows of ids."""
         kind, documents = read_documents(source, tokenizer=self._tokenizer(), columns=columns)
         return self._of_documents(kind, documents, max_length, packing)
 
-    def _of_ids(self, ids, max_length, packing=True):
+    def _of_ids(self, ids: Ids, max_length: int | None, packing: bool = True) -> Examples:
         """Ids alone, each learnt from those before it; or with `labels`, the id that follows each, `NO_LABEL` (-100)
         for those that are not learnt."""
         column = ids.columns["token_ids"]
@@ -133,7 +165,7 @@ class CausalLM(GenerativeTask):
         self._check_label_ids(examples)
         return examples
 
-    def _of_documents(self, kind, documents, max_length, packing):
+    def _of_documents(self, kind: str, documents: list[typing.Any], max_length: int | None, packing: bool) -> Examples:
         limit = min(each for each in (max_length or LONGEST_ROW, self._longest("embeddings")) if each)
         truncated = 0
         if kind != "texts":
@@ -149,96 +181,28 @@ class CausalLM(GenerativeTask):
             documents, max_length=limit, padding_id=self.config.filler, packing=packing, truncated=truncated
         )
 
-    def _seen(self, source, columns=None):
+    def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         before, _ = around(self._tokenizer())
         read = read_columns(source, labelled=False, columns=columns)
         if read.seconds is not None:
             raise TypeError("Expected texts, got pairs of them. Join each prompt with its answer.")
-        encoded = self.tokenizer.encode(read.texts)
+        encoded = self._tokenizer().encode(read.texts)
         return {"token_ids": Ragged.join(np.array([*before, *ids], "int32") for ids in encoded)}
-
-    # How likely texts are
-
-    def score(
-        self, texts, *, per_token=False, parse_special=False, max_length=None, stride=None, batch_size=8, progress=None
-    ):
-        """How likely texts are: the sum of the natural logarithms of their tokens' probabilities.
-
-        A text is read as `generate` reads a prompt, with what the tokenizer puts before it. Where that is nothing, the
-        first token is not scored, for nothing stands before it; an end token is neither read nor scored.
-
-        Args:
-            texts: a string, or a list, array, series or data frame of strings, or anything else that holds texts.
-            per_token: give the logarithm of each token's probability instead, NaN where it is not scored.
-            parse_special: as for `generate`.
-            max_length, stride: a longer text is read in windows of so many tokens, each so many further on than the one
-                before; a token is scored once, in the first window that holds it (`tasks/scoring.py` has a picture). By
-                default what the model reads, but 1,024 at most, and half of that.
-            batch_size: windows computed together.
-            progress: a function called with the number of windows done, each time some are.
-
-        Returns: a float for a string, an array `[N]` for a list; with `per_token` an array `[T]`, or a list of them,
-            one number for each token of `tokenizer.encode`.
-
-        Raises:
-            TypeError, ValueError: for what is no text, a `max_length` past what the model reads or below 2, and a
-                `stride` outside of [1, max_length].
-
-        Example:
-            >>> lm.score(["The cat sat.", "Cat the sat."])  # doctest: +SKIP
-            array([-15.2, -27.9])
-        """
-        texts, single = texts_of(texts)
-        before, encoded = self._encoded(texts, parse_special)
-        sequences = [[*before, *ids] for ids in encoded]
-        for ids in sequences:
-            self._check_ids("texts", np.array(ids, "int32"), "embeddings")
-        max_length, stride = window_sizes(max_length, stride, self._longest("embeddings"))
-        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
-        scores = [each[len(before) :] for each in log_probabilities(self, sequences, **options)]
-        if not per_token:
-            scores = [float(np.nansum(each)) for each in scores]
-        return scores[0] if single else scores if per_token else np.array(scores)
-
-    def perplexity(self, texts, *, parse_special=False, max_length=None, stride=None, batch_size=8, progress=None):
-        """The perplexity of texts: `exp` of the mean negative logarithm of the probability, over all tokens scored.
-
-        Arguments as for `score`. The figure depends on all of them, and on the tokenizer: quote `max_length` and
-        `stride`. For WikiText and the like, join the lines to one text as they were.
-
-        Returns: a float.
-
-        Raises:
-            TypeError, ValueError: as `score`, and where no token can be scored.
-
-        Example:
-            >>> lm.perplexity(pathlib.Path("wiki.test.tokens").read_text(), max_length=1024, stride=512)
-        """
-        options = {"max_length": max_length, "stride": stride, "batch_size": batch_size, "progress": progress}
-        scores = self.score(texts_of(texts)[0], per_token=True, parse_special=parse_special, **options)
-        scores = np.concatenate(scores) if scores else np.zeros(0)
-        if not np.isfinite(scores).any():
-            raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
-        return float(np.exp(-np.nanmean(scores)))
-
-    def token_log_probabilities(self, inputs):
-        """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, int32 `[B, T]` each."""
-        return score_tokens(self, inputs)
 
     # Generation
 
     def generate(
         self,
-        prompts,
+        prompts: Texts,
         *,
-        parse_special=False,
-        batch_size=32,
-        return_prompt=False,
-        return_scores=False,
-        draft=None,
-        progress=None,
-        **generation,
-    ):
+        parse_special: bool = False,
+        batch_size: int = 32,
+        return_prompt: bool = False,
+        return_scores: bool = False,
+        draft: Draft | None = None,
+        progress: Progress | None = None,
+        **generation: typing.Any,
+    ) -> typing.Any:
         """Continue texts, by default as the preset's own generation settings say.
 
         Args:
@@ -285,7 +249,14 @@ class CausalLM(GenerativeTask):
             answers.put_before(texts)
         return answers.results(single, return_scores)
 
-    def stream(self, prompt, *, parse_special=False, draft=None, **generation):
+    def stream(
+        self,
+        prompt: str,
+        *,
+        parse_special: bool = False,
+        draft: Draft | None = None,
+        **generation: typing.Any,
+    ) -> Iterator[str]:
         """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
         made.
 
@@ -301,10 +272,18 @@ class CausalLM(GenerativeTask):
         (ids,) = self._encode([prompt], parse_special)
         return self.stream_ids(ids, config, draft=draft, limited=names_a_limit(generation))
 
-    def _report_cut(self, cut, total):
+    def _report_cut(self, cut: dict[int, int], total: int) -> None:
         notices.tell_cut(cut, total, None, self._longest("embeddings"), "texts")
 
-    def chat(self, messages=(), *, system=None, tools=None, template_variables=None, **generation):
+    def chat(
+        self,
+        messages: Sequence[dict[str, typing.Any]] = (),
+        *,
+        system: str | None = None,
+        tools: Sequence[typing.Any] | None = None,
+        template_variables: dict[str, typing.Any] | None = None,
+        **generation: typing.Any,
+    ) -> Chat:
         """Talk with a model that was trained to: a `Chat`.
 
         Args:
@@ -323,7 +302,14 @@ class CausalLM(GenerativeTask):
         before = [] if system is None else [{"role": "system", "content": system}]
         return Chat(self, [*before, *messages], tools, template_variables, **generation)
 
-    def stream_ids(self, token_ids, config=None, reader=None, draft=None, limited=True):
+    def stream_ids(
+        self,
+        token_ids: list[int],
+        config: GenerationConfig | None = None,
+        reader: Reader | None = None,
+        draft: Draft | None = None,
+        limited: bool = True,
+    ) -> Iterator[str]:
         """Continue a prompt given as token ids: an iterator of strings.
 
         Args:
@@ -339,12 +325,19 @@ class CausalLM(GenerativeTask):
         report = None if limited else self._report_cut
         return self._wording(config).pieces(token_ids, decoding.stream(advance=advance), report)
 
-    def reader(self):
+    def reader(self) -> Reader:
         """What reads texts that go on from each other: a `generation.Reader`."""
         size, longest = self.config.embeddings.vocabulary_size, self._longest("embeddings")
         return Reader(self, self._step, self.backbone.start_cache, longest=longest, vocabulary_size=size)
 
-    def _decoding(self, reader, token_ids, config, draft, **options):
+    def _decoding(
+        self,
+        reader: Reader,
+        token_ids: list[int],
+        config: GenerationConfig,
+        draft: Draft | None,
+        **options: typing.Any,
+    ) -> tuple[Decoding, Callable[[], bool] | None]:
         """A `Decoding` of one prompt, and the function that takes it further, None for step by step."""
         if not token_ids:
             raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
@@ -358,7 +351,14 @@ class CausalLM(GenerativeTask):
             return decoding, None
         return decoding, accepting(decoding, self._step_through, draft.guesser(self), draft.length, token_ids)
 
-    def generate_ids(self, prompts, config=None, batch_size=None, numbers=None, draft=None):
+    def generate_ids(
+        self,
+        prompts: Rows,
+        config: GenerationConfig | None = None,
+        batch_size: int | None = None,
+        numbers: Numbers | None = None,
+        draft: Draft | None = None,
+    ) -> Generated:
         """Continue prompts given as token ids: the `Generated` of `generation.generate`.
 
         Args:
@@ -374,7 +374,7 @@ class CausalLM(GenerativeTask):
             return self._generate_ahead(prompts, config, draft, numbers)
         rows, longest = len(prompts), self._longest("embeddings")
         if rows == 0:
-            return generate(self, self._step, None, np.zeros((0, 1), int), config)
+            return generate(self, self._step, Cache(0, ()), np.zeros((0, 1), int), config)
         numbers = list(range(rows) if numbers is None else numbers)
         if config.num_beams > 1 or config.forced_end_id is not None:  # the texts of a batch have one limit
             groups = alike(limits(config, np.array(list(map(len, prompts))), longest))
@@ -385,28 +385,34 @@ class CausalLM(GenerativeTask):
                 ]
                 return Generated.joined(parts, config.padding_id, groups)
         fill = filled(rows, batch_size or rows) - rows
-        prompts, numbers = [*prompts, *prompts[:1] * fill], [*numbers, *numbers[:1] * fill]
+        prompts, numbers = [*prompts, *[prompts[0]] * fill], [*numbers, *[numbers[0]] * fill]
         cache, token_ids = start_prompts(self, prompts, config)
         stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
-        options = {"longest": longest, "stop_rule": stop_rule, "numbers": numbers}
+        options: dict[str, typing.Any] = {"longest": longest, "stop_rule": stop_rule, "numbers": numbers}
         generated = generate(self, self._step, cache, token_ids, config, **options)
         return generated.select(slice(rows * config.num_return_sequences))
 
-    def _generate_ahead(self, prompts, config, draft, numbers):
+    def _generate_ahead(
+        self,
+        prompts: Rows,
+        config: GenerationConfig,
+        draft: Draft,
+        numbers: Numbers | None,
+    ) -> Generated:
         """As `generate_ids`, with guesses: prompt by prompt."""
         reader, parts = self.reader(), []
         stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
         for place, prompt in enumerate(prompts):
-            options = {"numbers": [place if numbers is None else numbers[place]]}
+            options: dict[str, typing.Any] = {"numbers": [place if numbers is None else numbers[place]]}
             if stop_rule is not None:
                 options["stop_rule"] = lambda _, token_ids, place=place: stop_rule(place, token_ids)
             decoding, advance = self._decoding(reader, prompt, config, draft, **options)
-            while advance():
+            while advance is not None and advance():
                 pass
             parts.append(decoding.generated())
         return Generated.joined(parts, config.padding_id)
 
-    def _encode(self, texts, parse_special=False):
+    def _encode(self, texts: list[str], parse_special: bool = False) -> list[list[int]]:
         """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""
         before, encoded = self._encoded(texts, parse_special)
         start = () if self.generation.start_id is None else (self.generation.start_id,)
@@ -419,7 +425,7 @@ class CausalLM(GenerativeTask):
             )
         return prompts
 
-    def _encoded(self, texts, parse_special):
+    def _encoded(self, texts: list[str], parse_special: bool) -> tuple[Sequence[int], list[list[int]]]:
         """The ids that stand before each text, and those of the texts."""
         tokenizer = self._tokenizer()
         encoded = tokenizer.encode(texts, parse_special)

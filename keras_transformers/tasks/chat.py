@@ -1,5 +1,8 @@
 """A conversation with a language model."""
 
+import typing
+from collections.abc import Iterator, Sequence
+
 from keras_transformers.generation.settings import names_a_limit
 
 
@@ -24,25 +27,32 @@ class Chat:
         >>> chat.send("And an encoder?")
     """
 
-    def __init__(self, model, messages=(), tools=None, template_variables=None, **generation):
+    def __init__(
+        self,
+        model: typing.Any,
+        messages: Sequence[dict[str, typing.Any]] = (),
+        tools: Sequence[typing.Any] | None = None,
+        template_variables: dict[str, typing.Any] | None = None,
+        **generation: typing.Any,
+    ) -> None:
         model._check_effect(model.generation_config(**generation), generation)
         self.messages = list(messages)
         self._template = {"add_generation_prompt": True, "tools": tools, **(template_variables or {})}
         self._model, self._generation, self._reader = model, generation, model.reader()
 
-    def send(self, text, **generation):
+    def send(self, text: str, **generation: typing.Any) -> str:
         """Say something: the reply, a string. `generation` changes settings for this one."""
         return "".join(self.stream(text, **generation))
 
-    def reply(self, **generation):
+    def reply(self, **generation: typing.Any) -> str:
         """The reply to the messages as they stand, the last of which is the user's: a string."""
         return "".join(self._pieces(self.messages, generation))
 
-    def stream(self, text, **generation):
+    def stream(self, text: str, **generation: typing.Any) -> Iterator[str]:
         """As `send`, piece by piece: an iterator of strings. Where it is left early, what it has given is the reply."""
         return self._pieces([*self.messages, {"role": "user", "content": text}], generation)
 
-    def _pieces(self, messages, generation):
+    def _pieces(self, messages: list[dict[str, typing.Any]], generation: dict[str, typing.Any]) -> Iterator[str]:
         model = self._model
         config = model.generation_config(
             **{"num_beams": 1, "num_return_sequences": 1, **self._generation, **generation}
@@ -52,7 +62,7 @@ class Chat:
         limited = names_a_limit({**self._generation, **generation})
         pieces = model.stream_ids(ids, config, self._reader, limited=limited)
 
-        def said():
+        def said() -> Iterator[str]:
             reply = ""
             try:
                 for piece in pieces:

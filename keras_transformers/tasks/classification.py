@@ -5,22 +5,39 @@ Legend: `N` texts, `B` batch, `T` length, `C` classes.
 
 import collections.abc
 import re
+import typing
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_transformers.data.examples import NO_LABEL, Examples, read_columns
+from keras_transformers.backends.types import Tensor
+from keras_transformers.data.examples import NO_LABEL, Columns, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Form, as_text, holds_many, is_empty, is_missing, rows, short, texts_of
+from keras_transformers.data.sources import (
+    Form,
+    Source,
+    Texts,
+    as_text,
+    holds_many,
+    is_empty,
+    is_missing,
+    rows,
+    short,
+    texts_of,
+)
+from keras_transformers.data.token_ids import Ids
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import Pooler, make_transform
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import arguments_of
 from keras_transformers.spelling import did_you_mean
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask, windows
 from keras_transformers.tasks.task import check_config
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.class_weights import class_weights
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy, TokenMean
@@ -40,8 +57,16 @@ class Classifier(EncoderTask):
     _PROBLEMS = tuple(PROBLEMS)
 
     def __init__(
-        self, config, tokenizer=None, labels=None, num_classes=None, problem=None, *, classifier_bias=True, **kwargs
-    ):
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        labels: collections.abc.Iterable[str] | None = None,
+        num_classes: int | None = None,
+        problem: str | None = None,
+        *,
+        classifier_bias: bool = True,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(config, tokenizer, **kwargs)
         self.labels = _label_names(labels, num_classes)
         self._numbers = {label: number for number, label in enumerate(self.labels)}
@@ -54,7 +79,7 @@ class Classifier(EncoderTask):
         )
 
     @classmethod
-    def _read_values(cls, values):
+    def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
         labels, stated = values.get("id2label"), values.get("num_labels")
         count = 2 if stated is None else stated  # Hugging Face's default
         if type(count) is not int or not 1 <= count <= _MOST_CLASSES:
@@ -67,18 +92,18 @@ class Classifier(EncoderTask):
             raise ValueError(f"Expected id2label to give numbers names, got {shown(labels)}.") from None
         if stated is not None and count != len(labels):  # old files name the two classes that are the default
             labels = _label_names(None, count)
-        theirs = {name: ours for ours, name in PROBLEMS.items()}
+        theirs: dict[typing.Any, str] = {name: ours for ours, name in PROBLEMS.items()}
         problem = values.get("problem_type")
         if problem is not None and problem not in list(theirs):
             raise ValueError(f"Expected problem_type to be one of {', '.join(theirs)}, got {shown(problem)}.")
         return {"labels": labels, "problem": cls._problem(theirs.get(problem), labels)}
 
     @classmethod
-    def _problem(cls, problem, labels):
+    def _problem(cls, problem: str | None, labels: collections.abc.Sequence[str]) -> str:
         return problem or ("regression" if len(labels) == 1 and "regression" in cls._PROBLEMS else "single_label")
 
     @classmethod
-    def _merged(cls, told, given):
+    def _merged(cls, told: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
         given = {name: value for name, value in given.items() if value is not None}
         if {"labels", "num_classes"} & set(given):
             count = len(_label_names(given.get("labels"), given.get("num_classes")))
@@ -88,10 +113,10 @@ class Classifier(EncoderTask):
                 told = {name: value for name, value in told.items() if name not in ("labels", "problem")}
         return {**told, **given}
 
-    def _head_is_of(self, told):
+    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
         return len(self.labels) == len(told.get("labels", self.labels))
 
-    def _preset_values(self):
+    def _preset_values(self) -> dict[str, typing.Any]:
         values = {
             "id2label": {str(number): label for number, label in enumerate(self.labels)},
             "label2id": {label: number for number, label in enumerate(self.labels)},
@@ -102,10 +127,10 @@ class Classifier(EncoderTask):
             else values | {"problem_type": PROBLEMS[self.problem]}
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "labels": list(self.labels), "problem": self.problem}
 
-    def _class_weights(self, class_weight):
+    def _class_weights(self, class_weight: collections.abc.Mapping[typing.Any, float] | None) -> np.ndarray | None:
         if class_weight is None:
             return None
         if self.problem != "single_label":
@@ -115,7 +140,7 @@ class Classifier(EncoderTask):
             )
         return class_weights(class_weight, self.labels, self._numbered)
 
-    def _numbered(self, label, where):
+    def _numbered(self, label: typing.Any, where: str) -> int:
         """A label's number, by name or by number."""
         if isinstance(label, (str, bytes)):
             label = as_text(label, where)
@@ -136,7 +161,7 @@ class Classifier(EncoderTask):
             )
         return int(number)
 
-    def _of_one_hot(self, values, where):
+    def _of_one_hot(self, values: collections.abc.Sequence[typing.Any], where: str) -> int:
         """The number of the class that one 1 among 0s stands for."""
         values = [each.item() if hasattr(each, "item") else each for each in values]
         if len(values) != len(self.labels) or not all(isinstance(each, (int, float)) for each in values):
@@ -151,7 +176,7 @@ class Classifier(EncoderTask):
             )
         return values.index(1)
 
-    def _of_truth(self, truth):
+    def _of_truth(self, truth: bool) -> int | None:
         """The number of the class that True or False stands for: the second and the first, unless they have names of
         their own; None with more classes."""
         named = {label.lower(): number for number, label in enumerate(self.labels)}
@@ -189,7 +214,15 @@ class TextClassifier(Classifier):
     Source: Devlin et al. 2019, section 4.1.
     """
 
-    def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        labels: collections.abc.Iterable[str] | None = None,
+        num_classes: int | None = None,
+        problem: str | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         check_config(config, type(self).__name__)
         pooler = arguments_of(config.pooler)
         bias = pooler.pop("classifier_bias")
@@ -201,12 +234,14 @@ class TextClassifier(Classifier):
         self.accuracy = TokenMean(name="accuracy") if self.problem != "regression" else None
         self.built = True
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         return self.classifier.compute_output_spec(
             self.pooler.compute_output_spec(self.backbone.compute_output_spec(inputs))
         )
 
-    def _named_metric(self, metric):
+    def _named_metric(self, metric: typing.Any) -> typing.Any:
         if metric not in ("accuracy", "acc") or self.problem == "single_label":
             return metric
         if self.problem == "regression":
@@ -215,14 +250,21 @@ class TextClassifier(Classifier):
             )
         return keras.metrics.BinaryAccuracy(metric, threshold=0.0)  # of logits
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         x, counted = self.hidden_states(inputs, training)
         if self.config.pooler.end_id is not None:
             token_ids = inputs["token_ids"] if isinstance(inputs, dict) else inputs
             counted = ops.equal(token_ids, self.config.pooler.end_id)
         return self.classifier(self.pooler(x, padding_mask=counted, training=training))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Cross-entropy, binary cross-entropy over classes, or squared error, as the problem says."""
         logits = ops.cast(y_pred, "float32")
         if self.problem == "single_label":
@@ -241,22 +283,22 @@ class TextClassifier(Classifier):
             self.accuracy.update_state(ops.cast(hits, "float32"), sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         read = read_columns(source, columns=columns)
         inputs, packed = self.encode_texts(read.texts, read.seconds, max_length)
         return self._labelled(inputs, self._targets(read.labels), read.sample_weight, packed)
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
         self._check_cut(ids.columns["token_ids"].lengths, max_length)
         return Examples(ids.columns, self._targets(ids.labels), ids.row_weights(), self.config.filler)
 
-    def _seen(self, source, columns=None):
+    def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         read = read_columns(source, labelled=False, columns=columns)
         if read.seconds is not None and set(read.seconds) <= set(self.labels):
             read = read._replace(seconds=None)  # a text and its label, which is not needed
         return self._input_columns(read)
 
-    def _targets(self, labels):
+    def _targets(self, labels: collections.abc.Sequence[typing.Any] | None) -> np.ndarray:
         """Labels as `fit` is given them: int32 `[N]`, or float32 `[N, C]`.
 
         One label: its name, its number, True or False of two classes, or a row of 0s with a 1. Of several labels: their
@@ -274,7 +316,7 @@ class TextClassifier(Classifier):
         target = self._of_numbers if self.problem == "regression" else self._of_classes
         return np.array([target(label, row) for row, label in enumerate(labels)], "float32").reshape(-1, count)
 
-    def _of_numbers(self, label, row):
+    def _of_numbers(self, label: typing.Any, row: int) -> np.ndarray:
         """The values of one label of a regression, float64 `[C]`."""
         count, several = len(self.labels), _several(label)
         try:
@@ -288,7 +330,7 @@ class TextClassifier(Classifier):
             )
         return values
 
-    def _of_classes(self, label, row):
+    def _of_classes(self, label: typing.Any, row: int) -> np.ndarray:
         """A 1 for each class that one label names, float32 `[C]`."""
         count, several = len(self.labels), _several(label)
         if several is None and count == 1 and not isinstance(label, (str, bytes)):
@@ -304,7 +346,7 @@ class TextClassifier(Classifier):
         target[[self._numbered(each, f"label {row}") for each in several]] = 1.0
         return target
 
-    def _in_order(self, label, row):
+    def _in_order(self, label: collections.abc.Mapping[str, typing.Any], row: int) -> list[typing.Any]:
         """The values of a label by name, one for each class, in the classes' order."""
         if set(label) != set(self.labels):
             raise ValueError(
@@ -313,7 +355,15 @@ class TextClassifier(Classifier):
             )
         return [label[name] for name in self.labels]
 
-    def classify(self, texts, seconds=None, *, top=1, batch_size=32, progress=None):
+    def classify(
+        self,
+        texts: Texts,
+        seconds: Texts | None = None,
+        *,
+        top: int | None = 1,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> dict[str, typing.Any] | float | list[typing.Any]:
         """Labels of texts, with their scores, as plain Python.
 
         Args:
@@ -333,7 +383,7 @@ class TextClassifier(Classifier):
         _check_top(top)
         pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
         single = isinstance(texts, str) or pair and seconds is None
-        source = [texts] if single else texts
+        source: typing.Any = [texts] if single else texts
         if seconds is not None:
             source = {"text": texts_of(texts)[0], "text_pair": texts_of(seconds)[0]}
         if is_empty(source) or seconds is not None and not any(source.values()):
@@ -343,7 +393,7 @@ class TextClassifier(Classifier):
         answers = [self._answer(row, top) for row in logits]
         return answers[0] if single else answers
 
-    def _answer(self, logits, top):
+    def _answer(self, logits: np.ndarray, top: int | None) -> dict[str, typing.Any] | float | list[typing.Any]:
         if self.problem == "regression":
             return float(logits[0]) if len(logits) == 1 else logits.tolist()
         if self.problem == "multi_label":
@@ -356,7 +406,7 @@ class TextClassifier(Classifier):
             return [each for each in named if each["score"] >= 0.5]
         return named[0] if top == 1 else named[:top]
 
-    def rank(self, query, texts, *, batch_size=32):
+    def rank(self, query: str, texts: Texts, *, batch_size: int = 32) -> list[dict[str, typing.Any]]:
         """Texts by how well each answers a query: what a cross-encoder for reranking is for.
 
         Args:
@@ -369,7 +419,7 @@ class TextClassifier(Classifier):
         if not isinstance(query, str) or isinstance(texts, str):
             raise TypeError(f"Expected a query and a list of texts, got {short(query)} and {short(texts)}.")
         texts, _ = texts_of(texts)
-        scores = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
+        scores: typing.Any = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
         if self.problem != "regression":
             scores = [next(one["score"] for one in each if one["label"] == self.labels[-1]) for each in scores]
         return [{"index": int(n), "score": scores[n]} for n in np.argsort(-np.array(scores), kind="stable")]
@@ -399,7 +449,15 @@ class TokenClassifier(Classifier):
 
     _PROBLEMS = ("single_label",)
 
-    def __init__(self, config, tokenizer=None, labels=None, num_classes=None, problem=None, **kwargs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        labels: collections.abc.Iterable[str] | None = None,
+        num_classes: int | None = None,
+        problem: str | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(config, tokenizer, labels, num_classes, problem, **kwargs)
         head, options, shape = config.token_head, {"dtype": self.dtype_policy}, (None, None, config.output_dim)
         self.transform = None
@@ -412,37 +470,48 @@ class TokenClassifier(Classifier):
         self.accuracy = TokenAccuracy(name="accuracy")
         self.built = True
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         return self.classifier.compute_output_spec(self.backbone.compute_output_spec(inputs))
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: dict[str, Tensor] | Tensor, previous_mask: Tensor = None) -> Tensor:
         return self.padding_mask(inputs)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         x, _ = self.hidden_states(inputs, training)
         x = x if self.transform is None else self.transform(x)
         return self.classifier(self.dropout(x, training=training))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Cross-entropy over the tokens that have a label: the first piece of each word."""
         losses, _ = token_cross_entropy(y_pred, y)
         self.accuracy.update_state(y, y_pred, sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return of_tokens(y, y_pred, self._loss_weight(x, y, sample_weight))
 
-    def _metric_classes(self):
+    def _metric_classes(self) -> int:
         return len(self.labels)
 
     form, seen_form = Form(words=True), Form(labelled=False, words=True)
 
-    def _input_columns(self, columns):
+    def _input_columns(self, columns: Columns) -> dict[str, Ragged]:
         if isinstance(columns.texts[0], str):
             return super()._input_columns(columns)
         return self.encode_texts(self._tokenizer().encode_words(columns.texts).token_ids)[0]
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
         """A label for each token, `NO_LABEL` (-100) for those without."""
         self._check_cut(ids.columns["token_ids"].lengths, max_length)
         if ids.labels is None:
@@ -451,7 +520,7 @@ class TokenClassifier(Classifier):
         labels = ids.rows_of(rows_of_labels, "labels", "int32")
         return Examples(ids.columns, labels, ids.weights_of(), self.config.filler)
 
-    def _token_labels(self, labels, row):
+    def _token_labels(self, labels: typing.Any, row: int) -> collections.abc.Sequence[int] | np.ndarray:
         array = np.asarray(labels) if holds_many(labels) and not any(map(is_missing, labels)) else None
         if array is not None and array.ndim == 1 and array.dtype.kind in "iu":
             if ((array == NO_LABEL) | (array >= 0) & (array < len(self.labels))).all():
@@ -465,33 +534,37 @@ class TokenClassifier(Classifier):
             for each in labels
         ]
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         """Lists of words with a label each; or strings with labelled spans `(start, end, label)`, in characters.
 
         A word's label is its first piece's. Spans give the words that they touch "B-label" and "I-label", if the
         label is not one by itself, and all others "O".
         """
-        columns = read_columns(source, words=True, columns=columns)
-        if columns.labels is None:
+        read = read_columns(source, words=True, columns=columns)
+        pieces: typing.Any
+        if read.labels is None:
             raise ValueError("Expected labels for the words of each text, got none. Pass y=, or texts with labels.")
-        if isinstance(columns.texts[0], str):
-            encoded, words, pieces = self._encoded_words(columns.texts)
-            labelled = enumerate(zip(words, columns.labels, strict=True))
+        if isinstance(read.texts[0], str):
+            encoded, words, pieces = self._encoded_words(read.texts)
+            labelled = enumerate(zip(words, read.labels, strict=True))
             labels = [self._of_spans(row, words, spans) for row, (words, spans) in labelled]
         else:
-            encoded = self._tokenizer().encode_words(columns.texts)
+            encoded = self._tokenizer().encode_words(read.texts)
             pieces = encoded.words
-            labelled = enumerate(zip(columns.texts, columns.labels, strict=True))
+            labelled = enumerate(zip(read.texts, read.labels, strict=True))
             labels = [self._of_words(row, words, labels) for row, (words, labels) in labelled]
         inputs, packed = self.encode_texts(encoded.token_ids, max_length=max_length)
         placed = []
         for text_ids, places, numbers in zip(packed.text_ids, pieces, labels, strict=True):
             first_pieces = {place: n for n, place in reversed([*enumerate(places)]) if place is not None}
-            numbered = [numbers[place] if first_pieces.get(place) == n else NO_LABEL for n, place in enumerate(places)]
+            numbered = [
+                numbers[place] if place is not None and first_pieces[place] == n else NO_LABEL
+                for n, place in enumerate(places)
+            ]
             placed.append(_placed(text_ids, numbered))
-        return self._labelled(inputs, Ragged.join(placed), columns.sample_weight, packed)
+        return self._labelled(inputs, Ragged.join(placed), read.sample_weight, packed)
 
-    def _of_words(self, row, words, labels):
+    def _of_words(self, row: int, words: collections.abc.Sequence[typing.Any], labels: typing.Any) -> list[int]:
         """The numbers of one text's labels."""
         if not holds_many(labels):
             raise TypeError(f"Expected a list of labels, one for each word, got {short(labels)} for text {row}.")
@@ -502,7 +575,9 @@ class TokenClassifier(Classifier):
             )
         return [self._numbered(label, f"a label of text {row}") for label in labels]
 
-    def _of_spans(self, row, words, spans):
+    def _of_spans(
+        self, row: int, words: collections.abc.Sequence[tuple[int, int]], spans: collections.abc.Iterable[typing.Any]
+    ) -> list[int]:
         """The numbers of the labels of one text's words, each a span of characters, of its labelled spans."""
         numbers = [self._numbered("O", "the label of what no span covers")] * len(words)
         length = words[-1][1] if words else 0
@@ -523,14 +598,18 @@ class TokenClassifier(Classifier):
                 numbers[n] = self._numbered(first if n == inside[0] else rest, f"a label of text {row}")
         return numbers
 
-    def _encoded_words(self, texts):
+    def _encoded_words(
+        self, texts: collections.abc.Sequence[str]
+    ) -> tuple[typing.Any, list[list[tuple[int, int]]], list[list[int | None]]]:
         """`(encoded, words, pieces)` of strings: the words of each as spans of characters, and of each piece the number
         of its word, or None."""
         encoded = self._tokenizer().encode_with_offsets(texts)
         words = [[match.span() for match in _WORD.finditer(text)] for text in texts]
         return encoded, words, [_words_of(*each) for each in zip(encoded.spans, words, strict=True)]
 
-    def tag(self, texts, *, aggregate=True, batch_size=32, progress=None):
+    def tag(
+        self, texts: Texts, *, aggregate: bool = True, batch_size: int = 32, progress: Progress | None = None
+    ) -> list[typing.Any]:
         """Labels of words, or entities of texts, as plain Python.
 
         A text that is longer than the model reads is computed in overlapping windows, and nothing is cut.
@@ -555,6 +634,7 @@ class TokenClassifier(Classifier):
         if is_empty(source):
             return []
         columns = read_columns(source, labelled=False, words=True)
+        pieces: typing.Any
         if isinstance(columns.texts[0], str):
             encoded, words, pieces = self._encoded_words(columns.texts)
         else:
@@ -568,12 +648,15 @@ class TokenClassifier(Classifier):
             answers.append(_entities(text, tagged) if together else tagged)
         return answers[0] if single else answers
 
-    def _probabilities(self, rows, batch_size, progress):
+    def _probabilities(
+        self, rows: collections.abc.Sequence[typing.Any], batch_size: int, progress: Progress | None
+    ) -> list[np.ndarray]:
         """For each text's ids `[P]` the probabilities of each piece's labels, `[P, C]`."""
         chunks, places = [], []
         room = self.room()
+        overlap = (room or 0) // 2
         for row, ids in enumerate(rows):
-            for begin, end in windows(len(ids), room, room // 2 if room else 0):
+            for begin, end in windows(len(ids), room, overlap):
                 chunks.append(ids[begin:end])
                 places.append((row, begin, end))
         inputs, packed = self.encode_texts(chunks)
@@ -582,14 +665,20 @@ class TokenClassifier(Classifier):
         for (row, begin, end), text_ids, logits in zip(places, packed.text_ids, outputs, strict=True):
             logits = np.asarray(logits, "float64")[text_ids == 0]
             # of what two windows see, the earlier keeps the first half of the overlap
-            skipped = 0 if begin == 0 else (room - room // 2) // 2
+            skipped = 0 if room is None or begin == 0 else (room - overlap) // 2
             exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
             results[row][begin + skipped : end] = (exponentials / exponentials.sum(-1, keepdims=True))[skipped:]
         return results
 
-    def _tagged(self, text, words, piece_words, probabilities):
+    def _tagged(
+        self,
+        text: typing.Any,
+        words: collections.abc.Sequence[typing.Any],
+        piece_words: collections.abc.Sequence[int | None],
+        probabilities: np.ndarray,
+    ) -> list[dict[str, typing.Any]]:
         """`{"label", "score", …}` for each word, from its first piece; a word without any scores 0."""
-        firsts = {}
+        firsts: dict[int | None, np.ndarray] = {}
         for word, scores in zip(piece_words, probabilities, strict=True):
             firsts.setdefault(word, scores)
         tagged = []
@@ -605,14 +694,14 @@ class TokenClassifier(Classifier):
         return tagged
 
 
-def _several(label):
+def _several(label: typing.Any) -> list[typing.Any] | None:
     """The values of a label that is a set, a list or an array; None for a single value."""
     if isinstance(label, (set, frozenset)):
         return list(label)
     return rows(label) if holds_many(label) else None
 
 
-def _check_top(top):
+def _check_top(top: int | None) -> None:
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise ValueError(f"Expected top of at least 1, or None for all, got {top!r}.")
 
@@ -620,7 +709,7 @@ def _check_top(top):
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
-def _words_of(spans, words):
+def _words_of(spans: np.ndarray, words: collections.abc.Sequence[tuple[int, int]]) -> list[int | None]:
     """For each piece, a span of characters, the word that holds its last one, or None."""
     starts = np.array([start for start, _ in words] or [0])
     places = [int(np.searchsorted(starts, end - 1, side="right")) - 1 for _, end in spans]
@@ -630,9 +719,11 @@ def _words_of(spans, words):
     ]
 
 
-def _entities(text, words):
+def _entities(text: str, words: collections.abc.Iterable[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
     """Words of one entity joined: a new one begins where a label says so, its type changes, or "O" lies between."""
-    entities, open_type, scores = [], None, []
+    entities: list[dict[str, typing.Any]] = []
+    scores: list[list[float]] = []
+    open_type = None
     for word in words:
         prefix, kind = _parts(word["label"])
         if word["score"] == 0.0:  # no piece is of it, as of an invisible character inside a name
@@ -649,17 +740,17 @@ def _entities(text, words):
     return [{**entity, "score": float(np.mean(each))} for entity, each in zip(entities, scores, strict=True)]
 
 
-def _parts(label):
+def _parts(label: str) -> tuple[str, str]:
     """ "B-PER" → ("B", "PER"); of a label without such a beginning ("", label)."""
     return (label[0], label[2:]) if label[1:2] == "-" and label[0] in "BIESLUM" else ("", label)
 
 
-def short_list(names):
+def short_list(names: collections.abc.Sequence[str]) -> str:
     """Names for a message, not too many of them."""
     return ", ".join(names) if len(names) <= 20 else f"{', '.join(names[:20])}, … ({len(names)} in all)"
 
 
-def _label_names(labels, num_classes):
+def _label_names(labels: typing.Any, num_classes: int | None) -> tuple[str, ...]:
     if labels is None:
         count = 2 if num_classes is None else num_classes
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -679,7 +770,7 @@ def _label_names(labels, num_classes):
     return labels
 
 
-def _placed(text_ids, labels):
+def _placed(text_ids: np.ndarray, labels: collections.abc.Sequence[int]) -> np.ndarray:
     """Labels of a text's pieces, where they stand in a row with special tokens; what was cut is left out."""
     row = np.full(len(text_ids), NO_LABEL, "int32")
     here = np.flatnonzero(text_ids == 0)

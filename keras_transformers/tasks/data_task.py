@@ -5,6 +5,7 @@ Legend: `N` rows, `B` batch, `T` length.
 
 import collections.abc
 import re
+import typing
 
 import keras
 import numpy as np
@@ -14,10 +15,13 @@ from keras_transformers.backends import execution
 from keras_transformers.data.batches import Batches, round_up
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import LABELS, Form, Source, are_parts
 from keras_transformers.data.token_ids import read_ids
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket
+from keras_transformers.tasks.answers import Progress
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.trained import Trained
 
 # The number of rows in a batch is a multiple of this, if there are as many.
@@ -44,7 +48,14 @@ class DataTask(Trained):
     batch_size: int | None = None
     reading_options: tuple[str, ...] = ("columns",)
 
-    def _examples(self, x, y, sample_weight, max_length=None, **reading):
+    def _examples(
+        self,
+        x: typing.Any,
+        y: typing.Any,
+        sample_weight: typing.Any,
+        max_length: int | None = None,
+        **reading: typing.Any,
+    ) -> typing.Any:
         """`Examples`, or `Pairs`, of the data that `fit` is given."""
         if isinstance(x, (Examples, Pairs)):
             return x
@@ -58,15 +69,19 @@ class DataTask(Trained):
         self._check_examples(examples)
         return examples
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(
+        self, source: Source, max_length: int | None, columns: dict[str, str] | None = None
+    ) -> Examples | Pairs:
         """Examples of texts, from a `Source`. Abstract."""
         raise NotImplementedError
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: typing.Any, max_length: int | None) -> Examples | Pairs:
         """Examples of what `_read_ids` returns. Abstract."""
         raise NotImplementedError
 
-    def _read_ids(self, source, columns=None, sides=None):
+    def _read_ids(
+        self, source: Source, columns: dict[str, str] | None = None, sides: collections.abc.Sequence[str] | None = None
+    ) -> typing.Any:
         """Token ids that the user has made, as `Ids`, from a `Source`."""
         return read_ids(
             source.whole(),
@@ -78,23 +93,23 @@ class DataTask(Trained):
             columns=columns,
         )
 
-    def _needs_mask(self):
+    def _needs_mask(self) -> bool:
         """Whether the model knows its padding by a mask alone."""
         return False
 
-    def _check_examples(self, examples):
+    def _check_examples(self, examples: typing.Any) -> None:
         """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
         names = [name for name in examples.token_ids if name.endswith("token_ids")]
         for column, name in enumerate(names):
             self._check_ids(name, examples.token_ids[name], _side(name))
             self._check_lengths(examples.lengths[:, column], _side(name), name)
 
-    def _check_label_ids(self, examples):
+    def _check_label_ids(self, examples: typing.Any) -> None:
         """Refuse labels that are no tokens of the model's."""
         labels = np.asarray(examples.token_ids["labels"])
         self._check_ids("labels", labels[labels != NO_LABEL], "target_embeddings")
 
-    def _check_cut(self, lengths, max_length):
+    def _check_cut(self, lengths: np.ndarray, max_length: int | None) -> None:
         """Refuse rows of ids that are longer than was asked for: only texts are cut."""
         if max_length is not None and lengths.max(initial=0) > max_length:
             raise ValueError(
@@ -102,18 +117,18 @@ class DataTask(Trained):
                 "only texts are cut here."
             )
 
-    def _taken_options(self, kwargs, max_length):
+    def _taken_options(self, kwargs: dict[str, typing.Any], max_length: int | None) -> dict[str, typing.Any]:
         """Take the options for the reading of texts out of the arguments of `fit` or `evaluate`."""
         taken = {name: kwargs.pop(name) for name in self.reading_options if name in kwargs}
         return {"max_length": max_length, **taken}
 
-    def _batching(self, batch_tokens, batch_size):
+    def _batching(self, batch_tokens: int | None, batch_size: int | None) -> dict[str, typing.Any]:
         """The sizes of batches: those given, or the task's."""
         if batch_tokens is None and batch_size is None:
             batch_tokens, batch_size = self.batch_tokens, self.batch_size
         return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
 
-    def _batches(self, data, reading_options, **options):
+    def _batches(self, data: tuple, reading_options: dict[str, typing.Any], **options: typing.Any) -> Batches:
         """`Batches` of the data that `fit` and `evaluate` are given. Batches that the user made are checked."""
         batches, *rest = data
         if not isinstance(batches, Batches):
@@ -125,16 +140,17 @@ class DataTask(Trained):
             self._check_examples(batches.pairs)
         return self._as_trained(batches)
 
-    def _class_weights(self, class_weight):
+    def _class_weights(self, class_weight: collections.abc.Mapping[typing.Any, float] | None) -> np.ndarray | None:
         """The weights of the classes, float32 `[C]`, of a dictionary as Keras takes it; None for None."""
         if class_weight is not None:
             raise ValueError(
                 f"Expected no class_weight: a {type(self).__name__} learns no classes. Pass sample_weight=, a number "
                 "for each example."
             )
+        return None
 
     @staticmethod
-    def _unpacked(data):
+    def _unpacked(data: typing.Any) -> tuple[typing.Any, typing.Any, typing.Any]:
         """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
         list of two or three containers are these."""
         pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
@@ -142,7 +158,7 @@ class DataTask(Trained):
             return (*data, None)[:3]
         return data, None, None
 
-    def _check_lengths(self, lengths, embeddings, name):
+    def _check_lengths(self, lengths: np.ndarray, embeddings: str, name: str) -> None:
         longest = self._longest(embeddings)
         if longest is not None and lengths.max() > longest:
             raise ValueError(
@@ -150,7 +166,7 @@ class DataTask(Trained):
                 f"Make the batches with max_length={longest}, which cuts them and says so."
             )
 
-    def _check_ids(self, name, token_ids, embeddings):
+    def _check_ids(self, name: str, token_ids: np.ndarray, embeddings: str) -> None:
         """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
         size = getattr(self.config, embeddings).vocabulary_size
         if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
@@ -159,12 +175,12 @@ class DataTask(Trained):
                 "Does the tokenizer belong to the model?"
             )
 
-    def _longest(self, embeddings):
+    def _longest(self, embeddings: str) -> int | None:
         """The number of positions for a source (`embeddings`) or target (`target_embeddings`); None for any number."""
-        embeddings = getattr(self.config, embeddings)
-        return embeddings.context_length if embeddings.positions is None else embeddings.positions.max_length
+        table = getattr(self.config, embeddings)
+        return table.context_length if table.positions is None else table.positions.max_length
 
-    def _tokenizer(self):
+    def _tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise ValueError(
                 "This model has no tokenizer to read text with: give one to its constructor, or set `model.tokenizer`."
@@ -173,7 +189,14 @@ class DataTask(Trained):
 
     # One batch
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self,
+        x: typing.Any,
+        y: typing.Any = None,
+        sample_weight: typing.Any = None,
+        class_weight: collections.abc.Mapping[typing.Any, float] | None = None,
+        return_dict: bool = False,
+    ) -> typing.Any:
         """One step of training on one batch, of all that `fit` takes, or of arrays that are a batch already: as
         `keras.Model.train_on_batch`."""
         x, y, sample_weight = self._one_batch(x, y, sample_weight)
@@ -183,20 +206,22 @@ class DataTask(Trained):
             sample_weight = weights if sample_weight is None else weights * sample_weight
         return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self, x: typing.Any, y: typing.Any = None, sample_weight: typing.Any = None, return_dict: bool = False
+    ) -> typing.Any:
         """Loss and metrics on one batch, of all that `fit` takes, or of arrays that are a batch already: as
         `keras.Model.test_on_batch`."""
         return super().test_on_batch(*self._one_batch(x, y, sample_weight), return_dict=return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: typing.Any) -> np.ndarray | list[np.ndarray]:
         """The outputs for one batch, as numpy: of texts as `predict` gives them, of arrays as
         `keras.Model.predict_on_batch` does."""
         return super().predict_on_batch(x) if are_arrays(x) else self.predict(x, batch_size=None)
 
-    def _one_batch(self, x, y, sample_weight):
+    def _one_batch(self, x: typing.Any, y: typing.Any, sample_weight: typing.Any) -> tuple[typing.Any, ...]:
         """`(x, y, sample_weight)` as tensors."""
         if not self.compiled:
-            self.compile()
+            self.compile()  # type: ignore[call-arg]  # of `Task`, which has a default
         if not _is_batch(x, y, sample_weight):
             examples = self._examples(x, y, sample_weight)
             names = getattr(examples, "token_columns", ("token_ids", "decoder_token_ids"))
@@ -211,7 +236,15 @@ class DataTask(Trained):
 
     # Outputs
 
-    def predict(self, x, batch_size=32, verbose="auto", steps=None, callbacks=None, **kwargs):
+    def predict(
+        self,
+        x: typing.Any,
+        batch_size: int | None = 32,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: collections.abc.Sequence[keras.callbacks.Callback] | None = None,
+        **kwargs: typing.Any,
+    ) -> np.ndarray | list[np.ndarray]:
         """The model's outputs for texts, or for arrays as `keras.Model.predict` takes them.
 
         Args:
@@ -234,16 +267,18 @@ class DataTask(Trained):
             inputs = self._seen(source, **kwargs)
         return self.run(inputs, batch_size)
 
-    def _seen(self, source, columns=None):
+    def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         """The model's inputs by name, a `Ragged` each, of a `Source` of texts. Abstract."""
         raise NotImplementedError
 
-    def _seen_ids(self, source, columns=None):
+    def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         """The same of a `Source` of token ids."""
         return self._read_ids(source, columns).columns
 
     @memory.advice("lower batch_size.")
-    def run(self, columns, batch_size=32, progress=None):
+    def run(
+        self, columns: dict[str, Ragged], batch_size: int | None = 32, progress: Progress | None = None
+    ) -> typing.Any:
         """The model's outputs for rows of ids, in their order: similar lengths together, in few shapes.
 
         Args:
@@ -258,7 +293,7 @@ class DataTask(Trained):
                 self._check_ids(name, column.token_ids, _side(name))
                 self._check_lengths(column.lengths, _side(name), name)
         lengths = columns.get("decoder_token_ids", columns["token_ids"]).lengths
-        results = [None] * len(lengths)
+        results: list[typing.Any] = [None] * len(lengths)
         compute = executors.forward(self, self.call)
         for rows in batches_by_length(lengths, batch_size or max(len(lengths), 1)):
             outputs = compute(self._padded(columns, rows))
@@ -269,7 +304,7 @@ class DataTask(Trained):
         per_token = bool(results) and results[0].ndim > 1
         return results if per_token else np.stack(results) if results else np.zeros((0,), "float32")
 
-    def _padded(self, columns, rows):
+    def _padded(self, columns: dict[str, Ragged], rows: np.ndarray) -> dict[str, np.ndarray]:
         """One batch, padded."""
         padded = {}
         for name, column in columns.items():
@@ -281,12 +316,12 @@ class DataTask(Trained):
         return padded
 
 
-def _side(name):
+def _side(name: str) -> str:
     """Whose embeddings a column of token ids is for."""
     return "target_embeddings" if name.startswith("decoder_") else "embeddings"
 
 
-def are_arrays(x):
+def are_arrays(x: typing.Any) -> bool:
     """Whether `keras.Model.predict` takes this as it is: token ids in arrays, or a stream of batches of those."""
     if isinstance(x, collections.abc.Mapping):
         return "token_ids" in x and all(hasattr(each, "shape") and hasattr(each, "dtype") for each in x.values())
@@ -300,7 +335,7 @@ def are_arrays(x):
     return "int" in dtype and len(getattr(x, "shape", ())) == 2
 
 
-def _is_batch(x, y, sample_weight):
+def _is_batch(x: typing.Any, y: typing.Any, sample_weight: typing.Any) -> bool:
     """Whether nothing is left to be made of a batch: arrays, and a weight for each label or inputs that only batches
     have."""
     if not isinstance(x, collections.abc.Mapping) or not are_arrays(x):
@@ -310,12 +345,12 @@ def _is_batch(x, y, sample_weight):
     return y is not None and sample_weight is not None and np.shape(y) == np.shape(sample_weight) != ()
 
 
-def _rounded(length):
+def _rounded(length: int) -> int:
     """A length as it is padded: as it is if no shape is compiled."""
     return max(int(length), 1) if execution.SHAPES_MAY_VARY else bucket(length, steps=4)
 
 
-def batch_shape(lengths, limit=None):
+def batch_shape(lengths: np.ndarray, limit: int | None = None) -> tuple[int, int]:
     """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
     if each shape is compiled."""
     rows, length = len(lengths), _rounded(lengths.max())
@@ -324,7 +359,7 @@ def batch_shape(lengths, limit=None):
     return rows, min(length, limit or length)
 
 
-def batches_by_length(lengths, size):
+def batches_by_length(lengths: np.ndarray, size: int) -> collections.abc.Iterator[np.ndarray]:
     """Rows of similar length together, `size` of them at most, the longest first.
 
     A batch ends early if the next text is at most seven eighths as long as its first, rounded: what the padding would

@@ -10,9 +10,11 @@ None                       words before the source, of `task_specific_params` ("
 
 import re
 import typing
+from collections.abc import Mapping
 
 from keras_transformers.data.language_names import find_language, language_error, language_of
-from keras_transformers.generation.settings import fields_of
+from keras_transformers.generation.settings import GenerationConfig, fields_of
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 _PAIR = re.compile(r"translation_(.+)_to_(.+)")
 
@@ -31,7 +33,13 @@ class Direction(typing.NamedTuple):
     settings: dict
 
 
-def find_direction(tokenizer, generation, task_params, source_language, target_language):
+def find_direction(
+    tokenizer: Tokenizer,
+    generation: GenerationConfig,
+    task_params: Mapping[str, typing.Any],
+    source_language: str | None,
+    target_language: str | None,
+) -> Direction:
     """The `Direction` from one language to another.
 
     Args:
@@ -57,7 +65,12 @@ def find_direction(tokenizer, generation, task_params, source_language, target_l
     return Direction(source, target, "", changes)
 
 
-def _by_words(tokenizer, task_params, source_language, target_language):
+def _by_words(
+    tokenizer: Tokenizer,
+    task_params: Mapping[str, typing.Any],
+    source_language: str | None,
+    target_language: str | None,
+) -> Direction:
     if source_language is None and target_language is None:
         return Direction(None, None, "", {})
     pairs = {match.groups(): params for name, params in task_params.items() if (match := _PAIR.fullmatch(name))}
@@ -78,7 +91,7 @@ def _by_words(tokenizer, task_params, source_language, target_language):
     return Direction(None, None, params.get("prefix", ""), fields_of(params))
 
 
-def _check_only_pair(pair, *asked):
+def _check_only_pair(pair: tuple[str | None, str | None], *asked: str | None) -> None:
     """Refuse other languages than those of a model of one pair, and any language if the model does not name its own."""
     known = [language_of(code or "") for code in pair]
     for name, wanted, language, code in zip(("source_language", "target_language"), asked, known, pair, strict=True):

@@ -3,16 +3,26 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width.
 """
 
+import pathlib
+import typing
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.data.examples import Examples, read_columns
-from keras_transformers.data.sources import TEXTS, Form, as_text, texts_of
+from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import TEXTS, Form, Source, Texts, as_text, texts_of
+from keras_transformers.data.token_ids import Ids
 from keras_transformers.formats import keras_hub, sentence_transformers
 from keras_transformers.layers.heads import Pooler
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.spelling import did_you_mean
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.duplicates import equal_rows, fingerprints
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
@@ -57,18 +67,18 @@ class TextEmbedder(EncoderTask):
 
     def __init__(
         self,
-        config,
-        tokenizer=None,
-        pooling="mean",
-        normalize=True,
-        max_length=None,
-        scale=20.0,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        pooling: str = "mean",
+        normalize: bool = True,
+        max_length: int | None = None,
+        scale: float = 20.0,
         *,
-        prompts=None,
-        default_prompt_name=None,
-        measure="cosine",
-        **kwargs,
-    ):
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        measure: str = "cosine",
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(config, tokenizer, **kwargs)
         if measure not in sentence_transformers.MEASURES:
             known = ", ".join(sentence_transformers.MEASURES)
@@ -86,13 +96,13 @@ class TextEmbedder(EncoderTask):
         self.built = True
 
     @property
-    def max_length(self):
+    def max_length(self) -> int | None:
         return min((limit for limit in (super().max_length, self._limit) if limit), default=None)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), **self._own_arguments(), "scale": self.scale}
 
-    def _own_arguments(self):
+    def _own_arguments(self) -> dict[str, typing.Any]:
         return {
             "pooling": self.pooler.pooling,
             "normalize": self.normalize,
@@ -102,19 +112,21 @@ class TextEmbedder(EncoderTask):
             "measure": self.measure,
         }
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         own, positive = _sides(inputs)
         vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(own))
         if not positive:
             return vectors
         return keras.KerasTensor((vectors.shape[0], 2, vectors.shape[1]), dtype=vectors.dtype)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         own, positive = _sides(inputs)
         vectors = self._vectors(own, training)
         return ops.stack([vectors, self._vectors(positive, training)], axis=1) if positive else vectors
 
-    def stateless_call(self, *arguments, **options):
+    def stateless_call(self, *arguments: typing.Any, **options: typing.Any) -> typing.Any:
         # Keras, on JAX, takes each call of the body for one by itself, whose losses take the place of the first's.
         self._get_call_context()
         try:
@@ -122,14 +134,21 @@ class TextEmbedder(EncoderTask):
         finally:
             self._maybe_reset_call_context()
 
-    def _vectors(self, inputs, training):
+    def _vectors(self, inputs: dict[str, Tensor], training: bool | None) -> Tensor:
         x, padding_mask = self.hidden_states(inputs, training)
         vectors = self.pooler(x, padding_mask=padding_mask, training=training)
         if not self.normalize:
             return vectors
         return ops.cast(_normalized(vectors), vectors.dtype)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """Each text is to be closer to its own positive than to any other of the batch (van den Oord et al. 2018;
         Henderson et al. 2017, section 4)."""
         similarities_BB, own = self._similarities(x, y_pred, sample_weight)
@@ -138,7 +157,7 @@ class TextEmbedder(EncoderTask):
         self.accuracy.update_state(ops.cast(ops.equal(best, own), "float32"), sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    def _similarities(self, x, y_pred, sample_weight):
+    def _similarities(self, x: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Of each text to each positive of the batch, scaled, float32 `[B, B]`, and the number of its own, int32 `[B]`.
 
         What is no negative is out of reach: rows that only fill the batch, and another's positive for a text that
@@ -154,7 +173,9 @@ class TextEmbedder(EncoderTask):
             out_BB = ops.logical_or(out_BB, ops.equal(sample_weight, 0)[None, :])
         return ops.where(out_BB, -1e9, similarities_BB), own
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, None, Tensor]:
         """The similarities of each text to the batch's positives `[B, B]`, and the number of its own `[B]`."""
         similarities_BB, own = self._similarities(x, y_pred, sample_weight)
         return own, similarities_BB, None, sample_weight
@@ -162,7 +183,7 @@ class TextEmbedder(EncoderTask):
     form = Form(labelled=False)
     sides = ("", "positive_")
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         """Texts, with `y` a text that means the same for each; or pairs of texts alone."""
         read = read_columns(source, labelled=False, inputs=_PAIRS, columns=columns)
         if not source.has_labels and read.labels is not None:
@@ -182,17 +203,17 @@ class TextEmbedder(EncoderTask):
         truncated = packed.truncated + others.truncated
         return Examples(inputs, None, read.sample_weight, self.config.filler, truncated)
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
         for side in self.sides:
             self._check_cut(ids.columns[f"{side}token_ids"].lengths, max_length)
         if ids.labels is not None:
             raise ValueError("Expected token_ids and positive_token_ids alone, got labels too. Leave them out.")
         return Examples(ids.columns, None, ids.row_weights(), self.config.filler)
 
-    def _seen_ids(self, source, columns=None):
+    def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._read_ids(source, columns, sides=("",)).columns
 
-    def _prompt(self, prompt, name):
+    def _prompt(self, prompt: str | None, name: str | None) -> str:
         """What stands in front of texts."""
         if prompt is not None and name is not None:
             raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
@@ -202,9 +223,19 @@ class TextEmbedder(EncoderTask):
                 f"Expected the name of one of the model's prompts ({', '.join(self.prompts) or 'it has none'}), got "
                 f"{name!r}{did_you_mean(name, self.prompts)}."
             )
-        return prompt if prompt is not None else self.prompts.get(name, "")
+        if prompt is not None:
+            return prompt
+        return "" if name is None else self.prompts[name]
 
-    def embed(self, texts, *, batch_size=32, progress=None, prompt_name=None, prompt=None):
+    def embed(
+        self,
+        texts: Texts,
+        *,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+    ) -> np.ndarray:
         """Vectors of texts.
 
         Args:
@@ -230,7 +261,7 @@ class TextEmbedder(EncoderTask):
         vectors = self.run(self.encode_texts(texts)[0], batch_size, progress).astype("float32")
         return vectors[0] if single else vectors
 
-    def similarity(self, first, second, *, batch_size=32):
+    def similarity(self, first: Texts, second: Texts, *, batch_size: int = 32) -> float | list[typing.Any]:
         """Similarities by the model's `measure`, which is the cosine by default, as plain Python: a number for two
         strings, a list if one is a list, and for two lists a list of lists, `first` by `second`."""
         a, b = (self.embed(texts_of(each)[0], batch_size=batch_size) for each in (first, second))
@@ -242,12 +273,12 @@ class TextEmbedder(EncoderTask):
     # sentence-transformers' folder
 
     @classmethod
-    def _model_folder(cls, folder):
+    def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
         modules = sentence_transformers.modules_of(folder)
         return folder / modules[0].get("path", "") if modules else folder
 
     @classmethod
-    def _read_arguments(cls, folder):
+    def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
         inner = cls._model_folder(folder)
         arguments = super()._read_arguments(inner)
         modules = sentence_transformers.modules_of(folder)
@@ -256,16 +287,16 @@ class TextEmbedder(EncoderTask):
         sentence_transformers.check_case(inner, arguments["tokenizer"])
         return arguments | sentence_transformers.read(folder, modules)[0]
 
-    def _remember(self, folder):
+    def _remember(self, folder: pathlib.Path) -> None:
         if modules := sentence_transformers.modules_of(folder):
             self._was, self._kept = sentence_transformers.read(folder, modules)
 
-    def _files(self):
+    def _files(self) -> dict[str, typing.Any]:
         own = self._own_arguments()
         return {**super()._files(), **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept)}
 
 
-def _compared(a, b, measure):
+def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
     """How alike vectors `[N, D]` and `[M, D]` are: `[N, M]`."""
     if measure in ("euclidean", "manhattan"):
         order = 2 if measure == "euclidean" else 1
@@ -275,7 +306,7 @@ def _compared(a, b, measure):
     return a @ b.T
 
 
-def _sides(inputs):
+def _sides(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The inputs of the texts, and those of their positives under the same names, if there are any."""
     inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
     prefix = "positive_"
@@ -283,7 +314,7 @@ def _sides(inputs):
     return own, {name.removeprefix(prefix): each for name, each in inputs.items() if name.startswith(prefix)}
 
 
-def _normalized(vectors):
+def _normalized(vectors: Tensor) -> Tensor:
     """Vectors of length 1, float32; of nothing, nothing is made, as by `torch.nn.functional.normalize`."""
     vectors = ops.cast(vectors, "float32")
     return vectors / ops.maximum(ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True)), 1e-12)

@@ -3,17 +3,24 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
 
+import os
+import typing
 import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from keras_transformers.backends import execution
+from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
-from keras_transformers.data.examples import Examples, read_columns
+from keras_transformers.data.examples import Columns, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
+from keras_transformers.data.sources import Source
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import Task
-from keras_transformers.tokenizers.packing import pack_texts
+from keras_transformers.tokenizers.packing import PackedTexts, pack_texts
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 class EncoderTask(Task):
@@ -22,25 +29,25 @@ class EncoderTask(Task):
 
     batch_size: int | None = 32  # as BERT and its relatives are fine-tuned
 
-    def __init__(self, config, tokenizer=None, **kwargs):
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer | None = None, **kwargs: typing.Any) -> None:
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
 
     @classmethod
-    def _check_stacks(cls, config):
+    def _check_stacks(cls, config: ModelConfig) -> None:
         """Refuse a configuration that lacks what the task needs, or has more."""
         if config.encoder is not None and config.decoder is not None and config.reading is None:
             expected = "a ModelConfig with one stack, such as kt.models.encoder makes, or with `reading`"
             raise wrong_stacks(expected, config)
 
-    def hidden_states(self, inputs, training=None):
+    def hidden_states(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:
         """The last stack's output `[B, T, D]`, and which tokens are real, bool `[B, T]`."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         padding_mask = self.padding_mask(inputs)
         x = self.backbone({**inputs, "padding_mask": padding_mask}, training=training)
         return x, padding_mask
 
-    def padding_mask(self, inputs):
+    def padding_mask(self, inputs: dict[str, Tensor] | Tensor) -> Tensor:
         """Which tokens of the inputs are real, bool `[B, T]`: as they say, or as the ids do."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         told = inputs.get("padding_mask")
@@ -48,7 +55,13 @@ class EncoderTask(Task):
 
     # Texts to ids
 
-    def encode_texts(self, texts, seconds=None, max_length=None, **options):
+    def encode_texts(
+        self,
+        texts: Sequence[typing.Any],
+        seconds: Sequence[typing.Any] | None = None,
+        max_length: int | None = None,
+        **options: typing.Any,
+    ) -> tuple[dict[str, Ragged], PackedTexts]:
         """Texts, or pairs of texts, as the model reads them, special tokens in place.
 
         Args:
@@ -60,7 +73,7 @@ class EncoderTask(Task):
         Returns: `(columns, packed)`: the model's inputs by name, a `Ragged` each, and what `pack_texts` returned.
         """
         tokenizer = self._tokenizer()
-        ids = [
+        ids: list[typing.Any] = [
             None if side is None else tokenizer.encode(side) if len(side) and isinstance(side[0], str) else side
             for side in (texts, seconds)
         ]
@@ -73,7 +86,7 @@ class EncoderTask(Task):
             )
         return self._columns(packed), packed
 
-    def _columns(self, packed, prefix=""):
+    def _columns(self, packed: PackedTexts, prefix: str = "") -> dict[str, Ragged]:
         columns = {f"{prefix}token_ids": Ragged.join(packed.token_ids)}
         if self.config.embeddings.num_segments > 1:
             columns[f"{prefix}segment_ids"] = Ragged.join(packed.segment_ids)
@@ -82,12 +95,12 @@ class EncoderTask(Task):
         return columns
 
     @property
-    def max_length(self):
+    def max_length(self) -> int | None:
         """The most tokens that the model reads at once, special tokens included, or None."""
         told = None if self.tokenizer is None else self.tokenizer.max_length
         return min((limit for limit in (self._longest("embeddings"), told) if limit), default=None)
 
-    def room(self, pair=False):
+    def room(self, pair: bool = False) -> int | None:
         """How many tokens of a text, or pair of texts, fit in one row beside the special ones; None for any number."""
         longest, special = self.max_length, self._tokenizer().template.num_special(pair)
         if longest is not None and longest <= special:
@@ -96,17 +109,17 @@ class EncoderTask(Task):
             )
         return None if longest is None else longest - special
 
-    def _needs_mask(self):
+    def _needs_mask(self) -> bool:
         return self.config.encoder is None  # a decoder's padding may be any id
 
-    def _seen(self, source, columns=None):
+    def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._input_columns(read_columns(source, labelled=False, words=self.form.words, columns=columns))
 
-    def _input_columns(self, columns):
+    def _input_columns(self, columns: Columns) -> dict[str, Ragged]:
         """The model's inputs by name, a `Ragged` each, of what `read_columns` returns."""
         return self.encode_texts(columns.texts, columns.seconds)[0]
 
-    def export_with_text(self, folder, *, length=None):
+    def export_with_text(self, folder: str | os.PathLike[str], *, length: int | None = None) -> None:
         """Write one SavedModel that takes strings: tokenizer and model in one graph, for TensorFlow Serving and others.
 
         It needs the TensorFlow backend and the extra `in-graph`. Its signature `serve` takes strings `[B]`, and gives
@@ -126,13 +139,13 @@ class EncoderTask(Task):
             >>> served.serve(tf.constant(["A delight."]))["outputs"]
         """
 
-        def reader():
+        def reader() -> tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]:
             longest = min(limit for limit in (length, self.max_length) if limit) if length or self.max_length else None
             if longest is None:
                 raise ValueError("Expected a length: the model reads texts of any. Give one.")
             in_graph = self._tokenizer().in_graph()
 
-            def read(texts):
+            def read(texts: Tensor) -> Tensor:
                 inputs = in_graph.pack(texts, length=longest)
                 if self.config.embeddings.num_segments <= 1:
                     inputs.pop("segment_ids")
@@ -144,11 +157,13 @@ class EncoderTask(Task):
 
     # Training
 
-    def _labelled(self, columns, labels, weights, packed):
+    def _labelled(
+        self, columns: dict[str, Ragged], labels: typing.Any, weights: typing.Any, packed: PackedTexts
+    ) -> Examples:
         return Examples(columns, labels, weights, self.config.filler, packed.truncated)
 
 
-def windows(length, room, overlap):
+def windows(length: int, room: int | None, overlap: int) -> list[tuple[int, int]]:
     """`(begin, end)` of the parts of a text of `length` tokens that fit in `room`, each sharing `overlap` with the one
     before.
 

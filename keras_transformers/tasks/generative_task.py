@@ -6,10 +6,15 @@ Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target voc
 import contextlib
 import dataclasses
 import json
+import pathlib
+import typing
+from collections.abc import Iterator
 
+import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.generation.settings import (
     NEW_TOKENS,
     GenerationConfig,
@@ -19,15 +24,18 @@ from keras_transformers.generation.settings import (
     without_effect,
 )
 from keras_transformers.layers.heads import VocabularyHead
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.steps import Steps
 from keras_transformers.records import arguments_of, from_json
 from keras_transformers.spelling import check_arguments
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.answers import Wording
 from keras_transformers.tasks.task import Task
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
+from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.user_metrics import of_tokens
 
 
@@ -43,7 +51,13 @@ class GenerativeTask(Steps, Task):
 
     passes_on = {"generation": ("generation settings", [field.name for field in dataclasses.fields(GenerationConfig)])}
 
-    def __init__(self, config, tokenizer=None, generation=None, **kwargs):
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        generation: GenerationConfig | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(config, tokenizer, **kwargs)
         self._check_stacks(config)
         if generation is None:
@@ -65,21 +79,25 @@ class GenerativeTask(Steps, Task):
         self.built = True
 
     @classmethod
-    def _check_stacks(cls, config):
+    def _check_stacks(cls, config: ModelConfig) -> None:
         """Refuse a configuration that lacks what the task needs. Abstract."""
         raise NotImplementedError
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         x = self.backbone.compute_output_spec(inputs)
         return x if self._in_chunks else self.head.compute_output_spec(x, embedding=self.backbone.decoder_embedding)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         x = self.backbone(inputs, training=training)
         return x if self._in_chunks else self.head(x, embedding=self.backbone.decoder_embedding)
 
     # Training
 
-    def compile(self, optimizer=None, *, label_smoothing=0.0, **kwargs):
+    def compile(
+        self, optimizer: Optimizer | None = None, *, label_smoothing: float = 0.0, **kwargs: typing.Any
+    ) -> None:
         """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token
         cross-entropy, padding left out.
 
@@ -92,7 +110,7 @@ class GenerativeTask(Steps, Task):
         self.label_smoothing = label_smoothing
         super().compile(optimizer, **kwargs)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
         return {**config, "label_smoothing": self.label_smoothing} if config else config
 
@@ -100,16 +118,16 @@ class GenerativeTask(Steps, Task):
 
     _in_chunks = False
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments: typing.Any) -> typing.Any:
         with self._logits_in_chunks():
             return super().train_step(*arguments)
 
-    def test_step(self, *arguments):
+    def test_step(self, *arguments: typing.Any) -> typing.Any:
         with self._logits_in_chunks():
             return super().test_step(*arguments)
 
     @contextlib.contextmanager
-    def _logits_in_chunks(self):
+    def _logits_in_chunks(self) -> Iterator[None]:
         """The one place that decides whether logits are held whole: where the user's own metrics want them, and where
         the head is no plain matrix product."""
         plain = self.head.matrix(self.backbone.decoder_embedding) is not None
@@ -119,7 +137,14 @@ class GenerativeTask(Steps, Task):
         finally:
             self._in_chunks = False
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
         weight = self._loss_weight(x, y, sample_weight)
         if self._in_chunks:
@@ -133,22 +158,24 @@ class GenerativeTask(Steps, Task):
         self.token_accuracy.update_state(y, y_pred, weight)
         return self.weighted_mean(loss_BT, weight)
 
-    def _loss_weight(self, x, y, sample_weight):
+    def _loss_weight(self, x: Tensor, y: Tensor, sample_weight: Tensor) -> Tensor:
         return ops.cast(ops.not_equal(y, self.config.filler) if sample_weight is None else sample_weight, "float32")
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return of_tokens(y, y_pred, self._loss_weight(x, y, sample_weight))
 
-    def _metric_classes(self):
+    def _metric_classes(self) -> int:
         return self.config.target_embeddings.vocabulary_size
 
-    def _head_matrix(self):
+    def _head_matrix(self) -> HeadMatrix:
         matrix, bias, transposed = self.head.matrix(self.backbone.decoder_embedding)
         return HeadMatrix(matrix, bias, transposed, self.head.soft_cap)
 
     # Generation
 
-    def generation_config(self, **changes):
+    def generation_config(self, **changes: typing.Any) -> GenerationConfig:
         """The model's `GenerationConfig` with changes. A list may stand for a tuple, and a string for one stop string.
 
         Raises:
@@ -163,31 +190,31 @@ class GenerativeTask(Steps, Task):
             changes = {"max_new_tokens": None, **changes}  # of the two it would win
         return self._checked(dataclasses.replace(self.generation, **changes))
 
-    def _checked(self, config):
+    def _checked(self, config: GenerationConfig) -> GenerationConfig:
         if config.start_id is None and self.config.encoder is not None:
             raise ValueError("The decoder has nothing to start with: give start_id, or a tokenizer with a start token.")
         self._check_ids("the generation settings", np.array(named_ids(config)), "target_embeddings")
         return config
 
-    def _check_effect(self, config, given, scored=False):
+    def _check_effect(self, config: GenerationConfig, given: dict[str, typing.Any], scored: bool = False) -> None:
         """Warn of settings that were given and change nothing."""
         sampling, beams = without_effect(config, given, scored)
         if sampling or beams:
             notices.tell_unused(sampling, beams)
 
-    def _wording(self, config):
+    def _wording(self, config: GenerationConfig) -> Wording:
         """How generated ids become text, a `Wording`."""
         return Wording(self._tokenizer(), config, self._longest("target_embeddings"), self.config.encoder is not None)
 
     # Presets
 
     @classmethod
-    def _read_arguments(cls, folder):
+    def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
         from keras_transformers.tasks import presets
 
         return {**super()._read_arguments(folder), "generation": presets.read_generation(folder)}
 
-    def _files(self):
+    def _files(self) -> dict[str, typing.Any]:
         from keras_transformers.formats.preset import json_bytes
 
         written = getattr(self.origin, "generation", None)
@@ -195,9 +222,9 @@ class GenerativeTask(Steps, Task):
             written = json_bytes(to_hugging_face(self.generation))
         return {**super()._files(), "generation_config.json": written}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "generation": to_hugging_face(self.generation)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Self:
         return super().from_config({**config, "generation": from_hugging_face(config["generation"])})

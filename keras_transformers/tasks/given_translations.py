@@ -1,14 +1,19 @@
 """Given translations, of the model itself or of others: how likely they are, and which words belong together."""
 
 import typing
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_transformers import spelling
+from keras_transformers.backends.types import Tensor
 from keras_transformers.data.pairs import SOURCES, TARGETS
-from keras_transformers.data.sources import texts_of
+from keras_transformers.data.sources import Texts, texts_of
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tasks import translation
-from keras_transformers.tasks.alignment import alignments, cross_attention
+from keras_transformers.tasks.alignment import Alignment, alignments, cross_attention
+from keras_transformers.tasks.answers import Progress
+from keras_transformers.tasks.directions import Direction
 from keras_transformers.tasks.scoring import pair_log_probabilities, score_tokens
 from keras_transformers.tasks.translation import SourceOptions
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -67,17 +72,25 @@ def given_pairs(
 class GivenTranslations:
     """The part of a `Seq2SeqLM` that looks at translations instead of writing them."""
 
+    # Of the other part, `GenerativeTask` and what is below it.
+    config: typing.Any
+    generation: GenerationConfig
+    direction: Callable[..., tuple[Direction, GenerationConfig]]
+    _tokenizer: Callable[[], Tokenizer]
+    _longest: Callable[[str], int | None]
+    _check_ids: Callable[[str, np.ndarray, str], None]
+
     def score(
         self,
-        sources,
-        targets,
-        source_language=None,
-        target_language=None,
+        sources: Texts,
+        targets: Texts,
+        source_language: str | None = None,
+        target_language: str | None = None,
         *,
-        per_token=False,
-        batch_size=32,
-        progress=None,
-    ):
+        per_token: bool = False,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> float | np.ndarray | list[np.ndarray]:
         """How likely translations are: the sum of the natural logarithms of their tokens' probabilities, those of the
         end and of a language among them.
 
@@ -100,29 +113,30 @@ class GivenTranslations:
         """
         pairs, config, single = self._given_pairs(sources, targets, source_language, target_language)
         sources, labels = [pair.source_ids for pair in pairs], [pair.labels for pair in pairs]
-        options = {"start_id": config.start_id, "batch_size": batch_size, "progress": progress}
+        options: dict[str, typing.Any] = {"start_id": config.start_id, "batch_size": batch_size, "progress": progress}
         scores = pair_log_probabilities(self, sources, labels, **options)
-        if not per_token:
-            scores = [float(each.sum()) for each in scores]
-        return scores[0] if single else scores if per_token else np.array(scores)
+        if per_token:
+            return scores[0] if single else scores
+        sums = [float(each.sum()) for each in scores]
+        return sums[0] if single else np.array(sums)
 
-    def token_log_probabilities(self, inputs):
+    def token_log_probabilities(self, inputs: dict[str, Tensor]) -> Tensor:
         """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids [B, S]` and `decoder_token_ids`, int32
         `[B, T]`."""
         return score_tokens(self, inputs)
 
     def align(
         self,
-        sources,
-        targets,
-        source_language=None,
-        target_language=None,
+        sources: Texts,
+        targets: Texts,
+        source_language: str | None = None,
+        target_language: str | None = None,
         *,
-        layer=None,
-        method="argmax",
-        batch_size=32,
-        progress=None,
-    ):
+        layer: int | None = None,
+        method: str = "argmax",
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> Alignment | list[Alignment]:
         """Which words of a translation stand for which words of its source, by the decoder's attention.
 
         Args:
@@ -154,16 +168,18 @@ class GivenTranslations:
         if method not in ("argmax", "both"):
             raise ValueError(f'Expected method to be "argmax" or "both", got {method!r}.')
         pairs, config, single = self._given_pairs(sources, targets, source_language, target_language)
-        options = {"batch_size": batch_size, "progress": progress}
+        options: dict[str, typing.Any] = {"batch_size": batch_size, "progress": progress}
         results = alignments(self, pairs, config.start_id, layer, method, **options) if pairs else []
         return results[0] if single else results
 
-    def cross_attention(self, inputs):
+    def cross_attention(self, inputs: dict[str, Tensor]) -> Tensor:
         """What `decoder_token_ids`, int32 `[B, T]`, look at in `token_ids [B, S]`: the mean over the heads of each
         layer, `[B, L, T, S]`."""
         return cross_attention(self, inputs)
 
-    def _given_pairs(self, sources, targets, source_language, target_language):
+    def _given_pairs(
+        self, sources: Texts, targets: Texts, source_language: str | None, target_language: str | None
+    ) -> tuple[list[Pair], GenerationConfig, bool]:
         """The `Pair` of each given translation, the `GenerationConfig`, and whether the translation is one string."""
         sources, targets, single = given_texts(sources, targets)
         if not sources:

@@ -4,18 +4,26 @@ Legend: `B` batch, `T` length, `P` masked positions, `D` model width, `V` vocabu
 """
 
 import dataclasses
+import typing
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Form, texts_of
+from keras_transformers.data.sources import Form, Source, Texts, texts_of
+from keras_transformers.data.token_ids import Ids
 from keras_transformers.layers.heads import VocabularyHead
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import arguments_of
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.stacks import wrong_stacks
+from keras_transformers.tokenizers.packing import PackedTexts
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.user_metrics import of_tokens
@@ -46,7 +54,9 @@ class MaskedLM(EncoderTask):
 
     batch_size = None  # texts are cut to one length as a rule, and pre-training takes many at once
 
-    def __init__(self, config, tokenizer=None, mask_rate=0.15, **kwargs):
+    def __init__(
+        self, config: ModelConfig, tokenizer: Tokenizer | None = None, mask_rate: float = 0.15, **kwargs: typing.Any
+    ) -> None:
         super().__init__(config, tokenizer, **kwargs)
         if not 0.0 < mask_rate < 1.0:
             raise ValueError(f"Expected mask_rate between 0 and 1, got {mask_rate}.")
@@ -64,48 +74,59 @@ class MaskedLM(EncoderTask):
         self.built = True
 
     @classmethod
-    def _check_stacks(cls, config):
+    def _check_stacks(cls, config: ModelConfig) -> None:
         if config.encoder is None or config.decoder is not None:
             raise wrong_stacks("a ModelConfig with an encoder and no decoder, such as kt.models.encoder makes", config)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "mask_rate": self.mask_rate}
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         inputs, positions = _without_positions(inputs)
         x = self.backbone.compute_output_spec(inputs)
         if positions is not None:
             x = keras.KerasTensor((*positions.shape, x.shape[-1]), dtype=x.dtype)
         return self.head.compute_output_spec(x, embedding=self.backbone.embedding)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: dict[str, Tensor] | Tensor, previous_mask: Tensor = None) -> Tensor:
         inputs, positions = _without_positions(inputs)
         return self.padding_mask(inputs) if positions is None else None
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         inputs, positions = _without_positions(inputs)
         x, _ = self.hidden_states(inputs, training)
         if positions is not None:
             x = ops.take_along_axis(x, ops.cast(positions, "int32")[:, :, None], axis=1)
         return self.head(x, embedding=self.backbone.embedding)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """The mean cross-entropy over the masked tokens."""
         losses, negative_log_likelihood = token_cross_entropy(y_pred, y)
         self.perplexity.update_likelihood(negative_log_likelihood, sample_weight)
         self.token_accuracy.update_state(y, y_pred, sample_weight)
         return self.weighted_mean(losses, sample_weight)
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return of_tokens(y, y_pred, self._loss_weight(x, y, sample_weight))
 
-    def _metric_classes(self):
+    def _metric_classes(self) -> int:
         return self.config.embeddings.vocabulary_size
 
     form = Form(labelled=False)
     label_columns = ("labels", "label")
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         """Texts alone: the labels are the texts' own tokens."""
         if source.has_labels:
             raise ValueError("Expected texts alone, as their own tokens are the labels, got y too. Leave it out.")
@@ -114,13 +135,13 @@ class MaskedLM(EncoderTask):
         real = Ragged.join(np.flatnonzero(text_ids >= 0).astype("int32") for text_ids in packed.text_ids)
         return self._masked(inputs, read.sample_weight, real, packed.truncated)
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
         """Ids alone, whose tokens are hidden as those of texts are; or with a label for each token that was hidden, and
         `NO_LABEL` (-100) for the others."""
         column = ids.columns["token_ids"]
         self._check_cut(column.lengths, max_length)
         if ids.labels is not None:
-            examples = Examples(ids.columns, ids.labels_of(), ids.weights_of(), self.config.padding_id)
+            examples = Examples(ids.columns, ids.labels_of(), ids.weights_of(), self.config.filler)
             self._check_label_ids(examples)
             return examples
         if self.tokenizer is None:
@@ -128,17 +149,19 @@ class MaskedLM(EncoderTask):
                 "Expected labels beside token_ids, -100 for tokens that are not hidden, got none: a model without a "
                 "tokenizer knows no mask token. Hide tokens yourself, or give a tokenizer."
             )
-        special = [*self._tokenizer().control_ids, self.config.padding_id]
+        special: list[typing.Any] = [*self._tokenizer().control_ids, self.config.padding_id]
         parts = np.split(~np.isin(column.token_ids, special), column.offsets[1:-1])
         real = Ragged.join(np.flatnonzero(part).astype("int32") for part in parts)
         return self._masked(ids.columns, ids.row_weights(), real)
 
-    def _masked(self, inputs, weights, maskable, truncated=0):
+    def _masked(
+        self, inputs: dict[str, Ragged], weights: typing.Any, maskable: Ragged, truncated: int = 0
+    ) -> "MaskedExamples":
         return MaskedExamples(
             inputs,
             None,
             weights,
-            self.config.padding_id,
+            self.config.filler,
             truncated,
             maskable=maskable,
             mask_rate=self.mask_rate,
@@ -146,13 +169,15 @@ class MaskedLM(EncoderTask):
             vocabulary_size=self._tokenizer().vocabulary_size,
         )
 
-    def _mask_id(self):
+    def _mask_id(self) -> int:
         mask_id = self._tokenizer().mask_id
         if mask_id is None:
             raise ValueError("Expected a tokenizer with a mask token, got none. Give mask_token= when you make it.")
         return mask_id
 
-    def fill_mask(self, texts, *, top=5, batch_size=32, progress=None):
+    def fill_mask(
+        self, texts: Texts, *, top: int = 5, batch_size: int = 32, progress: Progress | None = None
+    ) -> list[typing.Any]:
         """The likeliest tokens for the masks in texts, as plain Python.
 
         Args:
@@ -194,10 +219,10 @@ class MaskedLM(EncoderTask):
             answers.append(per_mask[0] if len(per_mask) == 1 else per_mask)
         return answers[0] if single else answers
 
-    def _filled(self, packed, row, place, token_id, score):
+    def _filled(self, packed: PackedTexts, row: int, place: int, token_id: int, score: float) -> dict[str, typing.Any]:
         ids = packed.token_ids[row].copy()
         ids[place] = token_id
-        tokenizer = self.tokenizer
+        tokenizer = self._tokenizer()
         known = int(token_id) < tokenizer.vocabulary_size  # a model may have a rounded-up vocabulary
         (token,) = tokenizer.tokens([int(token_id)]) if known else ("",)
         return {
@@ -207,7 +232,7 @@ class MaskedLM(EncoderTask):
         }
 
 
-def _best(scores, count):
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-scores, kind="stable")[:count]
 
 
@@ -215,16 +240,18 @@ def _best(scores, count):
 class MaskedExamples(Examples):
     """Texts whose tokens are hidden at random, anew in each batch. `maskable`: the positions that may be."""
 
-    maskable: Ragged | None = None
+    maskable: Ragged = dataclasses.field(kw_only=True)
     mask_rate: float = 0.15
     mask_id: int = 0
     vocabulary_size: int = 0
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> typing.Self:
         """The examples numbered `rows`, in that order."""
         return dataclasses.replace(super().take(rows), maskable=self.maskable.take(rows))
 
-    def batch(self, rows, size, lengths, rng=None):
+    def batch(
+        self, rows: np.ndarray, size: int, lengths: Sequence[int], rng: typing.Any = None
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """`(inputs with masked_positions [B, P], labels [B, P], weights [B, P])`."""
         inputs, _, weight = super().batch(rows, size, lengths)
         token_ids = inputs["token_ids"]
@@ -246,7 +273,7 @@ class MaskedExamples(Examples):
         return {**inputs, "masked_positions": positions}, labels, weights
 
 
-def _without_positions(inputs):
+def _without_positions(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """The inputs of the body by name, and the positions to score or None."""
     inputs = dict(inputs) if isinstance(inputs, dict) else {"token_ids": inputs}
     positions = inputs.pop("masked_positions", None)

@@ -5,18 +5,22 @@ A warning names the texts that it is about as their caller knows them: "index 3"
 """
 
 import itertools
+import typing
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.pairs import Pairs
 from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 LOOKED_AT = 200  # sources to learn from that are looked at for letters
 SHOWN = 10  # texts, or pieces of text, that a warning lists
 
 
-def tell_unused(sampling, beams):
+def tell_unused(sampling: dict[str, typing.Any], beams: dict[str, typing.Any]) -> None:
     """Warn of settings that were given and change nothing: see `generation.settings.without_effect`."""
     if sampling:
         warnings.warn(
@@ -31,7 +35,7 @@ def tell_unused(sampling, beams):
         )
 
 
-def tell_cut(cut, total, names, longest, what):
+def tell_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, longest: int | None, what: str) -> None:
     """Warn of results that were cut before their end.
 
     Args:
@@ -54,7 +58,7 @@ def tell_cut(cut, total, names, longest, what):
     )
 
 
-def tell_long(rows, total, names, longest):
+def tell_long(rows: Sequence[int], total: int, names: Sequence[str] | None, longest: int | None) -> None:
     """Warn of texts that are longer than a model reads.
 
     Args:
@@ -68,7 +72,13 @@ def tell_long(rows, total, names, longest):
     )
 
 
-def tell_unknown(tokenizer, rows, texts, sources, parse_special=False):
+def tell_unknown(
+    tokenizer: Tokenizer,
+    rows: Sequence[int],
+    texts: Sequence[str],
+    sources: Sequence[Sequence[int | None]],
+    parse_special: bool = False,
+) -> None:
     """Warn of texts with unknown tokens.
 
     Args:
@@ -80,7 +90,7 @@ def tell_unknown(tokenizer, rows, texts, sources, parse_special=False):
     unknown = tokenizer.unknown_id
     count = sum(sources[row].count(unknown) for row in rows)
     encoded = tokenizer.encode_with_offsets([texts[row] for row in rows], parse_special)
-    pieces = {}
+    pieces: dict[str, None] = {}
     for row, ids, spans in zip(rows, *encoded, strict=True):
         pieces |= dict.fromkeys(texts[row][a:b].strip() for i, (a, b) in zip(ids, spans, strict=True) if i == unknown)
     shown = ", ".join(repr(piece) for piece in itertools.islice(filter(None, pieces), SHOWN))
@@ -92,7 +102,7 @@ def tell_unknown(tokenizer, rows, texts, sources, parse_special=False):
     )
 
 
-def tell_spelled(spelled):
+def tell_spelled(spelled: Sequence[str]) -> None:
     """Warn of special tokens that texts spell, which are read as text."""
     shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
     warnings.warn(
@@ -102,7 +112,7 @@ def tell_spelled(spelled):
     )
 
 
-def tell_pairs(tokenizer, pairs):
+def tell_pairs(tokenizer: Tokenizer, pairs: Pairs) -> None:
     """Warn of pairs of texts that teach a model what nobody wants: empty sides, and sources without letters.
 
     Args:
@@ -116,7 +126,7 @@ def tell_pairs(tokenizer, pairs):
         tell_letterless(tokenizer.decode(first))
 
 
-def tell_letterless(texts):
+def tell_letterless(texts: Sequence[str]) -> None:
     """Warn where half or more of the sources that a model learns from hold no letter: `translate` would keep them."""
     texts = [text for text in texts if text.strip()]
     count = sum(not has_letter(text) for text in texts)
@@ -128,7 +138,7 @@ def tell_letterless(texts):
         )
 
 
-def tell_empty(lengths, empty):
+def tell_empty(lengths: np.ndarray, empty: Sequence[int]) -> None:
     """Warn of pairs to learn from that have nothing on one side.
 
     Args:
@@ -144,11 +154,11 @@ def tell_empty(lengths, empty):
         )
 
 
-def _settings(values):
+def _settings(values: dict[str, typing.Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
-def _listed(rows, names):
+def _listed(rows: Sequence[int], names: Sequence[str] | None) -> str:
     """Texts by their names, the first few of them."""
     shown = ", ".join(str(row) if names is None else names[row] for row in rows[:SHOWN])
     return ("index " if names is None else "") + shown + (", …" if len(rows) > SHOWN else "")

@@ -86,7 +86,7 @@ def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str) -> ty
     return hugging_face.read(path, values, task)
 
 
-def _check_weights(model, checkpoint, folder, any_heads):
+def _check_weights(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, any_heads: bool) -> None:
     """Refuse tensors that do not fit; with `any_heads`, heads may be of any size."""
     weights = named_weights(model)
     heads = [name for name in weights if is_head(name)]
@@ -94,7 +94,7 @@ def _check_weights(model, checkpoint, folder, any_heads):
     budget.check_weights(shapes, set(heads) & set(shapes), checkpoint.tensors, folder)
 
 
-def _fill(model, checkpoint, folder, same_head):
+def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_head: bool) -> list[str]:
     """Assign the tensors of a checkpoint, and return what a user has to know."""
     task, name = checkpoint.task, type(model).__name__
     weights = named_weights(model)
@@ -169,7 +169,7 @@ def push(
         return str(api.upload_folder(repo_id=repository, folder_path=folder, **options))
 
 
-def _model_files(model, dtype):
+def _model_files(model: typing.Any, dtype: str | None) -> dict[str, typing.Any]:
     """Bytes, or functions of a path that write them, by file name: in the Hugging Face format if a family describes the
     model."""
     from keras_transformers import __version__

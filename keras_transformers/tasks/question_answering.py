@@ -4,17 +4,21 @@ Legend: `B` batch, `T` length.
 """
 
 import collections.abc
+import typing
 import warnings
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
-from keras_transformers.data.examples import Examples, read_columns
+from keras_transformers.data.examples import Columns, Examples, read_columns
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import (
     Form,
     Source,
+    Texts,
     as_text,
     holds_many,
     is_empty,
@@ -24,10 +28,14 @@ from keras_transformers.data.sources import (
     short,
     texts_of,
 )
-from keras_transformers.data.token_ids import numbers
+from keras_transformers.data.token_ids import Ids, numbers
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform
+from keras_transformers.models.config import ModelConfig
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask, windows
+from keras_transformers.tokenizers.packing import PackedTexts
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
 
@@ -59,7 +67,9 @@ class QuestionAnswerer(EncoderTask):
     Source: Devlin et al. 2019, sections 4.2 and 4.3 (no answer).
     """
 
-    def __init__(self, config, tokenizer=None, overlap=128, **kwargs):
+    def __init__(
+        self, config: ModelConfig, tokenizer: Tokenizer | None = None, overlap: int = 128, **kwargs: typing.Any
+    ) -> None:
         super().__init__(config, tokenizer, **kwargs)
         if overlap < 0:
             raise ValueError(f"Expected overlap of at least 0, got {overlap}.")
@@ -76,18 +86,27 @@ class QuestionAnswerer(EncoderTask):
         self.exact_match = TokenMean(name="exact_match")
         self.built = True
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "overlap": self.overlap}
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
         return self.span.compute_output_spec(self.backbone.compute_output_spec(inputs))
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
         x, _ = self.hidden_states(inputs, training)
         x = x if self.transform is None else self.transform(x)
         return self.span(self.dropout(x, training=training))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Tensor = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
         """The mean of two cross-entropies, over the positions of the first and of the last token."""
         logits_B2T = self._by_ends(x, y_pred)
         losses, _ = token_cross_entropy(logits_B2T, y)
@@ -95,24 +114,31 @@ class QuestionAnswerer(EncoderTask):
         self.exact_match.update_state(ops.cast(found, "float32"), sample_weight)
         return self.weighted_mean(ops.mean(losses, axis=-1), sample_weight)
 
-    def _by_ends(self, x, logits_BT2):
+    def _by_ends(self, x: Tensor, logits_BT2: Tensor) -> Tensor:
         """Logits float32 `[B, 2, T]`, and none of padding."""
         real_B1T = ops.cast(self.padding_mask(x), "bool")[:, None, :]
         return ops.where(real_B1T, ops.transpose(ops.cast(logits_BT2, "float32"), (0, 2, 1)), -1e9)
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, None, Tensor]:
         """Each end by itself: places `[2B]`, and logits over places `[2B, T]`."""
         y, logits_B2T = ops.convert_to_tensor(y), self._by_ends(x, y_pred)
         if sample_weight is not None:
             sample_weight = ops.repeat(ops.cast(sample_weight, "float32"), 2)
         return ops.reshape(y, (-1,)), ops.reshape(logits_B2T, (-1, ops.shape(logits_B2T)[-1])), None, sample_weight
 
-    def _input_columns(self, columns):
+    def _input_columns(self, columns: Columns) -> dict[str, Ragged]:
         if columns.seconds is None:
             raise ValueError("Expected pairs (question, context), got single texts.")
         return self.encode_texts(columns.texts, columns.seconds, truncate="second")[0]
 
-    def _windows(self, questions, contexts, max_length=None):
+    def _windows(
+        self,
+        questions: collections.abc.Sequence[str],
+        contexts: collections.abc.Sequence[str],
+        max_length: int | None = None,
+    ) -> tuple[dict[str, Ragged], PackedTexts, list[tuple[int, int]], list[np.ndarray]]:
         """`(inputs, packed, of each window (row, first piece), character spans of each context's pieces)`."""
         tokenizer = self._tokenizer()
         question_ids = tokenizer.encode(questions)
@@ -139,7 +165,7 @@ class QuestionAnswerer(EncoderTask):
     form = Form(pairs="must", parts=("(question, context)", "answer"))
     seen_form = Form(labelled=False, pairs="must")
 
-    def _of_texts(self, source, max_length, columns=None):
+    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         """Questions with contexts and answers.
 
         `x`: a list of `(question, context)`, with `y` the answers; columns `question`, `context` and `answers` as SQuAD
@@ -160,9 +186,10 @@ class QuestionAnswerer(EncoderTask):
         for window, ((row, first), text_ids) in enumerate(zip(places, packed.text_ids, strict=True)):
             here = np.flatnonzero(text_ids == 1)
             pieces = offsets[row][first : first + len(here)]
-            if spans[row] is None or not len(pieces):
+            span = spans[row]
+            if span is None or not len(pieces):
                 continue
-            start, end = spans[row]
+            start, end = span
             inside = np.flatnonzero((pieces[:, 0] < end) & (pieces[:, 1] > start))
             if len(inside) and pieces[0, 0] <= start and pieces[-1, 1] >= end:
                 labels[window] = here[inside[0]], here[inside[-1]]
@@ -176,9 +203,11 @@ class QuestionAnswerer(EncoderTask):
         weight = np.where(found, read.sample_weight, 0.0)[[row for row, _ in places]].astype("float32")
         return self._labelled(inputs, labels, weight, packed)
 
-    def _read_ids(self, source, columns=None, sides=None):
+    def _read_ids(
+        self, source: Source, columns: dict[str, str] | None = None, sides: collections.abc.Sequence[str] | None = None
+    ) -> Ids:
         block = source.whole()
-        table = renamed(block.inputs, columns)
+        table = renamed(typing.cast(dict, block.inputs), columns)  # ids come by name
         if set(_POSITIONS) <= set(table):  # as Hugging Face's models take them
             table["answers"] = list(zip(*(rows(table.pop(name)) for name in _POSITIONS), strict=True))
         ids = Source(table, block.labels, block.weights, self.form)
@@ -186,7 +215,7 @@ class QuestionAnswerer(EncoderTask):
 
     label_columns = ("answers", "answer", "label", "labels")
 
-    def _of_ids(self, ids, max_length):
+    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
         """The positions of the answer's first and last token, `[N, 2]`."""
         self._check_cut(ids.columns["token_ids"].lengths, max_length)
         if ids.labels is None:
@@ -202,15 +231,23 @@ class QuestionAnswerer(EncoderTask):
             labels[row] = first - begin, last - begin
         return Examples(ids.columns, labels, ids.row_weights(), self.config.filler)
 
-    def _seen(self, source, columns=None):
+    def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         read = read_columns(
             source, labelled=False, pairs="must", inputs=_INPUTS, labels=_ANSWERS, columns=columns, what="question"
         )
         return self._input_columns(read)
 
     def answer(
-        self, questions, contexts=None, *, no_answer=False, top=1, max_answer_tokens=30, batch_size=32, progress=None
-    ):
+        self,
+        questions: Texts,
+        contexts: Texts = None,
+        *,
+        no_answer: bool = False,
+        top: int = 1,
+        max_answer_tokens: int = 30,
+        batch_size: int = 32,
+        progress: Progress | None = None,
+    ) -> dict[str, typing.Any] | list[typing.Any]:
         """Answers to questions, out of their contexts, as plain Python.
 
         Args:
@@ -252,19 +289,26 @@ class QuestionAnswerer(EncoderTask):
         )
         inputs, packed, places, offsets = self._windows(questions, contexts)
         logits = self.run(inputs, batch_size, progress)
-        windows_of = [[] for _ in questions]
+        windows_of: list[list[tuple[int, np.ndarray, np.ndarray]]] = [[] for _ in questions]
         for (row, first), text_ids, each in zip(places, packed.text_ids, logits, strict=True):
             each = np.asarray(each, "float64")
             windows_of[row].append((first, each[text_ids == 1], each[0]))
-        answers = [
+        best = [
             _best_spans(context, spans, each, top, max_answer_tokens, no_answer)
             for context, spans, each in zip(contexts, offsets, windows_of, strict=True)
         ]
-        answers = answers if top > 1 else [each[0] for each in answers]
+        answers: list[typing.Any] = best if top > 1 else [each[0] for each in best]
         return answers[0] if single else answers
 
 
-def _best_spans(context, spans, windows_of, top, longest, no_answer):
+def _best_spans(
+    context: str,
+    spans: np.ndarray,
+    windows_of: collections.abc.Sequence[tuple[int, np.ndarray, np.ndarray]],
+    top: int,
+    longest: int,
+    no_answer: bool,
+) -> list[dict[str, typing.Any]]:
     """The best answers out of one context, one at least.
 
     Args:
@@ -297,7 +341,7 @@ def _best_spans(context, spans, windows_of, top, longest, no_answer):
     return named or [{"text": "", "score": 0.0, "start": 0, "end": 0}]
 
 
-def _trimmed(text, start, end):
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     """A span of a text without the spaces at its ends, which some tokenizers give to their pieces."""
     inside = text[start:end]
     return (
@@ -305,13 +349,13 @@ def _trimmed(text, start, end):
     )
 
 
-def _log_sum(logits):
+def _log_sum(logits: np.ndarray) -> float:
     """The logarithm of the sum over all pairs of a first and a last token of `[P, 2]`."""
     highest = logits.max(axis=0, initial=-1e30)
     return float((highest + np.log(np.exp(logits - highest).sum(axis=0))).sum()) if len(logits) else 0.0
 
 
-def _spans(logits, count, longest):
+def _spans(logits: np.ndarray, count: int, longest: int) -> list[tuple[float, int, int]]:
     """The `count` best spans `(sum of logits, first, last)` of the pieces of a window, best first."""
     size = len(logits)
     firsts, lasts = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
@@ -323,7 +367,7 @@ def _spans(logits, count, longest):
     return [(float(sums[n]), int(firsts[n]), int(lasts[n])) for n in best]
 
 
-def _checked(read):
+def _checked(read: Columns) -> tuple[list[str], list[str]]:
     """The questions and contexts of what `read_columns` returned, none of them empty."""
     if read.seconds is None:
         raise TypeError("Expected pairs (question, context), got single texts. Pass each question with its context.")
@@ -334,7 +378,7 @@ def _checked(read):
     return read.texts, read.seconds
 
 
-def _span(answer, context, row):
+def _span(answer: typing.Any, context: str, row: int) -> tuple[int, int] | None:
     """`(start, end)` in characters, or None, of an answer in one of its forms."""
     if isinstance(answer, collections.abc.Mapping):
         texts, starts = (answer.get(name, ()) for name in ("text", "answer_start"))

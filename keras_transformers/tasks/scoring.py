@@ -13,11 +13,16 @@ makes the text look less likely than it is. It is the convention of transformers
 `B` rows, `T` tokens.
 """
 
+import typing
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.generation import executors
+from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length
 from keras_transformers.training.chunked import CHUNK
 from keras_transformers.training.losses import token_cross_entropy
@@ -25,7 +30,7 @@ from keras_transformers.training.losses import token_cross_entropy
 LONGEST_ROW = 1024  # the most tokens of a row or a window by default, if the model reads more
 
 
-def window_sizes(max_length, stride, longest):
+def window_sizes(max_length: int | None, stride: int | None, longest: int | None) -> tuple[int, int]:
     """`max_length` and `stride` of windows, with their defaults, for a model that reads `longest` tokens, or any number
     if it is None.
 
@@ -42,7 +47,7 @@ def window_sizes(max_length, stride, longest):
     return max_length, stride
 
 
-def windows(length, max_length, stride):
+def windows(length: int, max_length: int, stride: int) -> list[tuple[int, int, int]]:
     """`(begin, first, end)` of each window of a sequence: it reads `begin` to `end`, and scores from `first` on."""
     parts, done = [], 0
     for begin in range(0, max(length, 1), stride):
@@ -54,7 +59,15 @@ def windows(length, max_length, stride):
     return parts
 
 
-def log_probabilities(model, sequences, *, max_length, stride, batch_size, progress=None):
+def log_probabilities(
+    model: typing.Any,
+    sequences: Sequence[Sequence[int]],
+    *,
+    max_length: int,
+    stride: int,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
     """The natural logarithm of each token's probability after those before it; NaN where nothing stands before.
 
     Args:
@@ -84,7 +97,15 @@ def log_probabilities(model, sequences, *, max_length, stride, batch_size, progr
     return results
 
 
-def pair_log_probabilities(model, sources, labels, *, start_id, batch_size, progress=None):
+def pair_log_probabilities(
+    model: typing.Any,
+    sources: Sequence[Sequence[int]],
+    labels: Sequence[Sequence[int]],
+    *,
+    start_id: int | None,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[np.ndarray]:
     """The natural logarithm of each target token's probability, after the source and the tokens before it.
 
     Args:
@@ -110,7 +131,9 @@ def pair_log_probabilities(model, sources, labels, *, start_id, batch_size, prog
     return results
 
 
-def computed(model, function, columns, rows):
+def computed(
+    model: typing.Any, function: Callable[..., Tensor], columns: dict[str, Ragged], rows: np.ndarray
+) -> np.ndarray:
     """What `function`, a method of the model, makes of some pairs, padded to a few shapes: numpy `[B, …]`, perhaps with
     more rows behind.
 
@@ -125,7 +148,7 @@ def computed(model, function, columns, rows):
     return executors.forward(model, function)(padded)
 
 
-def score_tokens(model, inputs):
+def score_tokens(model: typing.Any, inputs: dict[str, Tensor]) -> Tensor:
     """The log-probabilities of `labels [B, T]` after what a decoder reads, int32 `[B, T]`, float32 `[B, T]`: of a few
     positions at a time, so that their logits are never held whole."""
     labels = inputs["labels"]

@@ -3,33 +3,39 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
-import dataclasses
+import os
+import typing
 import warnings
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from keras_transformers.callers import outside
-from keras_transformers.data.pairs import FORM, SOURCES, Pairs, encode_pairs
-from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import as_text, texts_of
+from keras_transformers.data.pairs import SOURCES
+from keras_transformers.data.sources import Texts, as_text, texts_of
 from keras_transformers.generation.beam_search import IMPOSSIBLE
-from keras_transformers.generation.decoding import Generated, alike, generate, stream
-from keras_transformers.generation.settings import GenerationConfig, fields_of, without_effect
+from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
+from keras_transformers.generation.forced_words import ForcedWords
+from keras_transformers.generation.settings import GenerationConfig
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks import notices, translation
-from keras_transformers.tasks.answers import Answers
-from keras_transformers.tasks.directions import find_direction
-from keras_transformers.tasks.generative_task import GenerativeTask
+from keras_transformers.tasks.answers import Answers, Progress
+from keras_transformers.tasks.directions import Direction, find_direction
 from keras_transformers.tasks.given_translations import GivenTranslations
+from keras_transformers.tasks.pair_task import PairTask
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.tasks.starts import start_sources
-from keras_transformers.tasks.translation import Documents, SourceOptions
+from keras_transformers.tasks.starts import Rows, start_sources
+from keras_transformers.tasks.translation import SourceOptions, Words
+from keras_transformers.tasks.whole_texts import WholeTexts
 from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.schedules import InverseSquareRoot
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class Seq2SeqLM(GivenTranslations, GenerativeTask):
+class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
     """An encoder-decoder with a head over the target's vocabulary: for translation and other text to text.
 
     Args:
@@ -57,12 +63,12 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
     advice = {"generate": "It takes token ids; translate(texts, …) takes texts, and settings such as max_new_tokens."}
 
     @classmethod
-    def _check_stacks(cls, config):
+    def _check_stacks(cls, config: ModelConfig) -> None:
         if config.encoder is None or config.decoder is None:
             expected = "a ModelConfig with an encoder and a decoder, such as kt.models.transformer makes"
             raise wrong_stacks(expected, config)
 
-    def _checkpoint_values(self):
+    def _checkpoint_values(self) -> dict[str, typing.Any]:
         """What transformers trains by, which looks for it here and not among the settings of generation."""
         values = {
             "decoder_start_token_id": self.generation.start_id,
@@ -71,7 +77,7 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
         written = () if self.config.reading is None else values  # of the model's configuration
         return {name: int(value) for name, value in values.items() if value is not None and name not in written}
 
-    def _check_tokenizer(self, tokenizer):
+    def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
         super()._check_tokenizer(tokenizer)
         if tokenizer.end_id is None:
             raise ValueError("Expected a tokenizer with an end token, which ends each source and target, got none.")
@@ -84,7 +90,9 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
 
     # Training
 
-    def compile(self, optimizer=None, *, label_smoothing=0.1, **kwargs):
+    def compile(
+        self, optimizer: Optimizer | None = None, *, label_smoothing: float = 0.1, **kwargs: typing.Any
+    ) -> None:
         """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token
         cross-entropy, padding left out.
 
@@ -95,78 +103,71 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
         """
         super().compile(optimizer, label_smoothing=label_smoothing, **kwargs)
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """Adam as in Vaswani et al. 2017, section 5.3."""
         schedule = InverseSquareRoot(peak=(self.config.hidden_dim * 4000) ** -0.5, warmup_steps=4000)
         return keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=1e-9)
 
-    form = seen_form = FORM
-    sides = ("", "decoder_")
-
-    def _of_texts(self, source, max_length, columns=None):
-        """Sentence pairs: all that `training.encode_pairs` takes."""
-        return self._encoded(source, max_length, columns)
-
-    def _of_ids(self, ids, max_length):
-        for column in ids.token_columns.values():
-            self._check_cut(column.lengths, max_length)
-        return ids
-
-    def _read_ids(self, source, columns=None, sides=None):
-        return self._encoded(source, None, columns)
-
-    def _encoded(self, source, max_length, columns):
-        positions = (self._longest("embeddings"), self._longest("target_embeddings"))
-        limits = [limit for limit in (max_length, *positions) if limit]
-        pairs = encode_pairs(
-            source,
-            tokenizer=self.tokenizer,
-            max_length=min(limits, default=None),
-            start_id=self.generation.start_id,
-            padding_id=self.config.padding_id,
-            columns=columns,
-        )
-        if isinstance(pairs, Pairs) and self.tokenizer is not None:
-            notices.tell_pairs(self.tokenizer, pairs)
-        return pairs
-
-    def _seen(self, source, columns=None):
-        pairs = self._encoded(source, None, columns)
-        starts = np.array([pairs.start_id], "int32")
-        targets = (pairs.targets.take([row]).token_ids for row in range(len(pairs)))
-        read = Ragged.join(np.concatenate([starts, target[:-1]]) for target in targets)
-        return {"token_ids": pairs.sources, "decoder_token_ids": read}
-
-    def _seen_ids(self, source, columns=None):
-        return super()._read_ids(source, columns).columns
-
-    def _check_examples(self, pairs):
-        for column, (name, side) in enumerate(
-            (("token_ids", "embeddings"), ("decoder_token_ids", "target_embeddings"))
-        ):
-            if name in pairs.token_ids:
-                self._check_ids(name, pairs.token_ids[name], side)
-            self._check_lengths(pairs.lengths[:, column], side, name)
-        self._check_label_ids(pairs)
-
     # Generation
+
+    @typing.overload
+    def translate(
+        self,
+        texts: str,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        *,
+        return_scores: typing.Literal[False] = False,
+        num_return_sequences: typing.Literal[1] = 1,
+        **options: typing.Any,
+    ) -> str: ...
+
+    @typing.overload
+    def translate(
+        self,
+        texts: Texts,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        *,
+        return_scores: typing.Literal[False] = False,
+        num_return_sequences: typing.Literal[1] = 1,
+        **options: typing.Any,
+    ) -> list[str]: ...
+
+    @typing.overload
+    def translate(
+        self,
+        texts: Texts,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        *,
+        prefix: Words = "",
+        forced_words: Words | Sequence[Words] = (),
+        parse_special: bool = False,
+        batch_size: int = 32,
+        return_scores: bool = False,
+        keep_letterless: bool = True,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        **generation: typing.Any,
+    ) -> typing.Any: ...
 
     def translate(
         self,
-        texts,
-        source_language=None,
-        target_language=None,
+        texts: Texts,
+        source_language: str | None = None,
+        target_language: str | None = None,
         *,
-        prefix="",
-        forced_words=(),
-        parse_special=False,
-        batch_size=32,
-        return_scores=False,
-        keep_letterless=True,
-        names=None,
-        progress=None,
-        **generation,
-    ):
+        prefix: Words = "",
+        forced_words: Words | Sequence[Words] = (),
+        parse_special: bool = False,
+        batch_size: int = 32,
+        return_scores: bool = False,
+        keep_letterless: bool = True,
+        names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        **generation: typing.Any,
+    ) -> typing.Any:
         """Translate texts, by default as the preset's own generation settings say; the same text always becomes the
         same translation.
 
@@ -224,82 +225,15 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
             notices.tell_cut(answers.cut, len(prompts), names, self._longest("target_embeddings"), "translations")
         return answers.results(single, return_scores)
 
-    def summarize(self, texts, **options):
-        """Summarize texts, with a model that was trained to: as `translate`, with what the checkpoint says of
-        summaries: a prefix such as "summarize: " before each text, and its own settings.
-
-        Args:
-            texts: a string, or a list of strings.
-            **options: of `translate`, but for languages and `prefix`.
-
-        Example:
-            >>> bart = kt.Seq2SeqLM.from_preset("hf://facebook/bart-large-cnn")
-            >>> bart.summarize(article)
-        """
-        params = self._task_params().get("summarization") or {}
-        texts, single = texts_of(texts, inputs=SOURCES)
-        before, settings = params.get("prefix", ""), fields_of(params)
-        known = {field.name for field in dataclasses.fields(GenerationConfig)}
-        asked = {**settings, **{name: value for name, value in options.items() if name in known}}
-        # What the checkpoint says, and the caller has made useless, is nothing to warn the caller of.
-        inert = set().union(*without_effect(self.generation_config(**asked), settings))
-        settings = {name: value for name, value in settings.items() if name not in inert}
-        results = self.translate(
-            [before + text if text.strip() else text for text in texts],
-            **{**settings, **options},
-        )
-        if not single:
-            return results
-        return tuple(each[0] for each in results) if isinstance(results, tuple) else results[0]
-
-    def translate_document(
+    def stream(
         self,
-        texts,
-        source_language=None,
-        target_language=None,
+        text: str,
+        source_language: str | None = None,
+        target_language: str | None = None,
         *,
-        max_length=512,
-        batch_size=32,
-        names=None,
-        progress=None,
-        **generation,
-    ):
-        """Translate texts of any length, sentence by sentence, line ends, blank lines and indentation kept.
-
-        A sentence longer than the model reads is translated in pieces. What holds no letter, such as a rule of dashes,
-        stays as it is.
-
-        Args:
-            texts: a string, or a list of strings.
-            source_language, target_language, batch_size: as for `translate`.
-            max_length: the most tokens of a piece; fewer where the model reads, or writes, fewer.
-            names: what warnings call each text, as for `translate`.
-            progress: a function called with the number of sentences done, each time some are.
-            **generation: as for `translate`, but for more than one result.
-
-        Returns: a string for a string, a list for a list.
-
-        Raises:
-            TypeError, ValueError: as `translate`.
-
-        Example:
-            >>> translator.translate_document(pathlib.Path("letter.txt").read_text())
-        """
-        generation = {"num_return_sequences": 1, **generation}
-        direction, config = self.direction(source_language, target_language, **generation)
-        if config.num_return_sequences > 1:
-            raise ValueError(
-                f"Expected num_return_sequences=1 for a document, got {config.num_return_sequences}. Translate "
-                "sentences with translate to see several results."
-            )
-        texts, single = texts_of(texts, inputs=SOURCES)
-        options = self._source_options(direction, names=names)
-        documents = Documents(self._tokenizer(), texts, options, config, max_length)
-        settings = {"batch_size": batch_size, "names": documents.names, "progress": progress, **generation}
-        joined = documents.joined(self.translate(documents.sentences, source_language, target_language, **settings))
-        return joined[0] if single else joined
-
-    def stream(self, text, source_language=None, target_language=None, *, keep_letterless=True, **generation):
+        keep_letterless: bool = True,
+        **generation: typing.Any,
+    ) -> Iterator[str]:
         """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
         made.
 
@@ -322,24 +256,36 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
         token_ids = stream(self, self._step, cache, prompts, config, longest=longest, sources=read)
         yield from self._wording(config).pieces(source, token_ids, self._report_cut)
 
-    def _report_cut(self, cut, total):
+    def _report_cut(self, cut: dict[int, int], total: int) -> None:
         notices.tell_cut(cut, total, None, self._longest("target_embeddings"), "translations")
 
-    def _source_options(self, direction, parse_special=False, names=None):
+    def _source_options(
+        self, direction: Direction, parse_special: bool = False, names: Sequence[str] | None = None
+    ) -> SourceOptions:
         return SourceOptions(direction, self._longest("embeddings"), parse_special, names)
 
-    def direction(self, source_language=None, target_language=None, **generation):
+    def direction(
+        self, source_language: str | None = None, target_language: str | None = None, **generation: typing.Any
+    ) -> tuple[Direction, GenerationConfig]:
         """The languages of a translation, a `directions.Direction`, and the `GenerationConfig` for them, with the
         settings of a call. The arguments are those of `translate`."""
         config = self.generation_config(**generation)
         found = find_direction(self._tokenizer(), config, self._task_params(), source_language, target_language)
         return found, self.generation_config(**{**found.settings, **generation}) if found.settings else config
 
-    def _task_params(self):
+    def _task_params(self) -> dict[str, typing.Any]:
         """The `task_specific_params` of a checkpoint's `config.json`, such as those of T5."""
         return (self.origin.values.get("task_specific_params") if self.origin else None) or {}
 
-    def generate(self, sources, config=None, batch_size=None, numbers=None, prefixes=None, words=None):
+    def generate(
+        self,
+        sources: Rows,
+        config: GenerationConfig | None = None,
+        batch_size: int | None = None,
+        numbers: Numbers | None = None,
+        prefixes: Rows | None = None,
+        words: ForcedWords | None = None,
+    ) -> Generated:
         """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
 
         Args:
@@ -361,25 +307,36 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
             return Generated.joined(parts, config.padding_id, groups)
         cache, prompts, read = start_sources(self, sources, config, batch_size or len(sources), prefixes)
         fill = len(prompts) - len(sources)
-        options = {
-            "numbers": np.pad(numbers, (0, fill)),
-            "sources": read,
-        }
+        options: dict[str, typing.Any] = {"numbers": np.pad(numbers, (0, fill)), "sources": read}
         if config.stop:
             options["stop_rule"] = self._wording(config).stop_rule(sources)
         if words and any(words):
-            options["words"] = [*words, *words[:1] * fill]
+            options["words"] = [*words, *[words[0]] * fill]
         longest = self._longest("target_embeddings")
         generated = generate(self, self._step, cache, prompts, config, longest=longest, **options)
         generated = generated.select(slice(len(sources) * config.num_return_sequences))
         return _without_failures(generated) if "words" in options else generated
 
-    def _generate_some(self, rows, sources, config, numbers, prefixes, words):
+    def _generate_some(
+        self,
+        rows: np.ndarray,
+        sources: Rows,
+        config: GenerationConfig,
+        numbers: np.ndarray,
+        prefixes: Rows | None,
+        words: ForcedWords | None,
+    ) -> Generated:
         """As `generate`, for some rows."""
-        some = [each and [each[row] for row in rows] for each in (sources, prefixes, words)]
+        some: list[typing.Any] = [each and [each[row] for row in rows] for each in (sources, prefixes, words)]
         return self.generate(some[0], config, None, numbers[rows], *some[1:])
 
-    def encode_sources(self, texts, direction=None, parse_special=False, names=None):
+    def encode_sources(
+        self,
+        texts: list[str],
+        direction: Direction | None = None,
+        parse_special: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> list[list[int]]:
         """Texts as the encoder reads them: lists of ids, as of `Tokenizer.encode_sources`, after the words that the
         languages need. An empty text has no ids.
 
@@ -397,7 +354,7 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
 
     # Export
 
-    def export_ctranslate2(self, folder, quantization=None):
+    def export_ctranslate2(self, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
         """Write the model as a folder of CTranslate2's, with `tokenizer.json` beside it.
 
         It takes the extra `ctranslate2`, and gives the same translations: its `translate_batch` takes what
@@ -421,9 +378,9 @@ class Seq2SeqLM(GivenTranslations, GenerativeTask):
         ctranslate2.export(self, folder, quantization)
 
 
-def _without_failures(generated):
+def _without_failures(generated: Generated) -> Generated:
     """Results with forced words; those that lack a word are emptied, and a warning counts them."""
-    failed = generated.scores < IMPOSSIBLE / 2
+    failed = np.asarray(generated.scores) < IMPOSSIBLE / 2
     if failed.any():
         warnings.warn(
             f"{int(failed.sum())} of {len(failed)} results could not be made with the words that have to occur. "

@@ -1,6 +1,9 @@
 """What every task shares: a backbone, a tokenizer, a folder to save both in, and `fit` on raw text."""
 
+import os
 import pathlib
+import typing
+from collections.abc import Sequence
 
 import keras
 from keras.src.backend import set_keras_mask
@@ -20,6 +23,7 @@ from keras_transformers.tasks.vocabulary import with_vocabulary
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import refusals
 from keras_transformers.training.fitting import fit_batches
+from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.schedules import LinearDecay
 
 # Methods that Keras calls, and what it asks of their signatures; those that users call are not among them.
@@ -41,7 +45,7 @@ class Task(ShapesOfSpec, DataTask):
     pretrained = False
     from_pretrained = Elsewhere()
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Self:
         spelling.check_constructor(cls, kwargs)
         if not args and "config" not in kwargs:
             raise TypeError(
@@ -50,18 +54,18 @@ class Task(ShapesOfSpec, DataTask):
             )
         return super().__new__(cls, *args, **kwargs)
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: typing.Any) -> None:
         super().__init_subclass__(**options)
         spelling.spell_out(cls, but=_KERAS_CALLS)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> typing.Any:
         """Of an attribute that is not there, say what is. PyTorch finds submodules by this method."""
         try:
             return super().__getattr__(name)
         except AttributeError:
             raise spelling.missing_attribute(self, name) from None
 
-    def __init__(self, config, tokenizer=None, **kwargs):
+    def __init__(self, config: ModelConfig, tokenizer: Tokenizer | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.autocast = False  # token ids that come as floats must not be rounded
         self.supports_masking = True
@@ -75,14 +79,14 @@ class Task(ShapesOfSpec, DataTask):
 
     # What a task gives carries no Keras mask but its own: losses weigh what counts, and a mask would count beside them.
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: typing.Any, previous_mask: typing.Any = None) -> typing.Any:
         """Which of the outputs are real, bool, for layers that follow; None for all."""
         return None
 
-    def _set_mask_metadata(self, inputs, outputs, previous_mask):
+    def _set_mask_metadata(self, inputs: typing.Any, outputs: typing.Any, previous_mask: typing.Any) -> None:
         set_keras_mask(outputs, self.compute_mask(inputs, previous_mask))
 
-    def _check_tokenizer(self, tokenizer):
+    def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
         sizes = {
             (tokenizer.vocabulary_size, self.config.embeddings.vocabulary_size),
             (tokenizer.target_vocabulary_size, self.config.target_embeddings.vocabulary_size),
@@ -101,7 +105,14 @@ class Task(ShapesOfSpec, DataTask):
             raise ValueError(f"The tokenizer does not belong to this model: it has {' and '.join(problems)}.")
 
     @classmethod
-    def from_preset(cls, name, dtype=None, model_type=None, verify=False, **arguments):
+    def from_preset(
+        cls,
+        name: str | os.PathLike[str],
+        dtype: str | keras.DTypePolicy | None = None,
+        model_type: str | None = None,
+        verify: bool = False,
+        **arguments: typing.Any,
+    ) -> typing.Self:
         """Load a preset: its model, weights, tokenizer and labels.
 
         Args:
@@ -126,35 +137,35 @@ class Task(ShapesOfSpec, DataTask):
         return presets.load(cls, name, dtype, model_type, verify, arguments)
 
     @classmethod
-    def _model_folder(cls, folder):
+    def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
         """Where in a preset's folder the model lies."""
         return folder
 
-    def _remember(self, folder):
+    def _remember(self, folder: pathlib.Path) -> None:
         """Keep what saving is to reproduce of a preset's folder, besides the model."""
 
     @classmethod
-    def _merged(cls, told, given):
+    def _merged(cls, told: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """The constructor's arguments: what a preset told, and what the user gave in its place."""
         return {**told, **given}
 
-    def _head_is_of(self, told):
+    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
         """Whether this model's head is of the classes that a preset told of."""
         return True
 
     @classmethod
-    def _read_arguments(cls, folder):
+    def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
         """What else the constructor takes from a preset's folder, by argument name."""
         from keras_transformers.tasks import presets
 
         return {"tokenizer": Tokenizer.load(folder) if presets.has_tokenizer(folder) else None}
 
     @classmethod
-    def _read_values(cls, values):
+    def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """What the constructor takes from `config.json`, by argument name, which are names of attributes too."""
         return {}
 
-    def with_vocabulary(self, vocabulary_size=None):
+    def with_vocabulary(self, vocabulary_size: int | None = None) -> typing.Self:
         """The same model with room for more tokens, or for fewer.
 
         Args:
@@ -175,7 +186,7 @@ class Task(ShapesOfSpec, DataTask):
         size = self._tokenizer().vocabulary_size if vocabulary_size is None else vocabulary_size
         return with_vocabulary(self, size)
 
-    def save_to_preset(self, folder, dtype=None):
+    def save_to_preset(self, folder: str | os.PathLike[str], dtype: str | None = None) -> None:
         """Save model, weights and tokenizer as a preset's folder, all at once or not at all.
 
         Where a family of Hugging Face's describes the model, transformers opens the folder; what was loaded from there
@@ -196,7 +207,15 @@ class Task(ShapesOfSpec, DataTask):
 
         presets.save(self, folder, dtype)
 
-    def push_to_hub(self, repository, *, dtype=None, private=None, revision=None, message="Upload model"):
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        dtype: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str = "Upload model",
+    ) -> str:
         """Save to a repository of the Hugging Face hub, by `huggingface_hub` and its login.
 
         Args:
@@ -208,24 +227,24 @@ class Task(ShapesOfSpec, DataTask):
         """
         from keras_transformers.tasks import presets
 
-        options = {"private": private, "revision": revision, "commit_message": message}
+        options: dict[str, typing.Any] = {"private": private, "revision": revision, "commit_message": message}
         return presets.push(self, repository, dtype, **options)
 
-    def _checkpoint_values(self):
+    def _checkpoint_values(self) -> dict[str, typing.Any]:
         """What `config.json` says of the task in a checkpoint of Hugging Face's."""
         return self._preset_values()
 
-    def _preset_values(self):
+    def _preset_values(self) -> dict[str, typing.Any]:
         """The same as `config.json` has it: the inverse of `_read_values`."""
         return {}
 
-    def _files(self):
+    def _files(self) -> dict[str, typing.Any]:
         """What else belongs in a preset's folder: bytes by file name."""
         return {} if self.tokenizer is None else self.tokenizer.files()
 
     # Training
 
-    def compile(self, optimizer=None, *, rematerialize=False, **kwargs):
+    def compile(self, optimizer: Optimizer | None = None, *, rematerialize: bool = False, **kwargs: typing.Any) -> None:
         """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`, which is the task's own.
 
         Args:
@@ -238,24 +257,24 @@ class Task(ShapesOfSpec, DataTask):
             stack.rematerialize = rematerialize
         super().compile(self.default_optimizer() if optimizer is None else optimizer, **kwargs)
 
-    def _stacks(self):
+    def _stacks(self) -> list[typing.Any]:
         return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]
 
-    def default_optimizer(self):
+    def default_optimizer(self) -> keras.optimizers.Optimizer:
         """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
         and a learning rate that rises to 5e-5 over the first tenth of `fit` and falls to 0 over the rest."""
         return compiling.without_decay(
             keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables
         )
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
         return {**config, **compiling.values(self)} if config else config
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, typing.Any]) -> None:
         compiling.restore(self, dict(config))
 
-    def freeze(self, embeddings=True, layers=0):
+    def freeze(self, embeddings: bool = True, layers: int | bool = 0) -> None:
         """Keep a part of the body as it is in training, from below.
 
         Args:
@@ -275,23 +294,23 @@ class Task(ShapesOfSpec, DataTask):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
+        x: typing.Any = None,
+        y: typing.Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
         *,
-        sample_weight=None,
-        batch_tokens=None,
-        max_length=None,
-        num_buckets=8,
-        initial_epoch=0,
-        shuffle=True,
-        seed=0,
-        validation_split=0.0,
-        validation_data=None,
-        callbacks=None,
-        **kwargs,
-    ):
+        sample_weight: typing.Any = None,
+        batch_tokens: int | None = None,
+        max_length: int | None = None,
+        num_buckets: int = 8,
+        initial_epoch: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        validation_split: float = 0.0,
+        validation_data: typing.Any = None,
+        callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
+        **kwargs: typing.Any,
+    ) -> keras.callbacks.History:
         """Train on raw text, or on what the task takes besides.
 
         Args:
@@ -355,8 +374,16 @@ class Task(ShapesOfSpec, DataTask):
             return fit_batches(super().fit, batches, **training, **kwargs)
 
     def evaluate(
-        self, x=None, y=None, batch_size=None, *, sample_weight=None, batch_tokens=None, max_length=None, **kwargs
-    ):
+        self,
+        x: typing.Any = None,
+        y: typing.Any = None,
+        batch_size: int | None = None,
+        *,
+        sample_weight: typing.Any = None,
+        batch_tokens: int | None = None,
+        max_length: int | None = None,
+        **kwargs: typing.Any,
+    ) -> typing.Any:
         """Loss and metrics on `x` and `y`, given as to `fit`: a dictionary."""
         if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
             return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
@@ -371,20 +398,20 @@ class Task(ShapesOfSpec, DataTask):
         refusals.check_steps_per_execution(self.steps_per_execution, the_evaluation=len(batches))
         return super().evaluate(keras_data(batches), steps=len(batches), **{"return_dict": True, **kwargs})
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         from keras_transformers.models.explanation import explain
 
         return explain(self).rstrip() if self.built else super().__repr__()
 
     # A copy, and Keras's own `.keras` files, have the tokenizer in the configuration.
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
         config = {"config": to_json(self.config), "name": self.name, "dtype": dtype, "pretrained": self.pretrained}
         return {**config, "tokenizer": tokenizer_config.to_config(self.tokenizer), **changes.in_config(self)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Self:
         policy = keras.saving.deserialize_keras_object(config["dtype"])
         tokenizer = tokenizer_config.from_config(config.get("tokenizer"))
         values = {"config": from_json(config["config"]), "dtype": policy, "tokenizer": tokenizer}
@@ -393,7 +420,7 @@ class Task(ShapesOfSpec, DataTask):
         model.pretrained = config.get("pretrained", False)
         return model
 
-    def load_assets(self, folder):
+    def load_assets(self, folder: str | os.PathLike[str]) -> None:
         """Of files written before the tokenizer was in the configuration."""
         from keras_transformers.tasks import presets
 
@@ -404,7 +431,7 @@ class Task(ShapesOfSpec, DataTask):
 spelling.spell_out(Task, but=_KERAS_CALLS)
 
 
-def check_config(config, task):
+def check_config(config: typing.Any, task: str) -> None:
     if not isinstance(config, ModelConfig):
         way = (
             f"load it by kt.{task}.from_preset(…)" if isinstance(config, str | pathlib.Path) else "kt.models makes one"

@@ -39,7 +39,7 @@ def with_vocabulary(model: typing.Any, size: int) -> typing.Any:
     return resized
 
 
-def _resized(array, axis, size):
+def _resized(array: np.ndarray, axis: int, size: int) -> np.ndarray:
     """An array cut to `size` along an axis, or with the mean of its rows as further ones."""
     kept = array.take(range(min(array.shape[axis], size)), axis)
     mean = array.mean(axis, keepdims=True, dtype="float32").astype(array.dtype)

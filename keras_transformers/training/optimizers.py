@@ -1,6 +1,11 @@
 """What an optimizer consists of."""
 
+import typing
+
 import keras
+
+Optimizer: typing.TypeAlias = keras.optimizers.Optimizer | str
+"""An optimizer, or its name for `keras.optimizers.get`."""
 
 
 def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
