@@ -1,2 +1,2 @@
-"""Files ↔ models: where presets are found (`sources`), the folder they are kept in (`preset`), and whose they are
-(`own`, `hugging_face`, `keras_hub`, `gguf`)."""
+"""Files ↔ models: finding presets (`sources`), the preset folder (`preset`), and the formats (`own`, `hugging_face`,
+`keras_hub`, `gguf`)."""

@@ -1,11 +1,11 @@
-"""What a configuration may ask for: no more than its weights' files hold. Compared before anything is built.
+"""Limits on the model that a configuration asks for: no more than its weight files hold, checked before building.
 
     config.json      100,000 layers, 10⁸ positions, 10⁷ classes      a few hundred bytes that ask for gigabytes
     headers          197 tensors of 109 million numbers              bounded by the length of the files
 
-A model is built of what the headers hold. Three things need comparing before: how many blocks there are to build, how
-large each part may be, and the tables that no file holds, such as sines and cosines. Every weight's own shape is
-compared after that, before it has memory (`weights.assign`).
+Before a model is built, three quantities are compared with the headers: the number of blocks, the size of each part,
+and the tables that no file holds, such as sines and cosines. The shape of each weight is compared later, before the
+weight is allocated (`weights.assign`).
 """
 
 import collections.abc
@@ -17,9 +17,9 @@ from keras_transformers.layers.positions import Sinusoidal
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import is_record
 
-# Bytes that tables and new heads may have however small the weights are.
+# Bytes that tables and new heads may always have, however small the weights are.
 _FREE = 64 * 2**20
-# Fields of records that count the rows or columns of some weight.
+# Fields of records that are the number of rows or columns of a weight.
 _SIZES = frozenset(
     (
         *("vocabulary_size", "embedding_dim", "num_segments", "hidden_dim", "output_dim", "intermediate_dim"),
@@ -29,15 +29,15 @@ _SIZES = frozenset(
 
 
 def check(config: ModelConfig, tensors: collections.abc.Mapping[str, typing.Any], where: object) -> None:
-    """Compare what a configuration asks for with what tensors hold.
+    """Compare the sizes in a configuration with the sizes of tensors.
 
     Args:
-        config: of the model that is to be built.
-        tensors: by any names; `tensors.shape(name)` tells a shape without reading.
-        where: what to call them in the message.
+        config: the configuration of the model to be built.
+        tensors: tensors by any names; `tensors.shape(name)` returns a shape without reading.
+        where: the name of the tensors' source in messages.
 
     Raises:
-        ValueError: listing all that is larger. Nothing has been built.
+        ValueError: listing all that is too large. Nothing has been built.
     """
     held = numbers_in(tensors)
     problems = [
@@ -69,16 +69,16 @@ def check_weights(
     tensors: collections.abc.Mapping[str, typing.Any],
     where: object,
 ) -> None:
-    """Compare the shapes of a model whose weights have no memory yet with what tensors hold.
+    """Compare the weight shapes of a model, before its weights are allocated, with the sizes of tensors.
 
     Args:
-        shapes: of its weights, by name.
-        new: the names of those that begin anew, as no file holds them.
+        shapes: the shapes of the model's weights, by name.
+        new: the names of newly initialised weights, which no file holds.
         tensors, where: as for `check`.
 
     Raises:
-        ValueError: the weights are more than four times as many numbers (two quantized weights may share one), or the
-            new ones are out of proportion to them.
+        ValueError: if the weights have more than four times as many numbers as the tensors (two quantized weights may
+            share a number), or the new weights are out of proportion to the tensors.
     """
     held, new = numbers_in(tensors), set(new)
     asked = sum(math.prod(shape) for name, shape in shapes.items() if name not in new)
@@ -92,13 +92,13 @@ def check_weights(
 
 
 def numbers_in(tensors: collections.abc.Mapping[str, typing.Any]) -> int:
-    """How many numbers tensors hold, by their headers."""
+    """Count the numbers in tensors, by their headers."""
     shape_of = getattr(tensors, "shape", None) or (lambda name: tensors[name].shape)
     return sum(math.prod(shape_of(name)) for name in tensors)
 
 
 def _named(record):
-    """`(name, value)` of all fields of a record, and of those within it."""
+    """Yield `(name, value)` for all fields of a record and of the records in it."""
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         yield field.name, value

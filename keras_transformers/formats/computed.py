@@ -1,8 +1,8 @@
-"""Tensors of a file that a model computes for itself: positions, frequencies, masks. Old files store them.
+"""Tensors in old files that a model computes itself: positions, frequencies, masks.
 
-…embed_positions.weight     sines and cosines; transformers computes with the file's: others are refused
+…embed_positions.weight     sines and cosines; transformers uses the file's: other values are refused
 …rotary_emb.inv_freq        frequencies     ┐
-…embeddings.position_ids    0, 1, 2, …      │ transformers computes its own: others are said
+…embeddings.position_ids    0, 1, 2, …      │ transformers computes its own: other values are reported
 …attn.bias                  a causal mask   ┘
 """
 
@@ -19,25 +19,25 @@ _TABLES = re.compile(r"(?:.*\.)?(encoder|decoder)\.embed_positions\.weight")
 _FREQUENCIES = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)\..*rotary_emb\.inv_freq")
 _NUMBERS = re.compile(r"(?:.*\.)?position_ids")
 _MASKS = re.compile(r"(?:.*\.)?h\.\d+\.attn\.bias")
-# How far numbers are apart that are the same: by rounding, in float32 and in half precision.
+# Differences due to rounding, in float32 and in half precision.
 _ROUNDING = {2: 1e-2}
 _EXACT = 1e-5
-# And sines of angles that another program rounded: the model's own are as good, but not to the last digit.
+# Differences of sines due to another program's rounding of the angles: the model's own are as good.
 _NEAR = 1e-2
 
 
 def check(config: ModelConfig, tensors: collections.abc.Mapping[str, np.ndarray], where: object) -> list[str]:
-    """Compare what a file stores with what the model computes.
+    """Compare stored tensors with the values that the model computes.
 
     Args:
-        config: of the model.
+        config: the model's configuration.
         tensors: a mapping of names to arrays.
-        where: what to call the file in messages.
+        where: the file's name in messages.
 
-    Returns: sentences about what a file says otherwise, and the model does not compute with.
+    Returns: a sentence for each kind of stored tensor that differs and that the model does not use.
 
     Raises:
-        ValueError: for tables of positions that are not the model's.
+        ValueError: for position tables that differ from the model's.
     """
     others = {name: difference for name in tensors if (difference := _difference(config, name, tensors)) > 1}
     tables = {name: difference for name, difference in others.items() if _TABLES.fullmatch(name)}
@@ -56,8 +56,8 @@ def check(config: ModelConfig, tensors: collections.abc.Mapping[str, np.ndarray]
 
 
 def _difference(config, name, tensors):
-    """How far a tensor is from what the model computes in its place, as a multiple of rounding; 0 if it is of another
-    kind."""
+    """Return the difference between a tensor and the model's own values, as a multiple of rounding; 0 if the tensor is
+    of another kind."""
     if not (expected := _expected(config, name, tensors)):
         return 0
     expected, scale = expected
@@ -70,8 +70,8 @@ def _difference(config, name, tensors):
 
 
 def _expected(config, name, tensors):
-    """What the model computes in the place of a tensor, and how large the numbers are whose rounding counts; None for a
-    tensor of another kind."""
+    """Return the model's own values for a tensor and the magnitude that rounding is relative to; None for a tensor of
+    another kind."""
     if match := _TABLES.fullmatch(name):
         embeddings = config.embeddings if match[1] == "encoder" else config.target_embeddings
         table = embeddings.positions

@@ -1,10 +1,10 @@
-"""Encoder-decoders as CTranslate2's folders, for fast translation without Keras.
+"""Export of encoder-decoders to CTranslate2 folders, for fast translation without Keras.
 
-CTranslate2 has a specification of Transformers of its own, and a converter that checks it, quantizes it and writes it.
-Here our records and weights fill that specification, for every family and for models of no family alike (why not by
-way of Hugging Face's files: docs/decisions/0019). What it has no place for is refused by name.
+CTranslate2 has its own specification of Transformers, and a converter that checks, quantizes and writes it. This module
+fills the specification from the model's records and weights, so a model needs no family. Why the export does not go
+through Hugging Face files: docs/decisions/0019. Features that the specification lacks are refused by name.
 
-    ours                                         theirs
+    this library                                 CTranslate2
     embedding.token, decoder_embedding.token     encoder.embeddings, decoder.embeddings
     positions: Learned, Sinusoidal               position_encodings.encodings, as a table from the first token on
     positions: RelativeBuckets                   relative_attention_bias
@@ -30,10 +30,10 @@ from keras_transformers.transforms.lora import merged_weights
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "silu": "SWISH", "tanh": "Tanh"}
 MODEL = "model.bin"
-# No logit comes near: what is never generated gets it as a bias.
+# The bias of tokens that are never generated, far below any logit.
 NEVER = -1e9
 
-# What is said in the specification, or matters in training only; all else must be as it is by default.
+# Fields that the specification expresses, or that matter in training only. All others must have their defaults.
 _SAID = {
     "ModelConfig": "hidden_dim embeddings encoder decoder decoder_embeddings head padding_id pooler token_head "
     "span_head reading",
@@ -47,7 +47,7 @@ _SAID = {
 
 
 def export(task, folder, quantization=None):
-    """Write a task's model as a folder of CTranslate2's. See `Seq2SeqLM.export_ctranslate2`."""
+    """Write a task's model as a CTranslate2 folder. See `Seq2SeqLM.export_ctranslate2`."""
     require("ctranslate2", ctranslate2=True)
     import ctranslate2
 
@@ -67,10 +67,10 @@ def _copier(file):
 
 
 def specification(task):
-    """A `ctranslate2.specs.TransformerSpec` filled from a `Seq2SeqLM`.
+    """Return a `ctranslate2.specs.TransformerSpec` filled from a `Seq2SeqLM`.
 
     Raises:
-        ValueError: listing all of the model that CTranslate2 has no place for.
+        ValueError: listing all features of the model that CTranslate2 lacks.
     """
     import ctranslate2
 
@@ -112,7 +112,7 @@ def specification(task):
 
 
 def _problems(config, generation):
-    """All of a model that has no place in the specification."""
+    """List all features of a model that the specification lacks."""
     problems: list[str] = []
     _compare(config, "", problems)
     for name in ("encoder", "decoder"):
@@ -138,7 +138,7 @@ def _problems(config, generation):
 
 
 def _compare(record, path, problems):
-    """List what a record, and those in it, say that is neither in `_SAID` nor as it is by default."""
+    """Add to `problems` the fields of a record, and of records in it, that are neither in `_SAID` nor at defaults."""
     said = _SAID.get(type(record).__name__)
     if said is None:
         return
@@ -152,7 +152,7 @@ def _compare(record, path, problems):
 
 
 def _stack(ctranslate2, side, stack, embeddings):
-    """An empty specification of one stack."""
+    """Return an empty specification of one stack."""
     from ctranslate2.specs import common_spec, transformer_spec
 
     block = stack.block
@@ -162,7 +162,7 @@ def _stack(ctranslate2, side, stack, embeddings):
     spec = kind(
         stack.num_layers,
         block.attention.num_heads,
-        pre_norm=True,  # with it comes the place of the final norm
+        pre_norm=True,  # needed for the specification to have a final norm
         no_final_norm=not stack.final_norm,
         activation=common_spec.Activation[ACTIVATIONS[block.feed_forward.activation]],
         layernorm_embedding=embeddings.norm is not None,
@@ -185,7 +185,7 @@ def _embed(stack, spec, name, embeddings, layer, weights, config):
     elif isinstance(positions, Sinusoidal):
         table = keras.ops.convert_to_numpy(layer._table)
         stack.position_encodings.encodings = table[getattr(positions, "offset", 0) :]
-    elif hasattr(stack, "position_encodings"):  # none at all: a table of nothing, up to what the model was made for
+    elif hasattr(stack, "position_encodings"):  # no positions: a table of zeros, up to the model's maximum length
         length = embeddings.context_length or 1024
         stack.position_encodings.encodings = np.zeros((length, config.hidden_dim), "float32")
     if embeddings.norm is not None:
@@ -223,7 +223,7 @@ def _fill_stack(spec, side, stack, weights):
 
 
 def _linear(spec, names, weights):
-    """Dense layers one beside the other, `[D, F]` each, as one `[F, D]`."""
+    """Fill one fused layer, `[F, D]`, from dense layers side by side, `[D, F]` each."""
     spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
     if any(f"{name}.bias" in weights for name in names):
         spec.bias = np.concatenate(
@@ -240,7 +240,7 @@ def _norm(spec, name, weights):
 
 
 def _project(decoder, task, weights):
-    """The head: the embeddings or a matrix of its own, its bias, and what is never to be generated."""
+    """Fill the head: the embeddings or a separate matrix, its bias, and the tokens that are never generated."""
     head = task.config.head
     decoder.projection.weight = decoder.embeddings.weight if head.tied else weights["head.dense.kernel"].T
     if getattr(head, "scale", False):
@@ -255,7 +255,7 @@ def _project(decoder, task, weights):
 
 
 def _tokens(tokenizer, size, target=False):
-    """The vocabulary by id, filled up to the model's."""
+    """Return the tokens by id, padded to the model's vocabulary size."""
     known = tokenizer.target_vocabulary_size if target else tokenizer.vocabulary_size
     known = tokenizer.to_pieces(range(min(known, size)), target=target)
     return known + [f"<unused_{number}>" for number in range(len(known), size)]

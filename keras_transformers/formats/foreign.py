@@ -1,8 +1,8 @@
-"""What a folder or its tensors are, if this library does not read them: named, with the way on.
+"""Names of formats that this library does not read, with advice, for the errors about them.
 
 qweight, qzeros, scales, g_idx       weights that another tool quantized
 tf_model.h5, model.onnx, *.gguf      a model in another format
-adapter_config.json                  an adapter, and no model
+adapter_config.json                  an adapter without its model
 """
 
 import pathlib
@@ -11,8 +11,8 @@ from typing import Any
 
 from keras_transformers.spelling import listed
 
-# Methods of quantization by the endings of the names of their tensors. Of those that share an ending, the first that
-# has all of its own is it.
+# Quantization methods by the endings of their tensors' names. If several match, the first whose endings are all there
+# is reported.
 _QUANTIZED = (
     ("GPTQ", (r"\.qweight", r"\.qzeros", r"\.g_idx")),
     ("AWQ, or GPTQ", (r"\.qweight", r"\.qzeros")),
@@ -30,11 +30,11 @@ _QUANTIZED = (
     ("QuIP#", (r"\.Qidxs.*",)),
     ("MLX", (r"\.scales", r"\.biases")),
 )
-# What this library reads.
+# Weight files that this library reads.
 _WEIGHTS = re.compile(r"(model\.safetensors|pytorch_model\.bin)(\.index\.json)?")
 _NARROW = re.compile(r"F[468](_|$)|float[48]_")
 
-# Files of other formats: patterns, what they are, and the way on.
+# Files of other formats: patterns, descriptions, and advice.
 _TRANSFORMERS_4 = (
     "With transformers 4 and that library, `AutoModel.from_pretrained(folder, {}=True).save_pretrained(other)` makes "
     "safetensors of them"
@@ -92,14 +92,14 @@ _FORMATS = (
 
 
 def refuse_quantized(tensors: Any, where: object) -> None:
-    """Raise if tensors are quantized by another tool, whether a configuration says so or not.
+    """Raise an error if tensors are quantized by another tool, whether the configuration says so or not.
 
     Args:
         tensors: a mapping of names to arrays, with a method `dtype(name)`.
-        where: what to call them in the message.
+        where: the name of the tensors' source in the message.
 
     Raises:
-        ValueError: naming the method and tensors.
+        ValueError: naming the quantization method and the tensors.
     """
     narrow = [name for name in tensors if _NARROW.match(str(tensors.dtype(name)))]
     for method, endings in _QUANTIZED:
@@ -120,7 +120,7 @@ def _refuse(method, names, tensors, where):
 
 
 def way_on(path: pathlib.Path) -> str | None:
-    """What is at a path where no preset is, and what to do, for the end of a message.
+    """Describe what is at a path without a preset, with advice, for the end of a message.
 
     Args:
         path: a folder without configuration or without weights, or a file.

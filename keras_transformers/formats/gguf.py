@@ -1,11 +1,10 @@
-"""GGUF files: one file of metadata and tensors, read as the family of Hugging Face's that describes the same model.
+"""GGUF files: one file of metadata and tensors, read through the Hugging Face family that describes the same model.
 
     metadata ──► config.json's values ──► Family ──► ModelConfig                 see `gguf_config.py`
     tensors  ──► Hugging Face's names ──► WeightMap ──► weights       one tensor at a time, as float32
 
-So a model that came as GGUF is saved as a folder that transformers opens. Of the names the `gguf` package knows, for
-each architecture, which of Hugging Face's are which; what llama.cpp changes in a tensor when it converts it is undone
-here: see `CHANGES`.
+So a model loaded from GGUF is saved as a folder that transformers opens. The `gguf` package knows the Hugging Face name
+of each tensor by architecture. Changes that llama.cpp's conversion makes to tensors are undone here: see `CHANGES`.
 
 Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion and https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -22,7 +21,7 @@ from keras_transformers.formats.gguf_config import config_values, one_of
 
 
 def _halved(array, heads):
-    """Rows of heads whose rotary pairs are neighbours, with the first of every pair before the second."""
+    """Reorder the rows of heads: from adjacent rotary pairs to all first elements before all second elements."""
     return array.reshape(heads, -1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
@@ -35,7 +34,7 @@ def _keys(array, heads, key_value_heads):
 
 
 def _grouped(array, heads, key_value_heads):
-    """All queries, all keys and all values, with those that belong together next to each other."""
+    """Reorder the rows from all queries, all keys, all values to groups of queries, key and value."""
     width = array.shape[0] // (heads + 2 * key_value_heads)
     ends = (heads * width, (heads + key_value_heads) * width)
     parts = [part.reshape(key_value_heads, -1, width, *array.shape[1:]) for part in np.split(array, ends)]
@@ -50,8 +49,8 @@ def _transposed(array, heads, key_value_heads):
     return array.T
 
 
-# By architecture, patterns of tensors' names, and what makes of such a tensor what Hugging Face has: a function of it
-# and of how many heads queries have, and keys and values.
+# By architecture: patterns of tensor names, and functions that convert such a tensor to the Hugging Face layout. A
+# function takes the tensor, the number of query heads, and the number of key/value heads.
 _ROTARY = {r"blk\.\d+\.attn_q\..*": _queries, r"blk\.\d+\.attn_k\..*": _keys}
 _NORMS = {r".*norm\.weight": _one_less}
 _FUSED = {r"blk\.\d+\.attn_qkv\..*": _grouped}
@@ -72,17 +71,18 @@ _IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors
 
 
 def read(path):
-    """Open a file: its metadata is understood, its tensors are not read yet.
+    """Open a file and interpret its metadata, without reading its tensors.
 
     Args:
-        path: the file.
+        path: the path of the file.
 
     Returns: a `hugging_face.Checkpoint` of the same model.
 
     Raises:
-        ImportError: without the `gguf` package.
-        FileNotFoundError, ValueError: for a file that is damaged, an architecture that is not in the table, and
-            metadata that is missing, unknown or says what this library does not compute; all of it is listed.
+        ImportError: if the `gguf` package is missing.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a damaged file, an architecture that is not in the table, and metadata that is missing, unknown
+            or asks for a computation that this library lacks; all of it is listed.
 
     Example:
         >>> read("SmolLM2-135M-Instruct.Q4_1.gguf").config.hidden_dim  # doctest: +SKIP
@@ -102,7 +102,7 @@ def read(path):
 
 
 class _Tensors(collections.abc.Mapping):
-    """A file's tensors by Hugging Face's names, and as Hugging Face has them, each made when it is asked for."""
+    """A file's tensors by their Hugging Face names and in the Hugging Face layout, each made on access."""
 
     def __init__(self, file, table, values):
         self._file = file
@@ -112,7 +112,7 @@ class _Tensors(collections.abc.Mapping):
         self._changes = CHANGES.get(name, {})
         self._dtype = values["torch_dtype"]
         layers = _hugging_face_names(name, table, file.metadata[f"{name}.block_count"])
-        self._names: dict[str, tuple[str, int | None]] = {}  # theirs, and which of a stack of experts
+        self._names: dict[str, tuple[str, int | None]] = {}  # GGUF's name, and the index in a stack of experts
         for theirs in file:
             layer, _, leaf = theirs.rpartition(".")
             ours = f"{layers[layer]}.{leaf}" if layer in layers else theirs
@@ -133,16 +133,16 @@ class _Tensors(collections.abc.Mapping):
         return array if change is None else change(array, *self._heads)
 
     def shape(self, name):
-        """The shape of one array, as a tuple, without reading it."""
+        """Return the shape of one array, a tuple, without reading the array."""
         theirs, number = self._names[name]
         shape = self._file.shape(theirs)[0 if number is None else 1 :]
         return shape[::-1] if self._change(theirs) is _transposed else shape
 
     def dtype(self, name):
-        """The dtype to store it as: that of the table of tokens, where it is not quantized."""
+        """Return the dtype to store the array as: the dtype of the token embeddings, unless they are quantized."""
         return self._dtype
 
-    def __contains__(self, name):  # without reading it
+    def __contains__(self, name):  # without reading the array
         return name in self._names
 
     def __iter__(self):
@@ -153,7 +153,7 @@ class _Tensors(collections.abc.Mapping):
 
 
 def _hugging_face_names(name, table, num_layers):
-    """Hugging Face's names of layers by GGUF's; `*` is the number of an expert."""
+    """Return the Hugging Face names of layers by their GGUF names; `*` is the number of an expert."""
     import gguf
 
     architecture = next(number for number, each in gguf.MODEL_ARCH_NAMES.items() if each == name)

@@ -1,11 +1,11 @@
-"""What a GGUF file says of its model, as the `config.json` of Hugging Face's that says the same.
+"""Conversion of a GGUF file's metadata to an equivalent Hugging Face `config.json`.
 
     llama.block_count                       30       "num_hidden_layers": 30
     llama.attention.layer_norm_rms_epsilon  1e-05    "rms_norm_eps": 1e-05
     no tensor output.weight                          "tie_word_embeddings": true
 
-Keys are read, known to change nothing, or refused by name, as those of a `config.json` are; what a file leaves out is
-what llama.cpp then computes with, which is not always the default of Hugging Face's configuration.
+As for a `config.json`, each key is read, known to change nothing, or refused by name. A missing key gets the value that
+llama.cpp uses, which is not always the default of the Hugging Face configuration.
 
 Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion writes the keys, and src/models there reads them.
 """
@@ -59,21 +59,22 @@ _PHI3 = {
     "rope.scaling.original_context_length": "original_max_position_embeddings",
 }
 _GROUPED = {"attention.head_count_kv": "num_key_value_heads"}
-# Keys that change nothing: `vocab_size`, which the table of tokens shows, and llama.cpp's own.
+# Keys that change nothing: `vocab_size`, which the token embeddings show, and keys for llama.cpp only.
 _INERT = frozenset(("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "use_kv_cache"))
 _FLOATS = {"F16": "float16", "BF16": "bfloat16"}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Architecture:
-    """How one of llama.cpp's architectures is said in a `config.json` of Hugging Face's.
+    """The conversion of one of llama.cpp's architectures to a Hugging Face `config.json`.
 
     Attributes:
         model_type: the family.
-        keys: llama.cpp's keys, which must be there, and Hugging Face's names.
-        optional: the same of those that may be missing.
-        values: what is always so.
-        read: reads what else there is, of a `ConfigReader`, the file and the values so far, to which it adds.
+        keys: required keys of llama.cpp, and their Hugging Face names.
+        optional: optional keys of llama.cpp, and their Hugging Face names.
+        values: values that all models of the architecture share.
+        read: a function that reads further keys and adds values. It takes a `ConfigReader`, the file and the values so
+            far.
     """
 
     model_type: str
@@ -84,14 +85,14 @@ class _Architecture:
 
 
 def _width(read, told):
-    """The width of a head."""
+    """Return the width of a head."""
     width = read("attention.key_length", None) or told["hidden_size"] // told["num_attention_heads"]
     read.expect("attention.value_length", width)
     return width
 
 
 def _rotary(read, file, told):
-    """Rotary positions over whole heads, and how they reach longer texts."""
+    """Read rotary positions over whole heads, and their scaling for longer texts."""
     told["head_dim"], told["rope_theta"] = _width(read, told), read("rope.freq_base", 10000.0)
     read.expect("rope.dimension_count", told["head_dim"])
     _scaling(read, told)
@@ -100,7 +101,7 @@ def _rotary(read, file, told):
 
 
 def _partly(name, base="rope_theta"):
-    """Reads rotary positions over a part of each head; what that is called, and the base."""
+    """Return a function that reads rotary positions over a part of each head: the keys `name` (the part) and `base`."""
 
     def read_rotary(read, file, told):
         width = _width(read, told)
@@ -129,9 +130,9 @@ def _scaling(read, told):
 
 
 def _llama3_scaling(file, base, width):
-    """The scaling of Llama 3.1 and later, of which the file has only what it comes to: the divisor of each frequency.
+    """Return the scaling of Llama 3.1 and later. The file has only its result, the divisor of each frequency.
 
-    How far from each other its numbers are tells one, and for all of Llama's models the others are the same.
+    The largest divisor is the factor. The other parameters are the same in all Llama models.
     """
     divisors = file["rope_freqs.weight"]
     scaling = Llama3Scaling(float(divisors.max()), 1.0, 4.0, 8192)
@@ -161,7 +162,7 @@ _WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 
 
 def _windows(read, told, every):
-    """A window in all layers but the last of so many, or in those that the file lists."""
+    """Read windows: in all layers but the last of `every` layers, or in the layers that the file lists."""
     told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
     pattern, layers = read("attention.sliding_window_pattern", None), told["num_hidden_layers"]
     every = pattern if type(pattern) is int else every
@@ -172,7 +173,8 @@ def _windows(read, told, every):
 
 
 def _gemma_scale(told, largest):
-    """What scores are divided by the root of: the width of a head, but in the largest model, of so many layers."""
+    """Set the number whose root divides attention scores: the width of a head. In the largest model, with `largest`
+    layers, it is the model's width divided by the number of heads."""
     whole = told["hidden_size"] // told["num_attention_heads"]
     told["query_pre_attn_scalar"] = whole if told["num_hidden_layers"] == largest else told["head_dim"]
 
@@ -208,12 +210,12 @@ def _phi3(read, file, told):
 
 
 def _decimals(array):
-    """The decimals that float32 numbers were made of."""
+    """Return the decimals that float32 numbers were made from."""
     return [float(str(number)) for number in array]
 
 
 def _alone(read, told, heads):
-    """Refuse keys and values that several heads share."""
+    """Refuse grouped-query attention: keys and values that several heads share."""
     read.expect("attention.head_count_kv", told[heads])
 
 
@@ -265,10 +267,10 @@ ARCHITECTURES = {
 
 
 def config_values(path):
-    """The `config.json` of Hugging Face's that says what a file's metadata says.
+    """Return the Hugging Face `config.json` that is equivalent to a file's metadata.
 
     Args:
-        path: the file.
+        path: the path of the file.
 
     Raises:
         ImportError, FileNotFoundError, ValueError: as `gguf.read`.
@@ -319,12 +321,12 @@ def _values(file, name, architecture):
 
 
 def one_of(value):
-    """What is said layer by layer, where all layers have the same."""
+    """Return the common value of a list with one equal number for each layer; other values unchanged."""
     numbers = isinstance(value, np.ndarray) and value.dtype != bool and value.size
     same = numbers and (value == value[0]).all()
     return value[0].item() if same else value
 
 
 def _tied(file):
-    """Whether the table of tokens is the head's as well: no other is there, or the same again."""
+    """Return whether the head is tied to the token embeddings: the file has no other matrix, or an equal one."""
     return "output.weight" not in file or file.same("output.weight", "token_embd.weight")

@@ -1,11 +1,11 @@
-"""Hugging Face's checkpoints: `config.json` and tensors through a family's table, there and back.
+"""Hugging Face checkpoints: `config.json` and tensors, read and written through a family's tables.
 
     config.json ─────────► Family ─────► ModelConfig
-    model.safetensors ───► WeightMap ──► weights          Origin: what else the files held, so that
-    pytorch_model.bin ──┘                                 a model that is only passed through comes
-                                                          back byte for byte
+    model.safetensors ───► WeightMap ──► weights          Origin: the rest of the files' content, so
+    pytorch_model.bin ──┘                                 that an unchanged model is saved byte for
+                                                          byte
 
-Nothing of a folder is executed: `pytorch_model.bin` goes through torch's weights-only loader.
+No code of a folder is executed: `pytorch_model.bin` goes through torch's weights-only loader.
 """
 
 import collections.abc
@@ -27,23 +27,22 @@ from keras_transformers.formats.own import TASK_VALUES
 from keras_transformers.formats.ties import settle
 
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-# Of safetensors' dtypes, those that weights come in.
+# The safetensors dtypes of weights.
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a checkpoint's files held beyond configuration and weights.
+    """What the files hold besides the weights, kept so that saving can reproduce them.
 
     Attributes:
-        family, head: what it was; `head` is None where its architecture belongs to no task.
-        values, text: `config.json`, read and as it was.
-        names: of all its tensors.
-        dtypes: of its tensors, by name, numpy's names.
-        kept: tensors that hold nothing of ours, by name.
-        headers: by file name, the raw header of each safetensors file.
-        index: the index of several files, as it was, or None.
-        generation: `generation_config.json` as it was, or None.
+        family, head: the checkpoint's family and head; `head` is None if the architecture belongs to no task.
+        values, text: the content of `config.json`, parsed and as bytes.
+        dtypes: the dtypes of all tensors, by name, as numpy names them.
+        kept: tensors that the model does not use, by name.
+        headers: the raw header of each safetensors file, by file name.
+        index: the bytes of the index of several weight files, or None.
+        generation: the bytes of `generation_config.json`, or None.
         config: the `ModelConfig` that configuration and tensors describe.
         apart: see `Family.table`.
     """
@@ -62,17 +61,25 @@ class Origin:
 
     @property
     def task(self):
-        """The task that it was made for, or None."""
+        """The task that the checkpoint was made for, or None."""
         return self.head and self.head.task
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An opened folder. `config` is its `ModelConfig`, `tensors` its arrays by their own names, read when asked for;
-    `values` and `text` are its `config.json`, read and as it was. `apart` is as in `Family.table`; `notes` are
-    sentences that a user should read; of one that is `closed`, no tensor may lie outside of the body.
+    """An opened folder.
 
-    `own.Checkpoint` and `keras_hub.Checkpoint` have the same names: `config`, `task`, `labelled`, `read`, `origin`.
+    Attributes:
+        folder: the path of the folder.
+        values, text: the content of `config.json`, parsed and as bytes.
+        family: the `Family`.
+        config: the `ModelConfig`.
+        tensors: the arrays by their names in the files, read on access.
+        apart: see `Family.table`.
+        notes: sentences for the user.
+        closed: whether tensors outside of the body are refused.
+
+    `own.Checkpoint` and `keras_hub.Checkpoint` have `config`, `task`, `labelled`, `read` and `origin` too.
     """
 
     folder: pathlib.Path
@@ -87,30 +94,30 @@ class Checkpoint:
 
     @property
     def task(self):
-        """The task that the checkpoint was made for, by its architecture, or None."""
+        """The task that the checkpoint's architecture was made for, or None."""
         return self.family.task(self.values.get("architectures"))
 
     def head(self, task):
-        """The family's `Head` for a task of ours."""
+        """Return the family's `Head` for a task."""
         return self.family.head(task, self.values.get("architectures"))
 
     def labelled(self, task):
-        """`config.json`, with what is known of the classes of a head of `task` where no configuration names them."""
+        """Return `config.json`; if it does not name the classes, with the default classes of the task's head."""
         return labelled(self.values, self.head(task))
 
     def read(self, weights, task=None):
-        """The tensors under our names, as `WeightMap.read` gives them.
+        """Return the tensors by this library's names. See `WeightMap.read`.
 
         Args:
-            weights: ours by name.
-            task: whose head is among them; None for the body alone.
+            weights: the model's weights by name.
+            task: the task whose head is among the weights; None for the body alone.
         """
         table = self.family.table(self.config, self.head(task) if task else None, self.apart)
         return table.read(self.tensors, weights, self.closed)
 
     def origin(self, read=None):
-        """What saving is to reproduce. `read` is what `read` returned, for a model of the same task: tensors of no use
-        to it are kept."""
+        """Return the `Origin`, which saving reproduces. With `read`, the result of `read` for a model of the same task,
+        tensors that the model does not use are kept."""
         unused = () if read is None else (*read.ignored, *read.heads, *read.outside)
         headers, index = _headers(self.folder)
         return Origin(
@@ -129,7 +136,7 @@ class Checkpoint:
 
 
 def labelled(values, head):
-    """A `config.json`, with what a `Head` knows of its classes where no configuration names or counts them."""
+    """Return a `config.json`; if it neither names nor counts the classes, with the head's defaults."""
     if head is None:
         return values
     if head.num_classes is not None and values.get("id2label") is None:
@@ -138,16 +145,15 @@ def labelled(values, head):
 
 
 def read(folder, values, task=None):
-    """Open a checkpoint's folder: its configuration is understood, its tensors are not read yet.
+    """Open a checkpoint's folder and interpret its configuration, without reading its tensors.
 
     Args:
         folder: the folder.
-        values: its `config.json`, read.
-        task: the task that is to compute with it; by default the one that it was made for.
+        values: the parsed `config.json`.
+        task: the task that uses the checkpoint; by default the task that the checkpoint was made for.
 
     Raises:
-        FileNotFoundError, ValueError: for a model_type that no family has, keys that are refused, and weights that are
-            missing or damaged.
+        FileNotFoundError, ValueError: for an unknown model_type, refused keys, and missing or damaged weights.
     """
     folder = pathlib.Path(folder)
     where = folder / "config.json"
@@ -165,16 +171,16 @@ def read(folder, values, task=None):
 
 
 def write(config, weights, task, origin=None, values=None, dtype=None):
-    """The files of a checkpoint that transformers opens, or None where no family describes the model.
+    """Return the files of a checkpoint that transformers opens, or None if no family describes the model.
 
     Args:
         config: a `ModelConfig`.
         weights: Keras variables by name.
         task: the name of the task's class.
-        origin: an `Origin`. What was there and still holds is kept: the spelling of names, dtypes where no value is
-            lost by them, other tensors, keys, and the very bytes where nothing changed.
-        values: keys of `config.json` that the task adds, such as `id2label`, where they are not the origin's.
-        dtype: what to store weights as; None for the origin's, or as they are.
+        origin: an `Origin`. All that is still valid in it is kept: the spelling of names, dtypes if they lose no value,
+            other tensors, keys, and the exact bytes of unchanged files.
+        values: keys of `config.json` that the task adds, such as `id2label`, if they differ from the origin's.
+        dtype: the dtype to store weights as; None for the origin's dtypes or, without an origin, the weights' own.
 
     Returns: a dictionary as for `preset.save_folder`.
     """
@@ -204,12 +210,12 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
 
 
 def _changed_config(origin, config, written, told, same_task, stored):
-    """The bytes of `config.json` with what is no longer as it was in `origin`."""
+    """Return the bytes of the origin's `config.json` with all changes since."""
     values = origin.values
     changes = {} if origin.config == config else dict(written)
     if same_task:
         told = {name: value for name, value in told.items() if name != "architectures"}
-    if set(told) & TASK_VALUES:  # all of them are told at once: what is left of the old ones would contradict
+    if set(told) & TASK_VALUES:  # replaced all at once: old values that stayed would contradict new ones
         values = {name: value for name, value in values.items() if name not in (*TASK_VALUES, "num_labels")}
     changes |= told
     for name in {"dtype", "torch_dtype"} & set(values):
@@ -219,7 +225,7 @@ def _changed_config(origin, config, written, told, same_task, stored):
 
 
 def _as_stored(arrays, dtypes):
-    """The arrays in the dtypes that a file had, if no value of any is lost by it; else as they are."""
+    """Convert the arrays to the dtypes of a file if no value is lost; otherwise return them unchanged."""
     import ml_dtypes
 
     stored = {}
@@ -250,7 +256,7 @@ def _tensor_files(arrays, origin, dtype):
 
 
 def _writer(header, layout, arrays):
-    """A function that writes one safetensors file with a header that is there already."""
+    """Return a function that writes one safetensors file with an existing header."""
 
     def write(path):
         with open(path, "wb") as file:
@@ -262,14 +268,15 @@ def _writer(header, layout, arrays):
 
 
 def _layout(header):
-    """[(name, entry)] of a raw header, as the tensors lie in the file."""
+    """Return [(name, entry)] of a raw header, in the order of the tensors in the file."""
     entries = json.loads(header[8:])
     entries.pop("__metadata__", None)
     return sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
 
 
 def _headers(folder):
-    """The raw headers of a folder's safetensors files by file name, and the index's bytes; none for other weights."""
+    """Return the raw headers of a folder's safetensors files, by file name, and the index's bytes; empty and None for
+    other weights."""
     index = folder / preset.INDEX
     if is_plain(folder / preset.WEIGHTS):
         names, index = [preset.WEIGHTS], None
@@ -287,7 +294,7 @@ def _headers(folder):
 
 
 def open_tensors(folder):
-    """The arrays of a folder by their own names, of safetensors or PyTorch's files, each read when it is asked for."""
+    """Open the arrays of a folder's safetensors or PyTorch files by name, each read on access."""
     torch_files = [folder / name for name in (TORCH_WEIGHTS, TORCH_INDEX) if is_plain(folder / name)]
     if any(is_plain(folder / name) for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
         return preset.read_tensors(folder)
@@ -319,7 +326,7 @@ def open_tensors(folder):
 
 
 def _check_storage(tensors, path):
-    """Refuse tensors that the file does not hold: with strides of 0, a few numbers are gigabytes."""
+    """Refuse tensors that are larger than their storage in the file: strides of 0 make gigabytes of a few numbers."""
     import torch
 
     def is_whole(name, tensor):
@@ -337,7 +344,7 @@ def _check_storage(tensors, path):
 
 
 class TorchTensors(collections.abc.Mapping):
-    """The tensors of a `pytorch_model.bin` as numpy arrays, each made when it is asked for."""
+    """The tensors of a `pytorch_model.bin` as numpy arrays, each converted on access."""
 
     def __init__(self, tensors):
         self._tensors = tensors
@@ -359,11 +366,11 @@ class TorchTensors(collections.abc.Mapping):
         return len(self._tensors)
 
     def shape(self, name):
-        """The shape of one array, as a tuple."""
+        """Return the shape of one array, a tuple."""
         return tuple(self._tensors[name].shape)
 
     def dtype(self, name):
-        """The dtype of one array, as numpy names it."""
+        """Return the dtype of one array, as numpy names it."""
         return str(self._tensors[name].dtype).removeprefix("torch.")
 
 

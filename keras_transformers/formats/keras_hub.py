@@ -1,21 +1,22 @@
-"""KerasHub's presets: configuration and weights, read as the family of Hugging Face's that describes the same model.
+"""KerasHub presets: configuration and weights, read through the Hugging Face family that describes the same model.
 
     config.json                        class and sizes of a backbone ─► Family ─► ModelConfig
     model.weights.h5                   its weights; or several such files and model.weights.json
     task.json, task.weights.h5         class, options and weights of a head
     tokenizer.json, assets/tokenizer   see `tokenizers/convert/keras_hub.py`
 
-So a model that came from KerasHub is saved as a folder that transformers opens. What differs over there:
+So a model loaded from KerasHub is saved as a folder that transformers opens. KerasHub's models differ as follows:
 
-    BERT          the tanh form of GELU in its blocks; the masked language model's head has the exact one, and another
-                  epsilon, which no `config.json` of Hugging Face's can say: such a model is saved as our own
-    RoBERTa       positions count from the first row, and there are no segments: the rows that Hugging Face has
-                  besides are zeros here
+    BERT          the tanh form of GELU in its blocks; the masked language model's head has the exact GELU and another
+                  epsilon. No Hugging Face `config.json` can express this: the model is saved in our own format
+    RoBERTa       positions start at the first row, and there are no segments: the additional rows of Hugging Face
+                  are filled with zeros
     DistilBERT    the epsilon of the same head
 
-KerasHub pads on the right, and there the positions are the same; padded on the left RoBERTa is as its authors have it.
+KerasHub pads on the right, where RoBERTa's positions are the same. Padded on the left, positions are as in the original
+RoBERTa.
 
-Nothing of a folder is executed: the classes that it names are looked up in a table here, and h5 files hold numbers.
+No code of a folder is executed: the classes that it names are looked up in a table here, and h5 files hold numbers.
 
 Source: keras_hub/src/utils/preset_utils.py and keras_hub/src/models of KerasHub 0.32, https://github.com/keras-team/keras-hub
 """
@@ -52,17 +53,17 @@ _FLOATS = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_
 
 @dataclasses.dataclass(frozen=True)
 class _Model:
-    """How one of KerasHub's models is said in a `config.json` of Hugging Face's.
+    """The conversion of one of KerasHub's models to a Hugging Face `config.json`.
 
     Attributes:
         model_type: the family.
-        keys: rows of the arguments of KerasHub's backbone; their paths are keys of a `config.json`.
-        values: what is always so.
-        embeddings: the names of its tables and the norm in an h5 file, by ours.
+        keys: rows for the arguments of KerasHub's backbone; their paths are keys of a `config.json`.
+        values: values that all these models share.
+        embeddings: the names of the embedding tables and their norm in an h5 file, by this library's names.
         text: the entries of the text classifier's head.
-        pooler: entries of the body besides.
-        classifier_dropout: Hugging Face's name of it.
-        rows_before: whether the table of positions has rows before that of the first one.
+        pooler: the entries of the body's pooler, if it has one.
+        classifier_dropout: the Hugging Face name of the classifier's dropout.
+        rows_before: whether the position table has rows before the first position.
     """
 
     model_type: str
@@ -93,7 +94,7 @@ _TABLE = "model.token_and_position_embedding"
 _EMBEDDINGS = {
     "token": f"{_TABLE}.token_embedding",
     "position": f"{_TABLE}.position_embedding",
-    "segment": "model.segment_embedding",  # where there is none
+    "segment": "model.segment_embedding",  # for models without segments
     "norm": "model.layer_normalization",
 }
 _TEXT = (_dense("pooler.transform.dense", "task.dense"), _dense("classifier", "task.dense_1"))
@@ -131,7 +132,7 @@ _MODELS = {
         classifier_dropout="seq_classif_dropout",
     ),
 }
-# What follows a model's name in the name of a task's class, and ours.
+# Endings of KerasHub's task classes after the model's name, and this library's tasks.
 _TASKS = {
     "TextClassifier": "TextClassifier",
     "Classifier": "TextClassifier",
@@ -147,7 +148,7 @@ _MASKED_LM = (
 
 
 def is_preset(values):
-    """Whether a `config.json` is KerasHub's: it names a class, and no `model_type`."""
+    """Return whether a `config.json` is from KerasHub: it names a class and has no `model_type`."""
     return "model_type" not in values and is_keras_hub(values)
 
 
@@ -156,11 +157,11 @@ class Checkpoint:
     """An opened preset; see `hugging_face.Checkpoint`.
 
     Attributes:
-        folder: where it lies.
-        model: its row of the table.
-        config: a `ModelConfig`, with the head that KerasHub's masked language model has where that was asked for.
-        task: the task that the preset holds a head of, or None.
-        values: what `config.json` says of its classes: `num_labels`.
+        folder: the preset's folder.
+        model: the preset's row of the table.
+        config: a `ModelConfig`, with KerasHub's head for a masked language model if that task was asked for.
+        task: the task whose head the preset holds, or None.
+        values: the number of classes, as `num_labels`.
     """
 
     folder: pathlib.Path
@@ -171,16 +172,16 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
     def labelled(self, task):
-        """What a `config.json` says of classes: KerasHub knows how many there are, and no names."""
+        """Return the classes as a `config.json` has them: their number, since KerasHub has no names."""
         return self.values
 
     @functools.cached_property
     def tensors(self):
-        """Its arrays by their own names, read when asked for."""
+        """The preset's arrays by their names in the files, read on access."""
         return _Tensors(datasets(self.folder, weight_files(self.folder), "model"), {}, self.config.hidden_dim)
 
     def read(self, weights, task=None):
-        """The tensors under our names, with the head of a task, or those of the body alone."""
+        """Return the tensors by this library's names: with a task's head, or the body alone."""
         config, fields = self.config, Fields(self.config)
         head: tuple[Entry, ...] = ()
         tensors = self.tensors.datasets
@@ -204,21 +205,21 @@ class Checkpoint:
         return WeightMap(entries, ignored).read(_Tensors(tensors, zero_rows, config.hidden_dim), weights)
 
     def origin(self, read=None):
-        """Nothing: what KerasHub has besides is its own."""
+        """Return None: saving reproduces nothing of a KerasHub preset."""
         return None
 
 
 def read(folder, values, task):
-    """Open a preset: its configuration is understood, its weights are not read yet.
+    """Open a preset and interpret its configuration, without reading its weights.
 
     Args:
         folder: the folder.
-        values: its `config.json`, read.
-        task: the name of our task that asks. Another task's options in `task.json` are not looked at.
+        values: the parsed `config.json`.
+        task: the name of the task that uses the preset. Options of other tasks in `task.json` are ignored.
 
     Raises:
-        FileNotFoundError, ValueError: for a class that is not in the table, keys that are missing, unknown or hold what
-            this library does not compute, and files that are damaged.
+        FileNotFoundError, ValueError: for a class that is not in the table, keys that are missing, unknown or ask for a
+            computation that this library lacks, and damaged files.
 
     Example:
         >>> read("bert_tiny", preset.read_json("bert_tiny", "config.json"), "MaskedLM").config.hidden_dim
@@ -251,13 +252,13 @@ def read(folder, values, task):
 
 
 def pooling(folder):
-    """What a preset of a KerasHub text embedder says of its pooling, by `TextEmbedder`'s arguments; nothing elsewhere.
+    """Return the pooling of a KerasHub text embedder's preset, by `TextEmbedder`'s arguments; empty for other presets.
 
     Args:
         folder: the preset's folder.
 
     Raises:
-        ValueError: for a pooling that is not known.
+        ValueError: for an unknown pooling.
     """
     path = pathlib.Path(folder) / "task.json"
     if not is_plain(path):
@@ -273,7 +274,7 @@ def pooling(folder):
 
 
 def _read_body(values, model, folder, where):
-    """The `config.json` of Hugging Face's that says what KerasHub's says."""
+    """Return the Hugging Face `config.json` that is equivalent to KerasHub's."""
     given = _config_of(values, where)
     read = ConfigReader(given)
     told = dict(model.values)
@@ -291,7 +292,7 @@ def _read_body(values, model, folder, where):
 
 
 def _expect_floats(read):
-    """Refuse the policies of quantized weights."""
+    """Refuse dtype policies of quantized weights."""
     policy = read("dtype", None)
     if isinstance(policy, dict):
         policy = (policy.get("config") or {}).get("name") if policy.get("class_name") == "DTypePolicy" else policy
@@ -300,7 +301,7 @@ def _expect_floats(read):
 
 
 def _task_of(folder, prefix):
-    """`(our task, its options)` of a preset's `task.json`, or None where it holds no head that has a place here."""
+    """Return `(task, options)` of a preset's `task.json`, or None if it holds no head that this library has."""
     path = folder / "task.json"
     if not is_plain(path):
         return None
@@ -313,14 +314,14 @@ def _task_of(folder, prefix):
 
 
 def _read_task(options, task, model, hidden_dim, where, told):
-    """What a task's options add to the `config.json`, and to `told`, what that says of classes."""
+    """Return the keys that a task's options add to the `config.json`, and add the number of classes to `told`."""
     read, found = ConfigReader(options), {}
     inert = {"backbone", "preprocessor", "name", "trainable", "dtype"}
     if task == "TextClassifier":
         told["num_labels"] = read("num_classes", 0)
         if told["num_labels"] < 1:
             read.problems.append(f"num_classes: expected at least 1, got {told['num_labels']}")
-        # Scores are made of the logits by what the task is, whatever KerasHub put behind them.
+        # The task turns logits into scores, whatever activation KerasHub put after them.
         read.expect("activation", "linear", None, "softmax")
         read.expect("hidden_dim", None, hidden_dim)
         if "dropout" in options:
@@ -351,7 +352,7 @@ def _config_of(values, where):
 
 
 def _block(heads):
-    """The entries of a block: attention's heads have an axis of their own over there."""
+    """Return the entries of a block; in KerasHub, attention heads have a separate axis."""
     ours, theirs = "encoder.block_{n}", "model.transformer_encoder_{n}"
     attention = [
         Entry(
@@ -378,9 +379,9 @@ def _block(heads):
 
 
 class _Tensors(collections.abc.Mapping):
-    """Arrays by name, each read when it is asked for.
+    """Arrays by name, each read on access.
 
-    `zero_rows` names tables that have so many rows of zeros in front, or of nothing else.
+    `zero_rows` maps names of tables to numbers of rows of zeros, which are put before the stored rows, if any.
     """
 
     def __init__(self, datasets, zero_rows, width):
@@ -405,7 +406,7 @@ class _Tensors(collections.abc.Mapping):
         return len({*self.datasets, *self._zero_rows})
 
     def shape(self, name):
-        """The shape of one array, as a tuple, without reading it."""
+        """Return the shape of one array, a tuple, without reading the array."""
         rows = self._zero_rows.get(name)
         if rows is None:
             return self.datasets[name].shape

@@ -1,4 +1,4 @@
-"""Keras's `.weights.h5` files: arrays by layer, each read when it is asked for.
+"""Keras `.weights.h5` files: arrays by layer, each read on access.
 
     layers/transformer_encoder_1/_feedforward_output_dense/vars/0
         ─► transformer_encoder_1.feedforward_output_dense.weight
@@ -18,13 +18,13 @@ WEIGHTS, INDEX = "model.weights.h5", "model.weights.json"
 
 
 def weight_files(folder):
-    """The names of the h5 files that hold a model.
+    """Return the names of the h5 files that hold a model.
 
     Args:
-        folder: with `model.weights.h5`, or several such files and `model.weights.json`, which names them.
+        folder: a folder with `model.weights.h5`, or with several such files and `model.weights.json`, which names them.
 
     Raises:
-        FileNotFoundError, ValueError: when files are missing, or the index names others than those beside it.
+        FileNotFoundError, ValueError: if files are missing, or the index names other files than those beside it.
     """
     if is_plain(folder / WEIGHTS):
         return [WEIGHTS]
@@ -73,21 +73,21 @@ class Dataset:
 
 
 def datasets(folder, names, prefix):
-    """The arrays of h5 files, by layer and "weight" or "bias".
+    """Return the arrays of h5 files, by layer and "weight" or "bias".
 
-    Keras calls a layer by its class, numbered from the second on, and its variables 0 and 1: the first of a layer is
-    its weight, the second its bias, and a lone vector is a bias too. What stands elsewhere in a file than among the
-    layers, and the seeds of random generators, is training's.
+    Keras names a layer by its class, with a number from the second on, and its variables 0 and 1: the first is the
+    weight, the second the bias; a single vector is a bias too. Arrays outside of the layers, and the seeds of random
+    generators, belong to training.
 
     Args:
-        folder: where the files lie.
-        names: their names.
-        prefix: what the names of arrays begin with.
+        folder: the folder of the files.
+        names: the names of the files.
+        prefix: the start of the arrays' names.
 
     Returns: `Dataset`s by names such as `model.transformer_encoder_1.self_attention_layer.query_dense.weight`.
 
     Raises:
-        ValueError: for a file that is damaged, or holds other things than floating-point numbers as weights.
+        ValueError: for a damaged file, or one whose weights are not floating-point numbers.
     """
     found: dict[str, dict[str, Dataset]] = {}
     for name in names:
@@ -108,7 +108,7 @@ def datasets(folder, names, prefix):
 
 
 class Arrays(collections.abc.Mapping):
-    """The arrays of h5 files by name, as `datasets` takes them, each read when it is asked for."""
+    """The arrays of h5 files by name, each read on access. See `datasets`."""
 
     def __init__(self, folder, names, prefix):
         self._datasets = datasets(folder, names, prefix)
@@ -124,7 +124,7 @@ class Arrays(collections.abc.Mapping):
 
 
 def _walk(file, path):
-    """`(path, Dataset)` of all arrays in a file that could be weights. Links to elsewhere are not followed."""
+    """Yield `(path, Dataset)` for all arrays in a file that could be weights. External links are not followed."""
     import h5py
 
     found = []
@@ -138,7 +138,7 @@ def _walk(file, path):
                     f"Expected floating-point numbers as {name} in {path}, got {kind}. Save the preset again, without "
                     "quantization."
                 )
-            if item.id.get_storage_size() < item.nbytes:  # Keras compresses nothing, and writes all
+            if item.id.get_storage_size() < item.nbytes:  # Keras writes arrays uncompressed and whole
                 raise _Unusable(
                     f"Expected {item.nbytes} bytes of numbers as {name} in {path}, got {item.id.get_storage_size()}. "
                     "Save the preset again, without compression."
@@ -150,12 +150,12 @@ def _walk(file, path):
 
 
 class _Unusable(ValueError):
-    """A file that is whole, and holds what is not read here."""
+    """An undamaged file whose content is not supported here."""
 
 
 @contextlib.contextmanager
 def _opened(path):
-    """An h5 file; one that is damaged is said to be."""
+    """Open an h5 file; if it is damaged, the error says so."""
     import h5py
 
     try:

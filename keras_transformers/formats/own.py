@@ -1,4 +1,5 @@
-"""Presets of a model that no family describes: a `config.json` with our own `model_type`, and weights by our names."""
+"""This library's own format, for models that no family describes: a `config.json` with its own `model_type`, and
+weights by this library's names."""
 
 import collections.abc
 import dataclasses
@@ -9,12 +10,12 @@ from keras_transformers.models.weights import is_head
 from keras_transformers.records import from_json
 
 MODEL_TYPE = "keras_transformers"
-TASK_VALUES = {"id2label", "label2id", "problem_type"}  # what tasks add to `config.json`
+TASK_VALUES = {"id2label", "label2id", "problem_type"}  # keys that tasks add to `config.json`
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An opened folder of ours; see `hugging_face.Checkpoint`."""
+    """An opened folder in this library's own format; see `hugging_face.Checkpoint`."""
 
     values: dict
     config: ModelConfig
@@ -23,34 +24,34 @@ class Checkpoint:
 
     @property
     def task(self):
-        """The task that it was saved by."""
+        """The task that saved the preset."""
         return self.values["task"]
 
     def labelled(self, task):
-        """`config.json`, which names all classes."""
+        """Return `config.json`, which names all classes."""
         return self.values
 
     def read(self, weights, task=None):
-        """The tensors, by our names as they are; without a task those of the body alone."""
+        """Return the tensors, which have this library's names already; without a task, the body's alone."""
         if task:
             return self.tensors
         return {name: self.tensors[name] for name in self.tensors if not is_head(name)}
 
     def origin(self, read=None):
-        """Nothing: a model says all that its preset holds."""
+        """Return None: the model holds all of its preset's content."""
         return None
 
 
 def read(folder, values):
-    """Open a preset of ours.
+    """Open a preset in this library's own format.
 
     Args:
         folder: the folder, a path.
-        values: its `config.json`, read.
+        values: the parsed `config.json`.
 
     Raises:
-        FileNotFoundError, ValueError: for keys that are missing or unknown, a configuration that contradicts itself,
-            and weights that are missing or damaged.
+        FileNotFoundError, ValueError: for missing or unknown keys, a configuration that contradicts itself, and missing
+            or damaged weights.
     """
     where = folder / "config.json"
     known = {"model_type", "task", "dtype", "config", "keras_transformers_version", "transforms", *TASK_VALUES}

@@ -1,10 +1,9 @@
-"""Adapters (LoRA) as PEFT's files: `save_lora`, `load_lora`.
+"""Adapters (LoRA) in PEFT's format: `save_lora`, `load_lora`.
 
     adapter_config.json          rank, alpha, and the names of the layers
     adapter_model.safetensors    A and B of each layer, transposed, and the layers that are trained whole
 
-Layers have transformers' names, which come from the family's weight table, or our own if no family
-describes the model.
+Layers have transformers' names, from the family's weight table; if no family describes the model, this library's names.
 """
 
 import collections
@@ -34,7 +33,7 @@ from keras_transformers.transforms.sublayers import ADAPTER, named_sublayers, na
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-# What a module that PEFT knows a task by is called over there.
+# PEFT's names of tasks.
 _TASKS = {
     "TextClassifier": "SEQ_CLS",
     "TokenClassifier": "TOKEN_CLS",
@@ -43,8 +42,8 @@ _TASKS = {
     "CausalLM": "CAUSAL_LM",
     "Seq2SeqLM": "SEQ_2_SEQ_LM",
 }
-# Keys of an adapter_config.json that change nothing of what an adapter computes: names, and how it was initialised and
-# trained. Where it stands is told by its tensors.
+# Keys of an adapter_config.json that do not change an adapter's computation: names, initialisation and training. The
+# tensors show which layers have adapters.
 _INERT = frozenset(
     """
     task_type auto_mapping peft_version base_model_name_or_path revision inference_mode target_modules exclude_modules
@@ -52,12 +51,13 @@ _INERT = frozenset(
     eva_config corda_config lora_ga_config qalora_group_size ensure_weight_tying
     """.split()
 )
-# Ways of initialising that leave the base as it was.
+# Initialisations that leave the base unchanged.
 _INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
 
 
 def _table(model):
-    """The `WeightMap` of a model, and how it spells names by itself; of our own names where no family has the model."""
+    """Return the `WeightMap` of a model and the names that it spells by default; of this library's names if no family
+    describes the model."""
     naming = naming_of(model)
     if naming is None:
         layers = {name.rpartition(".")[0] for name in named_weights(model) if not is_adapter(name)}
@@ -67,27 +67,27 @@ def _table(model):
 
 
 def _stand_ins(model):
-    """Arrays of zeros `[1, out]` by the names of all kernels: what the table is asked about, as if it were B."""
+    """Return zeros `[1, out]`, in the shape of B, by the names of all kernels, to look up the kernels' places."""
     dense = named_sublayers(model, keras.layers.Dense)
     return {f"{name}.kernel": np.broadcast_to(np.float32(0), (1, layer.units)) for name, layer in dense.items()}
 
 
 @spelled
 def save_lora(model, folder, base_model=None):
-    """Save a model's adapters, and what is trained whole beside them, as PEFT's files.
+    """Save a model's adapters, and the layers that are trained whole, in PEFT's format.
 
-    PEFT opens them over transformers' model (`PeftModel.from_pretrained(base, folder)`), where a family describes this
-    one. Where several of our layers are one over there (GPT-2's `c_attn`), their adapters become one, of the sum of
-    their ranks, which computes the same.
+    If a family describes the model, PEFT opens the folder with transformers' model
+    (`PeftModel.from_pretrained(base, folder)`). If several of our layers are one layer in transformers (GPT-2's
+    `c_attn`), their adapters become one with the sum of their ranks, which computes the same.
 
     Args:
         model: a model that `add_lora` or `load_lora` changed.
-        folder: made if it is not there; adapters that are there are replaced.
+        folder: the folder, created if it does not exist; adapters in it are replaced.
         base_model: the name or path of the base model, for PEFT to find it.
 
     Raises:
         ValueError: for a model without adapters.
-        FileExistsError: when `folder` holds something else.
+        FileExistsError: if `folder` holds something else.
 
     Example:
         >>> kt.transforms.save_lora(classifier, "adapter", base_model="bert-base-uncased")
@@ -142,10 +142,10 @@ def save_lora(model, folder, base_model=None):
 
 
 def _joined(parts):
-    """`(A [in, rank], B [rank, out] by name, scale)` of adapters whose layers are one layer over there.
+    """Return `(A [in, rank], B [rank, out] by name, scale)` for adapters whose layers are one layer in transformers.
 
-    One A serves them all where they have the same, as those have that came from such a layer; else theirs lie side by
-    side, and each B has zeros for the others'.
+    If all adapters have the same A, as when they were loaded from such a layer, it is used once. Otherwise their A lie
+    side by side, and each B has zeros in the rows of the others.
     """
     arrays = {
         name: [keras.ops.convert_to_numpy(each.kernel).astype("float32") for each in (adapter.lora_A, adapter.lora_B)]
@@ -167,8 +167,8 @@ def _joined(parts):
 
 
 def _whole(model, table, like):
-    """`(modules, tensors)`: what is trained whole, by their names. A module of theirs is named alone where all of it is
-    trained, such as a `classifier` of two layers."""
+    """Return `(modules, tensors)`: what is trained whole, by transformers' names. A module that is trained completely,
+    such as a `classifier` of two layers, is named instead of its layers."""
     weights, trained = merged_weights(model), trained_whole(model)
     places = table.places(weights, like)
     unnamed = [name for name in trained if name not in places]
@@ -188,25 +188,25 @@ def _whole(model, table, like):
 
 
 def _whole_number(value):
-    """A float that is a whole number but for rounding as an int."""
+    """Return a float as an int if it is a whole number except for rounding."""
     return round(value) if math.isclose(value, round(value), rel_tol=1e-9) else value
 
 
 @spelled
 def load_lora(model, source):
-    """Give a model the adapters of a folder that `save_lora` or PEFT wrote.
+    """Add the adapters in a folder of `save_lora` or PEFT to a model.
 
     The base is frozen, as after `add_lora`: the adapters can be trained further, merged or saved. Compile the model
-    anew.
+    again.
 
     Args:
-        model: the model that they were made for, without adapters.
-        source: the folder; or `hf://org/name` and the like, as for `from_preset`.
+        model: the model that the adapters were made for, without adapters.
+        source: the folder, or `hf://org/name` and the like, as for `from_preset`.
 
     Raises:
-        FileNotFoundError: when there is no such folder.
-        ValueError: listing all that does not fit: options of PEFT's that compute something else, layers that the model
-            has not, and other shapes. The model is untouched then.
+        FileNotFoundError: if there is no such folder.
+        ValueError: listing all that does not fit: PEFT options that change the computation, layers that the model
+            lacks, and other shapes. The model is unchanged then.
 
     Example:
         >>> kt.transforms.load_lora(classifier, "adapter")
@@ -255,7 +255,7 @@ def load_lora(model, source):
 
 
 def _malformed(values):
-    """What an adapter_config.json says in another form than PEFT's."""
+    """Return the problems with an adapter_config.json whose values have other types than PEFT's."""
     problems = []
     for name in ("r", "lora_alpha", "lora_dropout"):
         value = values.get(name, 1)
@@ -276,7 +276,7 @@ def _malformed(values):
 
 
 def _is_pattern(text):
-    """Whether a text is a regular expression that takes no longer than a name does: PEFT's are names, with dots."""
+    """Return whether a text is a valid regular expression without repeated groups, which could be slow to match."""
     if re.search(r"\)[*+?{]", text):
         return False
     try:
@@ -287,7 +287,7 @@ def _is_pattern(text):
 
 
 def _refused(values):
-    """What an adapter_config.json asks for, and this library does not compute."""
+    """Return the options of an adapter_config.json that this library does not compute."""
     read = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"}
     problems = []
     for name, value in values.items():
@@ -296,10 +296,10 @@ def _refused(values):
         elif name == "bias":
             fits, wanted = value == "none", "'none'"
         elif name == "init_lora_weights":
-            # Others take their product out of the base, which is another model then.
+            # Other initialisations subtract their product from the base, which changes the base.
             fits, wanted = value in _INITIALISERS, f"one of {', '.join(map(repr, _INITIALISERS))}"
         else:
-            # What PEFT will know one day does nothing as long as it is off.
+            # Options of future PEFT versions do nothing as long as they are off.
             fits, wanted = name in read or name in _INERT or not value, "it off"
         if not fits:
             problems.append(f"{name}: expected {wanted}, got {shown(value)}")
@@ -307,8 +307,8 @@ def _refused(values):
 
 
 def _fitted(model, values, tensors, pairs, whole, problems):
-    """What of PEFT's tensors belongs to which of our layers: `(A [in, rank], B [rank, out], scale)` by layer, and
-    arrays by the names of weights. What does not fit is added to `problems`."""
+    """Match PEFT's tensors with the model's layers: return `(A [in, rank], B [rank, out], scale)` by layer, and arrays
+    by the names of weights. Mismatches are added to `problems`."""
     table, _ = _table(model)
     dense, weights, zeros = named_sublayers(model, keras.layers.Dense), named_weights(model), _stand_ins(model)
     groups = collections.defaultdict(list)
@@ -334,7 +334,7 @@ def _fitted(model, values, tensors, pairs, whole, problems):
         stand_ins = {name: np.broadcast_to(np.float32(0), (len(a), zeros[name].shape[1])) for name in names}
         parts = table.read({f"{module}.weight": b if places[names[0]].transposed else b.T}, stand_ins)
         used = {name: np.array(parts[name]) for name in names}
-        if len(names) > 1:  # of a layer that is several of ours, some may have no part in it, or in some of the rank
+        if len(names) > 1:  # of several layers that share an adapter, some may use none, or only a part, of its rank
             used = {name: part for name, part in used.items() if part.any()} or used
         for name, part in used.items():
             rows = part.any(axis=1) if len(names) > 1 and part.any() else slice(None)
@@ -353,7 +353,7 @@ def _fitted(model, values, tensors, pairs, whole, problems):
 
 
 def _sizes(values, module):
-    """The rank of a layer's adapter, and what its product is multiplied by."""
+    """Return the rank of a layer's adapter and the factor of its product."""
 
     def of(pattern, default):
         named = [value for key, value in (pattern or {}).items() if re.fullmatch(rf"(.*\.)?({key})", module)]

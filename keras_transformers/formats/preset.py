@@ -1,19 +1,19 @@
-"""The preset folder: Hugging Face's files, written all at once and read with care.
+"""The preset folder in the Hugging Face layout: atomic saving and checked reading.
 
-    config.json                      what the model is
+    config.json                      the model's configuration
     model.safetensors                its weights; or several such files and model.safetensors.index.json,
-                                     which says what is where
+                                     which names the file of each tensor
     tokenizer.json, tokenizer_config.json, generation_config.json
 
 **Saving is atomic.** All files are written into `.<name>.partial` beside the folder and forced to disk; then the two
-folders change places in one step of the file system. Whatever stops the program, the folder is the old preset or the
-new one, whole:
+folders change places in one step of the file system. If the program stops at any point, the folder is the complete old
+preset or the complete new one:
 
     english-french/            old ──┐ exchanged  ┌── new
     .english-french.partial/   new ──┘            └── old, removed after
 
-Where the system cannot exchange two folders, the old one is renamed to `.<name>.old` first; `recover` puts it back when
-a program was stopped right between the two renames.
+If the system cannot exchange two folders, the old one is renamed to `.<name>.old` first; `recover` puts it back if the
+program stopped between the two renames.
 """
 
 import collections.abc
@@ -34,8 +34,8 @@ from keras_transformers.formats import foreign
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
-# What a save writes, and so may drop when it replaces a preset. Other files (a model card, a picture) are the user's
-# and stay.
+# Files that a save writes, and so may delete if it replaces a preset. Other files (a model card, a picture) belong to
+# the user and stay.
 _OWN_FILES = (
     "config.json",
     "generation_config.json",
@@ -63,28 +63,27 @@ _OWN_FILES = (
 
 
 def save_folder(folder, files, marker="config.json"):
-    """Write a preset folder in one step: after a kill, or an error, the old content or the new is there, whole.
+    """Write a preset folder atomically: after a kill or an error, the complete old content or the new one is there.
 
-    `SHA256SUMS` beside them says their sizes and hashes. Files of the old folder that no preset consists of, such as a
-    `README.md`, are carried over. Two saves beside each
-    other wait for one another, where the file system has locks.
+    `SHA256SUMS` beside the files lists their sizes and hashes. Files of the old folder that are not part of a preset,
+    such as a `README.md`, are carried over. Concurrent saves of one folder wait for each other, if the file system has
+    locks.
 
     Args:
-        folder: where to save. It may be absent, an empty folder, or a preset (it has a `config.json`), which is
-            replaced.
-        files: file name → its `bytes`, or a function that is given a path and writes the file there.
-        marker: the file that says that a folder may be replaced; what is saved by another than a preset's replaces only
-            the files of its names.
+        folder: the folder to write. It may be absent, empty, or a preset (with a `config.json`), which is replaced.
+        files: file name → its `bytes`, or a function that takes a path and writes the file there.
+        marker: the file whose presence allows replacing a folder. With another marker than a preset's, only files with
+            the names in `files` are replaced.
 
     Raises:
-        FileExistsError: something else is there. Nothing is touched.
-        OSError: the disk is full; what was there before is whole.
-        ValueError: a file name that leads out of the folder.
+        FileExistsError: if something else is there. Nothing is changed.
+        OSError: if the disk is full. The old content is unchanged.
+        ValueError: for a file name that leads out of the folder.
 
     Example:
         >>> save_folder("mine", {"config.json": json_bytes({"model_type": "keras_transformers"})})
     """
-    # A link stays: what it points to is replaced.
+    # A link stays; its target is replaced.
     folder = pathlib.Path(folder).expanduser().resolve()
     for name in files:
         _check_plain_name(name, f"the files to save in {folder}")
@@ -123,7 +122,7 @@ def save_folder(folder, files, marker="config.json"):
 
 
 def _failure(error):
-    """The number of an error that means no room: the disk's, or what safetensors says of it; None for others."""
+    """Return the number of an error about a full disk, from the system or from safetensors; None for other errors."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError):
         return error.errno if error.errno in full else None
@@ -133,10 +132,10 @@ def _failure(error):
 
 
 def check_replaceable(folder, marker="config.json"):
-    """Raise `FileExistsError` where `save_folder` would, so that a long run can find out before it starts.
+    """Raise `FileExistsError` if `save_folder` would, so that a long run fails before it starts.
 
     Args:
-        folder: where a preset is to be saved later.
+        folder: the folder to save to later.
         marker: as for `save_folder`.
     """
     folder = pathlib.Path(folder).expanduser()
@@ -154,10 +153,10 @@ def check_replaceable(folder, marker="config.json"):
 
 
 def recover(folder):
-    """Put back a preset that a save was replacing when its program was stopped; where there is none, do nothing.
+    """Put back a preset whose replacement was interrupted; do nothing if there is none.
 
     Args:
-        folder: the path of the preset. Nothing happens while it exists.
+        folder: the path of the preset. If it exists, nothing happens.
     """
     folder = pathlib.Path(folder).expanduser()
     if not folder.exists() and _beside(folder)[1].exists():
@@ -166,7 +165,7 @@ def recover(folder):
 
 
 def json_bytes(value):
-    """`value` as the bytes of a JSON file: indented, keys in the order given, UTF-8, one newline at the end."""
+    """Return the bytes of a JSON file: indented, keys in the given order, UTF-8, one newline at the end."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
@@ -181,8 +180,8 @@ def read_json(folder, name):
         `dict`.
 
     Raises:
-        FileNotFoundError: the folder or the file is missing; the message lists what is there.
-        ValueError: the file is not plain, not UTF-8, not JSON, or holds something else than an object.
+        FileNotFoundError: if the folder or the file is missing; the message lists the files that are there.
+        ValueError: if the file is not plain, not UTF-8, not JSON, or its value is not an object.
 
     Example:
         >>> read_json("mine", "config.json")
@@ -201,11 +200,12 @@ def read_tensors(folder):
         folder: the preset's folder, or one `.safetensors` file.
 
     Returns:
-        `Tensors`, a mapping of names to numpy arrays that reads each array when it is asked for.
+        `Tensors`, a mapping of names to numpy arrays that reads each array on access.
 
     Raises:
-        FileNotFoundError: no weights, or files that the index names are missing.
-        ValueError: a truncated or malformed file, or an index that leads out of the folder or disagrees with its files.
+        FileNotFoundError: if there are no weights, or files that the index names are missing.
+        ValueError: for a truncated or malformed file, or an index that leads out of the folder or contradicts its
+            files.
 
     Example:
         >>> write_tensors("w.safetensors", {"kernel": np.ones((2, 3), "float32")})
@@ -223,7 +223,7 @@ def read_tensors(folder):
 
 
 class Tensors(collections.abc.Mapping):
-    """The arrays of one or more safetensors files by name, each read when it is asked for.
+    """The arrays of one or more safetensors files by name, each read on access.
 
     bfloat16 arrays have the dtype of `ml_dtypes`. Made by `read_tensors`.
     """
@@ -235,14 +235,14 @@ class Tensors(collections.abc.Mapping):
         file = self._files[name]
         try:
             return file.get_tensor(name)
-        except AttributeError as error:  # safetensors looks the dtype up in numpy
+        except AttributeError as error:  # safetensors looks the dtype up in numpy, which may lack it
             dtype = file.get_slice(name).get_dtype()
             raise ValueError(
                 f"Expected a dtype that numpy or bfloat16 covers, got {dtype} in {name!r}. "
                 "Convert it to F16 or BF16 first."
             ) from error
 
-    def __contains__(self, name):  # without reading it
+    def __contains__(self, name):  # without reading the array
         return name in self._files
 
     def __iter__(self):
@@ -252,25 +252,25 @@ class Tensors(collections.abc.Mapping):
         return len(self._files)
 
     def shape(self, name):
-        """The shape of one array, as a tuple, without reading it."""
+        """Return the shape of one array, a tuple, without reading the array."""
         return tuple(self._files[name].get_slice(name).get_shape())
 
     def dtype(self, name):
-        """The dtype of one array as safetensors writes it, such as `"F32"` or `"BF16"`, without reading it."""
+        """Return the safetensors dtype of one array, such as `"F32"` or `"BF16"`, without reading the array."""
         return self._files[name].get_slice(name).get_dtype()
 
 
 def write_tensors(path, tensors, dtype=None):
-    """Write arrays into one safetensors file. Not atomic by itself: `save_folder` is.
+    """Write arrays into one safetensors file. The write is not atomic; `save_folder` makes it so.
 
     Args:
-        path: the file.
+        path: the path of the file.
         tensors: name → array, anything that `numpy.asarray` takes.
-        dtype: what to store floating-point arrays as, such as `"float16"`; None keeps each as it is. Other arrays stay
-            as they are.
+        dtype: the dtype to store floating-point arrays as, such as `"float16"`; None keeps the dtype of each. Other
+            arrays are not converted.
 
     Raises:
-        ValueError: a finite value does not fit in `dtype`.
+        ValueError: if a finite value does not fit in `dtype`.
 
     Example:
         >>> save_folder("mine", {WEIGHTS: lambda path: write_tensors(path, {"kernel": kernel}, dtype="float16")})
@@ -285,9 +285,9 @@ def write_tensors(path, tensors, dtype=None):
         array = np.asarray(tensor)
         if dtype is not None and array.dtype in floating:
             array = _narrow(name, array, np.dtype(getattr(ml_dtypes, dtype, dtype)))
-        # safetensors writes memory as it lies, whatever the strides say. (ascontiguousarray makes a scalar a vector.)
+        # safetensors writes the memory and ignores the strides. (ascontiguousarray would make a scalar a vector.)
         stored[name] = array if array.flags.c_contiguous else array.copy(order="C")
-    # transformers opens a file only when it says which framework wrote it.
+    # transformers opens a file only if its metadata names a framework.
     safetensors.numpy.save_file(stored, os.fspath(path), metadata={"format": "pt"})
 
 
@@ -306,7 +306,7 @@ def _narrow(name, array, dtype):
 
 
 def _open(path):
-    """A handle on a safetensors file whose header agrees with the file's length."""
+    """Open a safetensors file and check its header against the file's length."""
     import ml_dtypes  # noqa: F401  registers bfloat16 with numpy
     import safetensors
 
@@ -320,7 +320,7 @@ def _open(path):
 
 
 def _claimed(path):
-    """How long the file's own header says that it is, as part of a message, where the header can be read at all."""
+    """Return the length that the file's header claims, as part of a message; "" if the header cannot be read."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -334,15 +334,15 @@ def _claimed(path):
 
 
 def indexed_files(folder, index=INDEX, ending=".safetensors"):
-    """The paths of the files that an index names, sorted.
+    """Return the paths of the files that an index names, sorted.
 
     Args:
-        folder: where index and files lie.
+        folder: the folder of the index and the files.
         index: the index's file name: JSON with a `weight_map`, tensor name → file name.
-        ending: how the files' names end.
+        ending: the ending of the files' names.
 
     Raises:
-        FileNotFoundError, ValueError: for files that are missing, or an index that names others than files beside it.
+        FileNotFoundError, ValueError: for missing files, or an index that names files outside of its folder.
     """
     path = folder / index
     names = sorted(set(_weight_map(path).values()))
@@ -372,7 +372,7 @@ def _weight_map(path):
 
 
 def _open_all(folder):
-    """The weights of a preset in several files: tensor name → the open file that holds it."""
+    """Open a preset's weights in several files: tensor name → the open file that holds it."""
     path = folder / INDEX
     weight_map = _weight_map(path)
     files = {each.name: _open(each) for each in indexed_files(folder)}
@@ -423,7 +423,7 @@ def _write(path, content):
 
 
 def _carry_over(folder, partial, dropped):
-    """Give the new folder the old one's files but those `dropped`, as hard links where the file system has them."""
+    """Copy the old folder's files, except those `dropped`, to the new one; as hard links if possible."""
     if not folder.is_dir():
         return
     for item in folder.iterdir():
@@ -437,7 +437,7 @@ def _carry_over(folder, partial, dropped):
 
 
 def _kept_entries(folder, partial):
-    """The old folder's entries of its manifest whose files were carried over; none if it is damaged."""
+    """Return the entries of the old manifest whose files were carried over; none if the manifest is damaged."""
     try:
         entries = manifest.read(folder) or {}
     except ValueError:
@@ -471,7 +471,7 @@ def _put_in_place(partial, folder, old):
 
 
 def _exchange(first, second):
-    """Let two folders change places in one step; False where the system has no such call."""
+    """Exchange two folders in one step; return False if the system has no such call."""
     if os.name != "posix":
         return False
     library = ctypes.CDLL(None, use_errno=True)
@@ -491,10 +491,10 @@ def _exchange(first, second):
 
 
 def _sync(path):
-    """Force a file, or a folder's list of names, from the system's memory to the disk."""
+    """Force a file, or a folder's list of names, to disk."""
     posix = os.name == "posix"
     if not posix and os.path.isdir(path):
-        return  # other systems open no folders
+        return  # other systems cannot open folders
     descriptor = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -504,7 +504,7 @@ def _sync(path):
 
 @contextlib.contextmanager
 def _locked(folder):
-    """Let one program at a time save in `folder`. The system drops the lock when its holder ends, however it ends."""
+    """Let one program at a time save in `folder`. The system drops the lock if its holder ends in any way."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -512,7 +512,7 @@ def _locked(folder):
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # Some network file systems lock no folders: there, two saves at once are not kept apart.
+        # Some network file systems cannot lock folders; concurrent saves are not kept apart there.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

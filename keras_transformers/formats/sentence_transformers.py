@@ -1,11 +1,11 @@
-"""Folders of sentence-transformers: a model, and files that say what becomes of its hidden states.
+"""Folders of sentence-transformers: a model, and files that describe how its hidden states become a vector.
 
     modules.json                         Transformer, Pooling and perhaps Normalize, each with its folder
     1_Pooling/config.json                how tokens become one vector
     sentence_bert_config.json            the longest text
     config_sentence_transformers.json    prompts, and how two vectors are compared
 
-Each file comes back on saving, byte for byte if what it says has not changed; else with what has.
+Saving reproduces each file: byte for byte if its values have not changed, else with the changed values.
 
 Source: sentence_transformers/SentenceTransformer.py and models/Pooling.py, https://github.com/huggingface/sentence-transformers
 """
@@ -18,7 +18,7 @@ from typing import Any
 from keras_transformers.files.reading import is_plain, parse, read_bytes, read_object, read_text, shown
 from keras_transformers.formats import preset
 
-# sentence-transformers' names of poolings, and ours.
+# Names of poolings in sentence-transformers, and this library's names.
 _POOLINGS = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
 _OLDER = "pooling_mode_"
 _KEYS = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
@@ -31,10 +31,10 @@ MEASURES = ("cosine", "dot", "euclidean", "manhattan")
 
 
 def modules_of(folder: pathlib.Path) -> list[dict]:
-    """The modules of a folder of sentence-transformers, in order; none of another folder.
+    """Return the modules of a sentence-transformers folder, in order; none for another folder.
 
     Raises:
-        ValueError: for modules that are not supported, code of the folder's own, and paths that lead out of it.
+        ValueError: for unsupported modules, modules with code in the folder, and paths that lead out of the folder.
     """
     path = folder / MODULES
     if not is_plain(path):
@@ -56,22 +56,22 @@ def modules_of(folder: pathlib.Path) -> list[dict]:
 
 
 def _is_inside(path: Any) -> bool:
-    """Whether a path leads to a folder inside of the one that it is relative to."""
+    """Return whether a relative path stays inside of its base folder."""
     if not isinstance(path, str) or "\0" in path or "\\" in path:
         return False
     return not {"..", "/"} & set(pathlib.PurePosixPath(path).parts)
 
 
 def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What a folder's files say, by `TextEmbedder`'s arguments, and the files to keep, by their names in a folder of
-    ours.
+    """Return a folder's settings, by `TextEmbedder`'s arguments, and the files to keep, by their names in a saved
+    folder.
 
     Args:
         folder: the whole folder.
         modules: as `modules_of` returns them.
 
     Raises:
-        ValueError: for what is not supported.
+        ValueError: for unsupported settings.
     """
     inner, pooling = (folder / module.get("path", "") for module in modules[:2])
     files = {
@@ -81,7 +81,7 @@ def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dic
         PROMPTS: folder / PROMPTS,
     }
     if [module.get("path", "") for module in modules[:2]] != ["", POOLING.partition("/")[0]]:
-        del files[MODULES]  # ours lie elsewhere
+        del files[MODULES]  # saved folders have other module paths
     told = {
         "pooling": _read_pooling(pooling),
         "normalize": len(modules) == 3,
@@ -92,7 +92,7 @@ def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dic
 
 
 def check_case(folder: pathlib.Path, tokenizer: Any) -> None:
-    """Refuse a folder whose texts are to be lowered, if its tokenizer tells case apart."""
+    """Refuse a folder that asks for lowercase texts if its tokenizer keeps case."""
     settings = _optional(folder, LENGTH)
     if settings.get("do_lower_case") and tokenizer is not None:
         lower, upper = tokenizer.encode(["text", "TEXT"])
@@ -104,13 +104,13 @@ def check_case(folder: pathlib.Path, tokenizer: Any) -> None:
 
 
 def write(now: dict[str, Any], width: int, was: dict[str, Any], kept: dict[str, bytes]) -> dict[str, bytes]:
-    """The files of a folder.
+    """Return the files of a folder.
 
     Args:
-        now: what they are to say, by the names that `read` returns.
-        width: of the vectors.
-        was: what `read` returned, or nothing.
-        kept: the files that it returned.
+        now: the current settings, by the names that `read` returns.
+        width: the width of the vectors.
+        was: the settings that `read` returned, or empty.
+        kept: the files that `read` returned.
     """
     kinds = ["Transformer", "Pooling", *(["Normalize"] if now["normalize"] else [])]
     paths = ["", POOLING.partition("/")[0], "2_Normalize"]
@@ -143,7 +143,7 @@ def _optional(folder, name):
 
 
 def _read_prompts(folder):
-    """Prompts by name, the name of the default one, and how vectors are compared."""
+    """Read prompts by name, the name of the default prompt, and the similarity of vectors."""
     values, where = _optional(folder, PROMPTS), folder / PROMPTS
     prompts = values.get("prompts") or {}
     if not isinstance(prompts, collections.abc.Mapping) or not all(isinstance(each, str) for each in prompts.values()):
@@ -160,7 +160,7 @@ def _read_prompts(folder):
 
 
 def _read_pooling(folder):
-    """Our name of the pooling that a folder's `config.json` turns on, in its older or newer form."""
+    """Return this library's name of the pooling in a folder's `config.json`, in its older or newer form."""
     values = preset.read_json(folder, "config.json")
     if values.get("include_prompt") is False:
         raise ValueError(

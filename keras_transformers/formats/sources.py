@@ -1,14 +1,14 @@
-"""Where a preset is: its name, a folder, a hub, or an installed package → a local path.
+"""Location of presets: a name, a folder, a hub, or an installed package → a local path.
 
     "english-french"                       a preset that ships with this library
     "runs/my-model", pathlib.Path(…)       a folder, or a file, on this machine
-    "hf://Helsinki-NLP/opus-mt-en-de"      a Hugging Face repository, at "@revision" where one is given
-    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it, with the other parts where that is one of several
+    "hf://Helsinki-NLP/opus-mt-en-de"      a Hugging Face repository; "@revision" may follow
+    "hf://org/name/model.Q4_K_M.gguf"      one GGUF file of it, or all parts of a file that is split
     "kaggle://keras/bert/keras/bert_tiny"  a Kaggle model, downloaded by `kagglehub`
     "package://my_models/small"            a folder or file inside an installed Python package, which is never imported
 
-A folder that holds nothing to open but one GGUF model stands for its file. Nothing here reads a preset:
-`formats/preset.py` does, from the path that `resolve` returns.
+If a folder holds only one GGUF model, its path means that file. This module does not read presets: `formats/preset.py`
+does, from the path that `resolve` returns.
 """
 
 import importlib.util
@@ -23,30 +23,29 @@ from keras_transformers.spelling import did_you_mean
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
-# What a preset may consist of, by file name: configuration, weights and tokenizers, no pickles and no code. h5 files
-# are KerasHub's.
+# File names that are downloaded: configuration, weights and tokenizers, no pickles and no code. KerasHub has h5 files.
 _HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", "*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja"]
-# Weights of repositories that have no safetensors; what reads them executes nothing (`formats/hugging_face.py`).
+# Weights of repositories without safetensors; their reader executes no code (`formats/hugging_face.py`).
 _TORCH_FILES = ["pytorch_model*.bin"]
-# The same weights again, for other runtimes.
+# Copies of the weights for other runtimes.
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
 
 def resolve(name, revision=None):
-    """Find a preset, downloading it first where its name says so.
+    """Find a preset; download it first if its name is on a hub.
 
     Args:
-        name: a name, a path, or `hf://`, `kaggle://` or `package://`, as listed in the module's docstring. A folder or
-            file that exists goes before an embedded preset of the same name.
+        name: a name, a path, or `hf://`, `kaggle://` or `package://`, as listed in the module's docstring. An existing
+            folder or file has precedence over an embedded preset of the same name.
         revision: a branch, tag or commit of a Hugging Face repository, or a version number of a Kaggle model.
 
     Returns:
         `pathlib.Path` of an existing folder or file.
 
     Raises:
-        FileNotFoundError: nothing is there, or the hub did not give it.
-        ValueError: the name is malformed, climbs out of its package, or takes no `revision`.
-        ImportError: `kaggle://` without `kagglehub`.
+        FileNotFoundError: if nothing is there, or the download failed.
+        ValueError: if the name is malformed, leads out of its package, or takes no `revision`.
+        ImportError: for `kaggle://` if `kagglehub` is missing.
 
     Example:
         >>> resolve("hf://Helsinki-NLP/opus-mt-en-de")  # doctest: +SKIP
@@ -72,7 +71,7 @@ def resolve(name, revision=None):
 
 
 def _model_in(path):
-    """The GGUF file, or the first part of one, that is all that there is to open in a folder; else the path itself."""
+    """Return the GGUF file, or its first part, if a folder holds nothing else to open; otherwise the path itself."""
     if not path.is_dir() or (path / "config.json").exists():
         return path
     firsts = {part_names(file.name)[0] for file in path.glob(f"*{GGUF}")}
@@ -80,12 +79,12 @@ def _model_in(path):
 
 
 def embedded_presets():
-    """The presets that ship with the library: name → folder, sorted by name.
+    """Return the presets that ship with the library: name → folder, sorted by name.
 
-    They lie inside the package where it was installed from a wheel, and in `presets/` beside it in a checkout.
+    They are inside the package if it was installed from a wheel, and in `presets/` beside the package in a checkout.
     """
     inside, beside = _PACKAGE / "presets", _PACKAGE.parent / "presets"
-    # Beside an installed package is site-packages, where a folder "presets" would be somebody else's.
+    # An installed package lies in site-packages, where a folder "presets" would belong to another package.
     checkout = (_PACKAGE.parent / "pyproject.toml").is_file() and not inside.is_dir()
     root = beside if checkout else inside
     if not root.is_dir():
@@ -180,10 +179,10 @@ def _from_package(text, rest):
             "Expected package://top_level_name/path/inside, without '..', empty parts, backslashes or colons, "
             f"got {text!r}. Name the package as it is imported and the folder inside it."
         )
-    # Of a top-level name, find_spec only looks up where it lies: no code of the package runs.
+    # For a top-level name, find_spec only finds the location and runs no code of the package.
     try:
         spec = importlib.util.find_spec(package)
-    except ValueError:  # a module made by hand, such as __main__, has none
+    except ValueError:  # a module without a spec, such as __main__
         spec = None
     locations = list(spec.submodule_search_locations or []) if spec else []
     if not locations:

@@ -1,15 +1,15 @@
-"""Tensors that a configuration says are one, in files where they are not.
+"""Tied tensors that differ in a file although the configuration ties them.
 
-    flag and names                                  in the file              what is computed
+    flag and names                                  in the file              result
     tie_word_embeddings: true                       another lm_head.weight   the head's own matrix, with a warning
     two names of the head's bias                    other numbers            the second name's, with a warning
     shared.weight, encoder.embed_tokens.weight, …   other numbers            refused
     tie_word_embeddings: false                      no lm_head.weight        refused
     tie_word_embeddings: false                      one name of its bias     that bias, with a warning
 
-The first two are what transformers does from version 5 on (`PreTrainedModel.tie_weights`); of the third it computes
-with each where it is, which is a model that no configuration describes; for the fourth it begins a random matrix, and
-for the last, which version 4 wrote of one tensor, zeros.
+In the first two cases, transformers does the same from version 5 on (`PreTrainedModel.tie_weights`). In the third, it
+uses each tensor in its own place, which is a model that no configuration describes. In the fourth, it initialises a
+random matrix. In the last, a file that version 4 wrote for one tensor, it uses zeros.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Settled:
-    """What a file's tensors make of a configuration: the `config`, the names of biases that are `apart` (see
-    `Family.table`), and `notes`, sentences that a user should read."""
+    """A configuration adjusted to a file's tensors: the `config`, the names of biases that are `apart` (see
+    `Family.table`), and `notes`, sentences for the user."""
 
     config: object
     apart: tuple[str, ...] = ()
@@ -26,20 +26,20 @@ class Settled:
 
 
 def settle(family, config, head, tensors, where):
-    """Compare the names of one tensor in a file.
+    """Compare tied tensors in a file and adjust the configuration.
 
     Args:
         family: a `Family`.
         config: the `ModelConfig` that the configuration describes.
-        head: the `Head` that is to be computed, or None for the body alone.
-        tensors: the file's, a mapping of names to arrays.
-        where: what to call the file in messages.
+        head: the `Head` that is used, or None for the body alone.
+        tensors: the file's tensors, a mapping of names to arrays.
+        where: the file's name in messages.
 
     Returns: a `Settled`.
 
     Raises:
-        ValueError: for tensors of the body that contradict each other, and for a head that has neither a matrix of its
-            own nor the token embeddings'.
+        ValueError: for tensors of the body that contradict each other, and for a head that neither has a matrix nor is
+            tied to the token embeddings.
     """
     table = family.table(config, head)
     matrices, biases = _names(table, family.heads, "head.dense", "weight"), _names(table, family.heads, "head", "bias")
@@ -56,7 +56,7 @@ def settle(family, config, head, tensors, where):
             )
         elif copy in biases:
             apart.append(copy)
-            if tied:  # else the configuration does not say that they are one
+            if tied:  # else the configuration does not tie them
                 notes.append(
                     f"{where}: {copy} and {original} are two names of one bias, and hold other numbers. The head "
                     f"computes with {copy}, as in transformers 5."
@@ -81,7 +81,7 @@ def settle(family, config, head, tensors, where):
 
 
 def _names(table, heads, ours, leaf):
-    """What files call a weight of the head over the vocabulary: its name, and the names of its copies."""
+    """Return the names of a weight of the vocabulary head in files, and the names of its copies."""
     names = [f"{entry.theirs}.{leaf}" for head in heads for entry in head.entries if entry.ours == ours]
     names += [copy for copy, original in table.copies if original in names]
     return list(dict.fromkeys(names))

@@ -1,19 +1,19 @@
-"""The original encoder-decoder as PyTorch has it: the weights of a `torch.nn.Transformer`."""
+"""The weights of a `torch.nn.Transformer`, PyTorch's original encoder-decoder."""
 
 from keras_transformers.families.weight_map import Entry, WeightMap
 
 
 def torch_transformer(prefix="", *, embedding, decoder_embedding=None, head=None, ignored=()):
-    """The table of a model around a `torch.nn.Transformer`, whose layers before and after it have names of their own.
+    """Return the weight table of a model around a `torch.nn.Transformer`. Only its embeddings and head need names.
 
-    `torch.nn.Transformer` computes what `kt.models.transformer` describes with `final_norm=True` and, as its own
-    `norm_first` says, `norm_placement` "post" or "pre".
+    `torch.nn.Transformer` computes the same as `kt.models.transformer` with `final_norm=True` and `norm_placement`
+    "pre" if `norm_first` is true, else "post".
 
     Args:
-        prefix: what stands before the names of the `torch.nn.Transformer`, such as `"transformer."`.
-        embedding, decoder_embedding: the names of the embeddings; one name when they are shared.
-        head: the name of the head, a `torch.nn.Linear`; None when it is tied and has no bias.
-        ignored: tensors that hold nothing of ours, such as a table of sinusoids.
+        prefix: the prefix of the names in the `torch.nn.Transformer`, such as `"transformer."`.
+        embedding, decoder_embedding: the names of the embeddings; one name if they are shared.
+        head: the name of the head, a `torch.nn.Linear`; None if the head is tied and has no bias.
+        ignored: tensors that the model has no weight for, such as a table of sinusoids.
 
     Returns: a `WeightMap`.
 
@@ -46,7 +46,7 @@ def torch_transformer(prefix="", *, embedding, decoder_embedding=None, head=None
                     Entry(parts, f"{theirs}.{name}.in_proj_{{leaf}}"),
                     Entry(f"{ours}.{branch}.output", f"{theirs}.{name}.out_proj"),
                 ]
-            # A block has one of the two, and theirs is called the same wherever it stands.
+            # A block has one of the two norms; PyTorch's name is the same for both.
             entries += [
                 Entry(f"{ours}.{branch}_norm_{place}", f"{theirs}.norm{number}") for place in ("before", "after")
             ]

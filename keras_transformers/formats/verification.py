@@ -1,4 +1,4 @@
-"""Whether the files of a folder are whole: hashes, headers, and numbers that are some.
+"""Checks for damage in the files of a folder: hashes, headers, and finite numbers.
 
 SHA256SUMS       each file's size and hash      a folder that this library saved
 headers, JSON    each file, whatever wrote it
@@ -17,20 +17,20 @@ from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.reading import is_plain, parse, read_text
 from keras_transformers.formats import hugging_face, keras_weights, preset, sources
 
-# What is read of a folder when it is opened: with a manifest there, it must list these.
+# Files that are read when a folder is opened; a manifest must list them.
 _READ = ("*.json", "*.safetensors", "*.bin", "*.h5", "*.model", "*.spm", "*.txt", "*.jinja")
-_AT_ONCE = 2**24  # numbers looked at together
+_AT_ONCE = 2**24  # numbers checked at a time
 
 
 class Verified(typing.NamedTuple):
-    """What `verify` has looked at.
+    """The result of `verify`.
 
     Attributes:
         path: the folder, or the GGUF file.
-        hashed: how many files have the size and hash that a manifest says; 0 if there is no manifest.
-        files: how many were read besides: JSON and weights.
-        tensors: how many arrays of finite numbers there are.
-        size: of the weights, in bytes.
+        hashed: the number of files with the size and hash in the manifest; 0 if there is no manifest.
+        files: the number of files that were read besides: JSON and weights.
+        tensors: the number of arrays, all of whose numbers are finite.
+        size: the size of the weights, in bytes.
     """
 
     path: pathlib.Path
@@ -46,21 +46,21 @@ def verify(
     revision: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Verified:
-    """Check the files of a preset, of adapters, or of a training's checkpoints: hashes, headers, finite values.
+    """Check the files of a preset, of adapters, or of training checkpoints: hashes, headers, finite values.
 
-    Nothing is built, and nothing of the folder is executed. A folder that this library did not save has no
+    No model is built, and no code of the folder is executed. A folder that this library did not save has no
     `SHA256SUMS`: its files are read, and `hashed` is 0.
 
     Args:
-        name: what `from_preset` takes, a folder of `kt.training.Checkpoint`, or one checkpoint in it.
-        revision: of a hub.
-        progress: called with how many bytes have been read, and how many there are to read.
+        name: a name or path as for `from_preset`, a folder of `kt.training.Checkpoint`, or one checkpoint in it.
+        revision: the revision on a hub.
+        progress: a function called with the number of bytes read so far, and the number of all bytes.
 
     Returns: `Verified`, its counts summed over all checkpoints.
 
     Raises:
-        FileNotFoundError: there is nothing of that name, or nothing in it to check.
-        ValueError: listing all that is damaged.
+        FileNotFoundError: if nothing has that name, or it holds nothing to check.
+        ValueError: listing all damage.
 
     Example:
         >>> kt.verify("english-french").hashed
@@ -95,7 +95,7 @@ def verify(
 
 
 def _folders(path: pathlib.Path) -> list[pathlib.Path]:
-    """What is checked by itself: the path, or the checkpoints of a training in it, and a run's preset."""
+    """Return the folders to check one by one: the path itself, or the checkpoints in it and a run's preset."""
     if not path.is_dir() or any(_files(path)):
         return [path]
     inner = [*path.glob("step-*"), *path.glob("checkpoints/step-*"), path / "preset"]
@@ -108,7 +108,7 @@ def _folders(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    """The files of a folder, or the one file, that opening it would read."""
+    """Return the files that opening a folder, or one file, would read."""
     if not path.is_dir():
         return [path]
     found = {file for pattern in (*_READ, manifest.MANIFEST) for file in path.glob(pattern)}
@@ -120,7 +120,7 @@ def _is_weights(path: pathlib.Path) -> bool:
 
 
 class _Folder:
-    """What was found in one folder, or file: problems in words, and counts."""
+    """The findings in one folder or file: problems in words, and counts."""
 
     def __init__(self, path: pathlib.Path, tell: Callable[[int], None]):
         self.path, self._tell = path, tell
@@ -154,7 +154,7 @@ class _Folder:
         self.files += 1
 
     def _weights(self) -> Iterator[Mapping[str, typing.Any]]:
-        """Each set of tensors in the folder, opened."""
+        """Open and yield each set of tensors in the folder."""
         path = self.path
         if not path.is_dir():
             opened = self._attempt(GGUFFile, path)
