@@ -1,4 +1,4 @@
-"""Multi-head attention, to oneself or across to a source; one path with or without a cache.
+"""Multi-head self-attention and cross-attention, with or without a cache.
 
     heads   multi-head  N = K        grouped  N = 4, K = 2       multi-query  K = 1
             q q q q                  q q q q                     q q q q
@@ -30,8 +30,8 @@ BIASES = (True, False, "inputs")
 
 @record
 class QueryKeyNorm:
-    """A norm of queries, and another of keys, after their projections: of each head's vector by itself (`by_head`;
-    Qwen 3, Gemma 3), with one scale for all heads, or of all heads' together (OLMo 2)."""
+    """A norm of the projected queries, and another of the projected keys. With `by_head`, each head is normalised
+    alone, with one scale for all heads (Qwen 3, Gemma 3); otherwise all heads together (OLMo 2)."""
 
     norm: Norm
     by_head: bool = True
@@ -39,7 +39,7 @@ class QueryKeyNorm:
 
 @record
 class AttentionConfig:
-    """What one attention is; the fields are the arguments of `MultiHeadAttention`."""
+    """Configuration of an attention; the fields are arguments of `MultiHeadAttention`."""
 
     num_heads: Size
     num_key_value_heads: Size | None = None
@@ -64,42 +64,42 @@ class AttentionConfig:
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class MultiHeadAttention(Layer):
-    """Multi-head attention, with grouped heads and relative positions if wanted.
+    """Multi-head attention, optionally with grouped heads and relative positions.
 
     Args:
         num_heads: query heads, `N`.
-        num_key_value_heads: key/value heads, `K`; divides `num_heads`, and equals it by default. 1 is multi-query
+        num_key_value_heads: key/value heads, `K`, a divisor of `num_heads`; by default `num_heads`. 1 is multi-query
             attention.
-        head_dim: width of a head, `H`; by default the input's width divided by `num_heads`.
+        head_dim: width of a head, `H`; by default the width of the input divided by `num_heads`.
         positions: a `Rotary`, `Alibi` or `RelativeBuckets` record (self-attention only).
-        window: see only keys fewer than this many positions away.
-        soft_cap: bound the scores smoothly to ±`soft_cap`.
-        use_bias: whether the projections have biases; "inputs" for those of queries, keys and values alone.
+        window: sliding window: a query sees only keys fewer than this many positions away.
+        soft_cap: bound that smoothly limits the scores to ±`soft_cap`.
+        use_bias: whether the projections have biases; "inputs" for only those of queries, keys and values.
         dropout: share of the attention weights dropped in training.
-        scale: what multiplies the scores; None for `H ** -0.5`.
+        scale: factor of the scores; None for `H ** -0.5`.
         query_key_norm: a `QueryKeyNorm` record, or None.
-        causal: whether a query sees no later position.
+        causal: whether later positions are hidden from a query.
 
     Call arguments:
         query: `[B, T, D]`, float.
-        source: what to attend to: nothing for self-attention (the only one that is causal, windowed or knows
-            positions), `[B, S, D']` for cross-attention, or the pair that `project_source` made of it. With a projected
-            source `query` may have `B * beams` rows, those of one sentence side by side.
-        padding_mask: bool, True where what is attended to is real: `[B, T]`, or `[B, S]` with a source. By default the
-            Keras mask attached to it.
-        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look.
+        source: None for self-attention; `[B, S, D']` for cross-attention, or the projected pair from `project_source`.
+            Only self-attention can be causal, have a window or know positions. With a projected source, `query` may
+            have `B * beams` rows, those of one sentence side by side.
+        padding_mask: bool, True where a key is a real token: `[B, T]`, or `[B, S]` with a source. By default the Keras
+            mask attached to the input or source.
+        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may see a key.
         cache, offset: the `KeysAndValues` of earlier positions, two buffers `[B, K, S, H]` (`start_state` makes empty
-            ones), and how many of their positions are written; the new keys go there, and the query sees them all. A
-            padding mask is then of the buffers' length, and none is taken from the input.
+            ones), and the number of written positions. The new keys are written there, and the query sees all keys. A
+            padding mask then has the length of the buffers, and the input's Keras mask is ignored.
         scope: a `Scope`, computed by the stack, in place of the masks and positions.
-        return_attention_scores: also return the weights, `[B, N, T, S]`.
+        return_attention_scores: whether to return the weights too, `[B, N, T, S]`.
 
-    Returns: `[B, T, D]`, followed by the updated cache and by the attention scores where asked for. A query that may
-    see nothing gets the output projection's bias alone.
+    Returns: `[B, T, D]`, followed by the updated cache and the attention scores if asked for. For a query that sees
+    nothing, the output is the bias of the output projection.
 
     Raises:
-        ValueError: when heads and widths do not divide, a mask has the wrong shape, the rows of query and source do not
-            go together, or a causal or windowed layer, or one with positions, is given a source.
+        ValueError: if heads and widths do not divide, a mask has the wrong shape, the rows of query and source do not
+            match, or a causal or windowed layer, or one with positions, gets a source.
 
     Example:
         >>> x = np.ones((2, 5, 32), "float32")
@@ -126,7 +126,7 @@ class MultiHeadAttention(Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        AttentionConfig(  # for its checks
+        AttentionConfig(  # checks the arguments
             num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale
         )
         self.num_heads = num_heads
@@ -156,7 +156,7 @@ class MultiHeadAttention(Layer):
         source_width = width if source_shape is None or projected else source_shape[-1]
 
         def projection(name: str, heads: int | None, in_width: int, out_width: int | None = None) -> keras.layers.Dense:
-            # Queries, keys and values begin as one matrix for all three would (torch.nn.MultiheadAttention, fairseq).
+            # Initialize queries, keys and values like one matrix for all three (torch.nn.MultiheadAttention, fairseq).
             units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
             layer = keras.layers.Dense(
                 units,
@@ -197,7 +197,7 @@ class MultiHeadAttention(Layer):
         return attention.split_heads(norm(x), num_heads)
 
     def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`: computed once, for any number of queries."""
+        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`, computed once for any number of queries."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
         key = self._heads(products.dense(self.key, source), self.key_norm, self.num_key_value_heads)
@@ -249,7 +249,7 @@ class MultiHeadAttention(Layer):
             key, value = source
         else:
             key, value = self.project_source(query if source is None else source)
-            key = _rotated(key, scope)  # new keys stand where the queries do; those in a cache are rotated already
+            key = _rotated(key, scope)  # new keys share the positions of the queries; cached keys are rotated already
         if cache is not None:
             cache, key, value = KeysAndValues(*cache).write(key, value, offset)
 
@@ -277,10 +277,10 @@ class MultiHeadAttention(Layer):
     def _scope(
         self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor
     ) -> Scope:
-        """The scope of a call that got none from a stack.
+        """The scope of a call without a scope from a stack.
 
         Raises:
-            ValueError: if a causal or windowed attention, or one with positions, is given a source.
+            ValueError: if a causal or windowed attention, or one with positions, gets a source.
         """
         if source is not None and (self.causal or self.window is not None or self.positions is not None):
             raise ValueError(
@@ -301,5 +301,5 @@ class MultiHeadAttention(Layer):
 
 
 def _rotated(x_BNTH: Tensor, scope: Scope) -> Tensor:
-    """Queries or new keys, rotated by the scope's angles if it has any."""
+    """Rotate queries or new keys by the angles of the scope, if it has any."""
     return x_BNTH if scope.angles is None else rotate(x_BNTH, scope.angles, scope.layout)

@@ -51,7 +51,7 @@ RESIDUALS = ("sequential", "parallel", "parallel_shared")
 
 @record
 class BlockConfig:
-    """What one block is; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`."""
+    """Configuration of a block; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`."""
 
     attention: AttentionConfig
     feed_forward: FeedForwardConfig
@@ -77,10 +77,10 @@ class BlockConfig:
 
 
 class _Block(Layer):
-    """The branches of a block in order, each joined to the residual that it reads.
+    """The base of both blocks: branches in order, each added to the residual that it reads.
 
-    A branch `f` is three attributes: the layer, such as `feed_forward`, and the norms `feed_forward_norm_before` and
-    `feed_forward_norm_after`, each None if the norm placement has none there.
+    A branch has three attributes: the layer, such as `feed_forward`, and the norms `feed_forward_norm_before` and
+    `feed_forward_norm_after`, each None if the norm placement has no norm there.
     """
 
     _causal: bool
@@ -123,7 +123,7 @@ class _Block(Layer):
     def _add(
         self, branch: str, layer_class: type, config: typing.Any, norm_before: bool = True, **options: typing.Any
     ) -> None:
-        """Make the layer of a branch, and the norms before and after it that this block has."""
+        """Make the layer of a branch, and its norms before and after if this block has them."""
         setattr(self, branch, layer_class(**arguments_of(config), **options, name=branch, dtype=self.dtype_policy))
         for place, placements in (("before", ("pre", "around")), ("after", ("post", "around", "branch"))):
             norm = f"{branch}_norm_{place}"
@@ -139,10 +139,10 @@ class _Block(Layer):
         to_source: dict[str, typing.Any] | None = None,
         training: bool | None = None,
     ) -> typing.Any:
-        """The block: self-attention, cross-attention if there is a source, feed-forward.
+        """Compute the block: self-attention, cross-attention if there is a source, feed-forward.
 
-        `to_itself` and `to_source` are the options of the two attentions' calls. Returns `[B, T, D]`, then the extra
-        outputs that the attentions were asked for.
+        `to_itself` and `to_source` are call options of the two attentions. Returns `[B, T, D]`, then the extra outputs
+        that the attentions were asked for.
         """
         self.check_source(source)
         attention_input = self._normalized("self_attention_norm_before", inputs)
@@ -163,15 +163,15 @@ class _Block(Layer):
         return outputs(x, *extras)
 
     def _normalized(self, norm: str, x: Tensor) -> Tensor:
-        """`x` after a norm, given by its attribute's name; `x` itself if the block has none there."""
+        """Apply the norm in the attribute named `norm` to `x`; return `x` itself if the block has no norm there."""
         layer = getattr(self, norm)
         return x if layer is None else layer(x)
 
     def _joined(
         self, x: Tensor, branch: str, *inputs: Tensor, training: bool | None, **options: typing.Any
     ) -> tuple[Tensor, ...]:
-        """The residual `x` plus the output of a branch, normalised as the norm placement says; then the branch's extra
-        outputs."""
+        """Add the output of a branch to the residual `x`, normalised by the norm placement. Returns the sum, then the
+        extra outputs of the branch."""
         y = getattr(self, branch)(*inputs, training=training, **options)
         y, *extras = y if isinstance(y, tuple) else (y,)
         if self.dropout is not None:
@@ -208,7 +208,7 @@ class _Block(Layer):
         return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
 
     def check_source(self, source: Tensor) -> None:
-        """Refuse a source that no branch attends to, and a missing one."""
+        """Refuse a source if the block has no cross-attention, and a missing source if it has one."""
         if (source is None) != (self.cross_attention is None):
             raise ValueError(
                 "A decoder block attends to a source if it was made with cross_attention=True, and only then: got "
@@ -222,13 +222,13 @@ class EncoderBlock(_Block):
     """One layer of an encoder: self-attention over the whole input, then a feed-forward layer.
 
     Args:
-        num_heads, intermediate_dim: heads and feed-forward width, all else at its default; or
-        attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to say more.
+        num_heads, intermediate_dim: number of heads and feed-forward width, with defaults for everything else; or
+        attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to set all options.
         norm: a `LayerNorm` or `RMSNorm` record.
-        norm_placement: "post", "pre", "around" or "branch"; see the picture at the head of this file.
-        dropout: share of each branch's output dropped in training.
+        norm_placement: "post", "pre", "around" or "branch"; see the picture at the top of this file.
+        dropout: share of the output of each branch dropped in training.
         residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.
-        attention_norm: False leaves out the norm before the attention, for inputs that come from one.
+        attention_norm: False omits the norm before the attention, for inputs that are normalised already.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `scope`, given by a stack;
@@ -261,19 +261,19 @@ class EncoderBlock(_Block):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class DecoderBlock(_Block):
-    """One layer of a decoder: causal self-attention, attention to a source, a feed-forward layer.
+    """One layer of a decoder: causal self-attention, cross-attention to a source, then a feed-forward layer.
 
     Args:
         num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual,
         attention_norm: as for `EncoderBlock`.
-        cross_attention: whether the block attends to a source; without, it is a layer of a GPT-style model.
+        cross_attention: whether the block attends to a source; False for a decoder-only (GPT-style) model.
 
-    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the projected pair of `cross_attention.project_source`;
+    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the pair from `cross_attention.project_source`;
     `padding_mask` and `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
     `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and
     `source_scope`, given by a stack; `return_attention_scores`.
 
-    Returns: `[B, T, D]`, then those that the call asked for: the updated cache, the self-attention weights
+    Returns: `[B, T, D]`, then the extra outputs that the call asked for: the updated cache, the self-attention weights
     `[B, N, T, S]`, the cross-attention weights.
 
     Example:

@@ -1,10 +1,10 @@
-"""A decoder's state as a value, passed in and returned: the states of all its layers, and what they read of a source.
+"""The cache of a decoder, a value that is passed in and returned: the states of its layers, and the projected source.
 
     states            one a layer, such as its keys and values   rows [R]   written at `offset`, fixed in shape
     cross_attention   per layer, key and value apart     [B, K, S, H]       made once from the source, only read
 
-With beam search `R = B * beams`: hypotheses have rows of their own in the states, and share their sentence's rows of
-the cross-attention, which are therefore never copied.
+With beam search `R = B * beams`: each hypothesis has its own row in the states. The hypotheses of a sentence share its
+row of the cross-attention, which is therefore never copied.
 
 Legend: `B` sentences, `R` rows (hypotheses), `K` key/value heads, `S` positions, `H` head width.
 """
@@ -20,14 +20,14 @@ from keras_transformers.layers.state import ANY_NUMBER, Rows, State
 
 
 class Cache(typing.NamedTuple):
-    """What decoding carries from token to token.
+    """The state of decoding between tokens.
 
     Attributes:
-        offset: how many positions are written, in every row alike: an int32 scalar, a Python int on PyTorch.
+        offset: the number of written positions, the same in every row: an int32 scalar, a Python int on PyTorch.
         states: the `State` of each layer.
-        cross_attention: each layer's keys and values of the source, `[B, K, S, H]`.
+        cross_attention: the keys and values of the source for each layer, `[B, K, S, H]`.
         source_padding_mask: bool `[B, S]`, True where a token of the source is real, or None.
-        starts: int32 `[R, 1]`, where the text of each row begins, after its padding; None if no row has any.
+        starts: int32 `[R, 1]`, the position where the text of each row begins after its padding; None without padding.
     """
 
     offset: typing.Any
@@ -41,19 +41,19 @@ start = attention.start
 
 
 def room(cache: Cache) -> int:
-    """How many positions there is room for; 0 if no layer's state needs any."""
+    """The number of positions that fit; 0 if no layer's state needs room."""
     return max((state.room or 0 for state in cache.states), default=0)
 
 
 def reach(cache: Cache) -> int:
-    """How many of the newest positions `trim` can take back from every layer's state."""
+    """The number of newest positions that `trim` can remove from the state of every layer."""
     return min((state.reach for state in cache.states), default=ANY_NUMBER)
 
 
 def reorder(cache: Cache, rows: typing.Any) -> Cache:
     """The cache with its rows gathered by `rows [R]`: hypotheses change places, sentences stay.
 
-    On PyTorch the states of the given cache are used up, as by a call.
+    On PyTorch do not use the given cache again: its states are overwritten, as by a call.
     """
     gathered = Rows(rows, cache.offset)
     return cache._replace(
@@ -62,7 +62,7 @@ def reorder(cache: Cache, rows: typing.Any) -> Cache:
 
 
 def select(cache: Cache, rows: typing.Any, sentences: typing.Any) -> Cache:
-    """The cache of fewer sentences: rows `rows`, and of what belongs to sentences, rows `sentences`."""
+    """The cache of fewer sentences: keeps rows `rows` of hypotheses, and rows `sentences` of sentences."""
     return reorder(cache, rows)._replace(
         cross_attention=tuple(tuple(_take(x, sentences) for x in pair) for pair in cache.cross_attention),
         source_padding_mask=_take(cache.source_padding_mask, sentences),
@@ -70,24 +70,25 @@ def select(cache: Cache, rows: typing.Any, sentences: typing.Any) -> Cache:
 
 
 def trim(cache: Cache, length: typing.Any) -> Cache:
-    """The cache as it was when `length` positions were written, at most `reach` fewer than are."""
+    """The cache as it was with `length` written positions, at most `reach` fewer than now."""
     return cache._replace(offset=length, states=tuple(state.trim(cache.offset, length) for state in cache.states))
 
 
 def grow(cache: Cache, length: int) -> Cache:
-    """The cache with room for `length` positions; what is written stays where it is."""
+    """The cache with room for `length` positions; written positions stay in place."""
     if length <= room(cache):
         return cache
     return cache._replace(states=tuple(state.grow(length) for state in cache.states))
 
 
 def split(cache: Cache) -> tuple[tuple, tuple]:
-    """What a step writes, and what it only reads: a compiled loop carries the former alone."""
+    """Split a cache into the part that a step writes, and the part that it only reads. A compiled loop carries only the
+    first part."""
     return tuple(cache[:2]), tuple(cache[2:])
 
 
 def joined(written: tuple, read: tuple) -> Cache:
-    """The inverse of `split`."""
+    """Join both parts to a cache: the inverse of `split`."""
     return Cache(*written, *read)
 
 

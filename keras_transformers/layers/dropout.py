@@ -1,4 +1,4 @@
-"""Dropout, with masks that cost little on every backend."""
+"""Dropout with masks that are cheap on every backend."""
 
 from keras_transformers.backends import dropout
 

@@ -1,4 +1,4 @@
-"""Tokens to vectors: token, position and segment embeddings.
+"""Token, position and segment embeddings.
 
 Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabulary.
 """
@@ -24,11 +24,12 @@ PROJECTED = ("sum", "tokens")
 
 @record
 class EmbeddingsConfig:
-    """What embeddings are. `positions` None adds none, `num_segments` 0 neither; `scale` multiplies the token vectors
-    by the root of their width; `norm` follows the sum; `embedding_dim` is the width of the token vectors where they are
-    projected to the model's: as part of the "sum", or the "tokens" alone before it, as `projected` says;
-    `context_length` is the longest text that the model was made for, where no table of positions ends there;
-    `shared_tokens`, of a decoder's own embeddings, says that their token vectors are the encoder's."""
+    """Configuration of embeddings.
+
+    The fields of `PositionalEmbedding` mean the same here. `positions` None adds no position embeddings, and
+    `num_segments` 0 no segment embeddings. `context_length` is the longest text that the model was made for, if no
+    position table sets it. `shared_tokens`: a decoder's own embeddings use the token vectors of the encoder.
+    """
 
     vocabulary_size: Size
     positions: AbsolutePositions | None = None
@@ -57,29 +58,30 @@ class PositionalEmbedding(Layer):
         vocabulary_size: `V`.
         hidden_dim: `D`.
         max_length: longest input; short for `positions=Sinusoidal(max_length)`.
-        positions: a `Sinusoidal` or `Learned` record; neither this nor `max_length` adds no positions.
+        positions: a `Sinusoidal` or `Learned` record. Without `positions` and `max_length` there are no position
+            embeddings.
         scale: whether token vectors are multiplied by the root of their width, as in the paper.
         norm: a norm record, applied to the sum.
         dropout: share of the sum dropped in training.
-        num_segments: how many segments a text may have, such as the two of a pair; 0 adds no segment embeddings.
-        embedding_dim: `E`, where a dense layer widens (or narrows) them to `D`; None for embeddings of the model's
-            width.
-        projected: what that layer reads: the "sum" (Lan et al. 2020, section 3.1), or the "tokens" alone, to which all
-            else is added after it; then it has no bias (Zhang et al. 2022, OPT of 350 million parameters).
-        padding_id: the id whose positions the Keras mask of the output hides; None makes no mask.
+        num_segments: the number of segments that a text may have, such as the two of a pair; 0 for no segment
+            embeddings.
+        embedding_dim: `E`, if a dense layer projects the embeddings to `D`; None for embeddings of the model width.
+        projected: the input of that layer: the "sum" (Lan et al. 2020, section 3.1), or only the "tokens"; positions
+            and segments are then added after it, and it has no bias (Zhang et al. 2022, OPT of 350 million parameters).
+        padding_id: the id that the Keras mask of the output hides; None for no mask.
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, E]`.
-        trainable_embeddings: False freezes the token embeddings. (Keras forgets it when `trainable` of a whole model is
-            set: freeze `layer.token` again then.)
+        trainable_embeddings: False freezes the token embeddings. Setting `trainable` of a whole model resets this;
+            freeze `layer.token` again then.
         token: the `token` layer of other embeddings `[V, E]`, to share it; by default this layer has its own.
 
     Call arguments: `token_ids`, int32 `[B, T]`, each in `[0, V)`; `segment_ids`, int32 `[B, T]`, all 0 by default;
-        `offset`, the position of the first token in its row; `starts`, int32 `[B, 1]` or `[B, T]`, that at which the
-        text of each token begins, where it is not the first of the row.
+        `offset`, the position of the first token in its row; `starts`, int32 `[B, 1]` or `[B, T]`, the position at
+        which the text of each token begins, if not at the beginning of the row.
 
     Returns: `[B, T, D]`.
 
     Raises:
-        ValueError: when the input is longer than the positions, the word vectors have another shape, both `max_length`
+        ValueError: if the input is longer than the positions, the word vectors have another shape, both `max_length`
             and `positions` are given, or `projected="tokens"` without an `embedding_dim`.
 
     Example:
@@ -108,10 +110,10 @@ class PositionalEmbedding(Layer):
         token: keras.layers.Layer | None = None,
         **kwargs: typing.Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)  # token ids that come as floats must not be rounded
+        super().__init__(autocast=False, **kwargs)  # token ids given as floats must not be rounded
         if max_length is not None and positions is not None:
             raise ValueError(f"Expected max_length or positions, got both: {max_length=}, {positions=}.")
-        EmbeddingsConfig(vocabulary_size, embedding_dim=embedding_dim, projected=projected)  # for its checks
+        EmbeddingsConfig(vocabulary_size, embedding_dim=embedding_dim, projected=projected)  # checks the arguments
         self.vocabulary_size = vocabulary_size
         self.hidden_dim = hidden_dim
         self.positions = Sinusoidal(max_length) if max_length is not None else positions
@@ -131,7 +133,7 @@ class PositionalEmbedding(Layer):
                 **options,
             )
             token.trainable = trainable_embeddings
-            token.supports_masking = True  # a tied head's inputs may carry a mask
+            token.supports_masking = True  # the inputs of a tied head may carry a mask
         self.token = token
         self.position = None
         if isinstance(self.positions, Learned):
@@ -154,7 +156,7 @@ class PositionalEmbedding(Layer):
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
 
     def _initializer(self, given: typing.Any) -> typing.Any:
-        if given is None:  # token vectors of unit length once scaled by √D
+        if given is None:  # token vectors have unit length after scaling by √D
             return keras.initializers.RandomNormal(stddev=self.embedding_dim**-0.5)
         if isinstance(given, (str, dict, keras.initializers.Initializer)):
             return keras.initializers.get(given)
@@ -168,7 +170,7 @@ class PositionalEmbedding(Layer):
 
     def build(self, token_ids_shape: Shape | None = None) -> None:
         for table in (self.token, self.position, self.segment):
-            if table is not None and not table.built:  # tokens may be another's
+            if table is not None and not table.built:  # a shared token layer may be built already
                 table.build()
         widths = (
             (self.token_projection, self.embedding_dim),
@@ -195,7 +197,7 @@ class PositionalEmbedding(Layer):
         return keras.KerasTensor((*token_ids.shape, self.hidden_dim), dtype=self.compute_dtype)
 
     def _check_length(self, length: typing.Any, offset: Tensor) -> None:
-        """Refuse more tokens than there are positions, where both numbers are known."""
+        """Refuse more tokens than positions, if both numbers are known."""
         longest = None if self.positions is None else self.positions.max_length
         known = isinstance(length, int) and isinstance(offset, int) and longest is not None
         if known and offset + length > longest:
@@ -205,19 +207,20 @@ class PositionalEmbedding(Layer):
             )
 
     def _table_beside(self, x: Tensor) -> Tensor:
-        """The sines, kept on the device of `x`."""
+        """The table of sines on the device of `x`. It is then kept there."""
         table = arrays.beside(self._table, x)
         if table is not self._table:
             self._table = table
         return table
 
     def _positions(self, token_ids: Tensor, offset: Tensor, starts: Tensor) -> Tensor:
-        """Where in their texts `token_ids [B, T]` stand: `[1, T]`, or `[B, T]` with starts."""
+        """The positions of `token_ids [B, T]` in their texts: `[1, T]`, or `[B, T]` with starts."""
         positions = positions_of(ops.shape(token_ids)[1], offset)
         return positions if starts is None else ops.maximum(positions - starts, 0)
 
     def _rows(self, positions: AbsolutePositions, token_ids: Tensor, offset: Tensor, starts: Tensor) -> Tensor:
-        """The rows of the position table for `token_ids [B, T]`: `[1, T]`, or `[B, T]` where padding is not counted."""
+        """The rows of the position table for `token_ids [B, T]`: `[1, T]`, or `[B, T]` with starts or if padding is not
+        counted."""
         before = positions.offset
         if not positions.skip_padding:
             return self._positions(token_ids, offset, starts) + before
@@ -243,7 +246,7 @@ class PositionalEmbedding(Layer):
         if self.positions is not None:
             length, longest = ops.shape(token_ids)[1], self.positions.max_length
             known = isinstance(length, int) and isinstance(offset, int) and starts is None
-            # On PyTorch Keras traces a layer of unknown length with 83 and 89 tokens, for their shapes alone.
+            # On PyTorch, Keras traces a layer of unknown length with 83 and 89 tokens, only to learn shapes.
             beyond = known and offset + length > longest
             if beyond and not in_symbolic_scope():
                 self._check_length(length, offset)
@@ -258,7 +261,7 @@ class PositionalEmbedding(Layer):
                     vectors = self.position(rows)
                 else:
                     vectors = ops.take(ops.convert_to_tensor(self._table_beside(x), x.dtype), rows, axis=0)
-                if not known:  # compiled, a position too far would silently be the last
+                if not known:  # compiled code would silently use the last position instead
                     there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
                     vectors = ops.where(there, vectors, float("nan"))
                 x = x + vectors

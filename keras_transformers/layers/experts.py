@@ -1,12 +1,12 @@
-"""Mixture of experts: of several feed-forward layers, each token goes through a few, which a router chooses.
+"""Mixture of experts: a router chooses a few of several feed-forward layers for each token.
 
     x ─┬─ router ── softmax ── the k highest ─────────┐
        │                        │ which               │ how much
        └────────────────── experts ── outputs ── weighted sum ─►
 
-What that costs, for `X` tokens (`backends.products.mix`):
+The cost for `X` tokens (`backends.products.mix`):
 
-    PyTorch, run as it is    each expert computes the tokens that chose it: nothing is computed in vain
+    PyTorch, not compiled    each expert computes only the tokens that chose it
     compiled, X·k < E        the weights of the chosen experts are gathered, as for one new token
     compiled, else           every expert computes every token: E/k times the multiplications, but shapes are fixed
 
@@ -25,8 +25,8 @@ from keras_transformers.records import Size, record
 
 @record
 class ExpertsConfig:
-    """How many experts there are, how many each token chooses, and whether the weights of the chosen ones add up to 1
-    (`normalize`), or stay what they are of the softmax over all experts (Shazeer et al. 2017; Mixtral)."""
+    """The number of experts, and how many each token chooses (Shazeer et al. 2017; Mixtral). With `normalize`, the
+    weights of the chosen experts add up to 1; otherwise they are those of the softmax over all experts."""
 
     num_experts: Size
     num_chosen: Size = 2
@@ -38,7 +38,7 @@ class ExpertsConfig:
 
 
 def choose(scores_XE: Tensor, experts: ExpertsConfig) -> tuple[Tensor, Tensor]:
-    """The experts that each token chooses by a router's scores: their weights and numbers, `[X, k]`."""
+    """Choose experts for each token by the scores of a router. Returns their weights and numbers, `[X, k]` each."""
     shares_XE = ops.softmax(ops.cast(scores_XE, "float32"), axis=-1)
     weights_Xk, chosen_Xk = ops.top_k(shares_XE, experts.num_chosen)
     if experts.normalize:
@@ -48,17 +48,17 @@ def choose(scores_XE: Tensor, experts: ExpertsConfig) -> tuple[Tensor, Tensor]:
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class StackedDense(Layer):
-    """A dense layer of each expert, their kernels in one weight `[E, in, out]`.
+    """A dense layer for each expert, with all kernels in one weight `[E, in, out]`.
 
     Args:
         num_experts: `E`.
         units: width of the output.
-        use_bias: whether each has a bias.
+        use_bias: whether each expert has a bias.
 
-    Call arguments: `inputs [X, in]`, or `[E, X, in]` of all experts, or `[X, k, in]` of chosen ones; `experts`, the
-    number of one, None for all, or the numbers `[X, k]` of the chosen.
+    Call arguments: `inputs [X, in]`, or `[E, X, in]` for all experts, or `[X, k, in]` for the chosen ones; `experts`,
+    the number of one expert, None for all, or the numbers `[X, k]` of the chosen ones.
 
-    Returns: `[X, units]` of one, `[E, X, units]` of all, `[X, k, units]` of the chosen.
+    Returns: `[X, units]` for one expert, `[E, X, units]` for all, `[X, k, units]` for the chosen ones.
     """
 
     def __init__(self, num_experts: int, units: int, use_bias: bool = False, **kwargs: typing.Any) -> None:
@@ -68,7 +68,7 @@ class StackedDense(Layer):
         self.use_bias = use_bias
 
     def build(self, inputs_shape: Shape) -> None:
-        # as a dense layer's, whose fans are those of a kernel without the axis of experts
+        # As in a dense layer: the fans do not count the axis of experts.
         initializer = keras.initializers.VarianceScaling(float(self.num_experts), "fan_avg", "uniform")
         shape = (self.num_experts, inputs_shape[-1], self.units)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer=initializer)

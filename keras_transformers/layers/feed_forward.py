@@ -27,7 +27,7 @@ ACTIVATIONS = {
 
 @record
 class FeedForwardConfig:
-    """What one feed-forward layer is; the fields are the arguments of `FeedForward`."""
+    """Configuration of a feed-forward layer; the fields are arguments of `FeedForward`."""
 
     intermediate_dim: Size
     activation: str = "relu"
@@ -46,12 +46,12 @@ class FeedForwardConfig:
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class FeedForward(ShapePreserving):
-    """Two projections with an activation between (Vaswani et al. 2017, section 3.3); gated, the activation of one
-    projection multiplies another (Shazeer 2020).
+    """A feed-forward layer: two projections with an activation between (Vaswani et al. 2017, section 3.3). If gated,
+    the activation of one projection multiplies another (Shazeer 2020).
 
         dense   down(act(up(x)))             gated   down(act(gate(x)) * up(x))
 
-    With experts there are several of them, and a router chooses some for each token (see `experts.py`).
+    With `experts` there are several such layers, and a router chooses some for each token (see `experts.py`).
 
     Args:
         intermediate_dim: `F`.
@@ -59,7 +59,7 @@ class FeedForward(ShapePreserving):
         gated: whether there is a gate.
         use_bias: whether the projections have biases.
         dropout: share of the intermediate activations dropped in training.
-        experts: an `ExpertsConfig` record, or None for one layer that all tokens go through.
+        experts: an `ExpertsConfig` record, or None for one layer for all tokens.
 
     Shape: `[B, T, D]` to `[B, T, D]`.
 
@@ -83,7 +83,7 @@ class FeedForward(ShapePreserving):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        FeedForwardConfig(intermediate_dim, activation)  # for its checks
+        FeedForwardConfig(intermediate_dim, activation)  # checks the arguments
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = gated

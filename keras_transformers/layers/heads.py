@@ -1,4 +1,4 @@
-"""Hidden states to answers: a score for each token of the vocabulary, or one vector for a whole text.
+"""Heads on hidden states: a score for each token of the vocabulary, or one vector for a whole text.
 
 Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabulary.
 """
@@ -23,8 +23,8 @@ POOLINGS = ("first", "last", "mean", "max")
 
 @record
 class TransformConfig:
-    """A layer between the last hidden states and what reads them: dense, activation, norm (each but the first may be
-    missing); the fields are the arguments of `Transform`."""
+    """Configuration of a `Transform` between the last hidden states and a head: dense layer, optional activation,
+    optional norm. The fields are its arguments."""
 
     activation: str | None = "gelu"
     norm: Norm | None = LayerNorm()
@@ -40,9 +40,8 @@ class TransformConfig:
 
 @record
 class HeadConfig:
-    """What scores the vocabulary: the token embeddings transposed (`tied`) or a matrix of its own, with a bias or
-    without, perhaps after a `transform`, which then narrows to the width of the token embeddings; `soft_cap` bounds the
-    scores smoothly to ± itself; `scale` divides what is scored by the root of its width (T5)."""
+    """Configuration of a `VocabularyHead`; the fields are its arguments. If there is a `transform`, it narrows to the
+    width of the token embeddings."""
 
     tied: bool = True
     use_bias: bool = False
@@ -53,7 +52,7 @@ class HeadConfig:
 
 @record
 class TokenHeadConfig:
-    """What stands between the hidden states and a classifier of each token."""
+    """Configuration of the layers between the hidden states and a token classifier."""
 
     transform: TransformConfig | None = None
     dropout: Rate = 0.0
@@ -61,11 +60,12 @@ class TokenHeadConfig:
 
 @record
 class PoolerConfig:
-    """What makes one vector of a text's hidden states, and drops parts of it before a classifier.
+    """Configuration of a `Pooler`, and of the text classifier that reads it.
 
-    `pooling`: "first" or "last" (that real token's), "mean" or "max" (of all real tokens); `input_dropout` comes before
-    the transform, `dropout` after it; `classifier_bias`: whether the classifier of texts that reads it has a bias;
-    `end_id`: the last token with this id is the "last", whatever follows it (BART).
+    `pooling`: "first" or "last" for the vector of that real token, "mean" or "max" over all real tokens.
+    `input_dropout`, `dropout`: dropout before and after the transform.
+    `classifier_bias`: whether the text classifier has a bias.
+    `end_id`: "last" then means the last token with this id, even if others follow it (BART).
     """
 
     pooling: str = "first"
@@ -85,13 +85,13 @@ class PoolerConfig:
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class Transform(Layer):
-    """A dense layer, an activation, a norm (Devlin et al. 2019, the masked language model's head).
+    """A dense layer, an activation and a norm (Devlin et al. 2019, head of the masked language model).
 
     Args:
         activation: a name as for `FeedForward`, or None.
         norm: a norm record, or None.
         use_bias: whether the dense layer has a bias.
-        output_dim: its width; by default the input's.
+        output_dim: width of the output; by default that of the input.
 
     Shape: `[…, D]` to `[…, output_dim]`.
     """
@@ -128,22 +128,22 @@ class Transform(Layer):
 
 
 def make_transform(config: TransformConfig, **kwargs: typing.Any) -> Transform:
-    """The layer of a `TransformConfig`; `kwargs` go to it."""
+    """Make the layer of a `TransformConfig`; `kwargs` go to the layer."""
     return Transform(config.activation, config.norm, config.use_bias, **kwargs)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class VocabularyHead(Layer):
-    """Hidden states to one score for each token of the vocabulary (Vaswani et al. 2017, section 3.4).
+    """A language model head: one score for each token of the vocabulary (Vaswani et al. 2017, section 3.4).
 
     Args:
         vocabulary_size: `V`.
-        tied: whether the matrix is the token embeddings', given at each call; otherwise the head has its own.
+        tied: whether the matrix is the token embeddings, given at each call; otherwise the head has its own.
         use_bias: whether a bias `[V]` is added.
-        transform: a `TransformConfig` of what comes before, or None.
-        soft_cap: bound the scores smoothly to ±`soft_cap`, by a tanh (Gemma 2); None for no bound.
-        scale: divide the inputs by the root of their width (Raffel et al. 2020, T5).
-        embedding_dim: `E`, the width of the matrix, where it is not `D` (with a transform only).
+        transform: a `TransformConfig` for a layer before the matrix, or None.
+        soft_cap: bound that smoothly limits the scores to ±`soft_cap`, with a tanh (Gemma 2); None for no bound.
+        scale: whether to divide the inputs by the root of their width (Raffel et al. 2020, T5).
+        embedding_dim: `E`, the width of the matrix if it is not `D` (only with a transform).
 
     Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
 
@@ -163,7 +163,7 @@ class VocabularyHead(Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        HeadConfig(soft_cap=soft_cap)  # for its checks
+        HeadConfig(soft_cap=soft_cap)  # checks the arguments
         self.vocabulary_size = vocabulary_size
         self.tied = tied
         self.soft_cap = soft_cap
@@ -197,8 +197,8 @@ class VocabularyHead(Layer):
             raise ValueError("Expected embedding=, the layer whose matrix a tied head uses. Pass it, or tied=False.")
 
     def matrix(self, embedding: keras.layers.Layer = None) -> Tensor:
-        """The matrix that hidden states, `scaled`, are multiplied with, the bias or None, and whether the vocabulary is
-        the matrix's second axis; None where the head is no plain product: adapted, or quantized."""
+        """The matrix that multiplies the `scaled` hidden states, the bias or None, and whether the vocabulary is the
+        second axis of the matrix. None if the head is not a plain product, but adapted or quantized."""
         self._check(embedding)
         layer = embedding.token if self.dense is None else self.dense
         plain = keras.layers.ReversibleEmbedding if self.dense is None else keras.layers.Dense
@@ -209,7 +209,7 @@ class VocabularyHead(Layer):
         return layer.kernel, layer.bias, True
 
     def scaled(self, inputs: Tensor) -> Tensor:
-        """What the matrix is multiplied with, of `inputs [B, T, D]`."""
+        """The vectors that the matrix multiplies, from `inputs [B, T, D]`."""
         return inputs * inputs.shape[-1] ** -0.5 if self.scale else inputs
 
     def call(self, inputs: Tensor, embedding: keras.layers.Layer = None) -> Tensor:
@@ -227,7 +227,7 @@ class VocabularyHead(Layer):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class Pooler(Layer):
-    """One vector of a text's hidden states.
+    """Pools the hidden states of a text to one vector.
 
     Args:
         pooling, transform, input_dropout, dropout: see `PoolerConfig`.
@@ -235,7 +235,7 @@ class Pooler(Layer):
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask).
 
-    Returns: `[B, D]`; zeros for a text of no tokens.
+    Returns: `[B, D]`; zeros for a text without tokens.
 
     Example:
         >>> Pooler("mean")(np.ones((2, 5, 32), "float32")).shape
@@ -254,7 +254,7 @@ class Pooler(Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        PoolerConfig(pooling)  # for its checks
+        PoolerConfig(pooling)  # checks the arguments
         options = {"dtype": self.dtype_policy}
         self.pooling = pooling
         self.transform = None if transform is None else make_transform(transform, name="transform", **options)
@@ -291,14 +291,14 @@ class Pooler(Layer):
         if self.pooling == "max":
             lowest = ops.where(real_BT1, inputs, ops.cast(float("-inf"), inputs.dtype))
             return ops.where(ops.any(real_BT1, axis=1), ops.max(lowest, axis=1), ops.zeros_like(inputs[:, 0]))
-        # in float32: half precision counts no further than 2,048
+        # Sum in float32: half precision counts only up to 2,048.
         total = ops.sum(ops.cast(ops.where(real_BT1, inputs, ops.zeros_like(inputs)), "float32"), axis=1)
         count = ops.maximum(ops.sum(ops.cast(real_BT1, "float32"), axis=1), 1.0)
         return ops.cast(total / count, inputs.dtype)
 
 
 def _last(inputs: Tensor, real_BT: Tensor) -> Tensor:
-    """The vector of the last real token of each row of `inputs [B, T, D]`: `[B, D]`, zeros where there is none."""
+    """The vector of the last real token of each row of `inputs [B, T, D]`: `[B, D]`, zeros without a real token."""
     places = ops.where(real_BT, ops.arange(ops.shape(inputs)[1], dtype="int32"), -1)
     last_B = ops.cast(ops.argmax(places, axis=1), "int32")
     x = ops.take_along_axis(inputs, last_B[:, None, None], axis=1)[:, 0]

@@ -1,4 +1,4 @@
-"""The base of every layer here: it records its constructor arguments, so that one `get_config` serves them all."""
+"""The base class of all layers here. It records the constructor arguments, so that one `get_config` serves them all."""
 
 import functools
 import inspect
@@ -12,20 +12,20 @@ from keras_transformers.spelling import check_constructor
 
 
 class ShapesOfSpec:
-    """Mixin of layers and models that write `compute_output_spec` themselves, with the arguments of `call`.
+    """Mixin for layers and models that define `compute_output_spec` with the arguments of `call`.
 
-    Keras's fallback traces `call`: twice on PyTorch, with unknown axes of length 83 and 89, which a model of fewer
-    positions refuses.
+    The default in Keras traces `call`: on PyTorch twice, with lengths 83 and 89 for unknown axes. A model with fewer
+    positions refuses these.
     """
 
     compute_output_spec: typing.Callable[..., typing.Any]
 
     def compute_output_shape(self, *shapes: typing.Any, **named_shapes: typing.Any) -> typing.Any:
-        """The shape of a call's output, from shapes of its tensors: None where a size is not known.
+        """The shape of the output of a call from the shapes of its tensors, with None for unknown sizes.
 
         Args:
-            *shapes, **named_shapes: of the tensors in the order of `call`, or by name, as `inputs_shape`; a dictionary
-                of shapes for a dictionary of tensors.
+            *shapes, **named_shapes: shapes of the tensors in the order of `call`, or by name, such as `inputs_shape`; a
+                dictionary of shapes for a dictionary of tensors.
 
         Returns: a tuple of sizes, or a structure of them if the call returns one.
         """
@@ -36,7 +36,8 @@ class ShapesOfSpec:
         return keras.tree.map_structure(lambda each: None if each is None else tuple(each.shape), spec)
 
     def _set_mask_metadata(self, inputs: typing.Any, outputs: typing.Any, previous_mask: typing.Any) -> None:
-        """Keras's, which would put the mask on the first tensor of several by the order of their names."""
+        """Set the Keras mask of the output. The method of Keras would choose the first of several tensors by the order
+        of their names."""
         if isinstance(outputs, dict):
             outputs = outputs["output"]
         super()._set_mask_metadata(  # type: ignore[misc]  # the layer or model that comes after this mixin has it
@@ -49,7 +50,7 @@ def _tensors(shape: typing.Any) -> typing.Any:
 
 
 def _find_signature(cls: type, method: str = "__init__") -> inspect.Signature:
-    """The signature of a method, with what it passes on to the same method of the base class."""
+    """The signature of a method, including the arguments that it passes on to the same method of its base class."""
     signature = inspect.signature(getattr(cls, method))
     own = list(signature.parameters.values())
     if not {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= {each.kind for each in own}:
@@ -64,7 +65,8 @@ _signature: typing.Callable[..., inspect.Signature] = functools.cache(_find_sign
 
 
 def given_as_call(spec: typing.Callable[..., typing.Any]) -> typing.Callable[..., typing.Any]:
-    """`compute_output_spec` of a layer, from a method that takes, by name, those arguments of `call` that matter."""
+    """Decorate `compute_output_spec`: it then takes all arguments of `call`, and passes on those that the method
+    names."""
     wanted = list(inspect.signature(spec).parameters)[1:]
 
     @functools.wraps(spec)
@@ -77,20 +79,20 @@ def given_as_call(spec: typing.Callable[..., typing.Any]) -> typing.Callable[...
 
 
 def like(tensor: Tensor, *, dtype: str | None = None, width: int | None = None) -> keras.KerasTensor:
-    """A symbolic tensor of the shape of `tensor`, but for the last axis if `width` is given."""
+    """A symbolic tensor with the shape of `tensor`; if `width` is given, the last axis has that size."""
     shape = tuple(tensor.shape) if width is None else (*tensor.shape[:-1], width)
     return keras.KerasTensor(shape, dtype=dtype or keras.backend.standardize_dtype(tensor.dtype))
 
 
 class Layer(ShapesOfSpec, keras.layers.Layer):
-    """A Keras layer whose configuration is the arguments it was made with. Subclasses write `compute_output_spec`.
+    """A Keras layer whose configuration is its constructor arguments.
 
-    Subclasses write neither `get_config` nor `from_config`. An argument that has no place in JSON (an array of initial
-    weights, say) is named in `_transient` and
-    left out of the configuration: after saving, the weights carry it.
+    Subclasses define `compute_output_spec`, but neither `get_config` nor `from_config`. Arguments that JSON cannot
+    hold, such as an array of initial weights, are named in `_transient` and left out of the configuration: the saved
+    weights hold them.
 
-    A subclass whose constructor passes `*args` and `**kwargs` on has the arguments of its base class too: they are in
-    its signature and its configuration.
+    A subclass whose constructor passes on `*args` and `**kwargs` has the arguments of its base class too, in its
+    signature and its configuration.
     """
 
     _transient: tuple[str, ...] = ()
@@ -109,7 +111,7 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
         values = dict(list(bound.arguments.items())[1:])
         for name, parameter in _signature(cls).parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                values.pop(name, None)  # what Keras's own constructor takes; it records that itself
+                values.pop(name, None)  # Keras records the arguments of its own constructor
         values = {name: value for name, value in values.items() if name not in cls._transient}
         object.__setattr__(layer, "_arguments", values)
         return layer
@@ -128,8 +130,8 @@ class Layer(ShapesOfSpec, keras.layers.Layer):
     def rematerialized_call(
         self, layer_call: typing.Callable[..., typing.Any], *args: typing.Any, **kwargs: typing.Any
     ) -> typing.Callable[..., typing.Any]:
-        """Keras's, which hands options of the call such as `training` to the backend as if they were tensors: JAX then
-        traces them, and TensorFlow refuses them."""
+        """Rematerialize a call. The method of Keras passes options such as `training` to the backend as tensors: JAX
+        then traces them, and TensorFlow refuses them."""
         names = [name for name, value in kwargs.items() if any(map(keras.ops.is_tensor, keras.tree.flatten(value)))]
         options = {name: value for name, value in kwargs.items() if name not in names}
 
@@ -149,6 +151,6 @@ class ShapePreserving(Layer):
 
 
 def outputs(x: Tensor, *extras: typing.Any) -> typing.Any:
-    """`x` alone, or followed by those of the extras (an updated cache, attention scores) that the call asked for."""
+    """`x` alone, or followed by the extra outputs (updated cache, attention scores) that are not None."""
     asked = tuple(extra for extra in extras if extra is not None)
     return (x, *asked) if asked else x

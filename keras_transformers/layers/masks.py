@@ -1,4 +1,4 @@
-"""Masks as pure functions: boolean, True where a query may look at a key, broadcastable to `[B, N, T, S]`.
+"""Attention masks as pure functions: boolean, True where a query may see a key, broadcastable to `[B, N, T, S]`.
 
 Legend: `B` batch, `N` query heads, `T` query length, `S` key length.
 """
@@ -12,8 +12,7 @@ from keras_transformers.backends.types import Shape, Tensor
 
 
 def causal(query_positions: Tensor, key_positions: Tensor) -> Tensor:
-    """Each query sees its own position and those before it: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1,
-    S]`."""
+    """Each query sees its own and earlier positions: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1, S]`."""
     return key_positions[:, None, None, :] <= query_positions[:, None, :, None]
 
 
@@ -31,7 +30,7 @@ def beginning(starts: Tensor, key_positions: Tensor) -> Tensor:
 def padding(padding_mask: Tensor, scores_shape: Shape) -> Tensor:
     """Every query sees the real tokens: `[B, 1, 1, S]` from `[B, S]`, True where a token is real; None for None.
 
-    `scores_shape` is `(B, N, T, S)`, None where an axis is not known.
+    `scores_shape` is `(B, N, T, S)`, with None for unknown axes.
     """
     if padding_mask is None:
         return None
@@ -44,13 +43,13 @@ def padding(padding_mask: Tensor, scores_shape: Shape) -> Tensor:
 
 
 def attached(x: Tensor) -> Tensor:
-    """The Keras mask that travels with the tensor `x`, `[B, T]`, or None."""
+    """The Keras mask attached to the tensor `x`, `[B, T]`, or None."""
     return None if isinstance(x, (tuple, list)) else get_keras_mask(x)
 
 
 def explicit(attention_mask: Tensor, scores_shape: Shape) -> Tensor:
-    """A mask as a user gives it, `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, with the missing axes put in; None for
-    None. `scores_shape` is as for `padding`."""
+    """A user's mask `[T, S]`, `[B, T, S]` or `[B, N, T, S]` with its missing axes inserted; None for None.
+    `scores_shape` is as for `padding`."""
     if attention_mask is None:
         return None
     batch, _, length, key_length = scores_shape
@@ -70,7 +69,7 @@ def explicit(attention_mask: Tensor, scores_shape: Shape) -> Tensor:
 
 
 def _fits(shape: Shape, wanted: Shape, broadcast: bool = True) -> bool:
-    """Whether each axis is as wanted, or not known, or 1 where that is all right."""
+    """Whether each axis has the wanted size, or is unknown, or is 1 and may be broadcast."""
     return len(shape) == len(wanted) and all(
         size == axis or size is None or axis is None or (size == 1 and broadcast)
         for size, axis in zip(shape, wanted, strict=True)
@@ -78,7 +77,7 @@ def _fits(shape: Shape, wanted: Shape, broadcast: bool = True) -> bool:
 
 
 def both(*masks: Tensor) -> Tensor:
-    """The conjunction of the masks that are not None; None if all are, or if it surely hides nothing."""
+    """The logical and of the masks that are not None; None if all are None, or if the result surely hides nothing."""
     present = [mask for mask in masks if mask is not None]
     if not present:
         return None

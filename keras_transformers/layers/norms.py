@@ -1,4 +1,4 @@
-"""Normalisation layers, named by records.
+"""Normalisation layers, described by records.
 
 Legend: `D` model width.
 """
@@ -47,11 +47,11 @@ def make_norm(norm: Norm, **kwargs: typing.Any) -> keras.layers.Layer:
 class RMSNormalization(Layer):
     """`x / sqrt(mean(x²) + epsilon) * scale` over the last axis, computed in float32.
 
-    Keras's own drops the Keras mask and has no form whose stored scale is an offset from one.
+    The layer of Keras drops the Keras mask, and cannot store the scale as an offset from one.
 
     Args:
         epsilon: added to the mean square.
-        unit_offset: multiply by `1 + scale` (Gemma) instead of `scale`.
+        unit_offset: whether to multiply by `1 + scale` (Gemma) instead of `scale`.
 
     Shape: `[..., D]` to `[..., D]`, in the compute dtype.
 

@@ -1,6 +1,6 @@
-"""Where a token stands: a record and a function for each scheme.
+"""Position encodings: a record and a function for each scheme.
 
-`Learned` and `Sinusoidal` are added to the embeddings; `Rotary` turns queries and keys; `Alibi` and `RelativeBuckets`
+`Learned` and `Sinusoidal` are added to the embeddings. `Rotary` rotates queries and keys. `Alibi` and `RelativeBuckets`
 are biases on the attention scores.
 
 Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated
@@ -25,8 +25,9 @@ from keras_transformers.records import Count, Range, Size, record
 class Learned:
     """One trained vector for each of `max_length` positions (Gehring et al. 2017; BERT; GPT).
 
-    `offset`: rows of the table before that of the first position (BART has 2). `skip_padding`: count real tokens only;
-    padding then gets the last row before the first position (RoBERTa).
+    `offset`: the number of rows of the table before the first position (BART has 2).
+    `skip_padding`: whether to count only real tokens; padding then gets the last row before the first position
+        (RoBERTa).
     """
 
     max_length: Size
@@ -49,13 +50,13 @@ def _check_layout(layout: str) -> None:
 
 @record
 class Sinusoidal:
-    """Fixed sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, section 3.5).
+    """Fixed sines and cosines with geometrically growing wavelengths (Vaswani et al. 2017, section 3.5).
 
     `layout`: "interleaved" (sine and cosine side by side, as in the paper) or "halves" (all sines, then all cosines, as
         in Marian).
-    `endpoint`: whether the last wavelength is 10,000 times the first, as in tensor2tensor and fairseq (M2M100), or the
-        one after the last would be, as in the paper.
-    `offset`, `skip_padding`: as for `Learned`; padding that is not counted gets zeros.
+    `endpoint`: whether the last wavelength is 10,000 times the first, as in tensor2tensor and fairseq (M2M100); in the
+        paper the wavelength after the last would be.
+    `offset`, `skip_padding`: as for `Learned`, but skipped padding gets zeros.
     """
 
     max_length: Size
@@ -71,11 +72,13 @@ class Sinusoidal:
 
 @record
 class Rotary:
-    """Rotary positions (Su et al. 2021): pairs of channels turned by an angle that grows with the position.
+    """Rotary position embeddings, RoPE (Su et al. 2021): pairs of channels rotated by an angle that grows with the
+    position.
 
-    `fraction` of the head's width is turned; `layout`: where the two of a pair stand, half of that apart ("halves", as
-    in GPT-NeoX) or side by side ("interleaved", as in the paper and GPT-J); `scaling`: for longer texts than the model
-    was first trained on.
+    `fraction`: the share of the head width that is rotated.
+    `layout`: the two channels of a pair lie half of that width apart ("halves", as in GPT-NeoX) or side by side
+        ("interleaved", as in the paper and GPT-J).
+    `scaling`: a record for texts longer than those of the first training.
     """
 
     base: typing.Annotated[float, Range(1, above=True)] = 10000.0
@@ -89,10 +92,10 @@ class Rotary:
 
 @record
 class Alibi:
-    """Attention with linear biases (Press et al. 2022): scores fall with distance, by a slope fixed for each head.
+    """Attention with linear biases (Press et al. 2022): scores fall with distance, by a fixed slope for each head.
 
-    `rounded`: as Falcon was trained. Scores grow with the key's position instead, which is the same to the softmax but
-    for their rounding to bfloat16, and the growth is scaled as scores are.
+    `rounded`: as Falcon was trained. Scores then grow with the position of the key, which is the same for the softmax
+    except for their rounding to bfloat16. The growth is scaled like the scores.
     """
 
     rounded: bool = False
@@ -100,8 +103,8 @@ class Alibi:
 
 @record
 class RelativeBuckets:
-    """A trained bias per head and bucket of relative distance (Raffel et al. 2020, T5), for all layers of a stack one,
-    or `by_layer` each its own (UMT5)."""
+    """A trained bias for each head and bucket of relative distance (Raffel et al. 2020, T5). All layers of a stack
+    share it; with `by_layer` each has its own (UMT5)."""
 
     num_buckets: Size = 32
     max_distance: Size = 128
@@ -159,7 +162,7 @@ def rotary_angles(rotary: Rotary, positions: Tensor, head_dim: int) -> Tensor:
 
 
 def rotate(x_BNTH: Tensor, angles: Tensor, layout: str = "halves") -> Tensor:
-    """Turn the first `R` channels of `x` by `angles` (`rotary_angles`); the rest pass through."""
+    """Rotate the first `R` channels of `x` by `angles` (`rotary_angles`); the others stay unchanged."""
     angles = angles if angles.dtype == x_BNTH.dtype else ops.cast(angles, x_BNTH.dtype)
     cos, sin = angles[0], angles[1]
     half = cos.shape[-1]
@@ -172,7 +175,7 @@ def rotate(x_BNTH: Tensor, angles: Tensor, layout: str = "halves") -> Tensor:
 
 
 def alibi_slopes(num_heads: int) -> np.ndarray:
-    """The slope of each head, `[N]` float32: a geometric sequence, interpolated when `num_heads` is no power of two.
+    """The slope of each head, `[N]` float32: a geometric sequence, interpolated if `num_heads` is not a power of two.
 
     Source: Press et al. 2022, section 3, and the authors' code for other numbers of heads.
     """
@@ -183,8 +186,8 @@ def alibi_slopes(num_heads: int) -> np.ndarray:
 
 
 def _rounded(x: Tensor) -> Tensor:
-    """float32 numbers rounded to the 8 binary digits of bfloat16, by arithmetic (Dekker 1971, section 5): of a cast
-    there and back, a compiler leaves nothing."""
+    """Round float32 numbers to the 8 binary digits of bfloat16, by arithmetic (Dekker 1971, section 5). A compiler
+    would remove a cast to bfloat16 and back."""
     scaled = x * (2.0**16 + 1.0)
     return scaled - (scaled - x)
 
@@ -192,8 +195,8 @@ def _rounded(x: Tensor) -> Tensor:
 def relative_buckets(distance: Tensor, num_buckets: int, max_distance: int, bidirectional: bool) -> Tensor:
     """The bucket of each distance `key position - query position`, int32 of the same shape.
 
-    Half of the buckets hold one distance each, the other half grow logarithmically up to `max_distance`; with
-    `bidirectional` the two directions share them out, otherwise keys ahead of the query count as distance zero.
+    Half of the buckets hold one distance each; the other half grow logarithmically up to `max_distance`. With
+    `bidirectional` the two directions share the buckets; otherwise keys after the query count as distance zero.
 
     Source: Raffel et al. 2020, section 2.1, and mesh-tensorflow's `_relative_position_bucket`.
     """
@@ -212,17 +215,19 @@ def relative_buckets(distance: Tensor, num_buckets: int, max_distance: int, bidi
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class RelativePosition(Layer):
-    """What attention is told about relative positions: a bias on its scores, or angles to turn queries and keys by.
+    """Relative positions for attention: a bias on its scores, or angles that rotate queries and keys.
 
     Args:
         positions: a `Rotary`, `Alibi` or `RelativeBuckets` record, or None for nothing.
         num_heads: query heads.
         head_dim: width of a head.
-        causal: whether queries see no later keys (`RelativeBuckets` then spends its buckets on the past).
+        causal: whether later keys are hidden from queries (`RelativeBuckets` then uses all buckets for earlier keys).
 
-    Call with int32 query positions `[B|1, T]`, key positions `[B|1, S]`, and perhaps `starts`, `[B, 1]` or `[B, T]`, at
-    which the texts begin that positions are counted from (`S = T` where there are several in a row). Returns `(bias,
-    angles)`: a float32 bias `[B|1, N, T|1, S]` or None, and the queries' cosines and sines for `rotate`, or None.
+    Call arguments: int32 query positions `[B|1, T]`; key positions `[B|1, S]`; optionally `starts`, `[B, 1]` or
+    `[B, T]`, the positions where the texts begin, from which positions are counted (`S = T` if a row holds several
+    texts).
+
+    Returns: `(bias, angles)`: a float32 bias `[B|1, N, T|1, S]` or None, and cosines and sines for `rotate`, or None.
     """
 
     def __init__(
@@ -257,7 +262,7 @@ class RelativePosition(Layer):
         if self.positions is None:
             return None, None
         if getattr(self.positions, "rounded", False):
-            length = 1  # the bias grows with the key's position alone
+            length = 1  # the bias depends only on the position of the key
         else:
             rows = query_positions.shape[0]
         return keras.KerasTensor((rows, self.num_heads, length, key_positions.shape[1]), dtype="float32"), None

@@ -1,4 +1,4 @@
-"""Time for memory: what a layer computes on its way is not kept for the backward pass, but computed again there."""
+"""Gradient checkpointing: a layer's activations are not stored for the backward pass, but computed again there."""
 
 import typing
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ def rematerialized(
     *arguments: typing.Any,
     add_loss: Callable[[Tensor], None] | None = None,
 ) -> typing.Any:
-    """`function(*arguments)`, computed once more in the backward pass instead of kept for it.
+    """Call `function(*arguments)`, and compute it again in the backward pass instead of storing its activations.
 
     Args:
-        function: it may read and assign `variables`, and draw from random generators whose states are among them: the
-            second time it draws what it drew the first.
+        function: a function. It may read and assign `variables`, and draw from random generators whose states are among
+            them: the second call draws the same numbers as the first.
         variables: Keras variables; gradients flow to them.
-        arguments: nested tensors; gradients flow to those of floats. Anything else is passed on as it is. What
-            `function` closes over gets no gradient on TensorFlow: pass it.
-        add_loss: `Layer.add_loss` of a layer, which takes over the losses that layers add on the way.
+        arguments: nested tensors; gradients flow to float tensors. Other values are passed on unchanged. On TensorFlow
+            tensors in the closure of `function` get no gradient: pass them as arguments.
+        add_loss: `Layer.add_loss` of the layer that receives the losses that layers add inside `function`.
 
-    Returns: as `function`.
+    Returns: the result of `function`.
 
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
     """
@@ -57,7 +57,7 @@ def rematerialized(
 
 
 def _as_it_is_now(value: Tensor) -> Tensor:
-    """A copy of a random generator's state, a vector of integers, which TensorFlow would read again later."""
+    """A copy of a random generator's state, a vector of integers: TensorFlow would read the variable later."""
     return value if _is_float(value) or len(value.shape) > 1 else value * 1
 
 

@@ -1,14 +1,14 @@
-"""Rotary positions of longer texts than a model was first trained on: a record for each scheme, with one method.
+"""RoPE scaling, for longer texts than those of the first training: a record for each scheme, with one method.
 
     LinearScaling    all frequencies lower
-    DynamicScaling   a larger base, the longer the text
-    Llama3Scaling    low frequencies lower, high ones as they are, a ramp between
+    DynamicScaling   a larger base for longer texts
+    Llama3Scaling    low frequencies lower, high ones unchanged, a ramp between
     YarnScaling      the same with another ramp, and larger scores
-    LongScaling      a divisor for each frequency, of two sets the one for long texts or for short, and larger scores
+    LongScaling      a divisor for each frequency, from one set for long texts and one for short, and larger scores
 
-`frequencies(base, width, positions)` gives one frequency for each pair of channels, `[R/2]` float32, and the number
-that multiplies cosines and sines. Angles far into a text depend on the last bit of a frequency: each rounding to
-float32 is made where the published models' own code makes it.
+`frequencies(base, width, positions)` returns one frequency for each pair of channels, `[R/2]` float32, and the factor
+of cosines and sines. Angles far into a text depend on the last bit of a frequency: so each rounding to float32 happens
+at the same step as in the code of the published models.
 
 Legend: `R` rotated width.
 """
@@ -24,7 +24,7 @@ from keras_transformers.records import Positive, Size, record
 
 
 def plain_frequencies(base: float, width: int) -> np.ndarray:
-    """`base ** (-2i / width)` for pair `i`: `[R/2]` float32, rounded three times, as everyone does."""
+    """`base ** (-2i / width)` for pair `i`: `[R/2]` float32, rounded three times, as in all published code."""
     return np.float32(1) / (base ** _exponents(width).astype("float64")).astype("float32")
 
 
@@ -33,7 +33,7 @@ def _exponents(width: int) -> np.ndarray:
 
 
 def _length(positions: Tensor) -> Tensor:
-    """How long the longest text is whose positions `[B|1, T]` are: a float32 scalar."""
+    """The length of the longest text with positions `[B|1, T]`: a float32 scalar."""
     return ops.cast(arrays.maximum(positions) + 1, "float32")
 
 
@@ -57,8 +57,8 @@ class LinearScaling:
 
 @record
 class DynamicScaling:
-    """A base that grows with the text once it is longer than `original_length`, by how much `factor` says ("dynamic
-    NTK"). A token's angles then depend on how long the text is when it is read: keys in a cache keep theirs."""
+    """A base that grows with the length of texts longer than `original_length`, by `factor` ("dynamic NTK"). The angles
+    of a token depend on the length of the text when it is read: cached keys keep theirs."""
 
     factor: float
     original_length: Size
@@ -75,8 +75,9 @@ class DynamicScaling:
 
 @record
 class Llama3Scaling:
-    """Frequencies that turn less than `low_frequency_factor` times in `original_length` positions divided by `factor`,
-    those that turn more than `high_frequency_factor` times as they are, and a straight ramp between (Llama 3.1)."""
+    """Frequencies scaled by how often they turn in `original_length` positions (Llama 3.1): those below
+    `low_frequency_factor` turns are divided by `factor`, those above `high_frequency_factor` turns stay unchanged, with
+    a linear ramp between."""
 
     factor: float
     low_frequency_factor: float
@@ -104,11 +105,12 @@ class Llama3Scaling:
 
 @record
 class YarnScaling:
-    """Frequencies divided by `factor` or not, with a ramp over the channels between (YaRN: Peng et al. 2023).
+    """Frequencies that are unchanged or divided by `factor`, with a ramp over the channels between (YaRN: Peng et al.
+    2023).
 
-    `fast`, `slow`: how often a pair of channels turns in `original_length` positions at the two ends of the ramp, which
-    are whole channels with `truncate`. `attention_factor` multiplies cosines and sines; None for
-    `0.1 ln(factor) + 1`.
+    `fast`, `slow`: how often a pair of channels turns in `original_length` positions at the two ends of the ramp.
+    `truncate`: whether the ends of the ramp are rounded to whole channels.
+    `attention_factor`: the factor of cosines and sines; None for `0.1 ln(factor) + 1`.
     """
 
     factor: float
@@ -140,16 +142,17 @@ class YarnScaling:
 
 
 def yarn_attention_factor(factor: float, multiplier: float = 1.0) -> float:
-    """How much larger YaRN makes the cosines and sines of texts that are `factor` times as long."""
+    """The factor by which YaRN enlarges cosines and sines for texts that are `factor` times as long."""
     return 0.1 * multiplier * math.log(factor) + 1.0
 
 
 @record
 class LongScaling:
     """A divisor for each frequency: `long_factors` for texts longer than `original_length`, else `short_factors`
-    (LongRoPE: Ding et al. 2024; Phi-3). Keys in a cache keep the angles that they were read with.
+    (LongRoPE: Ding et al. 2024; Phi-3). Cached keys keep the angles with which they were read.
 
-    `attention_factor` multiplies cosines and sines; None for what the paper says of texts `factor` times as long.
+    `attention_factor`: the factor of cosines and sines; None for the formula of the paper for texts `factor` times as
+    long.
     """
 
     short_factors: tuple[Positive, ...]

@@ -1,8 +1,8 @@
-"""The scope of an attention: which keys its queries may see, and where both stand.
+"""The scope of an attention: which keys its queries may see, and the positions of both.
 
-A stack computes it once for all of its layers of one kind; an attention alone computes its own.
+A stack computes a scope once for all layers of one kind. An attention outside of a stack computes its own.
 
-    Places   where queries and keys stand, and which keys are padding
+    Places   the positions of queries and keys, and which keys are padding
     Scope    the mask, the bias and the angles that follow from them
 
 Legend: `B` batch, `R` rows (`B` times beams), `T` query length, `S` key length, `D` model width, `N` query heads, `K`
@@ -24,12 +24,14 @@ Tensor: typing.TypeAlias = typing.Any
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """What every layer of a stack may see and is told of positions, computed once for all of them.
+    """The masks and positions of a self-attention, computed once for all layers of a stack.
 
-    `mask` and `bias` broadcast to `[B, N, T, S]`; `causal` stands for a causal mask that the attention kernel applies
-    itself; `angles` turn queries and new keys, their channels paired as `layout` says; `starts`, `[B, 1]` or `[B, T]`,
-    is where the texts begin, None if no padding stands before them. Not a tuple, so that Keras passes it on as it is,
-    without casting what it holds.
+    `mask` and `bias` broadcast to `[B, N, T, S]`.
+    `causal`: whether the attention kernel applies a causal mask itself.
+    `angles` rotate queries and new keys, with channels paired by `layout`.
+    `starts`, `[B, 1]` or `[B, T]`: the positions where the texts begin; None without padding in front.
+
+    It is not a tuple, so that Keras passes it on unchanged, without casting its tensors.
     """
 
     mask: Tensor = None
@@ -42,14 +44,14 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the queries and the keys of a self-attention stand: the same for all layers of a stack.
+    """The positions of the queries and keys of a self-attention, the same for all layers of a stack.
 
     Attributes:
-        rows: `B`, None if it is not known.
+        rows: `B`, None if unknown.
         queries: positions, int32 `[1, T]`.
-        keys: positions, int32 `[1, S]`; the same object as `queries` if all keys are new, none cached.
+        keys: positions, int32 `[1, S]`; the same object as `queries` without cached keys.
         padding_mask: bool `[B, S]`, True where a key is a real token, or None.
-        newest: whether the queries are one token, which sees all keys without a causal mask.
+        newest: whether there is only one query, the newest token: it sees all keys without a causal mask.
     """
 
     rows: int | None
@@ -60,14 +62,14 @@ class Places:
 
     @classmethod
     def of(cls, inputs: Tensor, padding_mask: Tensor = None, room: int | None = None, offset: Tensor = 0) -> Places:
-        """Those of `inputs [B, T, D]`.
+        """The places of `inputs [B, T, D]`.
 
         Args:
-            inputs: what attends to itself.
+            inputs: the inputs of the self-attention.
             padding_mask: True where a token is real: `[B, T]`, or `[B, room]` with a cache. Without a cache, by default
                 the Keras mask attached to `inputs`.
-            room: of a cache, the positions that there is room for; None without one.
-            offset: of a cache, the positions that are written.
+            room: the number of positions that the cache has room for; None without a cache.
+            offset: the number of positions written in the cache.
         """
         rows, length = inputs.shape[0], ops.shape(inputs)[1]
         queries = positions_of(length, offset)
@@ -96,12 +98,12 @@ def self_scope(
     Args:
         relative: a built `RelativePosition` layer or None.
         places: the positions of queries and keys.
-        num_heads: `N`, which masks must fit.
-        causal: whether a query sees no later key.
+        num_heads: `N`, for checking the shapes of masks.
+        causal: whether later keys are hidden from a query.
         window: a query sees only keys fewer than this many positions away; None for all.
-        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may look, or None.
-        starts: int32 `[B, 1]` or `[B, T]`, where the text of each query begins: what stands before it is another text,
-            or padding. None if nothing does.
+        attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may see a key, or None.
+        starts: int32 `[B, 1]` or `[B, T]`, the position where the text of each query begins; earlier positions are
+            padding or another text. None if all texts begin at the first position.
     """
     queries, keys = places.queries, places.keys
     bias, angles = (None, None) if relative is None else relative(queries, keys, starts)
@@ -128,8 +130,8 @@ def cross_scope(
 ) -> Scope:
     """The `Scope` of attention from `query [R, T, D]` to `source`: `[B, S, D']`, or a projected pair `[B, K, S, H]`.
 
-    `padding_mask`, bool `[B, S]`, is True where a token of the source is real; by default it is the Keras mask attached
-    to the source.
+    `padding_mask`, bool `[B, S]`, is True where a token of the source is real; by default the Keras mask attached to
+    the source.
     """
     padding_mask = masks.attached(source) if padding_mask is None else padding_mask
     projected = isinstance(source, (tuple, list))
@@ -141,7 +143,7 @@ def cross_scope(
                 f"Expected as many queries as sources, got {rows} and {sentences}. A batch's rows belong together; "
                 "several rows may share a source that `project_source` has projected."
             )
-        query_length = query_length and query_length * (rows // sentences)  # as `fold_rows` makes it
+        query_length = query_length and query_length * (rows // sentences)  # the length after `fold_rows`
     shape = (sentences, num_heads, query_length, length)
     return Scope(masks.both(masks.padding(padding_mask, shape), masks.explicit(attention_mask, shape)))
 

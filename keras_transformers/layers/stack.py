@@ -1,4 +1,4 @@
-"""Blocks in a row. Positions and masks are computed here, once for all of them.
+"""Stacks of blocks. A stack computes positions and masks once for all of its blocks.
 
 Legend: `B` batch, `R` rows (`B` times beams), `T` length, `S` key length, `D` model width, `N` heads.
 """
@@ -28,20 +28,21 @@ Shape: typing.TypeAlias = typing.Any
 
 @record
 class StackConfig:
-    """What a stack is: so many blocks, equal but for what `pattern` says, and perhaps a norm after the last.
+    """Configuration of a stack: equal blocks, except where a pattern says otherwise, and an optional final norm.
 
     Attributes:
-        num_layers: how many.
-        block: what each is.
-        final_norm: whether a norm follows the last.
-        pattern: the attention of one layer after the other, begun anew at its end, where layers differ in positions,
-            window or scale; `block.attention` is the first.
-        num_distinct: how many blocks have weights of their own, each serving as many layers in a row; None for all.
-        first_norm: False leaves out the norm before the first block's attention, where embeddings end in one.
-        layer_dropout: how likely a whole layer is left out in a step of training (Fan et al. 2020).
-        final_dropout: share of the stack's output dropped in training (T5).
-        output_dim: width that a projection without a bias gives the output, after the last norm; None for none.
-        feed_forward_pattern: as `pattern`, the feed-forward layer of one layer after the other, where they differ.
+        num_layers: the number of layers.
+        block: the configuration of each block.
+        final_norm: whether a norm follows the last block.
+        pattern: the attentions of consecutive layers, repeated, if layers differ in positions, window or scale;
+            `block.attention` is the first.
+        num_distinct: the number of blocks with weights of their own; each serves equally many layers in a row. None for
+            all.
+        first_norm: False omits the norm before the attention of the first block, if the embeddings end in a norm.
+        layer_dropout: the probability that a whole layer is skipped in a training step (Fan et al. 2020).
+        final_dropout: share of the output of the stack dropped in training (T5).
+        output_dim: width of an output projection without bias after the last norm; None for no projection.
+        feed_forward_pattern: the feed-forward layers of consecutive layers, repeated, if they differ.
     """
 
     num_layers: Size
@@ -97,17 +98,17 @@ class StackConfig:
 
 
 def _without_positions(attention: AttentionConfig) -> AttentionConfig:
-    """An attention as its block computes it: positions and window come from the stack."""
+    """An attention without positions and window, for a block: the stack computes these."""
     return dataclasses.replace(attention, positions=None, window=None)
 
 
 class _Stack(Layer):
-    """Blocks in a row, the scope that they share, and what follows the last."""
+    """The base of both stacks: blocks in a row, their shared scope, and the layers after the last block."""
 
     _causal: bool
     _block_class: type
     _block_options: typing.Any = types.MappingProxyType({})
-    rematerialize = False  # whether blocks are computed anew in the backward pass, see `Task.compile`
+    rematerialize = False  # gradient checkpointing of blocks, see `Task.compile`
 
     def __init__(
         self,
@@ -164,14 +165,14 @@ class _Stack(Layer):
         for layer in (self.norm, self.projection):
             if layer is not None:
                 layer.build(inputs_shape)
-        # Layers of one kind have the same positions: of one attention, and of one layer if each has its own.
+        # Layers of one kind share positions: their attentions are equal. With positions by layer, each is a kind.
         kinds = [
             (dataclasses.replace(attention, scale=None), n if getattr(attention.positions, "by_layer", False) else None)
             for n, attention in enumerate(self.attentions)
         ]
         self.kinds = tuple(dict.fromkeys(kinds))
         self.kind_of_layer = tuple(map(self.kinds.index, kinds))
-        self.relatives: list[RelativePosition] = []  # one of each kind
+        self.relatives: list[RelativePosition] = []  # one for each kind
         for n, (attention, layer) in enumerate(self.kinds):
             head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
             relative = RelativePosition(
@@ -215,7 +216,7 @@ class _Stack(Layer):
         )
 
     def blocks_in_turn(self) -> list[typing.Any]:
-        """The block of each layer; some may serve several."""
+        """The block of each layer; a block may serve several layers."""
         return [self.blocks[n * len(self.blocks) // self.num_layers] for n in range(self.num_layers)]
 
     def _scopes(self, places: Places, attention_mask: Tensor, starts: Tensor = None) -> list[Scope]:
@@ -246,9 +247,9 @@ class _Stack(Layer):
         training: bool | None,
         **of_decoder: typing.Any,
     ) -> typing.Any:
-        """Each block in turn, then what follows the last.
+        """Compute each block in turn, then the layers after the last.
 
-        Returns: `[B, T, D]`, or a dictionary of it as `output` and of what else the call asked for.
+        Returns: `[B, T, D]`; or a dictionary with it as `output` and with the extra outputs that the call asked for.
         """
         hidden_states: list[Tensor] = []
         states: list[State] = []
@@ -280,17 +281,17 @@ class _Stack(Layer):
     def _layer(
         self, block: Layer, *inputs: Tensor, scope: Scope, training: bool | None, **options: typing.Any
     ) -> typing.Any:
-        """A block's outputs, computed again in the backward pass if `rematerialize` says so."""
+        """The outputs of a block, computed again in the backward pass if `rematerialize` is True."""
         if not (training and self.rematerialize):
             return block(*inputs, scope=scope, training=training, **options)
 
-        def call(bias: Tensor, *inputs: Tensor) -> typing.Any:  # a bias may be learned too
+        def call(bias: Tensor, *inputs: Tensor) -> typing.Any:  # the bias may have a gradient too
             return block(*inputs, scope=dataclasses.replace(scope, bias=bias), training=True, **options)
 
         return rematerialized(call, block.variables, scope.bias, *inputs, add_loss=self.add_loss)
 
     def _perhaps_left_out(self, y: Tensor, x: Tensor, training: bool | None) -> Tensor:
-        """A layer's output `y`; in training at random its input `x`, as if the layer were not there."""
+        """The output `y` of a layer. In training, at random its input `x`, as if the layer were skipped."""
         if self.layer_dropout is None or not training:
             return y
         kept = self.layer_dropout(ops.ones((1, 1, 1), y.dtype), training=True)
@@ -298,14 +299,14 @@ class _Stack(Layer):
 
 
 def _of_layer(source: Tensor, n: int) -> Tensor:
-    """What layer `n` attends to: the encoder's output, or that layer's projection of it."""
+    """The source of layer `n`: the encoder's output, or its projection for that layer."""
     return source[n] if isinstance(source, (tuple, list)) else source
 
 
 def _results(
     output: Tensor, *, hidden_states: list[Tensor] | None, **extras: typing.Sequence[typing.Any] | None
 ) -> typing.Any:
-    """The output alone, or a dictionary of it and those extras that are not None, as tuples."""
+    """The output alone, or a dictionary of it and the extra outputs that are not None, as tuples."""
     extras["hidden_states"] = None if hidden_states is None else [*hidden_states, output]
     asked = {name: tuple(each) for name, each in extras.items() if each is not None}
     return {"output": output, **asked} if asked else output
@@ -323,9 +324,9 @@ class Encoder(_Stack):
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
     `return_attention_scores`.
 
-    Returns: `[B, T, D]`, or `[B, T, output_dim]`; a dictionary when more was asked for, of `output`, `hidden_states`
-    (the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`) and `attention_scores` (one
-    `[B, N, T, T]` a layer).
+    Returns: `[B, T, D]`, or `[B, T, output_dim]`. If extra outputs were asked for, a dictionary of `output`,
+    `hidden_states` (the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`) and
+    `attention_scores` (`[B, N, T, T]` for each layer).
 
     Example:
         >>> block = BlockConfig(AttentionConfig(num_heads=4), FeedForwardConfig(64))
@@ -368,12 +369,12 @@ class Decoder(_Stack):
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or its projections by `project_source`;
     `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
-    `attention_mask`; `cache` (the state of each layer, as `start_states` makes them) and `offset`, how many positions
-    the states hold; `starts`, int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token
-    begins, if it is not the first; `return_hidden_states`, `return_attention_scores`.
+    `attention_mask`; `cache` (the state of each layer, as from `start_states`) and `offset`, the number of positions in
+    the states; `starts`, int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins, if
+    not at the first; `return_hidden_states`, `return_attention_scores`.
 
-    Returns: `[B, T, D]`, or `[B, T, output_dim]`; when a cache was given or more was asked for, a dictionary of
-    `output`, `cache` (the updated state of each layer), and `hidden_states`, `attention_scores` as of `Encoder`,
+    Returns: `[B, T, D]`, or `[B, T, output_dim]`. If a cache was given or extra outputs were asked for, a dictionary of
+    `output`, `cache` (the updated state of each layer), `hidden_states` and `attention_scores` as for `Encoder`, and
     `cross_attention_scores`.
 
     Example:
@@ -387,14 +388,14 @@ class Decoder(_Stack):
     _block_class = DecoderBlock
 
     def __init__(self, *args: typing.Any, cross_attention: bool = True, **kwargs: typing.Any) -> None:
-        self._block_options = {"cross_attention": cross_attention}  # by which the blocks are made
+        self._block_options = {"cross_attention": cross_attention}  # for making the blocks
         super().__init__(*args, **kwargs)
 
     def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:
         self._build_blocks(inputs_shape, source_shape)
 
     def project_source(self, source: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Each layer's keys and values of `source [B, S, D]`: computed once, they serve any number of queries."""
+        """The keys and values of `source [B, S, D]` for each layer, computed once for any number of queries."""
         return tuple(block.cross_attention.project_source(source) for block in self.blocks_in_turn())
 
     def start_states(self, rows: int, length: int) -> tuple[State, ...]:

@@ -1,13 +1,12 @@
-"""A layer's state: what it carries from one token to the next, as a value that is passed in and returned.
+"""The state of a layer between tokens, a value that is passed in and returned.
 
     start_state ──► call ──► call ──► call …      each call takes the state and returns it with its tokens in it
                          ├─ reorder               beams: rows change places
                          ├─ trim                  guesses: the newest positions are taken back
                          └─ grow                  room for more positions
 
-`State` says what each kind of state has to give, and `KeysAndValues` is the kind of attention, the KV cache. Generation
-knows the protocol alone: a layer with another state (a running vector, the last inputs of a convolution) brings its
-kind with it.
+`State` is the protocol of all kinds of state. `KeysAndValues` is the state of attention, the KV cache. Generation knows
+only the protocol: a layer with another state (a running vector, the last inputs of a convolution) defines its own kind.
 
 Legend: `R` rows (hypotheses), `K` key/value heads, `S` positions that there is room for, `H` head width, `T` new
 positions.
@@ -27,35 +26,37 @@ write, visible_length = attention.write, attention.visible_length
 
 
 class State(typing.Protocol):
-    """What a layer's state has to be: a `NamedTuple` of tensors, rows on their first axis, shapes that a call does not
-    change.
+    """The protocol of a layer's state: a `NamedTuple` of tensors with rows on their first axis. A call does not change
+    their shapes.
 
-    The layer makes it, by `start_state(rows, length)`, and its call takes it as `cache` and returns it after the
-    output. The call's `offset` says how many positions the state holds: an int32 scalar, a Python int on PyTorch.
+    The layer makes the state by `start_state(rows, length)`. Its call takes the state as `cache`, and returns it after
+    the output. The call argument `offset` is the number of positions in the state: an int32 scalar, a Python int on
+    PyTorch.
     """
 
     @property
     def room(self) -> int | None:
-        """How many positions there is room for; None if the state has the same size after any number of them."""
+        """The number of positions that fit; None if the size of the state does not depend on it."""
 
     @property
     def reach(self) -> int:
-        """How many of the newest positions `trim` can take back: `ANY_NUMBER`, or 0 if none."""
+        """The number of newest positions that `trim` can remove: `ANY_NUMBER`, or 0 for none."""
 
     def reorder(self, rows: Rows) -> State:
-        """The state with other rows: `rows.take(tensor)` of each tensor."""
+        """The state with other rows: `rows.take(tensor)` for each tensor."""
 
     def trim(self, written: typing.Any, length: int | typing.Any) -> State:
-        """The state as it was when `length` of its `written` positions were in it, at most `reach` fewer."""
+        """The state as it was with the first `length` of its `written` positions, at most `reach` fewer."""
 
     def grow(self, length: int) -> State:
         """The state with room for at least `length` positions."""
 
 
 class Rows:
-    """The rows `[R]`, int32, that a state is to have, of those that it has; `written` positions hold anything.
+    """The rows `[R]`, int32, that a state should have next, as indices of its present rows. Only `written` positions
+    hold values.
 
-    The states given may be used up: a backend may gather a buffer into the place of another.
+    Do not use the given states again: a backend may gather a buffer in place.
     """
 
     def __init__(self, rows: typing.Any, written: typing.Any = None) -> None:
@@ -66,7 +67,7 @@ class Rows:
         return ops.take(tensor, self._rows, axis=0)
 
     def take_written(self, buffer: typing.Any) -> typing.Any:
-        """The rows of a buffer `[R, K, S, H]`, of which nobody reads more positions than are written."""
+        """The rows of a buffer `[R, K, S, H]`, of which only the written positions are read."""
         taken, self._spare = attention.take_written(buffer, self._rows, self._written, self._spare)
         return taken
 
@@ -74,8 +75,8 @@ class Rows:
 class KeysAndValues(typing.NamedTuple):
     """The KV cache of one attention: keys and values of earlier positions, each `[R, K, S, H]`, written at an offset.
 
-    Heads stand before positions, so that each head's keys lie together. Nobody sees what stands behind the offset, so
-    that positions are taken back by writing over them.
+    The axis of heads is before that of positions, so that the keys of each head lie together in memory. Positions after
+    the offset are never read, so `trim` changes nothing: new positions overwrite the removed ones.
     """
 
     key: typing.Any
@@ -100,7 +101,7 @@ class KeysAndValues(typing.NamedTuple):
     ) -> tuple[KeysAndValues, typing.Any, typing.Any]:
         """Put new keys and values `[R, K, T, H]` at `offset`.
 
-        Returns: the state with them in it (in place on PyTorch), and the keys and the values that a query sees.
+        Returns: the new state (changed in place on PyTorch), and the keys and values that a query sees.
         """
         keys, seen_keys = write(self.key, key, offset)
         values, seen_values = write(self.value, value, offset)

@@ -1,9 +1,10 @@
-"""Which word was translated by which: alignments from a translator's cross-attention.
+"""Word alignment of translations, from the decoder's cross-attention.
 
     target token   le     chat   dort          a row for each token of a given translation, read off where the decoder
     source token   The    cat    sleeps        has that token as its input, not where it writes it (Chen et al. 2020)
 
-A word's row is the mean over its tokens, and its column their sum, over the mean of a layer's heads.
+The attention is the mean over the heads of a layer. The row of a word is the mean over its tokens, the column their
+sum.
 
 Legend: `B` pairs, `L` layers, `N` heads, `T` target tokens, `S` source tokens; `W` target words, `U` source words.
 """
@@ -30,12 +31,12 @@ _WORDS = re.compile(rf"[{_IDEOGRAPHS}]|[^\W{_IDEOGRAPHS}]+(?:['’-][^\W{_IDEOGR
 
 
 class Alignment(typing.NamedTuple):
-    """What `Seq2SeqLM.align` says of one pair.
+    """The result of `Seq2SeqLM.align` for one pair.
 
     pairs: a list of (source word, target word), indices, in the target's order.
     source_words, target_words: the words, punctuation marks and ideographs by themselves.
     source_spans, target_spans: int `[U, 2]` and `[W, 2]`: `text[begin:end]` is the word.
-    scores: float32 `[W, U]`: how much each target word looked at each source word.
+    scores: float32 `[W, U]`: the attention of each target word to each source word.
     """
 
     pairs: list[tuple[int, int]]
@@ -51,8 +52,8 @@ def attention(model: typing.Any, source_ids: list[int], read_ids: list[int], whi
 
     Args:
         model: a `Seq2SeqLM`.
-        source_ids, read_ids: what the encoder and what the decoder reads, lists of ids.
-        which: the backbone's name for the scores.
+        source_ids, read_ids: the inputs of the encoder and of the decoder, lists of ids.
+        which: the name of the scores in the backbone's outputs.
     """
     inputs = {"token_ids": source_ids, "decoder_token_ids": read_ids}
     tensors = {name: ops.convert_to_tensor([ids], "int32") for name, ids in inputs.items()}
@@ -61,8 +62,8 @@ def attention(model: typing.Any, source_ids: list[int], read_ids: list[int], whi
 
 
 def cross_attention(model: typing.Any, inputs: dict[str, Tensor]) -> Tensor:
-    """The mean over a layer's heads, `[B, L, T, S]`, of what `decoder_token_ids [B, T]` look at in `token_ids [B,
-    S]`."""
+    """The attention of `decoder_token_ids [B, T]` to `token_ids [B, S]`, the mean over the heads of each layer, `[B, L,
+    T, S]`."""
     layers = model.backbone(inputs, return_attention_scores=True)["cross_attention_scores"]
     return ops.stack([ops.mean(ops.cast(scores, "float32"), axis=1) for scores in layers], axis=1)
 
@@ -81,18 +82,18 @@ def alignments(
 
     Args:
         model: a `Seq2SeqLM`.
-        pairs: `((source, target), source ids, labels)` of each: the texts, and the same as the encoder reads and as the
-            decoder is to write them.
-        start_id: what the decoder starts from.
-        layer: which layer's cross-attention.
+        pairs: `((source, target), source ids, labels)` for each pair: the texts, the ids that the encoder reads, and
+            the ids that the decoder should write.
+        start_id: the id that the decoder starts from.
+        layer: the layer whose cross-attention is used.
         method: "argmax" or "both".
-        batch_size: pairs computed together, at most.
-        progress: a function called with the number of pairs done, each time some are.
+        batch_size: the most pairs computed together.
+        progress: a function called with the number of finished pairs, after each batch.
     """
     encode = model.tokenizer.encode_with_offsets
     sources, targets = (list(side) for side in zip(*(texts for texts, *_ in pairs), strict=True))
     tokens = [encode(sources), encode(targets, target=True)]
-    parts, read = [], []  # where the text's own tokens are, among what is read on each side
+    parts, read = [], []  # the places of the text's own tokens among those read, on each side
     for (_, ids, labels), *own in zip(pairs, *(each.token_ids for each in tokens), strict=True):
         first, last = _place(ids, own[0]), _place(labels, own[1]) + 1
         parts.append((slice(last, last + len(own[1])), slice(first, first + len(own[0]))))
@@ -112,7 +113,7 @@ def alignments(
 
 
 def _batches(model: typing.Any, columns: dict[str, Ragged], batch_size: int) -> Iterator[np.ndarray]:
-    """Rows of similar length, so few of long ones that all the attention of a batch has room."""
+    """Batch rows of similar length. Batches of long rows are smaller, so that their attention fits in memory."""
     decoder = model.config.decoder
     lengths = [column.lengths for column in columns.values()]
     for rows in batches_by_length(lengths[1], batch_size):
@@ -122,7 +123,7 @@ def _batches(model: typing.Any, columns: dict[str, Ragged], batch_size: int) -> 
 
 
 def _by_words(texts: tuple[str, str], places: Sequence[typing.Any], scores_TS: np.ndarray, method: str) -> Alignment:
-    """The `Alignment` of one pair of texts, whose tokens come from these places, by the attention of tokens."""
+    """The `Alignment` of one pair of texts, from the places of its tokens and their attention."""
     source_spans, target_spans = map(words, texts)
     belongs_SU, belongs_TW = membership(places[0], source_spans), membership(places[1], target_spans)
     counts_W1 = np.maximum(belongs_TW.sum(axis=0), 1)[:, None]
@@ -143,12 +144,13 @@ def _by_words(texts: tuple[str, str], places: Sequence[typing.Any], scores_TS: n
 
 
 def words(text: str) -> np.ndarray:
-    """The spans of a text's words, int `[W, 2]`."""
+    """The spans of the words of a text, int `[W, 2]`."""
     return np.array([match.span() for match in _WORDS.finditer(text)], int).reshape(-1, 2)
 
 
 def membership(token_spans: np.ndarray, word_spans: np.ndarray) -> np.ndarray:
-    """Which word each token is of, the one that most of it is in: 0 and 1, `[T, W]`. A token of spaces is of none."""
+    """The word that each token belongs to, as 0 and 1, `[T, W]`: the word that overlaps it most. A token of spaces
+    belongs to none."""
     begins = np.maximum(token_spans[:, None, 0], word_spans[None, :, 0])
     shared_TW = np.minimum(token_spans[:, None, 1], word_spans[None, :, 1]) - begins
     belongs = np.zeros(shared_TW.shape)
@@ -160,7 +162,7 @@ def membership(token_spans: np.ndarray, word_spans: np.ndarray) -> np.ndarray:
 
 
 def _place(ids: Sequence[int], text_ids: Sequence[int]) -> int:
-    """Where a text's own tokens begin, among those that the tokenizer has put around them."""
+    """The place of a text's first own token, after the special tokens that the tokenizer added in front."""
     for place in range(len(ids) - len(text_ids) + 1):
         if list(ids[place : place + len(text_ids)]) == list(text_ids):
             return place

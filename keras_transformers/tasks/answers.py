@@ -1,10 +1,10 @@
-"""From prompts to texts: what a task asks its model for, in batches, and the texts of the generated tokens.
+"""From prompts to texts: batches of prompts for the model, and the texts of the generated tokens.
 
     texts ──► Prompt, Prompt, … ──► batches of similar length ──► token ids ──► Answers: texts, scores
               (the task)            (Answers.batches)             (the task)    (Answers.add)
 
-A text is decoded after the last tokens of its prompt, so that it keeps its first space. While it grows, a part of it
-may be uncertain:
+A text is decoded together with the last tokens of its prompt, so that it keeps its first space. While a text grows, its
+end may be uncertain:
 
     stop "\\n\\n"    "One line.\\n"  ─►  "One line." is certain, "\\n" is held back: it may be the first half
 """
@@ -24,12 +24,12 @@ Report = collections.abc.Callable[[dict[int, int], int], None]
 
 
 class Prompt(typing.NamedTuple):
-    """One text, as a model is asked to answer it.
+    """One text for the model to answer.
 
-    token_ids: the ids of a source, or those that a decoder continues. Empty if the model is not asked.
+    token_ids: the ids of a source, or the ids that a decoder continues. Empty if the model is not needed.
     prefix: ids that each result begins with, if an encoder reads the source.
-    words: words that have to occur, a list of ids each.
-    answer: the result if the model is not asked.
+    words: forced words, a list of ids each.
+    answer: the result, if the model is not needed.
     """
 
     token_ids: list[int]
@@ -42,9 +42,9 @@ class Continuation:
     """The text of one row, while it grows.
 
     Args:
-        decode: a function of ids, a list of ints, to a string.
-        stop: a tuple of strings; the text ends before the first of them that it comes to.
-        context: the ids before the row, as many as the decoding of its first token depends on.
+        decode: a function from ids, a list of ints, to a string.
+        stop: a tuple of stop strings; the text ends before the first one in it.
+        context: the ids before the row that the decoding of its first token depends on.
     """
 
     def __init__(
@@ -62,27 +62,27 @@ class Continuation:
         return self._decode([*self._context, *ids])[self._before :]
 
     def text(self, ids: list[int]) -> str:
-        """The text of `ids`, up to where it stops."""
+        """The text of `ids`, up to the first stop string."""
         text = self._whole(ids)
         return text[: min((text.find(each) for each in self._stop if each in text), default=None)]
 
     def stops(self, ids: list[int]) -> bool:
-        """Whether a stop string is in the text of `ids`."""
+        """Whether the text of `ids` contains a stop string."""
         text = self._whole(ids) if self._stop else ""
         return any(each in text for each in self._stop)
 
     def add(self, token_id: int) -> tuple[str, bool]:
-        """Take in one more token. Returns the new text that is certain, and whether a stop string was found."""
+        """Add a token. Returns the new certain text, and whether a stop string was found."""
         self._ids.append(token_id)
         if self.stops(self._ids):
             return self.rest(), True
         text = self._whole(self._ids)
-        if text.endswith("\ufffd"):  # in the middle of a character's bytes
+        if text.endswith("\ufffd"):  # in the middle of a character
             return "", False
         return self._say(text[: len(text) - self._undecided(text)]), False
 
     def rest(self) -> str:
-        """The text that was held back, now that no token follows."""
+        """The text that was held back, returned after the last token."""
         return self._say(self.text(self._ids))
 
     def _say(self, text: str) -> str:
@@ -91,17 +91,17 @@ class Continuation:
         return piece
 
     def _undecided(self, text: str) -> int:
-        """The number of last characters that may be the beginning of a stop string."""
+        """The number of characters at the end that may begin a stop string."""
         longest = min(max(map(len, self._stop), default=1) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if any(each.startswith(text[-n:]) for each in self._stop)), 0)
 
 
 class Wording:
-    """How generated ids become text.
+    """Turns generated ids into text.
 
     Args:
-        tokenizer: a `Tokenizer`, which decodes them.
-        config: a `GenerationConfig`: its ends are no text, and its stop strings end a text.
+        tokenizer: a `Tokenizer`.
+        config: a `GenerationConfig`: end tokens are dropped, and stop strings end a text.
         longest: the most positions of the decoder, or None.
         source: whether an encoder reads the prompt. Otherwise the text continues the prompt.
     """
@@ -111,23 +111,24 @@ class Wording:
         self._decode = typing.cast(collections.abc.Callable[[collections.abc.Sequence[int]], str], tokenizer.decode)
 
     def words(self, token_ids: collections.abc.Iterable[int]) -> list[int]:
-        """The ids that stand for text: no end, and no id beyond the tokenizer's vocabulary, which a model rounds up."""
+        """The ids that stand for text: without end tokens, and without ids beyond the tokenizer's vocabulary (a model
+        may round its vocabulary up)."""
         size = self._tokenizer.target_vocabulary_size
         return [token_id for token_id in token_ids if token_id not in self._config.end_ids and token_id < size]
 
     def continuation(self, token_ids: list[int], prefix: list[int] | tuple[()] = ()) -> Continuation:
-        """The text that follows a prompt, or its prefix."""
-        # A decoder strips the space before a first word: this many tokens before tell it that the word is no first.
+        """A `Continuation` for the text after a prompt, or after its prefix."""
+        # Decoding strips the space before the first word. These tokens before it show that the word is not the first.
         context = prefix if self._source else self.words(token_ids[-16:])
         return Continuation(self._decode, self._config.stop, context)
 
     def text(self, prompt: Prompt, token_ids: list[int]) -> str:
-        """A whole result: its prefix, and the text of the generated ids."""
+        """A complete result: its prefix, and the text of the generated ids."""
         following = self.continuation(prompt.token_ids, prompt.prefix).text(self.words(token_ids))
         return self._decode(prompt.prefix) + following if prompt.prefix else following
 
     def is_cut(self, prompt: Prompt, token_ids: list[int]) -> bool:
-        """Whether the limit of tokens cut a result before its end."""
+        """Whether the token limit cut a result before its end."""
         if not self._config.end_ids or not token_ids:
             return False
         if token_ids[-1] in self._config.end_ids and not self._end_is_forced(prompt, len(token_ids)):
@@ -135,7 +136,7 @@ class Wording:
         return not self.continuation(prompt.token_ids, prompt.prefix).stops(self.words(token_ids))
 
     def _end_is_forced(self, prompt: Prompt, length: int) -> bool:
-        """Whether the end of a result of this length stands there because of the limit."""
+        """Whether the token limit forced the end of a result of this length."""
         if self._config.forced_end_id is None:
             return False
         count = 1 + len(prompt.prefix) if self._source else len(prompt.token_ids)
@@ -144,7 +145,7 @@ class Wording:
     def stop_rule(
         self, prompts: collections.abc.Sequence[list[int]]
     ) -> collections.abc.Callable[[int, np.ndarray], bool] | None:
-        """The function that `generation.generate` calls to find stop strings; None if there are none to find."""
+        """The function that `generation.generate` calls to find stop strings; None without stop strings."""
         if not self._config.stop:
             return None
         texts = [self.continuation(prompt) for prompt in prompts]
@@ -158,12 +159,12 @@ class Wording:
     def pieces(
         self, prompt: list[int], tokens: collections.abc.Iterable[np.ndarray], report: Report | None = None
     ) -> collections.abc.Iterator[str]:
-        """The text of one row, piece by piece.
+        """Stream the text of one row.
 
         Args:
             prompt: the ids of the prompt.
-            tokens: the newest token of the row, int `[1]`, again and again.
-            report: a function that is called at the end with the cut texts, as `Answers.cut`, and their number.
+            tokens: an iterator over the new tokens of the row, int `[1]` each.
+            report: a function called at the end with the cut texts, as in `Answers.cut`, and their number.
         """
         text, ids = self.continuation(prompt), []
         for (token_id,) in tokens:
@@ -204,11 +205,11 @@ class Answers:
         self._asked = [int(index) for index in order if prompts[index].token_ids]
 
     def batches(self, size: int, progress: Progress | None = None) -> collections.abc.Iterator[list[int]]:
-        """Indices of the prompts that the model is asked, those of similar length together.
+        """Batches of indices of the prompts for the model, with similar lengths in each.
 
         Args:
             size: the most prompts of a batch.
-            progress: a function that is called with the number of prompts done, each time some are.
+            progress: a function called with the number of finished prompts, after each batch.
 
         Raises:
             ValueError: for a size below 1.
@@ -224,11 +225,11 @@ class Answers:
                 progress(len(batch))
 
     def rows(self, size: int) -> int:
-        """The number of rows of each batch, the last one filled up."""
+        """The number of rows of each batch; the last one is filled up to it."""
         return min(size, len(self._asked))
 
     def add(self, batch: list[int], generated: Generated) -> None:
-        """Take in the results of one of the `batches`."""
+        """Add the results of one of the `batches`."""
         for row, (ids, length) in enumerate(zip(generated.token_ids.tolist(), generated.lengths, strict=True)):
             index, place = batch[row // self._count], row % self._count
             self._texts[index][place] = self._wording.text(self._prompts[index], ids[:length])
@@ -238,12 +239,12 @@ class Answers:
                 self._scores[index][place] = float(generated.scores[row])
 
     def put_before(self, texts: list[str]) -> None:
-        """Put the text of each prompt before its results."""
+        """Put the text of each prompt in front of its results."""
         self._texts = [[text + each for each in results] for text, results in zip(texts, self._texts, strict=True)]
 
     def results(self, single: bool, scored: bool) -> typing.Any:
-        """The texts, a list, of lists if each prompt has several results; with `scored` the scores beside it, in the
-        same shape. Of a `single` prompt, its own text and score."""
+        """The texts: a list, or a list of lists if each prompt has several results. With `scored`, a pair of the texts
+        and the scores in the same shape. With `single`, the text and score of the only prompt."""
         texts: list[typing.Any] = self._texts
         scores: list[typing.Any] = self._scores
         if self._count == 1:

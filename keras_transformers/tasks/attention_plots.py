@@ -1,4 +1,4 @@
-"""Pictures of where a translation looked: cross-attention and self-attention by token.
+"""Attention plots of translations: cross-attention and self-attention by token.
 
 Legend: `N` heads, `T` query length, `S` key length.
 """
@@ -13,7 +13,7 @@ from keras_transformers.spelling import spelled
 from keras_transformers.tasks.directions import Direction
 from keras_transformers.training.curves import figure_of, save
 
-# which → (the backbone's name for the scores, what the picture is called, the axes' names: rows, columns)
+# which → (name of the scores in the backbone's outputs, title of the picture, names of the axes: rows, columns)
 _KINDS = {
     "cross": ("cross_attention_scores", "Cross-attention", "target", "source"),
     "encoder": ("encoder_attention_scores", "Encoder self-attention", "source", "source"),
@@ -36,28 +36,29 @@ def plot_attention(
     title: str | None = None,
     **generation: typing.Any,
 ) -> typing.Any:
-    """Draw which source token each target token looked at, or any other attention of a translation.
+    """Plot the attention of a translation, by default that of each target token to the source tokens.
 
-    A row is a query and sums to 1. In cross-attention it is named after the token that the decoder wrote from there; in
-    the decoder's self-attention rows and columns are the tokens that it read, from the start token on. "␣" is a space.
+    Each row is a query and sums to 1. In cross-attention a row has the name of the token that the decoder wrote there.
+    In the decoder's self-attention, rows and columns are the tokens that the decoder read, from the start token on. "␣"
+    is a space.
 
     Args:
         model: a `Seq2SeqLM` with a tokenizer.
         source: the text to translate, one string.
-        target: a translation to look at; by default the model's own.
+        target: a given translation; by default the model's own.
         source_language, target_language: as for `Seq2SeqLM.translate`.
-        layer: which layer, from 0; from the last one backwards when negative.
+        layer: which layer, from 0; a negative number counts from the last one.
         head: which head, from 0; None for the mean of all, "all" for a grid of every head.
         which: "cross", "encoder" or "decoder".
-        path: where to write the picture; its suffix says the format. Folders are made.
-        title: written above, in place of what is drawn.
-        **generation: of the translation, such as `num_beams=4`: see `Seq2SeqLM.translate`.
+        path: where to write the picture; its suffix chooses the format. Missing folders are created.
+        title: a title in place of the default one.
+        **generation: settings of the translation, such as `num_beams=4`: see `Seq2SeqLM.translate`.
 
     Returns:
         A `matplotlib.figure.Figure`, which notebooks show.
 
     Raises:
-        TypeError, ValueError: for what is no text or an empty one, and a layer, head or kind that is not there.
+        TypeError, ValueError: for values that are not texts, an empty text, and a missing layer, head or kind.
         ImportError: without matplotlib.
 
     Example:
@@ -93,7 +94,7 @@ def plot_attention(
 def _attention(
     model: typing.Any, source: str, target: str | None, which: str, direction: Direction, config: GenerationConfig
 ) -> tuple[typing.Any, list[str], list[str]]:
-    """The scores of every layer, numpy `[N, T, S]` each, and the pieces that rows and columns stand for."""
+    """The scores of every layer, numpy `[N, T, S]` each, and the pieces of the rows and of the columns."""
     import numpy as np
 
     from keras_transformers.tasks.alignment import attention
@@ -136,10 +137,11 @@ def _index(name: str, value: typing.Any, count: int) -> int:
 def _draw_panels(
     panels: dict[str, typing.Any], queries: list[str], keys: list[str], query_name: str, key_name: str
 ) -> typing.Any:
-    """Matrices `[T, S]` by title, side by side, on one scale of colours, with the pieces along their outer edges."""
+    """Draw matrices `[T, S]` side by side, each with its title, on one colour scale. The pieces label the outer
+    edges."""
     columns = math.ceil(math.sqrt(len(panels)))
     rows = math.ceil(len(panels) / columns)
-    # Inches for a token: what is good to read, until a picture would exceed this page.
+    # Inches for a token: readable, but smaller if the picture would get too wide.
     cell = min(0.32 if len(panels) == 1 else 0.2, 24 / (columns * len(keys)), 24 / (rows * len(queries)))
     font_size = min(11, max(4, 72 * 0.5 * cell))
     longest_query, longest_key = (0.65 * font_size / 72 * max(map(len, pieces)) for pieces in (queries, keys))
@@ -176,7 +178,7 @@ def _draw_panels(
 
 
 def _visible(piece: str) -> str:
-    """A piece as a label: spaces as "␣", line ends and tabs as arrows."""
+    """The label of a piece: spaces as "␣", line ends and tabs as arrows."""
     arrows = {"\n": "↵", "\r": "↵", "\t": "⇥"}
     shown = "".join(arrows.get(c, "␣" if c.isspace() else c if c.isprintable() else "\ufffd") for c in piece)
     return shown if len(shown) <= 24 else f"{shown[:23]}…"

@@ -1,4 +1,4 @@
-"""Text that goes on: a decoder reads what is there, and writes what comes next.
+"""Causal language models: a decoder reads a text and writes its continuation.
 
 Legend: `B` batch, `T` length, `V` vocabulary.
 """
@@ -48,21 +48,21 @@ PROMPTS = (("prompt",), ("text",), ("question",))
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class CausalLM(GivenTexts, GenerativeTask):
-    """A decoder with a head over its vocabulary: a language model, GPT's kind.
+    """A decoder with a head over its vocabulary: a causal language model such as GPT.
 
     Args:
         config: a `ModelConfig` with a decoder and no encoder.
-        tokenizer: a `Tokenizer`; None when the model only ever sees token ids.
-        generation: a `GenerationConfig`, what `generate` does unless told otherwise; by default greedy, up to the
-            tokenizer's end.
+        tokenizer: a `Tokenizer`; None if the model only sees token ids.
+        generation: the default settings of `generate`, a `GenerationConfig`; by default greedy search up to the end
+            token of the tokenizer.
 
-    Call arguments: token ids, int32 `[B, T]`, or a dictionary of `token_ids` and perhaps `starts` or `padding_mask`, as
-    for `Backbone`.
+    Call arguments: token ids, int32 `[B, T]`, or a dictionary of `token_ids` and optionally `starts` or `padding_mask`,
+    as for `Backbone`.
 
-    Returns: logits `[B, T, V]`: those at `t` score the token `t + 1`.
+    Returns: logits `[B, T, V]`; position `t` scores token `t + 1`.
 
     Raises:
-        ValueError: when the configuration has an encoder or no decoder, or the tokenizer is of another vocabulary.
+        ValueError: if the configuration has an encoder or no decoder, or the tokenizer has another vocabulary.
 
     Source: Radford et al. 2018.
     """
@@ -89,18 +89,18 @@ class CausalLM(GivenTexts, GenerativeTask):
         """Train on raw text.
 
         Args:
-            x: texts, from any source: a list, array or series of strings, a `pathlib.Path` or a list of them (each file
-                one text), a data frame, a dictionary of columns, a Hugging Face dataset, `tf.data`, a `PyDataset`,
-                `DataLoader` or generator; or `{"token_ids": …}`, ids of your own. Each is learnt whole, up to its end
-                token; one longer than `max_length` is cut into windows, and no token is lost. Or, with a chat
-                template, chats: a list of lists of messages, or a dataset with a column `messages`; what the assistant
-                says is learnt.
-            y: answers, if `x` holds prompts; pairs in one source will do. The answer and its end are learnt. Beside
-                token ids the id that follows each, -100 for those that are not learnt.
+            x: texts from any source: a list, array or series of strings, a `pathlib.Path` or a list of them (one text
+                per file), a data frame, a dictionary of columns, a Hugging Face dataset, `tf.data`, a `PyDataset`,
+                `DataLoader` or generator; or your own ids, `{"token_ids": …}`. The model learns every token of a text,
+                and its end token. A text longer than `max_length` is split into windows without losing a token. With a
+                chat template, `x` may be chats: a list of lists of messages, or a dataset with a column `messages`.
+                The model then learns the messages of the assistant.
+            y: answers, if `x` holds prompts; or pass pairs in one source. The model learns the answer and its end. With
+                token ids: for each id the one that follows it, -100 for those not to learn.
             packing: whether several texts share a row. They do not see each other.
-            max_length: by default what the model reads, but 1,024 at most. Longer prompts with answers, and chats, are
-                cut, and it is said how many.
-            **kwargs: of `Task.fit`: `epochs`, `batch_tokens`, `validation_split`, `callbacks`, …
+            max_length: by default what the model reads, but at most 1,024. Longer chats, and longer prompts with
+                answers, are cut, and a warning says how many.
+            **kwargs: arguments of `Task.fit`: `epochs`, `batch_tokens`, `validation_split`, `callbacks`, …
 
         Returns: a `keras.callbacks.History`.
 
@@ -112,9 +112,9 @@ class CausalLM(GivenTexts, GenerativeTask):
         return super().fit(x, y, batch_size, epochs, packing=packing, **kwargs)
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """For a model that was loaded, `Task`'s, for fine-tuning. For a new one AdamW (β₂ 0.99, weight decay 0.1, none
-        on norms and biases; gradients clipped to norm 1) and a learning rate that rises over the first tenth of `fit`
-        to 0.5 / hidden_dim, 0.002 at most, and falls to 0 over the rest."""
+        """The optimizer of `Task.default_optimizer` for fine-tuning a loaded model. A new model gets AdamW: β₂ 0.99,
+        weight decay 0.1 except on norms and biases, gradients clipped to norm 1. Its learning rate rises over the first
+        tenth of `fit` to 0.5 / hidden_dim, at most 0.002, and then falls to 0."""
         if self.pretrained:
             return super().default_optimizer()
         optimizer = keras.optimizers.AdamW(
@@ -139,13 +139,13 @@ class CausalLM(GivenTexts, GenerativeTask):
     def _of_texts(
         self, source: Source, max_length: int | None, columns: dict[str, str] | None = None, packing: bool = True
     ) -> Examples:
-        """Texts, prompts with answers, or chats, as rows of ids."""
+        """Encode texts, prompts with answers, or chats as rows of ids."""
         kind, documents = read_documents(source, tokenizer=self._tokenizer(), columns=columns)
         return self._of_documents(kind, documents, max_length, packing)
 
     def _of_ids(self, ids: Ids, max_length: int | None, packing: bool = True) -> Examples:
-        """Ids alone, each learnt from those before it; or with `labels`, the id that follows each, `NO_LABEL` (-100)
-        for those that are not learnt."""
+        """Examples of ids, each learnt from the ids before it. With `labels`: for each id the one that follows it,
+        `NO_LABEL` (-100) for those not to learn."""
         column = ids.columns["token_ids"]
         if ids.labels is None:
             parts = np.split(column.token_ids, column.offsets[1:-1])
@@ -203,30 +203,31 @@ class CausalLM(GivenTexts, GenerativeTask):
         progress: Progress | None = None,
         **generation: typing.Any,
     ) -> typing.Any:
-        """Continue texts, by default as the preset's own generation settings say.
+        """Continue texts, by default with the generation settings of the preset.
 
         Args:
-            prompts: a string, or a list, array, series or data frame of strings, or anything else that holds texts.
-                The tokenizer puts before each what it puts before any text; an empty one begins with the start token.
-            parse_special: whether the prompts are whole, as `Tokenizer.apply_chat_template` writes them: special tokens
-                that they spell are those tokens, and none is put before them. Otherwise such spellings are text, as
-                they must be in texts of others, and a warning says so.
-            batch_size: prompts continued together; prompts of similar length are.
-            return_prompt: whether the prompt stands before what follows it.
-            return_scores: also return each text's score: sum of log-probabilities / length ** length_penalty.
-            draft: a `generation.PromptLookup` or `generation.DraftModel` that guesses tokens ahead, which changes no
-                text: see `generation.speculative`. Prompts then go one after the other.
-            progress: a function called with the number of prompts done, each time some are.
+            prompts: a string, or a list, array, series or data frame of strings, or any other container of texts. The
+                tokenizer adds its usual special tokens in front. An empty prompt begins with the start token.
+            parse_special: whether the prompts are complete, as from `Tokenizer.apply_chat_template`: special tokens
+                that they spell are read as those tokens, and none is added. Otherwise they are read as text, which is
+                safe for untrusted input, and a warning says so.
+            batch_size: prompts continued together; prompts of similar length are batched.
+            return_prompt: whether to return the prompt in front of its continuation.
+            return_scores: whether to return the score of each text too: sum of log-probabilities / length **
+                length_penalty.
+            draft: a `generation.PromptLookup` or `generation.DraftModel` for speculative decoding: it guesses tokens
+                ahead and never changes a text (see `generation.speculative`). Prompts then run one by one.
+            progress: a function called with the number of finished prompts, after each batch.
             **generation: fields of `GenerationConfig`: `max_new_tokens=64`, `do_sample=True`, `temperature=0.7`,
-                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, … Without a limit of yours, a warning says which texts were
-                cut at the model's own.
+                `top_p=0.9`, `stop="\\n"`, `num_beams=4`, … If you set no limit, a warning names the texts that were cut
+                at the default limit of the model.
 
-        Returns: what follows the prompts: a string for a string, a list for a list; with `num_return_sequences` > 1 a
-            list of texts for each prompt; with `return_scores` a pair of that and the scores in the same shape.
+        Returns: the continuations: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of
+            texts for each prompt; with `return_scores` a pair: the texts, and the scores in the same shape.
 
         Raises:
-            TypeError, ValueError: for what is no text, a prompt longer than the model reads, and settings that
-                contradict each other.
+            TypeError, ValueError: for values that are not texts, a prompt longer than the model reads, and settings
+                that contradict each other.
 
         Example:
             >>> lm = kt.CausalLM.from_preset("hf://openai-community/gpt2")
@@ -257,11 +258,10 @@ class CausalLM(GivenTexts, GenerativeTask):
         draft: Draft | None = None,
         **generation: typing.Any,
     ) -> Iterator[str]:
-        """Continue one text, piece by piece: an iterator of strings that join to what `generate` returns, as they are
-        made.
+        """Continue one text as a stream: an iterator of strings that together make the result of `generate`.
 
-        `parse_special`, `draft` and `generation` are as for `generate`, but for beams (a beam search knows its first
-        word last) and for more than one result.
+        Takes the arguments of `generate`, except beams (a beam search knows its first word last) and
+        `num_return_sequences` above 1.
 
         Example:
             >>> for piece in lm.stream("Once upon a time", max_new_tokens=50):
@@ -284,14 +284,14 @@ class CausalLM(GivenTexts, GenerativeTask):
         template_variables: dict[str, typing.Any] | None = None,
         **generation: typing.Any,
     ) -> Chat:
-        """Talk with a model that was trained to: a `Chat`.
+        """Begin a chat with a model trained for it. Returns a `Chat`.
 
         Args:
-            messages: what was said before: a list of dictionaries, `{"role": "user", "content": "…"}`.
-            system: what the model is told before all else; short for a first message of the role "system".
-            tools: what the model may call: functions, or JSON schemas, as for `Tokenizer.apply_chat_template`. A reply
-                that calls one is text; add its result to `messages`, and ask for another `reply()`.
-            template_variables: what else the template reads: `{"enable_thinking": False}`.
+            messages: the earlier messages, a list of dictionaries `{"role": "user", "content": "…"}`.
+            system: the system prompt; short for a first message with the role "system".
+            tools: functions or JSON schemas that the model may call, as for `Tokenizer.apply_chat_template`. A reply
+                that calls a tool is text: append the result to `messages`, then call `reply()`.
+            template_variables: further variables of the template, such as `{"enable_thinking": False}`.
             **generation: fields of `GenerationConfig`, for every reply.
 
         Example:
@@ -315,9 +315,9 @@ class CausalLM(GivenTexts, GenerativeTask):
         Args:
             token_ids: a list of ids.
             config: a `GenerationConfig`; the model's own by default.
-            reader: what `reader()` made, where the prompt begins as the last one did: that is not read again.
+            reader: a reader from `reader()`; it does not recompute tokens that this prompt shares with its last one.
             draft: as for `generate`.
-            limited: whether the caller named the limit of tokens. Otherwise a warning says that it was reached.
+            limited: whether the caller set the token limit. Otherwise a warning says that it was reached.
         """
         config = self.generation_config() if config is None else self._checked(config)
         check_streaming(config)
@@ -326,7 +326,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         return self._wording(config).pieces(token_ids, decoding.stream(advance=advance), report)
 
     def reader(self) -> Reader:
-        """What reads texts that go on from each other: a `generation.Reader`."""
+        """A `generation.Reader`, for prompts that each continue the last one."""
         size, longest = self.config.embeddings.vocabulary_size, self._longest("embeddings")
         return Reader(self, self._step, self.backbone.start_cache, longest=longest, vocabulary_size=size)
 
@@ -338,7 +338,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         draft: Draft | None,
         **options: typing.Any,
     ) -> tuple[Decoding, Callable[[], bool] | None]:
-        """A `Decoding` of one prompt, and the function that takes it further, None for step by step."""
+        """A `Decoding` of one prompt, and the function that advances it; None to advance it token by token."""
         if not token_ids:
             raise ValueError("Expected at least one token in each prompt, got an empty one. Begin with something.")
         if draft is not None and (config.num_beams > 1 or config.num_return_sequences > 1):
@@ -359,14 +359,14 @@ class CausalLM(GivenTexts, GenerativeTask):
         numbers: Numbers | None = None,
         draft: Draft | None = None,
     ) -> Generated:
-        """Continue prompts given as token ids: the `Generated` of `generation.generate`.
+        """Continue prompts given as token ids. Returns a `Generated`.
 
         Args:
-            prompts: a list of lists of ids, each with one at least.
+            prompts: a list of lists of ids, none of them empty.
             config: a `GenerationConfig`; the model's own by default.
-            batch_size: where shapes are compiled, fill up to so many rows, at most; more prompts than that still go as
-                one batch.
-            numbers: int `[B]`, which draws each prompt gets when sampling; by default its place.
+            batch_size: on backends that compile each shape, fill the batch up to at most this many rows. More prompts
+                still form one batch.
+            numbers: int `[B]`, the number of the random stream of each prompt in sampling; by default its index.
             draft: as for `generate`.
         """
         config = self.generation_config() if config is None else self._checked(config)
@@ -376,7 +376,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         if rows == 0:
             return generate(self, self._step, Cache(0, ()), np.zeros((0, 1), int), config)
         numbers = list(range(rows) if numbers is None else numbers)
-        if config.num_beams > 1 or config.forced_end_id is not None:  # the texts of a batch have one limit
+        if config.num_beams > 1 or config.forced_end_id is not None:  # the texts of a batch need one limit
             groups = alike(limits(config, np.array(list(map(len, prompts))), longest))
             if len(groups) > 1:
                 parts = [
@@ -399,7 +399,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         draft: Draft,
         numbers: Numbers | None,
     ) -> Generated:
-        """As `generate_ids`, with guesses: prompt by prompt."""
+        """The result of `generate_ids` with speculative decoding, prompt by prompt."""
         reader, parts = self.reader(), []
         stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
         for place, prompt in enumerate(prompts):
@@ -413,7 +413,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         return Generated.joined(parts, config.padding_id)
 
     def _encode(self, texts: list[str], parse_special: bool = False) -> list[list[int]]:
-        """Texts as prompts: lists of ids, with what the tokenizer puts before a text."""
+        """Encode texts as prompts: lists of ids, after the special tokens that the tokenizer adds in front."""
         before, encoded = self._encoded(texts, parse_special)
         start = () if self.generation.start_id is None else (self.generation.start_id,)
         prompts = [[*before, *ids] or [*start] for ids in encoded]
@@ -426,7 +426,7 @@ class CausalLM(GivenTexts, GenerativeTask):
         return prompts
 
     def _encoded(self, texts: list[str], parse_special: bool) -> tuple[Sequence[int], list[list[int]]]:
-        """The ids that stand before each text, and those of the texts."""
+        """The ids that precede each text, and the ids of the texts."""
         tokenizer = self._tokenizer()
         encoded = tokenizer.encode(texts, parse_special)
         if parse_special:

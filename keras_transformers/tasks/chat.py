@@ -1,4 +1,4 @@
-"""A conversation with a language model."""
+"""A chat with a language model."""
 
 import typing
 from collections.abc import Iterator, Sequence
@@ -7,19 +7,19 @@ from keras_transformers.generation.settings import names_a_limit
 
 
 class Chat:
-    """Messages to and fro. What was said is not read again: the cache of the last reply is kept, and each turn computes
-    its own tokens alone. After training, begin a new one.
+    """A conversation. Earlier messages are not recomputed: the cache of the last reply is kept, and each turn computes
+    only its own tokens. After training, begin a new chat.
 
     Args:
         model: a `CausalLM` whose tokenizer has a chat template.
-        messages: what was said before: a list of dictionaries, `{"role": "user", "content": "…"}`.
-        tools: what the model may call, as for `Tokenizer.apply_chat_template`.
-        template_variables: what else the template reads, by name.
+        messages: the earlier messages, a list of dictionaries `{"role": "user", "content": "…"}`.
+        tools: functions or JSON schemas that the model may call, as for `Tokenizer.apply_chat_template`.
+        template_variables: further variables of the template, by name.
         **generation: fields of `GenerationConfig`, for every reply.
 
     Attributes:
-        messages: all that was said, as a list of such dictionaries. It may be changed: what is the same from the start
-            is still not read again.
+        messages: all messages, as a list of such dictionaries. You may change it: the unchanged beginning is still not
+            recomputed.
 
     Example:
         >>> chat = lm.chat(system="Answer in one sentence.", max_new_tokens=100)
@@ -41,15 +41,16 @@ class Chat:
         self._model, self._generation, self._reader = model, generation, model.reader()
 
     def send(self, text: str, **generation: typing.Any) -> str:
-        """Say something: the reply, a string. `generation` changes settings for this one."""
+        """Send a message and return the reply, a string. `generation` changes settings for this reply only."""
         return "".join(self.stream(text, **generation))
 
     def reply(self, **generation: typing.Any) -> str:
-        """The reply to the messages as they stand, the last of which is the user's: a string."""
+        """The reply to the current messages, a string. The last message is from the user or from a tool."""
         return "".join(self._pieces(self.messages, generation))
 
     def stream(self, text: str, **generation: typing.Any) -> Iterator[str]:
-        """As `send`, piece by piece: an iterator of strings. Where it is left early, what it has given is the reply."""
+        """Send a message and stream the reply: an iterator of strings. If you stop early, the pieces so far are kept as
+        the reply."""
         return self._pieces([*self.messages, {"role": "user", "content": text}], generation)
 
     def _pieces(self, messages: list[dict[str, typing.Any]], generation: dict[str, typing.Any]) -> Iterator[str]:

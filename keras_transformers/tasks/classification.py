@@ -52,7 +52,7 @@ PROBLEMS = {
 
 
 class Classifier(EncoderTask):
-    """What classifiers of texts and of tokens share: labels with names, and how they are written. Abstract."""
+    """Base class of the text and token classifiers: named labels, and their form in `config.json`. Abstract."""
 
     _PROBLEMS = tuple(PROBLEMS)
 
@@ -90,7 +90,7 @@ class Classifier(EncoderTask):
             labels = tuple(labels[key] for key in sorted(labels, key=int))
         except (TypeError, ValueError, AttributeError, LookupError):
             raise ValueError(f"Expected id2label to give numbers names, got {shown(labels)}.") from None
-        if stated is not None and count != len(labels):  # old files name the two classes that are the default
+        if stated is not None and count != len(labels):  # old files list the names of the two default classes
             labels = _label_names(None, count)
         theirs: dict[typing.Any, str] = {name: ours for ours, name in PROBLEMS.items()}
         problem = values.get("problem_type")
@@ -107,7 +107,7 @@ class Classifier(EncoderTask):
         given = {name: value for name, value in given.items() if value is not None}
         if {"labels", "num_classes"} & set(given):
             count = len(_label_names(given.get("labels"), given.get("num_classes")))
-            if count == len(told.get("labels", ())):  # the same classes, perhaps by other names
+            if count == len(told.get("labels", ())):  # the same classes, perhaps with other names
                 given.pop("num_classes", None)
             else:
                 told = {name: value for name, value in told.items() if name not in ("labels", "problem")}
@@ -141,7 +141,7 @@ class Classifier(EncoderTask):
         return class_weights(class_weight, self.labels, self._numbered)
 
     def _numbered(self, label: typing.Any, where: str) -> int:
-        """A label's number, by name or by number."""
+        """The number of a label given by name or by number."""
         if isinstance(label, (str, bytes)):
             label = as_text(label, where)
             if label not in self._numbers:
@@ -162,7 +162,7 @@ class Classifier(EncoderTask):
         return int(number)
 
     def _of_one_hot(self, values: collections.abc.Sequence[typing.Any], where: str) -> int:
-        """The number of the class that one 1 among 0s stands for."""
+        """The number of the class in a one-hot row."""
         values = [each.item() if hasattr(each, "item") else each for each in values]
         if len(values) != len(self.labels) or not all(isinstance(each, (int, float)) for each in values):
             raise ValueError(
@@ -177,8 +177,8 @@ class Classifier(EncoderTask):
         return values.index(1)
 
     def _of_truth(self, truth: bool) -> int | None:
-        """The number of the class that True or False stands for: the second and the first, unless they have names of
-        their own; None with more classes."""
+        """The class number for True or False: the class of that name if there is one, else 1 for True and 0 for False;
+        None with more than two classes."""
         named = {label.lower(): number for number, label in enumerate(self.labels)}
         if {"true", "false"} <= set(named):
             return named[str(truth).lower()]
@@ -187,24 +187,24 @@ class Classifier(EncoderTask):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class TextClassifier(Classifier):
-    """A text, or a pair of texts, to one label, to several, or to a number.
+    """A text classifier: gives a text, or a pair of texts, one label, several labels, or a number.
 
     Args:
-        config: a `ModelConfig` with one stack, or two of which the decoder reads the text too; its `pooler` is what
-            the classifier reads.
+        config: a `ModelConfig` with one stack, or with two stacks that both read the text. The classifier reads the
+            output of its `pooler`.
         tokenizer: a `Tokenizer`.
         labels: names of the classes, or
-        num_classes: how many there are, without names; 2 by default.
-        problem: "single_label", "multi_label" (each class by itself), or "regression" (each output a number); by
+        num_classes: the number of classes, without names; 2 by default.
+        problem: "single_label", "multi_label" (classes are independent), or "regression" (each output is a number); by
             default "regression" for one class, else "single_label".
 
-    Call arguments: a dictionary of int32 `token_ids [B, T]`, padded, and perhaps `segment_ids [B, T]` and a bool
+    Call arguments: a dictionary of int32 `token_ids [B, T]`, padded, and optionally int32 `segment_ids [B, T]` and bool
         `padding_mask [B, T]`.
 
     Returns: logits `[B, C]`.
 
     Raises:
-        ValueError: when the configuration has two stacks, or the tokenizer is of another vocabulary.
+        ValueError: if the configuration has two stacks, or the tokenizer has another vocabulary.
 
     Example:
         >>> classifier = kt.TextClassifier.from_preset("hf://distilbert/distilbert-base-uncased-finetuned-sst-2-english")
@@ -265,7 +265,7 @@ class TextClassifier(Classifier):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Cross-entropy, binary cross-entropy over classes, or squared error, as the problem says."""
+        """Cross-entropy, binary cross-entropy for each class, or squared error, depending on `problem`."""
         logits = ops.cast(y_pred, "float32")
         if self.problem == "single_label":
             losses, _ = token_cross_entropy(logits, y)
@@ -275,7 +275,7 @@ class TextClassifier(Classifier):
             if self.problem == "regression":
                 losses = ops.mean(ops.square(logits - y), axis=-1)
             else:
-                # log(1 + exp(-|z|)) and no overflow
+                # log(1 + exp(-|z|)) cannot overflow
                 losses = ops.maximum(logits, 0.0) - logits * y + ops.log1p(ops.exp(-ops.abs(logits)))
                 losses = ops.mean(losses, axis=-1)
                 hits = ops.mean(ops.cast(ops.equal(logits > 0, y > 0.5), "float32"), axis=-1)
@@ -295,15 +295,14 @@ class TextClassifier(Classifier):
     def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         read = read_columns(source, labelled=False, columns=columns)
         if read.seconds is not None and set(read.seconds) <= set(self.labels):
-            read = read._replace(seconds=None)  # a text and its label, which is not needed
+            read = read._replace(seconds=None)  # texts with labels, which are not needed
         return self._input_columns(read)
 
     def _targets(self, labels: collections.abc.Sequence[typing.Any] | None) -> np.ndarray:
-        """Labels as `fit` is given them: int32 `[N]`, or float32 `[N, C]`.
+        """Convert the labels given to `fit`: int32 `[N]`, or float32 `[N, C]`.
 
-        One label: its name, its number, True or False of two classes, or a row of 0s with a 1. Of several labels: their
-        names or numbers, or a 0 or 1 for each class. What has names, a row of a data frame or a dictionary, goes by
-        them.
+        A single label is a name, a number, True or False for two classes, or a one-hot row. Several labels are a list
+        of names or numbers, or a 0 or 1 for each class. A dictionary or a row of a data frame is matched by name.
         """
         if labels is None:
             raise ValueError("Expected a label for each text, got none. Pass y=, or texts with labels.")
@@ -317,7 +316,7 @@ class TextClassifier(Classifier):
         return np.array([target(label, row) for row, label in enumerate(labels)], "float32").reshape(-1, count)
 
     def _of_numbers(self, label: typing.Any, row: int) -> np.ndarray:
-        """The values of one label of a regression, float64 `[C]`."""
+        """The values of one regression label, float64 `[C]`."""
         count, several = len(self.labels), _several(label)
         try:
             values = np.asarray([label] if several is None else several, "float64")
@@ -331,7 +330,7 @@ class TextClassifier(Classifier):
         return values
 
     def _of_classes(self, label: typing.Any, row: int) -> np.ndarray:
-        """A 1 for each class that one label names, float32 `[C]`."""
+        """A multi-hot row, float32 `[C]`: 1 for each class that the label names."""
         count, several = len(self.labels), _several(label)
         if several is None and count == 1 and not isinstance(label, (str, bytes)):
             several = [label]
@@ -347,7 +346,7 @@ class TextClassifier(Classifier):
         return target
 
     def _in_order(self, label: collections.abc.Mapping[str, typing.Any], row: int) -> list[typing.Any]:
-        """The values of a label by name, one for each class, in the classes' order."""
+        """The values of a label given by name, in the order of the classes."""
         if set(label) != set(self.labels):
             raise ValueError(
                 f"Expected a value for each of the labels {short_list(self.labels)}, got {', '.join(map(str, label))} "
@@ -368,17 +367,17 @@ class TextClassifier(Classifier):
 
         Args:
             texts: a text, a pair `(text, second)`, or a list of either.
-            seconds: the second text of each pair, where `texts` holds only the first ones.
-            top: how many labels to name for each text, best first; None for all.
+            seconds: the second text of each pair, if `texts` holds only the first ones.
+            top: how many labels to return for each text, best first; None for all.
             batch_size: texts computed together.
-            progress: a function called with the number of texts done, each time some are.
+            progress: a function called with the number of finished texts, after each batch.
 
-        Returns: for a text `{"label": name, "score": probability}`; with `top` other than 1 a list of them; of a
-            multi-label model a list of those with a probability of at least a half, or as many as `top` asks for; of a
-            regression the number, or a list of them. For a list of texts, a list of that.
+        Returns: for a text `{"label": name, "score": probability}`, or a list of them if `top` is not 1. A multi-label
+            model returns a list of the labels with a probability of at least a half, or of the `top` best ones. A
+            regression returns a number, or a list of numbers. For a list of texts, a list of such results.
 
         Raises:
-            TypeError: for what is no text.
+            TypeError: for values that are not texts.
         """
         _check_top(top)
         pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
@@ -407,14 +406,14 @@ class TextClassifier(Classifier):
         return named[0] if top == 1 else named[:top]
 
     def rank(self, query: str, texts: Texts, *, batch_size: int = 32) -> list[dict[str, typing.Any]]:
-        """Texts by how well each answers a query: what a cross-encoder for reranking is for.
+        """Rank texts by relevance to a query, with a cross-encoder for reranking.
 
         Args:
             query: a string.
             texts: a list of strings.
 
-        Returns: a list of `{"index": place in texts, "score": …}`, best first: the output of a model of one class, else
-            the probability of its last.
+        Returns: a list of `{"index": place in texts, "score": …}`, best first. The score is the output of a model with
+            one class, else the probability of the last class.
         """
         if not isinstance(query, str) or isinstance(texts, str):
             raise TypeError(f"Expected a query and a list of texts, got {short(query)} and {short(texts)}.")
@@ -427,13 +426,13 @@ class TextClassifier(Classifier):
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class TokenClassifier(Classifier):
-    """A label for each word of a text: named entities, parts of speech.
+    """A token classifier: gives each word of a text a label, for named entity recognition or part-of-speech tagging.
 
     Args:
-        config: a `ModelConfig` with one stack; its `token_head` stands before the classifier.
+        config: a `ModelConfig` with one stack. The classifier reads the output of its `token_head`.
         tokenizer: a `Tokenizer`.
-        labels: names of the classes; of entities "O" and "B-…", "I-…" and so on, as IOB2 has them. Or
-        num_classes: how many there are, without names.
+        labels: names of the classes; for entities the IOB2 labels "O", "B-…", "I-…" and so on. Or
+        num_classes: the number of classes, without names.
 
     Call arguments: as for `TextClassifier`.
 
@@ -491,7 +490,7 @@ class TokenClassifier(Classifier):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Cross-entropy over the tokens that have a label: the first piece of each word."""
+        """Cross-entropy over the tokens with a label: the first piece of each word."""
         losses, _ = token_cross_entropy(y_pred, y)
         self.accuracy.update_state(y, y_pred, sample_weight)
         return self.weighted_mean(losses, sample_weight)
@@ -512,7 +511,7 @@ class TokenClassifier(Classifier):
         return self.encode_texts(self._tokenizer().encode_words(columns.texts).token_ids)[0]
 
     def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
-        """A label for each token, `NO_LABEL` (-100) for those without."""
+        """Examples of ids with a label for each token, `NO_LABEL` (-100) for tokens without one."""
         self._check_cut(ids.columns["token_ids"].lengths, max_length)
         if ids.labels is None:
             raise ValueError("Expected a label for each token, got none. Pass y=, or a column of labels.")
@@ -535,10 +534,11 @@ class TokenClassifier(Classifier):
         ]
 
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Lists of words with a label each; or strings with labelled spans `(start, end, label)`, in characters.
+        """Examples of lists of words with a label for each word, or of strings with labelled spans of characters
+        `(start, end, label)`.
 
-        A word's label is its first piece's. Spans give the words that they touch "B-label" and "I-label", if the
-        label is not one by itself, and all others "O".
+        The first piece of a word gets its label. A word that a span touches gets the label of the span if it is a
+        class, else "B-label" or "I-label". All other words get "O".
         """
         read = read_columns(source, words=True, columns=columns)
         pieces: typing.Any
@@ -565,7 +565,7 @@ class TokenClassifier(Classifier):
         return self._labelled(inputs, Ragged.join(placed), read.sample_weight, packed)
 
     def _of_words(self, row: int, words: collections.abc.Sequence[typing.Any], labels: typing.Any) -> list[int]:
-        """The numbers of one text's labels."""
+        """The label numbers of the words of one text."""
         if not holds_many(labels):
             raise TypeError(f"Expected a list of labels, one for each word, got {short(labels)} for text {row}.")
         if len(words) != len(labels):
@@ -578,7 +578,7 @@ class TokenClassifier(Classifier):
     def _of_spans(
         self, row: int, words: collections.abc.Sequence[tuple[int, int]], spans: collections.abc.Iterable[typing.Any]
     ) -> list[int]:
-        """The numbers of the labels of one text's words, each a span of characters, of its labelled spans."""
+        """The label numbers of the words of one text, from its labelled spans. Words are spans of characters too."""
         numbers = [self._numbered("O", "the label of what no span covers")] * len(words)
         length = words[-1][1] if words else 0
         for span in spans:
@@ -601,8 +601,8 @@ class TokenClassifier(Classifier):
     def _encoded_words(
         self, texts: collections.abc.Sequence[str]
     ) -> tuple[typing.Any, list[list[tuple[int, int]]], list[list[int | None]]]:
-        """`(encoded, words, pieces)` of strings: the words of each as spans of characters, and of each piece the number
-        of its word, or None."""
+        """Encode strings. Returns `(encoded, words, pieces)`: the words of each text as spans of characters, and for
+        each piece the number of its word, or None."""
         encoded = self._tokenizer().encode_with_offsets(texts)
         words = [[match.span() for match in _WORD.finditer(text)] for text in texts]
         return encoded, words, [_words_of(*each) for each in zip(encoded.spans, words, strict=True)]
@@ -610,24 +610,25 @@ class TokenClassifier(Classifier):
     def tag(
         self, texts: Texts, *, aggregate: bool = True, batch_size: int = 32, progress: Progress | None = None
     ) -> list[typing.Any]:
-        """Labels of words, or entities of texts, as plain Python.
+        """Label words, or find entities in texts. Returns plain Python values.
 
-        A text that is longer than the model reads is computed in overlapping windows, and nothing is cut.
+        A text that is longer than the model reads is computed in overlapping windows, without cutting anything.
 
         Args:
             texts: a string or a list of strings; or a list of lists of words.
-            aggregate: of strings, join the words of one entity ("B-PER I-PER" → "PER") and leave "O" out, where the
-                labels are of that kind; False gives every word its label.
+            aggregate: for strings, whether to join the words of an entity ("B-PER I-PER" → "PER") and leave "O" out, if
+                the labels are of that kind. False gives every word its label.
             batch_size: windows computed together.
-            progress: a function called with the number of windows done, each time some are.
+            progress: a function called with the number of finished windows, after each batch.
 
-        Returns: for a string a list of `{"label", "score", "start", "end", "text"}`, with character offsets; for a list
-            of words `{"label", "score", "text"}` for each. For a list of texts, a list of that. A word's score is the
-            probability of its first piece's label, an entity's their mean. A word that the tokenizer gives no piece
-            has label "O" (the first, where there is none) and score 0.
+        Returns: for a string a list of `{"label", "score", "start", "end", "text"}` with character offsets; for a list
+            of words a list of `{"label", "score", "text"}`, one for each word. For a list of texts, a list of such
+            lists. The score of a word is the probability of the label of its first piece; the score of an entity is
+            the mean over its words. A word without a piece has score 0 and label "O" (the first label if there is no
+            "O").
 
         Raises:
-            TypeError: for what is no text.
+            TypeError: for values that are not texts.
         """
         single = isinstance(texts, str)
         source = [texts] if single else texts
@@ -651,7 +652,7 @@ class TokenClassifier(Classifier):
     def _probabilities(
         self, rows: collections.abc.Sequence[typing.Any], batch_size: int, progress: Progress | None
     ) -> list[np.ndarray]:
-        """For each text's ids `[P]` the probabilities of each piece's labels, `[P, C]`."""
+        """The label probabilities `[P, C]` for the `P` pieces of each text."""
         chunks, places = [], []
         room = self.room()
         overlap = (room or 0) // 2
@@ -664,7 +665,7 @@ class TokenClassifier(Classifier):
         results = [np.zeros((len(ids), len(self.labels))) for ids in rows]
         for (row, begin, end), text_ids, logits in zip(places, packed.text_ids, outputs, strict=True):
             logits = np.asarray(logits, "float64")[text_ids == 0]
-            # of what two windows see, the earlier keeps the first half of the overlap
+            # The earlier window keeps the first half of the overlap.
             skipped = 0 if room is None or begin == 0 else (room - overlap) // 2
             exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-np.inf))
             results[row][begin + skipped : end] = (exponentials / exponentials.sum(-1, keepdims=True))[skipped:]
@@ -677,7 +678,7 @@ class TokenClassifier(Classifier):
         piece_words: collections.abc.Sequence[int | None],
         probabilities: np.ndarray,
     ) -> list[dict[str, typing.Any]]:
-        """`{"label", "score", …}` for each word, from its first piece; a word without any scores 0."""
+        """`{"label", "score", …}` for each word, from its first piece. A word without a piece scores 0."""
         firsts: dict[int | None, np.ndarray] = {}
         for word, scores in zip(piece_words, probabilities, strict=True):
             firsts.setdefault(word, scores)
@@ -710,7 +711,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def _words_of(spans: np.ndarray, words: collections.abc.Sequence[tuple[int, int]]) -> list[int | None]:
-    """For each piece, a span of characters, the word that holds its last one, or None."""
+    """For each piece, a span of characters, the number of the word with its last character, or None."""
     starts = np.array([start for start, _ in words] or [0])
     places = [int(np.searchsorted(starts, end - 1, side="right")) - 1 for _, end in spans]
     return [
@@ -720,13 +721,14 @@ def _words_of(spans: np.ndarray, words: collections.abc.Sequence[tuple[int, int]
 
 
 def _entities(text: str, words: collections.abc.Iterable[dict[str, typing.Any]]) -> list[dict[str, typing.Any]]:
-    """Words of one entity joined: a new one begins where a label says so, its type changes, or "O" lies between."""
+    """Join the words of each entity. A new entity begins if the label says so, the type changes, or "O" lies
+    between."""
     entities: list[dict[str, typing.Any]] = []
     scores: list[list[float]] = []
     open_type = None
     for word in words:
         prefix, kind = _parts(word["label"])
-        if word["score"] == 0.0:  # no piece is of it, as of an invisible character inside a name
+        if word["score"] == 0.0:  # a word without a piece, such as an invisible character inside a name
             continue
         if word["label"] == "O":
             open_type = None
@@ -741,12 +743,12 @@ def _entities(text: str, words: collections.abc.Iterable[dict[str, typing.Any]])
 
 
 def _parts(label: str) -> tuple[str, str]:
-    """ "B-PER" → ("B", "PER"); of a label without such a beginning ("", label)."""
+    """Split a label: "B-PER" → ("B", "PER"); ("", label) for a label without such a prefix."""
     return (label[0], label[2:]) if label[1:2] == "-" and label[0] in "BIESLUM" else ("", label)
 
 
 def short_list(names: collections.abc.Sequence[str]) -> str:
-    """Names for a message, not too many of them."""
+    """The first names, joined for a message."""
     return ", ".join(names) if len(names) <= 20 else f"{', '.join(names[:20])}, … ({len(names)} in all)"
 
 
@@ -771,7 +773,7 @@ def _label_names(labels: typing.Any, num_classes: int | None) -> tuple[str, ...]
 
 
 def _placed(text_ids: np.ndarray, labels: collections.abc.Sequence[int]) -> np.ndarray:
-    """Labels of a text's pieces, where they stand in a row with special tokens; what was cut is left out."""
+    """Place the labels of a text's pieces in a row with special tokens. Labels of cut pieces are dropped."""
     row = np.full(len(text_ids), NO_LABEL, "int32")
     here = np.flatnonzero(text_ids == 0)
     row[here] = labels[: len(here)]

@@ -1,4 +1,4 @@
-"""What `compile` and `fit` set up besides Keras: weight decay, schedules, and both in a `.keras` file."""
+"""Additions to `compile` and `fit` of Keras: weight decay, schedules, and both in a `.keras` file."""
 
 import typing
 
@@ -9,14 +9,14 @@ from keras_transformers.training.schedules import LinearDecay, PerUpdate
 
 
 def without_decay(optimizer: keras.Optimizer, variables: list) -> keras.Optimizer:
-    """An optimizer whose weight decay leaves norms and biases out."""
+    """Exclude norms and biases from the weight decay of an optimizer."""
     optimizer.exclude_from_weight_decay(var_list=[weight for weight in variables if len(weight.shape) < 2])
     return optimizer
 
 
 def values(model: typing.Any) -> dict[str, typing.Any]:
-    """What a `.keras` file keeps besides the optimizer's own configuration, which forgets what weight decay leaves
-    out."""
+    """The values that a `.keras` file needs besides the optimizer's configuration, which forgets the exclusions from
+    weight decay."""
     optimizer = model._plain_optimizer() if model.compiled else None
     if optimizer is None:
         return {}
@@ -28,7 +28,7 @@ def values(model: typing.Any) -> dict[str, typing.Any]:
 
 
 def restore(model: typing.Any, config: dict[str, typing.Any]) -> None:
-    """Compile a model by the configuration in a `.keras` file."""
+    """Compile a model with the configuration in a `.keras` file."""
     not_decayed = config.pop("not_decayed", ())
     model.compile(**keras.saving.deserialize_keras_object(config))
     weights = [weight for weight in model.trainable_variables if weight.path in not_decayed]
@@ -38,19 +38,19 @@ def restore(model: typing.Any, config: dict[str, typing.Any]) -> None:
 
 
 def lengthen_schedules(model: typing.Any, total_steps: int, done: int) -> None:
-    """Set the length of schedules that have none of their own.
+    """Set the length of schedules without a length.
 
     Args:
         model: a compiled task.
-        total_steps: the steps of this training.
-        done: the steps of it that are done.
+        total_steps: the number of steps of this training.
+        done: the number of its steps that are done.
     """
     for optimizer in parts(model.optimizer):
         schedule, batches = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
         schedule = schedule.schedule if isinstance(schedule, PerUpdate) else schedule
         if isinstance(schedule, LinearDecay):
-            # Counted in batches: an update may be half made.
+            # Count batches: an accumulated update may be half done.
             before = int(keras.ops.convert_to_numpy(optimizer._iterations)) - done
             first = before // batches
             if schedule.follow(max((before + total_steps) // batches - first, 1), first):
-                model.train_function = None  # compiled with the old end
+                model.train_function = None  # it was compiled with the old length

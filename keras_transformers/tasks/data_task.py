@@ -1,4 +1,4 @@
-"""What every task does with the data that users bring: to examples, to one batch, to rows and back to answers.
+"""The base class for data from users: converts it to examples, to a single batch, or to rows and back to answers.
 
 Legend: `N` rows, `B` batch, `T` length.
 """
@@ -32,12 +32,12 @@ class DataTask(Trained):
     """A model that reads texts, or token ids, from any container (`data.sources`). Abstract: use one of the tasks.
 
     Attributes:
-        form: how the task's examples look.
-        seen_form: how they look if nothing is learnt from them.
-        sides: what stands before `token_ids` in the names of an example's sequences.
-        label_columns: what a column of labels may be called.
+        form: the form of the task's examples.
+        seen_form: their form without labels, for prediction.
+        sides: the prefixes of `token_ids` in the names of an example's sequences.
+        label_columns: the possible names of a column of labels.
         batch_tokens, batch_size: how many tokens, or examples, a batch of `fit` holds by default.
-        reading_options: the options of `fit` and `evaluate`, beside `max_length`, for the reading of texts.
+        reading_options: the options of `fit` and `evaluate` for reading texts, besides `max_length`.
     """
 
     form = Form()
@@ -56,7 +56,7 @@ class DataTask(Trained):
         max_length: int | None = None,
         **reading: typing.Any,
     ) -> typing.Any:
-        """`Examples`, or `Pairs`, of the data that `fit` is given."""
+        """`Examples`, or `Pairs`, from the data given to `fit`."""
         if isinstance(x, (Examples, Pairs)):
             return x
         form = self.form if y is None else self.form._replace(labelled=False)
@@ -72,17 +72,17 @@ class DataTask(Trained):
     def _of_texts(
         self, source: Source, max_length: int | None, columns: dict[str, str] | None = None
     ) -> Examples | Pairs:
-        """Examples of texts, from a `Source`. Abstract."""
+        """Examples from a `Source` of texts. Abstract."""
         raise NotImplementedError
 
     def _of_ids(self, ids: typing.Any, max_length: int | None) -> Examples | Pairs:
-        """Examples of what `_read_ids` returns. Abstract."""
+        """Examples from the result of `_read_ids`. Abstract."""
         raise NotImplementedError
 
     def _read_ids(
         self, source: Source, columns: dict[str, str] | None = None, sides: collections.abc.Sequence[str] | None = None
     ) -> typing.Any:
-        """Token ids that the user has made, as `Ids`, from a `Source`."""
+        """`Ids` from a `Source` of the user's own token ids."""
         return read_ids(
             source.whole(),
             sides=sides or self.sides,
@@ -94,23 +94,23 @@ class DataTask(Trained):
         )
 
     def _needs_mask(self) -> bool:
-        """Whether the model knows its padding by a mask alone."""
+        """Whether the model recognizes padding only by a mask."""
         return False
 
     def _check_examples(self, examples: typing.Any) -> None:
-        """Refuse ids and lengths that the model has no place for; on JAX both would compute something, silently."""
+        """Refuse ids and lengths out of the model's range. JAX would silently compute something with both."""
         names = [name for name in examples.token_ids if name.endswith("token_ids")]
         for column, name in enumerate(names):
             self._check_ids(name, examples.token_ids[name], _side(name))
             self._check_lengths(examples.lengths[:, column], _side(name), name)
 
     def _check_label_ids(self, examples: typing.Any) -> None:
-        """Refuse labels that are no tokens of the model's."""
+        """Refuse labels outside of the model's vocabulary."""
         labels = np.asarray(examples.token_ids["labels"])
         self._check_ids("labels", labels[labels != NO_LABEL], "target_embeddings")
 
     def _check_cut(self, lengths: np.ndarray, max_length: int | None) -> None:
-        """Refuse rows of ids that are longer than was asked for: only texts are cut."""
+        """Refuse rows of ids longer than `max_length`: only texts are cut."""
         if max_length is not None and lengths.max(initial=0) > max_length:
             raise ValueError(
                 f"Expected token ids of at most max_length={max_length} a row, got {lengths.max()}. Cut them yourself: "
@@ -118,18 +118,18 @@ class DataTask(Trained):
             )
 
     def _taken_options(self, kwargs: dict[str, typing.Any], max_length: int | None) -> dict[str, typing.Any]:
-        """Take the options for the reading of texts out of the arguments of `fit` or `evaluate`."""
+        """Remove the options for reading texts from the arguments of `fit` or `evaluate`, and return them."""
         taken = {name: kwargs.pop(name) for name in self.reading_options if name in kwargs}
         return {"max_length": max_length, **taken}
 
     def _batching(self, batch_tokens: int | None, batch_size: int | None) -> dict[str, typing.Any]:
-        """The sizes of batches: those given, or the task's."""
+        """The batch sizes: the given ones, or those of the task."""
         if batch_tokens is None and batch_size is None:
             batch_tokens, batch_size = self.batch_tokens, self.batch_size
         return {"batch_tokens": batch_tokens or self.batch_tokens, "batch_size": batch_size}
 
     def _batches(self, data: tuple, reading_options: dict[str, typing.Any], **options: typing.Any) -> Batches:
-        """`Batches` of the data that `fit` and `evaluate` are given. Batches that the user made are checked."""
+        """`Batches` from the data given to `fit` or `evaluate`. Checks batches that the user made."""
         batches, *rest = data
         if not isinstance(batches, Batches):
             positions = [each for each in map(self._longest, ("embeddings", "target_embeddings")) if each]
@@ -141,7 +141,7 @@ class DataTask(Trained):
         return self._as_trained(batches)
 
     def _class_weights(self, class_weight: collections.abc.Mapping[typing.Any, float] | None) -> np.ndarray | None:
-        """The weights of the classes, float32 `[C]`, of a dictionary as Keras takes it; None for None."""
+        """The class weights, float32 `[C]`, from a dictionary as for Keras; None for None."""
         if class_weight is not None:
             raise ValueError(
                 f"Expected no class_weight: a {type(self).__name__} learns no classes. Pass sample_weight=, a number "
@@ -151,8 +151,8 @@ class DataTask(Trained):
 
     @staticmethod
     def _unpacked(data: typing.Any) -> tuple[typing.Any, typing.Any, typing.Any]:
-        """`(x, y, sample_weight)` of validation data, which may be one source of all. As Keras reads it, a tuple or
-        list of two or three containers are these."""
+        """`(x, y, sample_weight)` of validation data. As in Keras, a tuple or list of two or three containers holds
+        these; anything else is one source of all."""
         pair = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], str)
         if pair or are_parts(data):
             return (*data, None)[:3]
@@ -167,7 +167,7 @@ class DataTask(Trained):
             )
 
     def _check_ids(self, name: str, token_ids: np.ndarray, embeddings: str) -> None:
-        """Refuse ids outside of the vocabulary, for which JAX would compute NaN without a word."""
+        """Refuse ids outside of the vocabulary, for which JAX would silently compute NaN."""
         size = getattr(self.config, embeddings).vocabulary_size
         if token_ids.size and not (0 <= token_ids.min() and token_ids.max() < size):
             raise ValueError(
@@ -197,8 +197,8 @@ class DataTask(Trained):
         class_weight: collections.abc.Mapping[typing.Any, float] | None = None,
         return_dict: bool = False,
     ) -> typing.Any:
-        """One step of training on one batch, of all that `fit` takes, or of arrays that are a batch already: as
-        `keras.Model.train_on_batch`."""
+        """Train for one step on one batch, as `keras.Model.train_on_batch`. Takes any data that `fit` takes, or the
+        arrays of a finished batch."""
         x, y, sample_weight = self._one_batch(x, y, sample_weight)
         table = self._class_weights(class_weight)
         if table is not None:
@@ -209,13 +209,13 @@ class DataTask(Trained):
     def test_on_batch(
         self, x: typing.Any, y: typing.Any = None, sample_weight: typing.Any = None, return_dict: bool = False
     ) -> typing.Any:
-        """Loss and metrics on one batch, of all that `fit` takes, or of arrays that are a batch already: as
-        `keras.Model.test_on_batch`."""
+        """Loss and metrics on one batch, as `keras.Model.test_on_batch`. Takes any data that `fit` takes, or the arrays
+        of a finished batch."""
         return super().test_on_batch(*self._one_batch(x, y, sample_weight), return_dict=return_dict)
 
     def predict_on_batch(self, x: typing.Any) -> np.ndarray | list[np.ndarray]:
-        """The outputs for one batch, as numpy: of texts as `predict` gives them, of arrays as
-        `keras.Model.predict_on_batch` does."""
+        """The outputs for one batch as numpy: for texts as from `predict`, for arrays as from
+        `keras.Model.predict_on_batch`."""
         return super().predict_on_batch(x) if are_arrays(x) else self.predict(x, batch_size=None)
 
     def _one_batch(self, x: typing.Any, y: typing.Any, sample_weight: typing.Any) -> tuple[typing.Any, ...]:
@@ -248,12 +248,12 @@ class DataTask(Trained):
         """The model's outputs for texts, or for arrays as `keras.Model.predict` takes them.
 
         Args:
-            x: texts: a list, array or series of strings or of pairs of strings, a data frame or dictionary of columns,
-                …, as for `fit` but for the labels, which are left out if they are there; token ids,
-                `{"token_ids": lists of unequal length}`; or what `keras.Model.predict` takes: a dictionary of arrays
-                `token_ids` and others, an array of ids, or a source of batches of those.
-            batch_size: rows computed together; rows of similar length are. None for all at once.
-            verbose, steps, callbacks: of `keras.Model.predict`, for arrays.
+            x: texts as for `fit`: a list, array or series of strings or of pairs of strings, a data frame or dictionary
+                of columns, …; labels are ignored. Or token ids, `{"token_ids": lists of unequal length}`. Or any input
+                of `keras.Model.predict`: a dictionary of arrays `token_ids` and others, an array of ids, or a source of
+                batches of those.
+            batch_size: rows computed together; rows of similar length are batched. None for all at once.
+            verbose, steps, callbacks: arguments of `keras.Model.predict`, for arrays.
             **kwargs: `columns`, as for `fit`.
 
         Returns: a numpy array `[N, …]`, in the order of `x`; a list of `N` arrays `[T, …]` if each token has an output.
@@ -268,25 +268,25 @@ class DataTask(Trained):
         return self.run(inputs, batch_size)
 
     def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
-        """The model's inputs by name, a `Ragged` each, of a `Source` of texts. Abstract."""
+        """The model's inputs by name, each a `Ragged`, from a `Source` of texts. Abstract."""
         raise NotImplementedError
 
     def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
-        """The same of a `Source` of token ids."""
+        """The model's inputs by name, each a `Ragged`, from a `Source` of token ids."""
         return self._read_ids(source, columns).columns
 
     @memory.advice("lower batch_size.")
     def run(
         self, columns: dict[str, Ragged], batch_size: int | None = 32, progress: Progress | None = None
     ) -> typing.Any:
-        """The model's outputs for rows of ids, in their order: similar lengths together, in few shapes.
+        """The model's outputs for rows of ids, in their order. Batches hold similar lengths and have few shapes.
 
         Args:
-            columns: the model's inputs by name, a `Ragged` each.
+            columns: the model's inputs by name, each a `Ragged`.
             batch_size: rows computed together; None for all.
-            progress: a function called with the number of rows done, each time some are.
+            progress: a function called with the number of finished rows, after each batch.
 
-        Returns: a numpy array `[N, …]`; a list of `N` arrays `[T, …]` if there is an output for each token.
+        Returns: a numpy array `[N, …]`; a list of `N` arrays `[T, …]` if each token has an output.
         """
         for name, column in columns.items():
             if name.endswith("token_ids"):
@@ -317,12 +317,12 @@ class DataTask(Trained):
 
 
 def _side(name: str) -> str:
-    """Whose embeddings a column of token ids is for."""
+    """The name of the embeddings that read a column of token ids."""
     return "target_embeddings" if name.startswith("decoder_") else "embeddings"
 
 
 def are_arrays(x: typing.Any) -> bool:
-    """Whether `keras.Model.predict` takes this as it is: token ids in arrays, or a stream of batches of those."""
+    """Whether `keras.Model.predict` takes `x` directly: token ids in arrays, or a stream of batches of those."""
     if isinstance(x, collections.abc.Mapping):
         return "token_ids" in x and all(hasattr(each, "shape") and hasattr(each, "dtype") for each in x.values())
     if isinstance(x, keras.utils.PyDataset):
@@ -336,7 +336,7 @@ def are_arrays(x: typing.Any) -> bool:
 
 
 def _is_batch(x: typing.Any, y: typing.Any, sample_weight: typing.Any) -> bool:
-    """Whether nothing is left to be made of a batch: arrays, and a weight for each label or inputs that only batches
+    """Whether a batch is finished: it holds arrays, with a weight for each label or with inputs that only batches
     have."""
     if not isinstance(x, collections.abc.Mapping) or not are_arrays(x):
         return False
@@ -346,13 +346,13 @@ def _is_batch(x: typing.Any, y: typing.Any, sample_weight: typing.Any) -> bool:
 
 
 def _rounded(length: int) -> int:
-    """A length as it is padded: as it is if no shape is compiled."""
+    """The padded length; the length itself if no shape is compiled."""
     return max(int(length), 1) if execution.SHAPES_MAY_VARY else bucket(length, steps=4)
 
 
 def batch_shape(lengths: np.ndarray, limit: int | None = None) -> tuple[int, int]:
-    """The shape `(B, T)` that rows are padded to: a round length, of no more than `limit`, and a round number of rows
-    if each shape is compiled."""
+    """The shape `(B, T)` that rows are padded to. If each shape is compiled, length and number of rows are rounded up;
+    the length never exceeds `limit`."""
     rows, length = len(lengths), _rounded(lengths.max())
     if not execution.SHAPES_MAY_VARY and rows >= _GROUP:
         rows = -(-rows // _GROUP) * _GROUP
@@ -360,10 +360,10 @@ def batch_shape(lengths: np.ndarray, limit: int | None = None) -> tuple[int, int
 
 
 def batches_by_length(lengths: np.ndarray, size: int) -> collections.abc.Iterator[np.ndarray]:
-    """Rows of similar length together, `size` of them at most, the longest first.
+    """Batch rows of similar length, at most `size` of them, the longest first.
 
-    A batch ends early if the next text is at most seven eighths as long as its first, rounded: what the padding would
-    cost is more than another batch does.
+    A batch ends early if the next text, rounded, is at most seven eighths as long as the first: then padding would cost
+    more than another batch.
     """
     order = np.argsort(-lengths, kind="stable")
     rounded = [_rounded(length) for length in lengths[order]]

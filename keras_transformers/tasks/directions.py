@@ -1,4 +1,4 @@
-"""Which language to which: how each kind of translation model is told the languages.
+"""Source and target languages: how each kind of translation model receives them.
 
 tokenizer.language_place   source's language         target's language
 "forced"                   a token in the source     the first token of the translation
@@ -20,11 +20,11 @@ _PAIR = re.compile(r"translation_(.+)_to_(.+)")
 
 
 class Direction(typing.NamedTuple):
-    """How one translation is asked for.
+    """The languages of one translation.
 
-    source_language, target_language: as the tokenizer calls them; None where it is not told.
+    source_language, target_language: codes of the tokenizer; None if the model does not need the language.
     prefix: words before each source.
-    settings: what it changes of the model's `GenerationConfig`.
+    settings: changes to the model's `GenerationConfig`.
     """
 
     source_language: str | None
@@ -49,8 +49,8 @@ def find_direction(
         source_language, target_language: codes of the checkpoint, names, codes of two or three letters, or None.
 
     Raises:
-        ValueError: for a language that the model does not know, listing those that it does; where one is missing that
-            it has to be told; and where it can be told none.
+        ValueError: for an unknown language, listing the known ones; if a language that the model needs is missing; and
+            for any language if the model takes none.
     """
     languages, place = tokenizer.languages, tokenizer.language_place
     if place is None:
@@ -92,7 +92,7 @@ def _by_words(
 
 
 def _check_only_pair(pair: tuple[str | None, str | None], *asked: str | None) -> None:
-    """Refuse other languages than those of a model of one pair, and any language if the model does not name its own."""
+    """Refuse languages other than those of a model for one pair; refuse all if the model does not name its pair."""
     known = [language_of(code or "") for code in pair]
     for name, wanted, language, code in zip(("source_language", "target_language"), asked, known, pair, strict=True):
         if wanted is not None and (language is None or language_of(str(wanted)) is not language):

@@ -1,4 +1,4 @@
-"""One vector for each text, close for texts that mean the same.
+"""Text embeddings: one vector for each text, close for texts with the same meaning.
 
 Legend: `N` texts, `B` batch, `T` length, `D` model width.
 """
@@ -27,30 +27,30 @@ from keras_transformers.training.duplicates import equal_rows, fingerprints
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
 
-# Columns of texts that mean the same, beside those of pairs.
+# Columns of texts with the same meaning, besides those of pairs.
 _PAIRS = (("text", "positive"), ("anchor", "positive"), ("query", "positive"), ("question", "answer"), *TEXTS)
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class TextEmbedder(EncoderTask):
-    """A sentence encoder: texts to vectors.
+    """A sentence encoder: computes vectors of texts.
 
-    Folders of sentence-transformers are read and written, with their pooling, normalisation and length; those of
-    KerasHub's text embedders are read.
+    sentence-transformers folders load and save, with their pooling, normalisation and length. KerasHub text embedders
+    load.
 
     Args:
         config: a `ModelConfig` with one stack.
         tokenizer: a `Tokenizer`.
-        pooling: "mean" or "max" of all real tokens, or the "first" or "last" token's.
+        pooling: "mean" or "max" over all real tokens, or the vector of the "first" or "last" token.
         normalize: whether vectors have length 1.
-        max_length: the most tokens of a text, where the model could read more.
-        scale: what similarities are multiplied by in training: the inverse of the temperature.
-        prompts: texts by name, each to put in front of texts of one kind, such as `{"query": "query: "}`.
-        default_prompt_name: which of them stands in front of a text for which no other is asked; None for none.
+        max_length: the most tokens of a text, if fewer than the model reads.
+        scale: the factor of similarities in training, the inverse of the temperature.
+        prompts: prompts by name, each put in front of one kind of text, such as `{"query": "query: "}`.
+        default_prompt_name: the name of the default prompt; None for no prompt.
         measure: how `similarity` compares vectors: by "cosine", by "dot" product, or by the negative "euclidean" or
             "manhattan" distance.
 
-    Call arguments: as for `TextClassifier`; in training the same again as `positive_token_ids` and so on.
+    Call arguments: as for `TextClassifier`; in training also the inputs of the positives, `positive_token_ids` etc.
 
     Returns: `[B, D]`; with positives `[B, 2, D]`.
 
@@ -62,7 +62,7 @@ class TextEmbedder(EncoderTask):
     Source: Reimers and Gurevych 2019, section 3.
     """
 
-    _was: dict = {}  # what a folder of sentence-transformers said, and its files
+    _was: dict = {}  # the settings of a sentence-transformers folder, and its files
     _kept: dict = {}
 
     def __init__(
@@ -86,7 +86,7 @@ class TextEmbedder(EncoderTask):
         self.prompts = dict(prompts or {})
         self.default_prompt_name = default_prompt_name
         self.measure = measure
-        self._prompt(None, None)  # refuses a default that is no prompt
+        self._prompt(None, None)  # checks the default
         self.pooler = Pooler(pooling, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.output_dim))
         self.normalize = normalize
@@ -127,7 +127,7 @@ class TextEmbedder(EncoderTask):
         return ops.stack([vectors, self._vectors(positive, training)], axis=1) if positive else vectors
 
     def stateless_call(self, *arguments: typing.Any, **options: typing.Any) -> typing.Any:
-        # Keras, on JAX, takes each call of the body for one by itself, whose losses take the place of the first's.
+        # On JAX, Keras treats each call of the backbone as separate: the losses of the second would replace the first.
         self._get_call_context()
         try:
             return super().stateless_call(*arguments, **options)
@@ -149,8 +149,8 @@ class TextEmbedder(EncoderTask):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Each text is to be closer to its own positive than to any other of the batch (van den Oord et al. 2018;
-        Henderson et al. 2017, section 4)."""
+        """Contrastive loss with in-batch negatives: each text should be closer to its own positive than to any other of
+        the batch (van den Oord et al. 2018; Henderson et al. 2017, section 4)."""
         similarities_BB, own = self._similarities(x, y_pred, sample_weight)
         losses, _ = token_cross_entropy(similarities_BB, own)
         best = ops.cast(ops.argmax(similarities_BB, axis=-1), "int32")
@@ -158,10 +158,11 @@ class TextEmbedder(EncoderTask):
         return self.weighted_mean(losses, sample_weight)
 
     def _similarities(self, x: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each text to each positive of the batch, scaled, float32 `[B, B]`, and the number of its own, int32 `[B]`.
+        """The scaled similarity of each text to each positive of the batch, float32 `[B, B]`, and the number of its own
+        positive, int32 `[B]`.
 
-        What is no negative is out of reach: rows that only fill the batch, and another's positive for a text that
-        stands there too, has that other one's text, or has the same positive.
+        A positive that is no true negative is masked out with -1e9: one of a row that only fills the batch, one that
+        equals the text or its own positive, and one whose own text equals this text.
         """
         vectors = _normalized(y_pred)
         similarities_BB = ops.matmul(vectors[:, 0], ops.transpose(vectors[:, 1])) * self.scale
@@ -176,7 +177,7 @@ class TextEmbedder(EncoderTask):
     def _seen_by_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
     ) -> tuple[Tensor, Tensor, None, Tensor]:
-        """The similarities of each text to the batch's positives `[B, B]`, and the number of its own `[B]`."""
+        """The similarities of each text to the positives of the batch, `[B, B]`, and the number of its own, `[B]`."""
         similarities_BB, own = self._similarities(x, y_pred, sample_weight)
         return own, similarities_BB, None, sample_weight
 
@@ -184,7 +185,7 @@ class TextEmbedder(EncoderTask):
     sides = ("", "positive_")
 
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Texts, with `y` a text that means the same for each; or pairs of texts alone."""
+        """Examples of texts with their positives in `y`, or of pairs of texts without `y`."""
         read = read_columns(source, labelled=False, inputs=_PAIRS, columns=columns)
         if not source.has_labels and read.labels is not None:
             raise ValueError(
@@ -214,7 +215,7 @@ class TextEmbedder(EncoderTask):
         return self._read_ids(source, columns, sides=("",)).columns
 
     def _prompt(self, prompt: str | None, name: str | None) -> str:
-        """What stands in front of texts."""
+        """The prompt to put in front of texts."""
         if prompt is not None and name is not None:
             raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
         name = self.default_prompt_name if name is None else name
@@ -236,21 +237,21 @@ class TextEmbedder(EncoderTask):
         prompt_name: str | None = None,
         prompt: str | None = None,
     ) -> np.ndarray:
-        """Vectors of texts.
+        """Compute the vectors of texts.
 
         Args:
-            texts: a string, or a list, array, series or data frame of them, or anything else that holds texts.
-            batch_size: texts computed together; texts of similar length are.
-            progress: a function called with the number of texts done, each time some are.
-            prompt_name: which of the model's `prompts` to put in front of each text; by default its
+            texts: a string, or a list, array, series or data frame of strings, or any other container of texts.
+            batch_size: texts computed together; texts of similar length are batched.
+            progress: a function called with the number of finished texts, after each batch.
+            prompt_name: the name of one of the model's `prompts`, put in front of each text; by default
                 `default_prompt_name`.
-            prompt: another text to put there; "" for none.
+            prompt: another text to put in front; "" for none.
 
         Returns: a float32 numpy array, `[D]` for a string and `[N, D]` for a list.
 
         Raises:
-            TypeError: for what is no text.
-            ValueError: for a `prompt_name` that the model has not.
+            TypeError: for values that are not texts.
+            ValueError: for an unknown `prompt_name`.
         """
         prompt = self._prompt(prompt, prompt_name)
         texts, single = texts_of(texts)
@@ -262,15 +263,15 @@ class TextEmbedder(EncoderTask):
         return vectors[0] if single else vectors
 
     def similarity(self, first: Texts, second: Texts, *, batch_size: int = 32) -> float | list[typing.Any]:
-        """Similarities by the model's `measure`, which is the cosine by default, as plain Python: a number for two
-        strings, a list if one is a list, and for two lists a list of lists, `first` by `second`."""
+        """Similarities of texts by the model's `measure`, by default the cosine. Returns a number for two strings, a
+        list if one argument is a list, and for two lists a list of lists, `first` by `second`."""
         a, b = (self.embed(texts_of(each)[0], batch_size=batch_size) for each in (first, second))
         table = _compared(a, b, self.measure)
         if isinstance(second, str):
             table = table[:, 0]
         return (table[0] if isinstance(first, str) else table).tolist()
 
-    # sentence-transformers' folder
+    # sentence-transformers folders
 
     @classmethod
     def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
@@ -297,7 +298,7 @@ class TextEmbedder(EncoderTask):
 
 
 def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
-    """How alike vectors `[N, D]` and `[M, D]` are: `[N, M]`."""
+    """The similarities `[N, M]` of vectors `[N, D]` and `[M, D]`."""
     if measure in ("euclidean", "manhattan"):
         order = 2 if measure == "euclidean" else 1
         return np.stack([-np.linalg.norm(each - b, order, axis=-1) for each in a])
@@ -307,7 +308,7 @@ def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
 
 
 def _sides(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inputs of the texts, and those of their positives under the same names, if there are any."""
+    """The inputs of the texts, and the inputs of their positives under the same names (empty without positives)."""
     inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
     prefix = "positive_"
     own = {name: each for name, each in inputs.items() if not name.startswith(prefix)}
@@ -315,6 +316,6 @@ def _sides(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], dict[
 
 
 def _normalized(vectors: Tensor) -> Tensor:
-    """Vectors of length 1, float32; of nothing, nothing is made, as by `torch.nn.functional.normalize`."""
+    """Scale vectors to length 1, float32. Zeros stay zeros, as in `torch.nn.functional.normalize`."""
     vectors = ops.cast(vectors, "float32")
     return vectors / ops.maximum(ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True)), 1e-12)

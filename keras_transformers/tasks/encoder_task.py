@@ -1,4 +1,4 @@
-"""What the tasks that read texts share: texts, or pairs of texts, to rows of ids, and back to answers in order.
+"""The base class of tasks that read texts: encodes texts, or pairs of texts, as rows of ids.
 
 Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
@@ -24,10 +24,10 @@ from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 class EncoderTask(Task):
-    """A task of a model that reads: of one stack, encoder or decoder, or of two, whose decoder reads what the encoder
-    does (`ModelConfig.reading`). Abstract: use one of the tasks."""
+    """A task that reads texts with one stack, encoder or decoder, or with two stacks that both read the same text
+    (`ModelConfig.reading`). Abstract: use one of the tasks."""
 
-    batch_size: int | None = 32  # as BERT and its relatives are fine-tuned
+    batch_size: int | None = 32  # as usual for fine-tuning BERT
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer | None = None, **kwargs: typing.Any) -> None:
         super().__init__(config, tokenizer, **kwargs)
@@ -35,7 +35,7 @@ class EncoderTask(Task):
 
     @classmethod
     def _check_stacks(cls, config: ModelConfig) -> None:
-        """Refuse a configuration that lacks what the task needs, or has more."""
+        """Refuse a configuration with other stacks than the task needs."""
         if config.encoder is not None and config.decoder is not None and config.reading is None:
             expected = "a ModelConfig with one stack, such as kt.models.encoder makes, or with `reading`"
             raise wrong_stacks(expected, config)
@@ -48,7 +48,7 @@ class EncoderTask(Task):
         return x, padding_mask
 
     def padding_mask(self, inputs: dict[str, Tensor] | Tensor) -> Tensor:
-        """Which tokens of the inputs are real, bool `[B, T]`: as they say, or as the ids do."""
+        """Which tokens of the inputs are real, bool `[B, T]`: by their `padding_mask`, else by the ids."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         told = inputs.get("padding_mask")
         return self.backbone.padding_mask(inputs["token_ids"]) if told is None else told
@@ -62,15 +62,15 @@ class EncoderTask(Task):
         max_length: int | None = None,
         **options: typing.Any,
     ) -> tuple[dict[str, Ragged], PackedTexts]:
-        """Texts, or pairs of texts, as the model reads them, special tokens in place.
+        """Encode texts, or pairs of texts, for the model, with special tokens.
 
         Args:
             texts, seconds: lists of strings, or of lists of ids.
-            max_length: the most tokens of a row; by default what the model reads. What is longer is cut, with a warning
-                that says how many were.
-            **options: of `tokenizers.packing.pack_texts`.
+            max_length: the most tokens of a row; by default what the model reads. Longer texts are cut, and a warning
+                says how many.
+            **options: arguments of `tokenizers.packing.pack_texts`.
 
-        Returns: `(columns, packed)`: the model's inputs by name, a `Ragged` each, and what `pack_texts` returned.
+        Returns: `(columns, packed)`: the model's inputs by name, each a `Ragged`, and the result of `pack_texts`.
         """
         tokenizer = self._tokenizer()
         ids: list[typing.Any] = [
@@ -96,12 +96,12 @@ class EncoderTask(Task):
 
     @property
     def max_length(self) -> int | None:
-        """The most tokens that the model reads at once, special tokens included, or None."""
+        """The most tokens that the model reads at once, including special tokens; None for any number."""
         told = None if self.tokenizer is None else self.tokenizer.max_length
         return min((limit for limit in (self._longest("embeddings"), told) if limit), default=None)
 
     def room(self, pair: bool = False) -> int | None:
-        """How many tokens of a text, or pair of texts, fit in one row beside the special ones; None for any number."""
+        """How many tokens of a text, or pair of texts, fit in one row besides special tokens; None for any number."""
         longest, special = self.max_length, self._tokenizer().template.num_special(pair)
         if longest is not None and longest <= special:
             raise ValueError(
@@ -116,22 +116,23 @@ class EncoderTask(Task):
         return self._input_columns(read_columns(source, labelled=False, words=self.form.words, columns=columns))
 
     def _input_columns(self, columns: Columns) -> dict[str, Ragged]:
-        """The model's inputs by name, a `Ragged` each, of what `read_columns` returns."""
+        """The model's inputs by name, each a `Ragged`, from the result of `read_columns`."""
         return self.encode_texts(columns.texts, columns.seconds)[0]
 
     def export_with_text(self, folder: str | os.PathLike[str], *, length: int | None = None) -> None:
-        """Write one SavedModel that takes strings: tokenizer and model in one graph, for TensorFlow Serving and others.
+        """Export a SavedModel that takes strings, with tokenizer and model in one graph, for serving with TensorFlow
+        Serving and others.
 
-        It needs the TensorFlow backend and the extra `in-graph`. Its signature `serve` takes strings `[B]`, and gives
-        what the model gives as `outputs`, float32.
+        Needs the TensorFlow backend and the extra `in-graph`. The signature `serve` takes strings `[B]`, and returns
+        the outputs of the model as `outputs`, float32.
 
         Args:
             folder: where to write.
-            length: to how many tokens each text is padded or cut; by default what the model reads.
+            length: the number of tokens to which each text is padded or cut; by default what the model reads.
 
         Raises:
             RuntimeError: on another backend.
-            ValueError: for a tokenizer that no graph computes exactly (`Tokenizer.in_graph`).
+            ValueError: for a tokenizer that a graph cannot compute exactly (`Tokenizer.in_graph`).
 
         Example:
             >>> classifier.export_with_text("served", length=128)
@@ -164,13 +165,14 @@ class EncoderTask(Task):
 
 
 def windows(length: int, room: int | None, overlap: int) -> list[tuple[int, int]]:
-    """`(begin, end)` of the parts of a text of `length` tokens that fit in `room`, each sharing `overlap` with the one
-    before.
+    """Split a text of `length` tokens into overlapping windows `(begin, end)` of at most `room` tokens. Each shares
+    `overlap` tokens with the window before.
 
-    One part where all fits, or `room` is None. The last is as long as the others: it begins earlier.
+    There is one window if all tokens fit, or if `room` is None. The last window begins earlier, to be as long as the
+    others.
 
     Raises:
-        ValueError: unless `overlap` leaves something of `room`.
+        ValueError: unless 0 <= `overlap` < `room`.
     """
     if room is not None and not 0 <= overlap < room:
         raise ValueError(f"Expected an overlap from 0 to below the {room} tokens of a window, got {overlap}.")

@@ -1,4 +1,4 @@
-"""Layers that training leaves as they are."""
+"""Freezing: layers that training does not change."""
 
 import typing
 
@@ -6,7 +6,7 @@ from keras_transformers.transforms.lora import has_lora
 
 
 def freeze(model: typing.Any, embeddings: bool, layers: int | bool) -> None:
-    """Keep the embeddings and the first layers of a task as they are: see `Task.freeze`."""
+    """Freeze the embeddings and the first layers of a task: see `Task.freeze`."""
     if has_lora(model):
         raise ValueError("Expected a model without adapters, beside which all is frozen. Call merge_lora first.")
     stack = model.backbone.decoder if model.backbone.encoder is None else model.backbone.encoder

@@ -1,4 +1,4 @@
-"""What the tasks that write text share: a head over the vocabulary, its loss, and settings of generation.
+"""The base class of tasks that write text: a head over the vocabulary, its loss, and generation settings.
 
 Legend: `B` batch, `R` rows (`B` times beams), `T` target length, `V` target vocabulary.
 """
@@ -40,13 +40,13 @@ from keras_transformers.training.user_metrics import of_tokens
 
 
 class GenerativeTask(Steps, Task):
-    """A task whose decoder writes tokens. Abstract: use one of the tasks.
+    """A task with a decoder that writes tokens. Abstract: use one of the tasks.
 
     Args:
         config: a `ModelConfig` with a decoder.
-        tokenizer: a `Tokenizer`; None when the model only ever sees token ids.
-        generation: a `GenerationConfig`, what the model does unless told otherwise; by default greedy, with the
-            tokenizer's start and end.
+        tokenizer: a `Tokenizer`; None if the model only sees token ids.
+        generation: the default generation settings, a `GenerationConfig`; by default greedy search with the start and
+            end tokens of the tokenizer.
     """
 
     passes_on = {"generation": ("generation settings", [field.name for field in dataclasses.fields(GenerationConfig)])}
@@ -80,7 +80,7 @@ class GenerativeTask(Steps, Task):
 
     @classmethod
     def _check_stacks(cls, config: ModelConfig) -> None:
-        """Refuse a configuration that lacks what the task needs. Abstract."""
+        """Refuse a configuration that lacks a stack that the task needs. Abstract."""
         raise NotImplementedError
 
     def compute_output_spec(
@@ -98,12 +98,12 @@ class GenerativeTask(Steps, Task):
     def compile(
         self, optimizer: Optimizer | None = None, *, label_smoothing: float = 0.0, **kwargs: typing.Any
     ) -> None:
-        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token
-        cross-entropy, padding left out.
+        """Prepare for training. Takes all arguments of `keras.Model.compile` except `loss`: the loss is the
+        cross-entropy of the tokens, without padding.
 
         Args:
             optimizer: see `default_optimizer`.
-            label_smoothing: how much of the target's probability is spread over the whole vocabulary.
+            label_smoothing: the share of the target probability that is spread over the vocabulary.
         """
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"Expected label_smoothing in [0, 1), got {label_smoothing}.")
@@ -114,7 +114,7 @@ class GenerativeTask(Steps, Task):
         config = super().get_compile_config()
         return {**config, "label_smoothing": self.label_smoothing} if config else config
 
-    # In a step of `fit` or `evaluate` the model gives hidden states, and the loss is made of them without logits.
+    # In a step of `fit` or `evaluate` the model returns hidden states: the loss never holds all logits.
 
     _in_chunks = False
 
@@ -128,8 +128,8 @@ class GenerativeTask(Steps, Task):
 
     @contextlib.contextmanager
     def _logits_in_chunks(self) -> Iterator[None]:
-        """The one place that decides whether logits are held whole: where the user's own metrics want them, and where
-        the head is no plain matrix product."""
+        """While active, the loss computes logits in chunks. All logits are computed at once only if the user's metrics
+        need them, or if the head is not a plain matrix product. Nothing else decides this."""
         plain = self.head.matrix(self.backbone.decoder_embedding) is not None
         self._in_chunks = plain and self._compile_metrics is None
         try:
@@ -145,7 +145,7 @@ class GenerativeTask(Steps, Task):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """The mean cross-entropy over the tokens whose weight is not 0; the metrics are updated beside it."""
+        """The mean cross-entropy over the tokens whose weight is not 0. Updates the metrics too."""
         weight = self._loss_weight(x, y, sample_weight)
         if self._in_chunks:
             options = {"label_smoothing": self.label_smoothing, "gradients": training}
@@ -176,18 +176,18 @@ class GenerativeTask(Steps, Task):
     # Generation
 
     def generation_config(self, **changes: typing.Any) -> GenerationConfig:
-        """The model's `GenerationConfig` with changes. A list may stand for a tuple, and a string for one stop string.
+        """The model's `GenerationConfig` with changes. Takes a list for a tuple, and a string for a single stop string.
 
         Raises:
-            TypeError, ValueError: for unknown settings, and ones that contradict each other.
+            TypeError, ValueError: for unknown settings, and for settings that contradict each other.
         """
         names = [field.name for field in dataclasses.fields(GenerationConfig)]
         check_arguments("generation settings", changes, names)
-        changes = {name: from_json(value) for name, value in changes.items()}  # tuples of lists
+        changes = {name: from_json(value) for name, value in changes.items()}  # lists become tuples
         if isinstance(changes.get("stop"), str):
             changes["stop"] = (changes["stop"],)
         if "max_length" in changes:
-            changes = {"max_new_tokens": None, **changes}  # of the two it would win
+            changes = {"max_new_tokens": None, **changes}  # else max_new_tokens would win
         return self._checked(dataclasses.replace(self.generation, **changes))
 
     def _checked(self, config: GenerationConfig) -> GenerationConfig:
@@ -197,13 +197,13 @@ class GenerativeTask(Steps, Task):
         return config
 
     def _check_effect(self, config: GenerationConfig, given: dict[str, typing.Any], scored: bool = False) -> None:
-        """Warn of settings that were given and change nothing."""
+        """Warn of given settings that have no effect."""
         sampling, beams = without_effect(config, given, scored)
         if sampling or beams:
             notices.tell_unused(sampling, beams)
 
     def _wording(self, config: GenerationConfig) -> Wording:
-        """How generated ids become text, a `Wording`."""
+        """The `Wording` that turns generated ids into text."""
         return Wording(self._tokenizer(), config, self._longest("target_embeddings"), self.config.encoder is not None)
 
     # Presets

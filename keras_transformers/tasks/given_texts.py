@@ -31,27 +31,27 @@ class GivenTexts:
         batch_size: int = 8,
         progress: Progress | None = None,
     ) -> float | np.ndarray | list[np.ndarray]:
-        """How likely texts are: the sum of the natural logarithms of their tokens' probabilities.
+        """Log-likelihood of texts: the sum of the natural logarithms of the token probabilities.
 
-        A text is read as `generate` reads a prompt, with what the tokenizer puts before it. Where that is nothing, the
-        first token is not scored, for nothing stands before it; an end token is neither read nor scored.
+        A text is read as `generate` reads a prompt, after the tokens that the tokenizer puts in front. If it puts none,
+        the first token is not scored, since no token precedes it. An end token is neither read nor scored.
 
         Args:
-            texts: a string, or a list, array, series or data frame of strings, or anything else that holds texts.
-            per_token: give the logarithm of each token's probability instead, NaN where it is not scored.
+            texts: a string, or a list, array, series or data frame of strings, or any other container of texts.
+            per_token: whether to return the logarithm for each token instead, NaN for tokens without a score.
             parse_special: as for `generate`.
-            max_length, stride: a longer text is read in windows of so many tokens, each so many further on than the one
-                before; a token is scored once, in the first window that holds it (`tasks/scoring.py` has a picture). By
-                default what the model reads, but 1,024 at most, and half of that.
+            max_length, stride: a longer text is read in windows of `max_length` tokens that begin `stride` tokens
+                apart. Each token is scored once, in the first window that holds it (`tasks/scoring.py` has a picture).
+                By default the length that the model reads, but at most 1,024, and half of that.
             batch_size: windows computed together.
-            progress: a function called with the number of windows done, each time some are.
+            progress: a function called with the number of finished windows, after each batch.
 
         Returns: a float for a string, an array `[N]` for a list; with `per_token` an array `[T]`, or a list of them,
-            one number for each token of `tokenizer.encode`.
+            with one number for each token of `tokenizer.encode`.
 
         Raises:
-            TypeError, ValueError: for what is no text, a `max_length` past what the model reads or below 2, and a
-                `stride` outside of [1, max_length].
+            TypeError, ValueError: for values that are not texts, a `max_length` below 2 or above what the model reads,
+                and a `stride` outside [1, max_length].
 
         Example:
             >>> lm.score(["The cat sat.", "Cat the sat."])  # doctest: +SKIP
@@ -81,15 +81,15 @@ class GivenTexts:
         batch_size: int = 8,
         progress: Progress | None = None,
     ) -> float:
-        """The perplexity of texts: `exp` of the mean negative logarithm of the probability, over all tokens scored.
+        """Perplexity of texts: `exp` of the mean negative log-probability over all scored tokens.
 
-        Arguments as for `score`. The figure depends on all of them, and on the tokenizer: quote `max_length` and
-        `stride`. For WikiText and the like, join the lines to one text as they were.
+        Takes the arguments of `score`. The result depends on all of them, and on the tokenizer: report `max_length` and
+        `stride` with it. For WikiText and similar data, join the lines into one text as they were.
 
         Returns: a float.
 
         Raises:
-            TypeError, ValueError: as `score`, and where no token can be scored.
+            TypeError, ValueError: as `score`, and if no token can be scored.
 
         Example:
             >>> lm.perplexity(pathlib.Path("wiki.test.tokens").read_text(), max_length=1024, stride=512)
@@ -103,7 +103,7 @@ class GivenTexts:
         return float(np.exp(-np.nanmean(scores)))
 
     def token_log_probabilities(self, inputs: dict[str, Tensor]) -> Tensor:
-        """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, int32 `[B, T]` each."""
+        """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, both int32 `[B, T]`."""
         return score_tokens(self, inputs)
 
 

@@ -1,4 +1,4 @@
-"""Given translations, of the model itself or of others: how likely they are, and which words belong together."""
+"""Scores and word alignments of given translations, from the model itself or from elsewhere."""
 
 import typing
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Pair(typing.NamedTuple):
 
     texts: the source and the target.
     source_ids: the ids that the encoder reads.
-    labels: the ids that the decoder is to write.
+    labels: the ids that the decoder should write.
     """
 
     texts: tuple[str, str]
@@ -36,7 +36,7 @@ def given_texts(sources: typing.Any, targets: typing.Any) -> tuple[list[str], li
     """Sources, their translations, and whether both are one string.
 
     Raises:
-        TypeError, ValueError: for values that hold no texts, and for unequal numbers of them.
+        TypeError, ValueError: for values that are not texts, and for unequal numbers of texts.
     """
     (sources, single), (targets, single_target) = texts_of(sources, inputs=SOURCES), texts_of(targets, inputs=TARGETS)
     if len(sources) != len(targets) or single != single_target:
@@ -70,7 +70,7 @@ def given_pairs(
 
 
 class GivenTranslations:
-    """The part of a `Seq2SeqLM` that looks at translations instead of writing them."""
+    """The part of a `Seq2SeqLM` that scores and aligns given translations."""
 
     # Of the other part, `GenerativeTask` and what is below it.
     config: typing.Any
@@ -91,22 +91,22 @@ class GivenTranslations:
         batch_size: int = 32,
         progress: Progress | None = None,
     ) -> float | np.ndarray | list[np.ndarray]:
-        """How likely translations are: the sum of the natural logarithms of their tokens' probabilities, those of the
-        end and of a language among them.
+        """Log-likelihood of translations: the sum of the natural logarithms of the token probabilities, including the
+        end token and any language token.
 
         Args:
             sources, targets: a string each, or lists of as many strings.
             source_language, target_language: as for `translate`.
-            per_token: whether to return each token's instead.
+            per_token: whether to return the logarithm for each token instead.
             batch_size: pairs computed together.
-            progress: a function called with the number of pairs done, each time some are.
+            progress: a function called with the number of finished pairs, after each batch.
 
-        Returns: a float for strings, an array `[N]` for lists; with `per_token` an array `[T]`, or a list of them, one
-            number for each token of `tokenizer.encode_targets`.
+        Returns: a float for strings, an array `[N]` for lists; with `per_token` an array `[T]`, or a list of them, with
+            one number for each token of `tokenizer.encode_targets`.
 
         Raises:
-            TypeError, ValueError: for what is no text, lists of unequal length, an empty source, and texts that are
-                longer than the model reads.
+            TypeError, ValueError: for values that are not texts, lists of unequal length, an empty source, and texts
+                that are longer than the model reads.
 
         Example:
             >>> translator.score("The cat sleeps.", "Le chat dort.")
@@ -137,22 +137,23 @@ class GivenTranslations:
         batch_size: int = 32,
         progress: Progress | None = None,
     ) -> Alignment | list[Alignment]:
-        """Which words of a translation stand for which words of its source, by the decoder's attention.
+        """Align the words of translations with the words of their sources, by the decoder's cross-attention.
 
         Args:
-            sources, targets: a string each, or lists of as many strings: any translations, the model's own or others'.
+            sources, targets: a string each, or lists of as many strings. The translations may come from anywhere.
             source_language, target_language: as for `translate`.
-            layer: whose attention, from 0, or from the last one backwards when negative; by default the last of the
-                first half. Which is best differs from model to model: look at some pairs.
-            method: "argmax": each target word with the source word that it looked at most. "both": of those pairs the
-                ones in which no other target word looked at that source word more: fewer, and surer.
-            batch_size: pairs computed together, fewer where they are long.
-            progress: a function called with the number of pairs done, each time some are.
+            layer: which layer's attention, from 0; a negative number counts from the last one. By default the last
+                layer of the first half. The best layer differs between models: look at some pairs.
+            method: "argmax" pairs each target word with the source word of its highest attention. "both" keeps only
+                those pairs in which no other target word has a higher attention to that source word: fewer pairs, but
+                surer.
+            batch_size: pairs computed together; fewer if they are long.
+            progress: a function called with the number of finished pairs, after each batch.
 
         Returns: an `Alignment`, or a list of them: `pairs` of word indices, the words, their spans, and scores.
 
         Raises:
-            TypeError, ValueError: as `score`, and for a layer or method that is not there.
+            TypeError, ValueError: as `score`, and for a missing layer or an unknown method.
 
         Example:
             >>> alignment = translator.align("The cat sleeps.", "Le chat dort.")
@@ -173,7 +174,7 @@ class GivenTranslations:
         return results[0] if single else results
 
     def cross_attention(self, inputs: dict[str, Tensor]) -> Tensor:
-        """What `decoder_token_ids`, int32 `[B, T]`, look at in `token_ids [B, S]`: the mean over the heads of each
+        """The attention of `decoder_token_ids`, int32 `[B, T]`, to `token_ids [B, S]`: the mean over the heads of each
         layer, `[B, L, T, S]`."""
         return cross_attention(self, inputs)
 

@@ -1,4 +1,4 @@
-"""Words put in the place of masks: the task that encoders are pre-trained on.
+"""Masked language modelling: the pre-training task of encoders.
 
 Legend: `B` batch, `T` length, `P` masked positions, `D` model width, `V` vocabulary.
 """
@@ -31,15 +31,15 @@ from keras_transformers.training.user_metrics import of_tokens
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class MaskedLM(EncoderTask):
-    """A masked language model: it says which token stood where a mask is.
+    """A masked language model: predicts the tokens behind masks.
 
     Args:
         config: a `ModelConfig` with an encoder only.
         tokenizer: a `Tokenizer` with a mask token.
-        mask_rate: which share of a text's tokens `fit` hides. Of these, 80 % are masked, 10 % replaced at random and
-            10 % left, drawn anew in each epoch.
+        mask_rate: the share of the tokens that `fit` hides: 80 % of them are masked, 10 % replaced at random and 10 %
+            left unchanged. Each epoch draws anew.
 
-    Call arguments: a dictionary of int32 `token_ids [B, T]`, padded, and perhaps `segment_ids [B, T]`, a bool
+    Call arguments: a dictionary of int32 `token_ids [B, T]`, padded, and optionally int32 `segment_ids [B, T]`, bool
         `padding_mask [B, T]`, and int32 `masked_positions [B, P]`, the positions to score.
 
     Returns: logits `[B, P, V]`; without positions `[B, T, V]`.
@@ -52,7 +52,7 @@ class MaskedLM(EncoderTask):
     Source: Devlin et al. 2019, section 3.1; dynamic masking: Liu et al. 2019, section 4.1.
     """
 
-    batch_size = None  # texts are cut to one length as a rule, and pre-training takes many at once
+    batch_size = None  # texts usually have one length, and pre-training needs large batches
 
     def __init__(
         self, config: ModelConfig, tokenizer: Tokenizer | None = None, mask_rate: float = 0.15, **kwargs: typing.Any
@@ -127,7 +127,7 @@ class MaskedLM(EncoderTask):
     label_columns = ("labels", "label")
 
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Texts alone: the labels are the texts' own tokens."""
+        """Examples of texts without labels: the labels are their own tokens."""
         if source.has_labels:
             raise ValueError("Expected texts alone, as their own tokens are the labels, got y too. Leave it out.")
         read = read_columns(source, labelled=False, columns=columns)
@@ -136,8 +136,8 @@ class MaskedLM(EncoderTask):
         return self._masked(inputs, read.sample_weight, real, packed.truncated)
 
     def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
-        """Ids alone, whose tokens are hidden as those of texts are; or with a label for each token that was hidden, and
-        `NO_LABEL` (-100) for the others."""
+        """Examples of ids. Without labels, tokens are hidden as in texts. With labels, each hidden token has a label,
+        and the others have `NO_LABEL` (-100)."""
         column = ids.columns["token_ids"]
         self._check_cut(column.lengths, max_length)
         if ids.labels is not None:
@@ -178,21 +178,20 @@ class MaskedLM(EncoderTask):
     def fill_mask(
         self, texts: Texts, *, top: int = 5, batch_size: int = 32, progress: Progress | None = None
     ) -> list[typing.Any]:
-        """The likeliest tokens for the masks in texts, as plain Python.
+        """Predict the likeliest tokens for the masks in texts. Returns plain Python values.
 
         Args:
-            texts: a string or a list of them, each with the tokenizer's mask token (`tokenizer.mask_token`) at least
-                once.
-            top: how many tokens to name for each mask.
+            texts: a string or a list of strings, each with at least one mask token (`tokenizer.mask_token`).
+            top: how many tokens to return for each mask.
             batch_size, progress: as for `TextClassifier.classify`.
 
-        Returns: for a text with one mask a list of `{"token", "score", "text"}`, best first, `text` with the token in
-            place; with several masks a list of such lists, one for each, where `text` has that one filled. For a list
-            of texts, a list of that.
+        Returns: for a text with one mask a list of `{"token", "score", "text"}`, best first; `text` has the token in
+            place of the mask. For a text with several masks a list of such lists, one for each mask; `text` has only
+            that mask filled. For a list of texts, a list of such results.
 
         Raises:
-            TypeError: for what is no text.
-            ValueError: for a text without a mask, or whose mask was cut off.
+            TypeError: for values that are not texts.
+            ValueError: for a text without a mask, or with a mask that was cut off.
         """
         if isinstance(top, bool) or not isinstance(top, int) or top < 1:
             raise ValueError(f"Expected top of at least 1, got {top!r}.")
@@ -223,7 +222,7 @@ class MaskedLM(EncoderTask):
         ids = packed.token_ids[row].copy()
         ids[place] = token_id
         tokenizer = self._tokenizer()
-        known = int(token_id) < tokenizer.vocabulary_size  # a model may have a rounded-up vocabulary
+        known = int(token_id) < tokenizer.vocabulary_size  # the vocabulary of a model may be rounded up
         (token,) = tokenizer.tokens([int(token_id)]) if known else ("",)
         return {
             "token": token.strip(),
@@ -238,7 +237,7 @@ def _best(scores: np.ndarray, count: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class MaskedExamples(Examples):
-    """Texts whose tokens are hidden at random, anew in each batch. `maskable`: the positions that may be."""
+    """Texts whose tokens are hidden at random, anew in each batch. `maskable`: the positions that may be hidden."""
 
     maskable: Ragged = dataclasses.field(kw_only=True)
     mask_rate: float = 0.15
@@ -274,7 +273,7 @@ class MaskedExamples(Examples):
 
 
 def _without_positions(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The inputs of the body by name, and the positions to score or None."""
+    """The inputs of the backbone by name, and the positions to score or None."""
     inputs = dict(inputs) if isinstance(inputs, dict) else {"token_ids": inputs}
     positions = inputs.pop("masked_positions", None)
     return inputs, positions

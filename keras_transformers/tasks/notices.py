@@ -1,7 +1,6 @@
-"""The warnings of a model that writes, given at the user's own line: settings without effect, texts that were cut,
-unknown tokens.
+"""Warnings of generative models, raised at the user's line: settings without effect, cut texts, unknown tokens.
 
-A warning names the texts that it is about as their caller knows them: "index 3", or "line 4" of a file.
+A warning uses the caller's names for texts: "index 3", or "line 4" of a file.
 """
 
 import itertools
@@ -16,12 +15,12 @@ from keras_transformers.data.pairs import Pairs
 from keras_transformers.tokenizers.texts import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
-LOOKED_AT = 200  # sources to learn from that are looked at for letters
+LOOKED_AT = 200  # training sources that are checked for letters
 SHOWN = 10  # texts, or pieces of text, that a warning lists
 
 
 def tell_unused(sampling: dict[str, typing.Any], beams: dict[str, typing.Any]) -> None:
-    """Warn of settings that were given and change nothing: see `generation.settings.without_effect`."""
+    """Warn of given settings without effect: see `generation.settings.without_effect`."""
     if sampling:
         warnings.warn(
             f"{_settings(sampling)} changes nothing without sampling: the likeliest token is taken each time. Add "
@@ -39,15 +38,15 @@ def tell_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, longe
     """Warn of results that were cut before their end.
 
     Args:
-        cut: for each cut text its index, and how many tokens it has.
-        total: how many texts there are.
-        names: a list of what to call each text, or None.
-        longest: the most tokens that the model has positions for, or None.
-        what: what the results are, such as "translations".
+        cut: the number of tokens of each cut text, by its index.
+        total: the number of texts.
+        names: a list of names of the texts, or None.
+        longest: the number of positions of the model, or None.
+        what: a name for the results, such as "translations".
     """
     most = max(cut.values())
     advice = "Raise max_new_tokens."
-    if longest is not None and most + 1 >= longest:  # the token that a decoder starts from takes a position
+    if longest is not None and most + 1 >= longest:  # the start token of a decoder takes a position
         advice = "The model has positions for no more."
         if what == "translations":
             advice = "The model has positions for no more; translate_document takes long texts in pieces."
@@ -62,8 +61,8 @@ def tell_long(rows: Sequence[int], total: int, names: Sequence[str] | None, long
     """Warn of texts that are longer than a model reads.
 
     Args:
-        rows: their indices.
-        total, names, longest: as of `tell_cut`.
+        rows: the indices of these texts.
+        total, names, longest: as for `tell_cut`.
     """
     warnings.warn(
         f"{len(rows)} of {total} texts are longer than the {longest} tokens that this model reads; the rest of each is "
@@ -103,7 +102,7 @@ def tell_unknown(
 
 
 def tell_spelled(spelled: Sequence[str]) -> None:
-    """Warn of special tokens that texts spell, which are read as text."""
+    """Warn that special tokens spelled in texts are read as text."""
     shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
     warnings.warn(
         f"Special tokens that a text spells are read as text: {shown}{more}. Give parse_special=True to have "
@@ -113,7 +112,7 @@ def tell_spelled(spelled: Sequence[str]) -> None:
 
 
 def tell_pairs(tokenizer: Tokenizer, pairs: Pairs) -> None:
-    """Warn of pairs of texts that teach a model what nobody wants: empty sides, and sources without letters.
+    """Warn of training pairs that teach unwanted behaviour: empty sides, and sources without letters.
 
     Args:
         tokenizer: a `Tokenizer`.
@@ -127,7 +126,7 @@ def tell_pairs(tokenizer: Tokenizer, pairs: Pairs) -> None:
 
 
 def tell_letterless(texts: Sequence[str]) -> None:
-    """Warn where half or more of the sources that a model learns from hold no letter: `translate` would keep them."""
+    """Warn if half or more of the training sources hold no letter: `translate` would return them unchanged."""
     texts = [text for text in texts if text.strip()]
     count = sum(not has_letter(text) for text in texts)
     if texts and 2 * count >= len(texts):
@@ -139,11 +138,11 @@ def tell_letterless(texts: Sequence[str]) -> None:
 
 
 def tell_empty(lengths: np.ndarray, empty: Sequence[int]) -> None:
-    """Warn of pairs to learn from that have nothing on one side.
+    """Warn of training pairs with an empty side.
 
     Args:
-        lengths: int `[N, 2]`, the tokens of each pair's sides.
-        empty: how many of them an empty text has, of a source and a target.
+        lengths: int `[N, 2]`, the number of tokens of both sides of each pair.
+        empty: the number of tokens of an empty source and of an empty target.
     """
     count = int((lengths <= np.array(empty)).any(axis=1).sum())
     if count:
@@ -159,6 +158,6 @@ def _settings(values: dict[str, typing.Any]) -> str:
 
 
 def _listed(rows: Sequence[int], names: Sequence[str] | None) -> str:
-    """Texts by their names, the first few of them."""
+    """The names of the first few texts, joined."""
     shown = ", ".join(str(row) if names is None else names[row] for row in rows[:SHOWN])
     return ("index " if names is None else "") + shown + (", …" if len(rows) > SHOWN else "")

@@ -20,7 +20,7 @@ class PairTask(GenerativeTask):
     sides = ("", "decoder_")
 
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Pairs:
-        """Sentence pairs: all that `training.encode_pairs` takes."""
+        """Sentence pairs, in every form that `encode_pairs` takes."""
         return self._encoded(source, max_length, columns)
 
     def _of_ids(self, ids: Examples, max_length: int | None) -> Examples:

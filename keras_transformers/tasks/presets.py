@@ -1,4 +1,4 @@
-"""A task as a preset: loaded from a folder or a file, saved as a folder, and pushed to a hub.
+"""Presets of tasks: loading from a folder or a file, saving as a folder, pushing to the Hugging Face Hub.
 
 name ─ sources.resolve ─► folder ─ open_checkpoint ─► config, tensors ─► an empty model ─ assign ─► the model
 """
@@ -42,7 +42,7 @@ def load(
     verify: bool = False,
     arguments: dict[str, typing.Any] | None = None,
 ) -> typing.Any:
-    """A model of the task `cls`. The arguments are those of `Task.from_preset`."""
+    """Load a model of the task `cls`. Takes the arguments of `Task.from_preset`."""
     arguments = arguments or {}
     spelling.check_dtype(dtype)
     known = ("name", "dtype", "model_type", "verify", *spelling.constructor_arguments(cls)[1:])
@@ -73,7 +73,7 @@ def load(
 
 
 def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str) -> typing.Any:
-    """The checkpoint in a folder, by its `config.json`, or in a GGUF file."""
+    """Open the checkpoint in a folder with a `config.json`, or in a GGUF file."""
     if path.suffix == GGUF:
         return gguf.read(path)
     values = preset.read_json(path, "config.json")
@@ -87,7 +87,7 @@ def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str) -> ty
 
 
 def _check_weights(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, any_heads: bool) -> None:
-    """Refuse tensors that do not fit; with `any_heads`, heads may be of any size."""
+    """Refuse tensors that do not fit. With `any_heads`, heads may have any size."""
     weights = named_weights(model)
     heads = [name for name in weights if is_head(name)]
     shapes = {name: weight.shape for name, weight in weights.items() if not (any_heads and name in heads)}
@@ -95,7 +95,7 @@ def _check_weights(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Pa
 
 
 def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_head: bool) -> list[str]:
-    """Assign the tensors of a checkpoint, and return what a user has to know."""
+    """Assign the tensors of a checkpoint. Returns notes for the user."""
     task, name = checkpoint.task, type(model).__name__
     weights = named_weights(model)
     tensors = checkpoint.read(weights, name if same_head else None)
@@ -126,8 +126,8 @@ def has_tokenizer(folder: pathlib.Path) -> bool:
 
 
 def read_generation(path: typing.Any) -> GenerationConfig:
-    """The `GenerationConfig` of a preset: of its `generation_config.json`, or of its `config.json`, where old presets
-    and those of other libraries have it.
+    """The `GenerationConfig` of a preset, from its `generation_config.json`, else from its `config.json`, as in old
+    presets and those of other libraries.
 
     Raises:
         ValueError: for settings that do not fit, naming the file.
@@ -136,7 +136,7 @@ def read_generation(path: typing.Any) -> GenerationConfig:
     if not folder.is_dir() or not is_plain(folder / name):
         of_file = folder.suffix == GGUF
         values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")
-        name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"  # ours always have the file
+        name = name if values.get("model_type") == own.MODEL_TYPE else "config.json"  # our presets always have the file
     if name == "config.json":
         settings = {each: values.get(each) for each in GENERATION_KEYS}
     else:
@@ -151,14 +151,14 @@ def read_generation(path: typing.Any) -> GenerationConfig:
 
 
 def save(model: typing.Any, folder: typing.Any, dtype: str | None = None) -> None:
-    """Save a task as a folder. The arguments are those of `Task.save_to_preset`."""
+    """Save a task as a folder. Takes the arguments of `Task.save_to_preset`."""
     preset.save_folder(folder, {**_model_files(model, dtype), **model._files()})
 
 
 def push(
     model: typing.Any, repository: str, dtype: str | None = None, *, private: bool | None = None, **options: typing.Any
 ) -> str:
-    """Save a task to a repository of the Hugging Face hub. The arguments are those of `Task.push_to_hub`."""
+    """Save a task to a repository on the Hugging Face Hub. Takes the arguments of `Task.push_to_hub`."""
     import huggingface_hub
 
     api = huggingface_hub.HfApi()
@@ -170,12 +170,12 @@ def push(
 
 
 def _model_files(model: typing.Any, dtype: str | None) -> dict[str, typing.Any]:
-    """Bytes, or functions of a path that write them, by file name: in the Hugging Face format if a family describes the
-    model."""
+    """The files of a model by name, as bytes or as functions that write to a path. They have the Hugging Face format if
+    a model family describes the model."""
     from keras_transformers import __version__
 
     task, transforms = type(model).__name__, changes.describe(model)
-    quantized = "quantization" in transforms  # adapters beside float weights are merged: others read the weights so
+    quantized = "quantization" in transforms  # adapters on float weights are merged, for other libraries
     weights = named_weights(model) if quantized else merged_weights(model)
     values = model._checkpoint_values()
     if model.origin is not None and model.origin.task == task:

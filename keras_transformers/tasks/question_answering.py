@@ -1,4 +1,4 @@
-"""The answer to a question, cut out of a text.
+"""Extractive question answering: the answer to a question is a part of a text.
 
 Legend: `B` batch, `T` length.
 """
@@ -45,19 +45,19 @@ _POSITIONS = ("start_positions", "end_positions")
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class QuestionAnswerer(EncoderTask):
-    """Finds where in a context the answer to a question stands.
+    """Extractive question answering: finds the answer to a question in a context.
 
-    A context that is longer than the model reads is read in overlapping windows.
+    A context that is longer than the model reads is split into overlapping windows.
 
     Args:
-        config: a `ModelConfig` with an encoder, or a decoder, only; its `span_head` stands before the classifier of
-            tokens.
+        config: a `ModelConfig` with only an encoder or only a decoder. The classifier of tokens reads the output of its
+            `span_head`.
         tokenizer: a `Tokenizer`.
-        overlap: how many tokens two windows share.
+        overlap: the number of tokens that neighbouring windows share.
 
     Call arguments: as for `TextClassifier`; the question comes first, then the context.
 
-    Returns: logits `[B, T, 2]`: of being the answer's first token, and of being its last.
+    Returns: logits `[B, T, 2]`, for the first and for the last token of the answer.
 
     Example:
         >>> model = kt.QuestionAnswerer.from_preset("hf://distilbert/distilbert-base-cased-distilled-squad")
@@ -115,14 +115,14 @@ class QuestionAnswerer(EncoderTask):
         return self.weighted_mean(ops.mean(losses, axis=-1), sample_weight)
 
     def _by_ends(self, x: Tensor, logits_BT2: Tensor) -> Tensor:
-        """Logits float32 `[B, 2, T]`, and none of padding."""
+        """Logits, float32 `[B, 2, T]`, with padding masked out."""
         real_B1T = ops.cast(self.padding_mask(x), "bool")[:, None, :]
         return ops.where(real_B1T, ops.transpose(ops.cast(logits_BT2, "float32"), (0, 2, 1)), -1e9)
 
     def _seen_by_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
     ) -> tuple[Tensor, Tensor, None, Tensor]:
-        """Each end by itself: places `[2B]`, and logits over places `[2B, T]`."""
+        """The two ends as separate rows: positions `[2B]`, and logits over positions `[2B, T]`."""
         y, logits_B2T = ops.convert_to_tensor(y), self._by_ends(x, y_pred)
         if sample_weight is not None:
             sample_weight = ops.repeat(ops.cast(sample_weight, "float32"), 2)
@@ -139,7 +139,8 @@ class QuestionAnswerer(EncoderTask):
         contexts: collections.abc.Sequence[str],
         max_length: int | None = None,
     ) -> tuple[dict[str, Ragged], PackedTexts, list[tuple[int, int]], list[np.ndarray]]:
-        """`(inputs, packed, of each window (row, first piece), character spans of each context's pieces)`."""
+        """Split contexts into windows. Returns `(inputs, packed, windows, spans)`: `(row, first piece)` for each
+        window, and the spans of characters of the pieces of each context."""
         tokenizer = self._tokenizer()
         question_ids = tokenizer.encode(questions)
         encoded = tokenizer.encode_with_offsets(contexts)
@@ -166,13 +167,13 @@ class QuestionAnswerer(EncoderTask):
     seen_form = Form(labelled=False, pairs="must")
 
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Questions with contexts and answers.
+        """Examples of questions with contexts and answers.
 
-        `x`: a list of `(question, context)`, with `y` the answers; columns `question`, `context` and `answers` as SQuAD
-        has them, of a data frame, a dictionary or a Hugging Face dataset; or what yields `((question, context),
-        answer)`. An answer is `(start, end)` in characters, SQuAD's `{"text": […], "answer_start": […]}` (the first is
-        learnt), or None for no answer. Each window is an example; one without the answer learns to point at the first
-        token.
+        `x` is a list of `(question, context)` with the answers in `y`; or a data frame, dictionary or Hugging Face
+        dataset with the columns `question`, `context` and `answers` of SQuAD; or an iterable of `((question, context),
+        answer)`. An answer is `(start, end)` in characters; or `{"text": […], "answer_start": […]}` as in SQuAD, whose
+        first answer is learnt; or None for no answer. Each window is an example. A window without the answer learns to
+        point at the first token.
         """
         read = read_columns(source, pairs="must", inputs=_INPUTS, labels=_ANSWERS, columns=columns, what="question")
         questions, contexts = _checked(read)
@@ -208,7 +209,7 @@ class QuestionAnswerer(EncoderTask):
     ) -> Ids:
         block = source.whole()
         table = renamed(typing.cast(dict, block.inputs), columns)  # ids come by name
-        if set(_POSITIONS) <= set(table):  # as Hugging Face's models take them
+        if set(_POSITIONS) <= set(table):  # as Hugging Face models take them
             table["answers"] = list(zip(*(rows(table.pop(name)) for name in _POSITIONS), strict=True))
         ids = Source(table, block.labels, block.weights, self.form)
         return super()._read_ids(ids, sides=sides)
@@ -216,7 +217,7 @@ class QuestionAnswerer(EncoderTask):
     label_columns = ("answers", "answer", "label", "labels")
 
     def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
-        """The positions of the answer's first and last token, `[N, 2]`."""
+        """Examples of ids, labelled with the positions of the first and last token of the answer, `[N, 2]`."""
         self._check_cut(ids.columns["token_ids"].lengths, max_length)
         if ids.labels is None:
             raise ValueError("Expected the positions (first, last) of each answer's tokens, got none. Pass y=.")
@@ -248,23 +249,23 @@ class QuestionAnswerer(EncoderTask):
         batch_size: int = 32,
         progress: Progress | None = None,
     ) -> dict[str, typing.Any] | list[typing.Any]:
-        """Answers to questions, out of their contexts, as plain Python.
+        """Answer questions from their contexts. Returns plain Python values.
 
         Args:
-            questions, contexts: two strings, or two lists (arrays, series) of as many; or, without contexts, pairs
+            questions, contexts: two strings, or two lists (arrays, series) of equal length; or, without contexts, pairs
                 `(question, context)`, or columns `question` and `context`.
-            no_answer: whether a question may have no answer, for models that were trained with such (SQuAD 2.0); it has
-                none where the first token, to which they then point, scores higher than any span.
-            top: how many answers to give, best first.
+            no_answer: whether a question may have no answer, for models trained with such questions (SQuAD 2.0). It has
+                none if the first token scores higher than any span.
+            top: how many answers to return, best first.
             max_answer_tokens: the longest answer, in tokens.
-            batch_size, progress: as for `TextClassifier.classify`, of windows.
+            batch_size, progress: as for `TextClassifier.classify`, in windows.
 
-        Returns: `{"text", "score", "start", "end"}`, `start` and `end` in characters of the context and `score` the
-            probability of both ends; for no answer an empty text, with `start` and `end` 0. With `top` above 1 a list
-            of them; for lists, a list of that.
+        Returns: `{"text", "score", "start", "end"}`: `start` and `end` count characters of the context, `score` is the
+            probability of both ends. For no answer, the text is empty, and `start` and `end` are 0. With `top` above 1
+            a list of such answers; for lists, a list of such results.
 
         Raises:
-            TypeError: for what is no text.
+            TypeError: for values that are not texts.
             ValueError: for unequal counts, an empty question or context, and a question that fills the whole input.
         """
         for name, value in (("top", top), ("max_answer_tokens", max_answer_tokens)):
@@ -309,16 +310,16 @@ def _best_spans(
     longest: int,
     no_answer: bool,
 ) -> list[dict[str, typing.Any]]:
-    """The best answers out of one context, one at least.
+    """The best answers from one context, at least one.
 
     Args:
-        context, spans: the text, and the characters of each of its pieces `[P, 2]`.
-        windows_of: of each window the number of its first piece, its pieces' logits `[p, 2]`, and the first token's,
-            `[2]`.
+        context, spans: the text, and the span of characters of each of its pieces, `[P, 2]`.
+        windows_of: for each window the number of its first piece, the logits of its pieces, `[p, 2]`, and the logits of
+            the first token, `[2]`.
         top, longest, no_answer: as for `answer`.
 
-    A piece's logits are the best that any window gives it; no answer's are the worst, since a window that holds the
-    answer denies it.
+    The logits of a piece are the highest over all windows. The logits of "no answer" are the lowest, since a window
+    with the answer denies it.
     """
     pieces = np.full((len(spans), 2), -np.inf)
     candidates = []
@@ -342,7 +343,7 @@ def _best_spans(
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """A span of a text without the spaces at its ends, which some tokenizers give to their pieces."""
+    """Trim the spaces at both ends of a span of a text: the pieces of some tokenizers include them."""
     inside = text[start:end]
     return (
         (start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())) if inside.strip() else (start, end)
@@ -350,7 +351,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _log_sum(logits: np.ndarray) -> float:
-    """The logarithm of the sum over all pairs of a first and a last token of `[P, 2]`."""
+    """The log of the sum of exponentials over all pairs of a first and a last token, from logits `[P, 2]`."""
     highest = logits.max(axis=0, initial=-1e30)
     return float((highest + np.log(np.exp(logits - highest).sum(axis=0))).sum()) if len(logits) else 0.0
 
@@ -362,13 +363,14 @@ def _spans(logits: np.ndarray, count: int, longest: int) -> list[tuple[float, in
     fits = (lasts >= firsts) & (lasts - firsts < longest)
     firsts, lasts = firsts[fits], lasts[fits]
     sums = logits[firsts, 0] + logits[lasts, 1]
-    # among those of one sum the first: several pieces may be of one character, and their spans then one answer
+    # The sort is stable, so that the first of equal sums wins. Take more than `count`: if several pieces belong to one
+    # character, several spans are one answer.
     best = np.argsort(-sums, kind="stable")[: 4 * count]
     return [(float(sums[n]), int(firsts[n]), int(lasts[n])) for n in best]
 
 
 def _checked(read: Columns) -> tuple[list[str], list[str]]:
-    """The questions and contexts of what `read_columns` returned, none of them empty."""
+    """The questions and contexts in the result of `read_columns`. Refuses empty ones."""
     if read.seconds is None:
         raise TypeError("Expected pairs (question, context), got single texts. Pass each question with its context.")
     for row, (question, context) in enumerate(zip(read.texts, read.seconds, strict=True)):
@@ -379,7 +381,7 @@ def _checked(read: Columns) -> tuple[list[str], list[str]]:
 
 
 def _span(answer: typing.Any, context: str, row: int) -> tuple[int, int] | None:
-    """`(start, end)` in characters, or None, of an answer in one of its forms."""
+    """Convert an answer in any of its forms to `(start, end)` in characters, or None."""
     if isinstance(answer, collections.abc.Mapping):
         texts, starts = (answer.get(name, ()) for name in ("text", "answer_start"))
         texts, starts = (rows(each) if holds_many(each) else [each] for each in (texts, starts))

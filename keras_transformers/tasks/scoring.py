@@ -1,4 +1,4 @@
-"""How likely a language model finds texts: log-probabilities of their tokens, in windows where a text is long.
+"""Log-probabilities of texts by token; long texts are read in windows.
 
     text       a b c d e f g h i        max_length 4, stride 2
     window 1   a b c d                  scores   b c d     (nothing stands before a)
@@ -6,9 +6,9 @@
     window 3           e f g h          scores           g h
     window 4               g h i        scores               i
 
-Every token but the first is scored once, by at least `max_length - stride` tokens before it, where there are as many.
-With `stride = max_length` the windows share nothing, and each one's first token goes unscored: that is faster, and
-makes the text look less likely than it is. It is the convention of transformers' guide to perplexity.
+Every token but the first is scored once, after at least `max_length - stride` earlier tokens if there are as many. With
+`stride = max_length` the windows share nothing, and the first token of each has no score. This is faster, but the text
+looks less likely than it is. The perplexity guide of transformers has the same convention.
 
 `B` rows, `T` tokens.
 """
@@ -31,11 +31,11 @@ LONGEST_ROW = 1024  # the most tokens of a row or a window by default, if the mo
 
 
 def window_sizes(max_length: int | None, stride: int | None, longest: int | None) -> tuple[int, int]:
-    """`max_length` and `stride` of windows, with their defaults, for a model that reads `longest` tokens, or any number
-    if it is None.
+    """`max_length` and `stride` of windows, with defaults, for a model that reads `longest` tokens, or any number if it
+    is None.
 
     Raises:
-        ValueError: for sizes outside of these.
+        ValueError: for sizes out of range.
     """
     max_length = min(LONGEST_ROW, longest or LONGEST_ROW) if max_length is None else max_length
     stride = max(max_length // 2, 1) if stride is None else stride
@@ -48,7 +48,8 @@ def window_sizes(max_length: int | None, stride: int | None, longest: int | None
 
 
 def windows(length: int, max_length: int, stride: int) -> list[tuple[int, int, int]]:
-    """`(begin, first, end)` of each window of a sequence: it reads `begin` to `end`, and scores from `first` on."""
+    """`(begin, first, end)` for each window of a sequence: it reads tokens `begin` to `end`, and scores from `first`
+    on."""
     parts, done = [], 0
     for begin in range(0, max(length, 1), stride):
         end = min(begin + max_length, length)
@@ -68,14 +69,14 @@ def log_probabilities(
     batch_size: int,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The natural logarithm of each token's probability after those before it; NaN where nothing stands before.
+    """The natural logarithm of the probability of each token after the tokens before it; NaN for the first token.
 
     Args:
         model: a `CausalLM`.
         sequences: lists of ids.
-        max_length, stride: of the windows.
+        max_length, stride: length and distance of the windows.
         batch_size: windows computed together.
-        progress: a function called with the number of windows done, each time some are.
+        progress: a function called with the number of finished windows, after each batch.
 
     Returns: a list of float64 arrays `[T]`.
     """
@@ -106,14 +107,14 @@ def pair_log_probabilities(
     batch_size: int,
     progress: Progress | None = None,
 ) -> list[np.ndarray]:
-    """The natural logarithm of each target token's probability, after the source and the tokens before it.
+    """The natural logarithm of the probability of each target token, after the source and the tokens before it.
 
     Args:
         model: a `Seq2SeqLM`.
         sources, labels: lists of ids, a target for each source.
-        start_id: what the decoder starts from.
+        start_id: the id that the decoder starts from.
         batch_size: pairs computed together.
-        progress: a function called with the number of pairs done, each time some are.
+        progress: a function called with the number of finished pairs, after each batch.
 
     Returns: a list of float64 arrays `[T]`.
     """
@@ -134,12 +135,12 @@ def pair_log_probabilities(
 def computed(
     model: typing.Any, function: Callable[..., Tensor], columns: dict[str, Ragged], rows: np.ndarray
 ) -> np.ndarray:
-    """What `function`, a method of the model, makes of some pairs, padded to a few shapes: numpy `[B, …]`, perhaps with
-    more rows behind.
+    """Call `function`, a method of the model, for some pairs, padded to a few shapes. Returns numpy `[B, …]`, possibly
+    with extra rows at the end.
 
     Args:
-        columns: a `Ragged` for each of the function's inputs: `token_ids` is the source, the others are the target's.
-        rows: int `[B]`, which pairs.
+        columns: a `Ragged` for each input of the function: `token_ids` is the source, the others belong to the target.
+        rows: int `[B]`, the indices of the pairs.
     """
     padded = {}
     for name, column in columns.items():
@@ -149,8 +150,8 @@ def computed(
 
 
 def score_tokens(model: typing.Any, inputs: dict[str, Tensor]) -> Tensor:
-    """The log-probabilities of `labels [B, T]` after what a decoder reads, int32 `[B, T]`, float32 `[B, T]`: of a few
-    positions at a time, so that their logits are never held whole."""
+    """The log-probabilities, float32 `[B, T]`, of `labels [B, T]` after the tokens that a decoder reads, int32 `[B,
+    T]`. Computes a few positions at a time, so that it never holds all logits."""
     labels = inputs["labels"]
     x = model.backbone({name: ids for name, ids in inputs.items() if name != "labels"})
     rows, length = labels.shape

@@ -1,4 +1,4 @@
-"""Text to text: an encoder reads the source, a decoder writes the target.
+"""Text-to-text models: an encoder reads the source, a decoder writes the target.
 
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
@@ -36,21 +36,21 @@ from keras_transformers.training.schedules import InverseSquareRoot
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
-    """An encoder-decoder with a head over the target's vocabulary: for translation and other text to text.
+    """An encoder-decoder with a head over the target vocabulary, for translation and other text-to-text tasks.
 
     Args:
         config: a `ModelConfig` with an encoder and a decoder, such as `kt.models.transformer(...)`.
-        tokenizer: a `Tokenizer` with padding, start and end tokens; None when the model only ever sees token ids.
-        generation: a `GenerationConfig`, what `translate` does unless told otherwise; by default greedy, with the
-            tokenizer's start and end.
+        tokenizer: a `Tokenizer` with padding, start and end tokens; None if the model only sees token ids.
+        generation: the default settings of `translate`, a `GenerationConfig`; by default greedy search with the start
+            and end tokens of the tokenizer.
 
-    Call arguments: a dictionary of int32 `token_ids [B, S]`, source ids and end, padded, and `decoder_token_ids [B,
-    T]`, start and target ids, padded.
+    Call arguments: a dictionary of two padded int32 arrays: `token_ids [B, S]`, the source ids and the end token, and
+    `decoder_token_ids [B, T]`, the start token and the target ids.
 
-    Returns: logits `[B, T, V]`: those at `t` score the target's token `t`.
+    Returns: logits `[B, T, V]`; position `t` scores target token `t`.
 
     Raises:
-        ValueError: when the configuration lacks a stack, or the tokenizer is of another vocabulary.
+        ValueError: if the configuration lacks a stack, or the tokenizer has another vocabulary.
 
     Example:
         >>> translator = kt.Seq2SeqLM.from_preset("english-french")
@@ -69,12 +69,12 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             raise wrong_stacks(expected, config)
 
     def _checkpoint_values(self) -> dict[str, typing.Any]:
-        """What transformers trains by, which looks for it here and not among the settings of generation."""
+        """The ids that transformers needs in training: it reads them here, not from the generation settings."""
         values = {
             "decoder_start_token_id": self.generation.start_id,
             "eos_token_id": next(iter(self.generation.end_ids), None),
         }
-        written = () if self.config.reading is None else values  # of the model's configuration
+        written = () if self.config.reading is None else values  # then `reading` writes them
         return {name: int(value) for name, value in values.items() if value is not None and name not in written}
 
     def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
@@ -93,13 +93,14 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
     def compile(
         self, optimizer: Optimizer | None = None, *, label_smoothing: float = 0.1, **kwargs: typing.Any
     ) -> None:
-        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`: it is token
-        cross-entropy, padding left out.
+        """Prepare for training. Takes all arguments of `keras.Model.compile` except `loss`: the loss is the
+        cross-entropy of the tokens, without padding.
 
         Args:
-            optimizer: by default Adam (β₂ 0.98, ε 1e-9) with 4,000 steps of warm-up to `hidden_dim**-0.5 * 4000**-0.5`,
-                then falling by the inverse square root of the step (Vaswani et al. 2017, section 5.3).
-            label_smoothing: how much of the target's probability is spread over the whole vocabulary (section 5.4).
+            optimizer: by default Adam (β₂ 0.98, ε 1e-9). Its learning rate rises to `hidden_dim**-0.5 * 4000**-0.5`
+                over 4,000 warm-up steps, then falls by the inverse square root of the step (Vaswani et al. 2017,
+                section 5.3).
+            label_smoothing: the share of the target probability that is spread over the vocabulary (section 5.4).
         """
         super().compile(optimizer, label_smoothing=label_smoothing, **kwargs)
 
@@ -168,42 +169,42 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         progress: Progress | None = None,
         **generation: typing.Any,
     ) -> typing.Any:
-        """Translate texts, by default as the preset's own generation settings say; the same text always becomes the
-        same translation.
+        """Translate texts, by default with the generation settings of the preset. The same text always gives the same
+        translation.
 
-        What the model does not read of a text is said in a warning: more than it has positions for, and tokens that it
-        does not know. So is a translation that was cut at the limit of its tokens.
+        Warnings name texts that are longer than the model reads, unknown tokens, and translations that were cut at the
+        token limit.
 
         Args:
-            texts: a string, or a list, array, series or data frame of strings, or anything else that holds texts. An
-                empty text, or one of spaces, is answered by an empty one, and one without any letter, such as "12:30",
-                "…" or "😀", by itself.
-            source_language, target_language: for a model of several languages: "French", "fr", "fra", or the
-                checkpoint's own code, such as "fra_Latn" (`tokenizer.languages` lists them). One that is told none may
-                be left out.
-            prefix: what each translation is to begin with, in words, or a list with one for each text. Scores are then
-                of what follows.
-            forced_words: words or phrases that have to occur in each translation, as they are to be written: a list of
-                strings, or one with a list of them for each text. It takes a beam search, and its beams are best more
-                than the words. Where a word cannot be had, a warning says so, and the translation is empty.
-            parse_special: whether special tokens that a text spells are those tokens, such as T5's "<extra_id_0>";
-                otherwise they are text, and a warning says so.
-            batch_size: sentences translated together; sentences of similar length are.
-            return_scores: also return each translation's score: sum of log-probabilities / length ** length_penalty; 0
-                of a text that the model was not asked about.
-            keep_letterless: False lets the model read texts without a letter, too, as it reads those for which there
-                is a prefix or a forced word.
-            names: what warnings call each text, a list, such as "line 7"; by default "index 6".
-            progress: a function called with the number of texts done, each time some are.
+            texts: a string, or a list, array, series or data frame of strings, or any other container of texts. The
+                translation of an empty text, or of spaces, is empty. A text without a letter, such as "12:30", "…" or
+                "😀", is returned unchanged.
+            source_language, target_language: for multilingual models: "French", "fr", "fra", or the code of the
+                checkpoint, such as "fra_Latn" (`tokenizer.languages` lists them). Leave a language out if the model
+                does not need it.
+            prefix: the words that each translation begins with; or a list with a prefix for each text. Scores then
+                cover only the tokens after the prefix.
+            forced_words: words or phrases that each translation must contain, spelled as they should appear: a list of
+                strings, or a list with such a list for each text. Needs beam search; use more beams than words. If a
+                word cannot be placed, the translation is empty, and a warning says so.
+            parse_special: whether special tokens that a text spells, such as "<extra_id_0>" of T5, are read as those
+                tokens; otherwise they are read as text, and a warning says so.
+            batch_size: sentences translated together; sentences of similar length are batched.
+            return_scores: whether to return the score of each translation too: sum of log-probabilities / length **
+                length_penalty; 0 for a text that the model did not read.
+            keep_letterless: False lets the model translate texts without a letter too. It always translates texts with
+                a prefix or a forced word.
+            names: a list of names for the texts in warnings, such as "line 7"; by default "index 6".
+            progress: a function called with the number of finished texts, after each batch.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
 
         Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for
-            each text, best first; with `return_scores` a pair of that and the scores in the same shape.
+            each text, best first; with `return_scores` a pair: the translations, and the scores in the same shape.
 
         Raises:
-            TypeError, ValueError: for what is no text, settings that contradict each other, and languages that the
-                model does not know, listing those that it does.
+            TypeError, ValueError: for values that are not texts, settings that contradict each other, and unknown
+                languages; the error lists the known ones.
 
         Example:
             >>> nllb = kt.Seq2SeqLM.from_preset("hf://facebook/nllb-200-distilled-600M")
@@ -234,11 +235,10 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         keep_letterless: bool = True,
         **generation: typing.Any,
     ) -> Iterator[str]:
-        """Translate one text, piece by piece: an iterator of strings that join to what `translate` returns, as they are
-        made.
+        """Translate one text as a stream: an iterator of strings that together make the result of `translate`.
 
-        Arguments are as for `translate`, but for beams (a beam search knows its first word last) and for more than one
-        translation.
+        Takes the arguments of `translate`, except beams (a beam search knows its first word last) and
+        `num_return_sequences` above 1.
         """
         given = {"num_beams": 1, "num_return_sequences": 1, **generation}
         direction, config = self.direction(source_language, target_language, **given)
@@ -267,8 +267,8 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
     def direction(
         self, source_language: str | None = None, target_language: str | None = None, **generation: typing.Any
     ) -> tuple[Direction, GenerationConfig]:
-        """The languages of a translation, a `directions.Direction`, and the `GenerationConfig` for them, with the
-        settings of a call. The arguments are those of `translate`."""
+        """The languages of a translation, a `directions.Direction`, and the `GenerationConfig` for them with the given
+        settings. Takes arguments of `translate`."""
         config = self.generation_config(**generation)
         found = find_direction(self._tokenizer(), config, self._task_params(), source_language, target_language)
         return found, self.generation_config(**{**found.settings, **generation}) if found.settings else config
@@ -286,23 +286,23 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         prefixes: Rows | None = None,
         words: ForcedWords | None = None,
     ) -> Generated:
-        """Generate from sources as token ids, each with its end token: the `Generated` of `generation.generate`.
+        """Generate from sources given as token ids, each with its end token. Returns a `Generated`.
 
         Args:
             sources: a list of lists of ids.
             config: a `GenerationConfig`; the model's own by default.
-            batch_size: where shapes are compiled, fill up to so many rows, at most; more sources than that still go as
-                one batch.
-            numbers: int `[B]`, which draws each source gets when sampling; by default its place.
-            prefixes: a list of lists of ids, what each result begins with, after `start_id`; they are not returned.
-            words: for each source a list of words, lists of ids, that have to occur: see `generation.forced_words`.
+            batch_size: on backends that compile each shape, fill the batch up to at most this many rows. More sources
+                still form one batch.
+            numbers: int `[B]`, the number of the random stream of each source in sampling; by default its index.
+            prefixes: a list of lists of ids that each result begins with, after `start_id`. They are not returned.
+            words: for each source a list of forced words, lists of ids: see `generation.forced_words`.
         """
         if isinstance(sources, str) or any(isinstance(each, str) for each in sources):
             raise TypeError(f"Expected lists of token ids, got text, {sources!r:.80}. {self.advice['generate']}")
         config = self.generation_config() if config is None else self._checked(config)
         numbers = np.arange(len(sources)) if numbers is None else np.asarray(numbers)
         groups = alike([len(prefix) for prefix in prefixes]) if prefixes else []
-        if len(groups) > 1:  # the prompts of a batch are of one length
+        if len(groups) > 1:  # the prompts of a batch need one length
             parts = [self._generate_some(rows, sources, config, numbers, prefixes, words) for rows in groups]
             return Generated.joined(parts, config.padding_id, groups)
         cache, prompts, read = start_sources(self, sources, config, batch_size or len(sources), prefixes)
@@ -326,7 +326,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         prefixes: Rows | None,
         words: ForcedWords | None,
     ) -> Generated:
-        """As `generate`, for some rows."""
+        """The result of `generate` for the given rows."""
         some: list[typing.Any] = [each and [each[row] for row in rows] for each in (sources, prefixes, words)]
         return self.generate(some[0], config, None, numbers[rows], *some[1:])
 
@@ -337,17 +337,16 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         parse_special: bool = False,
         names: Sequence[str] | None = None,
     ) -> list[list[int]]:
-        """Texts as the encoder reads them: lists of ids, as of `Tokenizer.encode_sources`, after the words that the
-        languages need. An empty text has no ids.
+        """Encode texts for the encoder: lists of ids as from `Tokenizer.encode_sources`, with the words that the
+        languages need in front. An empty text has no ids.
 
-        Texts that are longer than the model reads are cut. A warning says how many were, and another names unknown
-        tokens.
+        Texts that are longer than the model reads are cut. One warning says how many, another names unknown tokens.
 
         Args:
             texts: a list of strings.
-            direction: a `Direction`, the first value of `direction`; by default that of no languages.
+            direction: a `Direction`, the first value of `direction`; by default one without languages.
             parse_special: as for `translate`.
-            names: what warnings call each text, as for `translate`.
+            names: names for the texts in warnings, as for `translate`.
         """
         direction = self.direction()[0] if direction is None else direction
         return translation.source_ids(self._tokenizer(), texts, self._source_options(direction, parse_special, names))
@@ -355,20 +354,20 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
     # Export
 
     def export_ctranslate2(self, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
-        """Write the model as a folder of CTranslate2's, with `tokenizer.json` beside it.
+        """Export the model as a CTranslate2 folder, with `tokenizer.json` beside it.
 
-        It takes the extra `ctranslate2`, and gives the same translations: its `translate_batch` takes what
-        `tokenizer.to_pieces(ids)` makes of each of `tokenizer.encode_sources(texts)`, and
-        `tokenizer.from_pieces(pieces, target=True)` makes ids of what it gives. Generation settings are arguments of
-        `translate_batch`; tokens that this model's settings forbid stay forbidden.
+        Needs the extra `ctranslate2`. The translations are the same: encode texts with `tokenizer.encode_sources`, turn
+        the ids of each into pieces with `tokenizer.to_pieces(ids)`, pass them to `translate_batch` of CTranslate2, and
+        turn its pieces into ids with `tokenizer.from_pieces(pieces, target=True)`. Generation settings are arguments of
+        `translate_batch`. Tokens that the settings of this model forbid stay forbidden.
 
         Args:
-            folder: made if it is not there; an earlier export is replaced in one step.
-            quantization: "int8", "float16" and others of CTranslate2's; by default float32.
+            folder: created if it does not exist; an earlier export is replaced in one step.
+            quantization: "int8", "float16" or another quantization of CTranslate2; by default float32.
 
         Raises:
-            FileExistsError: when `folder` holds something else.
-            ValueError: listing all of the model that CTranslate2 has no place for.
+            FileExistsError: if `folder` holds something else.
+            ValueError: for a model that CTranslate2 cannot represent; the error lists every reason.
 
         Example:
             >>> kt.Seq2SeqLM.from_preset("english-french").export_ctranslate2("english-french-ct2", quantization="int8")
@@ -379,7 +378,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
 
 
 def _without_failures(generated: Generated) -> Generated:
-    """Results with forced words; those that lack a word are emptied, and a warning counts them."""
+    """Empty the results that lack a forced word, and warn with their number."""
     failed = np.asarray(generated.scores) < IMPOSSIBLE / 2
     if failed.any():
         warnings.warn(

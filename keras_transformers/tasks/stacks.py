@@ -1,4 +1,4 @@
-"""Which task is for which model: an encoder reads, a decoder writes on, both answer a text with a text."""
+"""Which task fits which model: an encoder reads texts, a decoder continues them, both together turn text to text."""
 
 from keras_transformers.models.config import ModelConfig
 
@@ -6,7 +6,7 @@ _READERS = "kt.TextClassifier, kt.TokenClassifier, kt.QuestionAnswerer or kt.Tex
 
 
 def wrong_stacks(expected: str, config: ModelConfig) -> ValueError:
-    """The error for a configuration of other stacks than a task needs: what was expected, and which tasks it is for."""
+    """The error for a configuration with the wrong stacks: it names the expected ones, and the tasks that would fit."""
     if config.encoder is None:
         got, fitting = "a decoder alone", f"kt.CausalLM, {_READERS}"
     elif config.decoder is None:

@@ -1,4 +1,4 @@
-"""The cache and the prompts that a generation begins with, in few shapes on the backends that compile each shape.
+"""The cache and prompts at the start of generation, in few shapes on backends that compile each shape.
 
 Legend: `B` prompts, `R` rows, filled up with copies of the first prompt, `S` source length, `T` prompt length.
 """
@@ -21,14 +21,15 @@ Rows = collections.abc.Sequence[list[int]]
 
 
 def filled(rows: int, most: int) -> int:
-    """The number of rows that `rows` prompts are filled up to, at most `most`, if more shapes would be compiled."""
+    """The number of rows to fill a batch of `rows` prompts up to, at most `most`, on backends that compile each
+    shape."""
     return rows if execution.SHAPES_MAY_VARY else min(power_of_two(rows), max(most, rows))
 
 
 def start_sources(
     model: typing.Any, sources: Rows, config: GenerationConfig, most: int, prefixes: Rows | None = None
 ) -> tuple[Cache, np.ndarray, np.ndarray]:
-    """What a decoder begins with after its encoder has read sources.
+    """The start of a decoder after its encoder has read sources.
 
     Args:
         model: a `Seq2SeqLM`.
@@ -49,7 +50,7 @@ def start_sources(
     model._check_ids("sources", token_ids, "embeddings")
     if not execution.SHAPES_MAY_VARY:
         rows, longest = filled(rows, most), model._longest("embeddings")
-        # A source that is too long stays so: the embeddings refuse it.
+        # A source that is too long is not cut here: the embeddings refuse it.
         width = bucket(length) if longest is None else max(min(bucket(length), longest), length)
         token_ids = np.pad(token_ids, ((0, 0), (0, width - length)), constant_values=model.config.padding_id)
         token_ids = np.concatenate([token_ids, np.repeat(token_ids[:1], rows - len(token_ids), axis=0)])
@@ -63,8 +64,8 @@ def start_sources(
 
 
 def start_prompts(model: typing.Any, prompts: Rows, config: GenerationConfig) -> tuple[Cache, np.ndarray]:
-    """What a decoder alone begins with: an empty cache, and prompts as one array, int32 `[B, T]`, shorter ones after
-    padding.
+    """The start of a decoder without an encoder: an empty cache, and the prompts as one array, int32 `[B, T]`, padded
+    on the left.
 
     Raises:
         ValueError: for an empty prompt, and ids out of range.

@@ -1,4 +1,4 @@
-"""What every task shares: a backbone, a tokenizer, a folder to save both in, and `fit` on raw text."""
+"""The base class of all tasks: a backbone and a tokenizer, saving and loading both, and `fit` on raw text."""
 
 import os
 import pathlib
@@ -26,20 +26,20 @@ from keras_transformers.training.fitting import fit_batches
 from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.schedules import LinearDecay
 
-# Methods that Keras calls, and what it asks of their signatures; those that users call are not among them.
+# Methods that Keras calls, with signatures that it needs. Methods that users call are not among them.
 _KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
 
 
 class Task(ShapesOfSpec, DataTask):
-    """A model for one kind of work on text. Abstract: use one of the tasks.
+    """A model for one text task. Abstract: use one of the tasks.
 
     Args:
         config: a `ModelConfig`.
-        tokenizer: a `Tokenizer`; None when the model only ever sees token ids.
+        tokenizer: a `Tokenizer`; None if the model only sees token ids.
 
     Attributes:
-        origin: what a checkpoint of Hugging Face's held besides the model, where it was loaded from one.
-        pretrained: whether the weights were loaded: whether training is fine-tuning.
+        origin: the other contents of the Hugging Face checkpoint that the model was loaded from, or None.
+        pretrained: whether the weights were loaded, so that training is fine-tuning.
     """
 
     pretrained = False
@@ -59,7 +59,7 @@ class Task(ShapesOfSpec, DataTask):
         spelling.spell_out(cls, but=_KERAS_CALLS)
 
     def __getattr__(self, name: str) -> typing.Any:
-        """Of an attribute that is not there, say what is. PyTorch finds submodules by this method."""
+        """Raise an error with advice for a missing attribute. PyTorch finds submodules by this method."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -67,7 +67,7 @@ class Task(ShapesOfSpec, DataTask):
 
     def __init__(self, config: ModelConfig, tokenizer: Tokenizer | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.autocast = False  # token ids that come as floats must not be rounded
+        self.autocast = False  # token ids given as floats must not be rounded
         self.supports_masking = True
         check_config(config, type(self).__name__)
         self.config = config
@@ -77,10 +77,10 @@ class Task(ShapesOfSpec, DataTask):
         if tokenizer is not None:
             self._check_tokenizer(tokenizer)
 
-    # What a task gives carries no Keras mask but its own: losses weigh what counts, and a mask would count beside them.
+    # Outputs carry only the mask of `compute_mask`: losses have weights already, and a mask would weigh tokens twice.
 
     def compute_mask(self, inputs: typing.Any, previous_mask: typing.Any = None) -> typing.Any:
-        """Which of the outputs are real, bool, for layers that follow; None for all."""
+        """The mask of the outputs for later layers, bool, True for real ones; None for all."""
         return None
 
     def _set_mask_metadata(self, inputs: typing.Any, outputs: typing.Any, previous_mask: typing.Any) -> None:
@@ -96,7 +96,7 @@ class Task(ShapesOfSpec, DataTask):
             for theirs, own in sorted(sizes)
             if theirs > own
         ]
-        # of a decoder alone masks and starts tell the padding
+        # a decoder alone knows its padding from masks and starts
         if self.config.encoder is not None and tokenizer.padding_id != self.config.padding_id:
             problems.append(f"padding_id={tokenizer.padding_id}, where the model has {self.config.padding_id}")
             if tokenizer.padding_id is None:
@@ -116,18 +116,19 @@ class Task(ShapesOfSpec, DataTask):
         """Load a preset: its model, weights, tokenizer and labels.
 
         Args:
-            name: an embedded preset's name (`keras-transformers presets` lists them), a folder, ours, Hugging Face's or
-                KerasHub's, a GGUF file, `hf://org/name[@revision]`, `kaggle://…`, or `package://package/path`.
-            dtype: what the model computes in and keeps its weights in, such as "bfloat16" or "mixed_float16"; by
-                default Keras's policy, whatever the file stores.
-            model_type: the family, where an old `config.json` does not name it.
-            verify: whether to read all files first, and compare them with the hashes beside them: see `kt.verify`.
-            **arguments: of the constructor, in place of what the preset says. Where they ask for other classes than it
-                has, or it was made for another task, the head begins anew, and a warning says so.
+            name: the name of an embedded preset (`keras-transformers presets` lists them); a folder in our format or
+                that of Hugging Face or KerasHub; a GGUF file; `hf://org/name[@revision]`; `kaggle://…`; or
+                `package://package/path`.
+            dtype: the dtype or dtype policy of computation and weights, such as "bfloat16" or "mixed_float16"; by
+                default the global policy of Keras, whatever the file stores.
+            model_type: the model family, if an old `config.json` does not name it.
+            verify: whether to first read all files and compare them with the stored hashes: see `kt.verify`.
+            **arguments: arguments of the constructor that replace those of the preset. If they ask for other classes,
+                or the preset was made for another task, the head is initialized anew, and a warning says so.
 
         Raises:
-            FileNotFoundError, ValueError: when there is no such preset, or it is damaged, of an unknown family, or does
-                not fit its own configuration; all that is wrong is listed, and nothing is loaded.
+            FileNotFoundError, ValueError: if the preset does not exist, is damaged, belongs to an unknown family, or
+                does not fit its configuration. The error lists every problem, and nothing is loaded.
 
         Example:
             >>> translator = kt.Seq2SeqLM.from_preset("english-french")
@@ -138,46 +139,46 @@ class Task(ShapesOfSpec, DataTask):
 
     @classmethod
     def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
-        """Where in a preset's folder the model lies."""
+        """The folder of the model inside a preset's folder."""
         return folder
 
     def _remember(self, folder: pathlib.Path) -> None:
-        """Keep what saving is to reproduce of a preset's folder, besides the model."""
+        """Keep the other contents of a preset's folder, so that saving can reproduce them."""
 
     @classmethod
     def _merged(cls, told: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        """The constructor's arguments: what a preset told, and what the user gave in its place."""
+        """The arguments of the constructor: those of a preset, replaced by those that the user gave."""
         return {**told, **given}
 
     def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
-        """Whether this model's head is of the classes that a preset told of."""
+        """Whether the head of this model has the classes of a preset."""
         return True
 
     @classmethod
     def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
-        """What else the constructor takes from a preset's folder, by argument name."""
+        """The other arguments of the constructor that a preset's folder holds, by name."""
         from keras_transformers.tasks import presets
 
         return {"tokenizer": Tokenizer.load(folder) if presets.has_tokenizer(folder) else None}
 
     @classmethod
     def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        """What the constructor takes from `config.json`, by argument name, which are names of attributes too."""
+        """The arguments of the constructor in `config.json`, by name. Each is an attribute of the same name."""
         return {}
 
     def with_vocabulary(self, vocabulary_size: int | None = None) -> typing.Self:
-        """The same model with room for more tokens, or for fewer.
+        """Resize the vocabulary: a copy of the model for more tokens, or for fewer.
 
         Args:
-            vocabulary_size: how many; by default what the tokenizer has, after `tokenizer.add_tokens`. A table that the
-                decoder has for itself stays as it is.
+            vocabulary_size: the number of tokens; by default that of the tokenizer, after `tokenizer.add_tokens`. A
+                separate embedding table of the decoder keeps its size.
 
-        Returns: a new model, not compiled, with this one's weights. Rows for new tokens are the mean of the others, so
-            that they surprise nobody before they are trained.
+        Returns: a new model with the same weights, not compiled. The embeddings of new tokens are the mean of the
+            others, so that untrained tokens change little.
 
         Raises:
-            ValueError: for fewer tokens than the tokenizer has, without a tokenizer and a size, or for quantized
-                weights.
+            ValueError: for fewer tokens than the tokenizer has, for quantized weights, or if there is neither a
+                tokenizer nor a size.
 
         Example:
             >>> classifier.tokenizer.add_tokens(["<user>", "<link>"])
@@ -187,18 +188,18 @@ class Task(ShapesOfSpec, DataTask):
         return with_vocabulary(self, size)
 
     def save_to_preset(self, folder: str | os.PathLike[str], dtype: str | None = None) -> None:
-        """Save model, weights and tokenizer as a preset's folder, all at once or not at all.
+        """Save the model, its weights and its tokenizer as a preset's folder, all or nothing.
 
-        Where a family of Hugging Face's describes the model, transformers opens the folder; what was loaded from there
-        and not changed comes back byte for byte.
+        If a Hugging Face model family describes the model, transformers can open the folder. Files that were loaded
+        from Hugging Face and not changed are saved byte for byte.
 
         Args:
-            folder: made if it is not there; a preset that is there is replaced in one step.
-            dtype: what to store the weights as, such as "float16"; by default as they are, or as they came where that
-                loses nothing.
+            folder: created if it does not exist; an earlier preset is replaced in one step.
+            dtype: the dtype of the stored weights, such as "float16"; by default their own, or the one that they were
+                loaded from if that loses nothing.
 
         Raises:
-            FileExistsError: when `folder` holds something else.
+            FileExistsError: if `folder` holds something else.
 
         Example:
             >>> model.save_to_preset("mine")
@@ -216,14 +217,14 @@ class Task(ShapesOfSpec, DataTask):
         revision: str | None = None,
         message: str = "Upload model",
     ) -> str:
-        """Save to a repository of the Hugging Face hub, by `huggingface_hub` and its login.
+        """Save to a repository on the Hugging Face Hub, with `huggingface_hub` and its login.
 
         Args:
-            repository: "org/name"; made if it is not there.
+            repository: "org/name"; created if it does not exist.
             dtype: as for `save_to_preset`.
-            private, revision, message: of `huggingface_hub.HfApi.create_repo` and `upload_folder`.
+            private, revision, message: arguments of `huggingface_hub.HfApi.create_repo` and `upload_folder`.
 
-        Returns: the address of the commit.
+        Returns: the URL of the commit.
         """
         from keras_transformers.tasks import presets
 
@@ -231,27 +232,27 @@ class Task(ShapesOfSpec, DataTask):
         return presets.push(self, repository, dtype, **options)
 
     def _checkpoint_values(self) -> dict[str, typing.Any]:
-        """What `config.json` says of the task in a checkpoint of Hugging Face's."""
+        """The values of the task in the `config.json` of a Hugging Face checkpoint."""
         return self._preset_values()
 
     def _preset_values(self) -> dict[str, typing.Any]:
-        """The same as `config.json` has it: the inverse of `_read_values`."""
+        """The values of the task in our `config.json`: the inverse of `_read_values`."""
         return {}
 
     def _files(self) -> dict[str, typing.Any]:
-        """What else belongs in a preset's folder: bytes by file name."""
+        """Further files of a preset's folder: bytes by file name."""
         return {} if self.tokenizer is None else self.tokenizer.files()
 
     # Training
 
     def compile(self, optimizer: Optimizer | None = None, *, rematerialize: bool = False, **kwargs: typing.Any) -> None:
-        """Prepare for training. All of `keras.Model.compile`'s arguments are open but `loss`, which is the task's own.
+        """Prepare for training. Takes all arguments of `keras.Model.compile` except `loss`: each task has its own.
 
         Args:
-            optimizer: see `default_optimizer`. Where it accumulates gradients, a step of its schedule is an update.
-            rematerialize: whether what each block computes on its way is computed again in the backward pass instead of
-                kept for it: less memory, more time, the same weights. On a processor it changes nothing on JAX: XLA
-                undoes it.
+            optimizer: see `default_optimizer`. If it accumulates gradients, one step of its schedule is one update.
+            rematerialize: whether to use gradient checkpointing: the backward pass computes the activations of each
+                block again instead of storing them. It takes less memory and more time, and gives the same weights. On
+                JAX it has no effect on a CPU, where XLA undoes it.
         """
         for stack in self._stacks():
             stack.rematerialize = rematerialize
@@ -261,8 +262,8 @@ class Task(ShapesOfSpec, DataTask):
         return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]
 
     def default_optimizer(self) -> keras.optimizers.Optimizer:
-        """AdamW as BERT is fine-tuned (Devlin et al. 2019, appendix A.3): weight decay 0.01, none on norms and biases,
-        and a learning rate that rises to 5e-5 over the first tenth of `fit` and falls to 0 over the rest."""
+        """AdamW as for fine-tuning BERT (Devlin et al. 2019, appendix A.3): weight decay 0.01 except on norms and
+        biases, and a learning rate that rises to 5e-5 over the first tenth of `fit` and then falls to 0."""
         return compiling.without_decay(
             keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables
         )
@@ -275,18 +276,18 @@ class Task(ShapesOfSpec, DataTask):
         compiling.restore(self, dict(config))
 
     def freeze(self, embeddings: bool = True, layers: int | bool = 0) -> None:
-        """Keep a part of the body as it is in training, from below.
+        """Freeze the embeddings and the first layers of the backbone in training.
 
         Args:
-            embeddings: whether the embeddings stay.
-            layers: how many of the first layers stay, of the encoder where there is one; True for all, with what they
-                share.
+            embeddings: whether to freeze the embeddings.
+            layers: the number of first layers to freeze, counted in the encoder if there is one; True for all layers
+                and the weights that they share.
 
-        Call it before `compile`. Another call replaces what this one said.
+        Call it before `compile`. A later call replaces an earlier one.
 
         Raises:
-            ValueError: for a number of layers that there are not, or whose weights others share, and for a model with
-                LoRA adapters, beside which all is frozen.
+            ValueError: for more layers than the model has, for layers that share weights with others, and for a model
+                with LoRA adapters, where everything else is frozen already.
         """
         from keras_transformers.tasks import freezing
 
@@ -311,32 +312,34 @@ class Task(ShapesOfSpec, DataTask):
         callbacks: Sequence[keras.callbacks.Callback] | keras.callbacks.Callback | None = None,
         **kwargs: typing.Any,
     ) -> keras.callbacks.History:
-        """Train on raw text, or on what the task takes besides.
+        """Train on raw text, or on token ids.
 
         Args:
-            x, y: texts and what they are to become, or both in one source: see the task. Lists, arrays, series, data
-                frames, dictionaries of columns, lists of dictionaries, Hugging Face datasets, `tf.data`, `PyDataset`,
-                `DataLoader` and generators are read alike. Or token ids of your own, `{"token_ids": …}`, arrays or
-                lists of unequal length, perhaps with `padding_mask` and `segment_ids`, and the task's labels.
-            sample_weight: how much each example, or each label of a token, counts.
-            columns: what a table calls its columns, by our names, if those differ or several could be meant:
+            x, y: texts and their targets, or both in one source: see the task. Lists, arrays, series, data frames,
+                dictionaries of columns, lists of dictionaries, Hugging Face datasets, `tf.data`, `PyDataset`,
+                `DataLoader` and generators all work. Or your own token ids, `{"token_ids": …}`, as arrays or lists of
+                unequal length, optionally with `padding_mask` and `segment_ids`, and the labels of the task.
+            sample_weight: the weight of each example, or of each token label.
+            columns: the names of the columns of a table, by our names, if they differ or are ambiguous:
                 `{"text": "review", "label": "stars"}`.
-            batch_tokens: about how many tokens a batch holds, padding included, on its longest side; by default the
-                task's `batch_tokens`.
-            batch_size: so many examples instead; by default the task's `batch_size`, where it has one.
-            max_length: cut longer texts, and say how many; by default what the model has positions for.
-            num_buckets: how many shapes of batches there are, at most: each is compiled once.
-            shuffle, seed: deal the examples anew in each epoch, and what that and `validation_split` start from.
+            batch_tokens: roughly how many tokens a batch holds on its longest side, including padding; by default the
+                `batch_tokens` of the task.
+            batch_size: the number of examples of a batch instead; by default the `batch_size` of the task, if it has
+                one.
+            max_length: the most tokens of a text. Longer texts are cut, and a warning says how many. By default the
+                number of positions of the model.
+            num_buckets: the most batch shapes; each is compiled once.
+            shuffle, seed: whether to shuffle the examples in each epoch, and the seed for that and `validation_split`.
             epochs, initial_epoch, validation_split, validation_data, callbacks, verbose, …: as for `keras.Model.fit`.
-                A `kt.training.Checkpoint` among the callbacks resumes where it stopped, within an epoch too.
+                A `kt.training.Checkpoint` among the callbacks resumes where it stopped, even within an epoch.
 
         Returns: a `keras.callbacks.History`.
 
         Raises:
-            TypeError, ValueError: for what is no text or no label, ids and lengths that the model has no place for, and
-                options that contradict each other.
+            TypeError, ValueError: for values that are not texts or labels, ids and lengths out of the model's range,
+                and options that contradict each other.
         """
-        from keras_transformers.training.callbacks import Checkpoint  # which loads plotting and presets
+        from keras_transformers.training.callbacks import Checkpoint  # it loads plotting and presets
 
         refusals.check_fit(kwargs)
         refusals.check_shuffle(shuffle)
@@ -384,8 +387,8 @@ class Task(ShapesOfSpec, DataTask):
         max_length: int | None = None,
         **kwargs: typing.Any,
     ) -> typing.Any:
-        """Loss and metrics on `x` and `y`, given as to `fit`: a dictionary."""
-        if "_use_cached_eval_dataset" in kwargs:  # Keras's `fit`, which validates on batches that are made already
+        """Evaluate on `x` and `y`, given as to `fit`. Returns loss and metrics, a dictionary."""
+        if "_use_cached_eval_dataset" in kwargs:  # `fit` of Keras validates on batches that exist already
             return super().evaluate(x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs)
         if kwargs.pop("steps", None) is not None:
             raise ValueError("Expected no steps: evaluate is of all the examples. Pass fewer of them.")
@@ -403,7 +406,7 @@ class Task(ShapesOfSpec, DataTask):
 
         return explain(self).rstrip() if self.built else super().__repr__()
 
-    # A copy, and Keras's own `.keras` files, have the tokenizer in the configuration.
+    # Copies and `.keras` files store the tokenizer in the configuration.
 
     def get_config(self) -> dict[str, typing.Any]:
         dtype = keras.saving.serialize_keras_object(self.dtype_policy)
@@ -421,7 +424,7 @@ class Task(ShapesOfSpec, DataTask):
         return model
 
     def load_assets(self, folder: str | os.PathLike[str]) -> None:
-        """Of files written before the tokenizer was in the configuration."""
+        """Load the tokenizer of files that were written before the configuration held it."""
         from keras_transformers.tasks import presets
 
         if presets.has_tokenizer(pathlib.Path(folder)):

@@ -1,4 +1,4 @@
-"""A tokenizer as a part of a task's configuration: its files, as text. So a copy of a model has one too."""
+"""A tokenizer inside a task's configuration, as the text of its files, so that copies of a model keep it."""
 
 import base64
 import pathlib
@@ -8,17 +8,17 @@ from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 def to_config(tokenizer: Tokenizer | None) -> dict[str, str] | None:
-    """The files of a tokenizer in base64, by name; None for none."""
+    """The files of a tokenizer in base64, by name; None without a tokenizer."""
     if tokenizer is None:
         return None
     return {name: base64.b64encode(content).decode("ascii") for name, content in tokenizer.files().items()}
 
 
 def from_config(files: dict[str, str] | None) -> Tokenizer | None:
-    """The inverse.
+    """The tokenizer of such files: the inverse of `to_config`.
 
     Raises:
-        ValueError: for names that lead out of a folder, and for what is no tokenizer.
+        ValueError: for names that lead out of a folder, and for files that are not a tokenizer.
     """
     if files is None:
         return None

@@ -1,4 +1,4 @@
-"""From texts to the prompts of a translation: languages, prefixes and forced words as ids, and documents in sentences.
+"""From texts to translation prompts: languages, prefixes and forced words as ids, and documents as sentences.
 
 text                      Prompt
 "The house is small."  ─► token_ids  what the encoder reads, with the words or tokens of the languages
@@ -26,12 +26,12 @@ Words = str | collections.abc.Sequence[str]
 
 
 class SourceOptions(typing.NamedTuple):
-    """How a translator reads sources.
+    """Options for reading sources.
 
     direction: the languages.
     longest: the most tokens of a source, or None.
-    parse_special: whether special tokens that a text spells are those tokens.
-    names: what warnings call each text, or None.
+    parse_special: whether special tokens that a text spells are read as those tokens.
+    names: names for the texts in warnings, or None.
     """
 
     direction: Direction
@@ -48,7 +48,7 @@ def prompts(
     forced_words: Words | collections.abc.Sequence[Words] = (),
     keep_letterless: bool = True,
 ) -> list[Prompt]:
-    """The `Prompt` of each text. The arguments are those of `Seq2SeqLM.translate`."""
+    """The `Prompt` of each text. Takes arguments of `Seq2SeqLM.translate`."""
     direction = options.direction
     nothing: list[list] = [[] for _ in texts]
     prefixes = prefix_ids(tokenizer, prefix, len(texts), direction) if prefix else nothing
@@ -64,7 +64,7 @@ def prompts(
 
 
 def without_language(tokenizer: Tokenizer, text: str, direction: Direction) -> str:
-    """A text without the token of a language at its beginning, if the tokenizer is told languages by such tokens."""
+    """Remove the language token at the beginning of a text, if the tokenizer uses such tokens."""
     if tokenizer.language_place != "source" or (direction.target_language or tokenizer.target_language) is not None:
         return text
     code = next((code for code in tokenizer.languages if text.startswith(code)), "")
@@ -72,10 +72,10 @@ def without_language(tokenizer: Tokenizer, text: str, direction: Direction) -> s
 
 
 def source_ids(tokenizer: Tokenizer, texts: list[str], options: SourceOptions) -> list[list[int]]:
-    """Texts as the encoder reads them: lists of ids, empty for an empty text.
+    """Encode texts for the encoder: lists of ids, empty for an empty text.
 
-    Longer texts than the encoder reads are cut. Warnings name them, unknown tokens, and special tokens that texts
-    spell.
+    Texts longer than the encoder reads are cut. Warnings name these texts, unknown tokens, and special tokens that
+    texts spell.
     """
     encoded = wrapped(tokenizer, texts, options)
     sources = [ids if text.strip() else [] for text, ids in zip(texts, encoded, strict=True)]
@@ -97,7 +97,7 @@ def source_ids(tokenizer: Tokenizer, texts: list[str], options: SourceOptions) -
 def wrapped(
     tokenizer: Tokenizer, texts: list[str], options: SourceOptions, max_length: int | None = None
 ) -> list[list[int]]:
-    """Texts as ids, with the words and tokens of their languages."""
+    """Encode texts as ids, with the words and tokens of their languages."""
     direction = options.direction
     settings: dict[str, typing.Any] = {"max_length": max_length, "parse_special": options.parse_special}
     if tokenizer.language_place == "source":
@@ -123,11 +123,11 @@ def prefix_ids(tokenizer: Tokenizer, prefix: Words, count: int, direction: Direc
 
 
 def word_ids(tokenizer: Tokenizer, words: typing.Any, count: int, direction: Direction) -> list[list[list[int]]]:
-    """The ids of the forced words of each of `count` texts, as they are inside of a translation: after a space, if the
-    language writes one.
+    """The ids of the forced words of each of `count` texts, encoded as inside a translation: after a space, if the
+    language uses spaces.
 
     Raises:
-        ValueError: for another number of lists, and for words that the tokenizer cannot write.
+        ValueError: for another number of lists, and for words that the tokenizer cannot encode.
     """
     if isinstance(words, str) or all(isinstance(each, str) for each in words):
         words = [[words] if isinstance(words, str) else words] * count
@@ -145,18 +145,18 @@ def word_ids(tokenizer: Tokenizer, words: typing.Any, count: int, direction: Dir
 
 
 class Documents:
-    """Documents as sentences that a model can read, and their translations joined to documents again.
+    """Splits documents into sentences that a model can read, and joins the translations to documents again.
 
     Args:
         tokenizer: a `Tokenizer`.
         texts: a list of strings.
         options: a `SourceOptions`.
-        config: a `GenerationConfig`: no sentence is longer than what the model may write.
+        config: a `GenerationConfig`: no sentence is longer than its token limit.
         max_length: the most tokens of a sentence.
 
     Attributes:
-        sentences: those of all documents, a list of strings.
-        names: what warnings call each sentence.
+        sentences: the sentences of all documents, a list of strings.
+        names: names for the sentences in warnings.
     """
 
     def __init__(
@@ -180,6 +180,6 @@ class Documents:
         ]
 
     def joined(self, translations: list[str]) -> list[str]:
-        """Documents of the translations of all `sentences`."""
+        """Join the translations of all `sentences` to documents."""
         rest = iter(translations)
         return [document.joined(list(itertools.islice(rest, len(document.sentences)))) for document in self._documents]

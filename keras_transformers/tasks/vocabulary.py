@@ -1,4 +1,4 @@
-"""A model with room for more tokens, or for fewer."""
+"""Resizing the vocabulary of a model."""
 
 import dataclasses
 import typing
@@ -40,7 +40,7 @@ def with_vocabulary(model: typing.Any, size: int) -> typing.Any:
 
 
 def _resized(array: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """An array cut to `size` along an axis, or with the mean of its rows as further ones."""
+    """Resize an array to `size` along an axis. New rows are the mean of the others."""
     kept = array.take(range(min(array.shape[axis], size)), axis)
     mean = array.mean(axis, keepdims=True, dtype="float32").astype(array.dtype)
     return np.concatenate([kept, *[mean] * (size - array.shape[axis])], axis)

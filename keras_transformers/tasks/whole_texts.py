@@ -26,12 +26,12 @@ class WholeTexts:
     _source_options: Callable[..., SourceOptions]
 
     def summarize(self, texts: Texts, **options: typing.Any) -> typing.Any:
-        """Summarize texts, with a model that was trained to: as `translate`, with what the checkpoint says of
-        summaries: a prefix such as "summarize: " before each text, and its own settings.
+        """Summarize texts with a model trained for it. This is `translate` with the settings for summaries in the
+        checkpoint, such as the prefix "summarize: " before each text.
 
         Args:
             texts: a string, or a list of strings.
-            **options: of `translate`, but for languages and `prefix`.
+            **options: arguments of `translate`, except languages and `prefix`.
 
         Example:
             >>> bart = kt.Seq2SeqLM.from_preset("hf://facebook/bart-large-cnn")
@@ -42,7 +42,7 @@ class WholeTexts:
         before, settings = params.get("prefix", ""), fields_of(params)
         known = {field.name for field in dataclasses.fields(GenerationConfig)}
         asked = {**settings, **{name: value for name, value in options.items() if name in known}}
-        # What the checkpoint says, and the caller has made useless, is nothing to warn the caller of.
+        # Drop settings of the checkpoint that the caller made useless: they deserve no warning.
         inert = set().union(*without_effect(self.generation_config(**asked), settings))
         settings = {name: value for name, value in settings.items() if name not in inert}
         results = self.translate(
@@ -65,18 +65,18 @@ class WholeTexts:
         progress: Progress | None = None,
         **generation: typing.Any,
     ) -> str | list[str]:
-        """Translate texts of any length, sentence by sentence, line ends, blank lines and indentation kept.
+        """Translate texts of any length sentence by sentence, keeping line ends, blank lines and indentation.
 
-        A sentence longer than the model reads is translated in pieces. What holds no letter, such as a rule of dashes,
-        stays as it is.
+        A sentence longer than the model reads is translated in pieces. A line without a letter, such as a rule of
+        dashes, stays unchanged.
 
         Args:
             texts: a string, or a list of strings.
             source_language, target_language, batch_size: as for `translate`.
-            max_length: the most tokens of a piece; fewer where the model reads, or writes, fewer.
-            names: what warnings call each text, as for `translate`.
-            progress: a function called with the number of sentences done, each time some are.
-            **generation: as for `translate`, but for more than one result.
+            max_length: the most tokens of a piece; fewer if the model reads or writes fewer.
+            names: names for the texts in warnings, as for `translate`.
+            progress: a function called with the number of finished sentences, after each batch.
+            **generation: as for `translate`, except `num_return_sequences` above 1.
 
         Returns: a string for a string, a list for a list.
 
