@@ -20,7 +20,7 @@ import operator
 import threading
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
@@ -40,20 +40,21 @@ class Position(typing.NamedTuple):
 
 
 BEGINNING = Position()
+Batch: typing.TypeAlias = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]  # inputs, labels, weights
 
 
 def translation_batches(
-    source,
-    target=None,
+    source: typing.Any,
+    target: typing.Any = None,
     *,
-    tokenizer=None,
-    batch_tokens=4096,
-    batch_size=None,
-    max_length=None,
-    num_buckets=8,
-    shuffle=True,
-    seed=0,
-):
+    tokenizer: typing.Any = None,
+    batch_tokens: int = 4096,
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    num_buckets: int = 8,
+    shuffle: bool = True,
+    seed: int = 0,
+) -> "Batches":
     """Batches for teacher forcing, bucketed by length, from any source of sentence pairs.
 
     Args:
@@ -92,7 +93,7 @@ class Bucket(typing.NamedTuple):
     lengths: tuple[int, ...]  # of each of the C sequences
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         return -(-len(self.rows) // self.size)
 
 
@@ -114,7 +115,17 @@ class Batches:
         seconds_waited: how long its readers have waited for batches that were not ready yet.
     """
 
-    def __init__(self, pairs, *, batch_tokens=4096, batch_size=None, num_buckets=8, shuffle=True, seed=0, longest=None):
+    def __init__(
+        self,
+        pairs: typing.Any,
+        *,
+        batch_tokens: int = 4096,
+        batch_size: int | None = None,
+        num_buckets: int = 8,
+        shuffle: bool = True,
+        seed: int = 0,
+        longest: int | None = None,
+    ) -> None:
         for name, value in (("batch_tokens", batch_tokens), ("batch_size", batch_size), ("num_buckets", num_buckets)):
             if value is not None and operator.index(value) < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {value}.")
@@ -122,11 +133,14 @@ class Batches:
         self.truncated = pairs.truncated
         self.buckets = _buckets(pairs.lengths, batch_tokens, batch_size, num_buckets, longest)
         self.seconds_waited = 0.0
-        self._filled, self._multiple, self._class_weight = True, 1, None
-        self._plans = collections.OrderedDict()
+        self._filled, self._multiple = True, 1
+        self._class_weight: np.ndarray | None = None
+        self._plans: collections.OrderedDict[int, list[tuple[Bucket, np.ndarray]]] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def changed(self, *, filled=True, multiple=None, class_weight=None):
+    def changed(
+        self, *, filled: bool = True, multiple: int | None = None, class_weight: np.ndarray | None = None
+    ) -> typing.Self:
         """The same batches, handed out in another way.
 
         Args:
@@ -140,11 +154,11 @@ class Batches:
         other._class_weight = self._class_weight if class_weight is None else class_weight
         return other
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Batches in an epoch."""
         return sum(bucket.num_batches for bucket in self.buckets)
 
-    def batch(self, epoch, index):
+    def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of `epoch`, both from 0.
 
         Returns:
@@ -167,7 +181,7 @@ class Batches:
             labels, weights = labels[: len(rows)], weights[: len(rows)]
         return inputs, labels, weights
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
         digest = hashlib.blake2b(digest_size=8)
         for array in (self.pairs.lengths, *self.pairs.token_ids.values()):
@@ -176,16 +190,16 @@ class Batches:
         digest.update(repr((len(self), self.shuffle, self.seed, shapes)).encode())
         return digest.hexdigest()
 
-    def epoch(self, epoch, start=0):
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of `epoch` from `start` on, prepared on threads ahead of their use."""
         return self._ahead((epoch, index) for index in range(start, len(self)))
 
-    def stream(self, position=BEGINNING):
+    def stream(self, position: Position = BEGINNING) -> Iterator[Batch]:
         """Iterate without end from `position` on, epoch after epoch, prepared on threads ahead of their use."""
         first = position.epoch * len(self) + position.batch
         return self._ahead(divmod(number, len(self)) for number in itertools.count(first))
 
-    def _ahead(self, places):
+    def _ahead(self, places: Iterable[tuple[int, int]]) -> Iterator[Batch]:
         with contextlib.closing(in_background(self.batch, places, ahead=8, threads=2)) as prepared:
             while True:
                 begin = time.perf_counter()
@@ -195,7 +209,7 @@ class Batches:
                     return
                 yield batch
 
-    def _plan(self, epoch):
+    def _plan(self, epoch: int) -> list[tuple[Bucket, np.ndarray]]:
         """[(bucket, rows)] for each batch of `epoch`."""
         with self._lock:
             if epoch not in self._plans:
@@ -211,7 +225,7 @@ class Batches:
             return self._plans[epoch]
 
 
-def keras_data(batches, position=None):
+def keras_data(batches: Batches, position: Position | Callable[[], Position] | None = None) -> typing.Any:
     """What `keras.Model.fit` and `evaluate` take on this backend: `batches` without end, from `position` on.
 
     Pass `steps_per_epoch=len(batches)` (`steps=` to `evaluate`, `validation_steps=` for validation) and `shuffle=False`
@@ -233,18 +247,18 @@ def keras_data(batches, position=None):
 class _Stream(keras.utils.PyDataset):
     """`Batches.stream`, by number, as Keras asks for it: in order, and from 0 again for each new iteration."""
 
-    def __init__(self, batches, begin):
+    def __init__(self, batches: Batches, begin: Callable[[], Position]) -> None:
         super().__init__()
         self._batches, self._begin = batches, begin
         self._iterator: Iterator[tuple] = iter(())
         self._next: int | None = None
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> None:
         """None: it has no end."""
         return None
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> Batch:
         if index != self._next:
             begin = self._begin()
             start = begin._replace(batch=begin.batch + index)
@@ -253,14 +267,16 @@ class _Stream(keras.utils.PyDataset):
         return next(self._iterator)
 
 
-def round_up(length, limit=None):
+def round_up(length: int, limit: int | None = None) -> int:
     """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
     step = 4 if length <= 16 else 8
     rounded = -(-int(length) // step) * step
     return rounded if limit is None else min(rounded, max(limit, int(length)))
 
 
-def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
+def _buckets(
+    lengths: np.ndarray, batch_tokens: int, batch_size: int | None, num_buckets: int, limit: int | None = None
+) -> list[Bucket]:
     """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
     longest = lengths.max(axis=1)
     candidates = np.unique([round_up(length, limit) for length in np.unique(longest)])
@@ -271,7 +287,7 @@ def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
     maxima = np.zeros((len(candidates), lengths.shape[1]), "int64")
     np.maximum.at(maxima, group, lengths)
 
-    def shape(begin, end):
+    def shape(begin: int, end: int) -> tuple[int, tuple[int, ...], int]:
         """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
         longest = tuple(round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
         count = int(counts[begin : end + 1].sum())
@@ -280,7 +296,7 @@ def _buckets(lengths, batch_tokens, batch_size, num_buckets, limit=None):
             size -= size % 8
         return min(size, -(-count // 8) * 8), longest, count
 
-    def padded_tokens(begin, end):
+    def padded_tokens(begin: int, end: int) -> int:
         size, longest, count = shape(begin, end)
         return -(-count // size) * size * sum(longest)
 

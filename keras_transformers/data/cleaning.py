@@ -17,6 +17,7 @@ import functools
 import math
 import typing
 import unicodedata
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from keras_transformers.records import record
 
@@ -57,14 +58,19 @@ class Cleaned(typing.NamedTuple):
     targets: list[str]
     dropped: dict[str, int]
 
-    def table(self):
+    def table(self) -> str:
         """The counts, a line each, for a reader."""
         read = len(self.sources) + sum(self.dropped.values())
         rows = {"read": read, **self.dropped, "kept": len(self.sources)}
         return "\n".join(f"{name:<10} {count:>12,}  {count / max(read, 1):7.2%}" for name, count in rows.items())
 
 
-def clean(sources, targets, rules=Cleaning(), held_out=()):  # noqa: B008  a record never changes
+def clean(
+    sources: Iterable[str],
+    targets: Iterable[str],
+    rules: Cleaning = Cleaning(),  # noqa: B008  a record never changes
+    held_out: Collection[tuple[str, str]] = (),
+) -> Cleaned:
     """Take out of sentence pairs what would teach a model nothing, or something wrong.
 
     Args:
@@ -90,7 +96,7 @@ def clean(sources, targets, rules=Cleaning(), held_out=()):  # noqa: B008  a rec
     dropped = dict.fromkeys(RULES, 0)
     kept = []
 
-    def rule(source, target):
+    def rule(source: str, target: str) -> str | None:
         """The first rule that drops a pair; None if the pair stays."""
         if not source or not target:
             return "empty"
@@ -119,7 +125,7 @@ def clean(sources, targets, rules=Cleaning(), held_out=()):  # noqa: B008  a rec
     return Cleaned([source for source, _ in kept], [target for _, target in kept], dropped)
 
 
-def common_scripts(texts):
+def common_scripts(texts: Iterable[str]) -> frozenset[str]:
     """The scripts that at least a tenth of the letters of some texts belong to, as a set of names."""
     letters: collections.Counter[str] = collections.Counter()
     for text in texts:
@@ -130,32 +136,32 @@ def common_scripts(texts):
     return frozenset(name for name, count in counts.items() if count >= COMMON * counts.total())
 
 
-def script_share(text, scripts):
+def script_share(text: str, scripts: Container[str]) -> float:
     """The share of a text's letters that belong to scripts; 1 for a text without letters."""
     letters = [script(character) in scripts for character in text if character.isalpha()]
     return sum(letters) / len(letters) if letters else 1.0
 
 
-def _unlikeness(source, target, ratio):
+def _unlikeness(source: str, target: str, ratio: float) -> float:
     """How many times longer, or shorter, a target is than `ratio` times its source: at least 1."""
     unlike = _length(target) / _length(source) / ratio
     return max(unlike, 1 / unlike)
 
 
-def _least_share(pair, scripts):
+def _least_share(pair: tuple[str, str], scripts: Sequence[Container[str]]) -> float:
     """The smaller of the two sides' shares of letters that belong to their scripts."""
     return min(script_share(text, side) for text, side in zip(pair, scripts, strict=True))
 
 
 @functools.cache
-def script(letter):
+def script(letter: str) -> str:
     """The script of a letter: the first word of its Unicode name, such as "LATIN" or "CJK"."""
     return unicodedata.name(letter, "UNKNOWN").split()[0].split("-")[0]
 
 
-def _length(text):
+def _length(text: str) -> int:
     return max(len(text), SHORTEST)
 
 
-def _bare(text):
+def _bare(text: str) -> str:
     return "".join(character for character in text.casefold() if character.isalnum()) or text

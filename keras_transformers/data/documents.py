@@ -13,7 +13,7 @@ import typing
 import numpy as np
 
 from keras_transformers.data.examples import read_columns, row_weights
-from keras_transformers.data.sources import Form, Source, is_chat, renamed, rows, short
+from keras_transformers.data.sources import Block, Form, Source, is_chat, renamed, rows, short
 from keras_transformers.files.lines import read_text
 
 
@@ -45,7 +45,14 @@ _INPUTS = (
 _ROLES = ("text",), ("prompt", "answer"), ("messages",)
 
 
-def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
+def read_documents(
+    x: typing.Any,
+    y: typing.Any = None,
+    sample_weight: typing.Any = None,
+    *,
+    tokenizer: typing.Any,
+    columns: collections.abc.Mapping[str, str] | None = None,
+) -> tuple[str, list[Document]]:
     """Read a source to its end.
 
     Args:
@@ -67,9 +74,9 @@ def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
             raise ValueError("Expected chats alone, whose answers are in them, got y too. Leave it out.")
         return "chats", _of_chats(chats, block.weights, tokenizer)
     inputs = next((each for each in _ROLES if not set(each).isdisjoint(columns or ())), None)
-    read = Source(block.inputs, block.labels if source.has_labels else None, block.weights, source.form)
+    unread = Source(block.inputs, block.labels if source.has_labels else None, block.weights, source.form)
     read = read_columns(
-        read, labelled=False, inputs=_INPUTS if inputs is None else (inputs,), labels=(), columns=columns
+        unread, labelled=False, inputs=_INPUTS if inputs is None else (inputs,), labels=(), columns=columns
     )
     before, after = around(tokenizer)
     answers = read.labels if source.has_labels else read.seconds
@@ -86,7 +93,7 @@ def read_documents(x, y=None, sample_weight=None, *, tokenizer, columns=None):
     return "answers", documents
 
 
-def _of_chats(chats, weights, tokenizer):
+def _of_chats(chats: typing.Any, weights: typing.Any, tokenizer: typing.Any) -> list[Document]:
     """The `Document` of each chat."""
     weights = np.ones(len(chats)) if weights is None else row_weights(weights)
     if len(weights) != len(chats):
@@ -94,7 +101,7 @@ def _of_chats(chats, weights, tokenizer):
     return [_of_chat(chat, tokenizer, weight) for chat, weight in zip(chats, weights, strict=True)]
 
 
-def around(tokenizer):
+def around(tokenizer: typing.Any) -> tuple[list[int], list[int]]:
     """The ids before a text and after it: `(before, after)`, as the template has it, with the end token last."""
     parts = [part for part, _ in tokenizer.template.single]
     place = parts.index("A")
@@ -104,17 +111,17 @@ def around(tokenizer):
     return before, after
 
 
-def cut(document, length):
+def cut(document: Document, length: int) -> Document:
     """A document of at most so many tokens."""
     learnt = None if document.learnt is None else document.learnt[:length]
     return document._replace(token_ids=document.token_ids[:length], learnt=learnt)
 
 
-def _joined(*parts):
+def _joined(*parts: collections.abc.Sequence[int]) -> np.ndarray:
     return np.concatenate([np.asarray(part, "int32") for part in parts])
 
 
-def document_source(x, y=None, sample_weight=None):
+def document_source(x: typing.Any, y: typing.Any = None, sample_weight: typing.Any = None) -> Source:
     """A `Source` of documents; paths are the texts of their files."""
     if isinstance(x, os.PathLike):
         x = [x]
@@ -123,7 +130,7 @@ def document_source(x, y=None, sample_weight=None):
     return Source(x, y, sample_weight, Form(labelled=False))
 
 
-def _chats(block, columns):
+def _chats(block: Block, columns: collections.abc.Mapping[str, str] | None) -> typing.Any:
     """Lists of messages, if that is what a block holds; None otherwise."""
     if not isinstance(block.inputs, collections.abc.Mapping):
         return block.inputs if len(block.inputs) and is_chat(block.inputs[0]) else None
@@ -131,7 +138,7 @@ def _chats(block, columns):
     return rows(table["messages"]) if "messages" in table else None
 
 
-def _of_chat(messages, tokenizer, weight):
+def _of_chat(messages: typing.Any, tokenizer: typing.Any, weight: float) -> Document:
     """A chat as its template writes it. What the assistant says begins where the template asks for it."""
     text, spans = tokenizer.apply_chat_template(messages), []
     for number, message in enumerate(messages):

@@ -53,27 +53,27 @@ class Examples:
     padding_id: int
     truncated: int = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(next(iter(self.columns.values())).lengths)
 
     @property
-    def token_columns(self):
+    def token_columns(self) -> dict[str, Ragged]:
         """The columns that are token ids."""
         return {name: column for name, column in self.columns.items() if name.endswith("token_ids")}
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """int64 `[N, C]`: the lengths of each text in tokens."""
         return np.stack([column.lengths for column in self.token_columns.values()], axis=1)
 
     @property
-    def token_ids(self):
+    def token_ids(self) -> dict[str, np.ndarray]:
         """All ids and labels there are, by what they are for."""
         labels = self.labels.token_ids if isinstance(self.labels, Ragged) else self.labels
         ids = {name: column.token_ids for name, column in self.columns.items()}
         return ids | ({} if labels is None else {"labels": labels})
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> typing.Self:
         """The examples numbered `rows`, in that order."""
         return dataclasses.replace(
             self,
@@ -82,7 +82,13 @@ class Examples:
             sample_weight=_taken(self.sample_weight, rows),
         )
 
-    def batch(self, rows, size, lengths, rng=None):
+    def batch(
+        self,
+        rows: np.ndarray,
+        size: int,
+        lengths: collections.abc.Iterable[int],
+        rng: np.random.Generator | None = None,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """`(inputs, labels, weights)` of these rows, filled up to `size` rows that have no weight."""
         shapes = dict(zip(self.token_columns, ((size, length) for length in lengths), strict=True))
         inputs = {}
@@ -107,7 +113,7 @@ class Examples:
         return inputs, labels, weight
 
 
-def _taken(labels, rows):
+def _taken(labels: typing.Any, rows: np.ndarray) -> typing.Any:
     return None if labels is None else labels.take(rows) if isinstance(labels, Ragged) else labels[rows]
 
 
@@ -121,18 +127,18 @@ class Columns(typing.NamedTuple):
 
 
 def read_columns(
-    x,
-    y=None,
-    sample_weight=None,
+    x: typing.Any,
+    y: typing.Any = None,
+    sample_weight: typing.Any = None,
     *,
-    words=False,
-    labelled=True,
-    pairs="may",
-    inputs=TEXTS,
-    labels=LABELS,
-    columns=None,
-    what="text",
-):
+    words: bool = False,
+    labelled: bool = True,
+    pairs: str = "may",
+    inputs: collections.abc.Sequence[tuple[str, ...]] = TEXTS,
+    labels: collections.abc.Sequence[str] = LABELS,
+    columns: collections.abc.Mapping[str, str] | None = None,
+    what: str = "text",
+) -> Columns:
     """Read a source of labelled texts to its end.
 
     Args:
@@ -181,11 +187,16 @@ def read_columns(
     return Columns(texts, seconds, found, weight)
 
 
-def _column(table, name):
-    return rows(table[name]) if name in table else None
+def _column(table: collections.abc.Mapping[str, typing.Any], name: str | None) -> typing.Any:
+    return None if name is None or name not in table else rows(table[name])
 
 
-def _label_column(table, labels, columns, needed):
+def _label_column(
+    table: collections.abc.Mapping[str, typing.Any],
+    labels: collections.abc.Sequence[str],
+    columns: collections.abc.Mapping[str, str] | None,
+    needed: bool,
+) -> str | None:
     """The name of the column of labels, or None.
 
     Raises:
@@ -201,7 +212,7 @@ def _label_column(table, labels, columns, needed):
     return name
 
 
-def _check_counts(values):
+def _check_counts(values: collections.abc.Mapping[str, typing.Any]) -> None:
     """Refuse columns, lists by name or None, of unequal lengths."""
     counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1:
@@ -210,7 +221,7 @@ def _check_counts(values):
         )
 
 
-def row_weights(weights):
+def row_weights(weights: typing.Any) -> np.ndarray:
     """float32 `[N]` of a number for each row.
 
     Raises:
@@ -219,7 +230,9 @@ def row_weights(weights):
     return np.array([one_number(each, f"sample_weight {row}") for row, each in enumerate(weights)], "float32")
 
 
-def _strings(texts, seconds, what):
+def _strings(
+    texts: list[typing.Any], seconds: list[typing.Any] | None, what: str
+) -> tuple[list[str], list[str] | None]:
     """Firsts and seconds, of texts that may be pairs."""
     if seconds is None and texts and holds_many(texts[0]):
         _check_pairs(texts, what)
@@ -228,7 +241,7 @@ def _strings(texts, seconds, what):
     return texts, None if seconds is None else [as_text(text, f"second text {row}") for row, text in enumerate(seconds)]
 
 
-def _check_pairs(texts, what):
+def _check_pairs(texts: list[typing.Any], what: str) -> None:
     wrong = next((n for n, text in enumerate(texts) if not holds_many(text) or len(text) != 2), None)
     if wrong is None:
         return
@@ -237,7 +250,7 @@ def _check_pairs(texts, what):
     raise TypeError(f"Expected pairs of texts throughout, got {short(texts[wrong])} as {what} {wrong}.")
 
 
-def _words(text, row):
+def _words(text: typing.Any, row: int) -> list[str]:
     if not holds_many(text):
         raise TypeError(f"Expected a list of words as text {row}, got {short(text)}. Split it into words first.")
     return [as_text(word, f"word {place} of text {row}") for place, word in enumerate(rows(text))]

@@ -216,7 +216,7 @@ zu zul: Zulu
 class Language:
     """One of the table's: `codes`, its first the shortest, and `names`."""
 
-    def __init__(self, row: str):
+    def __init__(self, row: str) -> None:
         codes, names = row.split(": ")
         self.codes, self.names = tuple(codes.split()), tuple(names.split(", "))
 

@@ -8,6 +8,7 @@ import collections.abc
 import concurrent.futures
 import dataclasses
 import itertools
+import typing
 import warnings
 
 import numpy as np
@@ -16,7 +17,18 @@ from keras_transformers.callers import outside
 from keras_transformers.data.examples import Examples, row_weights
 from keras_transformers.data.language_names import language_of
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import WEIGHT, Form, Source, as_text, choose, holds_texts, named, renamed, rows
+from keras_transformers.data.sources import (
+    WEIGHT,
+    Block,
+    Form,
+    Source,
+    as_text,
+    choose,
+    holds_texts,
+    named,
+    renamed,
+    rows,
+)
 from keras_transformers.data.token_ids import pair_ids
 
 CHUNK = 4096  # pairs encoded at a time
@@ -33,26 +45,32 @@ class Pairs:
     truncated: int = 0
     sample_weight: np.ndarray | None = None  # float32 [N]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sources.offsets) - 1
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """int64 `[N, 2]`: source and target lengths in tokens, with the end token."""
         return np.stack([self.sources.lengths, self.targets.lengths], axis=1)
 
     @property
-    def token_ids(self):
+    def token_ids(self) -> dict[str, np.ndarray]:
         """All ids there are, by what they are for."""
         return {"token_ids": self.sources.token_ids, "labels": self.targets.token_ids}
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> typing.Self:
         """The pairs numbered `rows`, in that order."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        sides = {"sources": self.sources.take(rows), "targets": self.targets.take(rows)}
-        return dataclasses.replace(self, **sides, sample_weight=weight)
+        sources, targets = self.sources.take(rows), self.targets.take(rows)
+        return dataclasses.replace(self, sources=sources, targets=targets, sample_weight=weight)
 
-    def batch(self, rows, size, lengths, rng=None):
+    def batch(
+        self,
+        rows: np.ndarray,
+        size: int,
+        lengths: collections.abc.Iterable[int],
+        rng: np.random.Generator | None = None,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Teacher forcing: the decoder reads start + target and is to say target + end."""
         source_length, target_length = lengths
         token_ids, _ = self.sources.padded(rows, (size, source_length), self.padding_id)
@@ -83,16 +101,16 @@ SOURCES = tuple((name,) for name in ("source", "text", "sources", "src", "source
 
 
 def encode_pairs(
-    source,
-    target=None,
+    source: typing.Any,
+    target: typing.Any = None,
     *,
-    tokenizer=None,
-    max_length=None,
-    start_id=None,
-    padding_id=None,
-    sample_weight=None,
-    columns=None,
-):
+    tokenizer: typing.Any = None,
+    max_length: int | None = None,
+    start_id: int | None = None,
+    padding_id: int | None = None,
+    sample_weight: typing.Any = None,
+    columns: collections.abc.Mapping[str, str] | None = None,
+) -> typing.Any:
     """Read a source of sentence pairs to its end and keep it as token ids.
 
     Args:
@@ -130,18 +148,18 @@ def encode_pairs(
     """
     if isinstance(source, (Pairs, Examples)):
         return source
-    start_id = getattr(tokenizer, "start_id", None) if start_id is None else start_id
+    start: typing.Any = getattr(tokenizer, "start_id", None) if start_id is None else start_id
     read = source if isinstance(source, Source) else Source(source, target, sample_weight, FORM)
     if read.holds_ids:
         padding_id = getattr(tokenizer, "padding_id", None) if padding_id is None else padding_id
-        return pair_ids(read.whole(), padding_id=padding_id, start_id=start_id, columns=columns)
+        return pair_ids(read.whole(), padding_id=padding_id, start_id=start, columns=columns)
     if tokenizer is None:
         raise ValueError("Expected a tokenizer to encode the pairs with, got None. Pass tokenizer=, or encoded Pairs.")
-    _check_special_tokens(tokenizer, start_id)
+    _check_special_tokens(tokenizer, start)
     if max_length is not None and max_length < 2:
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
-    def encode(sources, targets, weights):
+    def encode(sources: list[str], targets: list[str], weights: list[float]) -> typing.Any:
         sides = []
         cut = np.zeros(len(sources), bool)
         for texts, encode_side in ((sources, tokenizer.encode_sources), (targets, tokenizer.encode_targets)):
@@ -171,10 +189,10 @@ def encode_pairs(
         )
     weight = np.array(all_weights, "float32") if all_weights else None
     sides = Ragged.join(source_arrays), Ragged.join(target_arrays)
-    return Pairs(*sides, tokenizer.padding_id, int(start_id), truncated, weight)
+    return Pairs(*sides, tokenizer.padding_id, int(start), truncated, weight)
 
 
-def _check_special_tokens(tokenizer, start_id):
+def _check_special_tokens(tokenizer: typing.Any, start_id: int | None) -> None:
     special = {"padding_id": tokenizer.padding_id, "start_id": start_id, "end_id": tokenizer.end_id}
     missing = [name for name, token_id in special.items() if token_id is None]
     if missing:
@@ -184,7 +202,7 @@ def _check_special_tokens(tokenizer, start_id):
         )
 
 
-def split(pairs, fraction, seed=0):
+def split(pairs: typing.Any, fraction: float, seed: int = 0) -> tuple[typing.Any, typing.Any]:
     """Set apart a random `fraction` of `pairs`: `(the rest, the part set apart)`.
 
     Args:
@@ -204,7 +222,11 @@ def split(pairs, fraction, seed=0):
     return pairs.take(np.sort(rows[count:])), pairs.take(np.sort(rows[:count]))
 
 
-def _chunks(blocks, columns, languages):
+def _chunks(
+    blocks: collections.abc.Iterable[Block],
+    columns: collections.abc.Mapping[str, str] | None,
+    languages: collections.abc.Sequence[str | None],
+) -> collections.abc.Iterator[tuple[list[str], list[str], list[float]]]:
     """(sources, targets, weights): lists of strings, and of floats or nothing, of so many rows at most."""
     first = 0
     for block in blocks:
@@ -226,7 +248,9 @@ def _chunks(blocks, columns, languages):
         first += len(sources)
 
 
-def _sides(block, columns, languages):
+def _sides(
+    block: Block, columns: collections.abc.Mapping[str, str] | None, languages: collections.abc.Sequence[str | None]
+) -> tuple[typing.Any, typing.Any, typing.Any]:
     """The sources, targets and weights of a block."""
     inputs, targets, weights = block
     if not isinstance(inputs, collections.abc.Mapping):
@@ -245,7 +269,9 @@ def _sides(block, columns, languages):
     return sources, targets, weights
 
 
-def _by_language(table, languages):
+def _by_language(
+    table: collections.abc.Mapping[str, typing.Any], languages: collections.abc.Sequence[str | None]
+) -> tuple[str, str] | None:
     """The names of the columns of sources and targets in a table whose columns are called by languages, or None."""
     known = {name: language_of(str(name)) for name in table}
     known = {name: language for name, language in known.items() if language and holds_texts(table[name])}
@@ -254,8 +280,9 @@ def _by_language(table, languages):
     if len(known) == 2 and any(found) and not all(found):
         (other,) = set(known) - set(found)
         found = [name or other for name in found]
-    if all(found):
-        return tuple(found)
+    source, target = found
+    if source and target:
+        return source, target
     if len(known) != 2:
         return None
     source, target = known
@@ -267,7 +294,13 @@ def _by_language(table, languages):
     return source, target
 
 
-def in_background(function, arguments, *, ahead, threads):
+def in_background(
+    function: collections.abc.Callable[..., typing.Any],
+    arguments: collections.abc.Iterable[tuple],
+    *,
+    ahead: int,
+    threads: int,
+) -> collections.abc.Generator[typing.Any, None, None]:
     """Like `itertools.starmap`, computed on threads, at most `ahead` results ahead of the reader."""
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(threads) as executor:

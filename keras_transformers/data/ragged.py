@@ -1,6 +1,7 @@
 """Sequences of unequal length as one flat array."""
 
 import typing
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,7 +13,7 @@ class Ragged(typing.NamedTuple):
     offsets: np.ndarray  # int64 [N + 1]
 
     @classmethod
-    def join(cls, arrays):
+    def join(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
         """One `Ragged` of an iterable of arrays of one dtype."""
         arrays = list(arrays)
         offsets = np.zeros(len(arrays) + 1, "int64")
@@ -20,10 +21,10 @@ class Ragged(typing.NamedTuple):
         return cls(np.concatenate(arrays) if arrays else np.zeros(0, "int32"), offsets)
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
-    def padded(self, rows, shape, padding_id):
+    def padded(self, rows: np.ndarray, shape: tuple[int, int], padding_id: float) -> tuple[np.ndarray, np.ndarray]:
         """The sequences numbered `rows`, padded to `shape`, and where they are no padding, bool."""
         token_ids, there = np.full(shape, padding_id, self.token_ids.dtype), np.zeros(shape, bool)
         places = self.offsets[rows, None] + np.arange(shape[1])
@@ -31,6 +32,6 @@ class Ragged(typing.NamedTuple):
         token_ids[there] = self.token_ids[places[there[: len(rows)]]]
         return token_ids, there
 
-    def take(self, rows):
+    def take(self, rows: Iterable[int]) -> "Ragged":
         """The sequences numbered `rows`, in that order."""
         return Ragged.join([self.token_ids[self.offsets[row] : self.offsets[row + 1]] for row in rows])

@@ -14,14 +14,18 @@ No token is lost, and each but a document's first is said once. A window never s
 """
 
 import bisect
+from collections.abc import Iterable
 
 import numpy as np
 
+from keras_transformers.data.documents import Document
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.ragged import Ragged
 
 
-def document_rows(documents, *, max_length, padding_id=0, packing=True, truncated=0):
+def document_rows(
+    documents: Iterable[Document], *, max_length: int, padding_id: int = 0, packing: bool = True, truncated: int = 0
+) -> Examples:
     """Rows to learn from.
 
     Args:
@@ -54,14 +58,14 @@ def document_rows(documents, *, max_length, padding_id=0, packing=True, truncate
                 weights.append(document.weight)
     if not inputs:
         raise ValueError("Expected something to learn, got documents of one token at most, or with nothing to say.")
-    columns, said = {"token_ids": Ragged.join(inputs)}, Ragged.join(labels)
+    columns, joined = {"token_ids": Ragged.join(inputs)}, Ragged.join(labels)
     if packing and len(set(weights)) == 1:
-        columns, said = _packed(columns["token_ids"], said, max_length, padding_id)
-        weights = weights[:1] * len(said.lengths)
-    return Examples(columns, said, np.array(weights, "float32"), padding_id, truncated)
+        columns, joined = _packed(columns["token_ids"], joined, max_length, padding_id)
+        weights = weights[:1] * len(joined.lengths)
+    return Examples(columns, joined, np.array(weights, "float32"), padding_id, truncated)
 
 
-def _packed(inputs, labels, length, padding_id):
+def _packed(inputs: Ragged, labels: Ragged, length: int, padding_id: int) -> tuple[dict[str, Ragged], Ragged]:
     """The columns and labels of rows that hold several windows each, all filled up to one length."""
     lengths = inputs.lengths
     rows = best_fit(lengths, length)
@@ -84,7 +88,7 @@ def _packed(inputs, labels, length, padding_id):
     return columns, Ragged(said.reshape(-1), offsets)
 
 
-def best_fit(lengths, size):
+def best_fit(lengths: np.ndarray, size: int) -> list[list[int]]:
     """Which of the things of `lengths` `[N]` go together into bins of `size`: a list of lists of their numbers.
 
     The longest first, each into the fullest bin that has room for it.

@@ -79,7 +79,7 @@ class Source:
         ValueError: for a stream without end, several data sets at once, and items that differ in what they hold.
     """
 
-    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None, form: Form | None = None):
+    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None, form: Form | None = None) -> None:
         self.form, self.has_labels = form or Form(), y is not None
         self._blocks = _blocks(x, y, sample_weight, self.form)
         self._first = next(self._blocks, None)
@@ -527,7 +527,7 @@ def _streamed(x: Any, form: Form) -> Iterator[Block]:
 class _Rows:
     """Blocks on their way to be one. All have the same columns, and labels or none."""
 
-    def __init__(self, before: "_Rows | None" = None):
+    def __init__(self, before: "_Rows | None" = None) -> None:
         self._has: Any = None if before is None else before._has  # names of the columns, and what is beside them
         self._inputs: Any = [] if before is None or before._has[0] is None else {name: [] for name in before._has[0]}
         self._beside: tuple[list[Any], list[Any]] = [], []

@@ -10,11 +10,14 @@ Only `merge_lora` computes `W + scale · A B`. `formats/peft.py` reads and write
 import collections
 import math
 import re
+import typing
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from keras_transformers.backends import products
+from keras_transformers.backends.types import Tensor
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer
@@ -52,7 +55,9 @@ class LoraDense(Layer):
 
     _transient = ("base",)
 
-    def __init__(self, base, rank, scale, dropout=0.0, seed=None):
+    def __init__(
+        self, base: keras.layers.Dense, rank: int, scale: float, dropout: float = 0.0, seed: int | None = None
+    ) -> None:
         compute = base.compute_dtype
         super().__init__(name=base.name, dtype=compute if compute == "float32" else f"mixed_{compute}")
         self.base = base
@@ -70,11 +75,11 @@ class LoraDense(Layer):
             self.lora_B.build((None, rank))
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         x = inputs if self.dropout is None else self.dropout(inputs, training=training)
         return products.dense(self.base, inputs) + self.lora_B(self.lora_A(x)) * self.scale
 
-    def merged_kernel(self):
+    def merged_kernel(self) -> np.ndarray:
         """Return the merged matrix, which computes the same, as a numpy array."""
         kernel, a, b = (keras.ops.convert_to_numpy(each.kernel) for each in (self.base, self.lora_A, self.lora_B))
         return (kernel.astype("float32") + self.scale * (a @ b)).astype(kernel.dtype)
@@ -82,8 +87,16 @@ class LoraDense(Layer):
 
 @spelled
 def add_lora(
-    model, *, rank=8, alpha=16, targets=("query", "value"), dropout=0.0, rank_stabilised=False, train=None, seed=None
-):
+    model: keras.Model,
+    *,
+    rank: int = 8,
+    alpha: float = 16,
+    targets: str | Sequence[str] = ("query", "value"),
+    dropout: float = 0.0,
+    rank_stabilised: bool = False,
+    train: str | Sequence[str] | None = None,
+    seed: int | None = None,
+) -> None:
     """Put LoRA adapters beside dense layers of a model. Only these, and the head of labels if there is one, train.
 
     Until it is trained, the model computes the same as before. Compile it again: its optimizer and compiled functions
@@ -141,7 +154,7 @@ def add_lora(
     adapt(model, adapters, trained)
 
 
-def remove_lora(model):
+def remove_lora(model: keras.Model) -> None:
     """Remove the adapters: the model computes as without them, and the weights that they froze train again.
 
     Layers that were trained whole keep their trained weights. Compile the model again.
@@ -156,7 +169,7 @@ def remove_lora(model):
     renew(model)
 
 
-def merge_lora(model):
+def merge_lora(model: keras.Model) -> None:
     """Add each adapter's product to the matrix beside it, and remove the adapters. The model computes the same.
 
     Compile the model again.
@@ -177,12 +190,12 @@ def merge_lora(model):
     remove_lora(model)
 
 
-def has_lora(model):
+def has_lora(model: keras.Model) -> bool:
     """Return whether a model has adapters."""
     return bool(named_sublayers(model, LoraDense))
 
 
-def merged_weights(model):
+def merged_weights(model: keras.Model) -> dict[str, typing.Any]:
     """Return a model's weights after merging, by their names in files. The model itself is not changed."""
     adapters = named_sublayers(model, LoraDense)
     weights = {name: weight for name, weight in named_weights(model).items() if not is_adapter(name)}
@@ -194,7 +207,7 @@ def merged_weights(model):
 _KERAS_ADAPTER = re.compile(r"\.lora_(kernel|embeddings)_[ab]$")
 
 
-def _merged_by_keras(model, weights):
+def _merged_by_keras(model: keras.Model, weights: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
     """Return those of `weights` that have an adapter from Keras's own `enable_lora`, merged with it."""
     names, merged = {id(weight): name for name, weight in weights.items()}, {}
     for layer in model._flatten_layers():
@@ -208,7 +221,7 @@ def _merged_by_keras(model, weights):
 # Adapters in `.keras` files and in presets of this library.
 
 
-def describe(model):
+def describe(model: keras.Model) -> dict[str, typing.Any] | None:
     """Describe a model's adapters for `restore`, as plain JSON; None for a model without adapters."""
     adapters = named_sublayers(model, LoraDense)
     if not adapters:
@@ -225,7 +238,7 @@ def describe(model):
     }
 
 
-def problem_of(described):
+def problem_of(described: typing.Any) -> str | None:
     """Return what is wrong with a description that should be from `describe`; None if it is valid."""
     if not isinstance(described, dict) or set(described) != {"adapters", "trained"}:
         return f"{shown(described)} instead of adapters and trained"
@@ -242,7 +255,7 @@ def problem_of(described):
     )
 
 
-def restore(model, described):
+def restore(model: keras.Model, described: dict[str, typing.Any]) -> None:
     """Add the adapters that `describe` described, with new weights."""
     dense = named_sublayers(model, keras.layers.Dense)
     for each in described["adapters"]:
@@ -259,7 +272,7 @@ def restore(model, described):
     adapt(model, adapters, [name for name in described["trained"] if name in own])
 
 
-def adapt(model, adapters, trained):
+def adapt(model: keras.Model, adapters: Mapping[str, LoraDense], trained: Collection[str]) -> None:
     """Replace base layers by `LoraDense` layers, by name, and freeze all weights but the adapters and `trained`."""
     own = named_weights(model)
     frozen = [weight for name, weight in own.items() if weight.trainable and name not in trained]
@@ -272,14 +285,14 @@ def adapt(model, adapters, trained):
     renew(model)
 
 
-def adapters_of(model):
+def adapters_of(model: keras.Model) -> dict[str, LoraDense]:
     adapters = named_sublayers(model, LoraDense)
     if not adapters:
         raise ValueError(f"Expected a model with adapters, got a {type(model).__name__} without. Call add_lora first.")
     return adapters
 
 
-def check_plain(model):
+def check_plain(model: typing.Any) -> None:
     if not hasattr(model, "config"):
         raise TypeError(f"Expected a task or a Backbone, got {type(model).__name__}.")
     if has_lora(model):
@@ -288,16 +301,16 @@ def check_plain(model):
         )
 
 
-def is_adapter(name):
+def is_adapter(name: str) -> bool:
     return name.split(".")[-2] in ADAPTER
 
 
-def trained_whole(model):
+def trained_whole(model: keras.Model) -> list[str]:
     """Return the names of the weights that are trained whole."""
     return [name for name, weight in named_weights(model).items() if weight.trainable and not is_adapter(name)]
 
 
-def _ending(ends, names):
+def _ending(ends: str | Sequence[str], names: Collection[str]) -> list[str]:
     """Return the names that end in one of `ends`."""
     ends = (ends,) if isinstance(ends, str) else tuple(ends)
     fitting = {end: [name for name in names if f".{name}".endswith(f".{end}")] for end in ends}
@@ -305,7 +318,7 @@ def _ending(ends, names):
     return [name for name in names if any(name in each for each in fitting.values())]
 
 
-def _within(parts, weights):
+def _within(parts: str | Sequence[str], weights: Collection[str]) -> list[str]:
     """Return the weights whose names contain one of `parts`, which is one layer name or several in a row."""
     parts = (parts,) if isinstance(parts, str) else tuple(parts)
     fitting = {part: [name for name in weights if f".{part}." in f".{name}"] for part in parts}
@@ -313,7 +326,7 @@ def _within(parts, weights):
     return [name for name in weights if any(name in each for each in fitting.values())]
 
 
-def _refuse_missing(argument, fitting, known):
+def _refuse_missing(argument: str, fitting: Mapping[str, list[str]], known: Iterable[str]) -> None:
     missing = [repr(end) for end, names in fitting.items() if not names]
     if missing or not fitting and argument == "targets":
         known = ", ".join(sorted(known))

@@ -10,6 +10,7 @@ activations too, which costs accuracy and gains no speed on the CPU on any backe
 import collections
 import gc
 import typing
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmb
 
 
 @spelled
-def quantize(model, mode="int8", *, block_size=32):
+def quantize(model: keras.Model, mode: str = "int8", *, block_size: int | None = 32) -> None:
     """Quantize a model's matrices and tables in place.
 
     The body and the vocabulary head are quantized. Norms, biases, heads of labels, LoRA adapters, experts and their
@@ -57,8 +58,8 @@ def quantize(model, mode="int8", *, block_size=32):
     renew(model)
 
 
-def _config(mode, activations, block_size):
-    options = {} if activations else {"activation_quantizer": None}
+def _config(mode: str, activations: bool, block_size: int | None) -> typing.Any:
+    options: dict[str, int | None] = {} if activations else {"activation_quantizer": None}
     if mode == "int4":
         options["block_size"] = block_size
     try:
@@ -67,7 +68,7 @@ def _config(mode, activations, block_size):
         raise ImportError(f"Expected Keras 3.13 or later for quantized weights, got {keras.__version__}.") from None
 
 
-def _quantize(layers, config):
+def _quantize(layers: Iterable[keras.layers.Layer], config: typing.Any) -> None:
     # Keras collects garbage after each matrix that it frees; frozen objects are skipped, which saves time.
     gc.freeze()
     try:
@@ -80,7 +81,7 @@ def _quantize(layers, config):
 # Quantized weights in `.keras` files and in presets of this library.
 
 
-def describe(model):
+def describe(model: keras.Model) -> list[dict[str, typing.Any]] | None:
     """Describe a model's quantized layers for `restore`, as plain JSON; None if no layer is quantized.
 
     Raises:
@@ -103,7 +104,7 @@ def describe(model):
     ] or None
 
 
-def problem_of(described):
+def problem_of(described: typing.Any) -> str | None:
     """Return what is wrong with a description that should be from `describe`; None if it is valid."""
     return problem_of_groups(
         described,
@@ -115,7 +116,7 @@ def problem_of(described):
     )
 
 
-def restore(model, described):
+def restore(model: keras.Model, described: list[dict[str, typing.Any]]) -> None:
     """Quantize the layers that `describe` described, without values. Layers that the model lacks are skipped."""
     layers = named_sublayers(model, *_KINDS)
     for each in described:
