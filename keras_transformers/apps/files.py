@@ -24,6 +24,7 @@ import json
 import os
 import pathlib
 import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -43,13 +44,13 @@ class Lines:
     has_header = False
     words = None
 
-    def place(self, header):
+    def place(self, header: str | None) -> None:
         return None
 
-    def text(self, line, place):
+    def text(self, line: str, place: None) -> str:
         return line
 
-    def line(self, line, translations, scores):
+    def line(self, line: str, translations: list[str], scores: list[float] | None) -> str:
         return "\t".join(_cells(translations, scores)) if line.strip() else ""
 
 
@@ -70,15 +71,15 @@ class Columns:
 
     words = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.column, int) and self.column < 1:
             raise ValueError(f"Expected a column from 1, or its name, got {self.column}.")
 
     @property
-    def has_header(self):
+    def has_header(self) -> bool:
         return isinstance(self.column, str)
 
-    def place(self, header):
+    def place(self, header: str | None) -> int:
         """Return the index of the column, from 0."""
         if not isinstance(self.column, str):
             return self.column - 1
@@ -89,12 +90,12 @@ class Columns:
             raise ValueError(f"expected no column {self.into!r} yet, got one. Give another name for the translation.")
         return names.index(self.column)
 
-    def header(self, header, count, scored):
+    def header(self, header: str, count: int, scored: bool) -> str:
         """Return the first line of the output."""
         names = [self.into, *(f"{self.into}_{number}" for number in range(2, count + 1))]
         return "\t".join([header, *_beside(names, [f"{name}_score" for name in names] if scored else None)])
 
-    def text(self, line, place):
+    def text(self, line: str, place: int) -> str:
         if not line:
             return ""
         cells = line.split("\t")
@@ -102,7 +103,7 @@ class Columns:
             raise ValueError(f"expected at least {place + 1} columns, got {len(cells)}. Mend that line.")
         return cells[place]
 
-    def line(self, line, translations, scores):
+    def line(self, line: str, translations: list[str], scores: list[float] | None) -> str:
         return "\t".join([line, *_cells(translations, scores)]) if line else ""
 
 
@@ -122,10 +123,10 @@ class JSONLines:
 
     has_header = False
 
-    def place(self, header):
+    def place(self, header: str | None) -> None:
         return None
 
-    def text(self, line, place):
+    def text(self, line: str, place: None) -> str:
         if not line.strip():
             return ""
         try:
@@ -142,7 +143,7 @@ class JSONLines:
             raise ValueError(f"expected no field {self.into!r} yet, got one. Give another name for the translation.")
         return text
 
-    def forced_words(self, line):
+    def forced_words(self, line: str) -> list[str]:
         words = json.loads(line).get(self.words) if line.strip() else None
         if words is None:
             return []
@@ -150,51 +151,53 @@ class JSONLines:
             raise ValueError(f"expected a list of texts in {self.words!r}, got {words!r:.80}. Mend that line.")
         return words
 
-    def line(self, line, translations, scores):
+    def line(self, line: str, translations: list[str], scores: list[float] | None) -> str:
         if not line.strip():
             return ""
-        fields = {self.into: translations} | ({} if scores is None else {f"{self.into}_score": scores})
+        fields: dict[str, typing.Any] = {self.into: translations} | (
+            {} if scores is None else {f"{self.into}_score": scores}
+        )
         if len(translations) == 1:
             fields = {name: values[0] for name, values in fields.items()}
         more = json.dumps(fields, ensure_ascii=False).removeprefix("{")
         return f"{line.rstrip().removesuffix('}').rstrip()}, {more}"
 
 
-def _are_texts(values):
+def _are_texts(values: object) -> bool:
     return isinstance(values, list | tuple) and all(isinstance(each, str) for each in values)
 
 
-def _beside(translations, scores):
+def _beside(translations: list[str], scores: list[typing.Any] | None) -> list[typing.Any]:
     """Return translations, each followed by its score if there are scores."""
     return (
         translations if scores is None else [each for pair in zip(translations, scores, strict=True) for each in pair]
     )
 
 
-def _cells(translations, scores):
+def _cells(translations: list[str], scores: list[float] | None) -> list[str]:
     """Return translations and scores as cells, without line ends and tabs, which would break the rows."""
     translations = [one_line(text).replace("\t", " ") for text in translations]
     return _beside(translations, scores and [f"{score:.6f}" for score in scores])
 
 
-def one_line(text):
+def one_line(text: str) -> str:
     """Return `text` without line ends, which would misalign the lines after it."""
     return " ".join(text.splitlines())
 
 
 def translate_file(
-    task,
-    source,
-    output,
+    task: typing.Any,
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
-    rows=LINES,
-    documents=False,
-    forced_words=(),
-    batch_size=32,
-    return_scores=False,
-    progress=None,
-    **options,
-):
+    rows: typing.Any = LINES,
+    documents: bool = False,
+    forced_words: Sequence[str | Sequence[str]] = (),
+    batch_size: int = 32,
+    return_scores: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+    **options: typing.Any,
+) -> int:
     """Translate a file line by line; resume if an earlier call was stopped.
 
     Args:
@@ -253,7 +256,7 @@ def translate_file(
         done, share = unfinished.lines, file.share()
         unfinished.check_input(digest, source)
 
-        def advance(count):
+        def advance(count: int) -> None:
             nonlocal done
             done += count
             if progress is not None and window:
@@ -286,7 +289,7 @@ def translate_file(
     return done
 
 
-def fingerprint(task):
+def fingerprint(task: typing.Any) -> str:
     """Return a hash of a task's model, tokenizer and generation settings, the same on every backend."""
     digest = hashlib.blake2b(repr((task.config, task.generation)).encode(), digest_size=16)
     for content in task.tokenizer.files().values():
@@ -308,7 +311,7 @@ class _Row(typing.NamedTuple):
     words: list
 
 
-def _read(lines, rows, place, name):
+def _read(lines: Iterable[tuple[int, bytes]], rows: typing.Any, place: int | None, name: object) -> Iterator["_Row"]:
     """Yield the rows of a file, made from its numbered lines.
 
     Raises:
@@ -326,7 +329,7 @@ def _read(lines, rows, place, name):
         yield _Row(number, raw, line, text, words)
 
 
-def _windows(rows, size):
+def _windows(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
     """Yield lists of up to `size` rows and not many more than `CHARACTERS` characters. Rows are read only when needed,
     and rows before a malformed line are yielded before its error is raised."""
     window, characters = [], 0
@@ -345,13 +348,13 @@ def _windows(rows, size):
         yield window
 
 
-def lists(values):
+def lists(values: Iterable[typing.Any]) -> list[typing.Any]:
     """Put each value that is not a list into one: a text has one translation or a list of them."""
     return [value if isinstance(value, list) or value is None else [value] for value in values]
 
 
 @contextlib.contextmanager
-def _in_line(name, number):
+def _in_line(name: object, number: int) -> Iterator[None]:
     """Add file and line to the message of an error."""
     try:
         yield
@@ -366,14 +369,15 @@ class _Unfinished:
         lines: the number of lines done.
     """
 
-    def __init__(self, output, job):
+    def __init__(self, output: typing.Any, job: typing.Any) -> None:
         self.output = output
         self.partial = output.with_name(f"{output.name}.partial")
         self.record = output.with_name(f"{output.name}.partial.json")
         self.job = json.loads(json.dumps({**job, "output": output.suffix}, default=repr))
-        self.lines, self._size, self._input = 0, 0, None
+        self.lines, self._size = 0, 0
+        self._input: str | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         self._refuse_existing()
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.partial, "ab", buffering=0)
@@ -386,10 +390,10 @@ class _Unfinished:
             raise
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def _refuse_existing(self):
+    def _refuse_existing(self) -> None:
         if self.output.exists():
             if not self.partial.exists():
                 self.record.unlink(missing_ok=True)  # left by a kill after the output was complete
@@ -397,7 +401,7 @@ class _Unfinished:
                 f"Expected no file at {self.output} yet, got one: finished, or another's. Name another, or remove it."
             )
 
-    def _lock(self):
+    def _lock(self) -> None:
         try:
             import fcntl
         except ImportError:  # Windows
@@ -409,7 +413,7 @@ class _Unfinished:
                 f"Expected to write {self.partial} alone, got another program that does. Wait for it, or stop it."
             ) from None
 
-    def _go_on(self):
+    def _go_on(self) -> None:
         size, advice = os.fstat(self._file.fileno()).st_size, f"Remove {self.partial} and {self.record} to begin anew."
         if not self.record.exists():
             if size:
@@ -434,7 +438,7 @@ class _Unfinished:
             raise ValueError(f"Expected {self._size} bytes in {self.partial} at least, got {size}. {advice}")
         os.ftruncate(self._file.fileno(), self._size)
 
-    def check_input(self, digest, source):
+    def check_input(self, digest: typing.Any, source: object) -> None:
         """Raise if the lines done so far come from another input."""
         if self._input is not None and self._input != digest.hexdigest():
             raise ValueError(
@@ -442,7 +446,7 @@ class _Unfinished:
                 f"others. Give the same input, or remove {self.partial} and {self.record} to begin anew."
             )
 
-    def add(self, lines, digest):
+    def add(self, lines: Iterable[str], digest: typing.Any) -> None:
         """Append lines of output, one for each next line of the input, and record them as valid."""
         lines = list(lines)
         content = "".join(f"{line}\n" for line in lines).encode("utf-8")
@@ -458,7 +462,7 @@ class _Unfinished:
             failed.errno = error.errno
             raise failed from error
 
-    def _replace_record(self, lines, size, digest):
+    def _replace_record(self, lines: int, size: int, digest: str | None) -> None:
         content = json.dumps({"lines": lines, "bytes": size, "input": digest, "job": self.job}, indent=1).encode()
         replacement = self.record.with_name(f"{self.record.name}.new")
         with open(replacement, "wb", buffering=0) as file:
@@ -466,14 +470,14 @@ class _Unfinished:
         os.replace(replacement, self.record)
         self.lines, self._size = lines, size
 
-    def finish(self):
+    def finish(self) -> None:
         """Give the complete output its own name."""
         self._file.close()
         os.replace(self.partial, self.output)
         self.record.unlink(missing_ok=True)
 
 
-def _write(file, content):
+def _write(file: typing.BinaryIO, content: bytes) -> None:
     """Write all of `content` to an unbuffered file and force it to disk."""
     left = memoryview(content)
     while left:

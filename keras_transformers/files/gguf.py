@@ -18,6 +18,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import collections.abc
 import functools
 import math
+import os
 import pathlib
 import re
 import struct
@@ -51,7 +52,7 @@ _MOST_AXES = 4
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 
-def part_names(name):
+def part_names(name: str) -> list[str]:
     """Return the names of all files of a model, in order, given one of them. A file not named as a part is alone.
 
     Example:
@@ -85,7 +86,7 @@ class GGUFFile(collections.abc.Mapping):
         ('llama', (576, 576))
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         require("gguf", gguf=True)
         self.path = pathlib.Path(path)
         files = [self.path.with_name(name) for name in part_names(self.path.name)]
@@ -104,10 +105,10 @@ class GGUFFile(collections.abc.Mapping):
             tuple((file.absolute(), each.st_size, each.st_mtime_ns) for file, each in status)
         )
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         return self.part(name)
 
-    def part(self, name, index=None):
+    def part(self, name: str, index: int | None = None) -> np.ndarray:
         """Return one array, or the part at `index` of its first axis."""
         import gguf
 
@@ -117,30 +118,30 @@ class GGUFFile(collections.abc.Mapping):
         # float32 arrays are not copied.
         return gguf.dequantize(data if index is None else data[index], gguf.GGMLQuantizationType[place.kind])
 
-    def _data(self, place):
+    def _data(self, place: "_Place") -> np.ndarray:
         return self._bytes[place.file][place.start : place.stop]
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple, without reading the array."""
         return self._places[name].shape
 
-    def kind(self, name):
+    def kind(self, name: str) -> str:
         """Return the kind of one array, a key of `KINDS`."""
         return self._places[name].kind
 
-    def same(self, first, second):
+    def same(self, first: str, second: str) -> bool:
         """Return whether two arrays are the same, byte for byte."""
         one, other = self._places[first], self._places[second]
         same_form = (one.shape, one.kind) == (other.shape, other.kind)
         return same_form and np.array_equal(self._data(one), self._data(other))
 
-    def __contains__(self, name):  # without reading the array
+    def __contains__(self, name: object) -> bool:  # without reading the array
         return name in self._places
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._places)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
 
@@ -155,7 +156,7 @@ class _Place(typing.NamedTuple):
 
 
 @functools.lru_cache(maxsize=1)
-def _headers(files):
+def _headers(files: tuple[tuple[pathlib.Path, int, int], ...]) -> tuple[dict[str, typing.Any], dict[str, _Place]]:
     """Return the metadata and the tensors' places of a model. `files` holds the path, size and time of each file; these
     are the cache's key, since the model, its tokenizer and its settings each read the headers."""
     first: dict[str, typing.Any] = {}
@@ -182,7 +183,7 @@ def _headers(files):
     return first, places
 
 
-def _mapped(path):
+def _mapped(path: pathlib.Path) -> np.ndarray:
     """Map the bytes of a file into memory; an empty file, which cannot be mapped, gives empty bytes."""
     return np.asarray(np.memmap(path, "uint8", "r")) if path.stat().st_size else np.zeros(0, "uint8")
 
@@ -190,12 +191,12 @@ def _mapped(path):
 class _Header:
     """A reader of a header, which never reads past the end of the file."""
 
-    def __init__(self, path, data):
+    def __init__(self, path: pathlib.Path, data: np.ndarray) -> None:
         self._path = path
-        self._data = memoryview(data)
+        self._data = data.data
         self._at = 0
 
-    def read(self):
+    def read(self) -> tuple[dict[str, typing.Any], dict[str, _Place]]:
         """Return `(metadata, places)`, with the `_Place` of each tensor."""
         magic = bytes(self._data[:4])
         if magic != b"GGUF":
@@ -224,7 +225,9 @@ class _Header:
             self._refuse(f"general.alignment={alignment!r}")
         return metadata, self._places(tensors, -(-self._at // alignment) * alignment)
 
-    def _places(self, tensors, start):
+    def _places(
+        self, tensors: collections.abc.Iterable[tuple[str, tuple[int, ...], str, int]], start: int
+    ) -> dict[str, _Place]:
         places, others = {}, []
         for name, shape, kind, offset in tensors:
             if name in places:
@@ -246,7 +249,7 @@ class _Header:
             )
         return places
 
-    def _tensor(self):
+    def _tensor(self) -> tuple[str, tuple[int, ...], str, int]:
         name, axes = self._string(), self._number("I")
         if not 1 <= axes <= _MOST_AXES:
             self._refuse(f"a tensor {name!r} of {axes} axes")
@@ -255,7 +258,7 @@ class _Header:
             self._refuse(f"a tensor {name!r} of shape {list(shape)}")
         return name, shape, _kind_name(self._number("I")), self._number("Q")
 
-    def _value(self, kind):
+    def _value(self, kind: int) -> typing.Any:
         if kind in _NUMBERS:
             return self._number(_NUMBERS[kind])
         if kind == _STRING:
@@ -270,39 +273,39 @@ class _Header:
         dtype = np.dtype(_NUMBERS[kind]).newbyteorder("<")
         return np.frombuffer(self._take(count * dtype.itemsize), dtype).copy()
 
-    def _number(self, kind):
+    def _number(self, kind: str) -> typing.Any:
         (number,) = struct.unpack(f"<{kind}", self._take(struct.calcsize(f"<{kind}")))
         # The decimal that was meant: 1e-05, not float32's 9.999999747378752e-06.
         return float(str(np.float32(number))) if kind == "f" else number
 
-    def _string(self):
+    def _string(self) -> str:
         text = self._take(self._number("Q"))
         try:
             return str(text, "utf-8")
         except UnicodeDecodeError:
             self._refuse(f"text that is not UTF-8 before byte {self._at}")
 
-    def _checked(self, count, size):
+    def _checked(self, count: int, size: int) -> int:
         """Return a count of items after checking that the file has room for it, at `size` bytes or more an item."""
         if count * size > len(self._data) - self._at:
             self._refuse(f"{count} entries after byte {self._at}")
         return count
 
-    def _take(self, size):
+    def _take(self, size: int) -> memoryview:
         start = self._at
         self._at += size
         if self._at > len(self._data):
             self._refuse(f"{size} bytes of header after byte {start}")
         return self._data[start : self._at]
 
-    def _refuse(self, claim):
+    def _refuse(self, claim: str) -> typing.NoReturn:
         raise ValueError(
             f"Expected a whole GGUF file, got {self._path} of {len(self._data)} bytes, which claims to hold {claim}. "
             "Download it again."
         )
 
 
-def _kind_name(number):
+def _kind_name(number: int) -> str:
     import gguf
 
     try:

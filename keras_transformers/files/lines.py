@@ -15,6 +15,7 @@ import os
 import pathlib
 import typing
 import zlib
+from collections.abc import Iterable, Iterator
 
 # Openers of compressed files by the ending of the file name.
 _OPEN: dict[str, typing.Callable[..., typing.Any]] = {
@@ -38,19 +39,19 @@ class LineFile:
         ...         text = decoded(line, lines.path, number)
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
         self._raw = open(self.path, "rb")
         self._lines = _OPEN.get(self.path.suffix, lambda raw: raw)(self._raw)
         self._size = max(os.fstat(self._raw.fileno()).st_size, 1)
 
-    def __enter__(self):
+    def __enter__(self) -> typing.Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._raw.close()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._lines
         except _DAMAGED as error:
@@ -59,17 +60,17 @@ class LineFile:
             kind = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}[self.path.suffix]
             raise ValueError(f"Expected a whole {kind} file, got {self.path}: {error}. Fetch it again.") from error
 
-    def share(self):
+    def share(self) -> float:
         """Return the share of the file that has been read, from 0 to 1."""
         return min(self._raw.tell() / self._size, 1.0)
 
 
-def compressed(content, suffix):
+def compressed(content: bytes, suffix: str) -> bytes:
     """Compress bytes for a file with the ending `suffix`. Concatenated results are one valid file."""
     return _COMPRESS.get(suffix, bytes)(content)
 
 
-def decoded(line, name, number):
+def decoded(line: bytes, name: object, number: int) -> str:
     """Decode a line of bytes, without its line end and without a byte-order mark at its start.
 
     Only "\\n" or "\\r\\n" ends a line. Unicode has more line separators; if they ended lines, a text with one would
@@ -94,18 +95,18 @@ def decoded(line, name, number):
         ) from error
 
 
-def _is_wide(line):
+def _is_wide(line: bytes) -> bool:
     """Return whether a first line is UTF-16 or UTF-32: it has their byte-order mark, or every other byte is NUL."""
     marked = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
     return marked or (len(line) > 2 and 3 * line.count(0) > len(line))
 
 
-def decoded_lines(stream, name):
+def decoded_lines(stream: Iterable[bytes], name: object) -> Iterator[str]:
     """Yield the lines of a binary stream as text. See `decoded`."""
     return (decoded(line, name, number) for number, line in enumerate(stream, start=1))
 
 
-def in_chunks(items, size):
+def in_chunks(items: Iterable[typing.Any], size: int) -> Iterator[list[typing.Any]]:
     """Yield lists of up to `size` items. If the iterable raises, the items before the error are yielded first."""
     chunk = []
     try:
@@ -122,13 +123,13 @@ def in_chunks(items, size):
         yield chunk
 
 
-def read_lines(path):
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """Return all lines of a UTF-8 text file, which may be compressed."""
     with LineFile(path) as file:
         return list(decoded_lines(file, path))
 
 
-def read_text(path):
+def read_text(path: str | os.PathLike[str]) -> str:
     """Return a UTF-8 text file, which may be compressed, as one string, in which only "\\n" ends a line."""
     with LineFile(path) as file:
         return "".join(
@@ -136,7 +137,7 @@ def read_text(path):
         )
 
 
-def read_texts(paths, lines=False):
+def read_texts(paths: Iterable[str | os.PathLike[str]], lines: bool = False) -> list[str]:
     """Return the texts of UTF-8 files, which may be compressed: each file is a text, or each line that is not empty.
 
     Raises:
@@ -151,7 +152,12 @@ def read_texts(paths, lines=False):
     return texts
 
 
-def read_pairs(source, target, pairs, prefix="--"):
+def read_pairs(
+    source: str | os.PathLike[str] | None,
+    target: str | os.PathLike[str] | None,
+    pairs: str | os.PathLike[str] | None,
+    prefix: str = "--",
+) -> tuple[list[str], list[str]]:
     """Read sentence pairs from two parallel files, or from one file with tabs between source and target.
 
     Args:
@@ -181,7 +187,7 @@ def read_pairs(source, target, pairs, prefix="--"):
             if len(row) < 2:
                 raise ValueError(f"Expected source<TAB>target in {pairs}, got no tab in line {number}. Mend that line.")
         sources, targets = [row[0] for row in rows], [row[1] for row in rows]
-    else:
+    elif source is not None and target is not None:
         sources, targets = read_lines(source), read_lines(target)
         if len(sources) != len(targets):  # blank lines at the end of one file have no partner
             sources, targets = _without_blank_end(sources), _without_blank_end(targets)
@@ -195,7 +201,7 @@ def read_pairs(source, target, pairs, prefix="--"):
     return sources, targets
 
 
-def _without_blank_end(lines):
+def _without_blank_end(lines: list[str]) -> list[str]:
     """Return the lines without blank lines at the end."""
     count = len(lines)
     while count and not lines[count - 1].strip():

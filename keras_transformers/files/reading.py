@@ -124,20 +124,20 @@ def parse(text: str, where: object) -> Any:
     raise ValueError(f"Expected JSON that a program can hold in {where}, got {problem}. {_AGAIN}")
 
 
-def _finite(text):
+def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text:.20}, which is no finite number")
     return number
 
 
-def _whole(text):
+def _whole(text: str) -> int:
     if len(text) > 300:
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
 
 
-def _object(pairs):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         for name, value in pairs:

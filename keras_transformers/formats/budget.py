@@ -97,7 +97,7 @@ def numbers_in(tensors: collections.abc.Mapping[str, typing.Any]) -> int:
     return sum(math.prod(shape_of(name)) for name in tensors)
 
 
-def _named(record):
+def _named(record: typing.Any) -> collections.abc.Iterator[tuple[str, typing.Any]]:
     """Yield `(name, value)` for all fields of a record and of the records in it."""
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)

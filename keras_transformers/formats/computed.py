@@ -8,11 +8,13 @@
 
 import collections.abc
 import re
+import typing
 
 import numpy as np
 
 from keras_transformers.layers.positions import Rotary, Sinusoidal, sinusoids
 from keras_transformers.layers.rotary_scaling import plain_frequencies
+from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 
 _TABLES = re.compile(r"(?:.*\.)?(encoder|decoder)\.embed_positions\.weight")
@@ -55,12 +57,12 @@ def check(config: ModelConfig, tensors: collections.abc.Mapping[str, np.ndarray]
     ]
 
 
-def _difference(config, name, tensors):
+def _difference(config: ModelConfig, name: str, tensors: collections.abc.Mapping[str, typing.Any]) -> float:
     """Return the difference between a tensor and the model's own values, as a multiple of rounding; 0 if the tensor is
     of another kind."""
-    if not (expected := _expected(config, name, tensors)):
+    if not (computed := _expected(config, name, tensors)):
         return 0
-    expected, scale = expected
+    expected, scale = computed
     stored = np.asarray(tensors[name])
     if stored.shape != expected.shape:
         return np.inf
@@ -69,7 +71,9 @@ def _difference(config, name, tensors):
     return float((apart / (rounding * scale)).max(initial=0))
 
 
-def _expected(config, name, tensors):
+def _expected(
+    config: ModelConfig, name: str, tensors: collections.abc.Mapping[str, typing.Any]
+) -> tuple[np.ndarray, typing.Any] | None:
     """Return the model's own values for a tensor and the magnitude that rounding is relative to; None for a tensor of
     another kind."""
     if match := _TABLES.fullmatch(name):
@@ -79,7 +83,7 @@ def _expected(config, name, tensors):
             return None
         return sinusoids(table.max_length, config.hidden_dim, table.layout, table.endpoint), 1.0
     if match := _FREQUENCIES.fullmatch(name):
-        attentions = (config.decoder or config.encoder).attentions
+        attentions = typing.cast(StackConfig, config.decoder or config.encoder).attentions
         attention = attentions[min(int(match[1]), len(attentions) - 1)]
         rotary = attention.positions
         if not isinstance(rotary, Rotary) or rotary.scaling is not None:

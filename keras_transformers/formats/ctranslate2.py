@@ -15,17 +15,23 @@ through Hugging Face files: docs/decisions/0019. Features that the specification
 
 import dataclasses
 import math
+import os
 import pathlib
 import shutil
 import tempfile
+import typing
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 
 from keras_transformers.extras import require
 from keras_transformers.formats import preset
+from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.positions import Learned, RelativeBuckets, Sinusoidal
+from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.transforms.lora import merged_weights
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "silu": "SWISH", "tanh": "Tanh"}
@@ -46,13 +52,13 @@ _SAID = {
 }
 
 
-def export(task, folder, quantization=None):
+def export(task: typing.Any, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
     """Write a task's model as a CTranslate2 folder. See `Seq2SeqLM.export_ctranslate2`."""
     require("ctranslate2", ctranslate2=True)
     import ctranslate2
 
     class Converter(ctranslate2.converters.Converter):
-        def _load(self):
+        def _load(self) -> typing.Any:
             return specification(task)
 
     preset.check_replaceable(folder, MODEL)
@@ -62,11 +68,11 @@ def export(task, folder, quantization=None):
         preset.save_folder(folder, {**files, **task.tokenizer.files()}, marker=MODEL)
 
 
-def _copier(file):
+def _copier(file: pathlib.Path) -> Callable[[pathlib.Path], typing.Any]:
     return lambda path: shutil.copyfile(file, path)
 
 
-def specification(task):
+def specification(task: typing.Any) -> typing.Any:
     """Return a `ctranslate2.specs.TransformerSpec` filled from a `Seq2SeqLM`.
 
     Raises:
@@ -111,7 +117,7 @@ def specification(task):
     return spec
 
 
-def _problems(config, generation):
+def _problems(config: ModelConfig, generation: typing.Any) -> list[str]:
     """List all features of a model that the specification lacks."""
     problems: list[str] = []
     _compare(config, "", problems)
@@ -123,8 +129,11 @@ def _problems(config, generation):
             problems.append(f"{name}.block.feed_forward.activation={block.feed_forward.activation!r}")
         if not isinstance(block.attention.positions, RelativeBuckets | None):
             problems.append(f"{name}.block.attention.positions={block.attention.positions}")
-    norms = {block.norm for block in (config.encoder.block, config.decoder.block)}
-    norms |= {each.norm for each in (config.embeddings, config.target_embeddings)} - {None}
+    normed: list[typing.Any] = [
+        *(stack.block for stack in (config.encoder, config.decoder) if stack is not None),
+        config.embeddings,
+    ]
+    norms = {each.norm for each in (*normed, config.target_embeddings) if each.norm is not None}
     if len(norms) > 1:
         problems.append(f"norms of several kinds: {', '.join(map(str, norms))}")
     for norm in norms:
@@ -137,7 +146,7 @@ def _problems(config, generation):
     return problems
 
 
-def _compare(record, path, problems):
+def _compare(record: typing.Any, path: str, problems: list[str]) -> None:
     """Add to `problems` the fields of a record, and of records in it, that are neither in `_SAID` nor at defaults."""
     said = _SAID.get(type(record).__name__)
     if said is None:
@@ -151,7 +160,7 @@ def _compare(record, path, problems):
             problems.append(f"{path}{field.name}={value!r}")
 
 
-def _stack(ctranslate2, side, stack, embeddings):
+def _stack(ctranslate2: typing.Any, side: str, stack: StackConfig, embeddings: EmbeddingsConfig) -> typing.Any:
     """Return an empty specification of one stack."""
     from ctranslate2.specs import common_spec, transformer_spec
 
@@ -175,7 +184,15 @@ def _stack(ctranslate2, side, stack, embeddings):
     return spec
 
 
-def _embed(stack, spec, name, embeddings, layer, weights, config):
+def _embed(
+    stack: typing.Any,
+    spec: typing.Any,
+    name: str,
+    embeddings: EmbeddingsConfig,
+    layer: typing.Any,
+    weights: Mapping[str, np.ndarray],
+    config: ModelConfig,
+) -> None:
     shared = getattr(embeddings, "shared_tokens", False)
     spec.weight = weights[f"{'embedding' if shared else name}.token.embeddings"]
     stack.scale_embeddings = math.sqrt(config.hidden_dim) if embeddings.scale else 1.0
@@ -192,7 +209,7 @@ def _embed(stack, spec, name, embeddings, layer, weights, config):
         _norm(stack.layernorm_embedding, f"{name}.norm", weights)
 
 
-def _fill_stack(spec, side, stack, weights):
+def _fill_stack(spec: typing.Any, side: str, stack: typing.Any, weights: Mapping[str, np.ndarray]) -> None:
     place = "after" if stack.block.norm_placement == "post" else "before"
     for number, layer in enumerate(spec.layer):
         name = f"{side}.block_{number}"
@@ -222,7 +239,7 @@ def _fill_stack(spec, side, stack, weights):
         _norm(spec.layer_norm, f"{side}.norm", weights)
 
 
-def _linear(spec, names, weights):
+def _linear(spec: typing.Any, names: Sequence[str], weights: Mapping[str, np.ndarray]) -> None:
     """Fill one fused layer, `[F, D]`, from dense layers side by side, `[D, F]` each."""
     spec.weight = np.concatenate([weights[f"{name}.kernel"].T for name in names])
     if any(f"{name}.bias" in weights for name in names):
@@ -231,7 +248,7 @@ def _linear(spec, names, weights):
         )
 
 
-def _norm(spec, name, weights):
+def _norm(spec: typing.Any, name: str, weights: Mapping[str, np.ndarray]) -> None:
     if hasattr(spec, "beta"):
         spec.gamma = weights[f"{name}.gamma"]
         spec.beta = weights.get(f"{name}.beta", np.zeros_like(spec.gamma))
@@ -239,7 +256,7 @@ def _norm(spec, name, weights):
         spec.gamma = weights[f"{name}.scale"]
 
 
-def _project(decoder, task, weights):
+def _project(decoder: typing.Any, task: typing.Any, weights: Mapping[str, np.ndarray]) -> None:
     """Fill the head: the embeddings or a separate matrix, its bias, and the tokens that are never generated."""
     head = task.config.head
     decoder.projection.weight = decoder.embeddings.weight if head.tied else weights["head.dense.kernel"].T
@@ -254,7 +271,7 @@ def _project(decoder, task, weights):
         decoder.projection.bias = bias
 
 
-def _tokens(tokenizer, size, target=False):
+def _tokens(tokenizer: typing.Any, size: int, target: bool = False) -> list[str]:
     """Return the tokens by id, padded to the model's vocabulary size."""
     known = tokenizer.target_vocabulary_size if target else tokenizer.vocabulary_size
     known = tokenizer.to_pieces(range(min(known, size)), target=target)

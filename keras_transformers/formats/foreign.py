@@ -110,7 +110,7 @@ def refuse_quantized(tensors: Any, where: object) -> None:
         _refuse(f"{tensors.dtype(narrow[0])} numbers", narrow, tensors, where)
 
 
-def _refuse(method, names, tensors, where):
+def _refuse(method: str, names: list[str], tensors: Any, where: object) -> None:
     shown = [f"{name} ({tensors.dtype(name)})" for name in names[:3]]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     raise ValueError(

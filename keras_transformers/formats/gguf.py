@@ -10,7 +10,9 @@ Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion and https:/
 """
 
 import collections.abc
+import os
 import re
+import typing
 
 import numpy as np
 
@@ -20,20 +22,20 @@ from keras_transformers.formats import hugging_face, preset
 from keras_transformers.formats.gguf_config import config_values, one_of
 
 
-def _halved(array, heads):
+def _halved(array: np.ndarray, heads: int) -> np.ndarray:
     """Reorder the rows of heads: from adjacent rotary pairs to all first elements before all second elements."""
     return array.reshape(heads, -1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
-def _queries(array, heads, key_value_heads):
+def _queries(array: np.ndarray, heads: int, key_value_heads: int) -> np.ndarray:
     return _halved(array, heads)
 
 
-def _keys(array, heads, key_value_heads):
+def _keys(array: np.ndarray, heads: int, key_value_heads: int) -> np.ndarray:
     return _halved(array, key_value_heads)
 
 
-def _grouped(array, heads, key_value_heads):
+def _grouped(array: np.ndarray, heads: int, key_value_heads: int) -> np.ndarray:
     """Reorder the rows from all queries, all keys, all values to groups of queries, key and value."""
     width = array.shape[0] // (heads + 2 * key_value_heads)
     ends = (heads * width, (heads + key_value_heads) * width)
@@ -41,11 +43,11 @@ def _grouped(array, heads, key_value_heads):
     return np.concatenate(parts, axis=1).reshape(array.shape)
 
 
-def _one_less(array, heads, key_value_heads):
+def _one_less(array: np.ndarray, heads: int, key_value_heads: int) -> np.ndarray:
     return array - np.float32(1)
 
 
-def _transposed(array, heads, key_value_heads):
+def _transposed(array: np.ndarray, heads: int, key_value_heads: int) -> np.ndarray:
     return array.T
 
 
@@ -70,7 +72,7 @@ _HEADS = ("head_count", "head_count_kv")
 _IN_THE_CONFIG = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> hugging_face.Checkpoint:
     """Open a file and interpret its metadata, without reading its tensors.
 
     Args:
@@ -104,7 +106,7 @@ def read(path):
 class _Tensors(collections.abc.Mapping):
     """A file's tensors by their Hugging Face names and in the Hugging Face layout, each made on access."""
 
-    def __init__(self, file, table, values):
+    def __init__(self, file: GGUFFile, table: typing.Any, values: collections.abc.Mapping[str, typing.Any]) -> None:
         self._file = file
         name = file.metadata["general.architecture"]
         heads, key_value_heads = (one_of(file.metadata.get(f"{name}.attention.{each}")) for each in _HEADS)
@@ -124,35 +126,35 @@ class _Tensors(collections.abc.Mapping):
         for theirs in _IN_THE_CONFIG:
             self._names.pop(theirs, None)
 
-    def _change(self, name):
+    def _change(self, name: str) -> collections.abc.Callable[..., np.ndarray] | None:
         return next((change for pattern, change in self._changes.items() if re.fullmatch(pattern, name)), None)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         theirs, number = self._names[name]
         array, change = self._file.part(theirs, number), self._change(theirs)
         return array if change is None else change(array, *self._heads)
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple, without reading the array."""
         theirs, number = self._names[name]
         shape = self._file.shape(theirs)[0 if number is None else 1 :]
         return shape[::-1] if self._change(theirs) is _transposed else shape
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> str:
         """Return the dtype to store the array as: the dtype of the token embeddings, unless they are quantized."""
         return self._dtype
 
-    def __contains__(self, name):  # without reading the array
+    def __contains__(self, name: object) -> bool:  # without reading the array
         return name in self._names
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._names)
 
 
-def _hugging_face_names(name, table, num_layers):
+def _hugging_face_names(name: str, table: typing.Any, num_layers: int) -> dict[str | None, str]:
     """Return the Hugging Face names of layers by their GGUF names; `*` is the number of an expert."""
     import gguf
 

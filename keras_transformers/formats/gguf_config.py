@@ -13,6 +13,7 @@ Source: https://github.com/ggml-org/llama.cpp/tree/master/conversion writes the 
 import collections.abc
 import dataclasses
 import math
+import os
 import typing
 
 import numpy as np
@@ -84,14 +85,14 @@ class _Architecture:
     read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, told: None
 
 
-def _width(read, told):
+def _width(read: ConfigReader, told: dict[str, typing.Any]) -> int:
     """Return the width of a head."""
     width = read("attention.key_length", None) or told["hidden_size"] // told["num_attention_heads"]
     read.expect("attention.value_length", width)
     return width
 
 
-def _rotary(read, file, told):
+def _rotary(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     """Read rotary positions over whole heads, and their scaling for longer texts."""
     told["head_dim"], told["rope_theta"] = _width(read, told), read("rope.freq_base", 10000.0)
     read.expect("rope.dimension_count", told["head_dim"])
@@ -100,17 +101,19 @@ def _rotary(read, file, told):
         told["rope_scaling"] = _llama3_scaling(file, told["rope_theta"], told["head_dim"])
 
 
-def _partly(name, base="rope_theta"):
+def _partly(
+    name: str, base: str = "rope_theta"
+) -> collections.abc.Callable[[ConfigReader, GGUFFile, dict[str, typing.Any]], None]:
     """Return a function that reads rotary positions over a part of each head: the keys `name` (the part) and `base`."""
 
-    def read_rotary(read, file, told):
+    def read_rotary(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
         width = _width(read, told)
         told |= {name: read("rope.dimension_count", width) / width, base: read("rope.freq_base", 10000.0)}
 
     return read_rotary
 
 
-def _scaling(read, told):
+def _scaling(read: ConfigReader, told: dict[str, typing.Any]) -> None:
     kind = read("rope.scaling.type", "none")
     scaling = {"rope_type": kind}
     for key, name in {
@@ -129,7 +132,7 @@ def _scaling(read, told):
         read.problems.append(f"rope.scaling.type: expected none, linear or yarn, got {kind!r}")
 
 
-def _llama3_scaling(file, base, width):
+def _llama3_scaling(file: GGUFFile, base: float, width: int) -> dict[str, typing.Any]:
     """Return the scaling of Llama 3.1 and later. The file has only its result, the divisor of each frequency.
 
     The largest divisor is the factor. The other parameters are the same in all Llama models.
@@ -149,7 +152,7 @@ def _llama3_scaling(file, base, width):
     }
 
 
-def _llama(read, file, told):
+def _llama(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _rotary(read, file, told)
     experts, used = read("expert_count", 0), read("expert_used_count", 0)
     if experts:
@@ -161,7 +164,7 @@ def _llama(read, file, told):
 _WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 
 
-def _windows(read, told, every):
+def _windows(read: ConfigReader, told: dict[str, typing.Any], every: int) -> None:
     """Read windows: in all layers but the last of `every` layers, or in the layers that the file lists."""
     told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
     pattern, layers = read("attention.sliding_window_pattern", None), told["num_hidden_layers"]
@@ -172,14 +175,14 @@ def _windows(read, told, every):
     told["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
 
 
-def _gemma_scale(told, largest):
+def _gemma_scale(told: dict[str, typing.Any], largest: int) -> None:
     """Set the number whose root divides attention scores: the width of a head. In the largest model, with `largest`
     layers, it is the model's width divided by the number of heads."""
     whole = told["hidden_size"] // told["num_attention_heads"]
     told["query_pre_attn_scalar"] = whole if told["num_hidden_layers"] == largest else told["head_dim"]
 
 
-def _gemma2(read, file, told):
+def _gemma2(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _rotary(read, file, told)
     _windows(read, told, 2)
     _gemma_scale(told, 46)
@@ -187,7 +190,7 @@ def _gemma2(read, file, told):
         told[name] = read(name, default)
 
 
-def _gemma3(read, file, told):
+def _gemma3(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _rotary(read, file, told)
     _windows(read, told, 6 if read("attention.sliding_window", 0) else 1)
     _gemma_scale(told, 62)
@@ -195,7 +198,7 @@ def _gemma3(read, file, told):
     told["final_logit_softcapping"] = read("final_logit_softcapping", None)
 
 
-def _phi3(read, file, told):
+def _phi3(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _partly("partial_rotary_factor")(read, file, told)
     told["sliding_window"] = told["sliding_window"] or None
     original, factor = told["original_max_position_embeddings"], read("rope.scaling.attn_factor", 1.0)
@@ -209,26 +212,26 @@ def _phi3(read, file, told):
         read.expect("rope.scaling.attn_factor", 1.0)
 
 
-def _decimals(array):
+def _decimals(array: np.ndarray) -> list[float]:
     """Return the decimals that float32 numbers were made from."""
     return [float(str(number)) for number in array]
 
 
-def _alone(read, told, heads):
+def _alone(read: ConfigReader, told: dict[str, typing.Any], heads: str) -> None:
     """Refuse grouped-query attention: keys and values that several heads share."""
     read.expect("attention.head_count_kv", told[heads])
 
 
-def _gpt2(read, file, told):
+def _gpt2(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _alone(read, told, "n_head")
 
 
-def _bloom(read, file, told):
+def _bloom(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _alone(read, told, "n_head")
     read.expect("feed_forward_length", 4 * told["hidden_size"])
 
 
-def _falcon(read, file, told):
+def _falcon(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     told["rope_theta"], told["bias"] = read("rope.freq_base", 10000.0), "blk.0.attn_qkv.bias" in file
     heads, groups = told["num_attention_heads"], read("attention.head_count_kv", told["num_attention_heads"])
     norms = 2 if "blk.0.attn_norm_2.weight" in file else 1
@@ -239,7 +242,7 @@ def _falcon(read, file, told):
         told["multi_query"] = groups == 1
 
 
-def _gpt_neox(read, file, told):
+def _gpt_neox(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
     _alone(read, told, "num_attention_heads")
     _partly("rotary_pct", "rotary_emb_base")(read, file, told)
     told["use_parallel_residual"] = read("use_parallel_residual", True)
@@ -266,7 +269,7 @@ ARCHITECTURES = {
 }
 
 
-def config_values(path):
+def config_values(path: str | os.PathLike[str]) -> dict[str, typing.Any]:
     """Return the Hugging Face `config.json` that is equivalent to a file's metadata.
 
     Args:
@@ -288,7 +291,7 @@ def config_values(path):
         raise ValueError(f"{path}: {error}") from None
 
 
-def _values(file, name, architecture):
+def _values(file: GGUFFile, name: str, architecture: _Architecture) -> dict[str, typing.Any]:
     mine = {key.removeprefix(f"{name}."): value for key, value in file.metadata.items() if key.startswith(f"{name}.")}
     read = ConfigReader({key: one_of(value) for key, value in mine.items()})
     missing = [key for key in architecture.keys if key not in mine]
@@ -314,19 +317,19 @@ def _values(file, name, architecture):
     ids = {each: file.metadata.get(f"tokenizer.ggml.{each}_token_id") for each in (*tokens.values(), "eot", "eom")}
     ids = {each: None if value == NO_TOKEN else value for each, value in ids.items()}
     told |= {f"{theirs}_token_id": ids[ours] for theirs, ours in tokens.items()}
-    ends = {ids["eos"], ids["eot"], ids["eom"]}
-    if len(ends - {None}) > 1:
-        told["eos_token_id"] = sorted(ends - {None})
+    ends = {end for end in (ids["eos"], ids["eot"], ids["eom"]) if end is not None}
+    if len(ends) > 1:
+        told["eos_token_id"] = sorted(ends)
     return told | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
 
 
-def one_of(value):
+def one_of(value: typing.Any) -> typing.Any:
     """Return the common value of a list with one equal number for each layer; other values unchanged."""
     numbers = isinstance(value, np.ndarray) and value.dtype != bool and value.size
     same = numbers and (value == value[0]).all()
     return value[0].item() if same else value
 
 
-def _tied(file):
+def _tied(file: GGUFFile) -> bool:
     """Return whether the head is tied to the token embeddings: the file has no other matrix, or an equal one."""
     return "output.weight" not in file or file.same("output.weight", "token_embd.weight")

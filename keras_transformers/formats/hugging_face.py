@@ -60,9 +60,9 @@ class Origin:
     apart: tuple[str, ...] = ()
 
     @property
-    def task(self):
+    def task(self) -> str | None:
         """The task that the checkpoint was made for, or None."""
-        return self.head and self.head.task
+        return None if self.head is None else self.head.task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,19 +93,19 @@ class Checkpoint:
     closed: bool = False
 
     @property
-    def task(self):
+    def task(self) -> str | None:
         """The task that the checkpoint's architecture was made for, or None."""
         return self.family.task(self.values.get("architectures"))
 
-    def head(self, task):
+    def head(self, task: str | None) -> Head | None:
         """Return the family's `Head` for a task."""
         return self.family.head(task, self.values.get("architectures"))
 
-    def labelled(self, task):
+    def labelled(self, task: str | None) -> dict[str, typing.Any]:
         """Return `config.json`; if it does not name the classes, with the default classes of the task's head."""
         return labelled(self.values, self.head(task))
 
-    def read(self, weights, task=None):
+    def read(self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None) -> typing.Any:
         """Return the tensors by this library's names. See `WeightMap.read`.
 
         Args:
@@ -115,7 +115,7 @@ class Checkpoint:
         table = self.family.table(self.config, self.head(task) if task else None, self.apart)
         return table.read(self.tensors, weights, self.closed)
 
-    def origin(self, read=None):
+    def origin(self, read: typing.Any = None) -> Origin:
         """Return the `Origin`, which saving reproduces. With `read`, the result of `read` for a model of the same task,
         tensors that the model does not use are kept."""
         unused = () if read is None else (*read.ignored, *read.heads, *read.outside)
@@ -135,7 +135,7 @@ class Checkpoint:
         )
 
 
-def labelled(values, head):
+def labelled(values: dict[str, typing.Any], head: Head | None) -> dict[str, typing.Any]:
     """Return a `config.json`; if it neither names nor counts the classes, with the head's defaults."""
     if head is None:
         return values
@@ -144,7 +144,7 @@ def labelled(values, head):
     return values | ({"id2label": dict(enumerate(head.labels))} if head.labels else {})
 
 
-def read(folder, values, task=None):
+def read(folder: pathlib.Path, values: dict[str, typing.Any], task: str | None = None) -> Checkpoint:
     """Open a checkpoint's folder and interpret its configuration, without reading its tensors.
 
     Args:
@@ -170,7 +170,14 @@ def read(folder, values, task=None):
     return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, notes)
 
 
-def write(config, weights, task, origin=None, values=None, dtype=None):
+def write(
+    config: typing.Any,
+    weights: collections.abc.Mapping[str, typing.Any],
+    task: str,
+    origin: Origin | None = None,
+    values: collections.abc.Mapping[str, typing.Any] | None = None,
+    dtype: str | None = None,
+) -> dict[str, typing.Any] | None:
     """Return the files of a checkpoint that transformers opens, or None if no family describes the model.
 
     Args:
@@ -188,28 +195,36 @@ def write(config, weights, task, origin=None, values=None, dtype=None):
     if naming is None:
         return None
     family, head = naming
-    same_family = origin is not None and origin.family is family
-    same_task = same_family and origin.head is head
-    like = origin.dtypes if same_task else None if head.entries else ()
-    arrays = family.table(config, head, origin.apart if same_task else ()).write(weights, like)
-    if same_task:
-        arrays |= {name: array for name, array in origin.kept.items() if name not in arrays}
+    of_family = origin if origin is not None and origin.family is family else None
+    of_task = of_family if of_family is not None and of_family.head is head else None
+    if of_task is None:
+        arrays = family.table(config, head, ()).write(weights, None if head.entries else ())
+    else:
+        arrays = family.table(config, head, of_task.apart).write(weights, of_task.dtypes)
+        arrays |= {name: array for name, array in of_task.kept.items() if name not in arrays}
     if dtype is None:
-        arrays = _as_stored(arrays, origin.dtypes if same_family else {})
+        arrays = _as_stored(arrays, {} if of_family is None else of_family.dtypes)
     stored = dtype or next(array.dtype.name for array in arrays.values() if array.dtype.kind not in "iub")
     written = family.write(config)
     told = {"architectures": [head.architecture], **(values or {})}
-    if not same_family:
+    if of_family is None:
         config_file = preset.json_bytes({"model_type": family.model_type, **written, **told, "torch_dtype": stored})
     else:
-        config_file = _changed_config(origin, config, written, told, same_task, stored)
+        config_file = _changed_config(of_family, config, written, told, of_task is not None, stored)
     return {
         "config.json": config_file,
-        **_tensor_files(arrays, origin if same_task else None, dtype),
+        **_tensor_files(arrays, of_task, dtype),
     }
 
 
-def _changed_config(origin, config, written, told, same_task, stored):
+def _changed_config(
+    origin: Origin,
+    config: typing.Any,
+    written: dict[str, typing.Any],
+    told: dict[str, typing.Any],
+    same_task: bool,
+    stored: str | None,
+) -> bytes:
     """Return the bytes of the origin's `config.json` with all changes since."""
     values = origin.values
     changes = {} if origin.config == config else dict(written)
@@ -224,7 +239,7 @@ def _changed_config(origin, config, written, told, same_task, stored):
     return origin.text if values == origin.values else preset.json_bytes(values)
 
 
-def _as_stored(arrays, dtypes):
+def _as_stored(arrays: dict[str, np.ndarray], dtypes: collections.abc.Mapping[str, str]) -> dict[str, np.ndarray]:
     """Convert the arrays to the dtypes of a file if no value is lost; otherwise return them unchanged."""
     import ml_dtypes
 
@@ -232,9 +247,8 @@ def _as_stored(arrays, dtypes):
     for name, array in arrays.items():
         wanted = dtypes.get(name, array.dtype.name)
         if array.dtype.kind not in "iub" and array.dtype.name != wanted:
-            wanted = np.dtype(getattr(ml_dtypes, wanted, wanted))
             with np.errstate(over="ignore"):
-                narrow = array.astype(wanted)
+                narrow = array.astype(getattr(ml_dtypes, wanted, wanted))
             if not np.array_equal(narrow.astype(array.dtype), array, equal_nan=True):
                 return arrays
             array = narrow
@@ -242,7 +256,7 @@ def _as_stored(arrays, dtypes):
     return stored
 
 
-def _tensor_files(arrays, origin, dtype):
+def _tensor_files(arrays: dict[str, np.ndarray], origin: Origin | None, dtype: str | None) -> dict[str, typing.Any]:
     if dtype is None and origin is not None and origin.headers:
         layouts = {name: _layout(header) for name, header in origin.headers.items()}
         described = {
@@ -255,10 +269,12 @@ def _tensor_files(arrays, origin, dtype):
     return {preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype)}
 
 
-def _writer(header, layout, arrays):
+def _writer(
+    header: bytes, layout: list[tuple[str, dict[str, typing.Any]]], arrays: collections.abc.Mapping[str, np.ndarray]
+) -> collections.abc.Callable[[pathlib.Path], None]:
     """Return a function that writes one safetensors file with an existing header."""
 
-    def write(path):
+    def write(path: pathlib.Path) -> None:
         with open(path, "wb") as file:
             file.write(header)
             for name, _ in layout:
@@ -267,21 +283,21 @@ def _writer(header, layout, arrays):
     return write
 
 
-def _layout(header):
+def _layout(header: bytes) -> list[tuple[str, dict[str, typing.Any]]]:
     """Return [(name, entry)] of a raw header, in the order of the tensors in the file."""
     entries = json.loads(header[8:])
     entries.pop("__metadata__", None)
     return sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
 
 
-def _headers(folder):
+def _headers(folder: pathlib.Path) -> tuple[dict[str, bytes], bytes | None]:
     """Return the raw headers of a folder's safetensors files, by file name, and the index's bytes; empty and None for
     other weights."""
-    index = folder / preset.INDEX
+    index = None
     if is_plain(folder / preset.WEIGHTS):
-        names, index = [preset.WEIGHTS], None
-    elif is_plain(index):
-        index = index.read_bytes()
+        names = [preset.WEIGHTS]
+    elif is_plain(folder / preset.INDEX):
+        index = (folder / preset.INDEX).read_bytes()
         names = sorted(set(json.loads(index)["weight_map"].values()))
     else:
         return {}, None
@@ -293,7 +309,7 @@ def _headers(folder):
     return headers, index
 
 
-def open_tensors(folder):
+def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarray]:
     """Open the arrays of a folder's safetensors or PyTorch files by name, each read on access."""
     torch_files = [folder / name for name in (TORCH_WEIGHTS, TORCH_INDEX) if is_plain(folder / name)]
     if any(is_plain(folder / name) for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
@@ -325,11 +341,11 @@ def open_tensors(folder):
     return TorchTensors(tensors)
 
 
-def _check_storage(tensors, path):
+def _check_storage(tensors: collections.abc.Mapping[str, typing.Any], path: pathlib.Path) -> None:
     """Refuse tensors that are larger than their storage in the file: strides of 0 make gigabytes of a few numbers."""
     import torch
 
-    def is_whole(name, tensor):
+    def is_whole(name: str, tensor: typing.Any) -> bool:
         if not isinstance(name, str) or tensor.layout != torch.strided or tensor.device.type != "cpu":
             return False
         return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
@@ -346,10 +362,10 @@ def _check_storage(tensors, path):
 class TorchTensors(collections.abc.Mapping):
     """The tensors of a `pytorch_model.bin` as numpy arrays, each converted on access."""
 
-    def __init__(self, tensors):
+    def __init__(self, tensors: collections.abc.Mapping[str, typing.Any]) -> None:
         self._tensors = tensors
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         import torch
 
         tensor = self._tensors[name].detach()
@@ -359,21 +375,21 @@ class TorchTensors(collections.abc.Mapping):
             return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return tensor.numpy()
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._tensors)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._tensors)
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple."""
         return tuple(self._tensors[name].shape)
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> str:
         """Return the dtype of one array, as numpy names it."""
         return str(self._tensors[name].dtype).removeprefix("torch.")
 
 
-def _dtype(tensors, name):
+def _dtype(tensors: typing.Any, name: str) -> str:
     dtype = tensors.dtype(name)
     return _DTYPES.get(dtype, dtype)

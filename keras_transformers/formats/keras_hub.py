@@ -24,6 +24,7 @@ Source: keras_hub/src/utils/preset_utils.py and keras_hub/src/models of KerasHub
 import collections.abc
 import dataclasses
 import functools
+import os
 import pathlib
 import typing
 
@@ -36,7 +37,7 @@ from keras_transformers.families.registry import family
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
-from keras_transformers.formats.keras_weights import datasets, weight_files
+from keras_transformers.formats.keras_weights import Dataset, datasets, weight_files
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.models.config import ModelConfig
@@ -76,7 +77,7 @@ class _Model:
     rows_before: bool = False
 
 
-def _dense(ours, theirs):
+def _dense(ours: str, theirs: str) -> Entry:
     return Entry(ours, theirs, transposed=False)
 
 
@@ -147,7 +148,7 @@ _MASKED_LM = (
 )
 
 
-def is_preset(values):
+def is_preset(values: dict[str, typing.Any]) -> bool:
     """Return whether a `config.json` is from KerasHub: it names a class and has no `model_type`."""
     return "model_type" not in values and is_keras_hub(values)
 
@@ -171,16 +172,18 @@ class Checkpoint:
     values: dict
     notes: tuple[str, ...] = ()
 
-    def labelled(self, task):
+    def labelled(self, task: str | None) -> dict[str, typing.Any]:
         """Return the classes as a `config.json` has them: their number, since KerasHub has no names."""
         return self.values
 
     @functools.cached_property
-    def tensors(self):
+    def tensors(self) -> "_Tensors":
         """The preset's arrays by their names in the files, read on access."""
         return _Tensors(datasets(self.folder, weight_files(self.folder), "model"), {}, self.config.hidden_dim)
 
-    def read(self, weights, task=None):
+    def read(
+        self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None
+    ) -> collections.abc.Mapping[str, np.ndarray]:
         """Return the tensors by this library's names: with a task's head, or the body alone."""
         config, fields = self.config, Fields(self.config)
         head: tuple[Entry, ...] = ()
@@ -204,12 +207,12 @@ class Checkpoint:
         ignored = tuple(f"{entry.theirs}.{{leaf}}" for entry in self.model.pooler)
         return WeightMap(entries, ignored).read(_Tensors(tensors, zero_rows, config.hidden_dim), weights)
 
-    def origin(self, read=None):
+    def origin(self, read: typing.Any = None) -> None:
         """Return None: saving reproduces nothing of a KerasHub preset."""
         return None
 
 
-def read(folder, values, task):
+def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: str | None) -> Checkpoint:
     """Open a preset and interpret its configuration, without reading its weights.
 
     Args:
@@ -235,8 +238,7 @@ def read(folder, values, task):
             "checkpoint of Hugging Face's of the same model."
         )
     model = _MODELS[prefix]
-    theirs = _task_of(folder, prefix)
-    file_task, options = theirs if theirs else (None, {})
+    file_task, options = _task_of(folder, prefix) or (None, {})
     theirs = _read_body(values, model, folder, where)
     told: dict[str, typing.Any] = {}
     if file_task == task:
@@ -251,7 +253,7 @@ def read(folder, values, task):
     return Checkpoint(folder, model, config, file_task, told)
 
 
-def pooling(folder):
+def pooling(folder: pathlib.Path) -> dict[str, typing.Any]:
     """Return the pooling of a KerasHub text embedder's preset, by `TextEmbedder`'s arguments; empty for other presets.
 
     Args:
@@ -273,7 +275,9 @@ def pooling(folder):
     return {"pooling": _POOLINGS[mode], "normalize": bool(options.get("normalize", True))}
 
 
-def _read_body(values, model, folder, where):
+def _read_body(
+    values: dict[str, typing.Any], model: _Model, folder: pathlib.Path, where: pathlib.Path
+) -> dict[str, typing.Any]:
     """Return the Hugging Face `config.json` that is equivalent to KerasHub's."""
     given = _config_of(values, where)
     read = ConfigReader(given)
@@ -291,7 +295,7 @@ def _read_body(values, model, folder, where):
     return told
 
 
-def _expect_floats(read):
+def _expect_floats(read: ConfigReader) -> None:
     """Refuse dtype policies of quantized weights."""
     policy = read("dtype", None)
     if isinstance(policy, dict):
@@ -300,7 +304,7 @@ def _expect_floats(read):
         read.problems.append(f"dtype: only {', '.join(_FLOATS)} are supported, got {policy!r:.80}")
 
 
-def _task_of(folder, prefix):
+def _task_of(folder: pathlib.Path, prefix: str) -> tuple[str, dict[str, typing.Any]] | None:
     """Return `(task, options)` of a preset's `task.json`, or None if it holds no head that this library has."""
     path = folder / "task.json"
     if not is_plain(path):
@@ -313,7 +317,14 @@ def _task_of(folder, prefix):
     return task, _config_of(values, path)
 
 
-def _read_task(options, task, model, hidden_dim, where, told):
+def _read_task(
+    options: dict[str, typing.Any],
+    task: str | None,
+    model: _Model,
+    hidden_dim: typing.Any,
+    where: pathlib.Path,
+    told: dict[str, typing.Any],
+) -> dict[str, typing.Any]:
     """Return the keys that a task's options add to the `config.json`, and add the number of classes to `told`."""
     read, found = ConfigReader(options), {}
     inert = {"backbone", "preprocessor", "name", "trainable", "dtype"}
@@ -332,14 +343,14 @@ def _read_task(options, task, model, hidden_dim, where, told):
     return found
 
 
-def _finish(read, inert, where):
+def _finish(read: ConfigReader, inert: typing.Any, where: object) -> None:
     try:
         read.finish(inert)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
-def _config_of(values, where):
+def _config_of(values: collections.abc.Mapping[str, typing.Any], where: object) -> dict[str, typing.Any]:
     config = values.get("config")
     if not isinstance(config, dict):
         raise ValueError(
@@ -351,7 +362,7 @@ def _config_of(values, where):
 # Weights
 
 
-def _block(heads):
+def _block(heads: int) -> tuple[Entry, ...]:
     """Return the entries of a block; in KerasHub, attention heads have a separate axis."""
     ours, theirs = "encoder.block_{n}", "model.transformer_encoder_{n}"
     attention = [
@@ -384,28 +395,28 @@ class _Tensors(collections.abc.Mapping):
     `zero_rows` maps names of tables to numbers of rows of zeros, which are put before the stored rows, if any.
     """
 
-    def __init__(self, datasets, zero_rows, width):
+    def __init__(self, datasets: dict[str, Dataset], zero_rows: dict[str, int], width: int) -> None:
         self.datasets = datasets
         self._zero_rows = zero_rows
         self._width = width
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         rows = self._zero_rows.get(name)
         if rows is None:
             return self.datasets[name].read()
         zeros = np.zeros((rows, self._width), "float32")
         return np.concatenate([zeros, self.datasets[name].read()]) if name in self.datasets else zeros
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self.datasets or name in self._zero_rows
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(dict.fromkeys([*self.datasets, *self._zero_rows]))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len({*self.datasets, *self._zero_rows})
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple, without reading the array."""
         rows = self._zero_rows.get(name)
         if rows is None:

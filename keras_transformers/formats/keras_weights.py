@@ -10,14 +10,18 @@ import collections.abc
 import contextlib
 import dataclasses
 import pathlib
+import typing
 
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
 
+if typing.TYPE_CHECKING:
+    import numpy as np
+
 WEIGHTS, INDEX = "model.weights.h5", "model.weights.json"
 
 
-def weight_files(folder):
+def weight_files(folder: pathlib.Path) -> list[str]:
     """Return the names of the h5 files that hold a model.
 
     Args:
@@ -62,7 +66,7 @@ class Dataset:
     shape: tuple[int, ...]
     is_bfloat16: bool
 
-    def read(self):
+    def read(self) -> "np.ndarray":
         with _opened(self.file) as file:
             array = file[self.path][()]
         if self.is_bfloat16 and array.dtype.kind == "V":
@@ -72,7 +76,7 @@ class Dataset:
         return array
 
 
-def datasets(folder, names, prefix):
+def datasets(folder: pathlib.Path, names: collections.abc.Iterable[str], prefix: str) -> dict[str, Dataset]:
     """Return the arrays of h5 files, by layer and "weight" or "bias".
 
     Keras names a layer by its class, with a number from the second on, and its variables 0 and 1: the first is the
@@ -100,36 +104,36 @@ def datasets(folder, names, prefix):
                     if "seed_generator" not in layer:
                         found.setdefault(".".join([prefix, *layer]), {})[number] = dataset
     named = {}
-    for layer, variables in found.items():
-        for number, dataset in variables.items():
-            lone = len(variables) == 1 and len(dataset.shape) == 1
-            named[f"{layer}.{'bias' if lone else {'0': 'weight', '1': 'bias'}.get(number, number)}"] = dataset
+    for path, arrays in found.items():
+        for number, dataset in arrays.items():
+            lone = len(arrays) == 1 and len(dataset.shape) == 1
+            named[f"{path}.{'bias' if lone else {'0': 'weight', '1': 'bias'}.get(number, number)}"] = dataset
     return named
 
 
 class Arrays(collections.abc.Mapping):
     """The arrays of h5 files by name, each read on access. See `datasets`."""
 
-    def __init__(self, folder, names, prefix):
+    def __init__(self, folder: pathlib.Path, names: collections.abc.Iterable[str], prefix: str) -> None:
         self._datasets = datasets(folder, names, prefix)
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> "np.ndarray":
         return self._datasets[name].read()
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._datasets)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._datasets)
 
 
-def _walk(file, path):
+def _walk(file: typing.Any, path: pathlib.Path) -> list[tuple[str, Dataset]]:
     """Yield `(path, Dataset)` for all arrays in a file that could be weights. External links are not followed."""
     import h5py
 
     found = []
 
-    def visit(name, item):
+    def visit(name: str, item: typing.Any) -> None:
         if isinstance(item, h5py.Dataset) and name.count("/") >= 3:
             bfloat16 = item.attrs.get("dtype") == "bfloat16"
             if item.is_virtual or item.external or not (bfloat16 or item.dtype.kind == "f"):
@@ -154,7 +158,7 @@ class _Unusable(ValueError):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: pathlib.Path) -> collections.abc.Iterator[typing.Any]:
     """Open an h5 file; if it is damaged, the error says so."""
     import h5py
 

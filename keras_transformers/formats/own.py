@@ -3,6 +3,8 @@ weights by this library's names."""
 
 import collections.abc
 import dataclasses
+import pathlib
+import typing
 
 from keras_transformers.formats import preset
 from keras_transformers.models.config import ModelConfig
@@ -23,26 +25,28 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
     @property
-    def task(self):
+    def task(self) -> str:
         """The task that saved the preset."""
         return self.values["task"]
 
-    def labelled(self, task):
+    def labelled(self, task: str | None) -> dict[str, typing.Any]:
         """Return `config.json`, which names all classes."""
         return self.values
 
-    def read(self, weights, task=None):
+    def read(
+        self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None
+    ) -> collections.abc.Mapping[str, typing.Any]:
         """Return the tensors, which have this library's names already; without a task, the body's alone."""
         if task:
             return self.tensors
         return {name: self.tensors[name] for name in self.tensors if not is_head(name)}
 
-    def origin(self, read=None):
+    def origin(self, read: typing.Any = None) -> None:
         """Return None: the model holds all of its preset's content."""
         return None
 
 
-def read(folder, values):
+def read(folder: pathlib.Path, values: dict[str, typing.Any]) -> Checkpoint:
     """Open a preset in this library's own format.
 
     Args:

@@ -8,8 +8,11 @@ Layers have transformers' names, from the family's weight table; if no family de
 
 import collections
 import math
+import os
 import re
+import typing
 import warnings
+from collections.abc import Collection, Mapping
 
 import keras
 import numpy as np
@@ -55,7 +58,7 @@ _INERT = frozenset(
 _INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
 
 
-def _table(model):
+def _table(model: keras.Model) -> tuple[WeightMap, Collection[str] | None]:
     """Return the `WeightMap` of a model and the names that it spells by default; of this library's names if no family
     describes the model."""
     naming = naming_of(model)
@@ -66,14 +69,14 @@ def _table(model):
     return family.table(model.config, head), None if head.entries else ()
 
 
-def _stand_ins(model):
+def _stand_ins(model: keras.Model) -> dict[str, np.ndarray]:
     """Return zeros `[1, out]`, in the shape of B, by the names of all kernels, to look up the kernels' places."""
     dense = named_sublayers(model, keras.layers.Dense)
     return {f"{name}.kernel": np.broadcast_to(np.float32(0), (1, layer.units)) for name, layer in dense.items()}
 
 
 @spelled
-def save_lora(model, folder, base_model=None):
+def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: str | None = None) -> None:
     """Save a model's adapters, and the layers that are trained whole, in PEFT's format.
 
     If a family describes the model, PEFT opens the folder with transformers' model
@@ -141,7 +144,7 @@ def save_lora(model, folder, base_model=None):
     preset.save_folder(folder, files, marker=CONFIG)
 
 
-def _joined(parts):
+def _joined(parts: typing.Any) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
     """Return `(A [in, rank], B [rank, out] by name, scale)` for adapters whose layers are one layer in transformers.
 
     If all adapters have the same A, as when they were loaded from such a layer, it is used once. Otherwise their A lie
@@ -166,7 +169,9 @@ def _joined(parts):
     return np.concatenate(firsts, axis=1), kernels, scale
 
 
-def _whole(model, table, like):
+def _whole(
+    model: keras.Model, table: WeightMap, like: Collection[str] | None
+) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return `(modules, tensors)`: what is trained whole, by transformers' names. A module that is trained completely,
     such as a `classifier` of two layers, is named instead of its layers."""
     weights, trained = merged_weights(model), trained_whole(model)
@@ -187,13 +192,13 @@ def _whole(model, table, like):
     return list(dict.fromkeys(modules)), tensors
 
 
-def _whole_number(value):
+def _whole_number(value: float) -> float:
     """Return a float as an int if it is a whole number except for rounding."""
     return round(value) if math.isclose(value, round(value), rel_tol=1e-9) else value
 
 
 @spelled
-def load_lora(model, source):
+def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
     """Add the adapters in a folder of `save_lora` or PEFT to a model.
 
     The base is frozen, as after `add_lora`: the adapters can be trained further, merged or saved. Compile the model
@@ -254,7 +259,7 @@ def load_lora(model, source):
     adapt(model, layers, list(trained))
 
 
-def _malformed(values):
+def _malformed(values: dict[str, typing.Any]) -> list[str]:
     """Return the problems with an adapter_config.json whose values have other types than PEFT's."""
     problems = []
     for name in ("r", "lora_alpha", "lora_dropout"):
@@ -275,7 +280,7 @@ def _malformed(values):
     return problems
 
 
-def _is_pattern(text):
+def _is_pattern(text: str) -> bool:
     """Return whether a text is a valid regular expression without repeated groups, which could be slow to match."""
     if re.search(r"\)[*+?{]", text):
         return False
@@ -286,7 +291,7 @@ def _is_pattern(text):
     return True
 
 
-def _refused(values):
+def _refused(values: dict[str, typing.Any]) -> list[str]:
     """Return the options of an adapter_config.json that this library does not compute."""
     read = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"}
     problems = []
@@ -306,7 +311,14 @@ def _refused(values):
     return problems
 
 
-def _fitted(model, values, tensors, pairs, whole, problems):
+def _fitted(
+    model: keras.Model,
+    values: dict[str, typing.Any],
+    tensors: preset.Tensors,
+    pairs: Mapping[str, dict[str, str]],
+    whole: typing.Any,
+    problems: list[str],
+) -> tuple[dict[str, typing.Any], dict[str, np.ndarray]]:
     """Match PEFT's tensors with the model's layers: return `(A [in, rank], B [rank, out], scale)` by layer, and arrays
     by the names of weights. Mismatches are added to `problems`."""
     table, _ = _table(model)
@@ -352,10 +364,10 @@ def _fitted(model, values, tensors, pairs, whole, problems):
     return adapters, {name: np.asarray(read[name]) for name in read if name in weights}
 
 
-def _sizes(values, module):
+def _sizes(values: dict[str, typing.Any], module: str) -> tuple[int, float]:
     """Return the rank of a layer's adapter and the factor of its product."""
 
-    def of(pattern, default):
+    def of(pattern: typing.Any, default: typing.Any) -> typing.Any:
         named = [value for key, value in (pattern or {}).items() if re.fullmatch(rf"(.*\.)?({key})", module)]
         return named[0] if named else default
 

@@ -26,10 +26,14 @@ import pathlib
 import shutil
 import struct
 import sys
+import typing
 
 from keras_transformers.files import manifest
 from keras_transformers.files.reading import is_plain, read_object
 from keras_transformers.formats import foreign
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -62,7 +66,9 @@ _OWN_FILES = (
 )
 
 
-def save_folder(folder, files, marker="config.json"):
+def save_folder(
+    folder: str | os.PathLike[str], files: collections.abc.Mapping[str, typing.Any], marker: str = "config.json"
+) -> None:
     """Write a preset folder atomically: after a kill or an error, the complete old content or the new one is there.
 
     `SHA256SUMS` beside the files lists their sizes and hashes. Files of the old folder that are not part of a preset,
@@ -104,7 +110,7 @@ def save_folder(folder, files, marker="config.json"):
             entries = _kept_entries(folder, partial) | entries
             _write(partial / manifest.MANIFEST, manifest.to_bytes(entries))
             for inner, _, _ in os.walk(partial):
-                _sync(inner)
+                _sync(pathlib.Path(inner))
             _put_in_place(partial, folder, old)
             _sync(folder.parent)
         except BaseException as error:
@@ -121,7 +127,7 @@ def save_folder(folder, files, marker="config.json"):
             shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _failure(error):
+def _failure(error: BaseException) -> int | None:
     """Return the number of an error about a full disk, from the system or from safetensors; None for other errors."""
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError):
@@ -131,7 +137,7 @@ def _failure(error):
     return None
 
 
-def check_replaceable(folder, marker="config.json"):
+def check_replaceable(folder: str | os.PathLike[str], marker: str = "config.json") -> None:
     """Raise `FileExistsError` if `save_folder` would, so that a long run fails before it starts.
 
     Args:
@@ -152,7 +158,7 @@ def check_replaceable(folder, marker="config.json"):
     )
 
 
-def recover(folder):
+def recover(folder: str | os.PathLike[str]) -> None:
     """Put back a preset whose replacement was interrupted; do nothing if there is none.
 
     Args:
@@ -164,12 +170,12 @@ def recover(folder):
             _recover(folder)
 
 
-def json_bytes(value):
+def json_bytes(value: typing.Any) -> bytes:
     """Return the bytes of a JSON file: indented, keys in the given order, UTF-8, one newline at the end."""
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
-def read_json(folder, name):
+def read_json(folder: str | os.PathLike[str], name: str) -> dict[str, typing.Any]:
     """Read one JSON file of a preset.
 
     Args:
@@ -190,7 +196,7 @@ def read_json(folder, name):
     return read_object(_existing(pathlib.Path(folder), name))
 
 
-def read_tensors(folder):
+def read_tensors(folder: str | os.PathLike[str]) -> "Tensors":
     """Open the weights of a preset without reading them.
 
     Reads `model.safetensors`, or all the files that `model.safetensors.index.json` names. Every header is checked
@@ -228,10 +234,10 @@ class Tensors(collections.abc.Mapping):
     bfloat16 arrays have the dtype of `ml_dtypes`. Made by `read_tensors`.
     """
 
-    def __init__(self, files):
+    def __init__(self, files: collections.abc.Mapping[str, typing.Any]) -> None:
         self._files = files  # tensor name → the open file that holds it
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> "np.ndarray":
         file = self._files[name]
         try:
             return file.get_tensor(name)
@@ -242,25 +248,27 @@ class Tensors(collections.abc.Mapping):
                 "Convert it to F16 or BF16 first."
             ) from error
 
-    def __contains__(self, name):  # without reading the array
+    def __contains__(self, name: object) -> bool:  # without reading the array
         return name in self._files
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[str]:
         return iter(self._files)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._files)
 
-    def shape(self, name):
+    def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple, without reading the array."""
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def dtype(self, name):
+    def dtype(self, name: str) -> str:
         """Return the safetensors dtype of one array, such as `"F32"` or `"BF16"`, without reading the array."""
         return self._files[name].get_slice(name).get_dtype()
 
 
-def write_tensors(path, tensors, dtype=None):
+def write_tensors(
+    path: str | os.PathLike[str], tensors: collections.abc.Mapping[str, typing.Any], dtype: str | None = None
+) -> None:
     """Write arrays into one safetensors file. The write is not atomic; `save_folder` makes it so.
 
     Args:
@@ -291,7 +299,7 @@ def write_tensors(path, tensors, dtype=None):
     safetensors.numpy.save_file(stored, os.fspath(path), metadata={"format": "pt"})
 
 
-def _narrow(name, array, dtype):
+def _narrow(name: str, array: "np.ndarray", dtype: "np.dtype") -> "np.ndarray":
     import numpy as np
 
     with np.errstate(over="ignore"):
@@ -305,7 +313,7 @@ def _narrow(name, array, dtype):
     return narrow
 
 
-def _open(path):
+def _open(path: pathlib.Path) -> typing.Any:
     """Open a safetensors file and check its header against the file's length."""
     import ml_dtypes  # noqa: F401  registers bfloat16 with numpy
     import safetensors
@@ -319,7 +327,7 @@ def _open(path):
         ) from error
 
 
-def _claimed(path):
+def _claimed(path: pathlib.Path) -> str:
     """Return the length that the file's header claims, as part of a message; "" if the header cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -333,7 +341,7 @@ def _claimed(path):
         return ""
 
 
-def indexed_files(folder, index=INDEX, ending=".safetensors"):
+def indexed_files(folder: pathlib.Path, index: str = INDEX, ending: str = ".safetensors") -> list[pathlib.Path]:
     """Return the paths of the files that an index names, sorted.
 
     Args:
@@ -361,7 +369,7 @@ def indexed_files(folder, index=INDEX, ending=".safetensors"):
     return [folder / name for name in names]
 
 
-def _weight_map(path):
+def _weight_map(path: pathlib.Path) -> dict[str, str]:
     weight_map = read_json(path.parent, path.name).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise ValueError(
@@ -371,7 +379,7 @@ def _weight_map(path):
     return weight_map
 
 
-def _open_all(folder):
+def _open_all(folder: pathlib.Path) -> dict[str, typing.Any]:
     """Open a preset's weights in several files: tensor name → the open file that holds it."""
     path = folder / INDEX
     weight_map = _weight_map(path)
@@ -387,7 +395,7 @@ def _open_all(folder):
     return {tensor: files[name] for tensor, name in weight_map.items()}
 
 
-def _existing(folder, name):
+def _existing(folder: pathlib.Path, name: str) -> pathlib.Path:
     path = folder / name
     if is_plain(path):
         return path
@@ -404,7 +412,7 @@ def _existing(folder, name):
     )
 
 
-def _check_plain_name(name, where):
+def _check_plain_name(name: str, where: object) -> None:
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
         raise ValueError(
@@ -413,7 +421,7 @@ def _check_plain_name(name, where):
         )
 
 
-def _write(path, content):
+def _write(path: pathlib.Path, content: typing.Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if callable(content):
         content(path)
@@ -422,7 +430,7 @@ def _write(path, content):
     _sync(path)
 
 
-def _carry_over(folder, partial, dropped):
+def _carry_over(folder: pathlib.Path, partial: pathlib.Path, dropped: typing.Any) -> None:
     """Copy the old folder's files, except those `dropped`, to the new one; as hard links if possible."""
     if not folder.is_dir():
         return
@@ -436,7 +444,7 @@ def _carry_over(folder, partial, dropped):
             _link(item, target)
 
 
-def _kept_entries(folder, partial):
+def _kept_entries(folder: pathlib.Path, partial: pathlib.Path) -> dict[str, typing.Any]:
     """Return the entries of the old manifest whose files were carried over; none if the manifest is damaged."""
     try:
         entries = manifest.read(folder) or {}
@@ -445,24 +453,24 @@ def _kept_entries(folder, partial):
     return {name: entry for name, entry in entries.items() if (partial / name).is_file()}
 
 
-def _link(source, target):
+def _link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _beside(folder):
+def _beside(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
     return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
 
 
-def _recover(folder):
+def _recover(folder: pathlib.Path) -> None:
     old = _beside(folder)[1]
     if old.exists() and not folder.exists():
         os.rename(old, folder)
 
 
-def _put_in_place(partial, folder, old):
+def _put_in_place(partial: pathlib.Path, folder: pathlib.Path, old: pathlib.Path) -> None:
     if not folder.exists():
         os.rename(partial, folder)
     elif not _exchange(partial, folder):
@@ -470,7 +478,7 @@ def _put_in_place(partial, folder, old):
         os.rename(partial, folder)
 
 
-def _exchange(first, second):
+def _exchange(first: pathlib.Path, second: pathlib.Path) -> bool:
     """Exchange two folders in one step; return False if the system has no such call."""
     if os.name != "posix":
         return False
@@ -490,7 +498,7 @@ def _exchange(first, second):
     return not failed
 
 
-def _sync(path):
+def _sync(path: pathlib.Path) -> None:
     """Force a file, or a folder's list of names, to disk."""
     posix = os.name == "posix"
     if not posix and os.path.isdir(path):
@@ -503,7 +511,7 @@ def _sync(path):
 
 
 @contextlib.contextmanager
-def _locked(folder):
+def _locked(folder: pathlib.Path) -> collections.abc.Iterator[None]:
     """Let one program at a time save in `folder`. The system drops the lock if its holder ends in any way."""
     try:
         import fcntl

@@ -138,11 +138,11 @@ def write(now: dict[str, Any], width: int, was: dict[str, Any], kept: dict[str, 
     return {name: content for name, content in files.items() if name != LENGTH or length or name in kept}
 
 
-def _optional(folder, name):
+def _optional(folder: pathlib.Path, name: str) -> dict[str, Any]:
     return read_object(folder / name, missing={})
 
 
-def _read_prompts(folder):
+def _read_prompts(folder: pathlib.Path) -> dict[str, Any]:
     """Read prompts by name, the name of the default prompt, and the similarity of vectors."""
     values, where = _optional(folder, PROMPTS), folder / PROMPTS
     prompts = values.get("prompts") or {}
@@ -159,7 +159,7 @@ def _read_prompts(folder):
     return {"prompts": dict(prompts), "default_prompt_name": default, "measure": measure}
 
 
-def _read_pooling(folder):
+def _read_pooling(folder: pathlib.Path) -> str:
     """Return this library's name of the pooling in a folder's `config.json`, in its older or newer form."""
     values = preset.read_json(folder, "config.json")
     if values.get("include_prompt") is False:

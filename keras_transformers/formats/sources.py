@@ -31,7 +31,7 @@ _TORCH_FILES = ["pytorch_model*.bin"]
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
 
-def resolve(name, revision=None):
+def resolve(name: str | os.PathLike[str], revision: str | None = None) -> pathlib.Path:
     """Find a preset; download it first if its name is on a hub.
 
     Args:
@@ -70,7 +70,7 @@ def resolve(name, revision=None):
     return _model_in(_from_disk(text))
 
 
-def _model_in(path):
+def _model_in(path: pathlib.Path) -> pathlib.Path:
     """Return the GGUF file, or its first part, if a folder holds nothing else to open; otherwise the path itself."""
     if not path.is_dir() or (path / "config.json").exists():
         return path
@@ -78,7 +78,7 @@ def _model_in(path):
     return path / firsts.pop() if len(firsts) == 1 else path
 
 
-def embedded_presets():
+def embedded_presets() -> dict[str, pathlib.Path]:
     """Return the presets that ship with the library: name → folder, sorted by name.
 
     They are inside the package if it was installed from a wheel, and in `presets/` beside the package in a checkout.
@@ -92,7 +92,7 @@ def embedded_presets():
     return {folder.name: folder for folder in sorted(root.iterdir()) if (folder / "config.json").is_file()}
 
 
-def _from_disk(text):
+def _from_disk(text: str) -> pathlib.Path:
     if not text:
         raise ValueError(
             "Expected the name or the path of a preset, got an empty string. "
@@ -113,7 +113,7 @@ def _from_disk(text):
     )
 
 
-def _from_hugging_face(text, rest, revision):
+def _from_hugging_face(text: str, rest: str, revision: str | None) -> pathlib.Path:
     place, _, written = rest.partition("@")
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/((?:[\w.-]+/)*[\w.-]+\.gguf))?", place)
     if not match:
@@ -126,7 +126,7 @@ def _from_hugging_face(text, rest, revision):
         raise ValueError(f"Expected one revision, got {written!r} in {text!r} and revision={revision!r}. Give it once.")
     import huggingface_hub
 
-    def download(patterns):
+    def download(patterns: list[str]) -> pathlib.Path:
         return pathlib.Path(
             huggingface_hub.snapshot_download(
                 repository, revision=written or revision, allow_patterns=patterns, ignore_patterns=_OTHER_RUNTIMES
@@ -149,7 +149,7 @@ def _from_hugging_face(text, rest, revision):
     return folder
 
 
-def _from_kaggle(text, rest, revision):
+def _from_kaggle(text: str, rest: str, revision: str | None) -> pathlib.Path:
     handle = rest if revision is None else f"{rest}/{revision}"
     if len(handle.split("/")) not in (4, 5) or not all(handle.split("/")):
         raise ValueError(
@@ -171,7 +171,7 @@ def _from_kaggle(text, rest, revision):
         ) from error
 
 
-def _from_package(text, rest):
+def _from_package(text: str, rest: str) -> pathlib.Path:
     package, _, inner = rest.partition("/")
     parts = inner.split("/") if inner else []
     if not package.isidentifier() or any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts):

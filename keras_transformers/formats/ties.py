@@ -13,6 +13,12 @@ random matrix. In the last, a file that version 4 wrote for one tensor, it uses 
 """
 
 import dataclasses
+import typing
+from collections.abc import Mapping
+
+from keras_transformers.families.family import Family, Head
+from keras_transformers.families.weight_map import WeightMap
+from keras_transformers.models.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +26,14 @@ class Settled:
     """A configuration adjusted to a file's tensors: the `config`, the names of biases that are `apart` (see
     `Family.table`), and `notes`, sentences for the user."""
 
-    config: object
+    config: ModelConfig
     apart: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def settle(family, config, head, tensors, where):
+def settle(
+    family: Family, config: ModelConfig, head: Head | None, tensors: Mapping[str, typing.Any], where: object
+) -> Settled:
     """Compare tied tensors in a file and adjust the configuration.
 
     Args:
@@ -80,7 +88,7 @@ def settle(family, config, head, tensors, where):
     return Settled(config, tuple(apart), tuple(notes))
 
 
-def _names(table, heads, ours, leaf):
+def _names(table: WeightMap, heads: typing.Any, ours: str, leaf: str) -> list[str]:
     """Return the names of a weight of the vocabulary head in files, and the names of its copies."""
     names = [f"{entry.theirs}.{leaf}" for head in heads for entry in head.entries if entry.ours == ours]
     names += [copy for copy, original in table.copies if original in names]

@@ -3,7 +3,14 @@
 from keras_transformers.families.weight_map import Entry, WeightMap
 
 
-def torch_transformer(prefix="", *, embedding, decoder_embedding=None, head=None, ignored=()):
+def torch_transformer(
+    prefix: str = "",
+    *,
+    embedding: str,
+    decoder_embedding: str | None = None,
+    head: str | None = None,
+    ignored: tuple[str, ...] = (),
+) -> WeightMap:
     """Return the weight table of a model around a `torch.nn.Transformer`. Only its embeddings and head need names.
 
     `torch.nn.Transformer` computes the same as `kt.models.transformer` with `final_norm=True` and `norm_placement`

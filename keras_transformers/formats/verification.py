@@ -122,7 +122,7 @@ def _is_weights(path: pathlib.Path) -> bool:
 class _Folder:
     """The findings in one folder or file: problems in words, and counts."""
 
-    def __init__(self, path: pathlib.Path, tell: Callable[[int], None]):
+    def __init__(self, path: pathlib.Path, tell: Callable[[int], None]) -> None:
         self.path, self._tell = path, tell
         self.problems: list[str] = []
         self.hashed = self.files = self.tensors = 0

@@ -18,7 +18,7 @@ def convert(
     task: Annotated[str, typer.Option(help="Which task's model it is.")] = "Seq2SeqLM",
     dtype: Annotated[str | None, typer.Option(help="Of hugging-face: store floats so, such as float16.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Of ctranslate2: int8, int8_float16, float16, …")] = None,
-):
+) -> None:
     """Write a preset as a folder for transformers (if one of its model families fits) or for CTranslate2."""
     if to not in FORMATS:
         raise ValueError(f"Expected --to to be {' or '.join(FORMATS)}, got {to!r}.")

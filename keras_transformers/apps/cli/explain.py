@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 
-def explain(preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]):
+def explain(preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]) -> None:
     """Print the resolved recipe of a model: each active layer, norm, bias and position scheme, with shapes."""
     import keras_transformers as kt
 

@@ -1,7 +1,7 @@
 """`keras-transformers generate`: a prompt or line in, its continuation out, streamed."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def generate(
     num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
     seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None,
-):
+) -> None:
     """Continue prompts. One prompt is streamed with its continuation; several are written one a line. A blank line of
     standard input stays blank."""
     from keras_transformers.files.lines import decoded_lines
@@ -55,7 +55,7 @@ def generate(
             write([one_line(task.generate(text, return_prompt=True, **options))])
 
 
-def _stream(task, prompt, options):
+def _stream(task: Any, prompt: str, options: dict[str, Any]) -> None:
     """Write a prompt and its continuation in UTF-8, piece by piece."""
     out = sys.stdout.buffer
     out.write(prompt.encode("utf-8"))

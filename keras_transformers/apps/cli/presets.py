@@ -1,10 +1,11 @@
 """`keras-transformers presets`: the presets that ship with the library."""
 
 import math
+import pathlib
 import sys
 
 
-def presets():
+def presets() -> None:
     """List the presets that ship with the library: a table on a terminal, tab-separated lines otherwise."""
     from keras_transformers.formats.sources import embedded_presets
 
@@ -23,7 +24,7 @@ def presets():
     rich.print(table)
 
 
-def describe(folder):
+def describe(folder: pathlib.Path) -> tuple[str, ...]:
     """Return a preset's row: name, task, parameters in millions, megabytes of weights, and the title of its card."""
     from keras_transformers.formats import preset
 

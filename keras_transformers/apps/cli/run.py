@@ -16,7 +16,7 @@ def run(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Another value: training.epochs=3; several times.")
     ] = None,
-):
+) -> None:
     """Train a translation model: clean parallel text, learn a vocabulary, train, watch BLEU, average, save and test.
     Settings come from a YAML file, from --set, or both. The same command resumes a stopped run."""
     from keras_transformers.apps.runs.settings import read_run

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,7 +32,7 @@ def score(
         for begin in range(0, len(sources), size):
             rows = range(begin, min(begin + size, len(sources)))
             full = [row for row in rows if sources[row].strip()]
-            scores = task.score(
+            scores: Any = task.score(
                 [sources[row] for row in full],
                 [targets[row] for row in full],
                 per_token=True,

@@ -2,15 +2,17 @@
 
 import contextlib
 import sys
+import typing
+from collections.abc import Callable, Iterator
 
 
-def given(**options):
+def given(**options: typing.Any) -> dict[str, typing.Any]:
     """Return the options that are not None; the preset decides the others."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 @contextlib.contextmanager
-def progress(description, total=None):
+def progress(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Draw a progress bar on standard error, if that is a terminal and standard output is not.
 
     On a terminal, the results on standard output show the progress already.
@@ -38,7 +40,7 @@ def progress(description, total=None):
 
 
 @contextlib.contextmanager
-def file_progress(description):
+def file_progress(description: str) -> Iterator[Callable[[int, float], None] | None]:
     """Draw a file's progress and the time left on standard error, if that is a terminal.
 
     Yields:
@@ -62,12 +64,12 @@ def file_progress(description):
     with rich.progress.Progress(
         *columns, console=console, speed_estimate_period=600, redirect_stdout=False, redirect_stderr=False
     ) as bar:
-        task = None
+        task: typing.Any = None
 
-        def told(lines, share):
+        def told(lines: int, share: float) -> None:
             nonlocal task
             if task is None:  # the lines of an earlier run must not count for this run's speed
-                task = bar.add_task(description, total=1.0, completed=share, lines=lines)
+                task = bar.add_task(description, total=1.0, completed=share, lines=lines)  # type: ignore[arg-type]  # any number
             bar.update(task, completed=share, lines=lines)
 
         yield told

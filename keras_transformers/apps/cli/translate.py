@@ -5,7 +5,8 @@ import errno
 import pathlib
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -170,11 +171,12 @@ def _file(task: Any, files: Files, options: dict[str, Any]) -> None:
 
     begin = time.perf_counter()
     with file_progress("translating") as told:
-        count = translate_file(task, files.input, files.output, rows=files.rows(), progress=told, **options)
+        source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)  # as `check` has made sure
+        count = translate_file(task, source, output, rows=files.rows(), progress=told, **options)
     print(f"{count:,} lines in {files.output}; {time.perf_counter() - begin:.1f} s", file=sys.stderr)
 
 
-def _lines(texts, found, scored):
+def _lines(texts: list[str], found: Any, scored: bool) -> Iterator[str]:
     """Return a line of output for each text."""
     from keras_transformers.apps.files import LINES, lists
 
@@ -182,7 +184,7 @@ def _lines(texts, found, scored):
     return map(LINES.line, texts, lists(translations), lists(scores))
 
 
-def write(lines):
+def write(lines: Iterable[str]) -> None:
     """Print lines in UTF-8, whatever the terminal's settings are, and flush."""
     try:
         sys.stdout.buffer.write("".join(line + "\n" for line in lines).encode("utf-8"))

@@ -10,7 +10,7 @@ import typer
 
 def verify(
     preset: Annotated[str, typer.Argument(help="A preset, a folder of adapters or checkpoints, a GGUF file, hf://…")],
-):
+) -> None:
     """Check the hashes, headers and numbers of a preset's files or of checkpoints. The exit status is 1 if one is
     damaged."""
     from keras_transformers.formats import verification

@@ -12,7 +12,10 @@ are refused, with the nearest known name.
 """
 
 import dataclasses
+import os
 import pathlib
+import typing
+from collections.abc import Iterable
 
 from keras_transformers.data.cleaning import Cleaning
 from keras_transformers.extras import require
@@ -167,7 +170,7 @@ class TranslationRun:
     decoding: DecodingSettings = DecodingSettings()
 
 
-def read_run(path=None, changes=()):
+def read_run(path: str | os.PathLike[str] | None = None, changes: Iterable[str] = ()) -> TranslationRun:
     """Read a run from a YAML file, with changes.
 
     Args:
@@ -209,7 +212,7 @@ def read_run(path=None, changes=()):
     return run
 
 
-def as_values(run):
+def as_values(run: typing.Any) -> dict[str, typing.Any]:
     """Return a run's settings as plain values, section by section."""
     values = {}
     for field in dataclasses.fields(run):
@@ -220,7 +223,7 @@ def as_values(run):
     return values
 
 
-def flat(run):
+def flat(run: typing.Any) -> dict[str, typing.Any]:
     """Return a run's settings by dotted names: `{"training.epochs": 10, …}`."""
     return {
         (f"{section}.{name}" if isinstance(value, dict) else section): each
@@ -229,7 +232,7 @@ def flat(run):
     }
 
 
-def run_yaml(run):
+def run_yaml(run: typing.Any) -> str:
     """Return the text of a YAML file with every setting of a run."""
     require(yaml=True)
     import yaml
@@ -237,7 +240,7 @@ def run_yaml(run):
     return yaml.safe_dump(as_values(run), sort_keys=False, allow_unicode=True)
 
 
-def _yaml(text, name):
+def _yaml(text: str, name: object) -> typing.Any:
     import yaml
 
     try:
@@ -249,7 +252,7 @@ def _yaml(text, name):
     raise ValueError(f"Expected YAML in {name}, got: {problem}.")
 
 
-def _read(cls, values, path, problems):
+def _read(cls: typing.Any, values: typing.Any, path: str, problems: list[str]) -> typing.Any:
     """Make a record from plain values; if that fails, return None and add the reasons to `problems`."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     every = [*fields, *(f"{path}{name}" for name in fields)]
@@ -284,7 +287,7 @@ def _read(cls, values, path, problems):
         return None
 
 
-def _as(value, annotation):
+def _as(value: typing.Any, annotation: typing.Any) -> typing.Any:
     """Convert lists to tuples, and numbers such as `1e-3`, which YAML reads as text, to numbers."""
     kinds = [getattr(kind, "__origin__", kind) for kind in alternatives(annotation)]  # without their ranges
     if isinstance(value, list):

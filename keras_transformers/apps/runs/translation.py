@@ -23,11 +23,12 @@ import platform
 import random
 import time
 import typing
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 
 from keras_transformers import __version__, backends
-from keras_transformers.apps.runs.settings import as_values, flat, read_run, run_yaml
+from keras_transformers.apps.runs.settings import TranslationRun, as_values, flat, read_run, run_yaml
 from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
 from keras_transformers.extras import require
@@ -35,6 +36,7 @@ from keras_transformers.files import ownership
 from keras_transformers.files.lines import read_pairs
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.recipes import transformer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -60,7 +62,13 @@ class Trained(typing.NamedTuple):
     report: dict
 
 
-def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
+def train_translation(
+    run: typing.Any,
+    tokenizer: Tokenizer | None = None,
+    *,
+    say: Callable[[str], typing.Any] = print,
+    verbose: str | int = "auto",
+) -> Trained:
     """Train a translation model from raw sentence pairs by a run's settings.
 
     Args:
@@ -93,7 +101,13 @@ def train_translation(run, tokenizer=None, *, say=print, verbose="auto"):
         ownership.release(folder)
 
 
-def _trained(run, folder, tokenizer, say, verbose):
+def _trained(
+    run: TranslationRun,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer | None,
+    say: Callable[[str], typing.Any],
+    verbose: str | int,
+) -> Trained:
     """Start or resume a run that is not finished."""
     keras.utils.set_random_seed(run.training.seed)
     (sources, targets), validation, test = _data(run.data, run.training.seed)
@@ -115,7 +129,10 @@ def _trained(run, folder, tokenizer, say, verbose):
     epochs = _fit(task, run, (sources, targets), validation, folder, verbose)
     checkpoints = kept_checkpoints(folder / "checkpoints")
     average_weights(task, folder / "checkpoints", last=min(run.training.average, len(checkpoints)))
-    settings = {"num_beams": run.decoding.num_beams, "length_penalty": run.decoding.length_penalty}
+    settings: dict[str, typing.Any] = {
+        "num_beams": run.decoding.num_beams,
+        "length_penalty": run.decoding.length_penalty,
+    }
     if run.decoding.max_new_tokens is not None:
         settings |= {"max_new_tokens": run.decoding.max_new_tokens}
     task.generation = dataclasses.replace(task.generation, **settings)
@@ -141,7 +158,7 @@ def _trained(run, folder, tokenizer, say, verbose):
     return Trained(task, report)
 
 
-def _finished(run, folder):
+def _finished(run: TranslationRun, folder: pathlib.Path) -> dict[str, typing.Any] | None:
     """Return the report of a finished run; None if the run is not finished.
 
     Raises:
@@ -161,7 +178,7 @@ def _finished(run, folder):
     return preset.read_json(folder, "report.json") if same and (folder / "report.json").exists() else None
 
 
-def _data(data, seed):
+def _data(data: typing.Any, seed: int) -> typing.Any:
     """Return the training, validation and test pairs, each as `(sources, targets)`."""
 
     def read(part: str) -> tuple[list[str], list[str]]:
@@ -186,7 +203,7 @@ def _data(data, seed):
     return train, validation, test or validation
 
 
-def _vocabulary(settings, folder, sources, targets):
+def _vocabulary(settings: typing.Any, folder: pathlib.Path, sources: list[str], targets: list[str]) -> Tokenizer:
     """Return the run's tokenizer: the one that an earlier start saved, or a newly learned one."""
     if (folder / "tokenizer_config.json").exists():  # the last file to be written
         return Tokenizer.load(folder)
@@ -197,7 +214,9 @@ def _vocabulary(settings, folder, sources, targets):
     return tokenizer
 
 
-def learn_vocabulary(sources, targets, *, shared=True, **options):
+def learn_vocabulary(
+    sources: Iterable[str], targets: Iterable[str], *, shared: bool = True, **options: typing.Any
+) -> Tokenizer:
     """Train a `Tokenizer` on sentence pairs, with a second one for the target unless `shared`. `options` go to
     `Tokenizer.train`."""
     if shared:
@@ -205,23 +224,30 @@ def learn_vocabulary(sources, targets, *, shared=True, **options):
     return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
 
 
-def values_of(settings):
+def values_of(settings: typing.Any) -> dict[str, typing.Any]:
     """Return the fields of a settings record by name."""
     return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
 
 
-def config_for(tokenizer, **fields):
+def config_for(tokenizer: Tokenizer, **fields: typing.Any) -> ModelConfig:
     """Return the `ModelConfig` that `kt.models.transformer` makes from `fields` for this tokenizer's vocabularies."""
     if tokenizer.target is not None:
         fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
     return transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
 
 
-def _model(run, tokenizer):
+def _model(run: TranslationRun, tokenizer: Tokenizer) -> Seq2SeqLM:
     return Seq2SeqLM(config_for(tokenizer, **values_of(run.model)), tokenizer, dtype=run.training.dtype)
 
 
-def _fit(task, run, pairs, validation, folder, verbose):
+def _fit(
+    task: Seq2SeqLM,
+    run: TranslationRun,
+    pairs: typing.Any,
+    validation: typing.Any,
+    folder: pathlib.Path,
+    verbose: str | int,
+) -> list[dict[str, typing.Any]]:
     """Train, resuming a stopped run, and return the results of each epoch."""
     settings = run.training
     batches = translation_batches(
@@ -267,12 +293,12 @@ class _Epochs(keras.callbacks.Callback):
     """Callback that appends each epoch's results to a file, a JSON object a line, and stops training once the best
     epoch is `patience` epochs old. Both survive a kill."""
 
-    def __init__(self, path, monitor, patience):
+    def __init__(self, path: pathlib.Path, monitor: str, patience: int | None) -> None:
         super().__init__()
         self.path, self.patience = path, patience
         self.name, self.sign = {"bleu": ("val_bleu", 1), "loss": ("val_loss", -1)}[monitor]
 
-    def done(self):
+    def done(self) -> list[dict[str, typing.Any]]:
         """Return the kept results: a dictionary for each epoch in order; the latest if an epoch was trained twice."""
         if not is_plain(self.path):
             return []
@@ -286,15 +312,17 @@ class _Epochs(keras.callbacks.Callback):
                 epochs[epoch["epoch"]] = epoch
         return [epochs[number] for number in sorted(epochs)]
 
-    def is_over(self, epochs):
+    def is_over(self, epochs: list[dict[str, typing.Any]]) -> bool:
         """Return whether patience has run out."""
         scores = [(self.sign * epoch[self.name], -number) for number, epoch in enumerate(epochs) if self.name in epoch]
-        return bool(self.patience and scores) and len(epochs) - 1 + max(scores)[1] >= self.patience
+        if not self.patience or not scores:
+            return False
+        return len(epochs) - 1 + max(scores)[1] >= self.patience
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, typing.Any] | None = None) -> None:
         self._began = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, typing.Any] | None = None) -> None:
         seconds = round(time.perf_counter() - self._began, 2)
         row = {"epoch": epoch, "seconds": seconds, **{name: float(value) for name, value in (logs or {}).items()}}
         earlier = [each for each in self.done() if each["epoch"] < epoch]
@@ -303,14 +331,14 @@ class _Epochs(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _is_epoch(epoch):
+def _is_epoch(epoch: typing.Any) -> bool:
     """Return whether a line of `epochs.jsonl` has the expected form."""
     if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int:
         return False
     return all(type(value) in (int, float) for value in epoch.values())
 
 
-def _tested(task, test):
+def _tested(task: Seq2SeqLM, test: typing.Any) -> dict[str, typing.Any]:
     """Compute BLEU and chrF of a test set, with their signatures."""
     sources, references = test
     begin = time.perf_counter()
@@ -334,7 +362,7 @@ def _versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), "backend": backends.NAME, **packages}
 
 
-def _write(path, content):
+def _write(path: pathlib.Path, content: typing.Any) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     os.replace(partial, path)
