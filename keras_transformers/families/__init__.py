@@ -1,1 +1,1 @@
-"""Families of models as data: configuration keys, names of weights, heads. No layer, and no file, is touched here."""
+"""Model families as data: configuration keys, names of weights, heads. This package touches no layers and no files."""

@@ -1,10 +1,10 @@
-"""BART and its relatives: an encoder, and a decoder that attends to it. Data alone, in the records of `family.py` and
+"""BART and its relatives: an encoder, and a decoder that attends to it. Data only, in the records of `family.py` and
 the rows of `keys.py`.
 
-model_type   positions                       norms    embeddings' norm   what else is its own
+model_type   positions                       norms    embeddings' norm   other differences
 bart         learned, 2 rows before          after    yes                reads texts for classifiers
-mbart        learned, 2 rows before          before   yes                the same, begun by the text's language
-marian       sinusoidal                      after                       perhaps two vocabularies
+mbart        learned, 2 rows before          before   yes                the same; a text begins with its language
+marian       sinusoidal                      after                       may have two vocabularies
 pegasus      sinusoidal                      before
 m2m_100      sinusoidal, without padding     before                      no bias in the head (also NLLB)
 """
@@ -38,7 +38,7 @@ from keras_transformers.models.config import ModelConfig, ShiftedSource
 
 
 def _own_embeddings(values: Values, **changes: object) -> None:
-    """Give the decoder embeddings of its own: those of the encoder, but for some fields."""
+    """Give the decoder separate embeddings: the encoder's, with some fields changed."""
     source = "embeddings."
     copy = {path.removeprefix(source): value for path, value in values.items() if path.startswith(source)}
     values |= {f"decoder_{source}{path}": value for path, value in {**copy, **changes}.items()}
@@ -54,8 +54,8 @@ def _separate_if_untied(values: Values) -> None:
 
 
 def _count_tokens(values: Values) -> None:
-    """fairseq's positions: the first real token has the row after that of the padding, of which a target has none
-    before its end."""
+    """Set fairseq's positions: the first real token has the row after the padding's. A target has no padding before its
+    end."""
     if values["padding_id"] is None:
         raise ValueError("pad_token_id: expected a token id, after which positions are counted, got none")
     values["embeddings.positions.offset"] = values["padding_id"] + 1
@@ -69,7 +69,7 @@ _COUNTED = {**_SINUSOIDAL, "embeddings.positions.endpoint": True}
 
 
 def _stack(side: str) -> tuple[Row, ...]:
-    """The keys of one stack, with the names that transformers has for the encoder's besides."""
+    """Return the keys of one stack, with transformers' further names for the encoder's."""
     second = (
         {"attention_heads": ("num_attention_heads",), "layers": ("num_hidden_layers",)} if side == "encoder" else {}
     )
@@ -85,12 +85,12 @@ def _stack(side: str) -> tuple[Row, ...]:
 
 
 def _keys(positions: Values, placement: str, embeddings: Row, *rows: Row, embedding_norm: bool = False) -> Keys:
-    """The rows that all share, with BART's defaults.
+    """Return the rows that all families share, with BART's defaults.
 
     Args:
         positions: the values of the encoder's positions.
-        placement: where norms stand in a block.
-        embeddings: the row that gives the decoder embeddings of its own.
+        placement: the norm placement in a block.
+        embeddings: the row that gives the decoder separate embeddings.
         *rows: further rows.
         embedding_norm: whether a norm follows the embeddings.
     """
@@ -99,7 +99,7 @@ def _keys(positions: Values, placement: str, embeddings: Row, *rows: Row, embedd
         (
             state("is_encoder_decoder", True),
             *TWO_STACKS,
-            # old files say what transformers goes by the model_type for
+            # old files state what transformers derives from the model_type
             expect("normalize_before", is_before),
             expect("add_final_layer_norm", is_before),
             expect("normalize_embedding", embedding_norm),
@@ -139,7 +139,7 @@ _LAST = {"pooler.pooling": "last", "pooler.transform": TransformConfig("tanh", N
 
 
 def _read_vocabularies(read: ConfigReader, values: Values) -> None:
-    """Give the decoder a vocabulary of its own if the file says that none is shared."""
+    """Give the decoder a separate vocabulary if the file says that the vocabulary is not shared."""
     source_size = values["embeddings.vocabulary_size"]
     target_size = read.optional("decoder_vocab_size", int) or source_size
     if not read("share_encoder_decoder_embeddings", True):
@@ -205,13 +205,13 @@ _LAYER = {
             ("cross_attention", "encoder_attn_layer_norm"),
             ("feed_forward", "final_layer_norm"),
         )
-        for place in ("before", "after")  # a block has one of the two
+        for place in ("before", "after")  # a block has one of the two norms
     },
 }
 
 
 def _weights(config: ModelConfig) -> WeightMap:
-    """The table of a body. One table of tokens may stand in files once, or again for each stack; two stand apart."""
+    """Return the table of a body. Files may store shared token embeddings once, or again for each stack."""
     tables = {"encoder": "embedding", "decoder": "decoder_embedding"}
     body = [Entry(f"{side}.block_{{n}}.{a}", f"{side}.layers.{{n}}.{b}") for side in SIDES for a, b in _LAYER.items()]
     for side, ours in tables.items():
@@ -252,7 +252,7 @@ def _generation(architecture: str, bias: bool = True) -> Head:
 
 
 def _heads(name: str, num_classes: int | None = None) -> tuple[Head, ...]:
-    """The heads of those whose decoder reads texts."""
+    """Return the heads of families whose decoder reads texts."""
     return (
         _generation(f"{name}ForConditionalGeneration"),
         Head("TextEmbedder", f"{name}Model"),

@@ -1,8 +1,8 @@
-"""BERT and its relatives: encoders with a head for each task. Data alone: `family.py` says what the records mean.
+"""BERT and its relatives: encoders with a head for each task. Data only: `family.py` explains the records.
 
-model_type      positions             what else is its own
+model_type      positions             other differences
 bert            learned
-roberta         learned, no padding   no pooler before its classifier's own layer (also xlm-roberta, camembert)
+roberta         learned, no padding   no pooler before its classifier's layer (also xlm-roberta, camembert)
 distilbert      learned               no segments
 electra         learned               narrow embeddings, projected
 albert          learned               narrow embeddings, projected; one block for all layers
@@ -107,7 +107,7 @@ _ROBERTA_KEYS = _BERT_KEYS.but(
     {"vocab_size": 50265},
     activation("hidden_act", "gelu", _ACTIVATION),
     _padding_id(1),
-    # Positions begin after the row of the padding's own number.
+    # Positions start at the row after the padding id.
     key(
         "max_position_embeddings",
         512,
@@ -198,7 +198,7 @@ _ALBERT_KEYS = _BERT_KEYS.but(
 
 _MPNET_KEYS = _ROBERTA_KEYS.but(
     {"vocab_size": 30527},
-    expect("relative_attention_num_buckets", 32),  # whatever it says, transformers computes with 32
+    expect("relative_attention_num_buckets", 32),  # transformers uses 32 whatever the file says
     choice("pad_token_id", 1, "padding_id", {1: 1}),
     key("hidden_dropout_prob", 0.1, *_DROPOUTS, *_BEFORE_POOLER),
     without=("type_vocab_size", "classifier_dropout"),
@@ -212,7 +212,7 @@ _BASES = {"full_attention": ("global_rope_theta", 160000.0), "sliding_attention"
 
 
 def _read_windows(read: ConfigReader, values: Values) -> None:
-    """The window of each layer, of which a file says the whole, its half, or both."""
+    """Read the window of each layer. A file has its width, half of that, or both."""
     every = read("global_attn_every_n_layers", 3)
     types = layer_types(read, values["encoder.num_layers"], lambda n: n % every != 0)
     whole = read("local_attention", 2 * (read.optional("sliding_window", int) or 64))
@@ -227,7 +227,7 @@ def _write_windows(fields: Fields) -> dict[str, Any]:
 
 
 def _read_bases(read: ConfigReader, values: Values) -> None:
-    """The base of each kind of layer, from version 5's `rope_parameters` or version 4's two keys."""
+    """Read the rotary base of each kind of layer, from version 5's `rope_parameters` or version 4's two keys."""
     read.expect("rope_scaling", None)
     parameters, bases = read.optional("rope_parameters", dict) or {}, []
     for kind, (name, base) in _BASES.items():
@@ -257,7 +257,7 @@ def _write_bases(fields: Fields) -> dict[str, Any]:
 _MODERNBERT_KEYS = Keys(
     (
         *_ENCODER,
-        expect("attention_dropout", 0.0),  # it would be dropped at two places, with one name
+        expect("attention_dropout", 0.0),  # transformers drops at two places under this one name
         key("vocab_size", 50368, "embeddings.vocabulary_size"),
         key("hidden_size", 768, "hidden_dim"),
         key("intermediate_size", 1152, _FEED_FORWARD + "intermediate_dim"),
@@ -318,9 +318,11 @@ def _weights(
     more: tuple[Entry, ...] = (),
     ignored: tuple[str, ...] = (),
 ) -> WeightMap:
-    """The table of a body: the path of its embeddings, that of layer `{n}`, and the names inside a layer, in order:
-    query, key, value, output, norm, up, down, norm. `decoder` is the path of the matrix of the vocabulary's head,
-    `bias` the second name of its bias, if it has two."""
+    """Return the table of a body.
+
+    `embeddings` and `layer` are the paths of the embeddings and of layer `{n}`. `names` are the names inside a layer,
+    in order: query, key, value, output, norm, up, down, norm. `decoder` is the path of the vocabulary head's matrix.
+    `bias` is the second name of the head's bias, if it has two."""
     ours: tuple[str, ...] = ("query", "key", "value", "output")
     ours = (*(f"self_attention.{part}" for part in ours), "self_attention_norm_after")
     ours = (*ours, "feed_forward.up", "feed_forward.down", "feed_forward_norm_after")
@@ -349,7 +351,7 @@ _POOLER = Entry("pooler.transform.dense", "pooler.dense")
 
 
 def _vocabulary(dense: str, norm: str, bias: str, decoder: str) -> tuple[Entry, ...]:
-    """The entries of a head over the vocabulary; of its own matrix `decoder` where it is not tied."""
+    """Return the entries of a vocabulary head, with the matrix `decoder` for a head that is not tied."""
     return (
         Entry("head.transform.dense", dense),
         Entry("head.transform.norm", norm),
@@ -361,7 +363,8 @@ def _vocabulary(dense: str, norm: str, bias: str, decoder: str) -> tuple[Entry, 
 def _heads(
     name: str, vocabulary: tuple[Entry, ...], text: tuple[Entry, ...] = (), others: tuple[str, ...] = ()
 ) -> tuple[Head, ...]:
-    """The heads that most have: BERT's, with the text classifier's own layer where it is not a pooler in the body."""
+    """Return the heads of most families: BERT's, with the text classifier's layer if that is not a pooler in the
+    body."""
     classifier = Entry("classifier", "classifier")
     return (
         Head("TextEmbedder", f"{name}Model"),

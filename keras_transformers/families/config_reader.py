@@ -1,4 +1,4 @@
-"""The values of one `config.json`, with everything that is wrong with them said at once."""
+"""Reading of the values of one `config.json`, with all problems reported at once."""
 
 import collections.abc
 import re
@@ -8,7 +8,7 @@ from keras_transformers.families.unknown_keys import hint
 from keras_transformers.files.reading import shown
 from keras_transformers.records import Range
 
-# Names of activations in transformers, and ours.
+# Names of activations in transformers, and this library's names.
 HUGGING_FACE_ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -38,17 +38,17 @@ def _limits(name: str) -> Range | None:
 
 
 class ConfigReader:
-    """The keys of one `config.json`: each is read, inert, or refused, and everything wrong is said at once.
+    """The keys of one `config.json`: each is read, inert, or refused, and all problems are reported at once.
 
     Args:
         values: the content of the file, a dictionary.
-        task: the task that is to compute with it.
+        task: the task that uses the configuration.
         aliases: pairs of a second name of a key, and its usual name.
 
     Attributes:
         seen: the keys that were read.
-        problems: everything that is wrong, a sentence each.
-        passing: the keys that nobody reads and that may stand.
+        problems: all problems, a sentence each.
+        passing: unused keys that are accepted.
         in_training_only: the keys, with their values, that change only how transformers trains.
 
     Example:
@@ -81,7 +81,7 @@ class ConfigReader:
                 self.problems.append(f"{name} and {alias}: expected one value, got {usual!r} and {given!r}")
 
     def __call__(self, name: str, default: Any) -> Any:
-        """The value of `name`, of the type of `default` unless that is None; `default` itself if the key is absent."""
+        """Return the value of `name`, of the type of `default` unless that is None; `default` if the key is absent."""
         self.seen.add(name)
         value, limits = self.values.get(name, default), _limits(name)
         if isinstance(default, (bool, int, float, str, dict)):
@@ -96,7 +96,7 @@ class ConfigReader:
         return float(value) if type(default) is float else value
 
     def optional(self, name: str, kind: type, default: Any = None) -> Any:
-        """The value of `name`, a `kind`, or None if the file says null; `default` if the key is absent."""
+        """Return the value of `name`, a `kind`, or None if the file has null; `default` if the key is absent."""
         if self.values.get(name, default) is None:
             return self(name, None)
         known = len(self.problems)
@@ -104,12 +104,12 @@ class ConfigReader:
         return value if len(self.problems) == known else default
 
     def token_id(self, name: str, default: int | None = None) -> int | None:
-        """The token id that `name` holds; None for null and for a negative one, which no token has."""
+        """Return the token id of the key `name`; None for null and for a negative number, which no token has."""
         value = self.optional(name, int, default)
         return None if value is not None and value < 0 else value
 
     def expect(self, name: str, *allowed: Any) -> None:
-        """Refuse any other value than those allowed, the first of which is the default."""
+        """Refuse any value that is not allowed. The first allowed value is the default."""
         self.seen.add(name)
         value = self.values.get(name, allowed[0])
         if value not in allowed:
@@ -117,13 +117,13 @@ class ConfigReader:
             self.problems.append(f"{name}: only {wanted} is supported, got {shown(value)}")
 
     def in_training(self, name: str, default: Any) -> None:
-        """Note a key that changes only how transformers trains, if its value is not the `default`, which does not."""
+        """Note a key that changes only how transformers trains, unless it has the `default`, which changes nothing."""
         value = self(name, default)
         if value != default:
             self.in_training_only.append(f"{name}={value!r}")
 
     def repeats(self, name: str, value: Any, of: str) -> None:
-        """Accept `name`, which may repeat the `value` that the key `of` holds, but not contradict it."""
+        """Accept the key `name` if it repeats the `value` of the key `of`; refuse it if it contradicts."""
         self.seen.add(name)
         given = self.values.get(name)
         if given is not None:
@@ -131,14 +131,14 @@ class ConfigReader:
                 self.problems.append(f"{name}: expected {value!r}, as {of} says, got {given!r:.80}")
 
     def pass_by(self, name: str) -> None:
-        """Note a parameter that nobody reads, inside of a key: it stands, unless the folder's own code may read it."""
+        """Note an unused parameter inside of a key: it is accepted unless the folder's own code may read it."""
         if self.values.get("auto_map"):
             self.problems.append(f"{name}: unknown, and the folder's own code, which auto_map names, may read it")
         else:
             self.passing.append(name)
 
     def activation(self, name: str, default: str) -> str:
-        """Our name of the activation that `name` holds."""
+        """Return this library's name of the activation in the key `name`."""
         value = self(name, default)
         if value not in HUGGING_FACE_ACTIVATIONS:
             self.problems.append(f"{name}: expected one of {', '.join(HUGGING_FACE_ACTIVATIONS)}, got {value!r}")
@@ -146,7 +146,7 @@ class ConfigReader:
         return HUGGING_FACE_ACTIVATIONS[value]
 
     def finish(self, inert: collections.abc.Iterable[str]) -> None:
-        """Raise `ValueError` for all that was wrong, and for keys that were not read and are not inert."""
+        """Raise `ValueError` for all problems, and for keys that were not read and are not inert."""
         known = self.seen | set(inert)
         for name in self.values:
             if name not in known:
@@ -156,5 +156,5 @@ class ConfigReader:
 
 
 def activation_name(activation: str) -> str:
-    """The name in transformers of one of our activations, each of which has one."""
+    """Return transformers' name of an activation; each of this library's activations has one."""
     return {ours: theirs for theirs, ours in reversed(HUGGING_FACE_ACTIVATIONS.items())}[activation]

@@ -1,10 +1,10 @@
-"""A family of published models: how its `config.json` is read and written, and what its tensors are called.
+"""A family of published models: reading and writing its `config.json`, and the names of its tensors.
 
     config.json ── Family.keys ──► ModelConfig          tensors ── Family.table ──► weights
                 ◄─             ──                               ◄──              ──
 
-A family is data. It holds no layer, and nothing asks for its name. `bert.py` and its neighbours register records
-(`registry.py`); the functions over them are here and in `formats/hugging_face.py`.
+A family is data. It holds no layer, and no code depends on its name. `bert.py` and its neighbours register records
+(`registry.py`); functions that use the records are here and in `formats/hugging_face.py`.
 """
 
 import collections.abc
@@ -28,13 +28,13 @@ class Head:
     """The head of one task: its architecture in transformers, and its tensors.
 
     Attributes:
-        task: the name of our task that computes it.
+        task: the name of the task that has this head.
         architecture: the name of the class in transformers.
         entries: the tensors of the head, besides those of the body.
         others: other architectures that hold this head, with more besides.
         labels: names of the classes, if no configuration names them.
         prefix: the prefix of the body's tensors, if it differs from that of the family's other heads.
-        num_classes: the number of classes if no configuration says it; None for two, as nearly all heads have.
+        num_classes: the number of classes if no configuration has it; None for two, as for nearly all heads.
     """
 
     task: str
@@ -48,17 +48,17 @@ class Head:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """One `model_type` of Hugging Face.
+    """A family: one Hugging Face `model_type`.
 
     Attributes:
         model_type: as in `config.json`.
-        keys: the rows of that file.
-        weights: the table of the body, or a function of a `ModelConfig` that makes it, if heads are fused or names
-            depend on the model. A tensor that a model has no weight for, such as a pooler, is ignored only if the table
-            says so.
-        heads: of several heads for one task the first is written, unless the file had another. The body alone is a
-            "TextEmbedder".
-        links: the files that define configuration and model.
+        keys: the rows of `config.json`.
+        weights: the table of the body, or, if heads are fused or names depend on the model, a function that makes the
+            table from a `ModelConfig`. A tensor without a weight in the model, such as a pooler, is ignored only if the
+            table says so.
+        heads: the heads. If one task has several, the first is written unless the file had another. The body alone is
+            a "TextEmbedder".
+        links: the files of transformers that define configuration and model.
     """
 
     model_type: str
@@ -78,22 +78,22 @@ class Family:
         return self.keys.aliases
 
     def write(self, config: ModelConfig) -> dict[str, typing.Any]:
-        """The keys of a `config.json` that says what `config` is, if `describes(config)`.
+        """Return the keys of a `config.json` for `config`; they are complete if `describes(config)`.
 
         Raises:
-            Inexpressible: if `config` has no field that a key holds.
+            Inexpressible: if `config` lacks the field of a key.
         """
         return self.keys.write(config)
 
     def config(
         self, values: dict[str, typing.Any], task: str | None = None, where: object = "config.json"
     ) -> ModelConfig:
-        """The `ModelConfig` that a `config.json` of this family describes.
+        """Return the `ModelConfig` that a `config.json` of this family describes.
 
         Args:
             values: the content of the file, a dictionary.
-            task: the task that is to compute with it; by default the one that the file was made for.
-            where: what to call the file in warnings.
+            task: the task that uses the configuration; by default the task that the file was made for.
+            where: the file's name in warnings.
 
         Raises:
             ValueError: listing every key whose value this library does not compute.
@@ -128,14 +128,14 @@ class Family:
         return config
 
     def reading(self, values: dict[str, typing.Any], task: str | None = None) -> tuple[ModelConfig, ConfigReader]:
-        """As `config`, without warnings: the `ModelConfig`, and the `ConfigReader` that read it."""
+        """Return the `ModelConfig`, as `config` but without warnings, and the `ConfigReader` that read it."""
         architectures = values.get("architectures")
         reader = ConfigReader(values, task or self.task(architectures), self.aliases)
         try:
             config = self.keys.read(reader)
         except (TypeError, ValueError) as error:
             reader.problems.append(str(error))
-            reader.finish(values.keys())  # what else it would have read is not known
+            reader.finish(values.keys())  # the keys that it would have read are not known
         known = INERT | self.keys.known
         problems, passing = sort_unknown(values, known, decodes=config.decoder is not None)
         reader.passing += passing
@@ -147,7 +147,7 @@ class Family:
         return config, reader
 
     def describes(self, config: ModelConfig) -> bool:
-        """Whether `write(config)` says all that `config` is."""
+        """Return whether `write(config)` describes `config` completely."""
         try:
             values = self.write(config)
         except Inexpressible:
@@ -160,23 +160,23 @@ class Family:
             return False
 
     def head(self, task: str | None, architectures: Names = ()) -> Head | None:
-        """The `Head` of a task, preferably one that `architectures` name; None for a task without a head."""
+        """Return the `Head` of a task, preferably one that `architectures` name; None for a task without a head."""
         heads = [head for head in self.heads if head.task == task]
         named = [head for head in heads if {head.architecture, *head.others} & set(architectures or ())]
         return next(iter((*named, *heads)), None)
 
     def task(self, architectures: Names) -> str | None:
-        """The task of the first head that `architectures` name, or None."""
+        """Return the task of the first head that `architectures` name, or None."""
         named = [head for head in self.heads if {head.architecture, *head.others} & set(architectures or ())]
         return named[0].task if named else None
 
     def table(self, config: ModelConfig, head: Head | None = None, apart: tuple[str, ...] = ()) -> WeightMap:
-        """The `WeightMap` of a model's body with one head, or with none.
+        """Return the `WeightMap` of a model's body, with one head or none.
 
         Args:
             config: a `ModelConfig`.
             head: a `Head`, or None.
-            apart: names of copies of the head's bias that hold other numbers in a file, which the head then has.
+            apart: names of copies of the head's bias that differ from it in a file; the head uses these copies.
         """
         body = self.weights if isinstance(self.weights, WeightMap) else self.weights(config)
         entries = () if head is None else head.entries
@@ -199,5 +199,5 @@ _SOURCE = "https://github.com/huggingface/transformers/blob/v5.0.0/src/transform
 
 
 def links(name: str) -> tuple[str, ...]:
-    """The files of transformers that define configuration and model, by the name of their folder."""
+    """Return the files of transformers that define configuration and model, given the name of their folder."""
     return tuple(f"{_SOURCE}/{name}/{kind}_{name}.py" for kind in ("configuration", "modeling"))

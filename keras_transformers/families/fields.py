@@ -1,9 +1,9 @@
-"""The fields of a `ModelConfig` by dotted path: records are built of such values, and read by such paths.
+"""The fields of a `ModelConfig` by dotted path: building records from values by path, and reading values by path.
 
 {"decoder.block.norm": RMSNorm,            a class, if the field may hold records of several
  "decoder.block.norm.epsilon": 1e-6,       a field of that record
  "decoder.block.attention.window": PerLayer((None, 128)),      becomes `StackConfig.pattern`
- "decoder_embeddings": None}               no record, whatever stands for its fields
+ "decoder_embeddings": None}               no record, even if its fields have values
 """
 
 import collections.abc
@@ -23,7 +23,7 @@ _MISSING: Any = object()
 
 
 class Inexpressible(ValueError):
-    """A `ModelConfig` that a family's keys cannot say, such as one without a field that a key holds."""
+    """A `ModelConfig` that a family's keys cannot express, such as one that lacks the field of a key."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +37,10 @@ class PerLayer:
 
 
 def build(cls: type, values: collections.abc.Mapping[str, Any]) -> Any:
-    """The record of class `cls`, and the records inside of it, whose fields are `values` by dotted path.
+    """Build a record of class `cls`, and the records in it, from values by dotted path.
 
-    The value at the path of a record is its class, if the field may hold records of several classes; or the whole
-    record, or None, whatever else is said of its fields.
+    The value at the path of a record is its class, if the field may hold records of several classes. It may also be the
+    whole record, or None; values of its fields are then ignored.
 
     Raises:
         ValueError: for values that do not fit a record.
@@ -68,7 +68,7 @@ def _field(annotation: Any, values: Values) -> Any:
 
 
 def _record_classes(annotation: Any) -> tuple[type, ...]:
-    """The classes of the records that an annotated field may hold."""
+    """Return the classes of the records that an annotated field may hold."""
     kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     return tuple(kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind))
 
@@ -81,7 +81,7 @@ _PARTS: tuple[tuple[str, type, str], ...] = (
 
 
 def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
-    """The values of a stack, with records in place of the parts of a block that differ from layer to layer."""
+    """Return the values of a stack, with records for the parts of a block that differ from layer to layer."""
     found = dict(values)
     for part, kind, pattern in _PARTS:
         inner = {path: value for path, value in values.items() if path.startswith(f"block.{part}.")}
@@ -104,8 +104,8 @@ def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
 
 
 def _repeating(items: list[Any]) -> tuple[Any, tuple[Any, ...]]:
-    """The first of a record for each layer, and the pattern of a stack of them: the shortest beginning whose repetition
-    gives all of them; `()` if they are the same."""
+    """Return the first layer's record and the pattern of a stack: the shortest beginning of the records that gives all
+    of them when repeated; `()` if all records are the same."""
     lengths = range(1, len(items) + 1)
     length = next(each for each in lengths if all(item == items[n % each] for n, item in enumerate(items)))
     return items[0], tuple(items[:length]) if length > 1 else ()
@@ -127,20 +127,19 @@ class Fields:
         self.config = config
 
     def __call__(self, path: str) -> Any:
-        """The value at a path; of fields that differ from layer to layer, that of the first layer.
+        """Return the value at a path; the first layer's value if the field differs from layer to layer.
 
         Raises:
-            Inexpressible: if this configuration has no such field: no decoder, or other positions.
-            AttributeError: if no configuration has.
+            Inexpressible: if this configuration lacks the field, because it has no decoder, or other positions.
+            AttributeError: if no configuration has the field.
         """
         return _value(self.config, ModelConfig, path)
 
     def layers(self, path: str) -> tuple[Any, ...]:
-        """The values, layer by layer, at the path of a field of `block.attention` or `block.feed_forward`, or of one of
-        these two.
+        """Return the value of each layer at the path of `block.attention`, `block.feed_forward`, or a field of them.
 
         Raises:
-            Inexpressible, AttributeError: as above.
+            Inexpressible, AttributeError: as for a single value.
         """
         stack, _, rest = path.partition(".block.")
         part, _, rest = rest.partition(".")

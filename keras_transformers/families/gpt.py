@@ -1,11 +1,11 @@
-"""GPT and its relatives: decoders that normalise by LayerNorm. Data alone, in the records of `family.py` and the rows
+"""GPT and its relatives: decoders that normalise by LayerNorm. Data only, in the records of `family.py` and the rows
 of `keys.py`.
 
-model_type   positions                     residual          what else is its own
+model_type   positions                     residual          other differences
 gpt2         learned                       sequential        query, key and value in one, untransposed
 gpt_neox     rotary, in part               parallel          query, key and value in one, head by head (Pythia)
 gptj         rotary, in part, interleaved  parallel, shared  no biases in attention, one in the head
-opt          learned, 2 rows before        sequential        in one size norms after, and narrower token vectors
+opt          learned, 2 rows before        sequential        one size: norms after, and narrower token vectors
 bloom        ALiBi                         sequential        a norm after the embeddings
 falcon       rotary, or ALiBi rounded      all three         grouped heads, query, key and value group by group
 phi          rotary, in part               parallel, shared  a bias in the head
@@ -64,7 +64,7 @@ def _four_times_as_wide(values: Values) -> int:
 
 
 def _classifier_dropout(default: float) -> tuple[Row, ...]:
-    """The rows of a family that has a classifier of tokens; `default` is taken if no key says more."""
+    """Return the rows of a family with a token classifier; `default` is the dropout if the file has no key for it."""
     return (
         unwritten(optional("hidden_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: default)),
         optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
@@ -72,7 +72,7 @@ def _classifier_dropout(default: float) -> tuple[Row, ...]:
 
 
 def _vocabulary(size: int, tied: bool, padding_id: int | None = None) -> tuple[Row, ...]:
-    """The rows that all of these families share."""
+    """Return the rows that all of these families share."""
     return (
         *ONE_STACK,
         inert("is_decoder"),
@@ -235,7 +235,7 @@ _BLOOM_KEYS = Keys(
         key("attention_dropout", 0.0, _ATTENTION + "dropout"),
         optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
         expect("apply_residual_connection_post_layernorm", False),
-        expect("slow_but_exact", False),  # it would leave out biases
+        expect("slow_but_exact", False),  # transformers would leave out biases
         inert(
             *("pretraining_tp", "n_inner", "seq_length", "offset_alibi", "attention_softmax_in_fp32"),
             *("bias_dropout_fusion", "masked_softmax_fusion", "skip_bias_add", "skip_bias_add_qkv"),
@@ -246,7 +246,7 @@ _BLOOM_KEYS = Keys(
 
 
 def _read_architecture(read: ConfigReader, values: Values) -> None:
-    """Falcon's two decoders: how many key/value heads, and what the two branches of a block read."""
+    """Read which of Falcon's two decoders it is: its number of key/value heads, and the inputs of its branches."""
     heads, parallel = values[_ATTENTION + "num_heads"], read("parallel_attn", True)
     alone = read("multi_query", True)
     groups = read.optional("num_kv_heads", int)
@@ -306,7 +306,7 @@ _FALCON_KEYS = Keys(
         key("layer_norm_epsilon", 1e-5, _BLOCK + "norm.epsilon"),
         key("hidden_dropout", 0.0, _BLOCK + "dropout", _TOKEN_DROPOUT),
         optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
-        expect("attention_dropout", 0.0),  # where it is dropped depends on the rest
+        expect("attention_dropout", 0.0),  # the place of this dropout depends on other keys
         inert("apply_residual_connection_post_layernorm", "ff_factor"),
     ),
     _ALWAYS,
@@ -376,26 +376,26 @@ def _weights(
     ignored: tuple[str, ...] = (),
     heads: tuple[str, ...] = ("lm_head",),
 ) -> WeightMap:
-    """The table of a body.
+    """Return the table of a body.
 
     Args:
-        embeddings: the names of the embeddings, by ours.
+        embeddings: the names of the embeddings, by this library's names.
         layer: the path of layer `{n}`.
-        names: the names of its parts.
+        names: the names of the layer's parts.
         norm: the name of the norm after the last layer.
         projection: the name of a projection after that norm.
         prefix: the prefix of the body in files of a model with a head.
-        groups: how many queries, keys and values lie side by side in a fused projection.
+        groups: the number of groups of queries, keys and values in a fused projection.
         transposed: whether kernels are stored transposed.
-        ignored: names that hold nothing of ours.
-        heads: the names of the matrix of the head over the vocabulary, the usual name last.
+        ignored: names of tensors that the model does not use.
+        heads: the names of the vocabulary head's matrix, the usual name last.
     """
     body = [Entry(f"embedding.{ours}", theirs) for ours, theirs in embeddings.items()]
     for part, name in names.items():
         ours = tuple(f"decoder.block_{{n}}.{each}" for each in _several(_PARTS[part]))
         if part == "fused":
             body.append(Entry(ours, f"{layer}.{name}", transposed, groups))
-        else:  # a norm stands before or after
+        else:  # the norm before or after a branch: a block has one of the two
             body += [Entry(each, f"{layer}.{name}", transposed) for each in ours]
     body.append(Entry("decoder.norm", norm))
     if projection is not None:
@@ -493,7 +493,7 @@ def _heads(
     tokens: str | None = None,
     spans: str | None = "qa_outputs",
 ) -> tuple[Head, ...]:
-    """The heads that most have, and the classifiers of tokens and of spans, if a tensor of that name is theirs."""
+    """Return the heads of most families, and the token and span classifiers if `tokens` and `spans` name a tensor."""
     heads: tuple[Head, ...] = (
         Head("TextEmbedder", f"{name}Model"),
         Head("CausalLM", f"{name}{language_model}", (Entry("head.dense", vocabulary), Entry("head", vocabulary))),

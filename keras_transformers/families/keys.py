@@ -10,7 +10,7 @@ writing and the check for unknown keys go through the same rows.
     expect("is_decoder", False)                                                  no field; other values are refused
     repeat("head_dim", lambda values: values["hidden_dim"], "hidden_size")       no field; it may not contradict
     inert("n_ctx")                                                               no field; any value passes
-    Group(("layer_types", "sliding_window"), read, write)                        keys that only together say something
+    Group(("layer_types", "sliding_window"), read, write)                        keys that only together have a meaning
 
 Reading fills `Values`, from which the records are built: values by the dotted path of their field (`fields.py`). A row
 sees the values of the rows before it. A value that differs from layer to layer is a `PerLayer`.
@@ -35,7 +35,7 @@ OMITTED: Any = object()  # the value of a key that is not written
 
 
 class Spelling(typing.Protocol):
-    """How the file spells a value. `read` may give None for "what the family takes then"."""
+    """The spelling of a value in a file. `read` may return None, which means the family's own value for null."""
 
     def read(self, read: ConfigReader, name: str, default: Any) -> Any: ...
 
@@ -44,7 +44,7 @@ class Spelling(typing.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Plain:
-    """As it is."""
+    """A value that is stored unchanged."""
 
     def read(self, read: ConfigReader, name: str, default: Any) -> Any:
         return read(name, default)
@@ -65,7 +65,7 @@ class Nullable(Plain):
 
 @dataclasses.dataclass(frozen=True)
 class TokenId(Plain):
-    """A token id, or null, or a negative number for none."""
+    """A token id; null or a negative number means none."""
 
     def read(self, read: ConfigReader, name: str, default: Any) -> Any:
         return read.token_id(name, default)
@@ -73,7 +73,7 @@ class TokenId(Plain):
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """Our value by theirs, in pairs."""
+    """One of some values, as pairs of the file's value and this library's."""
 
     pairs: tuple[tuple[Any, Any], ...]
 
@@ -107,7 +107,7 @@ class Activation:
 
 
 class Row(typing.Protocol):
-    """What a family says of one key, or of several that belong together.
+    """The row of one key, or of several that belong together.
 
     Attributes:
         names: the keys, the usual name first.
@@ -117,24 +117,24 @@ class Row(typing.Protocol):
     def names(self) -> tuple[str, ...]: ...
 
     def read(self, read: ConfigReader, values: Values) -> None:
-        """Add to the values by path."""
+        """Read the keys and add to the values by path."""
 
     def write(self, fields: Fields) -> dict[str, Any]:
-        """The keys of a file that `read` reads so."""
+        """Return the keys that `read` would read as these fields."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A key whose value fields hold.
+    """A key whose value is stored in fields.
 
     Attributes:
         names: the name that is written, and other names that transformers understands as well.
-        default: the value in the file's spelling that a missing key stands for; or a function of the values so far.
-        paths: the fields, of which the first is written.
-        spelling: how the file spells the value.
+        default: the value of a missing key, in the file's spelling; or a function of the values so far.
+        paths: the fields; the first one's value is written.
+        spelling: the spelling of the value in the file.
         null: a function of the values so far, for null and for a missing key whose `default` is None.
-        adapt: a function of the value read and the values so far, that gives the fields' value.
-        restore: a function of the fields that gives the file's value, or `OMITTED`.
+        adapt: a function of the value read and the values so far, which returns the fields' value.
+        restore: a function of the fields, which returns the file's value or `OMITTED`.
     """
 
     names: tuple[str, ...]
@@ -160,7 +160,7 @@ class Key:
 
 
 class _Unwritten:
-    """A row that a file may have, and that is not written."""
+    """A row that is read but never written."""
 
     def write(self, fields: Fields) -> dict[str, Any]:
         return {}
@@ -168,8 +168,8 @@ class _Unwritten:
 
 @dataclasses.dataclass(frozen=True)
 class Expect:
-    """A key that may hold nothing but one of the `allowed` values, the first of which is the default, and is written if
-    files are to state it."""
+    """A key that must hold one of the `allowed` values, the first of which is the default. It is written only if files
+    should state it."""
 
     names: tuple[str, ...]
     allowed: tuple[Any, ...]
@@ -184,7 +184,7 @@ class Expect:
 
 @dataclasses.dataclass(frozen=True)
 class Repeat(_Unwritten):
-    """A key that may repeat what another key, or a sentence, `of` says, and not contradict it."""
+    """A key that may repeat, but not contradict, the value of `of`: another key, or a description for the error."""
 
     names: tuple[str, ...]
     value: Derived
@@ -207,7 +207,7 @@ class InTraining(_Unwritten):
 
 @dataclasses.dataclass(frozen=True)
 class Inert(_Unwritten):
-    """Keys that change nothing, whatever they hold."""
+    """Keys that change nothing, whatever their values are."""
 
     names: tuple[str, ...]
 
@@ -217,12 +217,12 @@ class Inert(_Unwritten):
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Keys that only together say something, or none, for values that follow from others.
+    """Keys that only together have a meaning; no keys, for values that follow from others.
 
     Attributes:
         names: the keys.
-        reading: a function of the reader and the values so far, which it changes.
-        writing: a function of the fields that gives the keys; None for keys that are not written.
+        reading: a function of the reader and the values so far, which changes the values.
+        writing: a function of the fields, which returns the keys; None for keys that are not written.
     """
 
     names: tuple[str, ...]
@@ -247,7 +247,7 @@ def key(
     adapt: collections.abc.Callable[[Any, Values], Any] | None = None,
     restore: collections.abc.Callable[[Fields], Any] | None = None,
 ) -> Key:
-    """A key that holds a value of the type of its default. See `Key`."""
+    """Return a row for a key that holds a value of the type of its default. See `Key`."""
     return Key(_names(names), default, paths, adapt=adapt, restore=restore)
 
 
@@ -260,68 +260,68 @@ def optional(
     adapt: collections.abc.Callable[[Any, Values], Any] | None = None,
     restore: collections.abc.Callable[[Fields], Any] | None = None,
 ) -> Key:
-    """A key that holds a value of a type, or null. See `Key`."""
+    """Return a row for a key that holds a value of a type, or null. See `Key`."""
     return Key(_names(names), default, paths, Nullable(kind), null, adapt, restore)
 
 
 def token_id(names: str | tuple[str, ...], default: int | None, *paths: str) -> Key:
-    """A key that holds a token id, or none."""
+    """Return a row for a key that holds a token id, or none."""
     return Key(_names(names), default, paths, TokenId())
 
 
 def choice(names: str | tuple[str, ...], default: Any, path: str, pairs: dict[Any, Any]) -> Key:
-    """A key that holds one of some values, each of which stands for one of ours."""
+    """Return a row for a key that holds one of some values; `pairs` maps them to this library's values."""
     return Key(_names(names), default, (path,), Choice(tuple(pairs.items())))
 
 
 def activation(names: str | tuple[str, ...], default: str, *paths: str) -> Key:
-    """A key that holds transformers' name of an activation."""
+    """Return a row for a key that holds transformers' name of an activation."""
     return Key(_names(names), default, paths, Activation())
 
 
 def expect(name: str, *allowed: Any) -> Expect:
-    """A key that holds one of the `allowed` values: the first, if it is missing."""
+    """Return a row for a key that holds one of the `allowed` values; a missing key means the first."""
     return Expect((name,), allowed)
 
 
 def state(name: str, value: Any) -> Expect:
-    """A key that holds one `value` in all files, is written, and may be missing."""
+    """Return a row for a key that has one `value` in all files. It is written, and may be missing."""
     return Expect((name,), (value,), is_stated=True)
 
 
 def repeat(name: str, value: Derived, of: str) -> Repeat:
-    """A key that may only say again what `of` says: `value`, a function of the values so far."""
+    """Return a row for a key that may only repeat the value of `of`: `value`, a function of the values so far."""
     return Repeat((name,), value, of)
 
 
 def in_training(name: str, default: Any) -> InTraining:
-    """A key that changes only how transformers trains."""
+    """Return a row for a key that changes only how transformers trains."""
     return InTraining((name,), default)
 
 
 def inert(*names: str) -> Inert:
-    """Keys that change nothing."""
+    """Return a row for keys that change nothing."""
     return Inert(names)
 
 
 def derive(change: collections.abc.Callable[[Values], None]) -> Group:
-    """Values that follow from others: `change` is given those so far, and adds to them."""
+    """Return a row for values that follow from others: `change` takes the values so far and adds to them."""
     return Group((), lambda read, values: change(values))
 
 
 def written_if(path: str, row: Key) -> Key:
-    """A key that is written only if the field at `path` is not None."""
+    """Return a row whose key is written only if the field at `path` is not None."""
     return dataclasses.replace(
         row, restore=lambda fields: OMITTED if fields(path) is None else row.write(fields).get(row.names[0], OMITTED)
     )
 
 
 def unwritten(row: Key) -> Key:
-    """A key that is read and not written."""
+    """Return a row whose key is read and not written."""
     return dataclasses.replace(row, restore=lambda fields: OMITTED)
 
 
-# What any file may say of other kinds of models.
+# Keys for other kinds of models, which any file may have.
 ONE_STACK: tuple[Row, ...] = (
     expect("is_encoder_decoder", False),
     expect("add_cross_attention", False),
@@ -347,10 +347,10 @@ class Keys:
     always: collections.abc.Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def read(self, read: ConfigReader) -> ModelConfig:
-        """The `ModelConfig` of a file.
+        """Return the `ModelConfig` of a file.
 
         Raises:
-            ValueError: for values that fit no `ModelConfig`; `read` has further problems.
+            ValueError: for values that fit no `ModelConfig`; `read` lists further problems.
         """
         values = dict(self.always)
         for row in self.rows:
@@ -359,17 +359,17 @@ class Keys:
         return config
 
     def write(self, config: ModelConfig) -> dict[str, Any]:
-        """The keys of a file that `read` reads so, if this family can say all that `config` is.
+        """Return the keys that `read` would read as `config`, if this family can express all of it.
 
         Raises:
-            Inexpressible: if `config` lacks a field that a key holds.
+            Inexpressible: if `config` lacks the field of a key.
         """
         fields = Fields(config)
         return {name: value for row in self.rows for name, value in row.write(fields).items()}
 
     @functools.cached_property
     def known(self) -> frozenset[str]:
-        """All keys that a row names."""
+        """All keys that rows name."""
         return frozenset(name for row in self.rows for name in row.names)
 
     @functools.cached_property
@@ -391,14 +391,14 @@ class Keys:
         called: collections.abc.Mapping[str, str] | None = None,
         always: collections.abc.Mapping[str, Any] | None = None,
     ) -> "Keys":
-        """The table of a relative.
+        """Return the table of a related family, with changes.
 
         Args:
             defaults: other defaults, by the name of the key here.
-            *rows: further rows, read after these; but one takes the place of a row here with the same first name.
-            without: names of keys that the relative does not have.
+            *rows: further rows, read after the rows here. A row with the same first name as a row here replaces it.
+            without: names of keys that the related family lacks.
             called: other names, by the name of the key here.
-            always: further values that all its models share.
+            always: further values that all models of the related family share.
 
         Raises:
             ValueError: for a name that no row has.

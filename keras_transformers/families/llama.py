@@ -1,18 +1,18 @@
-"""Llama and its relatives: decoders with RMS norms, rotary positions and gated feed-forward layers. Data alone:
-`family.py` says what the records mean.
+"""Llama and its relatives: decoders with RMS norms, rotary positions and gated feed-forward layers. Data only:
+`family.py` explains the records.
 
-model_type    what is its own
+model_type    differences
 llama         (1, 2 and 3)
 mistral       a window
 qwen2         biases of queries, keys and values; windows in some layers
 qwen3         norms of queries and keys, head by head; windows in some layers
 smollm3       layers without positions; windows in some layers
-olmo2         norms after each branch alone; norms of queries and keys over their whole width
+olmo2         norms only after each branch; norms of queries and keys over their whole width
 olmo3         the same, and windows in three of four layers, whose positions are not scaled
-phi3          fused weights; heads turned in part; factors for each frequency
-gemma         norms that store their scale less one; scaled embeddings
+phi3          fused weights; rotary positions over a part of each head; factors for each frequency
+gemma         norms that store their scale minus one; scaled embeddings
 gemma2        the same, and norms around each branch; every other layer has a window; capped scores
-gemma3_text   the same, without caps; norms of queries and keys; other positions where there is a window
+gemma3_text   the same, without caps; norms of queries and keys; other positions in layers with a window
 mixtral       experts
 qwen3_moe     experts, but for some layers; norms of queries and keys
 """
@@ -58,7 +58,7 @@ _TOKEN_DROPOUT = "token_head.dropout"
 
 
 def _head_dim(values: Values) -> int | None:
-    """The model's width shared out, or None, which is refused, if it cannot be."""
+    """Return the model's width divided by the number of heads; None, which is refused, if it cannot be divided."""
     width, heads = values["hidden_dim"], values[_ATTENTION + "num_heads"]
     return width // heads if heads > 0 and width % heads == 0 else None
 
@@ -69,7 +69,7 @@ def _own_head_dim(fields: Fields) -> Any:
 
 
 def _norm_heads(by_head: bool) -> Row:
-    """Norms of queries and keys, of each head by itself or of all heads together."""
+    """Return the row of norms of queries and keys, over each head or over all heads together."""
 
     def add(values: Values) -> None:
         norm = RMSNorm(values[_BLOCK + "norm.epsilon"], values.get(_BLOCK + "norm.unit_offset", False))
@@ -79,19 +79,19 @@ def _norm_heads(by_head: bool) -> Row:
 
 
 def _heads_of_width(default: int) -> Row:
-    """Heads whose width is never the model's shared out, unless the file says null."""
+    """Return the row of a head width with its own default; null means the model's width divided by the heads."""
     return optional("head_dim", int, default, _ATTENTION + "head_dim", null=_head_dim)
 
 
 def _one_window(default: int | None) -> Row:
-    """One window for all layers."""
+    """Return the row of one window for all layers."""
     return optional("sliding_window", int, default, _WINDOW)
 
 
 _ATTENTION_BIAS = key("attention_bias", False, _ATTENTION + "use_bias")
 _MLP_BIAS = key("mlp_bias", False, _FEED_FORWARD + "use_bias")
 
-# The rows that all share, with other defaults.
+# The rows that all families share, each with its own defaults.
 _KEYS = Keys(
     (
         *ONE_STACK,
@@ -130,14 +130,14 @@ _KEYS = Keys(
         "pooler.classifier_bias": False,
     },
 )
-_NO_TOKENS = ("hidden_dropout", "classifier_dropout")  # of families without a classifier of tokens
+_NO_TOKENS = ("hidden_dropout", "classifier_dropout")  # for families without a token classifier
 
 _LLAMA_KEYS = _KEYS.but(
     {},
     _ATTENTION_BIAS,
     _MLP_BIAS,
     expect("rope_interleaved", False),
-    # InternLM's name, and those of Meta's own files
+    # InternLM's name, and the names in Meta's own files
     repeat("bias", lambda values: values[_ATTENTION + "use_bias"], "attention_bias"),
     repeat("dim", lambda values: values["hidden_dim"], "hidden_size"),
     repeat("n_layers", lambda values: values["decoder.num_layers"], "num_hidden_layers"),
@@ -153,7 +153,7 @@ _MISTRAL_KEYS = _KEYS.but(
 
 
 def _qwen_layers(read: ConfigReader, values: Values, window: int | None) -> tuple[int | None, Slides]:
-    """Windows from one layer on, if they are switched on."""
+    """Return windows from one layer on, if they are switched on."""
     slides, first = read("use_sliding_window", False), read("max_window_layers", 28)
     window = window if slides else None
     return window, lambda n: window is not None and n >= first
@@ -179,7 +179,7 @@ _QWEN3_KEYS = _QWEN2_KEYS.but(
 
 
 def _read_turned(read: ConfigReader, values: Values) -> None:
-    """Positions in all layers but some."""
+    """Read which layers have no rotary positions."""
     layers, every = values["decoder.num_layers"], read("no_rope_layer_interval", 4)
     turned = read("no_rope_layers", None) or [int((n + 1) % every != 0) for n in range(layers)]
     if len(turned) != layers or not set(turned) <= {0, 1}:
@@ -189,7 +189,7 @@ def _read_turned(read: ConfigReader, values: Values) -> None:
 
 
 def _smollm3_layers(read: ConfigReader, values: Values, window: int | None) -> tuple[int | None, Slides]:
-    """Windows in the layers without positions, if they are switched on."""
+    """Return windows in the layers without positions, if they are switched on."""
     slides, positions = read("use_sliding_window", False) and window is not None, values[_POSITIONS].values
     return window, lambda n: slides and positions[n] is None
 
@@ -250,7 +250,7 @@ _PHI3_KEYS = _KEYS.but(
     inert("embd_pdrop", "original_max_position_embeddings"),
 )
 
-# "gelu" is in its first files, and none computed it.
+# The first Gemma files have "gelu", but were always computed with "gelu_tanh".
 _GEMMA_ACTIVATION = dataclasses.replace(
     activation("hidden_act", "gelu_pytorch_tanh", _FEED_FORWARD + "activation"),
     adapt=lambda name, values: "gelu_tanh" if name == "gelu" else name,
@@ -286,7 +286,7 @@ def _scalar(fields: Fields) -> int:
 
 
 def _gemma2_layers(read: ConfigReader, values: Values, window: int | None) -> tuple[int | None, Slides]:
-    """Windows in every other layer."""
+    """Return windows in every other layer."""
     read.repeats("sliding_window_size", window, "sliding_window")
     return window, lambda n: n % 2 == 0
 
@@ -311,7 +311,7 @@ _GEMMA2_KEYS = _GEMMA_KEYS.but(
 
 
 def _gemma3_layers(read: ConfigReader, values: Values, window: int | None) -> tuple[int | None, Slides]:
-    """Windows in all layers but one in so many."""
+    """Return windows in all layers but every sixth; the key `sliding_window_pattern` may hold another number."""
     read.repeats("sliding_window_size", window, "sliding_window")
     every = read("sliding_window_pattern", 6)
     return window, lambda n: (n + 1) % every != 0
@@ -352,7 +352,7 @@ def _write_switched_window(fields: Fields) -> dict[str, Any]:
 
 
 def _read_dense(read: ConfigReader, values: Values) -> None:
-    """Layers without experts: all but one in so many, and those of a list."""
+    """Read which layers have no experts: all but every `decoder_sparse_step`th, and the `mlp_only_layers`."""
     layers, every = values["decoder.num_layers"], read("decoder_sparse_step", 1)
     dense, width = read("mlp_only_layers", None) or [], read("intermediate_size", 6144)
     if every < 1:
@@ -380,7 +380,7 @@ def _write_dense(fields: Fields) -> dict[str, Any]:
 
 
 def _mixed(fields: Fields) -> Any:
-    """The feed-forward layer that has experts."""
+    """Return the first feed-forward layer with experts."""
     layers = fields.layers(_FEED_FORWARD.rstrip("."))
     found = next((each for each in layers if each.experts is not None), None)
     if found is None:
@@ -389,7 +389,7 @@ def _mixed(fields: Fields) -> Any:
 
 
 def _of_experts(name: str, default: Any, field: str) -> Row:
-    """A field of the experts of those layers that have some."""
+    """Return the row of a field of the experts, in layers that have experts."""
     return key(name, default, f"{_EXPERTS}.{field}", restore=lambda fields: getattr(_mixed(fields).experts, field))
 
 
@@ -422,7 +422,7 @@ _QWEN3_MOE_KEYS = _KEYS.but(
     Group(("decoder_sparse_step", "mlp_only_layers", "intermediate_size"), _read_dense, _write_dense),
     inert("intermediate_size"),
     *_ROUTER,
-    # Qwen3-Coder says these of all its models
+    # Qwen3-Coder's files have these keys
     expect("use_qk_norm", True),
     expect("qkv_bias", False),
     expect("shared_expert_intermediate_size", 0),
@@ -432,7 +432,7 @@ _QWEN3_MOE_KEYS = _KEYS.but(
 
 # Weights
 
-Names = collections.abc.Mapping[Any, str]  # by our names; several of ours that are one of theirs are a tuple
+Names = collections.abc.Mapping[Any, str]  # file names by this library's names; a tuple of names shares one tensor
 
 _PROJECTIONS: dict[Any, str] = {
     f"self_attention.{part}": f"self_attn.{part[0]}_proj" for part in ("query", "key", "value", "output")
@@ -471,7 +471,7 @@ _FUSED: dict[Any, str] = {
 
 
 def _weights(layer: Names) -> WeightMap:
-    """The table of a body, with the names inside a layer."""
+    """Return the table of a body, given the names inside a layer."""
 
     def path(ours: str | tuple[str, ...]) -> str | tuple[str, ...]:
         block = "decoder.block_{n}."
@@ -522,16 +522,16 @@ def _family(
     tokens: bool = True,
     spans: str | None = None,
 ) -> Family:
-    """A family of decoders.
+    """Return a family of decoders.
 
     Args:
         model_type: as in `config.json`.
-        name: the beginning of the names of transformers' classes.
-        keys: the rows of its `config.json`.
-        layer: the names inside a layer, or a function that makes the whole table of a configuration.
-        body: transformers' class of the body alone, if that begins otherwise.
-        tokens: whether it has a classifier of tokens.
-        spans: what stands before the body's tensors in the class for question answering; None without such a class.
+        name: the start of the names of transformers' classes.
+        keys: the rows of `config.json`.
+        layer: the names inside a layer, or a function that makes the whole table from a configuration.
+        body: transformers' class of the body alone, if its name starts differently.
+        tokens: whether the family has a token classifier.
+        spans: the prefix of the body's tensors in the class for question answering; None without such a class.
     """
     heads = _heads(name, body or f"{name}Model", tokens, spans)
     weights = layer if callable(layer) else _weights(layer)

@@ -1,4 +1,4 @@
-"""Which family, and which head of it, describes a model: whose names its weights have in files."""
+"""The choice of the family and head that describe a model, and so name its weights in files."""
 
 import typing
 
@@ -8,12 +8,12 @@ from keras_transformers.models.config import ModelConfig
 
 
 def naming_of(config: ModelConfig, task: str | None, origin: typing.Any = None) -> tuple[Family, Head] | None:
-    """The family that describes a model, and the `Head` of its task there; None where there is none.
+    """Return the family that describes a model, and the family's `Head` for the task; None if either is missing.
 
     Args:
         config, task, origin: as for `write`.
     """
-    is_origin = origin is not None and origin.config == config  # though its configuration alone may say another
+    is_origin = origin is not None and origin.config == config  # the configuration alone may fit another family
     family = origin.family if is_origin else describing(config, origin and origin.family)
     if family is not None and origin is not None and origin.family is family and origin.task == task:
         return family, origin.head

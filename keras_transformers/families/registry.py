@@ -1,4 +1,4 @@
-"""Which families there are, and where. A family's module is imported when somebody asks for it, and registers it.
+"""The registry of families. A family's module is imported on the first request for the family, and registers it.
 
 family_of({"model_type": "qwen2"}, …)  imports llama.py
 families()                             imports all of them
@@ -10,8 +10,8 @@ from typing import Any
 
 from keras_transformers.files.reading import shown
 
-# The modules, and the `model_type` of each family that a module registers. If several families can say what a model is,
-# the first is written.
+# The modules, and the `model_type` of each family that a module registers. If several families can express a model, the
+# first is written.
 MODULES = {
     "bart": ("bart", "mbart", "marian", "pegasus", "m2m_100"),
     "bert": (
@@ -27,14 +27,14 @@ MODULES = {
 }
 _HOMES = {model_type: module for module, model_types in MODULES.items() for model_type in model_types}
 
-_families: dict[str, Any] = {}  # `Family` records, which know of this module
+_families: dict[str, Any] = {}  # `Family` records; their module imports this one
 
 
 def register(*families: Any) -> None:
-    """Make `Family` records known: to `from_preset`, to saving, and to the conformance suite.
+    """Register `Family` records for `from_preset`, saving, and the conformance suite.
 
     Raises:
-        ValueError: for a `model_type` that is known.
+        ValueError: for a `model_type` that is registered already.
     """
     for family in families:
         if family.model_type in _families:
@@ -43,17 +43,17 @@ def register(*families: Any) -> None:
 
 
 def families() -> dict[str, Any]:
-    """All registered families by their `model_type`."""
+    """Return all families by their `model_type`."""
     for module in MODULES:
         importlib.import_module(f"keras_transformers.families.{module}")
     return {model_type: _families[model_type] for model_type in dict.fromkeys((*_HOMES, *_families))}
 
 
 def family(model_type: str) -> Any:
-    """The `Family` of one `model_type`.
+    """Return the `Family` of one `model_type`.
 
     Raises:
-        KeyError: for a `model_type` that no family has.
+        KeyError: for an unknown `model_type`.
     """
     if model_type not in _families:
         importlib.import_module(f"keras_transformers.families.{_HOMES[model_type]}")
@@ -61,14 +61,14 @@ def family(model_type: str) -> Any:
 
 
 def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
-    """The `Family` of a `config.json`.
+    """Return the `Family` of a `config.json`.
 
     Args:
         values: the content of the file, a dictionary.
-        where: what to call the file in messages.
+        where: the file's name in messages.
 
     Raises:
-        ValueError: for no `model_type`, or an unknown one.
+        ValueError: for a missing or unknown `model_type`.
     """
     model_type, known = values.get("model_type"), {**_HOMES, **_families}.keys()
     architectures = values.get("architectures") or []
@@ -90,21 +90,22 @@ def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
 
 
 def named_by(architectures: collections.abc.Iterable[str] | None) -> dict[str, Any]:
-    """The families that have one of these `architectures`, by their `model_type`."""
+    """Return the families that have one of these `architectures`, by their `model_type`."""
     named = set(architectures or ())
     heads = ((each, {head.architecture, *head.others}) for each in families().values() for head in each.heads)
     return {each.model_type: each for each, names in heads if names & named}
 
 
 def describing(config: Any, preferred: Any = None) -> Any:
-    """The `Family` whose `config.json` can say all that a `ModelConfig` is, or None; `preferred` is tried first."""
+    """Return a `Family` whose `config.json` can express all of a `ModelConfig`, or None; `preferred` is tried first."""
     if preferred is not None and preferred.describes(config):
         return preferred
     return next((each for each in families().values() if each.describes(config)), None)
 
 
 def _spelled_otherwise(name: str | None, known: collections.abc.Iterable[str]) -> str:
-    """The known `model_type` that differs in hyphens and the like alone: another letter is another architecture."""
+    """Return a hint at a known `model_type` that differs only in hyphens and the like. Another letter may mean another
+    architecture."""
 
     def letters(text: object) -> str:
         return "".join(each for each in str(text).lower() if each.isalnum())
@@ -114,7 +115,7 @@ def _spelled_otherwise(name: str | None, known: collections.abc.Iterable[str]) -
 
 
 def _part(values: collections.abc.Mapping[str, Any], known: collections.abc.Container[str]) -> str:
-    """The known parts of a model of several, such as one of texts and images."""
+    """Return a hint at the known parts of a composite model, such as one of texts and images."""
     parts = {key: value.get("model_type") for key, value in values.items() if isinstance(value, dict)}
     parts = {
         key: model_type for key, model_type in parts.items() if isinstance(model_type, str) and model_type in known

@@ -1,4 +1,4 @@
-"""Rotary positions as a `config.json` says them: version 4 of transformers in two keys, version 5 in one.
+"""Rotary positions in a `config.json`: version 4 of transformers has two keys, version 5 one.
 
     4   "rope_theta": 500000.0, "rope_scaling": {"rope_type": "llama3", "factor": 8.0, …}
     5   "rope_parameters": {"rope_theta": 500000.0, "rope_type": "llama3", "factor": 8.0, …}
@@ -25,7 +25,7 @@ from keras_transformers.layers.rotary_scaling import (
     yarn_attention_factor,
 )
 
-# By what transformers calls a scaling: our record, and its fields by what transformers calls them.
+# By transformers' name of a scaling: this library's record, and its fields by transformers' names.
 _LENGTH, _FACTOR = "original_max_position_embeddings", "attention_factor"
 _KINDS = {
     "linear": (LinearScaling, {"factor": "factor"}),
@@ -70,11 +70,11 @@ _WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in n
 def rotary_values(
     read: ConfigReader, defaults: Mapping[str, typing.Any], called: Mapping[str, str]
 ) -> tuple[str, dict[str, typing.Any]]:
-    """`(where, values)`: the parameters that a `config.json` has, and which of its keys holds those of a scaling.
+    """Return `(where, values)`: the key that holds a scaling, and all parameters of rotary positions.
 
     Args:
         read: a `ConfigReader`.
-        defaults: the parameters that have keys of their own, and their defaults.
+        defaults: the parameters with separate keys, and their defaults.
         called: the key of such a parameter, if it has another name.
 
     Raises:
@@ -92,7 +92,7 @@ def rotary_values(
 
 
 def _given(values: typing.Any) -> dict[str, typing.Any]:
-    """The parameters that are there, with the kind under its newer name."""
+    """Return the parameters that are not null, with the kind of scaling under its newer name."""
     if not isinstance(values or {}, dict):
         raise ValueError(f"expected parameters of rotary positions by name, got {shown(values)}")
     values = {name: value for name, value in (values or {}).items() if value is not None}
@@ -109,10 +109,10 @@ def rotary_of(
     partial: bool = False,
     original_length: int | None = None,
 ) -> Rotary:
-    """The `Rotary` of one dictionary of parameters, which `where` holds.
+    """Return the `Rotary` of one dictionary of parameters, which is in the key `where`.
 
     Raises:
-        ValueError: for a kind that is not among `kinds`, and parameters that are missing.
+        ValueError: for a kind of scaling that is not in `kinds`, and missing parameters.
     """
     values = _given(values)
     kind = values.pop("rope_type", "default")
@@ -126,7 +126,7 @@ def rotary_of(
     record, names = _KINDS.get(kind, (None, {}))
     if kind == "yarn":
         values = _without_multipliers(values)
-    for name in [name for name in values if name not in names]:  # transformers passes them by as well
+    for name in [name for name in values if name not in names]:  # transformers ignores them as well
         if values.pop(name) != context_length or name != _LENGTH:
             read.pass_by(f"{where}: {name}")
     if _LENGTH in names:
@@ -144,7 +144,7 @@ def rotary_of(
 
 
 def _without_multipliers(given: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """YaRN's parameters with the attention factor that DeepSeek's two multipliers stand for, where they do."""
+    """Return YaRN's parameters, with DeepSeek's two multipliers, if given, replaced by the attention factor."""
     given = dict(given)
     above, below = given.pop("mscale", None), given.pop("mscale_all_dim", None)
     if above and below and _FACTOR not in given and "factor" in given:
@@ -153,7 +153,7 @@ def _without_multipliers(given: Mapping[str, typing.Any]) -> dict[str, typing.An
 
 
 def written_scaling(scaling: RotaryScaling | None) -> dict[str, typing.Any]:
-    """The parameters of a scaling that are not at their defaults; none for None."""
+    """Return the parameters of a scaling that differ from their defaults; none for None."""
     for kind, (record, names) in _KINDS.items():
         if isinstance(scaling, record):
             defaults = {field.name: field.default for field in dataclasses.fields(record)}
@@ -165,7 +165,8 @@ def written_scaling(scaling: RotaryScaling | None) -> dict[str, typing.Any]:
 
 
 def _written_long(scaling: LongScaling, context_length: int) -> dict[str, typing.Any]:
-    """The same of a family whose original length is a key of its own. Version 4 takes these parameters alone."""
+    """Return the parameters of a scaling for a family with a separate key for the original length. Version 4 accepts
+    only these parameters."""
     written = written_scaling(scaling)
     kept = {"type": "longrope", **{name: written[name] for name in ("short_factor", "long_factor")}}
     if scaling.factor != context_length / scaling.original_length:
@@ -180,17 +181,17 @@ _POSITIONS, _WINDOW = "decoder.block.attention.positions", "decoder.block.attent
 
 @dataclasses.dataclass(frozen=True)
 class RotaryKeys:
-    """The row of rotary positions, which also set how they reach longer texts.
+    """The row of rotary positions, including their scaling for longer texts.
 
     Attributes:
         base: the key of the base.
-        default_base: the base if no key says it.
-        fraction: the key of the share of each head that is turned; None for a family that turns whole heads.
-        default_fraction: that share if no key says it.
-        kinds: transformers' names of the scalings that the family's own code knows.
-        default_length: the longest text before any scaling if no key says it, in a family that always has that key.
-        otherwise: the positions that are written for a model without rotary positions; None for a family whose models
-            all have them.
+        default_base: the base if the file has no such key.
+        fraction: the key of the share of each head that is rotated; None for a family that rotates whole heads.
+        default_fraction: that share if the file has no such key.
+        kinds: transformers' names of the scalings that the family's code in transformers supports.
+        default_length: the longest text before scaling if the file has no key for it, in a family that has such a key.
+        otherwise: the positions that are written for a model without rotary positions; None if all models have rotary
+            positions.
     """
 
     base: str = "rope_theta"
@@ -208,7 +209,7 @@ class RotaryKeys:
         return tuple(dict.fromkeys((*own, "rope_scaling", "rope_parameters", *_OWN_KEYS, _LENGTH)))
 
     def read(self, read: ConfigReader, values: Values) -> None:
-        """Set the positions. The length of a text is read before."""
+        """Set the positions. The row of the maximum length must come before."""
         defaults, called = {"rope_theta": self.default_base}, {"rope_theta": self.base}
         if self.fraction is None:
             read.expect("partial_rotary_factor", 1.0, None)
@@ -222,7 +223,7 @@ class RotaryKeys:
         values[_POSITIONS] = rotary_of(read, given, length, where, self.kinds, self.fraction is not None, original)
 
     def _original_length(self, read: ConfigReader, where: str, given: Values) -> int | None:
-        """The longest text before any scaling, if the file has a key of its own for that."""
+        """Return the longest text before scaling, if the file has a separate key for it."""
         if self.default_length is not None:
             return read(_LENGTH, self.default_length)
         if given.get("rope_type") in _WITH_LENGTH:
@@ -234,7 +235,7 @@ class RotaryKeys:
         return None
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:
-        """The keys of the positions of the first layer that sees all and has any."""
+        """Return the keys for the positions of the first layer that has positions and no window."""
         windows, positions = fields.layers(_WINDOW), fields.layers(_POSITIONS)
         pairs = sorted(zip(windows, positions, strict=True), key=lambda pair: pair[0] is not None)
         rotary = next((each for _, each in pairs if isinstance(each, Rotary)), self.otherwise)
@@ -251,14 +252,15 @@ class RotaryKeys:
 
 @dataclasses.dataclass(frozen=True)
 class RotaryKeysByKind:
-    """The row of rotary positions that differ between layers with a window and layers without. The windows are read
-    before. Version 4 of transformers has a key for each base, and scales those without a window; version 5 has one key
-    for all, with the kinds of layers inside.
+    """The row of rotary positions that differ between layers with and without a window.
+
+    The row of the windows must come before. Version 4 of transformers has a key for each base and scales positions in
+    layers without a window only. Version 5 has one key, with the kinds of layers inside.
 
     Attributes:
-        base: the base without a window if no key says it.
-        window_base: the base with a window if no key says it.
-        window_key: version 4's key of the base with a window; None if that has none, and takes the other base.
+        base: the base of layers without a window if the file has no such key.
+        window_base: the base of layers with a window if the file has no such key.
+        window_key: version 4's key for the base of layers with a window; None if version 4 uses one base for all.
     """
 
     base: float
@@ -275,7 +277,7 @@ class RotaryKeysByKind:
         """Set the positions.
 
         Raises:
-            ValueError: for parameters of other kinds of layers, and those that `rotary_of` refuses.
+            ValueError: for parameters of unknown kinds of layers, and parameters that `rotary_of` refuses.
         """
         given, scaling = (read.optional(name, dict) or {} for name in ("rope_parameters", "rope_scaling"))
         if set(given) - set(KINDS):
@@ -288,13 +290,13 @@ class RotaryKeysByKind:
             told = {"rope_theta": base if name is None else read(name, base), **(given.get(kind) or {}), **scaled}
             if name is not None:
                 read.repeats(name, told["rope_theta"], "rope_parameters")
-            elif any(windows):  # version 5 takes "rope_theta" for the other layers alone, version 4 for all
+            elif any(windows):  # version 5 uses "rope_theta" for layers without a window, version 4 for all
                 read.repeats("rope_theta", told["rope_theta"], "the base of the layers with a window")
             rotaries.append(rotary_of(read, told, values["embeddings.context_length"], "rope_parameters"))
         values[_POSITIONS] = PerLayer(tuple(rotaries[window is not None] for window in windows))
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:
-        """The keys of version 4, which both versions read; or that of version 5, if only that says all."""
+        """Return the keys of version 4, which both versions read; version 5's key if only that expresses everything."""
         by_window: dict[bool, Rotary] = {}
         for window, rotary in zip(fields.layers(_WINDOW), fields.layers(_POSITIONS), strict=True):
             if not isinstance(rotary, Rotary):

@@ -1,14 +1,14 @@
-"""T5 and its relatives: an encoder, and a decoder that attends to it, with relative positions. Data alone, in the
+"""T5 and its relatives: an encoder, and a decoder that attends to it, with relative positions. Data only, in the
 records of `family.py` and the rows of `keys.py`.
 
-model_type   relative positions     vocabulary's head
-t5           one for all layers     scaled: the token embeddings (T5); not scaled: its own (v1.1, Flan, ByT5)
-mt5          one for all layers     not scaled, its own
-umt5         each layer its own     the token embeddings, scaled, or its own
+model_type   relative positions     vocabulary head
+t5           one for all layers     tied and scaled (T5); or untied and not scaled (v1.1, Flan, ByT5)
+mt5          one for all layers     untied and not scaled
+umt5         one for each layer     tied and scaled; or untied
 
 Version 5 of transformers reads every file as tied, and unties a head that the file stores with other numbers, as
-`formats/ties.py` does. Whether the head is scaled `tie_word_embeddings` tells, as in version 4, which these models
-were published with.
+`formats/ties.py` does. `tie_word_embeddings` decides whether the head is scaled, as in version 4, for which these
+models were published.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ from keras_transformers.models.config import ModelConfig
 
 
 def _feed_forward(default: str) -> Group:
-    """The activation of the feed-forward layers, and whether they are gated: `feed_forward_proj` says both."""
+    """Return the row of `feed_forward_proj`: the activation of the feed-forward layers, and whether they are gated."""
 
     def read_projection(read: ConfigReader, values: Values) -> None:
         told = read("feed_forward_proj", default)
@@ -52,7 +52,7 @@ def _feed_forward(default: str) -> Group:
             raise ValueError(f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {told!r}")
         ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in told
         same = [theirs for theirs, each in HUGGING_FACE_ACTIVATIONS.items() if each == ours]
-        given = read.values.get("dense_act_fn")  # files say both again, and may call the same function otherwise
+        given = read.values.get("dense_act_fn")  # files may repeat the activation under another name
         read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
         read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
         values |= in_both({"block.feed_forward.activation": ours, "block.feed_forward.gated": gated})
@@ -69,7 +69,7 @@ def _write_projection(fields: Fields) -> Values:
 
 
 def _read_stacks(read: ConfigReader, values: Values) -> None:
-    """Leave out the decoder if the file says so, or is of a class that has none."""
+    """Leave out the decoder if the file says so, or its architecture has none."""
     alone = not read("is_encoder_decoder", True) or read.task in ("TextEmbedder", "TokenClassifier")
     read.expect("is_encoder_decoder", True, False)
     if alone:
@@ -85,7 +85,7 @@ def _shared_size(fields: Fields) -> Any:
 
 
 def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
-    """The rows that all share, with T5's defaults of sizes."""
+    """Return the rows that all families share, with T5's default sizes."""
     return Keys(
         (
             *TWO_STACKS,
@@ -119,7 +119,7 @@ def _keys(projection: str, start_id: int | None, *rows: Row) -> Keys:
                 _read_stacks,
                 lambda fields: {"is_encoder_decoder": fields("decoder") is not None},
             ),
-            inert("n_positions", "scalable_attention"),  # n_positions: of T5's first files, whose positions have no end
+            inert("n_positions", "scalable_attention"),  # n_positions: in T5's first files
         ),
         {
             **in_both(
@@ -143,7 +143,7 @@ _VOCABULARIES = tuple(f"{side}_vocab_size" for side in SIDES)
 
 
 def _read_vocabularies(read: ConfigReader, values: Values) -> None:
-    """Give the decoder a vocabulary of its own if the file says that none is shared."""
+    """Give the decoder a separate vocabulary if the file says that the vocabulary is not shared."""
     if read("shared_embedding", True):
         for name in _VOCABULARIES:
             if read.values.get(name) is not None:
@@ -184,7 +184,7 @@ _ATTENTION = ("query", "key", "value", "output")
 
 
 def _layer(side: str, gated: bool) -> dict[str, str]:
-    """The names inside a block, where each branch is a "layer" with its norm."""
+    """Return the names inside a block. In T5, each branch with its norm is called a "layer"."""
     branches = [("self_attention", "SelfAttention"), ("cross_attention", "EncDecAttention")][: 1 + (side == "decoder")]
     layer: dict[str, str] = {}
     for number, (ours, theirs) in enumerate(branches):
@@ -200,7 +200,7 @@ def _layer(side: str, gated: bool) -> dict[str, str]:
 
 
 def _weights(config: ModelConfig) -> WeightMap:
-    """The table of a body, and of a stack that a file has besides: its decoder, for an encoder alone."""
+    """Return the table of a body. For an encoder alone, it ignores the decoder that the file may have."""
     fields = Fields(config)
     gated, own = fields("encoder.block.feed_forward.gated"), fields("encoder.block.attention.positions.by_layer")
     tables: list[list[Entry]] = [[], []]
@@ -210,7 +210,7 @@ def _weights(config: ModelConfig) -> WeightMap:
         entries.append(Entry(f"{side}.norm", f"{side}.final_layer_norm"))
         bias = f"{side}.block.{'{n}' if own else 0}.layer.0.SelfAttention.relative_attention_bias"
         entries.append(Entry(f"{side}.positions_{{n}}" if own else f"{side}.positions", bias))
-    # transformers left it there once, with nothing in it
+    # an unused tensor of old versions of transformers
     ignored = ["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"]
     if config.decoder is None:
         ignored += [f"{entry.theirs}.weight" for entry in tables.pop()] + ["decoder.embed_tokens.weight"]
@@ -218,7 +218,7 @@ def _weights(config: ModelConfig) -> WeightMap:
     copies = [(f"{side}.embed_tokens.weight", "shared.weight") for side in SIDES[: len(tables)]]
     if config.decoder_embeddings is None:
         body.append(Entry("embedding.token", "shared"))
-    else:  # as chemical-converters 0.0.1 spells them
+    else:  # the spelling of chemical-converters 0.0.1
         body += [Entry("embedding.token", "encoder_embedding"), Entry("decoder_embedding.token", "decoder_emebedding")]
         copies = []
     scores = [("lm_head.weight", f"{prefix}shared.weight") for prefix in (_PREFIX, "")]

@@ -11,7 +11,7 @@ SIDES = ("encoder", "decoder")
 
 
 def both(*paths: str) -> tuple[str, ...]:
-    """The paths of fields in both stacks.
+    """Return the paths of fields in both stacks.
 
     Example:
         >>> both("block.dropout")
@@ -21,12 +21,12 @@ def both(*paths: str) -> tuple[str, ...]:
 
 
 def in_both(values: collections.abc.Mapping[str, Any]) -> Values:
-    """Values of fields that both stacks have, by path."""
+    """Return values by path for both stacks, given the values of one."""
     return {f"{side}.{path}": value for side in SIDES for path, value in values.items()}
 
 
 def start_token(default: int | None) -> Key:
-    """The token before a text that the decoder reads by itself; without one it reads none."""
+    """Return the row of the token before a source text that the decoder reads too; None means that it reads none."""
     return optional("decoder_start_token_id", int, default, "reading", adapt=_shifted, restore=_start_id)
 
 

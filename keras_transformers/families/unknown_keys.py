@@ -1,14 +1,13 @@
-"""Keys of a `config.json` that a family neither reads nor calls inert: some pass, the others are refused.
+"""Unknown keys of a `config.json`, which a family neither reads nor lists as inert: some pass, the others are refused.
 
-    null                                      passes: it says nothing
+    null                                      passes: it has no meaning
     quantization                              refused, with its method and its bits
     transformers reads it (`ELSEWHERE`)       refused
     beside an auto_map                        refused: the folder's own code may read it
     any other                                 passes with a warning: transformers computes the same without it
 
-A family reads, or calls inert, each key that transformers' configuration class of that family knows. `ELSEWHERE` has
-the keys that other parts of transformers read. `tests/conformance/test_known_keys.py` compares both with the installed
-transformers.
+A family reads, or lists as inert, each key of transformers' configuration class. `ELSEWHERE` has the keys that other
+parts of transformers read. `tests/conformance/test_known_keys.py` compares both with the installed transformers.
 """
 
 import collections.abc
@@ -16,8 +15,8 @@ from typing import Any
 
 from keras_transformers.spelling import did_you_mean
 
-# Keys that transformers reads of any decoder's configuration, whether its class has them or not (in masks, caches and
-# heads), and the value, or the items of a list, by which a decoder stays as it is. A family may read some of them.
+# Keys that transformers' masks, caches and heads read from any decoder's configuration, whether its class has them or
+# not. Each has the value, or the items of a list, that changes nothing. A family may read some of these keys.
 ELSEWHERE: dict[str, Any] = {
     "attention_chunk_size": None,
     "is_causal": True,
@@ -27,8 +26,8 @@ ELSEWHERE: dict[str, Any] = {
     "sliding_window": None,
     "token_classification_bias": True,
 }
-# Keys of a config.json that change nothing of what a model computes from token ids in inference or in `fit`, whatever
-# they hold: names, files' history, other programs' settings, training's and generation's defaults of old versions.
+# Keys of a config.json that never change a model's computation from token ids, in inference or in `fit`: names, the
+# history of files, settings of other programs, and old versions' defaults for training and generation.
 INERT = frozenset(
     """
     architectures auto_map model_type _name_or_path name_or_path _commit_hash transformers_version torch_dtype dtype
@@ -55,11 +54,11 @@ _BITS = ("bits", "num_bits", "w_bit", "wbits", "nbits")
 def sort_unknown(
     values: collections.abc.Mapping[str, object], known: collections.abc.Container[str], decodes: bool
 ) -> tuple[list[str], list[str]]:
-    """What is wrong with the unknown keys of a `config.json`, as sentences, and the names of those that pass.
+    """Return the problems with the unknown keys of a `config.json`, as sentences, and the names of those that pass.
 
     Args:
         values: the file's content.
-        known: the keys that the family reads or calls inert.
+        known: the keys that the family reads or lists as inert.
         decodes: whether the model has a decoder.
     """
     refused = ELSEWHERE.keys() if decodes else {"per_layer_config"}
@@ -80,12 +79,12 @@ def sort_unknown(
 
 
 def hint(name: str, known: collections.abc.Iterable[str]) -> str:
-    """The known name of which `name` is a slip of the pen, for the end of a message; nothing for any other name."""
+    """Return a hint at the known name that `name` misspells, for the end of a message; "" for any other name."""
     return did_you_mean(name, known, cutoff=0.9)
 
 
 def _quantized(value: object) -> str | None:
-    """What a `quantization_config` says of the weights, or None if it says that they are not quantized."""
+    """Describe the quantization in a `quantization_config`; None if it says that weights are not quantized."""
     told = value if isinstance(value, dict) else {}
     flags = {bits: told.get(f"load_in_{bits}bit", told.get(f"_load_in_{bits}bit")) for bits in (4, 8)}
     if not value or (False in flags.values() and not any(flags.values())):

@@ -1,18 +1,18 @@
-"""Our weights by another library's names, there and back, as one table.
+"""One table that maps this library's weights ("ours") to another library's tensors ("theirs"), in both directions.
 
     ours                                          theirs
     encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
     …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
     …self_attention.query, .key, .value           …attention.query_key_value              the same, group by group
     decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
-                                                  positional_encoding.pe                  nothing of ours: ignored
+                                                  positional_encoding.pe                  no weight of ours: ignored
 
-An entry names layers, or one weight. Which weights a layer has, and what they are called over there, follows from
-ours: `kernel`, `embeddings`, `gamma` and `scale` are their `weight`, `bias` and `beta` their `bias`; a kernel `[in,
-out]` is their weight `[out, in]`, transposed. Attention's heads may lie on an axis of their own over there, `[in,
-heads, width]` for our `[in, out]`. Nothing is done to a number, so what is read and written again is equal to the bit.
+An entry names layers, or one weight. The weights of a layer and their names follow from ours: `kernel`, `embeddings`,
+`gamma` and `scale` are their `weight`; `bias` and `beta` are their `bias`. Our kernel `[in, out]` is their weight
+`[out, in]`, transposed. Their attention heads may have a separate axis: `[in, heads, width]` for our `[in, out]`.
+Numbers are never changed, so reading and writing again gives the same bits.
 
-Several layers in one of theirs lie there as a whole, or a part of each by turns, for 2 groups of heads
+If several of our layers share one of theirs, each is stored whole, or in parts by turns; here with 2 groups of heads:
 
     groups=1   q q q q k k v v              groups=2   q q k v q q k v
 """
@@ -37,7 +37,7 @@ LEAVES = {
 }
 
 
-# What a tensor may be that nothing of ours comes from.
+# The kinds of tensors that no weight of ours comes from.
 _KINDS = ("unknown", "ignored", "heads", "outside")
 
 
@@ -46,16 +46,16 @@ class Entry:
     """One of our layers and one of theirs.
 
     Args:
-        ours: the path of our layer, `{n}` for the number of a block; or several layers, whose outputs lie one after the
-            other in theirs; or the name of one weight, which ends in `.kernel`, `.bias` or the like.
-        theirs: the path of theirs, `{n}` likewise. `.weight` and `.bias` follow it, or stand in it at `{leaf}`; of one
-            weight it is the whole name. With a `*` there are several of theirs, numbered from 0 in its place, and ours
-            has them on its first axis.
-        transposed: whether their weight is `[out, in]`, as `torch.nn.Linear` has it.
-        groups: in how many groups theirs holds several of ours, with an equal part of each in every group.
-        input_heads, output_heads: how many heads theirs keeps apart on an axis of their own, among the inputs or the
-            outputs, as `keras.layers.EinsumDense` does; 0 where there are none. Then it is not transposed.
-        zero: whether a file without theirs means zeros.
+        ours: the path of our layer, with `{n}` for the number of a block; or several layers, whose outputs are
+            concatenated in theirs; or the name of one weight, which ends in `.kernel`, `.bias` or the like.
+        theirs: the path of their layer, with `{n}` likewise. `.weight` and `.bias` follow it, or replace `{leaf}` in
+            it. For one weight it is the whole name. With a `*` there are several of their layers, numbered from 0 in
+            its place, and our weight stacks them on its first axis.
+        transposed: whether their weight is `[out, in]`, as in `torch.nn.Linear`.
+        groups: the number of groups in which theirs holds several of ours, with an equal part of each in every group.
+        input_heads, output_heads: the number of heads on a separate axis of theirs, among the inputs or the outputs, as
+            in `keras.layers.EinsumDense`; 0 for none. With such an axis, theirs is not transposed.
+        zero: whether a file that lacks theirs means zeros.
     """
 
     ours: str | tuple[str, ...]
@@ -68,35 +68,34 @@ class Entry:
 
     @property
     def is_weight(self) -> bool:
-        """Whether it names one weight of a layer."""
+        """Whether the entry names one weight of a layer."""
         return isinstance(self.ours, str) and self.ours.rpartition(".")[2] in LEAVES
 
     @property
     def name(self) -> str:
-        """The name of theirs, `{leaf}` in it where it is a layer's."""
+        """The name of their tensor; for a layer, with `{leaf}` in it."""
         return self.theirs if self.is_weight or "{leaf}" in self.theirs else f"{self.theirs}.{{leaf}}"
 
 
 @record
 class WeightMap:
-    """A table of entries, and what else there is to know of their tensors.
+    """A table of entries, with the spellings and the further tensors of files.
 
-    Files of one family differ in how they spell: those of a body alone leave out its prefix, old ones say `gamma` and
-    `beta`, and of a tensor and its copy one may be there or both.
+    Files of one family differ in spelling: files of a body alone lack the prefix, old files have `gamma` and `beta`,
+    and a file may have a tensor, its copy, or both.
 
     Args:
-        entries: layer to layer.
-        ignored: patterns of their tensors that hold nothing of ours, with the prefix or without: `{n}` is a number,
+        entries: entries whose tensors have no prefix.
+        ignored: patterns of tensors that no weight of ours comes from, with the prefix or without: `{n}` is a number,
             `{leaf}` weight or bias.
-        body: entries whose tensors stand behind `prefix` where there is a head, and without it where there is none.
+        body: entries whose tensors have the `prefix` in files with a head, and no prefix in files without.
         prefix: see `body`.
-        other_prefixes: what stands there in files of other heads.
-        copies: pairs of their names, the first a copy of the second. If the second is missing, the first of its copies
-            that is there is read in its place, in this order, as transformers does; and the second where the first is
-            missing.
-        scores: pairs that are copies only if the head over the vocabulary is tied; they come before `copies`.
-        stand_ins: pairs of their names, the first of which is read where the second is missing. Where both are there
-            they need not be the same, and the first is `ignored`.
+        other_prefixes: prefixes of the body in files of other heads.
+        copies: pairs of names, the first a copy of the second. If the second is missing, its first copy in this order
+            that the file has is read instead, as in transformers. If the first is missing, the second is read.
+        scores: pairs that are copies only if the vocabulary head is tied; they come before `copies`.
+        stand_ins: pairs of names; if the second is missing, the first is read instead. If a file has both, they may
+            differ, and the first is `ignored`.
         heads: patterns of the tensors of other heads, as `ignored`.
 
     Example:
@@ -121,18 +120,17 @@ class WeightMap:
         weights: collections.abc.Mapping[str, typing.Any],
         closed: bool = False,
     ) -> "_Renamed":
-        """Their tensors under our names.
+        """Return their tensors by our names.
 
         Args:
-            tensors: a mapping of their names to numpy arrays; with a method `shape(name)`, shapes are had without
-                reading.
-            weights: ours by name, as `models.weights.named_weights` gives them; only names and shapes count.
-            closed: whether no tensor may lie outside.
+            tensors: a mapping of their names to numpy arrays. If it has a method `shape(name)`, arrays are not read for
+                their shapes.
+            weights: our weights by name, from `models.weights.named_weights`; only names and shapes are used.
+            closed: whether tensors outside of the body and this head are refused.
 
-        Returns: a mapping of our names to numpy arrays, each read when it is asked for, with a method `shape(name)`.
-            Its attributes list the tensors that no weight of ours comes from: `ignored`, those of other `heads`, and
-            those that lie `outside` of the body and of this head. All others are in it under their own names, so that
-            `models.weights.assign` reports them.
+        Returns: a mapping of our names to numpy arrays, each read on access, with a method `shape(name)`. Its
+            attributes list unused tensors: `ignored`, tensors of other `heads`, and tensors `outside` of the body and
+            this head. All other unused tensors keep their own names, so that `models.weights.assign` reports them.
         """
         tensors = _Stacked(tensors, self._numbered())
         places = self._places(weights, *self._spelling(tensors))
@@ -151,12 +149,13 @@ class WeightMap:
         return _Renamed(tensors, present, zeros, **kinds)
 
     def contradictions(self, tensors: collections.abc.Mapping[str, typing.Any]) -> list[tuple[str, str]]:
-        """Pairs of names, a copy and what it is a copy of, that are both in a file with other numbers.
+        """Return pairs of a copy and its original that differ in a file.
 
         Args:
             tensors: a mapping of names to numpy arrays, as for `read`.
 
-        Returns: a list of such pairs of `copies`. An original that is missing is the copy that is read for it.
+        Returns: a list of such pairs of `copies`. If an original is missing, the copy that is read instead counts as
+            the original.
         """
         found = []
         for copy, original in self.copies:
@@ -166,7 +165,7 @@ class WeightMap:
         return found
 
     def _stored(self, theirs: str, names: collections.abc.Collection[str]) -> str:
-        """The name in a file of the tensor `theirs`, or of one that is the same; itself if there is neither."""
+        """Return the name in a file of the tensor `theirs` or of its copy; `theirs` if the file has neither."""
         if theirs in names:
             return theirs
         copies = (copy for copy, original in (*self.copies, *self.stand_ins) if original == theirs and copy in names)
@@ -174,7 +173,7 @@ class WeightMap:
         return next(copies, None) or next(originals, theirs)
 
     def _kind(self, name: str, closed: bool) -> str:
-        """Which of `_KINDS` a tensor is that nothing of ours comes from."""
+        """Return the kind, one of `_KINDS`, of an unused tensor."""
         prefixes = (self.prefix, *self.other_prefixes)
         spelled = {name, *(name.removeprefix(prefix) for prefix in prefixes)}
         for kind, patterns in (("ignored", self.ignored), ("heads", self.heads)):
@@ -189,16 +188,16 @@ class WeightMap:
     def write(
         self, weights: collections.abc.Mapping[str, typing.Any], like: collections.abc.Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Our weights under their names: the inverse of `read`.
+        """Return our weights by their names: the inverse of `read`.
 
         Args:
             weights: our weights by name, Keras variables or arrays.
-            like: the names of a file to spell as; by default with prefixes, new names and no copies.
+            like: the names in a file whose spelling to follow; by default with prefixes, new names and no copies.
 
-        Returns: a dictionary of their names to numpy arrays. What is ignored when reading is not in it.
+        Returns: a dictionary of their names to numpy arrays, without tensors that `read` ignores.
 
         Raises:
-            ValueError: listing the weights that the table does not name.
+            ValueError: listing weights that are not in the table.
         """
         places = self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
         unnamed = [name for name in weights if name not in places]
@@ -226,7 +225,7 @@ class WeightMap:
     def _with_copies(
         self, written: dict[str, np.ndarray], like: collections.abc.Collection[str]
     ) -> dict[str, np.ndarray]:
-        """What was written, with the copies that a file had, some of them in the place of their originals."""
+        """Return the written tensors with the copies that a file had, some of them instead of their originals."""
         copies: dict[str, list[str]] = {}
         replaced: set[str] = set()
         for copy, original in self.copies:
@@ -247,25 +246,27 @@ class WeightMap:
     def places(
         self, weights: collections.abc.Mapping[str, typing.Any], like: collections.abc.Collection[str] | None = None
     ) -> dict[str, "_Place"]:
-        """Where `write` puts our weights, by our names: each has `theirs`, the name of a tensor, which several weights
-        may share, and tells whether that is `transposed`. What the table does not name is left out."""
+        """Return the places of our weights in their tensors, by our names, for `write`.
+
+        A place has `theirs`, the name of a tensor, which several weights may share, and `transposed`. Weights that are
+        not in the table are left out."""
         return self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
 
     def _spelling(self, names: collections.abc.Collection[str]) -> tuple[str, bool]:
-        """The prefix of a file's names, which may be none, and whether they are old."""
+        """Return the prefix of a file's names, which may be empty, and whether the file has old names."""
         prefixes = (self.prefix, *self.other_prefixes)
         found = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
         return next(found, ""), any(name.endswith(".gamma") for name in names)
 
     def _numbered(self) -> list[re.Pattern[str]]:
-        """Patterns of the names of theirs of which several are one of ours; their number is the group `one`."""
+        """Return patterns of numbered tensors that one weight of ours stacks; the group `one` is the number."""
         spellings = dict.fromkeys((self.prefix, *self.other_prefixes, ""))
         entries = [(entry, spellings) for entry in self.body] + [(entry, [""]) for entry in self.entries]
         names = [prefix + entry.name for entry, prefixes in entries for prefix in prefixes if "*" in entry.theirs]
         return [_pattern(name) for name in names]
 
     def _places(self, weights: collections.abc.Mapping[str, typing.Any], prefix: str, old: bool) -> dict[str, "_Place"]:
-        """Where each of our weights is found, by our name; names that no entry fits are left out."""
+        """Return the place of each of our weights, by our name; names that match no entry are left out."""
         prefixed = [(entry, prefix) for entry in self.body]
         patterns = [
             (_pattern(ours), position, entry, before)
@@ -301,9 +302,11 @@ class WeightMap:
 
 @record
 class _Place:
-    """A weight of ours: the part `start:stop` (all of it with `stop` None) of the last axis, `width` long, of one of
-    their tensors, the axis being `groups` side by side that hold an equal share each; whose `axis` is two, `heads` and
-    the rest, unless `heads` is 0. `zero`: see `Entry`."""
+    """The place of a weight of ours in one of their tensors.
+
+    The weight is the part `start:stop` of the tensor's last axis, which is `width` long; with `stop` None it is the
+    whole tensor. The last axis consists of `groups`, which hold an equal share of the part each. Unless `heads` is 0,
+    `axis` is split in two in their tensor: `heads` and the rest. `zero`: see `Entry`."""
 
     theirs: str
     transposed: bool
@@ -316,35 +319,35 @@ class _Place:
     zero: bool = False
 
     def part(self, array: np.ndarray) -> np.ndarray:
-        """The part of one of their tensors, transposed already, that is this weight."""
+        """Return this weight from their tensor, which is transposed already."""
         if self.stop is None:
             return array
         start, stop = self.start // self.groups, self.stop // self.groups
         return self.flat(self.grouped(array)[..., start:stop])
 
     def grouped(self, array: np.ndarray) -> np.ndarray:
-        """An array with the groups on an axis before the last."""
+        """Return an array with the groups on a separate axis before the last."""
         return array if self.groups == 1 else array.reshape(*array.shape[:-1], self.groups, -1)
 
     def flat(self, array: np.ndarray) -> np.ndarray:
-        """The inverse."""
+        """Return the array without the axis of groups: the inverse of `grouped`."""
         return array if self.groups == 1 else array.reshape(*array.shape[:-2], -1)
 
     def joined(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A shape of theirs with its heads on the axis that we have them on; one without that many heads as it is."""
+        """Return a shape of theirs with the axis of heads merged, as in ours; unchanged if it lacks that axis."""
         at = self.axis
         if not self.heads or len(shape) < at + 2 or shape[at] != self.heads:
             return shape
         return (*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])
 
     def apart(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The inverse."""
+        """Return a shape of ours with a separate axis of heads: the inverse of `joined`."""
         at = self.axis
         return (*shape[:at], self.heads, shape[at] // self.heads, *shape[at + 1 :]) if self.heads else shape
 
 
 class _Renamed(collections.abc.Mapping):
-    """What `WeightMap.read` returns."""
+    """The result of `WeightMap.read`."""
 
     def __init__(
         self,
@@ -375,7 +378,7 @@ class _Renamed(collections.abc.Mapping):
         return place.part(_transposed(array) if place.transposed else array)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of one array, as a tuple, without reading it where the tensors can tell."""
+        """Return the shape of one array, a tuple, without reading the array if the tensors know their shapes."""
         if name in self._zeros:
             return self._zeros[name]
         place = self._places.get(name)
@@ -385,11 +388,11 @@ class _Renamed(collections.abc.Mapping):
             return tuple(shape)
         shape = place.joined(tuple(shape))
         *others, width = (*shape[:-2], *shape[:-3:-1]) if place.transposed else shape
-        # Of a stack of another width no part is right: it is shown whole.
+        # A tensor of another width has no right part: its whole width is shown.
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
     def dtype(self, name: str) -> str | None:
-        """The dtype of one array as its file has it, without reading it; None where the tensors cannot tell."""
+        """Return the dtype of one array in its file, without reading the array; None if the tensors do not know it."""
         dtype_of = getattr(self._tensors, "dtype", None)
         return (
             None
@@ -397,7 +400,7 @@ class _Renamed(collections.abc.Mapping):
             else dtype_of(getattr(self._places.get(name), "theirs", name))
         )
 
-    def __contains__(self, name: object) -> bool:  # without reading it
+    def __contains__(self, name: object) -> bool:  # without reading the array
         return name in self._places or name in self._zeros or name in self._rest
 
     def __iter__(self) -> collections.abc.Iterator[str]:
@@ -410,7 +413,7 @@ class _Renamed(collections.abc.Mapping):
 
 
 class _Stacked(collections.abc.Mapping):
-    """Their tensors, those that are numbered as one with `*` for the number: a stack, made when it is asked for."""
+    """Their tensors, with numbered tensors as one, a stack made on access, whose name has `*` for the number."""
 
     def __init__(self, tensors: collections.abc.Mapping[str, typing.Any], patterns: list[re.Pattern[str]]) -> None:
         self._tensors = tensors
@@ -448,22 +451,22 @@ class _Stacked(collections.abc.Mapping):
 
 
 def both_ways(prefix: str, pairs: collections.abc.Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Pairs of names with the prefix, and without: for `WeightMap.copies` and `stand_ins`."""
+    """Return pairs of names with the prefix and without, for `WeightMap.copies` and `stand_ins`."""
     return tuple((f"{each}{a}", f"{each}{b}") for each in (prefix, "") for a, b in pairs)
 
 
 def _equal(tensors: collections.abc.Mapping[str, typing.Any], *names: str) -> bool:
-    """Whether two tensors hold the same numbers, whatever their dtypes."""
+    """Return whether two tensors hold the same numbers, whatever their dtypes."""
     first, second = (np.asarray(tensors[name]) for name in names)
     if first.shape != second.shape:
         return False
     if first.dtype != second.dtype:
         first, second = first.astype("float32"), second.astype("float32")
-    return bool(np.array_equal(first, second)) or first.tobytes() == second.tobytes()  # NaN is what it is
+    return bool(np.array_equal(first, second)) or first.tobytes() == second.tobytes()  # by bytes, NaN equals itself
 
 
 def _transposed(array: np.ndarray) -> np.ndarray:
-    """An array with its last two axes the other way round; one of fewer as it is."""
+    """Return an array with its last two axes exchanged; an array of fewer axes unchanged."""
     return array.swapaxes(-1, -2) if array.ndim > 1 else array
 
 

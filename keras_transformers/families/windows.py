@@ -1,4 +1,4 @@
-"""Windows of attention in some layers, as a `config.json` says them: a width, and a list of the kind of each layer.
+"""Attention windows of some layers in a `config.json`: a width, and a list of the kind of each layer.
 
 "sliding_window": 4096, "layer_types": ["sliding_attention", "full_attention", …]
 """
@@ -17,10 +17,10 @@ _WINDOW = "decoder.block.attention.window"
 
 
 def layer_types(read: ConfigReader, layers: int, slides: Slides) -> list[str]:
-    """The kind of each layer, one of `KINDS`; `slides(n)` is whether layer `n` has a window if the file has no list.
+    """Return the kind of each layer, one of `KINDS`; if the file has no list, layer `n` has a window if `slides(n)`.
 
     Raises:
-        ValueError: for a list of other kinds, or of another length.
+        ValueError: for a list with unknown kinds, or of another length.
     """
     types = read("layer_types", None) or [KINDS[slides(n)] for n in range(layers)]
     if len(types) != layers or not set(types) <= set(KINDS):
@@ -31,7 +31,7 @@ def layer_types(read: ConfigReader, layers: int, slides: Slides) -> list[str]:
 
 
 def written_layer_types(windows: collections.abc.Iterable[int | None]) -> list[str]:
-    """The kind of each layer by its window."""
+    """Return the kind of each layer, given its window."""
     return [KINDS[window is not None] for window in windows]
 
 
@@ -40,10 +40,10 @@ class WindowKeys:
     """The row of a decoder whose layers may have a window or not.
 
     Attributes:
-        usual: a function of the reader, the values so far and the width of a window. It returns that width, or None for
-            no windows, and which layers have one if the file does not list them.
-        default: the width if the file does not say it.
-        switched: whether the family has a key by which windows are off, unless a file switches them on.
+        usual: a function of the reader, the values so far and the width of a window. It returns the width, or None for
+            no windows, and a function that tells which layers have a window if the file does not list them.
+        default: the width if the file does not have it.
+        switched: whether the family has a key that switches windows on; they are off by default.
         otherwise: the width that is written if no layer has a window.
         others: further keys that `usual` reads.
     """
@@ -63,7 +63,7 @@ class WindowKeys:
         """Set the window of each layer.
 
         Raises:
-            ValueError: for a list that does not fit the layers, or that has windows without a width.
+            ValueError: for a list that does not fit the layers, or windows without a width.
         """
         window = read.optional("sliding_window", int, self.default)
         window, slides = self.usual(read, values, window)
@@ -73,7 +73,7 @@ class WindowKeys:
         values[_WINDOW] = PerLayer(tuple(window if kind == "sliding_attention" else None for kind in types))
 
     def write(self, fields: Fields) -> dict[str, Any]:
-        """The width of the first window, and the kind of each layer."""
+        """Return the keys: the width of the first window, and the kind of each layer."""
         windows = fields.layers(_WINDOW)
         window = next((each for each in windows if each is not None), self.otherwise)
         switch = {"use_sliding_window": window is not None} if self.switched else {}
