@@ -1,4 +1,4 @@
-"""How to generate: a record of settings, and the same in a `generation_config.json`."""
+"""Generation settings: a record, and its form in a `generation_config.json`."""
 
 import dataclasses
 import typing
@@ -17,51 +17,53 @@ from keras_transformers.generation.penalties import (
 from keras_transformers.generation.samplers import MinP, Temperature, TopK, TopP
 from keras_transformers.records import record
 
-NEW_TOKENS = 256  # the limit where nobody names one
+NEW_TOKENS = 256  # the default limit
 
 
 @record
 class GenerationConfig:
-    """How to generate: a checkpoint's own settings, or a call's.
+    """Generation settings, of a checkpoint or of a call.
 
     Args:
-        num_beams: int, at least 1. 1 is greedy decoding (or sampling), more is beam search.
-        do_sample: bool, whether tokens are drawn at random. Not together with beams.
-        temperature, top_k, top_p, min_p: what sampling draws from, in this order: see `samplers`. None leaves one out.
-        repetition_penalty: float above 0: logits of tokens that stand in the text, prompt and all, are divided by it
-            where they are positive, and multiplied where not. 1 is none.
-        presence_penalty, frequency_penalty: floats, subtracted from the logits of generated tokens: once, and for each
-            time.
-        no_repeat_ngram_size: int, how many tokens in a row may not come twice in the text. 0 is none.
-        encoder_no_repeat_ngram_size: int, how many tokens in a row of the source may not be generated. 0 is none.
+        num_beams: int, at least 1. 1 is greedy search (or sampling), more is beam search.
+        do_sample: bool, whether tokens are sampled. Not with beams.
+        temperature, top_k, top_p, min_p: restrictions of sampling, applied in this order: see `samplers`. None for no
+            restriction.
+        repetition_penalty: float above 0. Positive logits of tokens in the text, including the prompt, are divided by
+            it; negative ones are multiplied. 1 for no penalty.
+        presence_penalty, frequency_penalty: floats, subtracted from the logits of generated tokens: once, and once for
+            each occurrence.
+        no_repeat_ngram_size: int, the length of n-grams that may not occur twice in the text. 0 for no limit.
+        encoder_no_repeat_ngram_size: int, the length of n-grams of the source that may not be generated. 0 for no
+            limit.
         bad_words_ids: tuple of tuples of ints, sequences of tokens that may not be generated. A single end token among
-            them is passed over.
-        suppress_tokens, begin_suppress_tokens: tuples of ints, tokens that may not be generated, at all or at first.
-        min_new_tokens: int; before so many tokens, none ends the text.
-        min_length: int, the same of prompt and generated tokens together, where `min_new_tokens` is 0.
-        max_new_tokens: int or None, the limit on generated tokens, the end token among them.
-        max_length: int or None, the limit on prompt and generated tokens together, where `max_new_tokens` is None. With
-            neither, 256 tokens are generated at most.
+            them is ignored.
+        suppress_tokens, begin_suppress_tokens: tuples of ints, tokens that may never be generated, or not as the first.
+        min_new_tokens: int, the number of generated tokens before which no text ends.
+        min_length: int, the same for prompt and generated tokens together, if `min_new_tokens` is 0.
+        max_new_tokens: int or None, the limit on generated tokens, including the end token.
+        max_length: int or None, the limit on prompt and generated tokens together, if `max_new_tokens` is None. With
+            neither, the limit is 256 generated tokens.
         length_penalty: float, for beam search: hypotheses compare by sum of log-probabilities / length **
             length_penalty.
         early_stopping: False, True or "never", for beam search: see `BeamSearch`.
-        num_return_sequences: int, how many results a sentence gets: at most `num_beams` of a beam search, any number
-            when sampling.
-        start_id: int or None, what a decoder's prompt begins with. For those who make the prompt; nothing here adds it.
-        forced_start_id: int or None, what is generated first after a prompt of one token: the language of a
-            translation, for many models.
-        forced_end_id: int, tuple of ints or None, what is generated last where the limit is reached.
-        renormalize_logits: bool, for beam search: whether the probabilities that are left by the settings above are
-            scaled to a sum of 1 again.
+        num_return_sequences: int, the number of results for each sentence: at most `num_beams` with beam search, any
+            number with sampling.
+        start_id: int or None, the first token of a decoder's prompt. The caller puts it there; generation does not.
+        forced_start_id: int or None, the first generated token after a prompt of one token. In many models it is the
+            target language.
+        forced_end_id: int, tuple of ints or None, the last generated token if the limit is reached.
+        renormalize_logits: bool, for beam search: whether the probabilities left by the settings above are scaled to a
+            sum of 1 again.
         end_ids: tuple of ints, the tokens that end a sequence. It may be empty.
-        padding_id: int, what follows the end.
-        stop: tuple of strings; a text ends before the first of them that it comes to. Not with beams.
-        log_probabilities: whether to tell how likely the model finds each token. Not with beams, which have scores.
-        seed: int or None. With a seed, sampling repeats itself; without, it follows NumPy's global seed, which
+        padding_id: int, the token after the end.
+        stop: tuple of stop strings; a text ends before the first one in it. Not with beams.
+        log_probabilities: whether to return the log-probability of each token. Not with beams, which have scores.
+        seed: int or None. With a seed, sampling is reproducible. Without, it follows the global seed of NumPy, which
             `keras.utils.set_random_seed` sets.
 
     Raises:
-        ValueError: for values outside these, naming what was expected.
+        ValueError: for values out of range, naming the expected ones.
 
     Example:
 
@@ -107,7 +109,7 @@ class GenerationConfig:
             if not fits(getattr(self, name))
         ]
         problems += [*_contradictions(self), *_wrong_words(self.bad_words_ids)]
-        # Built here for their checks: a wrong value is an error even if do_sample is False.
+        # Make the samplers to check their arguments: a wrong value is an error even if do_sample is False.
         for make, arguments in _samplers(self):
             try:
                 make(*arguments)
@@ -119,7 +121,7 @@ class GenerationConfig:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 
     def scored(self) -> "GenerationConfig":
-        """The same settings, with scores of the results: a beam search has them anyway."""
+        """The same settings, but with scores of the results. A beam search has them anyway."""
         return self if self.num_beams > 1 else dataclasses.replace(self, log_probabilities=True)
 
 
@@ -141,7 +143,7 @@ def _is_positive(value: typing.Any) -> bool:
 
 _AN_ID = "a token id (an int of at least 0"
 _IDS = "token ids (ints of at least 0)"
-# How an error calls the values that a setting may have, and whether it has one of them.
+# For each setting, the allowed values as an error names them, and a check.
 _EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
     "num_beams": ("an int of at least 1", _is_positive),
     "num_return_sequences": ("an int of at least 1", _is_positive),
@@ -165,7 +167,7 @@ _EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
 
 
 def _contradictions(config: GenerationConfig) -> Iterator[str]:
-    """Settings that exclude each other, each as the rest of a sentence that begins with "Expected"."""
+    """Settings that contradict each other, each as the rest of a sentence that begins with "Expected"."""
     alone = {
         "do_sample=True": config.do_sample,
         "stop": config.stop,
@@ -189,7 +191,7 @@ def _wrong_words(words: typing.Any) -> Iterator[str]:
             yield f"bad_words_ids to be a tuple of tuples of {_IDS}, got a word {word!r}"
 
 
-# Settings that need sampling, or beams, with the values that change nothing anyway.
+# Settings that need sampling, or beams, with the values that have no effect anyway.
 _FOR_SAMPLING: dict[str, tuple] = {
     "temperature": (1.0,),
     "top_k": (None, 0, 1),
@@ -202,14 +204,14 @@ _FOR_BEAMS: dict[str, tuple] = {"length_penalty": (1.0,), "early_stopping": (Fal
 def without_effect(
     config: GenerationConfig, given: Mapping[str, typing.Any], scored: bool = False
 ) -> tuple[dict[str, typing.Any], dict[str, typing.Any]]:
-    """Settings that were given and change nothing.
+    """Given settings without effect.
 
     Args:
-        config: the `GenerationConfig` that they are a part of.
+        config: the `GenerationConfig` that contains them.
         given: a dictionary of settings by name.
-        scored: whether scores are returned, which a length penalty is part of.
+        scored: whether scores are returned; the length penalty changes these.
 
-    Returns: two dictionaries: those that need sampling, those that need beams.
+    Returns: two dictionaries: the settings that need sampling, and those that need beams.
     """
 
     def of(names: Mapping[str, tuple]) -> dict[str, typing.Any]:
@@ -228,7 +230,7 @@ def names_a_limit(given: Mapping[str, typing.Any]) -> bool:
 
 
 def named_ids(config: GenerationConfig) -> list[int]:
-    """All token ids that a config names, a list."""
+    """All token ids in a config, a list."""
     ids = [config.padding_id, *config.end_ids, *config.suppress_tokens, *config.begin_suppress_tokens]
     ids += [token_id for word in config.bad_words_ids for token_id in word]
     for each in (config.start_id, config.forced_start_id, config.forced_end_id):
@@ -237,7 +239,7 @@ def named_ids(config: GenerationConfig) -> list[int]:
 
 
 def penalties(config: GenerationConfig) -> tuple[typing.Any, ...]:
-    """The penalties that a config names, as a tuple of records, in the order of transformers."""
+    """The penalties of a config, as a tuple of records, in the order of transformers."""
     ends, forced_end, forced_start = config.end_ids, config.forced_end_id, config.forced_start_id
     bad_words = tuple(word for word in config.bad_words_ids if word not in [(end,) for end in ends])
     forced_ends = forced_end if isinstance(forced_end, tuple) else (forced_end,)
@@ -260,7 +262,7 @@ def penalties(config: GenerationConfig) -> tuple[typing.Any, ...]:
 
 
 def _samplers(config: GenerationConfig) -> list[tuple[type, list[typing.Any]]]:
-    """The class and arguments of each sampler that a config names."""
+    """The class and arguments of each sampler of a config."""
     named = (
         (Temperature, config.temperature != 1, config.temperature),
         (TopK, config.top_k is not None, config.top_k),
@@ -271,7 +273,7 @@ def _samplers(config: GenerationConfig) -> list[tuple[type, list[typing.Any]]]:
 
 
 def samplers(config: GenerationConfig) -> tuple[typing.Any, ...]:
-    """The samplers that a config names, as a tuple of records."""
+    """The samplers of a config, as a tuple of records."""
     return tuple(make(*arguments) for make, arguments in _samplers(config))
 
 
@@ -283,7 +285,7 @@ _HUGGING_FACE_NAMES = {
     "top_p": "top_p",
     "min_p": "min_p",
     "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",  # this and the next are no settings of transformers
+    "presence_penalty": "presence_penalty",  # transformers does not have this and the next setting
     "frequency_penalty": "frequency_penalty",
     "no_repeat_ngram_size": "no_repeat_ngram_size",
     "encoder_no_repeat_ngram_size": "encoder_no_repeat_ngram_size",
@@ -304,11 +306,11 @@ _HUGGING_FACE_NAMES = {
     "renormalize_logits": "renormalize_logits",
     "pad_token_id": "padding_id",
 }
-# All that a file may set; old ones have it in the model's `config.json`.
-# Ids that files say -1 of where they mean none.
+# All settings that a file may have. Old checkpoints have them in the `config.json` of the model.
+# Ids that files set to -1 for none.
 _MAY_BE_NEGATIVE = ("pad_token_id", "bos_token_id", "eos_token_id")
 GENERATION_KEYS = (*_HUGGING_FACE_NAMES, "eos_token_id", "bos_token_id")
-# These change no token.
+# Settings that never change a token.
 _INERT = {
     "_from_model_config",
     "bos_token_id",
@@ -321,7 +323,7 @@ _INERT = {
     "transformers_version",
     "use_cache",
 }
-# These say "off" by 1; other numbers by 0, but for token ids, of which 0 is one.
+# Settings that 1 turns off. 0 turns off other numbers, except token ids: 0 is an id.
 _OFF_AT_ONE = {"encoder_repetition_penalty", "guidance_scale", "num_beam_groups", "typical_p"}
 
 
@@ -363,12 +365,12 @@ def _as_tuple(value: typing.Any) -> tuple:
 def from_hugging_face(values: Mapping[str, typing.Any]) -> GenerationConfig:
     """A `GenerationConfig` from the values of a `generation_config.json`.
 
-    What a file leaves out has our defaults, except that without `top_k` sampling keeps the 50 likeliest tokens, as
-    transformers does. `bos_token_id` begins a prompt where there is no `decoder_start_token_id`. A negative id of the
-    padding, of the beginning or of an end is no token's.
+    Missing settings have our defaults, except `top_k`: without it, sampling keeps the 50 likeliest tokens, as in
+    transformers. A prompt begins with `bos_token_id` if there is no `decoder_start_token_id`. A negative id of padding,
+    start or end means none.
 
     Raises:
-        ValueError: for settings that would change the result and that we do not have, naming all of them.
+        ValueError: for unsupported settings that would change the result, naming all of them.
     """
     known = {*_HUGGING_FACE_NAMES, *_INERT, "eos_token_id"}
     unknown = {name: value for name, value in values.items() if name not in known and not _is_off(name, value)}
@@ -393,14 +395,14 @@ def from_hugging_face(values: Mapping[str, typing.Any]) -> GenerationConfig:
 
 
 def fields_of(values: Mapping[str, typing.Any]) -> dict[str, typing.Any]:
-    """Settings under our names, of a dictionary that has them under transformers' names, perhaps among others."""
+    """Settings by our names, from a dictionary with the names of transformers. Ignores its other keys."""
     return {ours: values[theirs] for theirs, ours in _HUGGING_FACE_NAMES.items() if values.get(theirs) is not None}
 
 
 def to_hugging_face(config: GenerationConfig) -> dict[str, typing.Any]:
-    """The values of a `generation_config.json` that `from_hugging_face`, and transformers, read back. Seed and
-    log-probabilities are a call's, so they are left out; so are penalties that are none. A limit that nobody named is
-    said: transformers has another."""
+    """The values of a `generation_config.json` that `from_hugging_face` and transformers can read. `seed` and
+    `log_probabilities` belong to a call, so they are left out, as are penalties without effect. The default limit is
+    written out, since transformers has another one."""
     values = {theirs: getattr(config, ours) for theirs, ours in _HUGGING_FACE_NAMES.items()}
     ends = [int(token_id) for token_id in config.end_ids]
     values |= {"eos_token_id": ends[0] if len(ends) == 1 else ends or None, "top_k": config.top_k or 0}

@@ -1,4 +1,4 @@
-"""The model without its head: one class for every shape of Transformer.
+"""The model without its head: one class for all Transformers.
 
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `D` model width, `N` heads.
 """
@@ -27,26 +27,28 @@ _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
 @keras.saving.register_keras_serializable("keras_transformers")
 class Backbone(ShapesOfSpec, keras.Model):
-    """Embeddings and stacks, as a `ModelConfig` says: an encoder, a decoder, or both.
+    """The embeddings and stacks of a `ModelConfig`: an encoder, a decoder, or both.
 
     Args:
         config: a `ModelConfig`.
 
     Call arguments:
-        inputs: token ids, int32 `[B, T]`, or a dictionary: `token_ids [B, S]`; with both an encoder and a decoder also
-            `decoder_token_ids [B, T]`; and `padding_mask [B, S]`, True where a token is real, by default where it is
-            not `config.padding_id` (of an encoder; a decoder alone takes every token for real). Padding goes to the
-            right of decoder inputs, which may be left out where `config.reading` says what they are then. `segment_ids
-            [B, T]`, where the embeddings have segments; by default all 0. Of a decoder alone, `starts`, int32 `[B, 1]`
-            or `[B, T]`: the position in the row at which the text of each token begins. With it padding may go to the
-            left, and several texts may share a row without seeing each other.
-        return_hidden_states, return_attention_scores: return a dictionary instead, of `output`, `hidden_states`,
+        inputs: token ids, int32 `[B, T]`, or a dictionary of these:
+            `token_ids [B, S]`.
+            `decoder_token_ids [B, T]`, if there are an encoder and a decoder. Pad them on the right. They may be left
+            out if `config.reading` is set.
+            `padding_mask [B, S]`, True where a token is real. By default, for an encoder, True where it is not
+            `config.padding_id`; for a decoder alone, True everywhere.
+            `segment_ids [B, T]`, if the embeddings have segments; by default all 0.
+            `starts`, int32 `[B, 1]` or `[B, T]`, for a decoder alone: the position in the row at which the text of each
+            token begins. Padding may then be on the left, and several texts may share a row without seeing each other.
+        return_hidden_states, return_attention_scores: return a dictionary instead, with `output`, `hidden_states`,
             `attention_scores`, `cross_attention_scores`, and the same of the encoder under `encoder_…`: tuples over
-            layers, of `[B, T, D]` and of `[B, N, T, S]`.
+            layers of `[B, T, D]` and `[B, N, T, S]`.
 
-    Returns: `[B, T, D]`, the last stack's output, `D` being `config.output_dim`. Its Keras mask says which tokens are
-        real: as `padding_mask` and `starts` do, or those that are not `config.padding_id`; with decoder inputs theirs,
-        whose first token always is.
+    Returns: `[B, T, D]`, the output of the last stack, where `D` is `config.output_dim`. Its Keras mask is True for
+        real tokens: by `padding_mask` and `starts`, else those that are not `config.padding_id`. With decoder inputs it
+        is their mask, and their first token is always real.
 
     Example:
         >>> config = kt.models.transformer(vocabulary_size=100, num_layers=2, hidden_dim=32, num_heads=4)
@@ -63,7 +65,7 @@ class Backbone(ShapesOfSpec, keras.Model):
 
     def __init__(self, config: ModelConfig, name: str = "backbone", **kwargs: typing.Any) -> None:
         super().__init__(name=name, **kwargs)
-        self.autocast = False  # token ids that come as floats must not be rounded
+        self.autocast = False  # token ids given as floats must not be rounded
         self.supports_masking = True
         self.config = config
         options = {"dtype": self.dtype_policy}
@@ -72,10 +74,10 @@ class Backbone(ShapesOfSpec, keras.Model):
         def embedding(
             embeddings: EmbeddingsConfig, name: str, token: keras.layers.Layer | None = None
         ) -> PositionalEmbedding:
-            # Keras makes a mask of a layer's output if the layer knows its padding; here the caller gives the mask.
+            # A layer that knows its padding id gives its output a Keras mask. Here the caller gives the mask.
             counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
             arguments = arguments_of(embeddings) | counted
-            arguments.pop("context_length")  # says how the model was trained; the layer does not compute with it
+            arguments.pop("context_length")  # describes the training; the layer does not need it
             token = token if arguments.pop("shared_tokens") else None
             layer = PositionalEmbedding(hidden_dim=width, name=name, token=token, **arguments, **options)
             layer.build((None, None))
@@ -98,7 +100,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         self.built = True
         names = ["token_ids", "decoder_token_ids"] if self.encoder is not None and self.decoder is not None else []
         ids = (None, None)
-        self._build_shapes_dict = {"inputs_shape": {name: ids for name in names} or ids}  # as `build` would note them
+        self._build_shapes_dict = {"inputs_shape": {name: ids for name in names} or ids}  # as `build` would set it
 
     def __repr__(self) -> str:
         return explain(self).rstrip() if self.built else super().__repr__()
@@ -123,7 +125,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         return ops.not_equal(token_ids, self.config.padding_id)
 
     def shifted_right(self, token_ids: Tensor) -> Tensor:
-        """The decoder's input `[B, T]` if only a source `token_ids [B, T]` is given: the source after its start."""
+        """The decoder's input `[B, T]` if only a source `token_ids [B, T]` is given: the source shifted right."""
         start_id = None if self.config.reading is None else self.config.reading.start_id
         first_B1 = ops.full_like(token_ids[:, :1], start_id or 0)
         if start_id is None:
@@ -154,20 +156,20 @@ class Backbone(ShapesOfSpec, keras.Model):
         source_padding_mask: Tensor = None,
         starts: Tensor = None,
     ) -> Cache:
-        """A `Cache` with nothing written.
+        """An empty `Cache`.
 
         Args:
-            rows: hypotheses, `R`.
-            length: tokens that each may have.
-            encoder_output: the source `[B, S, D]`, which is projected here, once; None for a decoder alone.
+            rows: the number of hypotheses, `R`.
+            length: the number of positions to make room for.
+            encoder_output: the source `[B, S, D]`, projected here once; None for a decoder alone.
             source_padding_mask: bool `[B, S]`, True where a token of the source is real.
-            starts: int32 `[R, 1]`, where the texts begin if padding stands before them.
+            starts: int32 `[R, 1]`, the positions where the texts begin, if there is padding in front.
         """
         source = () if encoder_output is None else self.decoder.project_source(encoder_output)
         return Cache(caches.start(), self.decoder.start_states(rows, length), source, source_padding_mask, starts)
 
     def decode(self, token_ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """The decoder's output `[R, T, D]` for the next `token_ids [R, T]`, and the cache with these tokens in it."""
+        """The decoder's output `[R, T, D]` for the next `token_ids [R, T]`, and the cache with these tokens added."""
         x = self.decoder_embedding(token_ids, offset=cache.offset, starts=cache.starts)
         results = self.decoder(
             x,
@@ -184,7 +186,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         """The inputs by name.
 
         Raises:
-            ValueError: for inputs that this model does not read, or too few.
+            ValueError: for unknown or missing inputs.
         """
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
         expected, optional = {"token_ids"}, {"padding_mask"}
@@ -224,7 +226,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         """Which tokens of the output `[B, T, D]` are real, bool `[B, T]`; None if all are."""
         inputs = self._named(inputs)
         read = inputs.get("decoder_token_ids")
-        if read is not None:  # the first token may be of any id, that of padding too
+        if read is not None:  # the first token may even have the id of padding
             return ops.logical_or(self.padding_mask(read), ops.equal(_numbered(read), 1))
         mask, starts = inputs.get("padding_mask"), inputs.get("starts")
         if mask is not None:
@@ -278,12 +280,12 @@ class Backbone(ShapesOfSpec, keras.Model):
 
 
 def _of_both(encoded: typing.Any, decoded: typing.Any) -> typing.Any:
-    """The decoder's results; of dictionaries one, the encoder's under `encoder_…`."""
+    """The decoder's results. Two dictionaries become one, with the encoder's results under `encoder_…`."""
     if not isinstance(decoded, dict):
         return decoded
     return {**{f"encoder_{name}": each for name, each in encoded.items()}, **decoded}
 
 
 def _numbered(token_ids: Tensor) -> Tensor:
-    """The number of each token of `token_ids [B, T]` in its row, from 1; symbolic ids of unknown length too."""
+    """The number of each token of `token_ids [B, T]` in its row, from 1. Takes symbolic ids of unknown length too."""
     return ops.cumsum(ops.ones_like(token_ids, dtype="int32"), axis=1)

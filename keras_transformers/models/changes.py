@@ -16,11 +16,11 @@ from keras_transformers.files.reading import shown
 
 
 def problem_of_groups(groups: typing.Any, kinds: Mapping[str, Callable[[typing.Any], bool]]) -> str | None:
-    """What is wrong with layers that are described in groups, in words; None for nothing.
+    """The problem with described groups of layers, in words; None without a problem.
 
     Args:
-        groups: a list of dictionaries with `layers`, a list of names, each once, and the keys of `kinds`.
-        kinds: by key, a function that tells whether a value is right.
+        groups: a list of dictionaries with `layers`, a list of distinct names, and the keys of `kinds`.
+        kinds: for each key, a function that returns whether a value is valid.
     """
     if not isinstance(groups, (list, tuple)):
         return f"{shown(groups)} instead of groups of layers"
@@ -41,7 +41,7 @@ def problem_of_groups(groups: typing.Any, kinds: Mapping[str, Callable[[typing.A
 
 
 def _transforms() -> dict[str, types.ModuleType]:
-    """The modules by name, in the order in which their changes are made again."""
+    """The modules by name, in the order in which their changes are restored."""
     return {
         name: importlib.import_module(f"{registered.PACKAGE}.{module}")
         for name, module in registered.TRANSFORMS.items()
@@ -49,19 +49,19 @@ def _transforms() -> dict[str, types.ModuleType]:
 
 
 def describe(model: keras.Model) -> dict[str, typing.Any]:
-    """What was done to a model, by the transform's name; an empty dictionary for nothing."""
+    """The changes to a model, by the name of the transform; an empty dictionary without changes."""
     described = {name: transform.describe(model) for name, transform in _transforms().items()}
     return {name: each for name, each in described.items() if each is not None}
 
 
 def in_config(model: keras.Model) -> dict[str, typing.Any]:
-    """The same as a part of what a model's `get_config` returns, and the paths of its layers that are frozen."""
+    """The changes to a model and the paths of its frozen layers, as a part of the result of `get_config`."""
     described, frozen = describe(model), _frozen(model)
     return {**({"transforms": described} if described else {}), **({"frozen": frozen} if frozen else {})}
 
 
 def from_config(config: Mapping[str, typing.Any], make: Callable[[dict[str, typing.Any]], typing.Any]) -> typing.Any:
-    """The inverse: `make`, called with the rest of a configuration, and what was done to the model done again."""
+    """The inverse of `in_config`: calls `make` with the rest of a configuration, and restores the changes."""
     rest = {name: value for name, value in config.items() if name not in ("transforms", "frozen")}
     model = make(rest)
     restore(model, config.get("transforms", {}))
@@ -77,7 +77,7 @@ def _path(layer: keras.layers.Layer, model: keras.Model) -> str:
 
 
 def _frozen(model: keras.Model) -> list[str]:
-    """The paths of layers that are not trainable, without the layers inside of those; "" is the model itself."""
+    """The paths of the outermost layers that are not trainable; "" is the model itself."""
 
     def walk(layer: keras.layers.Layer) -> Iterator[str]:
         if not layer.trainable:
@@ -90,10 +90,10 @@ def _frozen(model: keras.Model) -> list[str]:
 
 
 def restore(model: keras.Model, described: typing.Any) -> None:
-    """Do to a model what `describe` told, so that the weights of the one have a place in the other.
+    """Restore the changes that `describe` returned for another model, so that its weights fit this one.
 
     Raises:
-        ValueError: for transforms that are not known, and for others than `describe` tells.
+        ValueError: for unknown transforms, and for values that `describe` cannot return.
     """
     transforms = _transforms()
     if not isinstance(described, dict):

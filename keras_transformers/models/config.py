@@ -1,4 +1,4 @@
-"""What a model is: data.
+"""Model configurations, as data.
 
 ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal, norm
              ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
@@ -15,9 +15,8 @@ from keras_transformers.records import Count, Size, record
 
 @record
 class ShiftedSource:
-    """How a decoder reads the text that its encoder reads, where it is given no other: shifted right by one token, so
-    that it comes to each token last. The first is `start_id`, or where that is None the text's own last token (mBART,
-    whose last token names the language)."""
+    """The decoder inputs if a decoder reads the same text as its encoder: the text shifted right by one token. It
+    begins with `start_id`, or with the last token of the text if that is None (in mBART it names the language)."""
 
     start_id: Count | None = None
 
@@ -28,16 +27,16 @@ class ModelConfig:
 
     Attributes:
         hidden_dim: model width.
-        embeddings: of the source, or of the only stack.
+        embeddings: the embeddings of the source, or of the only stack.
         encoder: an encoder stack, or None.
         decoder: a decoder stack, or None; it attends to the encoder if there is one.
-        decoder_embeddings: the decoder's own; None when it reads the encoder's table.
-        head: what scores the vocabulary.
-        padding_id: the token id that fills short rows; None where no token is for that, as in many decoders, which are
-            told where their texts begin.
-        pooler: what makes one vector of a text, for a classifier of texts or for the vector itself.
-        token_head, span_head: what stands before a classifier of tokens, and before one of first and last tokens.
-        reading: how the decoder of two stacks reads a text by itself, for classifiers; None where it does not.
+        decoder_embeddings: the decoder's own embeddings; None if it shares those of the encoder.
+        head: the head over the vocabulary.
+        padding_id: the token id that fills short rows; None if there is no such token, as in many decoders, which need
+            `starts` instead.
+        pooler: the pooler that makes one vector of a text, for text classifiers and text embeddings.
+        token_head, span_head: the layers before a token classifier, and before a classifier of first and last tokens.
+        reading: how the decoder of two stacks reads the same text as its encoder, for classifiers; or None.
 
     Raises:
         ValueError: naming every contradiction at once.
@@ -96,16 +95,16 @@ class ModelConfig:
 
     @property
     def filler(self) -> int:
-        """The id that stands in the rest of a short row, where masks and starts hide it if it is no padding."""
+        """The id that fills short rows. If it is not a padding token, masks and starts hide it."""
         return self.padding_id or 0
 
     @property
     def output_dim(self) -> int:
-        """Width of what the last stack gives, and heads read."""
+        """Width of the output of the last stack, which heads read."""
         last = self.decoder or self.encoder
         return (last and last.output_dim) or self.hidden_dim
 
     @property
     def target_embeddings(self) -> EmbeddingsConfig:
-        """The embeddings that the decoder reads, and whose vocabulary the head scores."""
+        """The embeddings of the decoder. The head scores their vocabulary."""
         return self.decoder_embeddings or self.embeddings

@@ -1,4 +1,4 @@
-"""The resolved recipe of one model, in the order in which it computes."""
+"""A readable description of a model, in the order of its computation."""
 
 import collections.abc
 import dataclasses
@@ -21,11 +21,11 @@ Lines: typing.TypeAlias = collections.abc.Iterator[str]
 
 
 def explain(model: typing.Any) -> str:
-    """Describe a model line by line: each embedding, norm, bias, position scheme and branch that is on, with shapes and
-    parameter counts.
+    """Describe a model line by line: each of its embeddings, norms, biases, position schemes and branches, with shapes
+    and parameter counts.
 
     Args:
-        model: a `Backbone`, or a task, which has one.
+        model: a `Backbone` or a task.
 
     Returns: text of several lines.
 
@@ -59,7 +59,7 @@ def explain(model: typing.Any) -> str:
 
 
 def _transforms(described: dict[str, typing.Any]) -> Lines:
-    """Changes of a built model: quantized layers, and adapters."""
+    """Lines for changes of a built model: quantized layers and adapters."""
 
     def layers(names: collections.abc.Collection[str]) -> str:
         return f"{len(names)} layers ({', '.join(sorted({name.rpartition('.')[2] for name in names}))})"
@@ -80,7 +80,7 @@ def _cap(head: typing.Any) -> str:
 
 
 def _heads(model: typing.Any, config: ModelConfig) -> Lines:
-    """What a task that reads texts adds, layer by layer, in order."""
+    """Lines for the layers that a task adds for reading texts, in order."""
     width = config.output_dim
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
@@ -144,7 +144,7 @@ def _dropout(rate: float) -> str:
 
 
 def _brief(record: typing.Any) -> str:
-    """A record with those of its fields that are not at their defaults."""
+    """A record with only the fields that differ from their defaults."""
     shown = [
         f"{field.name}={getattr(record, field.name)!r}"
         for field in dataclasses.fields(record)
@@ -182,7 +182,7 @@ def _residual(residual: str) -> str:
 
 
 def _positions(attention: AttentionConfig) -> tuple[str, ...]:
-    """The positions, window and scale of an attention: in these the layers of a stack may differ."""
+    """The positions, window and scale of an attention: the layers of a stack may differ in these."""
     positions = _brief(attention.positions) if attention.positions else "no relative positions"
     return positions, f"window {attention.window}" if attention.window is not None else "", _scale(attention)
 
@@ -214,7 +214,7 @@ def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsCo
 
 
 def _layers(of_layers: tuple, one: typing.Any) -> str:
-    """The numbers of the layers that have `one`."""
+    """The numbers of the layers whose value is `one`."""
     numbers = [str(n) for n, other in enumerate(of_layers) if other == one]
     return ", ".join(numbers[:8] + ["…"] * (len(numbers) > 8))
 

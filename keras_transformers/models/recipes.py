@@ -1,4 +1,4 @@
-"""Recipes for training from scratch."""
+"""Model configurations for training from scratch."""
 
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig
@@ -37,17 +37,17 @@ def transformer(
     """The original encoder-decoder (Vaswani et al. 2017); its defaults are the paper's base model.
 
     Args:
-        vocabulary_size: tokens of the source, and of the target unless `target_vocabulary_size` says otherwise.
-        num_layers: layers of the encoder and of the decoder; a pair when they differ.
-        hidden_dim, num_heads: model width and heads.
+        vocabulary_size: number of tokens of the source, and of the target unless `target_vocabulary_size` is given.
+        num_layers: number of layers of the encoder and of the decoder; a pair if they differ.
+        hidden_dim, num_heads: model width and number of heads.
         intermediate_dim: feed-forward width; by default `4 * hidden_dim`.
-        dropout, attention_dropout: of branches and embeddings, and of attention weights.
+        dropout, attention_dropout: dropout of branches and embeddings, and of attention weights.
         activation, norm, norm_placement: see `FeedForward` and `EncoderBlock`.
-        final_norm: whether a norm follows each stack; by default where blocks normalise before, not after.
+        final_norm: whether a norm follows each stack; by default if blocks normalise before branches, not after.
         max_length: longest source or target, in tokens.
         position_layout: see `Sinusoidal`.
-        shared_embeddings: whether source and target share one table.
-        target_vocabulary_size: tokens of the target, when its embeddings are its own.
+        shared_embeddings: whether source and target share one embedding table.
+        target_vocabulary_size: number of tokens of the target, if it has its own embeddings.
         tied_head: whether the head is the target embeddings transposed.
         head_bias: whether the head has a bias.
         padding_id: the id that fills short rows.
@@ -110,19 +110,19 @@ def encoder(
     tied_head: bool = True,
     padding_id: int = 0,
 ) -> ModelConfig:
-    """An encoder with a head for each task (Devlin et al. 2019); its defaults are BERT's base model.
+    """An encoder with a head for each task (Devlin et al. 2019); its defaults are the base model of BERT.
 
-    transformers opens what is saved of it, as a model of the family "bert".
+    transformers can open saved models, as the family "bert".
 
     Args:
-        vocabulary_size: how many tokens there are.
-        num_layers, hidden_dim, num_heads: layers, model width and heads.
+        vocabulary_size: the number of tokens.
+        num_layers, hidden_dim, num_heads: number of layers, model width and number of heads.
         intermediate_dim: feed-forward width; by default `4 * hidden_dim`.
-        dropout: of branches, embeddings and heads.
-        attention_dropout: of attention weights; by default as `dropout`.
-        activation: of the feed-forward branches, see `FeedForward`, and of the head over the vocabulary.
+        dropout: dropout of branches, embeddings and heads.
+        attention_dropout: dropout of attention weights; by default `dropout`.
+        activation: activation of the feed-forward branches, see `FeedForward`, and of the head over the vocabulary.
         norm: a `LayerNorm` with a bias.
-        max_length: longest text, in tokens, special ones included: positions are learned.
+        max_length: longest text, in tokens, including special ones. Positions are learned.
         num_segments: how many texts a row may hold.
         tied_head: whether the head over the vocabulary is the embeddings transposed.
         padding_id: the id that fills short rows.
@@ -172,21 +172,21 @@ def gpt(
     tied_head: bool = True,
     padding_id: int | None = 0,
 ) -> ModelConfig:
-    """A decoder that writes on (Radford et al. 2019); its defaults are GPT-2's smallest model.
+    """A decoder for causal language models (Radford et al. 2019); its defaults are the smallest GPT-2 model.
 
-    transformers opens what is saved of it, as a model of the family "gpt2".
+    transformers can open saved models, as the family "gpt2".
 
     Args:
-        vocabulary_size: how many tokens there are.
-        num_layers, hidden_dim, num_heads: layers, model width and heads.
+        vocabulary_size: the number of tokens.
+        num_layers, hidden_dim, num_heads: number of layers, model width and number of heads.
         intermediate_dim: feed-forward width; by default `4 * hidden_dim`.
-        dropout: of branches and embeddings.
-        attention_dropout: of attention weights; by default as `dropout`.
-        activation: of the feed-forward branches, see `FeedForward`.
-        norm: a `LayerNorm` with a bias; it stands before each branch, and after the last layer.
-        max_length: longest text, in tokens: positions are learned.
+        dropout: dropout of branches and embeddings.
+        attention_dropout: dropout of attention weights; by default `dropout`.
+        activation: activation of the feed-forward branches, see `FeedForward`.
+        norm: a `LayerNorm` with a bias, applied before each branch and after the last layer.
+        max_length: longest text, in tokens. Positions are learned.
         tied_head: whether the head over the vocabulary is the embeddings transposed.
-        padding_id: the id that fills short rows; None where no token is for that.
+        padding_id: the id that fills short rows; None if there is no such token.
 
     Returns: a `ModelConfig`.
 
@@ -233,25 +233,25 @@ def decoder(
     tied_head: bool = False,
     padding_id: int | None = 0,
 ) -> ModelConfig:
-    """A decoder that writes on, as most are since Llama (Touvron et al. 2023): RMS norms before each branch, rotary
-    positions, gated feed-forward branches, and no biases.
+    """A decoder for causal language models in the style of Llama (Touvron et al. 2023): RMS norms before each branch,
+    rotary positions, gated feed-forward branches, and no biases.
 
-    transformers opens what is saved of it, as a model of the family "llama".
+    transformers can open saved models, as the family "llama".
 
     Args:
-        vocabulary_size: how many tokens there are.
-        num_layers, hidden_dim, num_heads: layers, model width and heads.
-        num_key_value_heads: heads of keys and values, which as many of queries share (Ainslie et al. 2023); by default
-            `num_heads`.
+        vocabulary_size: the number of tokens.
+        num_layers, hidden_dim, num_heads: number of layers, model width and number of heads.
+        num_key_value_heads: number of key/value heads, each shared by equally many query heads (Ainslie et al. 2023);
+            by default `num_heads`.
         intermediate_dim: feed-forward width; by default 8/3 of `hidden_dim`, rounded up to a multiple of 64, so that
-            three matrices weigh what two of `4 * hidden_dim` do.
-        attention_dropout: of attention weights; nothing else is dropped.
-        activation: of the gates of the feed-forward branches, see `FeedForward`.
-        norm: an `RMSNorm`; it stands before each branch, and after the last layer.
-        positions: a `Rotary`; a larger `base` is for longer texts.
+            three matrices have as many weights as two of width `4 * hidden_dim`.
+        attention_dropout: dropout of attention weights; there is no other dropout.
+        activation: activation of the gates of the feed-forward branches, see `FeedForward`.
+        norm: an `RMSNorm`, applied before each branch and after the last layer.
+        positions: a `Rotary`; use a larger `base` for longer texts.
         max_length: longest text, in tokens.
         tied_head: whether the head over the vocabulary is the embeddings transposed, as in small models.
-        padding_id: the id that fills short rows; None where no token is for that.
+        padding_id: the id that fills short rows; None if there is no such token.
 
     Returns: a `ModelConfig`.
 

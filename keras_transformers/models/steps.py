@@ -1,4 +1,4 @@
-"""The functions of a model that generation calls: read a source, and compute the logits after the newest tokens.
+"""The functions of a model for generation: reading a source, and computing the logits after the newest tokens.
 
 Legend: `B` sources, `R` rows (`B` times beams), `S` source length, `T` new tokens, `V` vocabulary.
 """
@@ -11,13 +11,14 @@ SMALLEST_ROOM = 32  # positions of a new cache
 
 
 class Steps:
-    """The part of a model with a `backbone`, and a `head` over the vocabulary, that `generation.generate` calls."""
+    """Mixin with the functions that `generation.generate` calls, for models with a `backbone` and a `head` over the
+    vocabulary."""
 
     backbone: typing.Any
     head: typing.Any
 
     def _read(self, token_ids: typing.Any, cache: None) -> tuple[None, Cache]:
-        """A new cache for sources, int32 `[B, S]`: the encoder has read them, and no token is written yet."""
+        """A new cache after the encoder has read sources, int32 `[B, S]`; no token is written yet."""
         mask = self.backbone.padding_mask(token_ids)
         encoded = self.backbone.encode(token_ids, mask)
         return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
@@ -28,6 +29,6 @@ class Steps:
         return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
 
     def _step_through(self, token_ids: typing.Any, cache: Cache) -> tuple[typing.Any, Cache]:
-        """As `_step`, with the logits after every token, `[R, T, V]`."""
+        """The result of `_step`, but with the logits after every token, `[R, T, V]`."""
         x, cache = self.backbone.decode(token_ids, cache)
         return self.head(x, embedding=self.backbone.decoder_embedding), cache

@@ -1,7 +1,7 @@
-"""Token ids outside of a vocabulary: an error before anything is computed, if the ids can be seen.
+"""Checks for token ids outside of the vocabulary, before anything is computed.
 
-On JAX, and on TensorFlow's accelerators, a table gives NaN or zeros for a row that it does not have. In compiled code
-nobody sees the ids; there, what makes them has to know (`Task.fit` and `EncoderTask.run` look before).
+On JAX, and on TensorFlow with accelerators, a table lookup silently returns NaN or zeros for a missing row. Compiled
+code cannot check ids, so its callers must check them first (`Task.fit` and `EncoderTask.run` do).
 """
 
 import typing
@@ -13,13 +13,13 @@ def check_token_ids(token_ids: typing.Any, vocabulary_size: int, name: str = "to
     """Refuse ids outside of `[0, vocabulary_size)`.
 
     Args:
-        token_ids: `[B, T]`, an array or a tensor of the backend; symbolic ones, and those of code that is being
-            compiled, pass.
-        vocabulary_size: how many there are.
-        name: what to call them in the message.
+        token_ids: `[B, T]`, an array or a tensor of the backend. Symbolic tensors, and tensors in code that is being
+            compiled, are not checked.
+        vocabulary_size: the number of tokens.
+        name: a name for the ids in the message.
 
     Raises:
-        ValueError: saying from where to where they go.
+        ValueError: with the smallest and the largest id.
     """
     ids = arrays.known_values(token_ids)
     if ids is not None and ids.size and ids.dtype.kind in "iuf":

@@ -1,4 +1,4 @@
-"""Weights straight into a model's variables, with no random initialisation before."""
+"""Loading weights directly into the variables of a model, without random initialisation first."""
 
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -9,43 +9,43 @@ from keras_transformers.spelling import did_you_mean
 
 try:
     from keras.src.backend.common import global_state
-except ImportError:  # a Keras that keeps it elsewhere: build with random weights, then load over them
+except ImportError:  # another version of Keras: build with random weights, then load over them
     global_state = None
 
 
-_WAITING = "uninitialized_variables"  # of Keras's global state
-_EMPTY = "_made_empty"  # of a model: its share of those
-# How the names of a backbone's weights begin.
+_WAITING = "uninitialized_variables"  # a name in the global state of Keras
+_EMPTY = "_made_empty"  # an attribute of a model: its own uninitialized variables
+# The first parts of the names of a backbone's weights.
 BODY = ("embedding", "decoder_embedding", "encoder", "decoder")
 
 
 def is_head(name: str) -> bool:
-    """Whether a weight is a head's, and not the backbone's."""
+    """Whether a weight belongs to a head, not to the backbone."""
     return name.split(".")[0] not in BODY
 
 
 def build_empty(make: Callable[[], typing.Any]) -> typing.Any:
-    """The model that `make()` builds, its variables without values; `assign` must follow.
+    """The model from `make()`, with variables without values; call `assign` next.
 
-    Building and then loading a model of 108 million parameters takes 5 to 30 times as long.
+    Building a model of 108 million parameters with values, then loading it, takes 5 to 30 times as long.
     """
     if global_state is None:
         return make()
-    # Keras gives values to all that wait in this list when a scope ends: also to those of a model that was refused.
+    # At the end of a scope Keras initializes all variables in this list, even those of a model that was refused.
     waiting = list(global_state.get_global_attribute(_WAITING) or [])
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = make()
         made = global_state.get_global_attribute(_WAITING) or []
-        object.__setattr__(model, _EMPTY, made[len(waiting) :])  # past Keras's attribute tracking
+        object.__setattr__(model, _EMPTY, made[len(waiting) :])  # bypasses the attribute tracking of Keras
         return model
     finally:
         global_state.set_global_attribute(_WAITING, waiting)
 
 
 def named_weights(model: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """The model's weights by their names in files, `encoder.block_0.self_attention.query.kernel`; random state is no
-    weight."""
+    """The weights of a model by their names in files, such as `encoder.block_0.self_attention.query.kernel`, without
+    the state of random generators."""
     weights = {}
     for weight in model.weights:
         name = weight.path.replace("/", ".")
@@ -58,17 +58,17 @@ def named_weights(model: keras.layers.Layer) -> dict[str, keras.Variable]:
 
 
 def assign(model: keras.Model, tensors: Mapping[str, typing.Any], source: object, new: Collection[str] = ()) -> None:
-    """Fill every weight of `model` from `tensors`, one at a time, cast to the dtype that the weight has.
+    """Fill every weight of `model` from `tensors`, one at a time, cast to the dtype of the weight.
 
     Args:
-        model: as `build_empty` returns it, or one that has values.
-        tensors: a mapping of names to arrays; one with a method `shape(name)` is not read to compare shapes.
-        source: where they come from, for the message.
-        new: names of weights that may be missing, and then begin as the model's layers say.
+        model: a model from `build_empty`, or one with values.
+        tensors: a mapping of names to arrays. If it has a method `shape(name)`, shapes are compared without reading.
+        source: where the tensors come from, for error messages.
+        new: names of weights that may be missing; these are initialized by the layers of the model.
 
     Raises:
-        ValueError: listing all that is missing, unknown, or of another shape or kind of number, with the nearest names.
-            The model is untouched then.
+        ValueError: for tensors that are missing, unknown, or of another shape or kind of dtype. The error lists all of
+            them, with the nearest names, and the model stays unchanged.
     """
     weights = named_weights(model)
     shape_of = getattr(tensors, "shape", lambda name: tensors[name].shape)
@@ -97,7 +97,7 @@ def assign(model: keras.Model, tensors: Mapping[str, typing.Any], source: object
 
 
 def unused_tensors(tensors: typing.Any) -> list[str]:
-    """The names of tensors of other heads, or outside of any, in what a checkpoint's `read` returned."""
+    """The names of unused tensors in the result of a checkpoint's `read`: those of other heads, or outside of any."""
     return [*getattr(tensors, "heads", ()), *getattr(tensors, "outside", ())]
 
 
@@ -106,7 +106,7 @@ _INTEGERS = {"I8", "U8", "int8", "uint8"}
 
 
 def _is_kind(dtype: str | None, wanted: str) -> bool:
-    """Whether a file's dtype is of the kind of a weight's: floating-point, or what quantized weights are kept in."""
+    """Whether the dtype in a file is of the same kind as that of a weight: floating-point, or quantized."""
     return dtype is None or dtype in (_INTEGERS if "int" in wanted else _FLOATS)
 
 
@@ -115,7 +115,7 @@ def _kind(dtype: str) -> str:
 
 
 def fill(weight: keras.Variable, array: typing.Any) -> None:
-    """Give a weight its value, cast to its dtype, whether it has one or was built empty."""
+    """Set the value of a weight, cast to its dtype. The weight may have a value already, or have been built empty."""
     if weight._value is not None or global_state is None:
         weight.assign(array)
         return
@@ -124,7 +124,7 @@ def fill(weight: keras.Variable, array: typing.Any) -> None:
 
 
 def _finish(model: keras.Model) -> None:
-    """Give values to what no file holds: heads that begin anew, metrics, and the state of random generators."""
+    """Initialize the variables that no file holds: new heads, metrics, and the state of random generators."""
     if global_state is None:
         return
     for variable in getattr(model, _EMPTY, ()):

@@ -1,4 +1,4 @@
-"""Given texts, of the model itself or of others: how likely they are."""
+"""Scores of given texts, from the model itself or from elsewhere."""
 
 import typing
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from keras_transformers.tasks.scoring import log_probabilities, score_tokens, wi
 
 
 class GivenTexts:
-    """The part of a `CausalLM` that looks at texts instead of writing them."""
+    """The part of a `CausalLM` that scores given texts."""
 
-    # Of the other part, and what is below it.
+    # Defined by the other base classes of `CausalLM`.
     _encoded: Callable[[list[str], bool], tuple[Sequence[int], list[list[int]]]]
     _longest: Callable[[str], int | None]
     _check_ids: Callable[[str, np.ndarray, str], None]

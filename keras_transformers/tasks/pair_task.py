@@ -1,4 +1,4 @@
-"""What a task does with pairs of texts, a source and its target, that users bring."""
+"""The base class for pairs of texts from users: a source and its target."""
 
 import typing
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Texts as wholes: summaries, and translations of documents sentence by sentence."""
+"""Summaries of texts, and translations of documents sentence by sentence."""
 
 import dataclasses
 import typing
@@ -15,9 +15,9 @@ from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 class WholeTexts:
-    """The part of a `Seq2SeqLM` that answers whole texts by `translate`."""
+    """The part of a `Seq2SeqLM` that summarizes texts and translates documents, by `translate`."""
 
-    # Of the other part.
+    # Defined by the other part.
     translate: Callable[..., typing.Any]
     direction: Callable[..., tuple[Direction, GenerationConfig]]
     generation_config: Callable[..., GenerationConfig]

@@ -1,8 +1,7 @@
-"""What happens beside training: checkpoints that survive a kill, translations scored, curves drawn.
+"""Training callbacks: checkpoints that survive a kill, scores of translations, learning curves.
 
-None of these callbacks overrides `on_train_batch_end`, which would make Keras wait for the device after every step to
-hand over its logs. They look before a step instead (`on_train_batch_begin`), where nothing waits unless there is
-something to do.
+None of these callbacks overrides `on_train_batch_end`: Keras would then wait for the device after every step, to pass
+the logs. They use `on_train_batch_begin` instead, which waits only if there is something to do.
 """
 
 import csv
@@ -29,32 +28,32 @@ STATE = "state.json"
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves weights, optimizer, step and place in the data while training, and goes on from there after a kill.
+    """Saves checkpoints during training, and resumes from the newest one after a kill.
 
-    A checkpoint is a folder `step-000001234` in `folder`, with `model.safetensors` and `state.json`. It is written
-    beside its place, forced to disk, and renamed; older ones are removed only then. At whatever moment the program
-    dies, the newest folder is whole. One that was damaged later, as its `SHA256SUMS` tells, is passed over for an older
-    one. While a training runs, the folder belongs to its process. Saved are the weights, the state of random
-    generators, the optimizer's variables, the running metrics of the epoch, and the position.
+    A checkpoint is a folder `step-000001234` in `folder`, with `model.safetensors` and `state.json`. It holds the
+    weights, the state of random generators, the optimizer's variables, the running metrics of the epoch, and the
+    position in the data. It is written under another name, flushed to disk, and renamed; only then are older ones
+    removed. So the newest folder is whole, whenever the program dies. A checkpoint whose `SHA256SUMS` shows later
+    damage is skipped for an older one. While a training runs, the folder belongs to its process.
 
         checkpoint = Checkpoint("run", every_seconds=300)
         position = checkpoint.restore(model)                    # None in a new folder
         fit_batches(model.fit, batches, position=position, epochs=10, callbacks=[checkpoint])
 
-    Dropout on PyTorch draws from torch's own generator, which is not saved: a resumed run is as good, but not the same
-    to the bit.
+    Dropout on PyTorch uses the global generator of torch, which is not saved: a resumed run is equally good, but not
+    bit-identical.
 
     Args:
-        folder: where the checkpoints go; made if need be.
-        every_seconds: save within an epoch when this much time has gone by, or `None`.
-        every_steps: save within an epoch after this many steps, or `None`. Each epoch's end is saved in any case.
-        keep: how many of the newest checkpoints stay, of those at epochs' ends and after `every_steps`. One that only
-            time asked for goes when the next is there. `average_weights` needs as many as it averages.
+        folder: the folder of the checkpoints; created if it does not exist.
+        every_seconds: seconds between two checkpoints within an epoch, or `None`.
+        every_steps: steps between two checkpoints within an epoch, or `None`. The end of each epoch is always saved.
+        keep: how many of the newest checkpoints at the ends of epochs and after `every_steps` are kept. A checkpoint
+            due to `every_seconds` is removed after the next one. `average_weights` needs as many as it averages.
 
     Raises:
-        ValueError: for sizes below 1; when another process trains in the folder; when training starts in a folder that
-            has checkpoints which were not restored; from `restore`, if the checkpoint does not fit the model, or was
-            made with other data.
+        ValueError: for sizes below 1; if another process trains in the folder; if training starts in a folder with
+            checkpoints that were not restored; from `restore`, if the checkpoint does not fit the model, or was made
+            with other data.
     """
 
     def __init__(self, folder, every_seconds=300, every_steps=None, keep=1):
@@ -65,7 +64,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = pathlib.Path(folder)
         self.every_seconds, self.every_steps, self.keep = every_seconds, every_steps, keep
         self._position = Position()  # how far training has come
-        self._begin = Position()  # where the running epoch began in this run
+        self._begin = Position()  # where this run began the current epoch
         self._saved_step = None
         self._kept_step = 0
         self._saved_time = 0.0
@@ -73,17 +72,17 @@ class Checkpoint(keras.callbacks.Callback):
         self._data = None
 
     def restore(self, model, data=None):
-        """Put the newest whole checkpoint into `model`, which must be built and compiled as it was when saved.
+        """Load the newest whole checkpoint into `model`, which must be built and compiled as it was when saved.
 
         Args:
             model: the model.
-            data: `Batches.fingerprint()` of what it is trained on. It is kept, and compared with what was kept.
+            data: `Batches.fingerprint()` of the training data. It is saved, and compared with the saved one.
 
         Returns:
-            `Position` to go on from, or `None` if there is no checkpoint.
+            `Position` to resume from, or `None` if there is no checkpoint.
 
         Raises:
-            ValueError: if the variables do not fit, with a list of those that do not, or `data` is another.
+            ValueError: if variables do not fit, with a list of them, or if `data` differs.
         """
         self._data = data
         for folder in reversed(checkpoints(self.folder)):
@@ -101,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
                     "those would mean nothing here. Give the same, or another folder."
                 )
             groups = _groups(model)
-            del groups["metrics"]  # Keras makes and resets them when an epoch begins: see on_epoch_begin
+            del groups["metrics"]  # Keras creates and resets them at the start of an epoch: see on_epoch_begin
             self._metrics = {name: tensors[name] for name in tensors if name.startswith("metrics/")}
             named = _named(groups, state.get("paths", {}))
             problems = _mismatches(groups, named, tensors)
@@ -134,7 +133,7 @@ class Checkpoint(keras.callbacks.Callback):
         if epoch != self._position.epoch:
             self._position = Position(epoch, 0, self._position.step)
         self._begin = self._position
-        if self._begin.batch:  # Keras has just reset the metrics of an epoch that is half done
+        if self._begin.batch:  # Keras has just reset the metrics of a half-done epoch
             variables = _named({"metrics": self.model.metrics_variables})
             if variables.keys() == self._metrics.keys():
                 for name, variable in variables.items():
@@ -153,7 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
         steps = (self.params or {}).get("steps")
         done = (
             self._position.step - self._begin.step + self.model.steps_per_execution
-        )  # the last batch has no beginning after it
+        )  # no batch begins after the last one
         if steps is not None:
             done = min(done, steps)
         self._advance(done)
@@ -162,7 +161,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._save(logs or {}, kept=True)
 
     def _advance(self, done):
-        """`done` batches of the epoch have been trained on in this run."""
+        """Note that this run has trained on `done` batches of the epoch."""
         self._position = Position(self._begin.epoch, self._begin.batch + done, self._begin.step + done)
 
     def _save(self, logs, kept):
@@ -180,7 +179,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
         every = checkpoints(self.folder)
         for folder in {*every[:-1]} - {*kept_checkpoints(self.folder)[-self.keep :]}:
-            os.rename(folder, folder.with_name(f".{folder.name}.removed"))  # what is half removed is no checkpoint
+            os.rename(folder, folder.with_name(f".{folder.name}.removed"))  # a half-removed folder is no checkpoint
         for leftover in [*self.folder.glob(".step-*.removed"), *self.folder.glob(".step-*.partial")]:
             shutil.rmtree(leftover, ignore_errors=True)
         self._saved_step, self._saved_time = step, time.monotonic()
@@ -188,12 +187,12 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class Speed(keras.callbacks.Callback):
-    """Shows with each epoch's figures how fast it was, and keeps it in the history.
+    """Adds the training speed to the logs and history of each epoch.
 
-    `tokens_per_second` counts the tokens of all sequences of an example, no padding, over the time of training without
-    validation; `input_wait` is the share of that time in which no batch was ready. Near 0, as it should be, the device
-    is never idle for want of input; more, and batches cost more to make than to train on. (On TensorFlow it is the wait
-    of the thread that hands them on, two batches ahead.)
+    `tokens_per_second` counts the tokens of all sequences of an example, without padding, over the time of training
+    without validation. `input_wait` is the share of that time in which no batch was ready. It should be near 0: then
+    the device never waits for input. If it is larger, making batches takes longer than training on them. (On TensorFlow
+    it is the wait of the thread that passes batches on, two batches ahead.)
 
     Example:
         >>> model.fit(pairs, epochs=10, callbacks=[kt.training.Speed()])
@@ -233,7 +232,7 @@ def checkpoints(folder):
 
 
 def kept_checkpoints(folder):
-    """Those of epochs' ends and of `every_steps`, oldest first, without the one that only time asked for."""
+    """The checkpoints from ends of epochs and `every_steps`, oldest first, without one due to `every_seconds`."""
 
     def is_kept(path):
         try:
@@ -246,15 +245,15 @@ def kept_checkpoints(folder):
 
 @spelled
 def average_weights(model, folder, last=10):
-    """Set the weights of `model` to the mean of those in the last checkpoints (of epochs' ends and `every_steps`).
+    """Set the weights of `model` to the mean over the last checkpoints (from ends of epochs and `every_steps`).
 
-    The mean is taken in float64, of one variable at a time. Integer weights are those of the newest.
+    The mean is computed in float64, one variable at a time. Integer weights are those of the newest checkpoint.
 
     Args:
         model: a built model.
-        folder: what `Checkpoint(folder, keep=last)` has filled.
-        last: how many checkpoints, from the newest back. Vaswani et al. 2017 take 5 for the base model and 20 for the
-            big one.
+        folder: the folder of a `Checkpoint(folder, keep=last)`.
+        last: the number of checkpoints, from the newest back. Vaswani et al. 2017 average 5 for the base model and 20
+            for the big one.
 
     Raises:
         ValueError: if there are fewer such checkpoints, or one does not fit the model.
@@ -288,19 +287,19 @@ def average_weights(model, folder, last=10):
 
 
 class TranslationQuality(keras.callbacks.Callback):
-    """Translates a held-out text after an epoch and puts `val_bleu` and `val_chrf` into the logs.
+    """Translates a held-out text after an epoch, and adds `val_bleu` and `val_chrf` to the logs.
 
     Put it before the callbacks that read the logs (`LearningCurve`, `EarlyStopping(monitor="val_bleu", mode="max")`).
-    sacreBLEU's signatures are in `signatures`, the last translations in `hypotheses`.
+    The attribute `signatures` holds the signatures of sacreBLEU, `hypotheses` the last translations.
 
     Args:
         sources: list of strings.
         references: list of as many strings, or of lists of alternatives.
-        every_epochs: translate after each so many epochs.
-        **options: of `model.translate(list of str, **options) -> list of str`, such as `num_beams=1`.
+        every_epochs: number of epochs between two translations.
+        **options: options of `model.translate(list of str, **options) -> list of str`, such as `num_beams=1`.
 
     Raises:
-        ValueError: for unequal counts, or none.
+        ValueError: for lists of unequal length, or empty ones.
 
     Example:
         >>> quality = TranslationQuality(english, french, num_beams=4)
@@ -325,7 +324,7 @@ class TranslationQuality(keras.callbacks.Callback):
         if (epoch + 1) % self.every_epochs:
             return
         with warnings.catch_warnings():
-            # At first few translations end by themselves.
+            # Early in training, few translations end before the limit.
             warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut")
             self.hypotheses = self.model.translate(self.sources, **self.options)
         for name, metric in (("val_bleu", bleu), ("val_chrf", chrf)):
@@ -335,18 +334,19 @@ class TranslationQuality(keras.callbacks.Callback):
 
 
 class LearningCurve(keras.callbacks.Callback):
-    """Keeps what training reports, over steps, in a CSV file, and draws it into a PNG picture.
+    """Records the metrics of training over steps in a CSV file, and plots them as a PNG picture.
 
-    Within an epoch it records the mean of each metric since the last record (Keras itself reports the mean since the
-    epoch began); at its end all of the logs, those of validation too. A resumed run goes on in the same file: what was
-    recorded beyond the restored step is dropped, since it is trained again.
+    Within an epoch it records the mean of each metric since the last record (Keras reports the mean since the epoch
+    began). At the end of an epoch it records all logs, including validation. A resumed run continues the same file:
+    records after the restored step are dropped, since these steps are trained again.
 
     Put it after `Checkpoint` and `TranslationQuality` in the list.
 
     Args:
-        path: of the picture, `.png`; the records go beside it, `.csv`, with the columns step, epoch, name and value.
+        path: the path of the picture, `.png`. The records are beside it, `.csv`, with the columns step, epoch, name and
+            value.
         every_steps: steps between two records.
-        title: written above the picture.
+        title: title of the picture.
 
     Example:
         >>> model.fit(..., callbacks=[LearningCurve("run/curve.png")])
@@ -388,7 +388,7 @@ class LearningCurve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self._step += self.model.steps_per_execution
-        if not self._has_points:  # a short epoch is one
+        if not self._has_points:  # a short epoch has only one record
             names = {metric.name for metric in self.model.metrics}
             self._record({name: value for name, value in logs.items() if name in names})
         self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
@@ -419,13 +419,13 @@ class LearningCurve(keras.callbacks.Callback):
 
 
 def _read_whole(folder):
-    """The state and the tensors of a checkpoint whose files are as they were saved.
+    """Read the state and the tensors of a checkpoint, checking that its files are unchanged.
 
     Raises:
-        OSError, ValueError: they are missing, or damaged.
+        OSError, ValueError: if files are missing or damaged.
     """
     state, tensors = _read_state(folder), preset.read_tensors(folder)
-    entries = manifest.read(folder)  # older versions wrote none
+    entries = manifest.read(folder)  # older versions wrote no manifest
     problems = [] if entries is None else manifest.differences(folder, entries)
     if problems:
         raise ValueError(f"{'; '.join(problems)}.")
@@ -433,10 +433,10 @@ def _read_whole(folder):
 
 
 def _read_state(folder):
-    """What a checkpoint's `state.json` says, of the types that it was written with.
+    """Read the `state.json` of a checkpoint, checking its types.
 
     Raises:
-        OSError, ValueError: it is missing, or damaged.
+        OSError, ValueError: if the file is missing or damaged.
     """
     state = preset.read_json(folder, STATE)
     wrong = [name for name in Position._fields if type(state.get(name)) is not int or not 0 <= state[name] < 2**63]
@@ -452,7 +452,7 @@ def _read_state(folder):
 
 
 def _groups(model):
-    """What a checkpoint holds, by group."""
+    """The variables of a checkpoint, by group."""
     if not model.built or getattr(model, "optimizer", None) is None:
         raise ValueError("Expected a built and compiled model, got one that is not. Call build() and compile() first.")
     if not model.optimizer.built:
@@ -467,8 +467,9 @@ def _groups(model):
 
 
 def _named(groups, saved_paths=None):
-    """Variables by their names in a file, numbers. What was saved is found by its path, so that variables may change
-    places; where the paths are others (Keras makes some up, which differ from process to process), by its place."""
+    """Variables by their names in a file, which are numbers. A saved variable is found by its path, so that variables
+    may change order. If the paths differ (Keras makes some up, differently in each process), it is found by its
+    place."""
     named = {}
     for group, variables in groups.items():
         paths = [variable.path for variable in variables]
@@ -495,6 +496,6 @@ def _mismatches(groups, named, tensors, most=20):
 
 
 def _finite(logs):
-    """JSON has no NaN and no infinity: None stands for them."""
+    """Replace NaN and infinity, which JSON cannot hold, by None."""
     values = {name: float(value) for name, value in logs.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
