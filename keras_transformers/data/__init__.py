@@ -1,4 +1,4 @@
-"""From anything that holds text to arrays: readers, cleaning, token ids with their labels, and batches."""
+"""Text containers to arrays: readers, cleaning, token ids with their labels, and batches."""
 
 from keras_transformers import lazy
 

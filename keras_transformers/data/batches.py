@@ -1,4 +1,4 @@
-"""Examples to batches: read once, kept as token ids, dealt out in a handful of fixed shapes.
+"""Examples to batches: read once, kept as token ids, batched in a few fixed shapes.
 
     any source of pairs ── pairs.encode_pairs ──► Pairs ───────┐
     any source of texts ── examples.encode_texts ► Examples ───┤── split ──► two of the same
@@ -6,7 +6,7 @@
                                          Batches (epoch, index) ── keras_data ──► keras.Model.fit
 
 Text never reaches Keras: a source stays in memory as flat int32 ids (four bytes a token). Every batch is a pure
-function of (seed, epoch, index), which is what lets training go on where it stopped.
+function of (seed, epoch, index), so that stopped training can resume.
 
 Shapes: `N` examples, `C` sequences in each, `B` rows of a batch, `S` source tokens, `T` target tokens.
 """
@@ -28,11 +28,11 @@ import numpy as np
 from keras_transformers.backends import training
 from keras_transformers.data.pairs import encode_pairs, in_background
 
-MAX_EDGES = 128  # lengths at which a bucket may end
+MAX_EDGES = 128  # the most candidates for a bucket's maximum length
 
 
 class Position(typing.NamedTuple):
-    """A place in training: `batch` batches into `epoch` are done (both from 0), `step` in all."""
+    """A position in training: `batch` batches of `epoch` are done (both from 0), and `step` batches in all."""
 
     epoch: int = 0
     batch: int = 0
@@ -55,17 +55,17 @@ def translation_batches(
     shuffle: bool = True,
     seed: int = 0,
 ) -> "Batches":
-    """Batches for teacher forcing, bucketed by length, from any source of sentence pairs.
+    """Make batches for teacher forcing, bucketed by length, from any source of sentence pairs.
 
     Args:
         source, target, tokenizer, max_length: see `encode_pairs`, which also takes `Pairs` that are encoded already
             (and then no tokenizer is needed).
         batch_tokens: the most tokens of a batch on its longer side, padding included: `B * max(S, T)`. Vaswani et al.
             2017 use about 25000.
-        batch_size: a number of rows instead, for every bucket alike.
-        num_buckets: the most distinct batch shapes, so the most times that a step is compiled.
-        shuffle: deal the pairs anew in each epoch. `False` for evaluation.
-        seed: what the shuffling starts from.
+        batch_size: instead, the number of rows of each batch, the same for every bucket.
+        num_buckets: the most distinct batch shapes, and so the most compilations of a training step.
+        shuffle: whether to shuffle the pairs anew in each epoch; `False` for evaluation.
+        seed: the seed of shuffling.
 
     Returns:
         `Batches`.
@@ -88,9 +88,9 @@ def translation_batches(
 class Bucket(typing.NamedTuple):
     """The examples of similar length that share one batch shape."""
 
-    rows: np.ndarray  # which examples
+    rows: np.ndarray  # numbers of the examples
     size: int  # B
-    lengths: tuple[int, ...]  # of each of the C sequences
+    lengths: tuple[int, ...]  # length of each of the C sequences
 
     @property
     def num_batches(self) -> int:
@@ -101,18 +101,17 @@ class Batches:
     """Batches of fixed shapes, each a pure function of `(seed, epoch, index)`.
 
     Every bucket has one shape; its last batch is filled up with empty rows (padding only, weight 0). The batches of all
-    buckets are shuffled together. Where the buckets end is chosen to make an epoch as small as it can be, counted in
-    tokens with padding (dynamic programming over the lengths), because equal shares of the pairs let one long sentence
-    stretch a whole share.
+    buckets are shuffled together. The lengths of the buckets minimise the tokens of an epoch, padding included (dynamic
+    programming over the lengths). With buckets of equally many pairs, one long sentence would stretch a whole bucket.
 
     Args:
-        pairs: `Pairs`, `Arrays` or `Examples`: what has `lengths` int `[N, C]`, `token_ids` (arrays by name),
+        pairs: `Pairs`, `Arrays` or `Examples`, or any object with `lengths` int `[N, C]`, `token_ids` (arrays by name),
             `truncated`, `take(rows)` and `batch(rows, size, lengths, rng)`.
         batch_tokens, batch_size, num_buckets, shuffle, seed: see `translation_batches`.
-        longest: how many positions the model has: rows are filled up to a round length, but no further than that.
+        longest: the model's number of positions. Rows are padded to a round length up to this limit.
 
     Attributes:
-        seconds_waited: how long its readers have waited for batches that were not ready yet.
+        seconds_waited: the time that readers have waited for batches that were not ready yet.
     """
 
     def __init__(
@@ -141,12 +140,12 @@ class Batches:
     def changed(
         self, *, filled: bool = True, multiple: int | None = None, class_weight: np.ndarray | None = None
     ) -> typing.Self:
-        """The same batches, handed out in another way.
+        """Return the same batches with another treatment of rows and weights.
 
         Args:
-            filled: False to leave out the rows that only fill up the last batch of a bucket.
-            multiple: the number of rows is filled up to a multiple of it.
-            class_weight: float `[C]`: each label's weight is multiplied by that of its class.
+            filled: False to leave out the empty rows that fill up the last batch of a bucket.
+            multiple: fill up the number of rows to a multiple of this number.
+            class_weight: float `[C]`: each label's weight is multiplied by the weight of its class.
         """
         other = copy.copy(self)
         other._filled = self._filled and filled
@@ -155,18 +154,18 @@ class Batches:
         return other
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Return the number of batches in an epoch."""
         return sum(bucket.num_batches for bucket in self.buckets)
 
     def batch(self, epoch: int, index: int) -> Batch:
-        """Batch `index` of `epoch`, both from 0.
+        """Return batch `index` of `epoch`, both from 0.
 
         Returns:
             `({"token_ids": int32 [B, S], "decoder_token_ids": int32 [B, T]}, labels int32 [B, T], sample_weight float32
             [B, T])`
 
         Raises:
-            IndexError: if `index` lies outside of the epoch.
+            IndexError: if `index` is outside of the epoch.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"Expected a batch index in [0, {len(self)}), got {index}.")
@@ -182,7 +181,7 @@ class Batches:
         return inputs, labels, weights
 
     def fingerprint(self) -> str:
-        """A short text that differs where what is dealt out does: checkpoints keep it, to notice other data."""
+        """Return a hash of the data and the batching. Checkpoints keep it to detect changed data."""
         digest = hashlib.blake2b(digest_size=8)
         for array in (self.pairs.lengths, *self.pairs.token_ids.values()):
             digest.update(np.ascontiguousarray(array).data)
@@ -210,7 +209,7 @@ class Batches:
                 yield batch
 
     def _plan(self, epoch: int) -> list[tuple[Bucket, np.ndarray]]:
-        """[(bucket, rows)] for each batch of `epoch`."""
+        """Return [(bucket, rows)] for each batch of `epoch`."""
         with self._lock:
             if epoch not in self._plans:
                 rng = np.random.default_rng((self.seed, epoch))
@@ -220,22 +219,23 @@ class Batches:
                     plan += [(bucket, rows[begin : begin + bucket.size]) for begin in range(0, len(rows), bucket.size)]
                 order = rng.permutation(len(plan)) if self.shuffle else range(len(plan))
                 self._plans[epoch] = [plan[index] for index in order]
-                while len(self._plans) > 2:  # the running epoch, and the next while its first batches are prepared
+                while len(self._plans) > 2:  # the current epoch, and the next, whose first batches are prepared early
                     self._plans.popitem(last=False)
             return self._plans[epoch]
 
 
 def keras_data(batches: Batches, position: Position | Callable[[], Position] | None = None) -> typing.Any:
-    """What `keras.Model.fit` and `evaluate` take on this backend: `batches` without end, from `position` on.
+    """Return `batches` without end, from `position` on, as data for `keras.Model.fit` and `evaluate` on this backend.
 
-    Pass `steps_per_epoch=len(batches)` (`steps=` to `evaluate`, `validation_steps=` for validation) and `shuffle=False`
-    beside it. Each new iteration begins at `position` again. On TensorFlow it is a `tf.data.Dataset` with free lengths,
-    because Keras would fix those of the first two batches; elsewhere a `keras.utils.PyDataset`.
+    Pass `shuffle=False` and `steps_per_epoch=len(batches)` with it (`steps=` to `evaluate`, `validation_steps=` for
+    validation). Each new iteration begins at `position` again. On TensorFlow the result is a `tf.data.Dataset` with
+    free lengths, because Keras would fix the lengths of the first two batches; otherwise it is a
+    `keras.utils.PyDataset`.
 
     Args:
         batches: `Batches`.
-        position: `Position` to begin at, or a function that says it when an iteration begins; the very beginning if
-            `None`.
+        position: `Position` to begin at, or a function that returns it when an iteration begins; None for the very
+            beginning.
 
     Example:
         >>> model.fit(keras_data(batches), steps_per_epoch=len(batches), epochs=10, shuffle=False)
@@ -245,7 +245,7 @@ def keras_data(batches: Batches, position: Position | Callable[[], Position] | N
 
 
 class _Stream(keras.utils.PyDataset):
-    """`Batches.stream`, by number, as Keras asks for it: in order, and from 0 again for each new iteration."""
+    """`Batches.stream` by index, for Keras, which asks in order and from 0 again in each new iteration."""
 
     def __init__(self, batches: Batches, begin: Callable[[], Position]) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ class _Stream(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> None:
-        """None: it has no end."""
+        """None: the stream has no end."""
         return None
 
     def __getitem__(self, index: int) -> Batch:
@@ -268,7 +268,7 @@ class _Stream(keras.utils.PyDataset):
 
 
 def round_up(length: int, limit: int | None = None) -> int:
-    """To a multiple of 8, or of 4 up to 16: few shapes, little padding. Not past the limit."""
+    """Round up to a multiple of 8, or of 4 up to 16, for few shapes and little padding; not above the limit."""
     step = 4 if length <= 16 else 8
     rounded = -(-int(length) // step) * step
     return rounded if limit is None else min(rounded, max(limit, int(length)))
@@ -277,7 +277,7 @@ def round_up(length: int, limit: int | None = None) -> int:
 def _buckets(
     lengths: np.ndarray, batch_tokens: int, batch_size: int | None, num_buckets: int, limit: int | None = None
 ) -> list[Bucket]:
-    """At most `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, for the fewest padded tokens in an epoch."""
+    """Return up to `num_buckets` `Bucket`s of examples of `lengths` `[N, C]`, with the least padding in an epoch."""
     longest = lengths.max(axis=1)
     candidates = np.unique([round_up(length, limit) for length in np.unique(longest)])
     if len(candidates) > MAX_EDGES:
@@ -288,7 +288,7 @@ def _buckets(
     np.maximum.at(maxima, group, lengths)
 
     def shape(begin: int, end: int) -> tuple[int, tuple[int, ...], int]:
-        """Rows and lengths of a bucket of the candidates `begin` to `end`, both included, and how many it holds."""
+        """Return rows, lengths and number of examples of a bucket of the candidates `begin` to `end`, both included."""
         longest = tuple(round_up(length, limit) for length in maxima[begin : end + 1].max(axis=0))
         count = int(counts[begin : end + 1].sum())
         size = batch_size or max(batch_tokens // max(longest), 1)
@@ -300,7 +300,7 @@ def _buckets(
         size, longest, count = shape(begin, end)
         return -(-count // size) * size * sum(longest)
 
-    # least[k][end]: (tokens, where the last bucket begins) of the candidates up to `end` in at most k + 1 buckets
+    # least[k][end]: (tokens, start of the last bucket) for the candidates up to `end` in at most k + 1 buckets
     size = len(candidates)
     tokens = {(begin, end): padded_tokens(begin, end) for end in range(size) for begin in range(end + 1)}
     least = [[(tokens[0, end], 0) for end in range(size)]]
@@ -312,7 +312,7 @@ def _buckets(
                 for end in range(size)
             ]
         )
-    # `above[end]` was kept where one more bucket saves nothing; then its own beginning stands, one level up
+    # If one more bucket saves nothing, `above[end]` was kept; the start of its last bucket is one level up.
     buckets, end, level = [], size - 1, len(least) - 1
     while end >= 0:
         while level and least[level - 1][end][0] == least[level][end][0]:

@@ -1,15 +1,15 @@
-"""What is taken out of raw parallel text before a model learns from it, rule by rule, and how much.
+"""Cleaning of raw parallel text for training: rules that drop pairs, and counts of the dropped pairs.
 
-    rule                what goes
-    empty               a side without text
-    long                a side of more characters than `max_characters`
-    lengths             sides whose lengths are less alike than `max_ratio`, measured by how the whole text is
-    script              a side that is mostly in another script than its language: a mix-up
-    copy                a target that is its source
-    duplicate           a pair that was there before
-    held out            a pair of which a side stands in what is held out, capitals and punctuation aside
+    rule                dropped pairs
+    empty               a side has no text
+    long                a side has more characters than `max_characters`
+    lengths             the ratio of the lengths, relative to the mean ratio of the whole text, exceeds `max_ratio`
+    script              a side is mostly in another script than its language: a mix-up
+    copy                the target is the source
+    duplicate           the pair occurred before
+    held out            a side occurs in the held-out pairs, apart from capitals and punctuation
 
-A pair is counted under the first rule that takes it.
+A pair is counted under the first rule that drops it.
 """
 
 import collections
@@ -22,23 +22,23 @@ from collections.abc import Collection, Container, Iterable, Sequence
 from keras_transformers.records import record
 
 RULES = ("empty", "long", "lengths", "script", "copy", "duplicate", "held out")
-SHORTEST = 10  # characters that a side counts as having at least: lengths of "Hi." and "Bonjour." say nothing
-COMMON = 0.1  # of the letters of a side: what is rarer than that is no script of its language
+SHORTEST = 10  # the least length counted for a side: the lengths of "Hi." and "Bonjour." say nothing
+COMMON = 0.1  # of the letters of a side: a rarer script does not belong to its language
 
 
 @record
 class Cleaning:
-    """The rules, each with a value that switches it off.
+    """The rules of cleaning; each has a value that switches it off.
 
     Attributes:
-        max_characters: the longest side; None for any.
-        max_ratio: how many times as long as the other a side may be, after both are measured by the mean of all pairs,
-            so that Chinese beside English needs no other value; None for any.
-        min_script_share: the share of a side's letters that have to be in its language's scripts; 0 for none. Two
-            languages of one script are not told apart.
-        source_scripts, target_scripts: these scripts, as Unicode names letters ("LATIN", "CYRILLIC", "CJK"); by default
-            all that at least a tenth of the side's letters belong to.
-        copies, duplicates, held_out: whether pairs may be copies, duplicates, or in what is held out.
+        max_characters: the most characters of a side; None for any number.
+        max_ratio: the largest ratio of the two sides' lengths, relative to the mean ratio of all pairs, so that the
+            same value serves Chinese and English; None for any.
+        min_script_share: the least share of a side's letters in the scripts of its language; 0 for none. Languages with
+            the same script are not told apart.
+        source_scripts, target_scripts: the scripts of the languages, by the Unicode names of letters ("LATIN",
+            "CYRILLIC", "CJK"); by default all scripts with at least a tenth of the side's letters.
+        copies, duplicates, held_out: whether to keep copies, duplicates, and pairs that occur in the held-out pairs.
     """
 
     max_characters: int | None = 1000
@@ -52,14 +52,14 @@ class Cleaning:
 
 
 class Cleaned(typing.NamedTuple):
-    """What is left, and why the rest went: the number of pairs by rule."""
+    """The result of `clean`: the kept pairs, and the number of dropped pairs by rule."""
 
     sources: list[str]
     targets: list[str]
     dropped: dict[str, int]
 
     def table(self) -> str:
-        """The counts, a line each, for a reader."""
+        """Return the counts as text, a line each."""
         read = len(self.sources) + sum(self.dropped.values())
         rows = {"read": read, **self.dropped, "kept": len(self.sources)}
         return "\n".join(f"{name:<10} {count:>12,}  {count / max(read, 1):7.2%}" for name, count in rows.items())
@@ -71,14 +71,14 @@ def clean(
     rules: Cleaning = Cleaning(),  # noqa: B008  a record never changes
     held_out: Collection[tuple[str, str]] = (),
 ) -> Cleaned:
-    """Take out of sentence pairs what would teach a model nothing, or something wrong.
+    """Drop sentence pairs that would teach a model nothing, or something wrong.
 
     Args:
-        sources, targets: lists of strings, side by side.
+        sources, targets: parallel lists of strings.
         rules: a `Cleaning`.
-        held_out: `(source, target)` pairs that the model is going to be tested on.
+        held_out: `(source, target)` pairs that the model will be tested on.
 
-    Returns: `Cleaned`; what stays is in its order, without the spaces around it.
+    Returns: `Cleaned`; kept pairs stay in order and lose the spaces around them.
 
     Example:
         >>> clean(["A dog.", "A dog.", ""], ["Un chien.", "Un chien.", "Un chat."]).dropped["duplicate"]
@@ -97,7 +97,7 @@ def clean(
     kept = []
 
     def rule(source: str, target: str) -> str | None:
-        """The first rule that drops a pair; None if the pair stays."""
+        """Return the first rule that drops a pair; None if the pair stays."""
         if not source or not target:
             return "empty"
         if max(len(source), len(target)) > most:
@@ -126,7 +126,7 @@ def clean(
 
 
 def common_scripts(texts: Iterable[str]) -> frozenset[str]:
-    """The scripts that at least a tenth of the letters of some texts belong to, as a set of names."""
+    """Return the set of scripts that have at least a tenth of the letters of some texts."""
     letters: collections.Counter[str] = collections.Counter()
     for text in texts:
         letters.update(filter(str.isalpha, text))
@@ -137,25 +137,25 @@ def common_scripts(texts: Iterable[str]) -> frozenset[str]:
 
 
 def script_share(text: str, scripts: Container[str]) -> float:
-    """The share of a text's letters that belong to scripts; 1 for a text without letters."""
+    """Return the share of a text's letters that belong to scripts; 1 for a text without letters."""
     letters = [script(character) in scripts for character in text if character.isalpha()]
     return sum(letters) / len(letters) if letters else 1.0
 
 
 def _unlikeness(source: str, target: str, ratio: float) -> float:
-    """How many times longer, or shorter, a target is than `ratio` times its source: at least 1."""
+    """Return the ratio, at least 1, between a target's length and `ratio` times its source's length."""
     unlike = _length(target) / _length(source) / ratio
     return max(unlike, 1 / unlike)
 
 
 def _least_share(pair: tuple[str, str], scripts: Sequence[Container[str]]) -> float:
-    """The smaller of the two sides' shares of letters that belong to their scripts."""
+    """Return the smaller of the two sides' shares of letters that belong to their scripts."""
     return min(script_share(text, side) for text, side in zip(pair, scripts, strict=True))
 
 
 @functools.cache
 def script(letter: str) -> str:
-    """The script of a letter: the first word of its Unicode name, such as "LATIN" or "CJK"."""
+    """Return the script of a letter: the first word of its Unicode name, such as "LATIN" or "CJK"."""
     return unicodedata.name(letter, "UNKNOWN").split()[0].split("-")[0]
 
 

@@ -1,8 +1,9 @@
-"""What a language model learns from, as ids: texts, prompts with their answers, and chats, of any source.
+"""Training documents of a language model as token ids: texts, prompts with answers, and chats, from any source.
 
-texts, files             every token is learnt, and the end
+documents                learnt tokens
+texts, files             every token, and the end
 prompts and answers      the answers, and their end
-chats                    what the assistant says, and the end of its turn
+chats                    the assistant's messages, and the end of its turns
 """
 
 import collections.abc
@@ -18,12 +19,12 @@ from keras_transformers.files.lines import read_text
 
 
 class Document(typing.NamedTuple):
-    """One document as ids, int32 `[T]`, and how it is learnt from.
+    """One document: its token ids, and which of them are learnt.
 
     Attributes:
-        token_ids: its ids, end token included.
-        learnt: bool `[T]`, which of them the model is to say; None for all.
-        weight: how much it counts.
+        token_ids: int32 `[T]`, end token included.
+        learnt: bool `[T]`, whether the model learns to predict a token; None for all.
+        weight: the document's weight in training.
     """
 
     token_ids: np.ndarray
@@ -31,7 +32,7 @@ class Document(typing.NamedTuple):
     weight: float = 1.0
 
 
-# Columns of prompts and answers, and of texts.
+# Names of columns: prompts and answers, and texts.
 _INPUTS = (
     ("prompt", "completion"),
     ("prompt", "response"),
@@ -53,19 +54,20 @@ def read_documents(
     tokenizer: typing.Any,
     columns: collections.abc.Mapping[str, str] | None = None,
 ) -> tuple[str, list[Document]]:
-    """Read a source to its end.
+    """Read documents from a source to its end.
 
     Args:
         x, y: as for `CausalLM.fit`; or a `Source` as `x`.
-        sample_weight: float `[N]`, how much each counts; 1 by default.
+        sample_weight: float `[N]`, the weight of each document; 1 by default.
         tokenizer: a `Tokenizer`.
-        columns: what a table calls its columns: `text`, or `prompt` and `answer`, or `messages`.
+        columns: the table's names of the columns `text`, or `prompt` and `answer`, or `messages`.
 
-    Returns: `(kind, documents)`: "texts", "answers" or "chats", and a list of `Document`s. What stands before a text is
-        what the tokenizer's template puts there; the end token follows each text and each answer.
+    Returns: `(kind, documents)`: "texts", "answers" or "chats", and a list of `Document`s. The tokens of the
+        tokenizer's template precede each text; the end token follows each text and each answer.
 
     Raises:
-        TypeError, ValueError: for what is no text, chats whose template says nothing of turns, and unequal counts.
+        TypeError, ValueError: for values that are not texts, chats whose template does not mark turns, and unequal
+            counts.
     """
     source = x if isinstance(x, Source) else document_source(x, y, sample_weight)
     block = source.whole()
@@ -94,7 +96,7 @@ def read_documents(
 
 
 def _of_chats(chats: typing.Any, weights: typing.Any, tokenizer: typing.Any) -> list[Document]:
-    """The `Document` of each chat."""
+    """Return the `Document` of each chat."""
     weights = np.ones(len(chats)) if weights is None else row_weights(weights)
     if len(weights) != len(chats):
         raise ValueError(f"Expected a sample_weight for each chat, got {len(weights)} for {len(chats)} chats.")
@@ -102,7 +104,7 @@ def _of_chats(chats: typing.Any, weights: typing.Any, tokenizer: typing.Any) -> 
 
 
 def around(tokenizer: typing.Any) -> tuple[list[int], list[int]]:
-    """The ids before a text and after it: `(before, after)`, as the template has it, with the end token last."""
+    """Return the template's ids before a text and after it: `(before, after)`, with the end token last."""
     parts = [part for part, _ in tokenizer.template.single]
     place = parts.index("A")
     before, after = parts[:place], parts[place + 1 :]
@@ -112,7 +114,7 @@ def around(tokenizer: typing.Any) -> tuple[list[int], list[int]]:
 
 
 def cut(document: Document, length: int) -> Document:
-    """A document of at most so many tokens."""
+    """Cut a document to at most `length` tokens."""
     learnt = None if document.learnt is None else document.learnt[:length]
     return document._replace(token_ids=document.token_ids[:length], learnt=learnt)
 
@@ -122,7 +124,7 @@ def _joined(*parts: collections.abc.Sequence[int]) -> np.ndarray:
 
 
 def document_source(x: typing.Any, y: typing.Any = None, sample_weight: typing.Any = None) -> Source:
-    """A `Source` of documents; paths are the texts of their files."""
+    """Return a `Source` of documents; paths are replaced by the texts of their files."""
     if isinstance(x, os.PathLike):
         x = [x]
     if isinstance(x, (list, tuple)) and any(isinstance(each, os.PathLike) for each in x):
@@ -131,7 +133,7 @@ def document_source(x: typing.Any, y: typing.Any = None, sample_weight: typing.A
 
 
 def _chats(block: Block, columns: collections.abc.Mapping[str, str] | None) -> typing.Any:
-    """Lists of messages, if that is what a block holds; None otherwise."""
+    """Return lists of messages if a block holds chats; None otherwise."""
     if not isinstance(block.inputs, collections.abc.Mapping):
         return block.inputs if len(block.inputs) and is_chat(block.inputs[0]) else None
     table = renamed(block.inputs, columns)
@@ -139,7 +141,8 @@ def _chats(block: Block, columns: collections.abc.Mapping[str, str] | None) -> t
 
 
 def _of_chat(messages: typing.Any, tokenizer: typing.Any, weight: float) -> Document:
-    """A chat as its template writes it. What the assistant says begins where the template asks for it."""
+    """Return a chat as a `Document`, in its template. An assistant's message begins after the template's prompt for
+    it."""
     text, spans = tokenizer.apply_chat_template(messages), []
     for number, message in enumerate(messages):
         if message["role"] != "assistant":

@@ -1,4 +1,4 @@
-"""Texts as token ids with their labels: any source of them read once, for the tasks of an encoder.
+"""Texts as token ids with labels, for the tasks of an encoder: any source is read once.
 
     lists, arrays, a dictionary of columns, a Hugging Face dataset,     ── read_columns ──► Columns of Python values
     tf.data, PyDataset, DataLoader, generators of pairs or batches
@@ -31,7 +31,7 @@ from keras_transformers.data.sources import (
     short,
 )
 
-NO_LABEL = -100  # of a token that has none: special tokens, pieces inside a word, padding
+NO_LABEL = -100  # the label of tokens without one: special tokens, pieces inside a word, padding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Examples:
     """Encoded texts, special tokens in place.
 
     Attributes:
-        columns: by the name of the model's input, a `Ragged` of each; segments lie beside their tokens, under the same
-            name with "segment_ids" for "token_ids", and starts beside `token_ids`.
-        labels: `[N, …]`, or a `Ragged` of one for each token, `NO_LABEL` where there is none.
-        sample_weight: float `[N]`, or a `Ragged` of one for each label.
-        padding_id: what fills rows up.
-        truncated: how many texts were cut.
+        columns: a `Ragged` by the name of each input of the model. Segments have the name of their tokens, with
+            "segment_ids" for "token_ids"; starts belong to `token_ids`.
+        labels: `[N, …]`, or a `Ragged` with a label for each token, `NO_LABEL` for none.
+        sample_weight: float `[N]`, or a `Ragged` with a weight for each label.
+        padding_id: the id that fills rows up.
+        truncated: the number of texts that were cut.
     """
 
     columns: dict[str, Ragged]
@@ -68,13 +68,13 @@ class Examples:
 
     @property
     def token_ids(self) -> dict[str, np.ndarray]:
-        """All ids and labels there are, by what they are for."""
+        """All ids and labels, by their use."""
         labels = self.labels.token_ids if isinstance(self.labels, Ragged) else self.labels
         ids = {name: column.token_ids for name, column in self.columns.items()}
         return ids | ({} if labels is None else {"labels": labels})
 
     def take(self, rows: np.ndarray) -> typing.Self:
-        """The examples numbered `rows`, in that order."""
+        """Return the examples numbered `rows`, in that order."""
         return dataclasses.replace(
             self,
             columns={name: column.take(rows) for name, column in self.columns.items()},
@@ -89,14 +89,14 @@ class Examples:
         lengths: collections.abc.Iterable[int],
         rng: np.random.Generator | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """`(inputs, labels, weights)` of these rows, filled up to `size` rows that have no weight."""
+        """Return `(inputs, labels, weights)` of these rows, filled up to `size` rows with rows of weight 0."""
         shapes = dict(zip(self.token_columns, ((size, length) for length in lengths), strict=True))
         inputs = {}
         for name, column in self.columns.items():
-            kind = re.sub("(segment_ids|padding_mask|starts)$", "token_ids", name)  # whose length it has
+            kind = re.sub("(segment_ids|padding_mask|starts)$", "token_ids", name)  # the column with the same lengths
             fill = self.padding_id if kind == name else 0
             inputs[name], _ = column.padded(rows, shapes[kind], fill)
-        along = shapes.get("decoder_token_ids", shapes["token_ids"])  # of what labels of tokens lie beside
+        along = shapes.get("decoder_token_ids", shapes["token_ids"])  # the shape of labels of tokens
         if isinstance(self.sample_weight, Ragged):
             weight, _ = self.sample_weight.padded(rows, along, 0.0)
         else:
@@ -118,7 +118,7 @@ def _taken(labels: typing.Any, rows: np.ndarray) -> typing.Any:
 
 
 class Columns(typing.NamedTuple):
-    """What `read_columns` returns: lists of `N` values each, or None if a source has no such column."""
+    """The result of `read_columns`: lists of `N` values each, or None if a source has no such column."""
 
     texts: list
     seconds: list | None
@@ -142,27 +142,26 @@ def read_columns(
     """Read a source of labelled texts to its end.
 
     Args:
-        x: texts, or texts with all that belongs to them: anything that `data.sources` reads, or a `Source`. One of
+        x: texts, or texts with their labels and weights: anything that `data.sources` reads, or a `Source`. One of
             a list, tuple, array or series of texts, a text being a string, or a pair of strings;
-            a data frame, a dictionary of columns (`text`, `text_pair`, `label`, or what GLUE and CoNLL call them), a
+            a data frame, a dictionary of columns (`text`, `text_pair`, `label`, or their names in GLUE and CoNLL), a
             list of dictionaries, or a Hugging Face dataset;
             a list, `tf.data.Dataset`, `keras.utils.PyDataset`, torch `DataLoader` or generator of `(text, label)`,
             `(text, label, weight)` or dictionaries, or of batches of them. It must come to an end.
         y: labels, one for each text, if `x` holds none.
-        sample_weight: float `[N]`, how much each example counts; 1 by default.
-        words: whether a text may be a list of words, and then its label a list.
-        labelled: whether labels are needed. If not, a pair is a pair of texts, and what yields examples may yield texts
-            alone.
+        sample_weight: float `[N]`, the weight of each example; 1 by default.
+        words: whether a text may be a list of words; its label is then a list.
+        labelled: whether labels are needed. If not, a pair is a pair of texts, and streams may yield texts alone.
         pairs: whether each text is a pair: "may", "must" or "never".
-        inputs, labels: the names of the columns that are read, as for `data.sources.choose`.
-        columns: what the table calls its columns, by our names: `{"text": "review", "label": "stars"}`.
-        what: what a text is, for messages.
+        inputs, labels: the names of the columns to read, as for `data.sources.choose`.
+        columns: the table's names of the columns, by the names here: `{"text": "review", "label": "stars"}`.
+        what: the word for a text in messages.
 
     Returns: `Columns`; its texts are all strings, or all lists of words.
 
     Raises:
-        TypeError: for what is no text, naming the row.
-        ValueError: for unequal counts, no examples, and columns among which the choice is open.
+        TypeError: for a value that is not a text, naming the row.
+        ValueError: for unequal counts, no examples, and an ambiguous choice of columns.
     """
     form = Form(labelled=labelled and y is None, words=words, pairs=pairs)
     texts, found, weights = (x if isinstance(x, Source) else Source(x, y, sample_weight, form)).whole()
@@ -197,10 +196,10 @@ def _label_column(
     columns: collections.abc.Mapping[str, str] | None,
     needed: bool,
 ) -> str | None:
-    """The name of the column of labels, or None.
+    """Return the name of the column of labels, or None.
 
     Raises:
-        ValueError: if it is `needed` and not there.
+        ValueError: if the column is `needed` and missing.
     """
     what = f"{labels[0].removesuffix('s')}s" if labels else ""
     name = one_of(table, labels, what, columns)
@@ -213,7 +212,7 @@ def _label_column(
 
 
 def _check_counts(values: collections.abc.Mapping[str, typing.Any]) -> None:
-    """Refuse columns, lists by name or None, of unequal lengths."""
+    """Refuse columns of unequal lengths. `values` are lists, or None, by name."""
     counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1:
         raise ValueError(
@@ -222,10 +221,10 @@ def _check_counts(values: collections.abc.Mapping[str, typing.Any]) -> None:
 
 
 def row_weights(weights: typing.Any) -> np.ndarray:
-    """float32 `[N]` of a number for each row.
+    """Convert weights, a number for each row, to float32 `[N]`.
 
     Raises:
-        ValueError: for what is no finite number.
+        ValueError: for a weight that is not a finite number.
     """
     return np.array([one_number(each, f"sample_weight {row}") for row, each in enumerate(weights)], "float32")
 
@@ -233,7 +232,7 @@ def row_weights(weights: typing.Any) -> np.ndarray:
 def _strings(
     texts: list[typing.Any], seconds: list[typing.Any] | None, what: str
 ) -> tuple[list[str], list[str] | None]:
-    """Firsts and seconds, of texts that may be pairs."""
+    """Return the first and second texts, given texts that may be pairs."""
     if seconds is None and texts and holds_many(texts[0]):
         _check_pairs(texts, what)
         texts, seconds = [text[0] for text in texts], [text[1] for text in texts]
@@ -246,7 +245,7 @@ def _check_pairs(texts: list[typing.Any], what: str) -> None:
     if wrong is None:
         return
     if holds_many(texts[wrong]) and len(texts[wrong]) and not isinstance(texts[wrong][0], (str, bytes)):
-        as_text(texts[wrong], f"{what} {wrong}")  # raises: token ids have a name
+        as_text(texts[wrong], f"{what} {wrong}")  # raises an error, also for token ids, which need a column name
     raise TypeError(f"Expected pairs of texts throughout, got {short(texts[wrong])} as {what} {wrong}.")
 
 

@@ -1,8 +1,8 @@
-"""Languages by the names that people use: what a checkpoint calls "fra_Latn", "fr_XX", "fr" or ">>fra<<" is found by
-"French", "fr" and "fra" too.
+"""Languages by common names: a checkpoint's "fra_Latn", "fr_XX", "fr" or ">>fra<<" is found by "French", "fr" and "fra"
+too.
 
-A row below is a language: its codes, two letters (ISO 639-1) where there are, three letters (ISO 639-3), then others
-that stand for it in checkpoints (that of the standard language where the first is of a group), and its English names.
+A row below is a language: its codes and its English names. The codes are two letters (ISO 639-1) if there are such,
+three letters (ISO 639-3), then other codes in checkpoints (the standard language's, if the first is a group's).
 """
 
 import functools
@@ -214,7 +214,7 @@ zu zul: Zulu
 
 
 class Language:
-    """One of the table's: `codes`, its first the shortest, and `names`."""
+    """A language of the table: its `codes`, the shortest first, and its `names`."""
 
     def __init__(self, row: str) -> None:
         codes, names = row.split(": ")
@@ -228,23 +228,24 @@ def _by_name() -> dict[str, Language]:
 
 
 def language_of(code: str) -> Language | None:
-    """The language of a checkpoint's code, such as "fra_Latn" or ">>fr<<", of a name or a plain code, or None."""
+    """Return the language of a checkpoint's code, such as "fra_Latn" or ">>fr<<", of a name, or of a plain code; None
+    if it is unknown."""
     bare = code.strip("_<>").casefold()
     return _by_name().get(bare) or _by_name().get(bare.partition("_")[0])
 
 
 def find_language(name: str, wanted: str | None, languages: Iterable[str]) -> str | None:
-    """A language as `languages`, the codes of a checkpoint, call it, whichever way it is asked for: by that code, by
-    its English name, by its code of two or three letters. None stays None.
+    """Return the checkpoint's code of a language, given that code, the English name, or a code of two or three letters.
+    None stays None.
 
     Args:
-        name: what to call it in an error, such as "target_language".
+        name: the argument's name in errors, such as "target_language".
         wanted: the language.
-        languages: codes.
+        languages: the codes of the checkpoint.
 
     Raises:
-        ValueError: for a language that is not among them, listing those that are; and for one that several of them are,
-            listing those.
+        ValueError: for an unknown language, listing the known ones; and for one that several codes match, listing
+            these.
 
     Example:
         >>> find_language("target_language", "French", ["deu_Latn", "fra_Latn"])
@@ -258,7 +259,7 @@ def find_language(name: str, wanted: str | None, languages: Iterable[str]) -> st
             raise
     language = _by_name().get(wanted.strip().casefold())
     found = [code for code in codes if language is not None and language_of(code) is language]
-    # Where one is the language and others are its variants ("pt" and "pt_BR"), the language is meant.
+    # If one code is the language and others are its variants ("pt" and "pt_BR"), the language is meant.
     found = [code for code in found if "_" not in code.strip("_<>")] or found
     if not found:
         raise language_error(name, wanted, codes)
@@ -271,14 +272,14 @@ def find_language(name: str, wanted: str | None, languages: Iterable[str]) -> st
 
 
 def known_language(name: str, language: str | None, languages: Iterable[str]) -> str | None:
-    """A language as `languages` calls it, where it may be written as its token or without the marks of one: "fr" from
-    "__fr__", ">>fra<<" from "fra". None stays None.
+    """Return a language as it is in `languages`, given with or without the marks of a token: "fr" from "__fr__",
+    ">>fra<<" from "fra". None stays None.
 
     Args:
-        name: what to call it in an error, such as "target_language".
+        name: the argument's name in errors, such as "target_language".
 
     Raises:
-        ValueError: for a language that is not among them, listing those that are.
+        ValueError: for an unknown language, listing the known ones.
     """
     if language is None or language in languages:
         return language
@@ -289,7 +290,7 @@ def known_language(name: str, language: str | None, languages: Iterable[str]) ->
 
 
 def language_error(name: str, language: object, languages: Iterable[str]) -> ValueError:
-    """The error for a language that a tokenizer does not know; what it could be comes first."""
+    """Return the error for a language that a tokenizer does not know; the list begins with similar languages."""
     known = list(languages)
     if not known:
         return ValueError(
@@ -306,5 +307,5 @@ def language_error(name: str, language: object, languages: Iterable[str]) -> Val
 
 
 def _bare(language: str) -> str:
-    """A code without the marks of a token around it."""
+    """Return a code without the marks of a token around it."""
     return language.strip("_<>")

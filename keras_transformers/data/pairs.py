@@ -1,4 +1,4 @@
-"""Sentence pairs as token ids: any source of them read once, encoded in chunks on a thread, kept as flat int32 ids.
+"""Sentence pairs as token ids: any source is read once, encoded in chunks on a thread, and kept as flat int32 ids.
 
 `N` pairs, `B` rows of a batch, `S` source tokens, `T` target tokens, as in `datasets`.
 """
@@ -31,12 +31,12 @@ from keras_transformers.data.sources import (
 )
 from keras_transformers.data.token_ids import pair_ids
 
-CHUNK = 4096  # pairs encoded at a time
+CHUNK = 4096  # pairs encoded at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Encoded sentence pairs, each side with its end token already on."""
+    """Encoded sentence pairs; each side has its end token."""
 
     sources: Ragged
     targets: Ragged
@@ -55,11 +55,11 @@ class Pairs:
 
     @property
     def token_ids(self) -> dict[str, np.ndarray]:
-        """All ids there are, by what they are for."""
+        """All ids, by their use."""
         return {"token_ids": self.sources.token_ids, "labels": self.targets.token_ids}
 
     def take(self, rows: np.ndarray) -> typing.Self:
-        """The pairs numbered `rows`, in that order."""
+        """Return the pairs numbered `rows`, in that order."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         sources, targets = self.sources.take(rows), self.targets.take(rows)
         return dataclasses.replace(self, sources=sources, targets=targets, sample_weight=weight)
@@ -71,7 +71,7 @@ class Pairs:
         lengths: collections.abc.Iterable[int],
         rng: np.random.Generator | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """Teacher forcing: the decoder reads start + target and is to say target + end."""
+        """Return a batch for teacher forcing: the decoder reads start + target and learns to predict target + end."""
         source_length, target_length = lengths
         token_ids, _ = self.sources.padded(rows, (size, source_length), self.padding_id)
         labels, there = self.targets.padded(rows, (size, target_length), self.padding_id)
@@ -114,7 +114,7 @@ def encode_pairs(
     """Read a source of sentence pairs to its end and keep it as token ids.
 
     Args:
-        source: what to translate from, or both sides at once: anything that `data.sources` reads. One of
+        source: the source side, or both sides at once: anything that `data.sources` reads. One of
             a list, tuple, array or series of strings, with `target` alike;
             a tuple `(sources, targets)` of two of these;
             a list (or other iterable) of `(source, target)` pairs of strings;
@@ -127,20 +127,20 @@ def encode_pairs(
         target: the translations, one for each source, if `source` holds one side only.
         tokenizer: a `Tokenizer`: `encode_sources`, `encode_targets`, `padding_id`, `start_id`, `end_id`. Token ids need
             none.
-        max_length: the most tokens a side may have, its end token included. Longer ones are cut, counted, and reported
-            by a warning. `None` cuts nothing.
-        start_id: what the decoder starts from; the tokenizer's start token if not given.
-        padding_id: what fills arrays up; the tokenizer's padding token if not given.
-        sample_weight: float `[N]`, how much each pair counts; of token ids also `[N, T]`, for each label.
-        columns: what a table calls its columns: `{"source": "en", "target": "fr"}`.
+        max_length: the most tokens of a side, its end token included. Longer sides are cut, counted, and reported by a
+            warning. `None` cuts nothing.
+        start_id: the id that the decoder starts from; by default the tokenizer's start token.
+        padding_id: the id that fills arrays up; by default the tokenizer's padding token.
+        sample_weight: float `[N]`, the weight of each pair; for token ids also `[N, T]`, the weight of each label.
+        columns: the table's names of the columns: `{"source": "en", "target": "fr"}`.
 
     Returns:
         `Pairs` (`Examples` for token ids), with `truncated`, the number of pairs that were cut.
 
     Raises:
-        TypeError: for what is no string, naming the row, or a source of unknown kind.
-        ValueError: for unequal counts, no pairs at all, a source without end, columns among which the choice is open,
-            or a tokenizer without the tokens that are needed.
+        TypeError: for a value that is not a string, naming the row, or a source of unknown kind.
+        ValueError: for unequal counts, no pairs, a source without end, an ambiguous choice of columns, or a tokenizer
+            that lacks needed tokens.
 
     Example:
         >>> pairs = encode_pairs(["A dog.", "A cat."], ["Un chien.", "Un chat."], tokenizer=tokenizer, max_length=128)
@@ -203,12 +203,12 @@ def _check_special_tokens(tokenizer: typing.Any, start_id: int | None) -> None:
 
 
 def split(pairs: typing.Any, fraction: float, seed: int = 0) -> tuple[typing.Any, typing.Any]:
-    """Set apart a random `fraction` of `pairs`: `(the rest, the part set apart)`.
+    """Hold out a random `fraction` of `pairs`: return `(the rest, the held-out part)`.
 
     Args:
-        pairs: what `encode_pairs` returns.
-        fraction: between 0 and 1, both excluded; at least one pair lands on each side.
-        seed: the same seed sets the same pairs apart.
+        pairs: the result of `encode_pairs`.
+        fraction: between 0 and 1, both excluded; each part gets at least one pair.
+        seed: the seed; the same seed holds out the same pairs.
 
     Raises:
         ValueError: for a fraction out of range, or fewer than two pairs.
@@ -227,7 +227,7 @@ def _chunks(
     columns: collections.abc.Mapping[str, str] | None,
     languages: collections.abc.Sequence[str | None],
 ) -> collections.abc.Iterator[tuple[list[str], list[str], list[float]]]:
-    """(sources, targets, weights): lists of strings, and of floats or nothing, of so many rows at most."""
+    """Yield chunks `(sources, targets, weights)`: lists of strings, and a list of floats or None."""
     first = 0
     for block in blocks:
         sources, targets, weights = _sides(block, columns, languages)
@@ -251,12 +251,12 @@ def _chunks(
 def _sides(
     block: Block, columns: collections.abc.Mapping[str, str] | None, languages: collections.abc.Sequence[str | None]
 ) -> tuple[typing.Any, typing.Any, typing.Any]:
-    """The sources, targets and weights of a block."""
+    """Return the sources, targets and weights of a block."""
     inputs, targets, weights = block
     if not isinstance(inputs, collections.abc.Mapping):
         return inputs, targets or [], weights
     table = dict(inputs)
-    if "translation" in table and (translations := named(rows(table["translation"]))):  # of a Hugging Face dataset
+    if "translation" in table and (translations := named(rows(table["translation"]))):  # a Hugging Face dataset
         del table["translation"]
         table |= translations
     table = renamed(table, columns)
@@ -272,7 +272,7 @@ def _sides(
 def _by_language(
     table: collections.abc.Mapping[str, typing.Any], languages: collections.abc.Sequence[str | None]
 ) -> tuple[str, str] | None:
-    """The names of the columns of sources and targets in a table whose columns are called by languages, or None."""
+    """Return the names of the source and target columns in a table whose columns are named by languages, or None."""
     known = {name: language_of(str(name)) for name in table}
     known = {name: language for name, language in known.items() if language and holds_texts(table[name])}
     names = {language: name for name, language in reversed(known.items())}
@@ -301,7 +301,7 @@ def in_background(
     ahead: int,
     threads: int,
 ) -> collections.abc.Generator[typing.Any, None, None]:
-    """Like `itertools.starmap`, computed on threads, at most `ahead` results ahead of the reader."""
+    """Yield results like `itertools.starmap`, computed on threads, up to `ahead` results before they are read."""
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(threads) as executor:
         waiting: collections.deque[concurrent.futures.Future] = collections.deque()

@@ -14,7 +14,7 @@ class Ragged(typing.NamedTuple):
 
     @classmethod
     def join(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
-        """One `Ragged` of an iterable of arrays of one dtype."""
+        """Join an iterable of arrays of one dtype to a `Ragged`."""
         arrays = list(arrays)
         offsets = np.zeros(len(arrays) + 1, "int64")
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
@@ -25,7 +25,7 @@ class Ragged(typing.NamedTuple):
         return np.diff(self.offsets)
 
     def padded(self, rows: np.ndarray, shape: tuple[int, int], padding_id: float) -> tuple[np.ndarray, np.ndarray]:
-        """The sequences numbered `rows`, padded to `shape`, and where they are no padding, bool."""
+        """Return the sequences numbered `rows`, padded to `shape`, and a bool array, True for tokens, not padding."""
         token_ids, there = np.full(shape, padding_id, self.token_ids.dtype), np.zeros(shape, bool)
         places = self.offsets[rows, None] + np.arange(shape[1])
         there[: len(rows)] = places < self.offsets[rows + 1, None]
@@ -33,5 +33,5 @@ class Ragged(typing.NamedTuple):
         return token_ids, there
 
     def take(self, rows: Iterable[int]) -> "Ragged":
-        """The sequences numbered `rows`, in that order."""
+        """Return the sequences numbered `rows`, in that order."""
         return Ragged.join([self.token_ids[self.offsets[row] : self.offsets[row + 1]] for row in rows])

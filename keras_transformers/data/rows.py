@@ -1,5 +1,4 @@
-"""Documents as rows that a language model learns from: cut to windows, several to a row, each token to be told from
-those before it.
+"""Documents as training rows of a language model: cut into windows, several of which are packed into a row.
 
     two documents       a b c d e f ▪    p q ▪                    ▪: the end token
     windows of 4        reads  a b c d   says  b c d e
@@ -7,8 +6,8 @@ those before it.
                         reads  p q       says  q ▪
     packed into rows    reads  a b c d   e f p q        starts  0 0 0 0   0 0 2 2
 
-No token is lost, and each but a document's first is said once. A window never sees another that shares its row:
-`starts` tells the model where its text begins.
+No token is lost, and each but a document's first is predicted once. A window never sees another window in its row:
+`starts` tells the model where each token's text begins.
 
 `N` documents, `T` tokens.
 """
@@ -26,20 +25,20 @@ from keras_transformers.data.ragged import Ragged
 def document_rows(
     documents: Iterable[Document], *, max_length: int, padding_id: int = 0, packing: bool = True, truncated: int = 0
 ) -> Examples:
-    """Rows to learn from.
+    """Return training rows of documents.
 
     Args:
         documents: an iterable of `Document`s.
-        max_length: the most tokens of a row; a longer document is cut into windows of as many, one after the other.
-        padding_id: what fills rows up.
-        packing: whether windows share rows, by best fit, each whole. With weights that differ none do.
-        truncated: how many documents had been cut, for the report.
+        max_length: the most tokens of a row; a longer document is cut into consecutive windows of that length.
+        padding_id: the id that fills rows up.
+        packing: whether to pack whole windows into shared rows, by best fit. If weights differ, rows are not shared.
+        truncated: the number of documents that were cut before, for the report.
 
-    Returns: `Examples` with the columns `token_ids` and, where windows share a row, `starts`; the labels are the tokens
-        that follow, `NO_LABEL` where none is to be learnt.
+    Returns: `Examples` with the column `token_ids` and, if windows share rows, `starts`. The labels are the tokens that
+        follow, `NO_LABEL` for tokens that are not learnt.
 
     Raises:
-        ValueError: for a `max_length` below 1, or where nothing is left to learn.
+        ValueError: for a `max_length` below 1, or if no token is left to learn.
 
     Source: best-fit packing: Ding et al. 2024, "Fewer Truncations Improve Language Modeling", section 3.
     """
@@ -66,7 +65,7 @@ def document_rows(
 
 
 def _packed(inputs: Ragged, labels: Ragged, length: int, padding_id: int) -> tuple[dict[str, Ragged], Ragged]:
-    """The columns and labels of rows that hold several windows each, all filled up to one length."""
+    """Return the columns and labels of rows that hold several windows each, all padded to one length."""
     lengths = inputs.lengths
     rows = best_fit(lengths, length)
     width = max(int(lengths[row].sum()) for row in rows)
@@ -80,7 +79,7 @@ def _packed(inputs: Ragged, labels: Ragged, length: int, padding_id: int) -> tup
             token_ids[number, there], said[number, there] = inputs.token_ids[source], labels.token_ids[source]
             starts[number, there] = place
             place = there.stop
-        starts[number, place:] = place  # padding is a text of its own
+        starts[number, place:] = place  # padding counts as a separate text
     offsets = np.arange(len(rows) + 1, dtype="int64") * width
     columns = {"token_ids": Ragged(token_ids.reshape(-1), offsets)}
     if any(len(row) > 1 for row in rows):
@@ -89,13 +88,13 @@ def _packed(inputs: Ragged, labels: Ragged, length: int, padding_id: int) -> tup
 
 
 def best_fit(lengths: np.ndarray, size: int) -> list[list[int]]:
-    """Which of the things of `lengths` `[N]` go together into bins of `size`: a list of lists of their numbers.
+    """Pack items of `lengths` `[N]` into bins of `size`: return a list of lists of item numbers.
 
-    The longest first, each into the fullest bin that has room for it.
+    The longest items come first; each goes into the fullest bin that has room for it.
     """
     bins: list[list[int]] = []
-    with_room: dict[int, list[int]] = {}  # by how much room, the bins that have it
-    rooms: list[int] = []  # the same amounts, ascending
+    with_room: dict[int, list[int]] = {}  # the bins by their free room
+    rooms: list[int] = []  # the keys of `with_room`, ascending
     for number in np.argsort(-lengths, kind="stable"):
         length = int(lengths[number])
         place = bisect.bisect_left(rooms, length)

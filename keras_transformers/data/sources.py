@@ -1,12 +1,12 @@
-"""One reader of what users bring: anything → named columns, or rows without names → lists of values.
+"""The reader of users' data: any container → named columns, or rows without names → lists of values.
 
     frames        pandas, polars, pyarrow, Hugging Face datasets, dictionaries of columns,      ─► columns by name
                   lists of dictionaries, structured arrays
     one column    lists, tuples, NumPy arrays, series, chunked arrays, tensors                  ─► rows
     streams       tf.data, PyDataset, DataLoader, generators, zip, csv readers, open files      ─► either, item by item
 
-Nothing but NumPy is imported: other libraries' objects are known by their methods. `Source` gathers rows in blocks;
-`choose` takes columns by name, and refuses to guess where several could be meant.
+Only NumPy is imported: objects of other libraries are recognised by their methods. `Source` gathers rows in blocks.
+`choose` selects columns by name, and refuses to guess if the choice is ambiguous.
 
 `N` rows.
 """
@@ -27,9 +27,9 @@ from keras_transformers.spelling import did_you_mean
 Texts: typing.TypeAlias = Any
 """Whatever holds texts: a string, or a list, array, series, data frame, data set or stream of strings."""
 
-ROWS = 4096  # of a block of a stream
-_TO_LISTS = ("to_pylist", "to_list", "tolist")  # of pyarrow; of pandas, polars and ragged tensors; of arrays
-_COMPUTE = ("collect", "compute", "read_all", "to_table")  # of polars, dask and pyarrow, for what is not computed yet
+ROWS = 4096  # in a block of a stream
+_TO_LISTS = ("to_pylist", "to_list", "tolist")  # pyarrow's; of pandas, polars and ragged tensors; of arrays
+_COMPUTE = ("collect", "compute", "read_all", "to_table")  # methods of lazy data in polars, dask and pyarrow
 
 
 class Block(typing.NamedTuple):
@@ -37,7 +37,7 @@ class Block(typing.NamedTuple):
 
     Attributes:
         inputs: columns by name, or a list of values without names.
-        labels, weights: what was given beside them, one for each row, or None.
+        labels, weights: the labels and weights, one for each row, or None.
     """
 
     inputs: dict[str, Any] | list[Any]
@@ -46,13 +46,13 @@ class Block(typing.NamedTuple):
 
 
 class Form(typing.NamedTuple):
-    """How a task's examples look, which tells one example from a batch of them.
+    """The form of a task's examples, by which one example is told from a batch.
 
     Attributes:
-        labelled: whether something stands beside the input: `(input, label)`. Otherwise two strings are a pair.
+        labelled: whether examples have labels: `(input, label)`. Otherwise two strings are a pair.
         words: whether a list of strings is one text, split into words.
         pairs: whether an input is two texts: "may", "must" or "never".
-        parts: what the input and its label are, for messages.
+        parts: the words for the input and its label in messages.
     """
 
     labelled: bool = True
@@ -65,9 +65,9 @@ class Source:
     """Rows of any container, read once, from the first to the last.
 
     Args:
-        x: inputs, or inputs with all that belongs to them.
+        x: inputs, or inputs with their labels and weights.
         y: labels, one for each row, if `x` holds none.
-        sample_weight: how much each row counts.
+        sample_weight: the weight of each row.
         form: a `Form`.
 
     Attributes:
@@ -75,8 +75,8 @@ class Source:
         holds_ids: whether the rows are token ids, not texts.
 
     Raises:
-        TypeError: for what holds no rows: a string, a number, a set, a path, a function.
-        ValueError: for a stream without end, several data sets at once, and items that differ in what they hold.
+        TypeError: for a value that holds no rows: a string, a number, a set, a path, a function.
+        ValueError: for a stream without end, several data sets at once, and items with different columns.
     """
 
     def __init__(self, x: Any, y: Any = None, sample_weight: Any = None, form: Form | None = None) -> None:
@@ -90,12 +90,12 @@ class Source:
         return isinstance(inputs, Mapping) and not inputs.keys().isdisjoint(("token_ids", "input_ids"))
 
     def blocks(self) -> Iterator[Block]:
-        """The rows, in blocks."""
+        """Yield the rows in blocks."""
         first, self._first = self._first, None
         return self._blocks if first is None else itertools.chain([first], self._blocks)
 
     def whole(self) -> Block:
-        """All rows as one block."""
+        """Return all rows as one block."""
         blocks = list(self.blocks())
         if len(blocks) < 2:
             return blocks[0] if blocks else Block([])
@@ -106,16 +106,16 @@ class Source:
 
 
 def texts_of(x: Any, *, inputs: Sequence[tuple[str, ...]] | None = None, what: str = "text") -> tuple[list[str], bool]:
-    """`(list of texts, whether it was one string alone)` of anything that holds texts.
+    """Return `(list of texts, whether x is one string)`.
 
     Args:
-        x: a string, or any container or stream of strings. Of named columns one is taken, as by `choose`.
+        x: a string, or any container or stream of strings. If it has named columns, `choose` selects one.
         inputs: the names to look for, as for `choose`.
-        what: what a text is, for messages.
+        what: the word for a text in messages.
 
     Raises:
-        TypeError: for what holds no texts, pairs of texts, and missing values, with the row.
-        ValueError: for columns among which the choice is open, bytes that are no UTF-8, and lone surrogates.
+        TypeError: for a value without texts, pairs of texts, and missing values, naming the row.
+        ValueError: for an ambiguous choice of columns, bytes that are not UTF-8, and lone surrogates.
     """
     if isinstance(x, str):
         return [as_text(x, f"the {what}")], True
@@ -129,7 +129,7 @@ def texts_of(x: Any, *, inputs: Sequence[tuple[str, ...]] | None = None, what: s
     return [as_text(text, f"{what} {row}") for row, text in enumerate(texts)], False
 
 
-# Names of columns. Of several alternatives, the first names of the first are what `columns=` calls them.
+# Names of columns. `columns=` uses the first name of the first alternative.
 TEXTS = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),
@@ -153,19 +153,19 @@ def choose(
     words: bool = False,
     beside: Sequence[str | None] = (),
 ) -> dict[str, list[Any]]:
-    """The columns that a task reads, as lists, by the names that the table has for them.
+    """Return the columns that a task reads, as lists, by their names in the table.
 
-    If no known name is there, and one column is enough, the only one that holds texts is taken.
+    If the table has no known name and one column is enough, the only column that holds texts is taken.
 
     Args:
         table: columns by name.
-        inputs: alternatives, each the names of the columns that belong together.
-        columns: what the user said: the table's name for each of our names.
+        inputs: alternatives, each the names of columns that belong together.
+        columns: the user's mapping from the names here to names in the table.
         words: whether a list of words is a text.
-        beside: the columns that are read as something else.
+        beside: columns that are read for another use.
 
     Raises:
-        ValueError: if none is there, or the choice is open; all columns are listed.
+        ValueError: if no column fits, or the choice is ambiguous; all columns are listed.
     """
     if asked := tuple(name for name in inputs[0] if name in (columns or ())):
         inputs = [asked]
@@ -179,7 +179,7 @@ def choose(
 
 
 def _most_complete(alternatives: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Alternatives without those that are a part of another one."""
+    """Return the alternatives that are not part of another one."""
     return [names for names in alternatives if not any(set(names) < set(other) for other in alternatives)]
 
 
@@ -189,7 +189,7 @@ def _open_choice(
     columns: Mapping[str, str] | None,
     found: Sequence[tuple[str, ...]],
 ) -> ValueError:
-    """The error of `choose` if none of the alternatives, or several, are there."""
+    """Return the error of `choose` if the table has none of the alternatives, or several."""
     listed = ", ".join(map(str, table)) or "none"
     which = f": {' or '.join(' and '.join(map(str, names)) for names in found)} could be meant" if found else ""
     names = list(dict.fromkeys(" and ".join(each) for each in sorted(inputs, key=len)))[:3]
@@ -202,10 +202,10 @@ def _open_choice(
 
 
 def renamed(table: Mapping[str, Any], columns: Mapping[str, str] | None) -> dict[str, Any]:
-    """A table whose columns go by our names, as `columns` says: `{our name: the table's}`.
+    """Rename a table's columns to the names here, by `columns`: `{name here: name in the table}`.
 
     Raises:
-        ValueError: for a column that is not there.
+        ValueError: for a column that the table lacks.
     """
     if not columns:
         return dict(table)
@@ -222,10 +222,10 @@ def renamed(table: Mapping[str, Any], columns: Mapping[str, str] | None) -> dict
 def one_of(
     table: Mapping[str, Any], names: Sequence[str], what: str, columns: Mapping[str, str] | None = None
 ) -> str | None:
-    """The one of these names that a table has, or None; of several the one that `columns` names.
+    """Return the one of these names that a table has, or None. If it has several, `columns` decides.
 
     Raises:
-        ValueError: for several.
+        ValueError: if the table has several and `columns` does not decide.
     """
     found = [name for name in names if name in (columns or ())] or [name for name in names if name in table]
     if len(found) > 1:
@@ -237,10 +237,10 @@ def one_of(
 
 
 def named(x: Any) -> dict[str, Any] | None:
-    """The columns of anything that has named columns, as they are; None if it has none.
+    """Return the named columns of any container, unchanged; None if it has none.
 
     Raises:
-        ValueError: for several data sets at once, dictionaries of different keys, and two columns of one name.
+        ValueError: for several data sets at once, dictionaries with different keys, and two columns of one name.
     """
     if isinstance(x, np.ndarray):
         return {name: x[name] for name in x.dtype.names} if x.dtype.names else None
@@ -256,7 +256,7 @@ def named(x: Any) -> dict[str, Any] | None:
 
 
 def _table(x: Any) -> dict[str, Any] | None:
-    """The columns of a mapping, a frame, a named tuple or a dataclass; None for others."""
+    """Return the columns of a mapping, a frame, a named tuple or a dataclass; None for others."""
     if isinstance(x, Mapping):
         return dict(x)
     if _is_series(x):
@@ -273,12 +273,12 @@ def _table(x: Any) -> dict[str, Any] | None:
 
 
 def rows(column: Any) -> list[Any]:
-    """The values of one column, as Python has them; of arrays of numbers with more axes, arrays.
+    """Return the values of one column as Python values; numeric arrays of several axes give an array for each row.
 
-    Of columns in the place of one, each row is a dictionary, or the value if there is one column.
+    If the column consists of columns, each row is a dictionary, or the value if there is only one column.
 
     Raises:
-        TypeError: for what holds no rows.
+        TypeError: for a value that holds no rows.
     """
     if isinstance(column, list):
         return column
@@ -298,7 +298,7 @@ def rows(column: Any) -> list[Any]:
 
 
 def _dictionaries(table: Mapping[str, Any]) -> list[Any]:
-    """The rows of columns, a dictionary each; of one column, its values."""
+    """Return the rows of columns, a dictionary each; if there is one column, its values."""
     lists = {name: rows(each) for name, each in table.items()}
     if len(lists) == 1:
         return next(iter(lists.values()))
@@ -306,24 +306,24 @@ def _dictionaries(table: Mapping[str, Any]) -> list[Any]:
 
 
 def holds_many(value: Any) -> bool:
-    """Whether a value is several: a list, an array, a series, but no string and no dictionary."""
+    """Return whether a value holds several values: a list, an array, a series, but no string and no dictionary."""
     if isinstance(value, (str, bytes, bytearray, Mapping)):
         return False
     return isinstance(value, Sequence) or bool(getattr(value, "ndim", 0)) or _is_series(value)
 
 
 def as_text(value: Any, name: str) -> str:
-    """A `str`, from what the libraries make of one.
+    """Convert a library's string to `str`.
 
     Args:
-        value: what may be one.
-        name: what it is, for the message, with its row.
+        value: the value to convert.
+        name: the value's description in messages, with its row.
 
     Raises:
-        TypeError: for what is no string, missing values among them.
-        ValueError: for bytes that are no UTF-8, and for a lone surrogate.
+        TypeError: for a value that is not a string, such as a missing value.
+        ValueError: for bytes that are not UTF-8, and for a lone surrogate.
     """
-    if hasattr(value, "as_py"):  # a scalar of pyarrow
+    if hasattr(value, "as_py"):  # a pyarrow scalar
         value = value.as_py()
     elif getattr(value, "ndim", None) == 0 and not isinstance(value, (str, bytes)):
         value = value.numpy() if hasattr(value, "numpy") else value
@@ -355,7 +355,7 @@ def as_text(value: Any, name: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN, or the NA and NaT of pandas."""
+    """Return whether a value is missing: None, NaN, or pandas's NA and NaT."""
     return (
         value is None
         or (isinstance(value, (float, np.floating)) and bool(value != value))
@@ -364,18 +364,18 @@ def is_missing(value: Any) -> bool:
 
 
 def is_empty(x: Any) -> bool:
-    """Whether a container that can be counted is empty."""
+    """Return whether a container with a length is empty."""
     return holds_many(x) and len(x) == 0
 
 
 def short(value: Any) -> str:
-    """A value and its type, for a message."""
+    """Return a value and its type for a message."""
     text = repr(value)
     return f"{text if len(text) <= 80 else text[:77] + '...'} ({type(value).__name__})"
 
 
 def one_number(value: Any, what: str) -> float:
-    """A finite number, perhaps in a list of one.
+    """Return a finite number, which may be in a list of one.
 
     Raises:
         ValueError: for anything else.
@@ -391,17 +391,17 @@ def one_number(value: Any, what: str) -> float:
 
 
 def is_chat(value: Any) -> bool:
-    """Whether a value is a list of messages."""
+    """Return whether a value is a list of messages."""
     messages = isinstance(value, (list, tuple, np.ndarray)) and len(value) > 0
     return messages and all(isinstance(each, Mapping) and "role" in each for each in value)
 
 
 def items(source: Any) -> Iterable[Any]:
-    """One item after the other of a stream that comes to an end.
+    """Return an iterable over a finite stream.
 
     Raises:
-        TypeError: for what is no stream.
-        ValueError: for one without end.
+        TypeError: for a value that is not a stream.
+        ValueError: for a stream without end.
     """
     _check_end(source)
     keras = sys.modules.get("keras")
@@ -418,12 +418,12 @@ def items(source: Any) -> Iterable[Any]:
     if hasattr(source, "__iter__"):
         return source
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
-        return (source[index] for index in range(len(source)))  # a torch data set
+        return (source[index] for index in range(len(source)))  # a torch dataset
     raise _no_stream(source)
 
 
 def _check_end(source: Any) -> None:
-    """Refuse streams that are known to have no end."""
+    """Refuse streams that are known to be endless."""
     without = ""
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(source, keras.utils.PyDataset) and source.num_batches is None:
@@ -437,7 +437,7 @@ def _check_end(source: Any) -> None:
 
 
 def _no_stream(source: Any) -> TypeError:
-    """The error for a source that is no stream, with what to do."""
+    """Return the error for a source that is not a stream, with advice."""
     if isinstance(source, (set, frozenset)):
         return TypeError("Expected rows in an order of their own, got a set, which has none. Give a list.")
     if isinstance(source, os.PathLike):
@@ -468,7 +468,7 @@ def _blocks(x: Any, y: Any, sample_weight: Any, form: Form) -> Iterator[Block]:
         yield Block(table, labels, weights)
     elif isinstance(x, (list, tuple)) and not _is_parted(x, form, labels) or _is_series(x):
         values = rows(x)
-        table = None if isinstance(x, (list, tuple)) else named(values)  # of a series of structures
+        table = None if isinstance(x, (list, tuple)) else named(values)  # a series of structures
         yield Block(values if table is None else table, labels, weights)
     elif labels is not None or weights is not None:
         inputs = Source(x, form=form._replace(labelled=labels is None)).whole()
@@ -484,7 +484,7 @@ def _check_no_string(x: Any) -> None:
 
 
 def _taken_apart(x: Any, y: Any, sample_weight: Any, form: Form) -> tuple[Any, Any, Any]:
-    """Inputs, labels and weights, if `x` is a tuple of them."""
+    """Return inputs, labels and weights; they are taken from `x` if it is a tuple of them."""
     if not (y is None and form.labelled and isinstance(x, tuple) and are_parts(x)):
         return x, y, sample_weight
     if len(x) == 3 and sample_weight is not None:
@@ -493,7 +493,8 @@ def _taken_apart(x: Any, y: Any, sample_weight: Any, form: Form) -> tuple[Any, A
 
 
 def _of_array(x: Any, form: Form) -> tuple[dict[str, Any] | None, Any]:
-    """A table of token ids, for an array `[N, T]` of integers; otherwise None, and the texts or pairs of an array."""
+    """Return `(table, x)`: a table of token ids if `x` is an integer array `[N, T]`; otherwise None, and the texts or
+    pairs of an array."""
     array = _array(x)
     if array is None or array.ndim != 2:
         return None, x
@@ -506,7 +507,7 @@ def _of_array(x: Any, form: Form) -> tuple[dict[str, Any] | None, Any]:
 
 
 def _once(what: str, within: Any, beside: Any) -> Any:
-    """The labels, or weights, that are in a source or beside it."""
+    """Return the labels, or weights, from the source or from beside it; refuse both at once."""
     if within is not None and beside is not None:
         raise ValueError(f"Expected {what} once, got some in x and others beside it. Leave one of the two out.")
     return within if beside is None else beside
@@ -525,10 +526,10 @@ def _streamed(x: Any, form: Form) -> Iterator[Block]:
 
 
 class _Rows:
-    """Blocks on their way to be one. All have the same columns, and labels or none."""
+    """Blocks that are joined to one. All must have the same columns, and all or none have labels."""
 
     def __init__(self, before: "_Rows | None" = None) -> None:
-        self._has: Any = None if before is None else before._has  # names of the columns, and what is beside them
+        self._has: Any = None if before is None else before._has  # column names; if labels and weights exist
         self._inputs: Any = [] if before is None or before._has[0] is None else {name: [] for name in before._has[0]}
         self._beside: tuple[list[Any], list[Any]] = [], []
         self._count = 0
@@ -537,7 +538,7 @@ class _Rows:
         return self._count
 
     def add(self, block: Block, number: int) -> None:
-        """Append a block, which is or begins with item `number`."""
+        """Append a block that begins with item `number`."""
         inputs, *beside = block
         has: tuple[Any, ...] = (
             tuple(inputs) if isinstance(inputs, dict) else None,
@@ -573,7 +574,7 @@ def _said(has: tuple[Any, ...]) -> str:
 
 
 def _item(item: Any, form: Form, number: int) -> Block:
-    """The rows of one item of a stream: an example, or a batch of them."""
+    """Return the rows of one item of a stream: an example, or a batch of examples."""
     if not is_chat(item) and (table := named(item)) is not None:
         return Block(_row_or_columns(item, table, form))
     if _is_example(item, form):
@@ -590,7 +591,7 @@ def _item(item: Any, form: Form, number: int) -> Block:
 
 
 def _is_example(item: Any, form: Form) -> bool:
-    """Whether an item is an input with what belongs to it, or a batch of such."""
+    """Return whether an item is an input with its label and weight, or a batch of them."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3 or is_chat(item):
         return False
     return form.labelled or isinstance(item, tuple) and not _are_strings(item)
@@ -603,7 +604,7 @@ def _example(item: Any, form: Form, number: int) -> Block:
         inputs: Any = _row_or_columns(x, table, form)
         batched = inputs is table
     elif not form.labelled and form.pairs != "never" and not weight and _are_texts(x) and _are_texts(label):
-        return Block(list(zip(rows(x), rows(label), strict=True)))  # a batch of pairs, side by side
+        return Block(list(zip(rows(x), rows(label), strict=True)))  # a batch of pairs as two batches
     else:
         batched = _is_batch(x, label, form)
         inputs = [x]
@@ -615,7 +616,7 @@ def _example(item: Any, form: Form, number: int) -> Block:
 
 
 def _check_batch(inputs: Any, beside: list[Any], number: int) -> None:
-    """Refuse another number of labels, or weights, than of inputs."""
+    """Refuse unequal numbers of inputs and labels, or inputs and weights."""
     count = len(inputs) if isinstance(inputs, list) else len(next(iter(inputs.values()), ()))
     for what, each in zip(("labels", "weights"), beside, strict=False):
         if len(each) != count:
@@ -626,10 +627,10 @@ def _check_batch(inputs: Any, beside: list[Any], number: int) -> None:
 
 
 def _is_batch(x: Any, label: Any, form: Form) -> bool:
-    """Whether what stands for an input is several of them.
+    """Return whether a value in the place of an input is a batch of inputs.
 
-    A list of strings is one input if words are read, unless each has a list of labels, or one is no word. Two strings
-    beside one label, or beside a list of labels that are not two, are one pair.
+    If words are read, a list of strings is one input, unless each string has a list of labels, or a string is not a
+    word. Two strings beside one label, or beside a list of more or fewer than two labels, are one pair.
     """
     if not holds_many(x) or is_chat(x):
         return False
@@ -645,7 +646,7 @@ def _is_batch(x: Any, label: Any, form: Form) -> bool:
 
 
 def _rows_of(x: Any, count: int | None = None) -> list[Any]:
-    """The inputs of a batch, in which pairs may come as a pair of batches."""
+    """Return the inputs of a batch; a pair of batches is converted to a batch of pairs."""
     inputs = list(x) if isinstance(x, tuple) else rows(x)
     sides = isinstance(x, tuple) and len(inputs) == 2 and all(map(holds_many, inputs))
     if sides and len(inputs[0]) == len(inputs[1]) == (count or len(inputs[0])):
@@ -655,7 +656,7 @@ def _rows_of(x: Any, count: int | None = None) -> list[Any]:
 
 
 def _row_or_columns(item: Any, table: dict[str, Any], form: Form) -> dict[str, Any]:
-    """Columns, of an item that has names: of one row, or of several."""
+    """Return the columns of an item with named values, which may be one row or several."""
     return {name: [value] for name, value in table.items()} if _is_row(item, table, form) else table
 
 
@@ -674,17 +675,17 @@ def _is_row(item: Any, table: dict[str, Any], form: Form) -> bool:
 
 
 def _innermost(table: dict[str, Any]) -> list[Any]:
-    """The values of columns, and of columns within them."""
+    """Return the values of columns, including those of nested columns."""
     values = [_array_or_self(value) for value in table.values()]
     values += [inner for value in values if isinstance(value, Mapping) for inner in value.values()]
     return [value for value in values if not isinstance(value, Mapping)]
 
 
-# --- what kind of container it is ---
+# --- recognising the kind of a container ---
 
 
 def are_parts(data: Any) -> bool:
-    """Whether a tuple or list is `(x, y)` or `(x, y, sample_weight)`, and not several examples."""
+    """Return whether a tuple or list is `(x, y)` or `(x, y, sample_weight)`, not several examples."""
     if not isinstance(data, (tuple, list)) or not 2 <= len(data) <= 3 or hasattr(data, "_fields"):
         return False
     parts = [part for place, part in enumerate(data) if part is not None or place == 0]
@@ -698,7 +699,7 @@ def _holds_rows(part: Any) -> bool:
 
 
 def _is_parted(x: Any, form: Form, labels: Any) -> bool:
-    """Whether a list is of examples, whose parts are to be told apart, and not of inputs."""
+    """Return whether a list holds examples of several parts, not only inputs."""
     return len(x) > 0 and labels is None and (form.labelled or isinstance(x[0], tuple))
 
 
@@ -709,7 +710,7 @@ def _flat(weights: Any) -> list[Any]:
 
 
 def _computed(x: Any) -> Any:
-    """What a lazy frame, or an array of chunks, is once it is computed."""
+    """Compute a lazy frame or a chunked array; return other values unchanged."""
     if isinstance(x, Mapping) or _is_series(x):
         return x
     for method in _COMPUTE:
@@ -720,7 +721,7 @@ def _computed(x: Any) -> Any:
 
 
 def _names(x: Any) -> list[Any] | None:
-    """The names of a frame's columns; None for what is no frame."""
+    """Return the names of a frame's columns; None for other values."""
     if _is_series(x) or isinstance(x, (Mapping, type)):
         return None
     for attribute in ("column_names", "columns"):
@@ -733,7 +734,7 @@ def _names(x: Any) -> list[Any] | None:
 
 
 def _is_series(x: Any) -> bool:
-    """Whether something is one column of another library's: a series, an array, a tensor."""
+    """Return whether a value is one column of another library: a series, an array, a tensor."""
     if isinstance(x, np.ndarray):
         return x.ndim > 0 and not x.dtype.names
     if isinstance(x, type) or getattr(x, "ndim", 1) == 0 or hasattr(x, "column_names"):
@@ -742,10 +743,10 @@ def _is_series(x: Any) -> bool:
 
 
 def _array(x: Any) -> np.ndarray | None:
-    """A NumPy array of what is one, or a tensor of TensorFlow, JAX or PyTorch; None for the rest."""
+    """Return an array, or a tensor of TensorFlow, JAX or PyTorch, as a NumPy array; None for other values."""
     if isinstance(x, np.ndarray):
         return x
-    if hasattr(x, "toarray"):  # sparse
+    if hasattr(x, "toarray"):  # a sparse matrix
         return x.toarray()
     module = type(x).__module__.partition(".")[0]
     if module in ("tensorflow", "torch", "jax", "jaxlib") and hasattr(x, "__array__") and hasattr(x, "shape"):
@@ -754,7 +755,7 @@ def _array(x: Any) -> np.ndarray | None:
 
 
 def _flat_texts(x: Any) -> Any:
-    """Strings of shape `(N, 1)` as `(N,)`."""
+    """Reshape strings of shape `(N, 1)` to `(N,)`."""
     array = _array(x)
     if array is None or array.ndim != 2 or array.shape[1] != 1 or array.dtype.kind not in "OUSTV":
         return x
@@ -767,7 +768,7 @@ def _array_or_self(x: Any) -> Any:
 
 
 def _of_records(x: Any) -> dict[str, list[Any]] | None:
-    """The columns of a list of dictionaries, or of other rows with names."""
+    """Return the columns of a list of dictionaries, or of other rows with names."""
     if not len(x) or is_chat(x) or _is_string(x[0]) or not (_has_names(x[0]) or dataclasses.is_dataclass(x[0])):
         return None
     if _is_one_and_labels(x):
@@ -789,7 +790,7 @@ def _names_and_values(row: Any) -> dict[str, Any] | None:
 
 
 def _is_one_and_labels(x: Any) -> bool:
-    """Whether a short list is inputs by name, with their labels and perhaps weights."""
+    """Return whether a short list is inputs by name, with their labels and perhaps weights."""
     return len(x) <= 3 and (isinstance(x, tuple) or any(map(holds_many, x[1:]))) and not all(map(_has_names, x))
 
 
@@ -806,7 +807,7 @@ def _are_strings(values: Iterable[Any]) -> bool:
 
 
 def _are_examples(item: Any) -> bool:
-    """Whether an item is a list of examples `(text, label)`, as a DataLoader's own `collate_fn` may leave them."""
+    """Return whether an item is a list of examples `(text, label)`, as a DataLoader's `collate_fn` may return them."""
     return isinstance(item, list) and all(
         isinstance(each, tuple)
         and 2 <= len(each) <= 3
@@ -817,7 +818,7 @@ def _are_examples(item: Any) -> bool:
 
 
 def _are_words(x: Any) -> bool:
-    """Whether several strings can be the words of one text."""
+    """Return whether several strings can be the words of one text."""
     texts = [each.decode(errors="replace") if isinstance(each, bytes) else each for each in x]
     return all(isinstance(text, str) and len(text.split()) < 2 for text in texts)
 
@@ -827,7 +828,7 @@ def _are_texts(x: Any) -> bool:
 
 
 def holds_texts(column: Any, words: bool = False) -> bool:
-    """Whether the first value of a column that is not missing is a text."""
+    """Return whether the first non-missing value of a column is a text."""
     first: Any = next((each for each in itertools.islice(rows(column), 100) if not is_missing(each)), None)
     if words and holds_many(first) and len(first):
         first = first[0]
@@ -835,21 +836,21 @@ def holds_texts(column: Any, words: bool = False) -> bool:
 
 
 def _collates(source: Any) -> Callable[[Any], list[Any]] | None:
-    """How to undo what torch's own functions make of rows, for a DataLoader that uses one of these; None for others."""
+    """Return a function that undoes torch's own `collate_fn`, if a DataLoader uses one; None for others."""
     torch: Any = sys.modules.get("torch.utils.data")
     collate = None if torch is None else getattr(source, "collate_fn", None)
     if collate is None:
         return None
     if collate is torch.default_collate:
         return _uncollated
-    if collate is torch.default_convert:  # which makes lists of tuples
+    if collate is torch.default_convert:  # it turns tuples into lists
         first = source.dataset[0] if hasattr(source.dataset, "__getitem__") and len(source.dataset) else None
         return lambda row: [tuple(row) if isinstance(row, list) and not isinstance(first, list) else row]
     return None
 
 
 def _uncollated(batch: Any) -> list[Any]:
-    """The rows that `default_collate` made a batch of."""
+    """Return the rows of a batch that `default_collate` made."""
     if isinstance(batch, Mapping):
         columns = {name: _uncollated(each) for name, each in batch.items()}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -860,7 +861,7 @@ def _uncollated(batch: Any) -> list[Any]:
 
 
 def _lines(file: Any) -> Iterator[str]:
-    """The lines of an open file, without their ends and without a byte-order mark."""
+    """Yield the lines of an open file, without line ends and without a byte-order mark."""
     for number, line in enumerate(file):
         text = as_text(line, f"line {number + 1}")
         yield (text.removeprefix("\ufeff") if number == 0 else text).rstrip("\r\n")

@@ -1,10 +1,10 @@
-"""Token ids that the user has made, for those who tokenize by themselves: `{"token_ids": …}` and what lies beside.
+"""Token ids of users who tokenize by themselves: `{"token_ids": …}`, with masks, segments and labels.
 
     given       token_ids      0 0 5 6 7 0       padding_mask  0 0 1 1 1 0       labels  -100 -100 1 -100 2 -100
     kept        token_ids      5 6 7                                             labels  1 -100 2
 
-Rows are arrays `[N, T]` or lists of unequal length. Padding is taken off both ends: batches are padded anew. The names
-of Hugging Face's tokenizers are understood.
+Rows are arrays `[N, T]` or lists of unequal length. Padding is removed at both ends, since batches are padded anew.
+Column names of Hugging Face tokenizers are accepted.
 
 `N` rows, `T` tokens, `S` source tokens.
 """
@@ -29,12 +29,12 @@ _ALIASES = {
 
 
 class Ids(typing.NamedTuple):
-    """What `read_ids` returns.
+    """The result of `read_ids`.
 
     Attributes:
-        columns: by the name of the model's input, a `Ragged` of what is no padding.
-        labels, weights: rows as they were given, or None.
-        spans: which part `(begin, end, length)` of each row was kept, by the side's name of `token_ids`.
+        columns: a `Ragged` without padding, by the name of each input of the model.
+        labels, weights: the given rows, unchanged, or None.
+        spans: the part `(begin, end, length)` of each row that was kept, by the side's name of `token_ids`.
     """
 
     columns: dict[str, Ragged]
@@ -43,7 +43,7 @@ class Ids(typing.NamedTuple):
     spans: dict[str, list[tuple[int, int, int]]]
 
     def rows_of(self, values: Sequence[Any], what: str, dtype: str, side: str = "token_ids") -> Ragged:
-        """Values that lie beside the tokens of a side, of the part that was kept."""
+        """Return a side's values for each token, cut to the part of the tokens that was kept."""
         kept = []
         for number, (row, (begin, end, length)) in enumerate(zip(values, self.spans[side], strict=True)):
             array = numbers(row, what, number, dtype)
@@ -55,23 +55,23 @@ class Ids(typing.NamedTuple):
         return Ragged.join(kept)
 
     def row_weights(self) -> np.ndarray:
-        """float32 `[N]`: how much each row counts.
+        """Return the weight of each row, float32 `[N]`.
 
         Raises:
-            ValueError: for weights of tokens.
+            ValueError: if weights are given for tokens.
         """
         if self.weights is None:
             return np.ones(len(next(iter(self.spans.values()))), "float32")
         return row_weights(self.weights)
 
     def weights_of(self, side: str = "token_ids") -> np.ndarray | Ragged:
-        """How much each row counts, or each of its labels."""
+        """Return the weight of each row, or of each label."""
         if self.weights is not None and any(map(holds_many, self.weights)):
             return self.rows_of(self.weights, "sample_weight", "float32", side)
         return self.row_weights()
 
     def labels_of(self, side: str = "token_ids") -> Ragged:
-        """The labels of tokens, ids, `NO_LABEL` for tokens without."""
+        """Return the labels of tokens: ids, and `NO_LABEL` for tokens without a label."""
         return self.rows_of(self.labels or [], "labels", "int32", side)
 
 
@@ -85,20 +85,19 @@ def read_ids(
     masked: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Ids:
-    """Token ids of one block of a source.
+    """Read the token ids of one block of a source.
 
     Args:
-        block: whose inputs are named columns, `token_ids` among them.
-        sides: what stands before the names of each of the sequences of a row: "", "decoder_", "positive_".
-        labels: what the column of labels may be called.
-        padding_id: what padding is, if no mask says so; None if nothing is.
+        block: a block whose inputs are named columns, with `token_ids`.
+        sides: the prefixes of the column names of each sequence of a row: "", "decoder_", "positive_".
+        labels: the possible names of the column of labels.
+        padding_id: the id of padding, if there is no mask; None if there is no padding.
         segments: whether the model has segments.
-        masked: whether each row keeps a mask, for models that know their padding by nothing else.
-        columns: what the table calls its columns.
+        masked: whether each row keeps a mask, for models that recognise padding only by the mask.
+        columns: the table's names of the columns.
 
     Raises:
-        ValueError: for columns that are missing or unknown, counts that differ, values that are no ids, and rows of
-            padding alone.
+        ValueError: for missing or unknown columns, unequal counts, values that are not ids, and rows of padding alone.
     """
     table = _ours(typing.cast(Mapping, block.inputs), columns)
     labelled = one_of(table, labels, "labels", columns)
@@ -114,7 +113,7 @@ def read_ids(
 
 
 def _ours(table: Mapping, columns: Mapping[str, str] | None) -> dict[str, Any]:
-    """A table by our names, for those of other libraries too."""
+    """Rename a table's columns, which may have names of other libraries, to the names here."""
     result: dict[str, Any] = {}
     for name, column in renamed(table, columns).items():
         ours = _ALIASES.get(name, name)
@@ -125,7 +124,7 @@ def _ours(table: Mapping, columns: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def _beside(table: dict[str, Any], name: str | None, given: Any) -> Any:
-    """Take a column out of a table: its values, unless others are given."""
+    """Remove a column from a table and return its values, unless other values are given."""
     if name not in table:
         return given
     column = rows(table.pop(name))
@@ -133,7 +132,7 @@ def _beside(table: dict[str, Any], name: str | None, given: Any) -> Any:
 
 
 def _check_columns(table: Mapping[str, Any], sides: Sequence[str], labels: Sequence[str]) -> None:
-    """Refuse columns that are unknown or missing."""
+    """Refuse unknown and missing columns."""
     known = [f"{side}{kind}" for side in sides for kind in ("token_ids", "padding_mask", "segment_ids")]
     needed = [f"{side}token_ids" for side in sides]
     if set(table) - set(known) or set(needed) - set(table):
@@ -145,7 +144,7 @@ def _check_columns(table: Mapping[str, Any], sides: Sequence[str], labels: Seque
 
 
 def _check_counts(values: Mapping[str, Any]) -> None:
-    """Refuse lists of unequal lengths, by name, and empty ones. None is left out."""
+    """Refuse lists, by name, of unequal lengths or without values; None is skipped."""
     counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1 or not max(counts.values()):
         raise ValueError(
@@ -190,7 +189,7 @@ def _read_side(
 
 
 def _mask_row(mask: Any, side: str, number: int, length: int) -> np.ndarray:
-    """One row of a padding mask, bool `[T]`."""
+    """Return one row of a padding mask, bool `[T]`."""
     real = numbers(mask, f"{side}padding_mask", number, "int32") != 0
     if len(real) != length:
         raise ValueError(
@@ -207,15 +206,15 @@ def pair_ids(
     start_id: int | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> Examples:
-    """Sources and targets as ids, for teacher forcing.
+    """Read sources and targets as ids, for teacher forcing.
 
     Args:
-        block: with `token_ids` `[N, S]`, and the labels `[N, T]`, `decoder_token_ids` `[N, T]`, or both. Labels alone
-            are read behind `start_id`. `decoder_token_ids` alone are a start, a target and its end: each token is the
-            label of the one before.
-        padding_id: what padding is. It and `NO_LABEL` have no weight.
-        start_id: what the decoder starts from, for labels alone.
-        columns: what the table calls its columns.
+        block: a block with `token_ids` `[N, S]`, and the labels `[N, T]`, `decoder_token_ids` `[N, T]`, or both. Labels
+            alone are read by the decoder after `start_id`. `decoder_token_ids` alone are a start, a target and its end:
+            each token is the label of the one before.
+        padding_id: the id of padding. Padding and `NO_LABEL` have no weight.
+        start_id: the id that the decoder starts from, for labels alone.
+        columns: the table's names of the columns.
 
     Raises:
         ValueError: as `read_ids`, and for labels and decoder_token_ids of unequal shapes.
@@ -248,7 +247,7 @@ def pair_ids(
 def _without_ends(
     ids: Ids, decoder: list[np.ndarray], labels: list[np.ndarray], weights: list[np.ndarray], padding_id: int
 ) -> Examples:
-    """Rows up to their last label that has a weight. Labels without weight become `NO_LABEL`."""
+    """Cut rows after their last label with a weight. Labels without weight become `NO_LABEL`."""
     learnt = [np.where(weight, each, NO_LABEL) for each, weight in zip(labels, weights, strict=True)]
     ends = [int(np.flatnonzero(each)[-1]) + 1 if np.any(each) else 1 for each in weights]
     decoder_ids, label_ids, label_weights = (
@@ -259,7 +258,7 @@ def _without_ends(
 
 
 def _decoder_rows(given: list[Any], labels: list[np.ndarray]) -> list[np.ndarray]:
-    """The decoder's ids of each row, as many as labels."""
+    """Return the decoder's ids of each row, as many as there are labels."""
     decoder = [numbers(row, "decoder_token_ids", number, "int32") for number, row in enumerate(given)]
     wrong = _first_unlike(labels, decoder)
     if wrong is not None:
@@ -271,7 +270,7 @@ def _decoder_rows(given: list[Any], labels: list[np.ndarray]) -> list[np.ndarray
 
 
 def _label_weights(ids: Ids, labels: list[np.ndarray], padding_id: int | None) -> list[np.ndarray]:
-    """The weight of each label; 0 for padding and `NO_LABEL`, unless each label has a weight of its own."""
+    """Return the weight of each label. Unless weights are given for labels, padding and `NO_LABEL` have weight 0."""
     weights = [(each != NO_LABEL) & (each != padding_id) for each in labels]
     if ids.weights is not None and any(map(holds_many, ids.weights)):
         weights = [numbers(row, WEIGHT, number, "float32") for number, row in enumerate(ids.weights)]
@@ -287,7 +286,7 @@ def _label_weights(ids: Ids, labels: list[np.ndarray], padding_id: int | None) -
 
 
 def _first_unlike(firsts: list[np.ndarray], seconds: list[np.ndarray]) -> int | None:
-    """The first row that is not as long on both sides."""
+    """Return the first row whose two sides differ in length; None if there is none."""
     return next((n for n, each in enumerate(firsts) if len(each) != len(seconds[n])), None)
 
 
@@ -296,7 +295,7 @@ def _filled(row: np.ndarray, padding_id: int | None) -> np.ndarray:
 
 
 def _shifted(ids: Ids, padding_id: int) -> Examples:
-    """Each token of the targets as the label of the one before."""
+    """Make each token of the targets the label of the one before."""
     targets, weights = ids.columns["decoder_token_ids"], ids.row_weights()
     parts = [targets.token_ids[a:b] for a, b in zip(targets.offsets, targets.offsets[1:], strict=False)]
     short_row = next((n for n, part in enumerate(parts) if len(part) < 2), None)
@@ -310,10 +309,10 @@ def _shifted(ids: Ids, padding_id: int) -> Examples:
 
 
 def numbers(row: Any, what: str, number: int, dtype: str) -> np.ndarray:
-    """One row of whole numbers, or of finite ones, as an array `[T]`.
+    """Return one row of whole numbers, or of finite numbers, as an array `[T]`.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: for other values.
     """
     kinds, wanted = ("iub", "integers") if dtype == "int32" else ("iubf", "numbers")
     try:
