@@ -418,7 +418,7 @@ class _Unfinished:
         if not self.record.exists():
             if size:
                 raise ValueError(f"Expected {self.record} to say how much of {self.partial} counts, got none. {advice}")
-            self._replace_record(0, 0, None)  # an empty record first: output without a record is not resumed
+            self._replace_record(0, 0, None)  # the record comes first: output without a record is refused
             return
         try:
             state = json.loads(self.record.read_bytes())

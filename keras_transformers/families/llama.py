@@ -159,7 +159,7 @@ def _qwen_layers(read: ConfigReader, values: Values, window: int | None) -> tupl
     return window, lambda n: window is not None and n >= first
 
 
-# Each says something only together with the others, or if no longer list stands beside it.
+# One of these keys may change nothing: without the others, or beside `layer_types`.
 _SWITCHED = inert("use_sliding_window", "sliding_window", "max_window_layers")
 _QWEN2_KEYS = _KEYS.but(
     {

@@ -43,7 +43,7 @@ _KINDS = ("unknown", "ignored", "heads", "outside")
 
 @record
 class Entry:
-    """One of our layers and one of theirs.
+    """The correspondence of one of our layers and one of theirs.
 
     Args:
         ours: the path of our layer, with `{n}` for the number of a block; or several layers, whose outputs are

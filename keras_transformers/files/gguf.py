@@ -1,6 +1,6 @@
 """Reading of a GGUF file, or all parts of one: its metadata, and the place of each tensor.
 
-    "GGUF", version, two counts      checked, as is every length after them, against what the file holds
+    "GGUF", version, two counts      checked against the file's size, as is every length after them
     metadata                         names and values: numbers, strings, lists of either
     tensors                          name, shape, kind and place of each
     ─── aligned ───

@@ -1,7 +1,7 @@
 """GGUF files: one file of metadata and tensors, read through the Hugging Face family that describes the same model.
 
     metadata ──► config.json's values ──► Family ──► ModelConfig                 see `gguf_config.py`
-    tensors  ──► Hugging Face's names ──► WeightMap ──► weights       one tensor at a time, as float32
+    tensors  ──► Hugging Face names   ──► WeightMap ──► weights       one tensor at a time, as float32
 
 So a model loaded from GGUF is saved as a folder that transformers opens. The `gguf` package knows the Hugging Face name
 of each tensor by architecture. Changes that llama.cpp's conversion makes to tensors are undone here: see `CHANGES`.

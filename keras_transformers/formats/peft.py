@@ -172,7 +172,7 @@ def _joined(parts: typing.Any) -> tuple[np.ndarray, dict[str, np.ndarray], float
 def _whole(
     model: keras.Model, table: WeightMap, like: Collection[str] | None
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return `(modules, tensors)`: what is trained whole, by transformers' names. A module that is trained completely,
+    """Return `(modules, tensors)`: layers trained whole, by transformers' names. A module that is trained completely,
     such as a `classifier` of two layers, is named instead of its layers."""
     weights, trained = merged_weights(model), trained_whole(model)
     places = table.places(weights, like)

@@ -177,7 +177,7 @@ def _file(task: Any, files: Files, options: dict[str, Any]) -> None:
 
 
 def _lines(texts: list[str], found: Any, scored: bool) -> Iterator[str]:
-    """Return a line of output for each text."""
+    """Yield a line of output for each text."""
     from keras_transformers.apps.files import LINES, lists
 
     translations, scores = found if scored else (found, [None] * len(texts))

@@ -98,8 +98,7 @@ class TrainingSettings:
         updates: optimizer updates, at most; epochs are never cut short.
         batch_tokens: tokens of a batch on its longer side.
         learning_rate: the highest learning rate; by default (hidden_dim × warmup_steps)^-½.
-        warmup_steps: steps until the highest learning rate; fewer for little data. Afterwards the rate falls by the
-            inverse square root.
+        warmup_steps: steps until the highest rate (fewer for little data), which then falls by the inverse square root.
         cool_down: the number of last epochs over which the learning rate falls to 0.
         epsilon: Adam's epsilon.
         label_smoothing: the share of probability that goes to all other tokens.
@@ -107,7 +106,7 @@ class TrainingSettings:
         monitor: "bleu" or "loss" of the held-out pairs.
         average: the number of last epochs whose weights are averaged for the preset.
         seed: the seed of the initial weights, dropout and the order of batches.
-        dtype: such as "mixed_bfloat16".
+        dtype: the dtype policy, such as "mixed_bfloat16".
     """
 
     epochs: Size = 10
