@@ -86,7 +86,7 @@ class Examples:
         self,
         rows: np.ndarray,
         size: int,
-        lengths: collections.abc.Iterable[int],
+        lengths: collections.abc.Sequence[int],
         rng: np.random.Generator | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Return `(inputs, labels, weights)` of these rows, filled up to `size` rows with rows of weight 0."""

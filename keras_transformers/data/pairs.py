@@ -68,7 +68,7 @@ class Pairs:
         self,
         rows: np.ndarray,
         size: int,
-        lengths: collections.abc.Iterable[int],
+        lengths: collections.abc.Sequence[int],
         rng: np.random.Generator | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
         """Return a batch for teacher forcing: the decoder reads start + target and learns to predict target + end."""

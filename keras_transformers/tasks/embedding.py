@@ -196,8 +196,8 @@ class TextEmbedder(EncoderTask):
             raise ValueError("Expected pairs of texts that mean the same, got single ones. Pass the others as y.")
         if read.labels is not None and read.seconds is not None:
             raise ValueError("Expected single texts with y, got pairs of them too. Leave y out.")
-        positives = read.seconds if read.labels is None else read.labels
-        positives = [as_text(text, f"positive {row}") for row, text in enumerate(positives)]
+        given = read.seconds or read.labels or []  # one of them, as many as there are texts
+        positives = [as_text(text, f"positive {row}") for row, text in enumerate(given)]
         inputs, packed = self.encode_texts(read.texts, None, max_length)
         _, others = self.encode_texts(positives, None, max_length)
         inputs |= self._columns(others, "positive_")

@@ -177,7 +177,7 @@ class QuestionAnswerer(EncoderTask):
         """
         read = read_columns(source, pairs="must", inputs=_INPUTS, labels=_ANSWERS, columns=columns, what="question")
         questions, contexts = _checked(read)
-        answers = read.labels
+        answers = read.labels or []  # `read_columns` has refused a source without any
         spans = [
             _span(answer, context, row) for row, (answer, context) in enumerate(zip(answers, contexts, strict=True))
         ]
