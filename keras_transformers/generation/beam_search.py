@@ -1,6 +1,6 @@
-"""Beam search over a batch: pure functions on a state, the same for a compiled loop and for a Python loop.
+"""Beam search over a batch: pure functions on a state, for compiled loops and for Python loops.
 
-Every sentence has `W` running hypotheses, and apart from them the best `W` that have ended:
+Every sentence has `W` running hypotheses, and separately the best `W` that have ended:
 
     running [B, W] ──► W·V continuations ──► the best C = W · (1 + number of end tokens) candidates, at least 2·W
                                                │
@@ -9,14 +9,14 @@ Every sentence has `W` running hypotheses, and apart from them the best `W` that
                   ended, and among the best W candidates: compete with the finished [B, W]
                   by sum of log-probabilities / length ** length_penalty
 
-Words that have to occur change which candidates come first: see `forced_words`.
+Forced words change the order of the candidates: see `forced_words`.
 
-C is large enough that W candidates go on even if every hypothesis proposes all of its end tokens. An ended hypothesis
-has left the beam for good. The length counts generated tokens, the end token among them. A sentence is done when its
-finished hypotheses cannot be improved any more, by the rule that `early_stopping` names; from then on its results
-stay as they are, whatever the rest of the batch does, so that a batch gives what its sentences give alone.
+C is large enough that W candidates continue even if every hypothesis proposes all of its end tokens. An ended
+hypothesis never returns to the beam. The length counts generated tokens, including the end token. A sentence is done
+when its finished hypotheses cannot improve any more, by the rule of `early_stopping`. Its results then stay fixed
+whatever the other sentences do, so that a batch gives the same results as its sentences alone.
 
-The semantics, down to the constant that stands for "impossible", are those of transformers 5 (`_beam_search` in
+The semantics, including the constant for "impossible", are those of transformers 5 (`_beam_search` in
 `transformers/generation/utils.py`).
 
 Legend: `B` sentences, `W` beams, `R = B·W` rows, `C` candidates, `V` vocabulary, `L` room for generated tokens.
@@ -33,7 +33,7 @@ from keras_transformers.generation import forced_words
 from keras_transformers.generation.penalties import History, RepetitionPenalty, penalized
 from keras_transformers.records import record
 
-# Added to scores that must not win. It is finite, so that hypotheses ruled out still have an order, and no NaN arises.
+# Added to scores that must not win. It is finite, so that ruled-out hypotheses still have an order, and no NaN arises.
 IMPOSSIBLE = -1.0e9
 
 
@@ -41,16 +41,16 @@ class BeamState(typing.NamedTuple):
     """The state of the loop. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
-    begin: typing.Any  # the same: where the generated tokens begin in `running`, after the prompt if it is kept
+    begin: typing.Any  # likewise: where the generated tokens begin in `running`, after the prompt if it is kept
     token_ids: typing.Any  # int32 [R, 1]: the newest tokens of the running hypotheses
-    running: typing.Any  # int32 [B, W, L], best first; with words, as `forced_words` orders them
+    running: typing.Any  # int32 [B, W, L], best first; with forced words, in the order of `forced_words`
     running_scores: typing.Any  # float32 [B, W]: sums of log-probabilities
     finished: typing.Any  # int32 [B, W, L], best first
     finished_scores: typing.Any  # float32 [B, W]: sum / length ** length_penalty
     is_finished: typing.Any  # bool [B, W]: which places of `finished` are taken
     improvable: typing.Any  # bool [B]: whether a running hypothesis may still beat a finished one
-    sources: typing.Any  # int32 [B, S], what the encoder has read, -1 its padding; [B, 0] where no penalty asks
-    words: typing.Any  # int32 [B, K, M], words that have to occur, -1 behind the shorter ones; K is 0 for none
+    sources: typing.Any  # int32 [B, S], ids that the encoder has read, -1 for padding; [B, 0] if no penalty needs them
+    words: typing.Any  # int32 [B, K, M], forced words, -1 after shorter ones; K is 0 for none
 
 
 @record
@@ -61,14 +61,14 @@ class BeamSearch:
         num_beams: int, at least 1.
         length_penalty: float; hypotheses compare by `sum / length ** length_penalty`, so that above 0 longer ones are
             favoured.
-        early_stopping: when a sentence is done. `True`: when `num_beams` hypotheses have ended. `False`: when besides
-            the best running one, scored as if it ended now, is no better than the worst of them. `"never"`: when it
-            is no better even at the length that suits it best.
+        early_stopping: when a sentence is done. `True`: when `num_beams` hypotheses have ended. `False`: when in
+            addition the best running hypothesis, scored as if it ended now, is no better than the worst ended one.
+            `"never"`: when it is no better even at its best possible length.
         end_ids: tuple of ints, the tokens that end a hypothesis.
-        padding_id: int, put after the end.
-        num_return_sequences: int, how many hypotheses of a sentence are returned, best first.
+        padding_id: int, the token after the end.
+        num_return_sequences: int, the number of returned hypotheses of a sentence, best first.
         penalties: a tuple of records such as `RepetitionPenalty`, applied to log-probabilities.
-        renormalize: whether the probabilities that penalties leave add up to 1 again.
+        renormalize: whether the probabilities after penalties are scaled to a sum of 1 again.
     """
 
     num_beams: int
@@ -94,10 +94,10 @@ class BeamSearch:
         sources: np.ndarray,
         words: np.ndarray | None = None,
     ) -> BeamState:
-        """The state before the first token. `token_ids` are the last tokens of the prompts, int32 NumPy `[B, 1]`; the
-        other arguments are those of `Sampling.start`, and words that have to occur, int32 NumPy `[B, K, M]`.
+        """The state before the first token. `token_ids` are the last tokens of the prompts, int32 NumPy `[B, 1]`, and
+        `words` the forced words, int32 NumPy `[B, K, M]`. The other arguments are those of `Sampling.start`.
 
-        All hypotheses of a sentence begin alike: only the first may be continued, or all would stay the same.
+        All hypotheses of a sentence begin alike, so only the first may be continued: otherwise all would stay equal.
         """
         size = (len(token_ids), self.num_beams)
         scores = np.full(size, IMPOSSIBLE, "float32")
@@ -106,7 +106,7 @@ class BeamSearch:
         words = np.zeros((size[0], 0, 1), "int32") if words is None else words
 
         def hypotheses() -> Tensor:
-            # Each its own buffer: a compiled loop writes over the buffers it is given.
+            # Make separate buffers: a compiled loop overwrites the buffers it gets.
             return arrays.tensor(np.repeat(written[:, None], self.num_beams, axis=1))
 
         return BeamState(
@@ -124,21 +124,21 @@ class BeamSearch:
         )
 
     def noise(self, seed: int, sentences: np.ndarray, length: int) -> None:
-        """None: chance decides nothing here."""
+        """None: beam search uses no random numbers."""
         return None
 
     def advance(
         self, state: BeamState, logits: Tensor, limit: Tensor, noise: Tensor = None
     ) -> tuple[BeamState, Tensor]:
-        """One more token.
+        """Advance by one token.
 
         Args:
             state: a `BeamState`.
             logits: float `[R, V]`, for the token after `state.token_ids`.
-            limit: int scalar; the hypotheses that reach this many tokens end there.
+            limit: int scalar; hypotheses with this many tokens end.
 
-        Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, by which a cache is
-        to be reordered.
+        Returns: the next state, and int32 `[R]`: the row that each running hypothesis continues, for reordering the
+        cache.
         """
         scores_BC, beams_BC, tokens_BC = self._candidates(state, logits, limit)
         end = state.begin + state.position
@@ -159,7 +159,7 @@ class BeamSearch:
         finished, finished_scores, is_finished = self._finish(state, scores_BC, candidates_BCL, finishing_BC)
 
         running_scores, places_BW = arrays.ranked(scores_BC + _impossible(ended_BC), self.num_beams)
-        if state.words.shape[1]:  # as the banks order them
+        if state.words.shape[1]:  # in the order of the banks
             _, places_BW = arrays.ranked(_impossible(ended_BC), self.num_beams)
             running_scores = arrays.within(scores_BC + _impossible(ended_BC), places_BW)
         first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
@@ -187,16 +187,16 @@ class BeamSearch:
         all `[B, C]`, best first."""
         sentences, beams = state.running_scores.shape
         num_candidates = beams * max(2, 1 + len(self.end_ids))
-        # A sentence's best C are among the best C of each of its rows, which are the best C logits: only those need
-        # their log-probability.
+        # The best C of a sentence are among the best C of each of its rows, which have the C highest logits: only those
+        # need log-probabilities.
         logits = arrays.float32(logits)
         best = min(num_candidates, logits.shape[-1])
         if self.penalties:
             written = arrays.reshape(state.running, (sentences * beams, -1))
             sources = ops.repeat(state.sources, beams, axis=0)
             history = History.of(written, state.begin, state.begin + state.position, limit, sources)
-            # A penalty that tells positive from negative numbers wants log-probabilities; the others, and what comes
-            # of them when they are scaled, are the same for logits.
+            # A penalty that depends on the sign needs log-probabilities. The others give the same result for logits,
+            # also after renormalization.
             if not self.renormalize or any(isinstance(each, RepetitionPenalty) for each in self.penalties):
                 logits = logits - arrays.log_normalizer(logits)
             logits = penalized(self.penalties, logits, history)
@@ -213,14 +213,14 @@ class BeamSearch:
     def _with_missing(
         self, state: BeamState, scores_BWC: Tensor, tokens_BWC: Tensor, logits: Tensor, normalizer: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_candidates`, of all continuations `[B, W, C]` and of the next tokens of the words that are missing."""
+        """The result of `_candidates`, from the continuations `[B, W, C]` and the next tokens of missing words."""
         sentences, beams, count = scores_BWC.shape
         next_BWK = forced_words.missing(state.running, state.begin + state.position, state.words)
         rows_RK = arrays.reshape(ops.maximum(next_BWK, 0), (sentences * beams, -1))
         values = arrays.reshape(ops.take_along_axis(logits, rows_RK, axis=1) - normalizer, next_BWK.shape)
         there = next_BWK < 0
         known = ops.concatenate((arrays.int32(tokens_BWC), next_BWK), axis=-1)
-        for place in range(next_BWK.shape[2]):  # not twice
+        for place in range(next_BWK.shape[2]):  # no token twice
             same = arrays.any_(known[..., : count + place] == next_BWK[..., place : place + 1])
             there = there | ((arrays.count(next_BWK.shape[2], next_BWK) == place) & same[..., None])
         scores = ops.concatenate((scores_BWC, values + state.running_scores[..., None] + _impossible(there)), axis=-1)
@@ -230,8 +230,8 @@ class BeamSearch:
     def _finish(
         self, state: BeamState, scores_BC: Tensor, candidates_BCL: Tensor, ended_BC: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best W of those finished before and those that have just ended among the best W candidates."""
-        # The candidates below the best W are there only to keep the beam full.
+        """The best W of the finished hypotheses and of those that have just ended among the best W candidates."""
+        # The candidates after the best W only keep the beam full.
         just_finished_BC = ended_BC & (arrays.count(scores_BC.shape[1], scores_BC) < self.num_beams)
         scores_BC = scores_BC / arrays.power(state.position + 1, self.length_penalty)
         scores_BC = scores_BC + _impossible(self.done(state))[:, None] + _impossible(~just_finished_BC)
@@ -240,8 +240,8 @@ class BeamSearch:
         return hypotheses, scores, arrays.within(arrays.join(state.is_finished, just_finished_BC), places)
 
     def _may_improve(self, state: BeamState, limit: Tensor) -> Tensor:
-        """bool `[B]`: whether the best running hypothesis may still beat one of the finished, scored at the length
-        that `early_stopping` supposes."""
+        """bool `[B]`: whether the best running hypothesis may still beat a finished one, scored at the length that
+        `early_stopping` assumes."""
         never = self.early_stopping == "never" and self.length_penalty > 0
         length = limit if never else state.position
         best_B1 = arrays.largest(state.running_scores) / arrays.power(length, self.length_penalty)
@@ -249,7 +249,7 @@ class BeamSearch:
         return arrays.any_(best_B1 > worst_BW)
 
     def done(self, state: BeamState) -> Tensor:
-        """bool `[B]`: which sentences' results will not change any more."""
+        """bool `[B]`: the sentences whose results cannot change any more."""
         stuck = ~state.improvable
         return stuck | arrays.all_(state.is_finished) if self.early_stopping is True else stuck
 
@@ -267,8 +267,8 @@ class BeamSearch:
         return BeamState(*state[:2], arrays.take(token_ids, rows), *(arrays.take(field, sentences) for field in others))
 
     def results(self, state: BeamState) -> tuple[Tensor, Tensor, None]:
-        """What is written, int32 `[B, num_return_sequences, L]`, and scores, float32 `[B, num_return_sequences]`, best
-        first; and None: of single tokens nothing is kept."""
+        """The written tokens, int32 `[B, num_return_sequences, L]`, and their scores, float32
+        `[B, num_return_sequences]`, best first; and None, since log-probabilities of tokens are not kept."""
         count = self.num_return_sequences
         return state.finished[:, :count], state.finished_scores[:, :count], None
 

@@ -1,16 +1,16 @@
 """From a prompt to generated tokens: prefill, the loop in segments, stop rules, streaming.
 
-A model takes part as one function, `step(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position,
-cache)`, with a cache as in `layers/cache.py`. Rows are hypotheses: those of one sentence stand together,
-`R = B * num_beams` (when sampling, `B * num_return_sequences`), and share its cross-attention.
+The model is one function, `step(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, with a
+cache as in `layers/cache.py`. Rows are hypotheses, `R = B * num_beams` (when sampling, `B * num_return_sequences`). The
+rows of a sentence are adjacent, and share its cross-attention.
 
     prompt [B, T] ──► prefill all but its last token ──► rows repeated ──► segment ──► segment ──► …
                       one row a sentence                                └─ between segments: make room,
                                                                            drop finished sentences
 
-Shapes come in few sizes, so that little is compiled: room in powers of two from 32 on, prompts, and room for long
-ones, as `bucket` says (what is read beyond a prompt's end is overwritten), sentences in powers of two once some are
-done. Neither these nor the length of a segment changes a result.
+Shapes have few sizes, so that few are compiled. Room grows in powers of two from 32 on. Prompts, and room for long
+ones, have sizes from `bucket`; tokens read beyond the end of a prompt are overwritten. The number of sentences shrinks
+to powers of two. Neither these sizes nor the length of a segment changes a result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
@@ -41,27 +41,26 @@ Numbers: typing.TypeAlias = np.ndarray | Sequence[int]
 """For each prompt the number of its random draws, `[B]`."""
 
 SEGMENT_LENGTH = 16
-WATCHED_SEGMENT_LENGTH = 4  # where the host looks for stop strings: what is generated beyond one is wasted
+WATCHED_SEGMENT_LENGTH = 4  # with stop strings: tokens generated after one are wasted
 LARGE_ROOM = 512
-# Compiled attention computes a score for each pair of a query and a place in the cache: of a long prompt, for so many
-# queries at a time, and in a cache that has this room at first and doubles.
+# Compiled attention computes a score for each pair of a query and a position of the cache. A long prompt is therefore
+# read with at most this many queries at a time, into a cache that begins with this room and doubles.
 READ_AT_ONCE = 256
 ROOM_TO_READ = 1024
-# Room for so many tokens from the first, where rows keep their places: more room costs a little time, another
-# compilation seconds.
+# Initial room for new tokens if rows keep their places: more room costs little time, another compilation seconds.
 ROOM_AHEAD = 128
 
 
 class Generated(typing.NamedTuple):
-    """The result of `generate`: NumPy arrays, the results of one sentence together, the best first.
+    """The result of `generate`: NumPy arrays. The results of a sentence are adjacent, the best first.
 
     token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, with the end token if
         there is one, then padding up to the longest.
     lengths: int `[B * num_return_sequences]`: the number of tokens before the padding.
     scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty. None without a
         beam search and without `log_probabilities`.
-    log_probabilities: float32 `[B * num_return_sequences, L]`: those of each token, before any setting changed them,
-        and 0 after the end. None unless the settings ask for them.
+    log_probabilities: float32 `[B * num_return_sequences, L]`: the log-probability of each token before any setting
+        changed it; 0 after the end. None unless the settings ask for it.
     """
 
     token_ids: np.ndarray
@@ -73,12 +72,12 @@ class Generated(typing.NamedTuple):
     def joined(
         cls, parts: Sequence["Generated"], padding_id: int, groups: Sequence[np.ndarray] | None = None
     ) -> "Generated":
-        """The results of several batches as those of one, in the order of the sentences.
+        """Join the results of several batches to one, in the order of the sentences.
 
         Args:
             parts: the `Generated` of each batch.
-            padding_id: an int, which fills up the shorter ones.
-            groups: the sentences of each batch, a list of int arrays; by default they follow each other.
+            padding_id: an int, the padding of shorter results.
+            groups: the sentences of each batch, a list of int arrays; by default consecutive sentences.
         """
 
         def join(arrays: Iterable[np.ndarray], value: float) -> np.ndarray:
@@ -101,7 +100,7 @@ class Generated(typing.NamedTuple):
         return whole.select(np.argsort((sentences[:, None] * count + np.arange(count)).ravel()))
 
     def select(self, rows: np.ndarray | slice) -> "Generated":
-        """The results of some rows, a NumPy index."""
+        """The results of the given rows, a NumPy index."""
         return Generated._make(None if each is None else each[rows] for each in self)
 
 
@@ -124,26 +123,25 @@ def generate(
     """Continue each prompt until an end token or the limit.
 
     Args:
-        model: what `step` computes with: `model.variables` are its weights, and the compiled functions are kept on
-            it. None for a step without either.
-        step: `(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, pure but for the
-            cache's buffers on PyTorch. Give the same object in each call (a bound method is): compilations are kept
-            under it.
-        cache: a `layers.cache.Cache` for B rows, with room for any number of positions. What it holds already is the
-            beginning of the prompts. It is used up: make a new one for the next call.
+        model: the model of `step`: `model.variables` are its weights, and compiled functions are kept on it. None for a
+            step without weights and compilation.
+        step: `(token_ids int32 [R, T], cache) -> (logits [R, V] of the last position, cache)`, pure except for the
+            buffers of the cache on PyTorch. Pass the same object in each call, such as a bound method: it is the key
+            of compilations.
+        cache: a `layers.cache.Cache` for B rows, with room for any number of positions. Tokens in it are the beginning
+            of the prompts. It is overwritten: make a new one for the next call.
         token_ids: int `[B, T]`, NumPy array or nested list, the prompts, all of one length, T at least 1; for an
-            encoder-decoder the start token. Shorter ones have padding before them, as `cache.starts` says.
+            encoder-decoder the start token. Shorter prompts are padded on the left, with `cache.starts`.
         config: a `GenerationConfig`.
         vocabulary_size: int or None; ids are checked against it.
-        longest: int or None, how many positions the model has: no text gets longer.
-        numbers: int `[B]`, the number of the random draws of each prompt, whatever else is in its batch; by default the
+        longest: int or None, the number of positions of the model, which limits the length of texts.
+        numbers: int `[B]`, the number of the random stream of each prompt, independent of its batch; by default the
             index of the prompt.
         stop_rule: a function `(sentence, token_ids)` of the index of a prompt and the ids generated for one of its
             rows, int32 NumPy `[L]`. It returns whether the ids contain a stop string. Later ids are cut off.
         sources: int `[B, S]`, the ids that the encoder has read, -1 for padding, for settings that need them.
-        words: for each prompt a list of words, each a list of ids, that have to occur: see `forced_words`. For beam
-            search.
-        segment_length: int, the steps that a loop runs before the host looks. No result depends on it.
+        words: for each prompt a list of forced words, each a list of ids: see `forced_words`. Only for beam search.
+        segment_length: int, the number of steps of a loop between two checks by the host. No result depends on it.
 
     Returns: a `Generated`.
 
@@ -166,7 +164,7 @@ def generate(
     decoding = Decoding(model, step, cache, token_ids, config, **options)
     if stop_rule is not None:
         segment_length = min(segment_length, WATCHED_SEGMENT_LENGTH)
-    elif len(token_ids) == 1:  # done when it is done: there is nobody to drop before
+    elif len(token_ids) == 1:  # no sentence can be dropped before the end
         segment_length = decoding.limit
     while decoding.run(segment_length):
         decoding.compact()
@@ -184,12 +182,12 @@ def stream(
     longest: int | None = None,
     sources: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
-    """As `generate`, token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`),
-    the newest token of each row, padding after its end.
+    """Generate token by token: an iterator of int32 NumPy `[B]` (when sampling, `[B * num_return_sequences]`), the
+    newest token of each row, padding after its end. Takes arguments of `generate`.
 
     Raises:
-        ValueError: as `generate` (at once, not at the first token), and for more than one beam: until the search is
-            over, it is open which hypothesis wins.
+        ValueError: as `generate` (immediately, not at the first token), and for more than one beam: the winning
+            hypothesis is known only at the end of the search.
     """
     check_streaming(config)
     token_ids = checked_prompts(token_ids, config, vocabulary_size)
@@ -208,7 +206,7 @@ def check_streaming(config: GenerationConfig) -> None:
 
 
 def checked_prompts(token_ids: Prompts, config: GenerationConfig, vocabulary_size: int | None) -> np.ndarray:
-    """Prompts as an int32 array `[B, T]`. Ids that the model does not have are refused, also those of the config."""
+    """Prompts as an int32 array `[B, T]`. Refuses ids outside of the vocabulary, in prompts and in the config."""
     prompts = np.asarray(token_ids)
     if prompts.ndim != 2 or prompts.shape[1] < 1:
         raise ValueError(
@@ -277,12 +275,12 @@ def limits(config: GenerationConfig, lengths: np.ndarray, longest: int | None = 
         allowed = most - lengths
     else:
         allowed = np.full(len(lengths), NEW_TOKENS if new is None else new)
-    # The last token needs no position: nothing is computed from it.
+    # The last token needs no position, since nothing is computed from it.
     return allowed if longest is None else np.minimum(allowed, longest + 1 - lengths)
 
 
 def _without_padding(token_ids: np.ndarray, cache: Cache) -> np.ndarray:
-    """Prompts with -1 for the padding before them."""
+    """Prompts with -1 in place of their padding."""
     if cache.starts is None:
         return token_ids
     places = np.arange(token_ids.shape[1])
@@ -290,8 +288,8 @@ def _without_padding(token_ids: np.ndarray, cache: Cache) -> np.ndarray:
 
 
 def _buffer(prompts: np.ndarray, length: int, padding_id: int, keep: bool) -> tuple[np.ndarray, int]:
-    """A buffer for tokens, int32 NumPy `[B, length]`, after the prompts if `keep`, and the place of the first generated
-    token."""
+    """A buffer for tokens, int32 NumPy `[B, length]`, which begins with the prompts if `keep`; and the place of the
+    first generated token."""
     begin = prompts.shape[1] if keep else 0
     written = np.full((len(prompts), length), padding_id, "int32")
     written[:, :begin] = prompts[:, :begin]
@@ -302,7 +300,7 @@ def _sources(sources: np.ndarray | None, config: GenerationConfig, rows: int) ->
     """The ids that the encoder has read, int32 NumPy `[B, S]`, or `[B, 0]` if no setting needs them.
 
     Raises:
-        ValueError: if a setting needs them and they are not given.
+        ValueError: if a setting needs the ids and they are missing.
     """
     if not config.encoder_no_repeat_ngram_size:
         return np.zeros((rows, 0), "int32")
@@ -320,8 +318,8 @@ def alike(numbers: np.ndarray | Sequence[int]) -> list[np.ndarray]:
 
 
 def bucket(length: int, steps: int = 2) -> int:
-    """A length, rounded up to a multiple of 8 and to one of so many steps between powers of two: 8, 16, 24, 32, 48, 64,
-    96, 128, …: few shapes, little padding."""
+    """Round a length up to one of few sizes: a multiple of 8 with at most `steps` steps between powers of two, such as
+    8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
     step = max(8, power_of_two(int(length)) // (2 * steps))
     return max(-(-int(length) // step) * step, step)
 
@@ -332,10 +330,10 @@ def power_of_two(n: int) -> int:
 
 
 def pieces_to_read(count: int, spare: int, reach: int) -> list[int]:
-    """Lengths, few sizes, in which a prompt of `count` tokens is read.
+    """The lengths of the pieces in which a prompt of `count` tokens is read, in few sizes.
 
-    The last may go beyond the prompt's end, if there are `spare` positions and the cache can be trimmed by as many:
-    `reach`. If it cannot, the rest is read in powers of two.
+    The last piece may extend beyond the prompt if there are `spare` positions and the cache can trim as many (`reach`).
+    Otherwise the rest is read in powers of two.
     """
     whole, rest = divmod(count - 1, READ_AT_ONCE)
     rest += 1
@@ -346,15 +344,15 @@ def pieces_to_read(count: int, spare: int, reach: int) -> list[int]:
 
 
 def _room(positions: int) -> int:
-    """The size of a cache for so many positions: one of few sizes, and of long ones little more than needed."""
+    """The size of a cache for the given number of positions: one of few sizes, with little excess for long ones."""
     return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
 
 
 class Decoding:
-    """One batch while it is decoded: the state on the device, and the bookkeeping of the host.
+    """The decoding of one batch: the state on the device, and the bookkeeping of the host.
 
     Attributes:
-        cache: the `Cache` as it stands. It holds all tokens but the newest of each row.
+        cache: the current `Cache`. It holds all tokens except the newest of each row.
         limit: int, the most steps that any row may take.
     """
 
@@ -374,7 +372,7 @@ class Decoding:
         words: ForcedWords | None = None,
     ) -> None:
         self.model, self.step, self.config, self.stop_rule = model, executors.fast_step(step), config, stop_rule
-        self.strategy: typing.Any = _strategy(config)  # each knows its own kind of state
+        self.strategy: typing.Any = _strategy(config)  # each has its own kind of state
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.longest = longest
         self.limits = self._limits(token_ids, cache)
@@ -382,7 +380,7 @@ class Decoding:
         self.limit = int(self.limits.min() if config.num_beams > 1 else self.limits.max())
         self.position = 0
         self.seed = np.random.randint(2**31) if config.seed is None else config.seed
-        self.sentences = np.arange(len(token_ids))  # which of the batch's sentences the device still holds
+        self.sentences = np.arange(len(token_ids))  # the sentences of the batch that are still on the device
         self.numbers = self.sentences if numbers is None else np.asarray(numbers)
         self.done = np.zeros(len(token_ids), bool)
         self.collected: dict[int, tuple] = {}
@@ -417,15 +415,15 @@ class Decoding:
         return array
 
     def _limits(self, token_ids: np.ndarray, cache: Cache) -> np.ndarray:
-        """How many tokens each sentence may get: int `[B]`."""
+        """The most new tokens of each sentence: int `[B]`."""
         lengths = np.full(len(token_ids), token_ids.shape[1])
         if cache.starts is not None:
             lengths = lengths - ops.convert_to_numpy(cache.starts)[:, 0]
         return limits(self.config, lengths, self.longest)
 
     def _read(self, token_ids: np.ndarray, cache: Cache) -> tuple[Cache, np.ndarray]:
-        """The cache with all its room and the prompts in it, and the tokens for the first step: the last of each
-        prompt, if not more."""
+        """The cache with all its room and with the prompts, and the tokens for the first step: at least the last of
+        each prompt."""
         written = int(cache.offset)
         unread = token_ids[:, written:]
         count = unread.shape[1] - 1
@@ -448,7 +446,7 @@ class Decoding:
 
     @executors.without_gradients
     def run(self, max_steps: int) -> bool:
-        """Run up to `max_steps` steps; returns whether anything is left to do."""
+        """Run up to `max_steps` steps. Returns whether any sentence is unfinished."""
         if self.prefix + self.position == self.room:
             self._make_room()
         # A segment must not run past the room: a compiled write beyond the end would land on the last position.
@@ -459,7 +457,7 @@ class Decoding:
         return self._goes_on()
 
     def _goes_on(self) -> bool:
-        """What the host has to know after some steps, and whether anything is left to do."""
+        """Update the bookkeeping of the host after some steps. Returns whether any sentence is unfinished."""
         self.position = int(self.state.position)
         done = ops.convert_to_numpy(self.strategy.done(self.state)) | (self.position >= self.limits[self.sentences])
         self.done = done if self.stop_rule is None else done | self._stopped(done, self.stop_rule)
@@ -467,10 +465,10 @@ class Decoding:
 
     @executors.without_gradients
     def run_ahead(self, score: execution.Step, guesses: list[int]) -> bool:
-        """As `run`, for one text: a step for each of its next tokens that was guessed, and one more.
+        """Run one text with speculative decoding: a step for each correct guess, and one more.
 
         Args:
-            score: as `step`, but for the logits after every token, `[R, T, V]`.
+            score: a function like `step`, but with the logits after every token, `[R, T, V]`.
             guesses: token ids, a list.
         """
         while self.prefix + self.position + len(guesses) >= self.room:
@@ -481,15 +479,15 @@ class Decoding:
         return self._goes_on()
 
     def has_positions_for(self, count: int) -> bool:
-        """Whether the model has positions for so many more tokens."""
+        """Whether the model has positions for `count` more tokens."""
         return self.longest is None or self.prefix + self.position + count <= self.longest
 
     def token_ids(self, begin: int = 0) -> list[int]:
-        """What is generated so far, from place `begin` on, for a batch of one row: a list."""
+        """The ids generated so far, from place `begin` on, for a batch of one row: a list."""
         return self._results()[0][0, 0, begin:].tolist()
 
     def _stopped(self, done: np.ndarray, stop_rule: StopRule) -> np.ndarray:
-        """The sentences whose rows all contain a stop string, bool `[B]`. Sentences that are `done` are left out."""
+        """The sentences whose rows all contain a stop string, bool `[B]`. Skips sentences that are `done`."""
         token_ids = self._results()[0]
         stopped = np.zeros(len(done), bool)
         for place in np.flatnonzero(~done):
@@ -505,13 +503,13 @@ class Decoding:
 
     @executors.without_gradients
     def compact(self) -> None:
-        """Take done sentences off the device, where that at least halves what it computes."""
+        """Drop finished sentences from the device, if that at least halves its work."""
         unfinished = np.flatnonzero(~self.done)
         size = power_of_two(len(unfinished))
         if 2 * size > len(self.sentences):
             return
         self._collect()
-        # Up to the power of two, done sentences stay: what they still do is not looked at.
+        # Finished sentences fill up the power of two: their further tokens are ignored.
         kept = np.concatenate((unfinished, np.flatnonzero(self.done)[: size - len(unfinished)])).astype("int32")
         per_sentence = self.strategy.rows_per_sentence
         rows = (kept[:, None] * per_sentence + np.arange(per_sentence, dtype="int32")).ravel()
@@ -522,7 +520,7 @@ class Decoding:
         self.noise = self._noise()
 
     def _results(self) -> tuple[typing.Any, ...]:
-        """What the strategy has for each sentence so far: ids `[B, n, L]`, scores and log-probabilities."""
+        """The results of the strategy so far: ids `[B, n, L]`, scores and log-probabilities."""
         token_ids, *others = self.strategy.results(self.state)
         begin = int(self.state.begin)
         written = ops.convert_to_numpy(token_ids)[:, :, begin : begin + self.position]
@@ -536,10 +534,10 @@ class Decoding:
             self.collected[sentence] = rows, None if scores is None else scores[place], details
 
     def stream(self, max_steps: int = 1, advance: Callable[[], bool] | None = None) -> Iterator[np.ndarray]:
-        """The tokens of each row as they come: int32 NumPy `[R]`, one array for each step.
+        """Stream the tokens of each row: int32 NumPy `[R]`, one array for each step.
 
         Args:
-            max_steps: after how many steps the host looks.
+            max_steps: the number of steps between two checks by the host.
             advance: a function that takes some steps, in place of `run(max_steps)`.
         """
         running = True
@@ -571,7 +569,7 @@ class Decoding:
         return row[: ends[0] + 1] if len(ends) else row
 
     def _cut(self, sentence: int, row: np.ndarray) -> np.ndarray:
-        """A row up to its end token, or to its first stop string."""
+        """Cut a row at its end token, or at its first stop string."""
         row = self._up_to_end(row)
         if self.stop_rule is not None and self.stop_rule(sentence, row):
             while self.stop_rule(sentence, row[:-1]):

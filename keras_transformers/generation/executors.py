@@ -1,6 +1,6 @@
-"""What generation and tasks run of a model: decoding loops in segments, prompts, and passes over a batch.
+"""The computations of generation and tasks: decoding loops in segments, prompts, and passes over a batch.
 
-How each backend runs them fast is in `backends.execution`.
+`backends.execution` runs them fast on each backend.
 """
 
 import typing
@@ -22,7 +22,7 @@ fast_step, forget, prefill, without_gradients = (
 
 
 class Loop(typing.NamedTuple):
-    """A step function and a strategy: `backends.default.execution.Loop`."""
+    """A step function and a strategy: see `backends.default.execution.Loop`."""
 
     step: typing.Any
     strategy: typing.Any
@@ -45,8 +45,8 @@ class Loop(typing.NamedTuple):
 
 
 def forward(model: typing.Any, function: Callable[..., typing.Any]) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: fast while the weights
-    stay as they are."""
+    """`function`, a method of the model, as a function from a dictionary of numpy arrays to a float32 array. It is fast
+    while the weights do not change."""
     return execution.forward(model, function, isinstance(getattr(model, "head", None), VocabularyHead))
 
 
@@ -60,7 +60,7 @@ def run_segment(
     noise: typing.Any,
     max_steps: int,
 ) -> tuple[typing.Any, caches.Cache]:
-    """Up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
+    """Run up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
     cache."""
     return execution.run_segment(model, Loop(step, strategy), state, cache, limit, noise, max_steps)
 
@@ -75,6 +75,6 @@ def run_ahead(
     limit: typing.Any,
     noise: typing.Any,
 ) -> tuple[typing.Any, caches.Cache]:
-    """A step for each guess, a list of ids, that turns out right, and one more, from one pass of `score`:
+    """Run a step for each correct guess in `guesses`, a list of ids, and one more, with one pass of `score`:
     `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
     return execution.run_ahead(model, Loop(score, strategy), state, cache, guesses, limit, noise)

@@ -1,17 +1,17 @@
-"""Words that have to occur: which of them a hypothesis has, and which hypotheses a beam keeps for it.
+"""Forced words (lexically constrained beam search): which words a hypothesis has, and which hypotheses the beam keeps.
 
-    words      "red"  "New York"         a bank for each number of tokens that are there: 0, 1, 2, 3
-    bank 3     … red … New York …        a text of this bank alone may end
-    bank 2     … red … New               where the next word breaks off, it falls back to bank 1
+    words      "red"  "New York"         a bank for each number of present tokens: 0, 1, 2, 3
+    bank 3     … red … New York …        only a text in this bank may end
+    bank 2     … red … New               if the word breaks off here, it falls back to bank 1
     bank 1     … red …                   the beam takes the best of each bank, from the highest down,
     bank 0     …                         then the second of each, until it is full
 
-So a hypothesis that has most of the words is always there, the next token of each missing word is among what it may
-become, and after as many steps as there are tokens one has them all.
+So the beam always holds a hypothesis with most of the words. The next token of each missing word is among its
+candidates. After as many steps as there are tokens, a hypothesis has all words.
 
 Source: Post and Vilar 2018, arXiv:1804.06609 (banks that share a beam of one size); Hokamp and Liu 2017,
-arXiv:1704.07138. There a hypothesis counts the words that it was made to take; here the text itself is looked at, so
-that what it says unasked counts too.
+arXiv:1704.07138. There a hypothesis counts the words that it was forced to take. Here the text itself is searched, so
+that words generated without force count too.
 
 Legend: `B` sentences, `C` candidates, `K` words, `M` tokens of the longest word, `L` room for tokens.
 """
@@ -30,13 +30,12 @@ ForcedWords: typing.TypeAlias = Sequence[Sequence[Sequence[int]]]
 
 
 def packed(words: ForcedWords) -> np.ndarray:
-    """Words as an array.
+    """Pack words in an array.
 
     Args:
         words: for each sentence a list of words, each a list of ids.
 
-    Returns: int32 NumPy `[B, K, M]`, -1 behind what is shorter; K and M are powers of two, so that few shapes are
-    compiled.
+    Returns: int32 NumPy `[B, K, M]`, -1 for padding; K and M are powers of two, so that few shapes are compiled.
     """
     most, longest = (
         1 << (max([1, *sizes]) - 1).bit_length()
@@ -50,17 +49,17 @@ def packed(words: ForcedWords) -> np.ndarray:
 
 
 def lengths(words_BKM: Tensor) -> Tensor:
-    """How many tokens each word has: int32 `[B, K]`; 0 for one that only fills up the array."""
+    """The number of tokens of each word: int32 `[B, K]`; 0 for padding."""
     return arrays.int32(ops.sum(arrays.int32(words_BKM >= 0), axis=-1))
 
 
 def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
-    """How many tokens of each word a text has, int32 `[B, C, K]`: all where it occurs, else as many of its first as the
-    text ends with.
+    """The number of tokens of each word that a text has, int32 `[B, C, K]`: all if the word occurs, else the number of
+    its first tokens that end the text.
 
     Args:
-        texts_BCL: int32, of which the places before `end` are written.
-        words_BKM: int32, -1 behind the shorter ones.
+        texts_BCL: int32, with the places before `end` written.
+        words_BKM: int32, -1 for padding.
     """
     (sentences, candidates, room), longest = texts_BCL.shape, words_BKM.shape[2]
     lengths_B1K = lengths(words_BKM)[:, None]
@@ -81,7 +80,7 @@ def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
 
 
 def missing(texts_BWL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
-    """The next token of each word that a text has not, int32 `[B, W, K]`; -1 for one that it has."""
+    """The next token of each missing word of a text, int32 `[B, W, K]`; -1 for words that it has."""
     found_BWK = progress(texts_BWL, end, words_BKM)
     following = -1
     for place in range(words_BKM.shape[2]):
@@ -93,8 +92,8 @@ def by_banks(scores_BC: Tensor, banks_BC: Tensor, highest: int, ruled_out_BC: Te
     """The order in which a beam takes candidates, int32 `[B, C]`.
 
     Args:
-        banks_BC: int32, up to `highest`.
-        ruled_out_BC: bool, what comes last.
+        banks_BC: int32, the bank of each candidate, up to `highest`.
+        ruled_out_BC: bool, the candidates that come last.
     """
     count = scores_BC.shape[1]
     places = arrays.count(count, scores_BC)

@@ -1,8 +1,8 @@
-"""Penalties make a token less likely, impossible or certain, depending on the tokens before it: repetitions, unwanted
-words, an end that comes too soon, a given beginning.
+"""Penalties make a token less likely, impossible or certain, depending on the tokens before it: repetitions, bad words,
+an early end, a forced beginning.
 
-Penalties are records with one pure method, `(logits [R, V], history) -> logits [R, V]`, applied one after the other,
-before any sampler:
+Penalties are records with one pure method, `(logits [R, V], history) -> logits [R, V]`, applied in turn before any
+sampler:
 
     for penalty in (RepetitionPenalty(1.2), NoRepeatNgram(3)):
         logits = penalty(logits, history)
@@ -48,7 +48,7 @@ class History(typing.NamedTuple):
         return cls(arrays.until(token_ids, end), begin, end, limit, sources)
 
     def counts(self, vocabulary_size: int, generated: bool) -> Tensor:
-        """How often each token occurs, float32 `[R, V]`; with `generated`, among the generated tokens alone."""
+        """How often each token occurs, float32 `[R, V]`; with `generated`, only among the generated tokens."""
         token_ids = arrays.since(self.token_ids, self.begin) if generated else self.token_ids
         return arrays.counts(token_ids, vocabulary_size)
 
@@ -59,7 +59,7 @@ class History(typing.NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def _named(token_ids: tuple[int, ...], size: int) -> np.ndarray:
-    """A mask of a few token ids, bool NumPy `[1, size]`. It is the same at each step, so it is kept."""
+    """A mask of a few token ids, bool NumPy `[1, size]`, cached for all steps."""
     named = np.zeros((1, size), bool)
     named[:, token_ids] = True
     return named
@@ -72,7 +72,7 @@ def _never(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
 
 
 def _only(logits: Tensor, token_ids: tuple[int, ...]) -> Tensor:
-    """Logits with all tokens ruled out but a few, Python ints, which become 0. A single one is certain."""
+    """Logits with all tokens ruled out except a few, Python ints, which become 0. A single one is then certain."""
     named = arrays.constant(_named(tuple(token_ids), logits.shape[-1]), like=logits)
     return arrays.where(named, ops.zeros_like(logits), float("-inf"))
 
@@ -109,8 +109,8 @@ class RepetitionPenalty:
 
 @record
 class CountPenalty:
-    """Subtracts from the logits of generated tokens, as OpenAI's interface does: `presence` once, and `frequency` for
-    each time that the token was generated."""
+    """Subtracts from the logits of generated tokens, as in the OpenAI API: `presence` once, and `frequency` for each
+    occurrence of the token."""
 
     presence: float = 0.0
     frequency: float = 0.0
@@ -142,7 +142,7 @@ class NoRepeatNgram:
 
 @record
 class BadWords:
-    """Rules out words: the last token of each word wherever its other tokens come before.
+    """Rules out words: the last token of each word if its other tokens come before.
 
     Args:
         words: a tuple of tuples of token ids.
@@ -170,13 +170,13 @@ class BadWords:
 
 @record
 class Suppressed:
-    """Rules out some tokens: always, or until some tokens were generated.
+    """Rules out some tokens, always or until some tokens were generated.
 
     Args:
-        token_ids: tuple of ints. End tokens with `until` keep a text from ending too soon.
-        until: the number of tokens from which on all tokens are allowed; None for never.
+        token_ids: tuple of ints. End tokens with `until` set a minimum length.
+        until: the number of tokens after which all tokens are allowed; None for never.
         with_prompt: whether the tokens of the prompt count towards `until`.
-        after_forced: whether a first token that `Forced` gives does not count towards `until=1`.
+        after_forced: whether a first token from `Forced` does not count towards `until=1`.
 
     Raises:
         ValueError: for values that are not token ids, and for `until` below 0.

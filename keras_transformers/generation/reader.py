@@ -17,12 +17,12 @@ from keras_transformers.models.steps import SMALLEST_ROOM
 
 
 class Reader:
-    """Reads one text after the other, and keeps the cache of the last one. The beginning that the next text shares with
-    it is not computed again.
+    """Reads texts in turn, and keeps the cache of the last one (prefix caching). The beginning that the next text
+    shares with it is not computed again.
 
     Args:
         model, step, longest, vocabulary_size: as for `generation.generate`.
-        start_cache: a function of rows and length to an empty `Cache`.
+        start_cache: a function from rows and length to an empty `Cache`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Reader:
             cache = caches.trim(last.cache, arrays.scalar(known))
         else:
             cache = self._start_cache(1, SMALLEST_ROOM)
-        self._decoding = None  # its cache is used up
+        self._decoding = None  # its cache was overwritten
         decoding = Decoding(
             self._model, self._step, cache, prompts, config, longest=self.longest, numbers=numbers, stop_rule=stop_rule
         )
@@ -63,8 +63,8 @@ class Reader:
         return decoding
 
     def common(self, token_ids: Sequence[int]) -> int:
-        """How many of the first tokens are in the cache; at most all but one, from which the next is computed. 0 if the
-        cache cannot be trimmed to them."""
+        """The number of first tokens that are in the cache, at most all but one: the last one is needed to compute the
+        next. 0 if the cache cannot be trimmed to them."""
         if self._decoding is None:
             return 0
         written = int(self._decoding.cache.offset)

@@ -1,12 +1,12 @@
-"""Choosing the next token of each row: the likeliest one, or one drawn at random after samplers ruled some out.
+"""Greedy search and sampling: the next token of a row is the likeliest one, or is drawn after samplers ruled some out.
 
-Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied one after the other. Ruled-out
-tokens become `-inf`:
+Samplers are records with one pure method, `logits [R, V] -> logits [R, V]`, applied in turn. Ruled-out tokens become
+`-inf`:
 
     for sampler in (Temperature(0.7), TopK(50), TopP(0.95)):
         logits = sampler(logits)
 
-`Sampling` is the whole strategy that `decoding` drives, with the state that its loop carries.
+`Sampling` is the whole strategy for `decoding`, with the state of its loop.
 
 Legend: `B` sentences, `R` rows (`B` times the sequences returned for each), `V` vocabulary, `L` room for generated
 tokens.
@@ -51,7 +51,7 @@ class Temperature:
 
 @record
 class TopK:
-    """Keeps the `k` likeliest tokens, and those as likely as the last of them (Fan et al. 2018, arXiv:1805.04833).
+    """Keeps the `k` likeliest tokens, and all tokens as likely as the last of them (Fan et al. 2018, arXiv:1805.04833).
 
     Raises:
         ValueError: for a `k` that is not an int of at least 1.
@@ -67,7 +67,7 @@ class TopK:
 
     def __call__(self, logits: Tensor) -> Tensor:
         kept, _ = ops.top_k(logits, min(self.k, logits.shape[-1]))
-        # The minimum, not the last column: from a slice XLA makes a sort of the whole vocabulary.
+        # Take the minimum, not the last column: XLA turns a slice into a sort of the whole vocabulary.
         return _ruled_out(logits >= ops.min(kept, axis=-1, keepdims=True), logits)
 
 
@@ -93,7 +93,7 @@ class TopP:
             return logits
         probabilities = ops.softmax(logits, axis=-1)
 
-        # The largest threshold that keeps enough, by halving: sorting a vocabulary takes ten times as long.
+        # Find the largest threshold that keeps enough, by bisection: sorting a vocabulary takes ten times as long.
         def halve(_: Tensor, bounds: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             low, high = bounds
             middle = (low + high) / 2
@@ -125,25 +125,25 @@ class MinP:
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """One token of each row, drawn with probabilities `softmax(logits)`.
+    """Draw one token for each row with probabilities `softmax(logits)`.
 
     Args:
         logits: float `[R, V]`; `-inf` is never drawn.
-        uniform: float32 `[R, 1]` in [0, 1), the random number that decides a row. With the number given, the draw is
-            a pure function, the same on every backend and whatever the other rows are.
+        uniform: float32 `[R, 1]` in [0, 1), a random number for each row. Given the number, the draw is a pure
+            function: the same on every backend, and independent of other rows.
 
     Returns: int32 `[R]`.
     """
     probabilities = ops.softmax(logits, axis=-1)
     cumulative = ops.cumsum(probabilities, axis=-1)
-    # Sums of floats may wobble in the last bit, so that a probability of 0 has to be excluded by itself.
+    # Float sums may differ in the last bit, so tokens with probability 0 must be excluded explicitly.
     reached = (cumulative > uniform * cumulative[:, -1:]) & (probabilities > 0)
     first = arrays.first(reached)
     return arrays.int32(ops.where(first < logits.shape[-1], first, arrays.argmax(probabilities)))
 
 
 def uniforms(seed: int, rows: Iterable[int], length: int) -> np.ndarray:
-    """Random numbers for each row: float32 NumPy `[R, length]`. Row `r`'s depend on `seed` and `r` alone, and a
+    """Random numbers for each row: float32 NumPy `[R, length]`. Those of row `r` depend only on `seed` and `r`, and a
     longer row begins like a shorter one."""
     return np.stack([np.random.Generator(np.random.Philox([seed, row])).random(length, "float32") for row in rows])
 
@@ -152,26 +152,25 @@ class SamplingState(typing.NamedTuple):
     """The state of the loop. `position` counts the tokens generated so far."""
 
     position: typing.Any  # int32 scalar, a Python int on PyTorch
-    begin: typing.Any  # the same: where the generated tokens begin in `written`, after the prompt if it is kept
-    token_ids: typing.Any  # int32 [R, 1]: the newest tokens; before the first step those of the prompt not yet read
+    begin: typing.Any  # likewise: where the generated tokens begin in `written`, after the prompt if it is kept
+    token_ids: typing.Any  # int32 [R, 1]: the newest tokens; before the first step the unread tokens of the prompt
     written: typing.Any  # int32 [R, L]
     finished: typing.Any  # bool [R]
-    log_probabilities: typing.Any  # float32 [R, L], or [R, 0] where nobody asks for them
-    sources: typing.Any  # int32 [R, S], what the encoder has read, -1 its padding; [R, 0] where no penalty asks
+    log_probabilities: typing.Any  # float32 [R, L], or [R, 0] if not asked for
+    sources: typing.Any  # int32 [R, S], ids that the encoder has read, -1 for padding; [R, 0] if no penalty needs them
 
 
 @record
 class Sampling:
-    """Each row goes on by itself, until an end token: greedily without `samplers`, and at random where they are a
-    tuple (it may be empty).
+    """Continues each row independently until an end token: by greedy search if `samplers` is None, else by sampling.
 
     Args:
         end_ids: tuple of ints, the tokens that end a row.
-        padding_id: int, put after the end.
-        samplers: None, or a tuple of records such as `Temperature`.
-        num_return_sequences: int, the rows of one sentence.
-        penalties: a tuple of records such as `RepetitionPenalty`, applied before all else.
-        scored: whether to note how likely the model finds the tokens, before penalties and samplers change that.
+        padding_id: int, the token after the end.
+        samplers: None, or a tuple of records such as `Temperature`; it may be empty.
+        num_return_sequences: int, the number of rows of a sentence.
+        penalties: a tuple of records such as `RepetitionPenalty`, applied first.
+        scored: whether to keep the log-probabilities of tokens, before penalties and samplers change them.
     """
 
     end_ids: tuple
@@ -191,11 +190,11 @@ class Sampling:
         """The state before the first token.
 
         Args:
-            token_ids: int32 NumPy `[B, T']`, the prompts' tokens that are not yet read.
+            token_ids: int32 NumPy `[B, T']`, the unread tokens of the prompts.
             written: int32 NumPy `[B, L]`, the buffer for tokens.
-            begin: int, the place of the first generated token in it. The prompts stand before it if there are
-                penalties.
-            sources: int32 NumPy `[B, S]`, what the encoder has read; -1 is padding. `[B, 0]` where no penalty asks.
+            begin: int, the place of the first generated token in the buffer. With penalties, the prompts are before it.
+            sources: int32 NumPy `[B, S]`, ids that the encoder has read, -1 for padding; `[B, 0]` if no penalty needs
+                them.
         """
         per_row = (token_ids, written, sources)
         token_ids, written, sources = (np.repeat(each, self.rows_per_sentence, axis=0) for each in per_row)
@@ -211,16 +210,16 @@ class Sampling:
         )
 
     def noise(self, seed: int, sentences: np.ndarray, length: int) -> Tensor:
-        """What chance will decide for these sentences (by their number in the batch): float32 `[R, length]`, or None
-        where it decides nothing."""
+        """The random numbers for the given sentences (by their number in the batch): float32 `[R, length]`, or None
+        for greedy search."""
         if self.samplers is None:
             return None
         rows = (np.asarray(sentences)[:, None] * self.rows_per_sentence + np.arange(self.rows_per_sentence)).ravel()
         return arrays.tensor(uniforms(seed, rows, length))
 
     def advance(self, state: SamplingState, logits: Tensor, limit: Tensor, noise: Tensor) -> tuple[SamplingState, None]:
-        """The state with one more token a row, and None: rows keep their places. `logits` is `[R, V]`, `limit` for
-        penalties: the loop counts."""
+        """The state with one more token in each row, and None, since rows keep their places. `logits` is `[R, V]`. Only
+        penalties use `limit`: the loop counts tokens itself."""
         found, end = logits, state.begin + state.position
         if self.penalties:
             history = History.of(state.written, state.begin, end, limit, state.sources)
@@ -250,7 +249,7 @@ class Sampling:
         return state, None
 
     def done(self, state: SamplingState) -> Tensor:
-        """bool `[B]`: which sentences will not change any more."""
+        """bool `[B]`: the sentences that cannot change any more."""
         return arrays.all_(arrays.reshape(state.finished, (-1, self.rows_per_sentence)))
 
     def grow(self, state: SamplingState, missing: int) -> SamplingState:
@@ -264,8 +263,8 @@ class Sampling:
         return SamplingState(*state[:2], *(arrays.take(field, rows) for field in state[2:]))
 
     def results(self, state: SamplingState) -> tuple[Tensor, None, Tensor]:
-        """int32 `[B, num_return_sequences, L]`, what is written, no scores, and float32 log-probabilities of as many
-        places, or None."""
+        """The written tokens, int32 `[B, num_return_sequences, L]`; no scores; and float32 log-probabilities of the
+        same shape, or None."""
 
         def split(x: Tensor) -> Tensor:
             return arrays.reshape(x, (-1, self.rows_per_sentence, x.shape[1]))

@@ -1,14 +1,14 @@
-"""Several tokens for the price of one: guessed ahead, and checked by the model in one pass.
+"""Speculative decoding: a draft guesses several tokens ahead, and the model checks them in one pass.
 
     text so far ── draft ──► guesses g1 g2 g3 g4 ── model, one pass ──► its own tokens t1 t2 t3 t4 t5
                                                                         kept as long as each guess was right, and one
                                                                         token more: t1 = g1, t2 = g2, t3 ≠ g3: three
 
-Where memory is what a step waits for, as it is on a CPU, reading the weights once for five tokens takes little longer
-than for one. The tokens are those that the model would have chosen by itself: each is chosen by the same rule,
-penalties and the random number of its place included, from the logits behind the tokens before it, and a guess only
-saves the waiting. So sampling draws from the same distribution as without: with the same seed, the same text. (Logits
-of several tokens at once may differ from those one by one in their last bits: a tie may fall the other way.)
+If memory limits the speed of a step, as on a CPU, reading the weights once for five tokens takes little longer than for
+one. The tokens are those that the model would choose without guesses: each is chosen from the logits after the tokens
+before it, by the same rule, with the same penalties and the same random number. A correct guess only saves time. So
+sampling draws from the same distribution, and the same seed gives the same text. (Logits of several tokens at once may
+differ in their last bits from those computed one by one, which may decide a tie differently.)
 
 Source: Leviathan et al. 2023, arXiv:2211.17192; guesses from the text itself: Saxena 2023,
 https://github.com/apoorvumang/prompt-lookup-decoding.
@@ -29,15 +29,15 @@ from keras_transformers.records import record
 
 @record
 class PromptLookup:
-    """Guesses that a text goes on as it did before: after the last place where its last tokens stood. It helps where a
-    text repeats much of its prompt, as summaries and corrections do.
+    """Prompt lookup decoding: guesses that a text continues as after the latest earlier occurrence of its last tokens.
+    It helps if a text repeats much of its prompt, as in summaries and corrections.
 
     Args:
-        length: how many tokens are guessed.
-        ngram: how many tokens must be the same, at most; fewer are tried where they are not found.
+        length: the number of guessed tokens.
+        ngram: the most tokens that must match; fewer are tried if there is no match.
 
     Raises:
-        ValueError: for less than one of either.
+        ValueError: for a `length` or `ngram` below 1.
     """
 
     length: int = 8
@@ -50,7 +50,7 @@ class PromptLookup:
             )
 
     def guesser(self, model: typing.Any) -> Callable[[list[int]], list[int]]:
-        """A function from the ids so far to guesses, both lists; none where there are none."""
+        """A function from the ids so far to guesses, both lists; the guesses may be empty."""
         return self._guess
 
     def _guess(self, token_ids: list[int]) -> list[int]:
@@ -66,11 +66,11 @@ class PromptLookup:
 
 @dataclasses.dataclass(frozen=True)
 class DraftModel:
-    """Guesses what a smaller model of the same vocabulary would write.
+    """Guesses the tokens that a smaller model with the same vocabulary would generate.
 
     Args:
         model: a `CausalLM`.
-        length: how many tokens are guessed.
+        length: the number of guessed tokens.
 
     Raises:
         ValueError: for a length below 1.
@@ -84,7 +84,7 @@ class DraftModel:
             raise ValueError(f"Expected length of at least 1, got {self.length}.")
 
     def guesser(self, model: typing.Any) -> Callable[[list[int]], list[int]]:
-        """A function from the ids so far to guesses, both lists. It keeps what it has read for the next time."""
+        """A function from the ids so far to guesses, both lists. It keeps its cache for the next call."""
         sizes = [each.config.embeddings.vocabulary_size for each in (model, self.model)]
         if sizes[0] != sizes[1]:
             raise ValueError(
@@ -111,14 +111,14 @@ Draft: typing.TypeAlias = PromptLookup | DraftModel
 def accepting(
     decoding: Decoding, score: execution.Step, guess: Callable[[list[int]], list[int]], length: int, prompt: list[int]
 ) -> Callable[[], bool]:
-    """How a `Decoding` of one text goes on with guesses: a function that takes it some tokens further, and returns
-    whether anything is left to do.
+    """A function that advances a `Decoding` of one text by some tokens with guesses, and returns whether it is
+    unfinished.
 
     Args:
         decoding: a `Decoding`.
-        score: as its step, but for the logits after every token, `[R, T, V]`.
+        score: a function like its step, but with the logits after every token, `[R, T, V]`.
         guess: a function from ids to guesses.
-        length: how many guesses are checked at once.
+        length: the number of guesses checked at once.
         prompt: the ids of the prompt, a list.
 
     Raises:
@@ -136,7 +136,7 @@ def accepting(
         guesses = guess([*prompt, *decoding.token_ids()])[:length] if decoding.position else []
         if not guesses or not decoding.has_positions_for(length + 1):
             return decoding.run(1)
-        # Of one length, so that one shape is compiled: what stands in for a guess may even be right.
+        # Pad guesses to one length, so that one shape is compiled. The padding may even be a correct guess.
         return decoding.run_ahead(score, guesses + [decoding.config.padding_id] * (length - len(guesses)))
 
     return advance
