@@ -4,7 +4,7 @@ import sys
 import warnings
 
 
-def main():
+def main() -> None:
     """Run the command line. An error that the user can correct is one line on standard error, with exit status 1."""
     try:
         from keras_transformers.apps.cli.app import app

@@ -3,7 +3,7 @@
 import importlib.util
 
 
-def require(extra="train", /, **needed):
+def require(extra: str = "train", /, **needed: object) -> None:
     """Raise `ImportError`, which says what to install, if a package named with a true value is missing.
 
     Args:

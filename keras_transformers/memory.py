@@ -2,12 +2,13 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 _SAID = re.compile(r"(?i)out of memory|\boom when|resource_exhausted|can't allocate memory|not enough memory")
 
 
 @contextlib.contextmanager
-def advice(text):
+def advice(text: str) -> Iterator[None]:
     """Add the note `text`, which says what to lower, to any backend's out-of-memory error."""
     try:
         yield

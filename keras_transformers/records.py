@@ -9,6 +9,7 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Mapping
 
 from keras_transformers.files.reading import shown
 from keras_transformers.spelling import check_arguments, did_you_mean
@@ -24,11 +25,11 @@ class Range:
     most: float = math.inf
     above: bool = False
 
-    def holds(self, number):
+    def holds(self, number: float) -> bool:
         """Return whether a number is in the range."""
         return (self.least < number if self.above else self.least <= number) and number <= self.most
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.most >= _MOST:
             return f"{'above' if self.above else 'of at least'} {self.least:g}"
         return (
@@ -42,11 +43,12 @@ Count = typing.Annotated[int, Range(0, _MOST)]
 Rate = typing.Annotated[float, Range(0, 1)]
 Positive = typing.Annotated[float, Range(0, above=True)]
 
+_T = typing.TypeVar("_T")
 _kinds: dict[str, type] = {}
 
 
 @typing.dataclass_transform(frozen_default=True)
-def record(cls):
+def record(cls: type[_T]) -> type[_T]:
     """Make `cls` a frozen dataclass that checks the types of its fields, and register its name for `from_json`.
 
     Numbers must be finite and in the `Range` of an annotation such as `Size`.
@@ -58,27 +60,28 @@ def record(cls):
         >>> Point("far")
         ValueError: Point does not fit its fields (x): field 'x' is 'far', expected int.
     """
-    check = cls.__dict__.get("__post_init__", lambda self: None)
+    made: typing.Any = cls  # the checker does not follow methods that are put in later
+    check = made.__dict__.get("__post_init__", lambda self: None)
 
-    def __post_init__(self):
+    def __post_init__(self: typing.Any) -> None:
         _raise_for(type(self), _wrong_types(type(self), vars(self)))
         check(self)
 
-    cls.__post_init__ = __post_init__
-    cls = dataclasses.dataclass(frozen=True)(cls)
-    make = cls.__init__
+    made.__post_init__ = __post_init__
+    made = dataclasses.dataclass(frozen=True)(made)
+    make = made.__init__
 
     @functools.wraps(make)
-    def __init__(self, *args, **kwargs):
-        check_arguments(f"arguments of {cls.__name__}", kwargs, cls.__dataclass_fields__)
+    def __init__(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
+        check_arguments(f"arguments of {made.__name__}", kwargs, made.__dataclass_fields__)
         make(self, *args, **kwargs)
 
-    cls.__init__ = __init__
-    _kinds[cls.__name__] = cls
-    return cls
+    made.__init__ = __init__
+    _kinds[made.__name__] = made
+    return made
 
 
-def is_record(value):
+def is_record(value: typing.Any) -> bool:
     """Return whether `value` is an instance of a class made by `record`."""
     return type(value) in _kinds.values()
 
@@ -88,7 +91,7 @@ def arguments_of(value: typing.Any) -> dict[str, typing.Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def to_json(value):
+def to_json(value: typing.Any) -> typing.Any:
     """Flatten a record, or a structure that holds records, to JSON values; other values are returned unchanged."""
     if is_record(value):
         fields = {name: to_json(each) for name, each in arguments_of(value).items()}
@@ -98,7 +101,7 @@ def to_json(value):
     return value
 
 
-def from_json(value):
+def from_json(value: typing.Any) -> typing.Any:
     """Rebuild records from the JSON of `to_json`. Lists in a record become tuples.
 
     Raises:
@@ -111,7 +114,7 @@ def from_json(value):
     return value
 
 
-def _record_from_json(value):
+def _record_from_json(value: dict[str, typing.Any]) -> typing.Any:
     kind, values = value["kind"], {name: item for name, item in value.items() if name != "kind"}
     if not isinstance(kind, str) or kind not in _kinds:
         raise ValueError(
@@ -131,7 +134,7 @@ def _record_from_json(value):
     return cls(**values)
 
 
-def _wrong_types(cls, values):
+def _wrong_types(cls: typing.Any, values: Mapping[str, typing.Any]) -> list[str]:
     wrong = [
         (field, values[field.name])
         for field in dataclasses.fields(cls)
@@ -143,22 +146,22 @@ def _wrong_types(cls, values):
     ]
 
 
-def _finite(value):
+def _finite(value: typing.Any) -> str:
     return "finite " if isinstance(value, float) and not math.isfinite(value) else ""
 
 
-def _raise_for(cls, problems):
+def _raise_for(cls: typing.Any, problems: list[str]) -> None:
     if problems:
         names = ", ".join(field.name for field in dataclasses.fields(cls))
         raise ValueError(f"{cls.__name__} does not fit its fields ({names}): {' '.join(problems)}")
 
 
-def _fits(value, annotation):
+def _fits(value: typing.Any, annotation: typing.Any) -> bool:
     """Return whether a value is of an annotated type, so far as its class tells, and in its range."""
     return any(_fits_one(value, each) for each in alternatives(annotation))
 
 
-def _fits_one(value, annotation):
+def _fits_one(value: typing.Any, annotation: typing.Any) -> bool:
     limits = getattr(annotation, "__metadata__", ())
     kind = annotation.__origin__ if limits else typing.get_origin(annotation) or annotation
     if kind is typing.Any:
@@ -179,7 +182,7 @@ def alternatives(annotation: typing.Any) -> tuple[typing.Any, ...]:
     return typing.get_args(annotation) if is_union else (annotation,)
 
 
-def _name(annotation):
+def _name(annotation: typing.Any) -> str:
     names = []
     for each in alternatives(annotation):
         limits = getattr(each, "__metadata__", ())

@@ -6,8 +6,12 @@ its module, which registers the class itself.
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
 
 PACKAGE = "keras_transformers"
 # The module of each registered class; a test compares this with the classes that the modules register.
@@ -56,10 +60,12 @@ def register() -> None:
 class _WhenImported:
     """A module finder that calls a function after a module is imported; the other finders find the module."""
 
-    def __init__(self, name: str, function) -> None:
+    def __init__(self, name: str, function: Callable[[], None]) -> None:
         self._name, self._function, self._asking = name, function, False
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: typing.Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
         if name != self._name or self._asking:
             return None
         self._asking = True  # find_spec below asks all finders, this one too
@@ -71,12 +77,12 @@ class _WhenImported:
             return None
         load = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: types.ModuleType) -> None:
             load(module)
             sys.meta_path.remove(self)
             self._function()
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # of this loader alone
         return spec
 
 

@@ -114,7 +114,7 @@ def known_arguments(
     return tuple(names), rest
 
 
-def _named(function):
+def _named(function: collections.abc.Callable) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     names = [one.name for one in parameters if one.kind not in _OPEN and one.name not in ("self", "cls")]
     return names + [name for one in parameters for name in _unpacked(one)]
@@ -143,7 +143,7 @@ def spelled(function: collections.abc.Callable[_P, _R]) -> collections.abc.Calla
     return call
 
 
-def _check_call(function, args, kwargs):
+def _check_call(function: collections.abc.Callable, args: tuple, kwargs: dict[str, typing.Any]) -> None:
     owner = None
     if args and "." in function.__qualname__.replace("<locals>.", ""):
         owner = args[0] if isinstance(args[0], type) else type(args[0])

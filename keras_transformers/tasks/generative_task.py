@@ -148,7 +148,7 @@ class GenerativeTask(Steps, Task):
         """The mean cross-entropy over the tokens whose weight is not 0. Updates the metrics too."""
         weight = self._loss_weight(x, y, sample_weight)
         if self._in_chunks:
-            options = {"label_smoothing": self.label_smoothing, "gradients": training}
+            options: dict[str, typing.Any] = {"label_smoothing": self.label_smoothing, "gradients": training}
             total, scores = chunked_cross_entropy(self.head.scaled(y_pred), y, weight, self._head_matrix(), **options)
             self.token_accuracy.update_hits(scores.correct, weight)
             self.mean_perplexity.update_likelihood(scores.negative_log_likelihood, weight)

@@ -228,8 +228,7 @@ class Task(ShapesOfSpec, DataTask):
         """
         from keras_transformers.tasks import presets
 
-        options: dict[str, typing.Any] = {"private": private, "revision": revision, "commit_message": message}
-        return presets.push(self, repository, dtype, **options)
+        return presets.push(self, repository, dtype, private=private, revision=revision, commit_message=message)
 
     def _checkpoint_values(self) -> dict[str, typing.Any]:
         """The values of the task in the `config.json` of a Hugging Face checkpoint."""
@@ -373,7 +372,12 @@ class Task(ShapesOfSpec, DataTask):
             "lower batch_tokens or batch_size (an optimizer's gradient_accumulation_steps makes up for it), or compile "
             "with rematerialize=True."
         ):
-            training = {"position": position, "epochs": epochs, "validation": validation, "callbacks": callbacks}
+            training: dict[str, typing.Any] = {
+                "position": position,
+                "epochs": epochs,
+                "validation": validation,
+                "callbacks": callbacks,
+            }
             return fit_batches(super().fit, batches, **training, **kwargs)
 
     def evaluate(

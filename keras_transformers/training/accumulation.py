@@ -6,7 +6,10 @@ of each batch and `W`, the sum so far, the accumulator is kept at `n` times the 
     sum ← W_before / W · sum + n · w / W · gradient
 """
 
+import keras
 from keras import ops
+
+from keras_transformers.backends.types import Tensor
 
 
 class Accumulation:
@@ -19,12 +22,12 @@ class Accumulation:
         weight: of the batch whose gradients come next, a scalar tensor; None where each counts as much.
     """
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self._optimizer, self.weight = optimizer, None
         self._total = optimizer.add_variable((), dtype="float32", name="accumulated_weight")
         optimizer._backend_apply_gradients = self._apply
 
-    def _apply(self, gradients, variables):
+    def _apply(self, gradients: list[Tensor], variables: list[keras.Variable]) -> None:
         optimizer, steps = self._optimizer, self._optimizer.gradient_accumulation_steps
         weight = ops.ones((), "float32") if self.weight is None else ops.cast(self.weight, "float32")
         before = ops.where(
@@ -41,13 +44,13 @@ class Accumulation:
         type(optimizer)._backend_apply_gradients(optimizer, gradients, variables)
 
 
-def accumulation(optimizer):
+def accumulation(optimizer: keras.optimizers.Optimizer) -> "Accumulation | None":
     """The `Accumulation` of an optimizer, or None."""
     method = vars(optimizer).get("_backend_apply_gradients")
     return None if method is None else method.__self__
 
 
-def weigh_batches(optimizer):
+def weigh_batches(optimizer: keras.optimizers.Optimizer) -> None:
     """Have an optimizer that accumulates gradients weigh batches, from now on; leave any other as it is."""
     if optimizer.gradient_accumulation_steps and accumulation(optimizer) is None:
         Accumulation(optimizer)

@@ -11,7 +11,9 @@ import pathlib
 import re
 import shutil
 import time
+import typing
 import warnings
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -56,7 +58,13 @@ class Checkpoint(keras.callbacks.Callback):
             with other data.
     """
 
-    def __init__(self, folder, every_seconds=300, every_steps=None, keep=1):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every_seconds: float | None = 300,
+        every_steps: int | None = None,
+        keep: int = 1,
+    ) -> None:
         super().__init__()
         for name, value in (("every_steps", every_steps), ("keep", keep)):
             if value is not None and value < 1:
@@ -65,13 +73,13 @@ class Checkpoint(keras.callbacks.Callback):
         self.every_seconds, self.every_steps, self.keep = every_seconds, every_steps, keep
         self._position = Position()  # how far training has come
         self._begin = Position()  # where this run began the current epoch
-        self._saved_step = None
+        self._saved_step: int | None = None
         self._kept_step = 0
         self._saved_time = 0.0
-        self._metrics = {}
+        self._metrics: dict[str, typing.Any] = {}
         self._data = None
 
-    def restore(self, model, data=None):
+    def restore(self, model: keras.Model, data: typing.Any = None) -> Position | None:
         """Load the newest whole checkpoint into `model`, which must be built and compiled as it was when saved.
 
         Args:
@@ -116,7 +124,7 @@ class Checkpoint(keras.callbacks.Callback):
             return position
         return None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         found = checkpoints(self.folder)
         if found and self._saved_step is None:
             raise ValueError(
@@ -126,10 +134,10 @@ class Checkpoint(keras.callbacks.Callback):
         ownership.take(self.folder)
         self._saved_time = time.monotonic()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, typing.Any] | None = None) -> None:
         ownership.release(self.folder)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         if epoch != self._position.epoch:
             self._position = Position(epoch, 0, self._position.step)
         self._begin = self._position
@@ -140,7 +148,7 @@ class Checkpoint(keras.callbacks.Callback):
                     variable.assign(self._metrics[name])
         self._metrics = {}
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._advance(batch)
         step = self._position.step
         due = self.every_steps is not None and step - self._kept_step >= self.every_steps
@@ -148,7 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
         if step > (self._saved_step or 0) and (due or late):
             self._save({}, kept=due)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         steps = (self.params or {}).get("steps")
         done = (
             self._position.step - self._begin.step + self.model.steps_per_execution
@@ -160,17 +168,17 @@ class Checkpoint(keras.callbacks.Callback):
             self._position = Position(epoch + 1, 0, self._position.step)
         self._save(logs or {}, kept=True)
 
-    def _advance(self, done):
+    def _advance(self, done: int) -> None:
         """Note that this run has trained on `done` batches of the epoch."""
         self._position = Position(self._begin.epoch, self._begin.batch + done, self._begin.step + done)
 
-    def _save(self, logs, kept):
+    def _save(self, logs: dict[str, typing.Any], kept: bool) -> None:
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         epoch, batch, step = self._position
         groups = _groups(self.model)
         paths = {group: [variable.path for variable in variables] for group, variables in groups.items()}
-        state = {"epoch": epoch, "batch": batch, "step": step, "kept": kept, "data": self._data}
+        state: dict[str, typing.Any] = {"epoch": epoch, "batch": batch, "step": step, "kept": kept, "data": self._data}
         state |= {"logs": _finite(logs), "paths": paths}
         tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(groups).items()}
         preset.save_folder(
@@ -200,30 +208,31 @@ class Speed(keras.callbacks.Callback):
 
     _begun = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         if "batches" not in self.params:
             raise ValueError("Expected a training on Batches, got another. Use a task's fit, or training.fit_batches.")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._begun, self._waited, self._begin = True, self.params["batches"].seconds_waited, time.perf_counter()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         self._stop()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._stop()
         batches = self.params["batches"]
         tokens = int(batches.pairs.lengths.sum()) * self.params["steps"] / len(batches)
-        logs |= {"tokens_per_second": tokens / self._seconds, "input_wait": min(self._waited / self._seconds, 1.0)}
+        if logs is not None:
+            logs |= {"tokens_per_second": tokens / self._seconds, "input_wait": min(self._waited / self._seconds, 1.0)}
 
-    def _stop(self):
+    def _stop(self) -> None:
         if self._begun:
             self._seconds = time.perf_counter() - self._begin
             self._waited = self.params["batches"].seconds_waited - self._waited
         self._begun = False
 
 
-def checkpoints(folder):
+def checkpoints(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The checkpoints in `folder`, oldest first: paths."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -231,10 +240,10 @@ def checkpoints(folder):
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"step-\d{9,}", path.name))
 
 
-def kept_checkpoints(folder):
+def kept_checkpoints(folder: str | os.PathLike[str]) -> list[pathlib.Path]:
     """The checkpoints from ends of epochs and `every_steps`, oldest first, without one due to `every_seconds`."""
 
-    def is_kept(path):
+    def is_kept(path: pathlib.Path) -> bool:
         try:
             return _read_state(path).get("kept", True)
         except (OSError, ValueError):  # damaged
@@ -244,7 +253,7 @@ def kept_checkpoints(folder):
 
 
 @spelled
-def average_weights(model, folder, last=10):
+def average_weights(model: keras.Model, folder: str | os.PathLike[str], last: int = 10) -> None:
     """Set the weights of `model` to the mean over the last checkpoints (from ends of epochs and `every_steps`).
 
     The mean is computed in float64, one variable at a time. Integer weights are those of the newest checkpoint.
@@ -306,7 +315,13 @@ class TranslationQuality(keras.callbacks.Callback):
         >>> model.fit(..., callbacks=[quality])
     """
 
-    def __init__(self, sources, references, every_epochs=1, **options):
+    def __init__(
+        self,
+        sources: Sequence[str],
+        references: Sequence[str | Sequence[str]],
+        every_epochs: int = 1,
+        **options: typing.Any,
+    ) -> None:
         super().__init__()
         require(sacrebleu=True)
         self.sources, self.references = list(sources), list(references)
@@ -318,9 +333,10 @@ class TranslationQuality(keras.callbacks.Callback):
         if every_epochs < 1:
             raise ValueError(f"Expected every_epochs of at least 1, got {every_epochs}.")
         self.every_epochs, self.options = every_epochs, options
-        self.signatures, self.hypotheses = {}, []
+        self.signatures: dict[str, str] = {}
+        self.hypotheses: list[str] = []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         if (epoch + 1) % self.every_epochs:
             return
         with warnings.catch_warnings():
@@ -352,7 +368,7 @@ class LearningCurve(keras.callbacks.Callback):
         >>> model.fit(..., callbacks=[LearningCurve("run/curve.png")])
     """
 
-    def __init__(self, path, every_steps=100, title=None):
+    def __init__(self, path: str | os.PathLike[str], every_steps: int = 100, title: str | None = None) -> None:
         super().__init__()
         if every_steps < 1:
             raise ValueError(f"Expected every_steps of at least 1, got {every_steps}.")
@@ -362,9 +378,9 @@ class LearningCurve(keras.callbacks.Callback):
         self.every_steps, self.title = every_steps, title
         self._step = self._epoch_step = 0
         self._epoch = 0
-        self._sums = None  # metric -> (total, count) at the last record
+        self._sums: dict[typing.Any, tuple[float, ...]] | None = None  # metric -> (total, count) at the last record
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         optimizer = self.model.optimizer
         accumulated = optimizer.gradient_accumulation_steps or 1
         self._step = int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated
@@ -375,10 +391,10 @@ class LearningCurve(keras.callbacks.Callback):
             csv.writer(file).writerows([("step", "epoch", "name", "value"), *kept])
         os.replace(partial, self.records_path)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._epoch, self._epoch_step, self._sums, self._has_points = epoch, self._step, None, False
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._step = self._epoch_step + batch
         if self._sums is None:
             self._sums = self._totals()
@@ -386,15 +402,16 @@ class LearningCurve(keras.callbacks.Callback):
             self._record(self._means())
             self._has_points = True
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._step += self.model.steps_per_execution
+        told = logs or {}
         if not self._has_points:  # a short epoch has only one record
             names = {metric.name for metric in self.model.metrics}
-            self._record({name: value for name, value in logs.items() if name in names})
-        self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
+            self._record({name: value for name, value in told.items() if name in names})
+        self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in told.items()})
         plot_learning_curve(self.records_path, self.path, title=self.title)
 
-    def _totals(self):
+    def _totals(self) -> dict[typing.Any, tuple[float, ...]]:
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         means = [metric for metric in self.model.metrics if isinstance(metric, keras.metrics.Mean)]
@@ -403,22 +420,22 @@ class LearningCurve(keras.callbacks.Callback):
             for metric in means
         }
 
-    def _means(self):
-        before, self._sums = self._sums, self._totals()
-        means = {}
-        for metric, (total, count) in self._sums.items():
+    def _means(self) -> dict[str, float]:
+        before, sums = self._sums or {}, self._totals()
+        self._sums, means = sums, {}
+        for metric, (total, count) in sums.items():
             old_total, old_count = before.get(metric, (0.0, 0.0))
             if count > old_count:
                 mean = (total - old_total) / (count - old_count)
                 means[metric.name] = math.exp(min(mean, 700.0)) if isinstance(metric, Perplexity) else mean
         return means
 
-    def _record(self, values):
+    def _record(self, values: dict[str, typing.Any]) -> None:
         with open(self.records_path, "a", newline="") as file:
             csv.writer(file).writerows((self._step, self._epoch, name, float(value)) for name, value in values.items())
 
 
-def _read_whole(folder):
+def _read_whole(folder: pathlib.Path) -> tuple[dict[str, typing.Any], Mapping[str, typing.Any]]:
     """Read the state and the tensors of a checkpoint, checking that its files are unchanged.
 
     Raises:
@@ -432,7 +449,7 @@ def _read_whole(folder):
     return state, tensors
 
 
-def _read_state(folder):
+def _read_state(folder: pathlib.Path) -> dict[str, typing.Any]:
     """Read the `state.json` of a checkpoint, checking its types.
 
     Raises:
@@ -451,7 +468,7 @@ def _read_state(folder):
     return state
 
 
-def _groups(model):
+def _groups(model: keras.Model) -> dict[str, list[keras.Variable]]:
     """The variables of a checkpoint, by group."""
     if not model.built or getattr(model, "optimizer", None) is None:
         raise ValueError("Expected a built and compiled model, got one that is not. Call build() and compile() first.")
@@ -466,7 +483,9 @@ def _groups(model):
     }
 
 
-def _named(groups, saved_paths=None):
+def _named(
+    groups: dict[str, list[keras.Variable]], saved_paths: dict[str, list[str]] | None = None
+) -> dict[str, keras.Variable]:
     """Variables by their names in a file, which are numbers. A saved variable is found by its path, so that variables
     may change order. If the paths differ (Keras makes some up, differently in each process), it is found by its
     place."""
@@ -481,7 +500,12 @@ def _named(groups, saved_paths=None):
     return named
 
 
-def _mismatches(groups, named, tensors, most=20):
+def _mismatches(
+    groups: dict[str, list[keras.Variable]],
+    named: dict[str, keras.Variable],
+    tensors: Mapping[str, typing.Any],
+    most: int = 20,
+) -> list[str]:
     problems = []
     for group in groups:
         held = sum(name.startswith(f"{group}/") for name in tensors)
@@ -495,7 +519,7 @@ def _mismatches(groups, named, tensors, most=20):
     return problems if more <= 0 else [*problems[:most], f"and {more} more"]
 
 
-def _finite(logs):
+def _finite(logs: dict[str, typing.Any]) -> dict[str, float | None]:
     """Replace NaN and infinity, which JSON cannot hold, by None."""
     values = {name: float(value) for name, value in logs.items()}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}

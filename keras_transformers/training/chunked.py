@@ -13,10 +13,12 @@ Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
 
 import typing
+from collections.abc import Callable
 
 from keras import ops
 
 from keras_transformers.backends import training
+from keras_transformers.backends.types import Tensor
 
 CHUNK = training.CHUNK  # logits held at once
 LONGEST_CHUNK = 1024  # tokens
@@ -52,14 +54,23 @@ class TokenScores(typing.NamedTuple):
     correct: typing.Any
 
 
-def chunk_size(vocabulary_size, count, size=CHUNK):
+def chunk_size(vocabulary_size: int, count: typing.Any, size: int = CHUNK) -> typing.Any:
     """How many tokens a chunk has, of `count`, at least 1 and perhaps a tensor: chunks are as alike as can be, so that
     hardly a place in the last one is left over and filled up."""
     longest = max(min(size // vocabulary_size, LONGEST_CHUNK) // 8 * 8, 8)
     return -(-count // -(-count // longest))
 
 
-def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0, gradients=True, size=None):
+def chunked_cross_entropy(
+    hidden: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    head: HeadMatrix,
+    *,
+    label_smoothing: float = 0.0,
+    gradients: bool = True,
+    size: int | None = None,
+) -> tuple[Tensor, TokenScores]:
     """The weighted sum of the cross-entropy of each token, as `token_cross_entropy` has it.
 
     Args:
@@ -94,18 +105,18 @@ def chunked_cross_entropy(hidden, labels, weights, head, *, label_smoothing=0.0,
     vocabulary_size = matrix.shape[1 if transposed else 0]
     size = size or max(training.chunk(hidden), training.SHORTEST_CHUNK * vocabulary_size)
     chunk = chunk_size(vocabulary_size, places, size)
-    chunks = tuple(_dealt(each, places + -places % chunk - count, chunk) for each in flat)
+    hidden, labels, weights = (_dealt(each, places + -places % chunk - count, chunk) for each in flat)
     frozen = not any(getattr(each, "trainable", True) for each in (matrix, bias) if each is not None)
     matrix = ops.convert_to_tensor(matrix)
     bias = ops.zeros((0,), "float32") if bias is None else ops.convert_to_tensor(bias)
     settings = _Settings(transposed, frozen, soft_cap, label_smoothing)
-    inputs = (settings, *chunks, matrix, bias)
+    inputs = (settings, hidden, labels, weights, matrix, bias)
     total, *scores = training.with_gradients(_run, *inputs) if gradients else _run(*inputs, gradients=False)[0]
     gathered = (ops.reshape(ops.reshape(ops.transpose(each), (-1,))[:count], shape) for each in scores)
     return total, TokenScores(*gathered)
 
 
-def _dealt(tokens, rest, chunk):
+def _dealt(tokens: Tensor, rest: Tensor, chunk: Tensor) -> Tensor:
     """Tokens `[N, …]` dealt out to chunks, `[(N + rest) / C, C, …]`, filled up with zeros: each chunk has some of every
     part of the batch, so that devices which share the batch share each chunk."""
     tokens = ops.pad(tokens, [[0, rest]] + [[0, 0]] * (len(tokens.shape) - 1))
@@ -120,7 +131,9 @@ class _Settings(typing.NamedTuple):
     label_smoothing: float
 
 
-def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
+def _chunk_scores(
+    settings: _Settings, hidden: Tensor, labels: Tensor, weights: Tensor, matrix: Tensor, bias: Tensor
+) -> tuple[Tensor, TokenScores, Callable[[], Tensor]]:
     """`(weighted loss, TokenScores, gradient of the logits)` of one chunk; all in float32."""
     logits = ops.cast(ops.matmul(hidden, matrix if settings.transposed else ops.transpose(matrix)), "float32")
     if bias.shape[0]:
@@ -141,7 +154,7 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
     correct = ops.cast(ops.equal(training.best(logits), labels), "float32")
     scores = TokenScores(loss, negative_log_likelihood, correct)
 
-    def gradient():
+    def gradient() -> Tensor:
         weight = ops.expand_dims(weights, -1)
         slope = training.less_at(training.times(exponentials, weight / total), here, weight * (1.0 - smoothing))
         slope = slope - weight * (smoothing / size) if smoothing else slope
@@ -150,7 +163,9 @@ def _chunk_scores(settings, hidden, labels, weights, matrix, bias):
     return ops.sum(loss * weights), scores, gradient
 
 
-def _chunk_gradients(settings, hidden, slope, matrix, bias):
+def _chunk_gradients(
+    settings: _Settings, hidden: Tensor, slope: Tensor, matrix: Tensor, bias: Tensor
+) -> tuple[Tensor, ...]:
     """The gradients of one chunk, float32: of its hidden states, and, if they learn, of the matrix and of the bias."""
     narrow = ops.cast(slope, hidden.dtype)
     to_hidden = ops.cast(ops.matmul(narrow, ops.transpose(matrix) if settings.transposed else matrix), "float32")
@@ -162,7 +177,9 @@ def _chunk_gradients(settings, hidden, slope, matrix, bias):
     return to_hidden, ops.cast(to_matrix, "float32"), to_bias
 
 
-def _one(settings, inputs, matrix, bias, gradients):
+def _one(
+    settings: _Settings, inputs: tuple[Tensor, Tensor, Tensor], matrix: Tensor, bias: Tensor, gradients: bool
+) -> tuple[Tensor, TokenScores, Tensor, tuple[Tensor, ...]]:
     """What one chunk gives: `(sum, TokenScores, gradient of the hidden states, those to add up)`."""
     hidden, labels, weights = inputs
     loss, scores, gradient = _chunk_scores(settings, hidden, labels, weights, matrix, bias)
@@ -172,16 +189,20 @@ def _one(settings, inputs, matrix, bias, gradients):
     return loss, scores, to_hidden, tuple(to_weights)
 
 
-def _run(settings, hidden, labels, weights, matrix, bias, gradients):
+def _run(
+    settings: _Settings, hidden: Tensor, labels: Tensor, weights: Tensor, matrix: Tensor, bias: Tensor, gradients: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor | None, ...]]:
     """`(sum, three of TokenScores)` and a gradient for each of the five tensors, or none: see `with_gradients`."""
     narrow, wide = ops.cast(matrix, hidden.dtype), ops.cast(bias, "float32")
 
-    def body(carry, inputs):
+    def body(
+        carry: tuple[Tensor, ...], inputs: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         loss, scores, to_hidden, to_weights = _one(settings, inputs, narrow, wide, gradients)
         carry = tuple(training.add(whole, part) for whole, part in zip(carry, (loss, *to_weights), strict=True))
         return carry, (*scores, *(() if to_hidden is None else (to_hidden,)))
 
-    zeros = (ops.zeros((), "float32"),)
+    zeros: tuple[Tensor, ...] = (ops.zeros((), "float32"),)
     if gradients and not settings.frozen:
         zeros += (ops.zeros(matrix.shape, "float32"), ops.zeros(bias.shape, "float32"))
     shapes = [labels.shape[1:]] * 3 + [hidden.shape[1:]] * gradients

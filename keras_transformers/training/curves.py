@@ -5,15 +5,25 @@ import itertools
 import math
 import os
 import pathlib
+import typing
+from collections.abc import Iterable, Sequence
 
 from keras_transformers.extras import require
 from keras_transformers.spelling import spelled
+
+Record: typing.TypeAlias = tuple[int, int, str, float]
+"""Step, epoch, name and value."""
 
 _QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
 
 
 @spelled
-def plot_learning_curve(records, path=None, *, title=None):
+def plot_learning_curve(
+    records: str | os.PathLike[str] | Iterable[Record],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str | None = None,
+) -> pathlib.Path:
     """Draw what a `LearningCurve` callback recorded: loss, perplexity, accuracy, BLEU, … over steps.
 
     Args:
@@ -44,7 +54,7 @@ def plot_learning_curve(records, path=None, *, title=None):
         records = read_curve(source)
     if path is None:
         raise ValueError("Expected path=, where to write the picture of a list of records, got None.")
-    series = {}
+    series: dict[str, list[tuple[int, float]]] = {}
     for step, _, name, value in records:
         series.setdefault(name, []).append((step, value))
     quantities = [name for name in series if not name.startswith(("val_", "epoch_"))]
@@ -75,7 +85,7 @@ def plot_learning_curve(records, path=None, *, title=None):
     return pathlib.Path(path)
 
 
-def read_curve(path):
+def read_curve(path: str | os.PathLike[str]) -> list[Record]:
     """What a `LearningCurve` has recorded in a CSV file, `[(step, epoch, name, value)]`: nothing without a file."""
     records = []
     if pathlib.Path(path).exists():
@@ -88,7 +98,14 @@ def read_curve(path):
     return records
 
 
-def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups=6):
+def plot_quality_by_length(
+    sources: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    groups: int = 6,
+) -> typing.Any:
     """Draw BLEU and chrF for groups of sentences of similar length, and for all of them as a line.
 
     Args:
@@ -113,22 +130,23 @@ def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups
         raise ValueError(f"Expected as many hypotheses as sources, got {len(hypotheses)} and {len(sources)}.")
     metrics = {"BLEU": bleu, "chrF": chrf}
     whole = {name: metric(hypotheses, references).score for name, metric in metrics.items()}
-    groups = _length_groups([len(text.split()) for text in sources], max(20, math.ceil(len(sources) / groups)))
-    figure = figure_of(max(5.0, 1.5 + 1.2 * len(groups)), 3.8)
+    smallest = max(20, math.ceil(len(sources) / groups))
+    grouped = _length_groups([len(text.split()) for text in sources], smallest)
+    figure = figure_of(max(5.0, 1.5 + 1.2 * len(grouped)), 3.8)
     axes = figure.subplots()
     highest = 0.0
     for number, (name, metric) in enumerate(metrics.items()):
         scores = [
             metric([hypotheses[row] for row in rows], [references[row] for row in rows]).score
-            for rows in groups.values()
+            for rows in grouped.values()
         ]
         highest = max(highest, *scores)
-        places = [group + 0.4 * number - 0.2 for group in range(len(groups))]
+        places = [group + 0.4 * number - 0.2 for group in range(len(grouped))]
         bars = axes.bar(places, scores, 0.38, color=f"C{number}", alpha=0.85, label=f"{name}, {whole[name]:.1f} in all")
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
         axes.axhline(whole[name], color=f"C{number}", linewidth=1, linestyle="--", zorder=0)
-    labels = [f"{name}\n{len(rows)} sentences" for name, rows in groups.items()]
-    axes.set_xticks(range(len(groups)), labels)
+    labels = [f"{name}\n{len(rows)} sentences" for name, rows in grouped.items()]
+    axes.set_xticks(range(len(grouped)), labels)
     axes.set(
         xlabel="source length in words", title="Quality by sentence length", ylim=(0, min(100, 10 + 1.1 * highest))
     )
@@ -138,9 +156,10 @@ def plot_quality_by_length(sources, hypotheses, references, path=None, *, groups
     return figure
 
 
-def _length_groups(lengths, smallest):
+def _length_groups(lengths: list[int], smallest: int) -> dict[str, list[int]]:
     """Rows of similar length, `smallest` at least where there are so many: {"4–6": [row, …], …}, shortest first."""
-    groups, rows = [], []
+    groups: list[list[int]] = []
+    rows: list[int] = []
     for _, equal in itertools.groupby(sorted(range(len(lengths)), key=lengths.__getitem__), key=lengths.__getitem__):
         rows += equal
         if len(rows) >= smallest:
@@ -155,20 +174,20 @@ def _length_groups(lengths, smallest):
     return dict(zip(names, groups, strict=True))
 
 
-def save(figure, path):
+def save(figure: typing.Any, path: str | os.PathLike[str] | None) -> None:
     if path is not None:
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
 
 
-def figure_of(width, height):
+def figure_of(width: float, height: float) -> typing.Any:
     """An empty figure that belongs to no window and no list of open ones, and that a notebook shows."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class Picture(Figure):
-        def _repr_png_(self):
+        def _repr_png_(self) -> bytes:
             import io
 
             buffer = io.BytesIO()

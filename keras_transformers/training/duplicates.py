@@ -5,10 +5,12 @@ Shapes: `B` batch, `T` tokens.
 
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
+
 _FACTORS = ((0x2C1B3C6D, 0x297A2D39), (0x85EBCA6B - 2**32, 0xC2B2AE35 - 2**32))
 
 
-def fingerprints(token_ids, padding_mask):
+def fingerprints(token_ids: Tensor, padding_mask: Tensor) -> Tensor:
     """Two integers for each row of ids, int32 or int64 `[B, 2]`: rows are equal, padding left out, if both are (but for
     a chance of one in 2⁶⁴).
 
@@ -23,13 +25,13 @@ def fingerprints(token_ids, padding_mask):
     return ops.stack(sums, axis=1)
 
 
-def _mixed(x, first, second):
+def _mixed(x: Tensor, first: int, second: int) -> Tensor:
     """32 bits, each of which depends on each of `x`'s; overflow is meant."""
     for shift, factor in ((15, first), (13, second)):
         x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, shift)) * factor
     return ops.bitwise_xor(x, ops.bitwise_right_shift(x, 16))
 
 
-def equal_rows(one, other):
+def equal_rows(one: Tensor, other: Tensor) -> Tensor:
     """Which rows have the same fingerprints, bool `[B, B]`."""
     return ops.all(ops.equal(one[:, None], other[None, :]), axis=-1)

@@ -7,16 +7,28 @@ epoch 3: ░░░░░░░░ …    a second `fit` of all others           
 
 import contextlib
 import sys
+import typing
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
-from keras_transformers.data.batches import BEGINNING, Position, keras_data
+from keras_transformers.data.batches import BEGINNING, Batches, Position, keras_data
 from keras_transformers.training.optimizers import parts
 from keras_transformers.training.refusals import check_steps_per_execution
 
 
-def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callbacks=(), verbose="auto", **options):
+def fit_batches(
+    fit: typing.Any,
+    batches: Batches,
+    *,
+    position: Position | None = None,
+    epochs: int = 1,
+    validation: Batches | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] | None = (),
+    verbose: str | int = "auto",
+    **options: typing.Any,
+) -> keras.callbacks.History:
     """Train by `fit` on `batches` from `position` on, epoch by epoch, and return its `keras.callbacks.History`.
 
     Keras has one number of steps for all epochs of a `fit`, so an epoch that was interrupted is finished by a `fit` of
@@ -59,7 +71,7 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
         steps=len(batches),
     )
 
-    def part(position, epochs):
+    def part(position: Position, epochs: int) -> keras.callbacks.History:
         steps = len(batches) - position.batch
         one_training.set_params({**one_training.params, "steps": steps, "batches": batches})
         rest = {"initial_epoch": position.epoch, "epochs": epochs, "steps_per_epoch": steps, "shuffle": False}
@@ -78,14 +90,14 @@ def fit_batches(fit, batches, *, position=None, epochs=1, validation=None, callb
     return part(position, epochs)
 
 
-def _restored(model, position):
+def _restored(model: keras.Model, position: Position) -> Position:
     """Where training begins: at the epoch that a callback of Keras's has restored, if one has."""
     epoch = getattr(model, "_initial_epoch", None)
     return position if not epoch or epoch == position.epoch else Position(epoch, 0, position.step)
 
 
 @contextlib.contextmanager
-def _averages_last(model, more):
+def _averages_last(model: keras.Model, more: Callable[[], bool]) -> Iterator[None]:
     """Have an optimizer with `use_ema` put its averages in the place of the weights once, when training ends.
 
     Keras does so at the end of each `fit`. On JAX a weight and its average are one array then, which Keras's next `fit`
@@ -98,7 +110,7 @@ def _averages_last(model, more):
     finalize = optimizer.finalize_variable_values
     own = vars(optimizer).get("finalize_variable_values")
 
-    def once(variables):
+    def once(variables: list[keras.Variable]) -> None:
         if sys.exc_info()[0] is not None or more() and not model.stop_training:
             return  # on JAX Keras calls it after an error too
         finalize(variables)
@@ -120,17 +132,17 @@ class _OneTraining(keras.callbacks.CallbackList):
 
     begun = more = False
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         if not self.begun:
             super().on_train_begin(logs)
         self.begun = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, typing.Any] | None = None) -> None:
         self.last_logs = logs
         if not self.more:
             super().on_train_end(logs)
 
-    def end(self):
+    def end(self) -> None:
         """The second part does not come."""
         if self.more:
             super().on_train_end(self.last_logs)

@@ -4,9 +4,10 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
 
 from keras_transformers.backends import training
+from keras_transformers.backends.types import Tensor
 
 
-def token_cross_entropy(logits, labels, label_smoothing=0.0):
+def token_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each token, label-smoothed, beside its plain negative log-likelihood.
 
     With `e = label_smoothing` the target distribution is `1 - e` on the label plus `e / V` on every entry of the

@@ -4,10 +4,12 @@ Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
 
 import typing
+from collections.abc import Sequence
 
 import keras
 
 from keras_transformers.backends import arrays
+from keras_transformers.backends.types import Tensor
 from keras_transformers.training.losses import token_cross_entropy
 
 
@@ -24,12 +26,12 @@ class TokenMean(keras.metrics.Mean):
         3.0
     """
 
-    def update_state(self, values, sample_weight=None):
+    def update_state(self, values: Tensor, sample_weight: Tensor = None) -> None:
         """Add values `[B, T]`, weighted by `sample_weight` `[B, T]`."""
         values = keras.ops.reshape(values, (-1,))
         super().update_state(values, None if sample_weight is None else keras.ops.reshape(sample_weight, (-1,)))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {"name": self.name, "dtype": self.dtype}
 
 
@@ -46,17 +48,19 @@ class TokenAccuracy(TokenMean):
         1.0
     """
 
-    def __init__(self, name="token_accuracy", dtype="float32"):
+    def __init__(self, name: str = "token_accuracy", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(  # type: ignore[override]  # labels and logits, as Keras gives them to metrics by name
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> None:
         """Count labels `[B, T]` (integers) against logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
         # The argmax of `keras.ops` takes XLA a tenth of a small model's step.
         best = arrays.argmax(keras.ops.convert_to_tensor(y_pred))
         hits = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(best, "int32"))
         self.update_hits(keras.ops.cast(hits, "float32"), sample_weight)
 
-    def update_hits(self, hits, sample_weight=None):
+    def update_hits(self, hits: Tensor, sample_weight: Tensor = None) -> None:
         """Add hits `[B, T]`, 1 or 0, weighted by `sample_weight` `[B, T]`."""
         super().update_state(hits, sample_weight)
 
@@ -76,20 +80,22 @@ class Perplexity(TokenMean):
         2.0
     """
 
-    def __init__(self, name="perplexity", dtype="float32"):
+    def __init__(self, name: str = "perplexity", dtype: str = "float32") -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(  # type: ignore[override]  # as above
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> None:
         """Add labels `[B, T]` (integers) under logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
         y_pred, y_true = keras.ops.convert_to_tensor(y_pred), keras.ops.convert_to_tensor(y_true)
         _, negative_log_likelihood = token_cross_entropy(y_pred, y_true)
         self.update_likelihood(negative_log_likelihood, sample_weight)
 
-    def update_likelihood(self, negative_log_likelihood, sample_weight=None):
+    def update_likelihood(self, negative_log_likelihood: Tensor, sample_weight: Tensor = None) -> None:
         """Add negative log-likelihoods `[B, T]`, weighted by `sample_weight` `[B, T]`."""
         super().update_state(negative_log_likelihood, sample_weight)
 
-    def result(self):
+    def result(self) -> Tensor:
         """The perplexity so far; 1 before any token."""
         return keras.ops.exp(super().result())
 
@@ -101,7 +107,7 @@ class Score(typing.NamedTuple):
     signature: str
 
 
-def bleu(hypotheses, references, **options):
+def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any) -> Score:
     """Corpus BLEU by sacreBLEU, on detokenized text.
 
     Args:
@@ -127,7 +133,7 @@ def bleu(hypotheses, references, **options):
     return _score(sacrebleu.metrics.BLEU(**options), hypotheses, references)
 
 
-def chrf(hypotheses, references, **options):
+def chrf(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any) -> Score:
     """Corpus chrF by sacreBLEU (chrF2; `word_order=2` makes it chrF++). Arguments, results and errors as `bleu`.
 
     Source: Popović 2015.
@@ -137,7 +143,7 @@ def chrf(hypotheses, references, **options):
     return _score(sacrebleu.metrics.CHRF(**options), hypotheses, references)
 
 
-def _score(metric, hypotheses, references):
+def _score(metric: typing.Any, hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> Score:
     hypotheses, references = list(hypotheses), list(references)
     if len(hypotheses) != len(references) or not hypotheses:
         raise ValueError(
@@ -146,7 +152,7 @@ def _score(metric, hypotheses, references):
         )
     alternatives = [[reference] if isinstance(reference, str) else reference for reference in references]
     for number, (hypothesis, texts) in enumerate(zip(hypotheses, alternatives, strict=True)):
-        if not isinstance(hypothesis, str) or not all(isinstance(text, str) for text in texts or [None]):
+        if not isinstance(hypothesis, str) or not texts or not all(isinstance(text, str) for text in texts):
             raise TypeError(
                 f"Expected strings, got hypothesis {hypothesis!r} and reference {texts!r} as pair {number}. Decode "
                 "token ids first."

@@ -11,11 +11,15 @@ A weight that was set from outside, and is no longer its copy rounded, is where 
 Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.1.
 """
 
+from collections.abc import Iterable, Sequence
+
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 
-def keep_in_float32(optimizer, variables):
+
+def keep_in_float32(optimizer: keras.optimizers.Optimizer, variables: Iterable[keras.Variable]) -> None:
     """Have an optimizer learn narrow weights so, if there are any among `variables`. It is changed in place.
 
     Raises:
@@ -34,29 +38,31 @@ def keep_in_float32(optimizer, variables):
         setattr(optimizer, name, getattr(copies, name))
 
 
-def _is_narrow(variable):
+def _is_narrow(variable: keras.Variable) -> bool:
     return variable.dtype in ("bfloat16", "float16")
 
 
 class _Copies:
     """An optimizer's methods, of which each knows narrow weights by their float32 copies."""
 
-    def __init__(self, optimizer):
-        self._optimizer, self._weights, self._copies = optimizer, [], {}
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
+        self._optimizer = optimizer
+        self._weights: list[keras.Variable] = []
+        self._copies: dict[int, keras.Variable] = {}
 
-    def build(self, var_list):
+    def build(self, var_list: Iterable[keras.Variable]) -> None:
         optimizer = self._optimizer
         if optimizer.built:
             return
         self._weights = list(var_list)
         self._copies = {id(each): self._copy(each) for each in self._weights if _is_narrow(each)}
-        excluded = getattr(optimizer, "_exclude_from_weight_decay", set())
+        excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
         for weight, copy in self._pairs(self._weights):
             if optimizer._var_key(weight) in excluded:
                 excluded.add(optimizer._var_key(copy))
         type(optimizer).build(optimizer, self._learnt(self._weights))
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
         variables = self._weights if trainable_variables is None else list(trainable_variables)
         self.build(variables)
         for weight, copy in self._pairs(variables):
@@ -70,7 +76,9 @@ class _Copies:
         type(self._optimizer).apply(self._optimizer, gradients, self._learnt(variables))
         self._round(variables)
 
-    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Tensor], grads: Sequence[Tensor], trainable_variables: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
         state = [*self._weights, *self._optimizer.variables]
         values = zip(state, [*trainable_variables, *optimizer_variables], strict=True)
         with keras.StatelessScope(state_mapping=list(values)) as scope:
@@ -78,11 +86,11 @@ class _Copies:
         new = [scope.get_current_value(each) for each in state]
         return new[: len(self._weights)], new[len(self._weights) :]
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Iterable[keras.Variable]) -> None:
         type(self._optimizer).finalize_variable_values(self._optimizer, self._learnt(var_list))
         self._round(var_list)
 
-    def _copy(self, weight):
+    def _copy(self, weight: keras.Variable) -> keras.Variable:
         copy = self._optimizer.add_variable(
             weight.shape,
             initializer=lambda shape, dtype=None: ops.cast(weight, "float32"),
@@ -93,13 +101,13 @@ class _Copies:
         copy._path = weight.path  # by which some optimizers tell embeddings from kernels
         return copy
 
-    def _learnt(self, variables):
+    def _learnt(self, variables: Iterable[keras.Variable]) -> list[keras.Variable]:
         """Each variable, or its copy."""
         return [self._copies.get(id(each), each) for each in variables]
 
-    def _pairs(self, variables):
+    def _pairs(self, variables: Iterable[keras.Variable]) -> list[tuple[keras.Variable, keras.Variable]]:
         return [(each, self._copies[id(each)]) for each in variables if id(each) in self._copies]
 
-    def _round(self, variables):
+    def _round(self, variables: Iterable[keras.Variable]) -> None:
         for weight, copy in self._pairs(variables):
             weight.assign(ops.cast(copy, weight.dtype))

@@ -1,11 +1,14 @@
 """What training cannot do, said before its first step."""
 
+import typing
+from collections.abc import Iterable
+
 import keras
 
 from keras_transformers.backends import training
 
 
-def check_processes():
+def check_processes() -> None:
     """Refuse several processes, each of which would train alone, on all of the data.
 
     Raises:
@@ -19,7 +22,7 @@ def check_processes():
         )
 
 
-def check_fit(options):
+def check_fit(options: dict[str, typing.Any]) -> None:
     """Refuse options of `keras.Model.fit` that would be passed over: all but what is left in `options`."""
     told = {
         "steps_per_epoch": "an epoch is all the examples. Pass fewer of them, or more epochs.",
@@ -30,7 +33,7 @@ def check_fit(options):
             raise ValueError(f"Expected no {name}: {reason}")
 
 
-def check_shuffle(shuffle):
+def check_shuffle(shuffle: object) -> None:
     """Refuse what is neither true nor false, such as Keras's "batch"."""
     if not isinstance(shuffle, bool):
         raise ValueError(
@@ -39,7 +42,7 @@ def check_shuffle(shuffle):
         )
 
 
-def check_callbacks(optimizer, callbacks):
+def check_callbacks(optimizer: keras.optimizers.Optimizer, callbacks: Iterable[keras.callbacks.Callback]) -> None:
     """Refuse callbacks that set a learning rate which is a schedule.
 
     Raises:
@@ -56,7 +59,7 @@ def check_callbacks(optimizer, callbacks):
             )
 
 
-def check_steps_per_execution(steps, **counts):
+def check_steps_per_execution(steps: int, **counts: int) -> None:
     """Refuse a number of steps that does not divide a number of batches: Keras would go on to others.
 
     Args:

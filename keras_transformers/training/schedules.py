@@ -3,7 +3,11 @@
 Steps are updates: where an optimizer accumulates gradients, a task's `compile` sees to that (`count_updates`).
 """
 
+import typing
+
 import keras
+
+from keras_transformers.backends.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
@@ -29,7 +33,7 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
     Source: Vaswani et al. 2017, section 5.3, equation 3.
     """
 
-    def __init__(self, peak, warmup_steps, initial=0.0):
+    def __init__(self, peak: float, warmup_steps: int, initial: float = 0.0) -> None:
         if not peak > 0:
             raise ValueError(
                 f"Expected peak > 0, got {peak}. It is the highest learning rate; 1e-3 suits small models."
@@ -40,7 +44,7 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.peak, self.warmup_steps, self.initial = float(peak), int(warmup_steps), float(initial)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """The learning rate, float32 scalar, for the update after `step` updates (from 0)."""
         step = keras.ops.cast(step, "float32") + 1.0
         warmup_steps = float(max(self.warmup_steps, 1))
@@ -48,7 +52,7 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
         falling = self.peak * keras.ops.sqrt(warmup_steps / step)
         return keras.ops.where(step < warmup_steps, rising, falling)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {"peak": self.peak, "warmup_steps": self.warmup_steps, "initial": self.initial}
 
 
@@ -76,7 +80,9 @@ class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
     Source: Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", section 3.
     """
 
-    def __init__(self, schedule, total_steps, cool_down_steps):
+    def __init__(
+        self, schedule: keras.optimizers.schedules.LearningRateSchedule | float, total_steps: int, cool_down_steps: int
+    ) -> None:
         if not 1 <= cool_down_steps <= total_steps:
             raise ValueError(
                 "Expected cool_down_steps from 1 to total_steps, got "
@@ -84,13 +90,13 @@ class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
             )
         self.schedule, self.total_steps, self.cool_down_steps = schedule, int(total_steps), int(cool_down_steps)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """The learning rate, float32 scalar, for the update after `step` updates (from 0)."""
         rate = self.schedule(step) if callable(self.schedule) else self.schedule
         left = (self.total_steps - keras.ops.cast(step, "float32")) / self.cool_down_steps
         return rate * keras.ops.clip(left, 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "total_steps": self.total_steps,
@@ -98,7 +104,7 @@ class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Self:
         return cls(**config | {"schedule": keras.saving.deserialize_keras_object(config["schedule"])})
 
 
@@ -118,7 +124,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
     Source: Devlin et al. 2019, appendix A.2.
     """
 
-    def __init__(self, peak, total_steps=None, warmup=0.1):
+    def __init__(self, peak: float, total_steps: int | None = None, warmup: float = 0.1) -> None:
         if not peak > 0 or not 0 <= warmup < 1 or (total_steps is not None and total_steps < 1):
             raise ValueError(
                 f"Expected peak > 0, total_steps None or at least 1, and warmup in [0, 1), got {peak=}, "
@@ -127,7 +133,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.peak, self.total_steps, self.warmup = float(peak), total_steps, float(warmup)
         self.follows, self.first_step = total_steps is None, 0
 
-    def follow(self, total_steps, first_step=0):
+    def follow(self, total_steps: int, first_step: int = 0) -> bool:
         """Take over how long a training is and at which step of the optimizer's it began, where the schedule was not
         told; whether that changes anything."""
         changes = self.follows and (total_steps, first_step) != (self.total_steps, self.first_step)
@@ -135,7 +141,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             self.total_steps, self.first_step = total_steps, first_step
         return changes
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """The learning rate, float32 scalar, for the update after `step` updates (from 0)."""
         if self.total_steps is None:
             return keras.ops.convert_to_tensor(self.peak, "float32")
@@ -145,7 +151,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         falling = (self.total_steps - step) / max(self.total_steps - warmup_steps, 1.0)
         return self.peak * keras.ops.clip(keras.ops.minimum(rising, falling), 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             "peak": self.peak,
             "total_steps": None if self.follows else self.total_steps,
@@ -162,22 +168,22 @@ class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
         batches: how many make an update: the optimizer's `gradient_accumulation_steps`.
     """
 
-    def __init__(self, schedule, batches):
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, batches: int) -> None:
         self.schedule, self.batches = schedule, batches
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """The learning rate, float32 scalar, for the update to which the batch after `step` batches (from 0) adds."""
         return self.schedule(step // self.batches)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, typing.Any]:
         return {"schedule": keras.saving.serialize_keras_object(self.schedule), "batches": self.batches}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, typing.Any]) -> typing.Self:
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["batches"])
 
 
-def count_updates(optimizer):
+def count_updates(optimizer: keras.optimizers.Optimizer) -> None:
     """Have the optimizer's schedule, if it has one, count updates, by wrapping it in place: where gradients are
     accumulated, Keras has it count batches, and a warm-up would be over in a fraction of its steps."""
     batches, schedule = optimizer.gradient_accumulation_steps, optimizer._learning_rate

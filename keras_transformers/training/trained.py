@@ -5,15 +5,19 @@ a step  ──► loss: a mean over all that counts + what `add_loss` and regula
         └─► the user's metrics: on what the user gave, no padding
 """
 
+import typing
+
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
+from keras_transformers.data.batches import Batches
 from keras_transformers.training import refusals, replicas
 from keras_transformers.training.accumulation import accumulation, weigh_batches
 from keras_transformers.training.fused import fuse
 from keras_transformers.training.metrics import TokenMean
 from keras_transformers.training.narrow import keep_in_float32
-from keras_transformers.training.optimizers import parts
+from keras_transformers.training.optimizers import Optimizer, parts
 from keras_transformers.training.schedules import count_updates
 from keras_transformers.training.user_metrics import check_names, check_weights, update
 
@@ -24,7 +28,7 @@ class Trained(keras.Model):
     A subclass has a `compute_loss` that ends in `weighted_mean`.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
         self.mean_loss = TokenMean(name="loss")
@@ -32,7 +36,15 @@ class Trained(keras.Model):
 
     # Before the first step
 
-    def compile(self, optimizer, *, metrics=None, weighted_metrics=None, auto_scale_loss=True, **kwargs):
+    def compile(
+        self,
+        optimizer: Optimizer,
+        *,
+        metrics: typing.Any = None,
+        weighted_metrics: typing.Any = None,
+        auto_scale_loss: bool = True,
+        **kwargs: typing.Any,
+    ) -> None:
         if kwargs.pop("loss", None) is not None:
             raise ValueError(f"Expected no loss: a {type(self).__name__} has its own. Leave it out.")
         if kwargs.pop("loss_weights", None) is not None:
@@ -57,45 +69,45 @@ class Trained(keras.Model):
             weigh_batches(part)
             fuse(part)
 
-    def _plain_optimizer(self):
+    def _plain_optimizer(self) -> keras.optimizers.Optimizer:
         """The optimizer, or the one within that scales losses."""
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
-    def _named_metrics(self, metrics):
+    def _named_metrics(self, metrics: typing.Any) -> typing.Any:
         """The user's metrics as Keras takes them."""
         if metrics is None:
             return None
         check_names(metrics)
         return keras.tree.map_structure(self._named_metric, metrics)
 
-    def _named_metric(self, metric):
+    def _named_metric(self, metric: typing.Any) -> typing.Any:
         """A metric of `compile`, by name or by itself: "accuracy" is what the task means by it."""
         return metric
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> typing.Any:
         self._check_before_steps()
         return super().make_train_function(force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> typing.Any:
         self._check_before_steps()
         return super().make_test_function(force)
 
-    def _check_before_steps(self):
+    def _check_before_steps(self) -> None:
         refusals.check_processes()
         _give_regularizers(self)
         self._check_metrics()
 
-    def _check_metrics(self):
+    def _check_metrics(self) -> None:
         if self._compile_metrics is not None and not self._checked_metrics:
             check_weights(self._compile_metrics, self._metric_classes())
             self._checked_metrics = True
 
-    def _metric_classes(self):
+    def _metric_classes(self) -> int | None:
         """Among how many classes the user's metrics are told each token's label; None where they see whole rows, of
         which none is padding."""
-        return
+        return None
 
-    def _as_trained(self, batches):
+    def _as_trained(self, batches: Batches) -> Batches:
         """`Batches` with rows that devices can share, and without rows that only fill them up if a metric would count
         them."""
         self._check_metrics()
@@ -111,7 +123,7 @@ class Trained(keras.Model):
 
     # A step
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments: typing.Any) -> typing.Any:
         accumulations = [each for each in map(accumulation, parts(self.optimizer)) if each is not None]
         if not accumulations:
             return super().train_step(*arguments)
@@ -124,7 +136,7 @@ class Trained(keras.Model):
             for each in accumulations:
                 each.weight = None
 
-    def _loss_weight(self, x, y, sample_weight):
+    def _loss_weight(self, x: Tensor, y: Tensor, sample_weight: Tensor) -> Tensor:
         """How much each part of the loss counts: an array whose sum the loss is divided by, but for a factor that all
         batches share."""
         if sample_weight is None:
@@ -132,13 +144,13 @@ class Trained(keras.Model):
             return ops.ones(ops.shape(leaf), "float32")
         return ops.cast(sample_weight, "float32")
 
-    def weighted_mean(self, losses, sample_weight):
+    def weighted_mean(self, losses: Tensor, sample_weight: Tensor) -> Tensor:
         """The mean of losses over all that counts, and the same in the metric; and what `add_loss` and regularizers
         add."""
         weight = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
         return self.mean_of_sum(ops.sum(losses * weight), losses, weight)
 
-    def mean_of_sum(self, total, losses, weight):
+    def mean_of_sum(self, total: Tensor, losses: Tensor, weight: Tensor) -> Tensor:
         """The same of a weighted sum that is there already.
 
         Args:
@@ -151,30 +163,34 @@ class Trained(keras.Model):
         self.mean_loss.update_state(losses + added, weight)
         return total / at_least_one(replicas.summed(ops.sum(weight))) + added / replicas.count()
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
+    ) -> dict[str, typing.Any]:
         if self._compile_metrics is not None:
             update(self._compile_metrics, *self._seen_by_metrics(x, y, y_pred, sample_weight))
         return self.get_metrics_result()
 
-    def _seen_by_metrics(self, x, y, y_pred, sample_weight):
+    def _seen_by_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the user's metrics are told: labels, outputs, the weights that leave padding out for `metrics`, None
         where there is none, and those of `weighted_metrics`."""
         return y, y_pred, None, sample_weight
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, typing.Any]:
         result = super().get_metrics_result()
         if self._compile_metrics is not None and self._compile_metrics.built:
             result |= self._compile_metrics.result()  # of two by one name the one that the user asked for
         return result
 
 
-def at_least_one(weight):
+def at_least_one(weight: Tensor) -> Tensor:
     """The sum of weights, or 1 where it is 0, for a mean."""
     total = ops.sum(weight)
     return ops.where(ops.equal(total, 0.0), 1.0, total)
 
 
-def _give_regularizers(model):
+def _give_regularizers(model: keras.Model) -> None:
     """Have weights heed the regularizers of their layers. Keras looks at those only while it makes the weights, and a
     task's are made with it."""
     for layer in model._flatten_layers():

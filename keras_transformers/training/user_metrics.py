@@ -7,19 +7,23 @@ fill a batch up are left out before (`Batches.changed(filled=False)`).
 Shapes: `N` rows or tokens, `C` classes.
 """
 
+import typing
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 
-def check_names(metrics):
+
+def check_names(metrics: typing.Any) -> None:
     """Refuse a metric by the name of the loss, which would take its place in the logs."""
     for metric in keras.tree.flatten(metrics):
         if getattr(metric, "name", None) == "loss":
             raise ValueError("Expected a metric by another name than 'loss', which is the task's own. Rename it.")
 
 
-def update(compiled, y, y_pred, mask, weight):
+def update(compiled: typing.Any, y: Tensor, y_pred: Tensor, mask: Tensor, weight: Tensor) -> None:
     """Update Keras's compiled metrics.
 
     Args:
@@ -37,7 +41,7 @@ def update(compiled, y, y_pred, mask, weight):
                 metrics.update_state(y, y_pred, sample_weight=weights)
 
 
-def of_tokens(y, y_pred, weight):
+def of_tokens(y: Tensor, y_pred: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Labels `[…]`, outputs `[…, C]` and weights `[…]` with a token to a row, as `update` takes them."""
     y, y_pred = ops.convert_to_tensor(y), ops.convert_to_tensor(y_pred)
     weight = ops.cast(ops.reshape(weight, (-1,)), "float32")
@@ -45,7 +49,7 @@ def of_tokens(y, y_pred, weight):
     return ops.reshape(y, (-1,)), ops.reshape(y_pred, (-1, y_pred.shape[-1])), mask, weight
 
 
-def check_weights(compiled, num_classes):
+def check_weights(compiled: typing.Any, num_classes: int | None) -> None:
     """Refuse metrics that do not heed weights, by which alone they can leave padding out.
 
     Args:
@@ -72,7 +76,7 @@ def check_weights(compiled, num_classes):
                 )
 
 
-def _heeds(metric, labels, logits, there):
+def _heeds(metric: typing.Any, labels: Tensor, logits: Tensor, there: Tensor) -> bool:
     """Whether a metric says the same of what counts with and without what does not."""
     alone = _result(metric, labels[there], logits[there])
     try:
@@ -82,7 +86,7 @@ def _heeds(metric, labels, logits, there):
     return all(np.allclose(a, b, atol=1e-5, equal_nan=True) for a, b in zip(alone, among, strict=True))
 
 
-def _result(metric, labels, logits, weight=None):
+def _result(metric: typing.Any, labels: Tensor, logits: Tensor, weight: Tensor = None) -> list[np.ndarray]:
     metric.reset_state()
     weight = None if weight is None else ops.convert_to_tensor(weight)
     metric.update_state(ops.convert_to_tensor(labels), ops.convert_to_tensor(logits), sample_weight=weight)

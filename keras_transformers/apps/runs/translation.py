@@ -343,7 +343,7 @@ def _tested(task: Seq2SeqLM, test: typing.Any) -> dict[str, typing.Any]:
     sources, references = test
     begin = time.perf_counter()
     hypotheses = task.translate(sources)
-    scores = {"sentences": len(sources), "seconds": round(time.perf_counter() - begin, 1)}
+    scores: dict[str, typing.Any] = {"sentences": len(sources), "seconds": round(time.perf_counter() - begin, 1)}
     for name, metric in (("BLEU", bleu), ("chrF", chrf)):
         score, signature = metric(hypotheses, references)
         scores |= {name: round(score, 2), f"{name}_signature": signature}
