@@ -87,22 +87,7 @@ class Task(ShapesOfSpec, DataTask):
         set_keras_mask(outputs, self.compute_mask(inputs, previous_mask))
 
     def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
-        sizes = {
-            (tokenizer.vocabulary_size, self.config.embeddings.vocabulary_size),
-            (tokenizer.target_vocabulary_size, self.config.target_embeddings.vocabulary_size),
-        }
-        problems = [
-            f"a vocabulary of {theirs} tokens, where the model has {own}"
-            for theirs, own in sorted(sizes)
-            if theirs > own
-        ]
-        # a decoder alone knows its padding from masks and starts
-        if self.config.encoder is not None and tokenizer.padding_id != self.config.padding_id:
-            problems.append(f"padding_id={tokenizer.padding_id}, where the model has {self.config.padding_id}")
-            if tokenizer.padding_id is None:
-                problems[-1] += " (is its tokenizer_config.json missing?)"
-        if problems:
-            raise ValueError(f"The tokenizer does not belong to this model: it has {' and '.join(problems)}.")
+        check_tokenizer(tokenizer, self.config)
 
     @classmethod
     def from_preset(
@@ -444,3 +429,21 @@ def check_config(config: typing.Any, task: str) -> None:
             f"load it by kt.{task}.from_preset(…)" if isinstance(config, str | pathlib.Path) else "kt.models makes one"
         )
         raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {config!r:.80}: {way}.")
+
+
+def check_tokenizer(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    """Refuse a tokenizer whose vocabularies are larger than the tables of a model, or whose padding is another."""
+    sizes = {
+        (tokenizer.vocabulary_size, config.embeddings.vocabulary_size),
+        (tokenizer.target_vocabulary_size, config.target_embeddings.vocabulary_size),
+    }
+    problems = [
+        f"a vocabulary of {theirs} tokens, where the model has {own}" for theirs, own in sorted(sizes) if theirs > own
+    ]
+    # a decoder alone knows its padding from masks and starts
+    if config.encoder is not None and tokenizer.padding_id != config.padding_id:
+        problems.append(f"padding_id={tokenizer.padding_id}, where the model has {config.padding_id}")
+        if tokenizer.padding_id is None:
+            problems[-1] += " (is its tokenizer_config.json missing?)"
+    if problems:
+        raise ValueError(f"The tokenizer does not belong to this model: it has {' and '.join(problems)}.")
