@@ -1,24 +1,24 @@
 """The one place that asks which backend runs.
 
     default/       the protocol: each function with its documentation and a body in plain Keras
-    jax/ tensorflow/ torch/          the functions that this backend computes faster in its own way, and only those
+    jax/ tensorflow/ torch/          only the functions that this backend computes faster in its own way
 
-A concern is a module of the same name in each folder, and here the module of the backend that runs:
+A topic is a module of the same name in each folder. This package exposes the module of the current backend:
 
     from keras_transformers.backends import arrays
 
     arrays.top_k(scores, 8)
 
     arrays        tensor operations of layers and decoding loops
-    attention     scaled dot-product attention, and the cache that it reads
-    dropout       the layer
+    attention     scaled dot-product attention, and the KV cache that it reads
+    dropout       the dropout layer
     execution     decoding loops, and passes over a batch
     products      dense layers, token embeddings, vocabularies, experts
     training      losses, gradients and updates, and the devices and processes that share them
 
-A backend's module begins as `default`'s (`import *`), so every module gives the same names; a test compares the
-signatures. Importing this package imports the one framework that Keras runs on. Nothing here knows a layer or a model:
-functions and tensors are passed in.
+The module of a backend begins with `import *` from the default one, so all modules have the same names; a test compares
+the signatures. Importing this package imports only the framework of the current backend. Nothing here depends on a
+layer or a model: functions and tensors are arguments.
 """
 
 import typing

@@ -1,7 +1,8 @@
-"""Accumulated gradients as of one large batch: a mean over all its tokens, not a mean of its parts' means.
+"""Gradient accumulation as for one large batch: the mean over all tokens, not a mean of means.
 
-Keras divides the sum of `n` gradients by `n`, so that a token counts more in a batch that has few. With the weight `w`
-of each batch and `W`, the sum so far, the accumulator is kept at `n` times the mean so far, which Keras divides by `n`:
+Keras divides the sum of `n` gradients by `n`, so that a token in a small batch counts more. With the weight `w` of each
+batch and the sum `W` of weights so far, the accumulator here holds `n` times the mean so far, and Keras divides it by
+`n`:
 
     sum ← W_before / W · sum + n · w / W · gradient
 """
@@ -13,13 +14,13 @@ from keras_transformers.backends.types import Tensor
 
 
 class Accumulation:
-    """Gradients of batches that count by their weight.
+    """Weighs the gradients of batches in gradient accumulation.
 
     Args:
-        optimizer: one that accumulates gradients. It is changed in place.
+        optimizer: an optimizer that accumulates gradients. It is changed in place.
 
     Attributes:
-        weight: of the batch whose gradients come next, a scalar tensor; None where each counts as much.
+        weight: the weight of the next batch, a scalar tensor; None for equal weights.
     """
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -51,6 +52,6 @@ def accumulation(optimizer: keras.optimizers.Optimizer) -> "Accumulation | None"
 
 
 def weigh_batches(optimizer: keras.optimizers.Optimizer) -> None:
-    """Have an optimizer that accumulates gradients weigh batches, from now on; leave any other as it is."""
+    """Make an optimizer that accumulates gradients weigh batches from now on. Other optimizers stay unchanged."""
     if optimizer.gradient_accumulation_steps and accumulation(optimizer) is None:
         Accumulation(optimizer)

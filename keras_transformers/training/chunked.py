@@ -1,13 +1,14 @@
-"""Cross-entropy over a large vocabulary without its logits: a chunk of tokens at a time.
+"""Chunked cross-entropy: the loss over a large vocabulary, computed for a chunk of tokens at a time.
 
     hidden [N, D] ─┬─ chunk ──► logits [C, V] ──► loss, and its gradients ──► dropped
                    ├─ chunk ──► …                       │
                    └─ chunk ──► …            d hidden [N, D], d matrix [V, D] and d bias [V], summed as they come
 
-The loss is one number, so the gradients of each chunk can be made while its logits are there, and wait, not yet scaled,
-for the backward pass: nothing is computed twice. 2,048 tokens of a vocabulary of 50,000 have 400 MB of logits, and as
-much again for each step of the softmax that automatic differentiation keeps; here there are `CHUNK` at a time, or those
-of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix, which takes as long as tens of tokens.
+The loss is one number, so the gradients of each chunk are computed together with its logits. They wait for the backward
+pass, which only scales them: nothing is computed twice. 2,048 tokens with a vocabulary of 50,000 have 400 MB of logits,
+and as much again for each step of the softmax that automatic differentiation keeps. Here there are `CHUNK` logits at a
+time, but at least those of `SHORTEST_CHUNK` tokens: each chunk adds to the gradient of the whole matrix, which takes as
+long as tens of tokens.
 
 Shapes: `N` tokens, `C` tokens of a chunk, `D` width, `V` vocabulary.
 """
@@ -25,12 +26,12 @@ LONGEST_CHUNK = 1024  # tokens
 
 
 class HeadMatrix(typing.NamedTuple):
-    """A head that is a matrix product: what `VocabularyHead.matrix` returns.
+    """A head that is a matrix product, from `VocabularyHead.matrix`.
 
     Attributes:
-        matrix: `[V, D]`, or `[D, V]` where `transposed`. Variables that are frozen cost no gradients.
+        matrix: `[V, D]`, or `[D, V]` if `transposed`. Frozen variables get no gradients.
         bias: `[V]`, or None.
-        transposed: whether the vocabulary is the matrix's second axis.
+        transposed: whether the vocabulary is the second axis of the matrix.
         soft_cap: see `VocabularyHead`.
     """
 
@@ -41,12 +42,12 @@ class HeadMatrix(typing.NamedTuple):
 
 
 class TokenScores(typing.NamedTuple):
-    """What is known of each token besides: float32 `[…]`, without gradients.
+    """Scores of each token: float32 `[…]`, without gradients.
 
     Attributes:
-        loss: label-smoothed.
-        negative_log_likelihood: as it is.
-        correct: 1 where the label has the highest score, else 0.
+        loss: the label-smoothed loss.
+        negative_log_likelihood: the loss without smoothing.
+        correct: 1 if the label has the highest score, else 0.
     """
 
     loss: typing.Any
@@ -55,8 +56,8 @@ class TokenScores(typing.NamedTuple):
 
 
 def chunk_size(vocabulary_size: int, count: typing.Any, size: int = CHUNK) -> typing.Any:
-    """How many tokens a chunk has, of `count`, at least 1 and perhaps a tensor: chunks are as alike as can be, so that
-    hardly a place in the last one is left over and filled up."""
+    """The number of tokens of a chunk, for `count` tokens (at least 1; it may be a tensor). Chunks are as equal as
+    possible, so that the last one needs little filling."""
     longest = max(min(size // vocabulary_size, LONGEST_CHUNK) // 8 * 8, 8)
     return -(-count // -(-count // longest))
 
@@ -71,20 +72,20 @@ def chunked_cross_entropy(
     gradients: bool = True,
     size: int | None = None,
 ) -> tuple[Tensor, TokenScores]:
-    """The weighted sum of the cross-entropy of each token, as `token_cross_entropy` has it.
+    """The weighted sum over tokens of the cross-entropy of `token_cross_entropy`.
 
     Args:
-        hidden: `[…, D]`, what the head reads.
+        hidden: `[…, D]`, the inputs of the head.
         labels: integers `[…]` in `[0, V)`.
         weights: float `[…]`; 0 leaves a token out.
         head: a `HeadMatrix`.
         label_smoothing: see `token_cross_entropy`.
-        gradients: False where none are wanted.
-        size: how many logits are held at once; by default as many as suit the backend, or more if that is less than its
+        gradients: whether gradients are needed.
+        size: the number of logits held at once; by default a number that suits the backend, but at least its
             `SHORTEST_CHUNK` tokens.
 
-    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients towards `hidden` and, unless both are
-        frozen, towards the matrix and the bias.
+    Returns: `(sum, TokenScores)`; the sum, a float32 scalar, has gradients for `hidden` and, unless both are frozen,
+        for the matrix and the bias.
 
     Example:
         >>> head = HeadMatrix(embeddings)
@@ -101,7 +102,7 @@ def chunked_cross_entropy(
         ops.cast(ops.reshape(weights, (-1,)), "float32"),
     )
     count = ops.shape(flat[0])[0]
-    places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # one is filled up where there is no token
+    places = (max if isinstance(count, int) else ops.maximum)(count, 1)  # without tokens, one place is filled
     vocabulary_size = matrix.shape[1 if transposed else 0]
     size = size or max(training.chunk(hidden), training.SHORTEST_CHUNK * vocabulary_size)
     chunk = chunk_size(vocabulary_size, places, size)
@@ -117,8 +118,8 @@ def chunked_cross_entropy(
 
 
 def _dealt(tokens: Tensor, rest: Tensor, chunk: Tensor) -> Tensor:
-    """Tokens `[N, …]` dealt out to chunks, `[(N + rest) / C, C, …]`, filled up with zeros: each chunk has some of every
-    part of the batch, so that devices which share the batch share each chunk."""
+    """Deal tokens `[N, …]` out to chunks, `[(N + rest) / C, C, …]`, filled up with zeros. Each chunk has tokens from
+    every part of the batch, so that devices that share the batch share each chunk."""
     tokens = ops.pad(tokens, [[0, rest]] + [[0, 0]] * (len(tokens.shape) - 1))
     tokens = ops.reshape(tokens, (chunk, -1, *tokens.shape[1:]))
     return ops.transpose(tokens, (1, 0, *range(2, len(tokens.shape))))
@@ -134,7 +135,7 @@ class _Settings(typing.NamedTuple):
 def _chunk_scores(
     settings: _Settings, hidden: Tensor, labels: Tensor, weights: Tensor, matrix: Tensor, bias: Tensor
 ) -> tuple[Tensor, TokenScores, Callable[[], Tensor]]:
-    """`(weighted loss, TokenScores, gradient of the logits)` of one chunk; all in float32."""
+    """`(weighted loss, TokenScores, gradient of the logits)` of one chunk, all float32."""
     logits = ops.cast(ops.matmul(hidden, matrix if settings.transposed else ops.transpose(matrix)), "float32")
     if bias.shape[0]:
         logits = logits + bias
@@ -166,7 +167,8 @@ def _chunk_scores(
 def _chunk_gradients(
     settings: _Settings, hidden: Tensor, slope: Tensor, matrix: Tensor, bias: Tensor
 ) -> tuple[Tensor, ...]:
-    """The gradients of one chunk, float32: of its hidden states, and, if they learn, of the matrix and of the bias."""
+    """The gradients of one chunk, float32: of its hidden states, and of the matrix and the bias if they are
+    trainable."""
     narrow = ops.cast(slope, hidden.dtype)
     to_hidden = ops.cast(ops.matmul(narrow, ops.transpose(matrix) if settings.transposed else matrix), "float32")
     if settings.frozen:
@@ -180,7 +182,7 @@ def _chunk_gradients(
 def _one(
     settings: _Settings, inputs: tuple[Tensor, Tensor, Tensor], matrix: Tensor, bias: Tensor, gradients: bool
 ) -> tuple[Tensor, TokenScores, Tensor, tuple[Tensor, ...]]:
-    """What one chunk gives: `(sum, TokenScores, gradient of the hidden states, those to add up)`."""
+    """The results of one chunk: `(sum, TokenScores, gradient of the hidden states, gradients to add up)`."""
     hidden, labels, weights = inputs
     loss, scores, gradient = _chunk_scores(settings, hidden, labels, weights, matrix, bias)
     if not gradients:

@@ -1,4 +1,4 @@
-"""Keras's `class_weight`: how much the labels of each class count."""
+"""Class weights, the option `class_weight` of Keras."""
 
 import collections.abc
 import math
@@ -12,16 +12,16 @@ def class_weights(
     labels: collections.abc.Sequence[str],
     numbered: collections.abc.Callable[[str | int, str], int],
 ) -> np.ndarray:
-    """What each class counts, float32 `[C]`; 1 if `weights` does not name it, as in Keras.
+    """The weight of each class, float32 `[C]`; 1 for classes that `weights` does not name, as in Keras.
 
     Args:
-        weights: a number for each class, by its name or its number.
+        weights: a dictionary with a weight for each class, by its name or number.
         labels: the classes.
-        numbered: a class's number, from its name or number and what to call it in an error.
+        numbered: a function from the name or number of a class, and a name for it in errors, to its number.
 
     Raises:
-        TypeError: for what is no dictionary.
-        ValueError: for an unknown class, one that is named twice, and a weight that is no finite number of at least 0.
+        TypeError: if `weights` is not a dictionary.
+        ValueError: for an unknown or repeated class, and for a weight that is not a finite number of at least 0.
     """
     if not isinstance(weights, collections.abc.Mapping):
         raise TypeError(

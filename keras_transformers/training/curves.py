@@ -1,4 +1,4 @@
-"""Pictures of how training went and how good translations are. matplotlib is imported when one is drawn."""
+"""Plots of learning curves and of translation quality. matplotlib is imported for the first plot."""
 
 import csv
 import itertools
@@ -14,7 +14,7 @@ from keras_transformers.spelling import spelled
 Record: typing.TypeAlias = tuple[int, int, str, float]
 """Step, epoch, name and value."""
 
-_QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # as they are written
+_QUANTITIES = {"bleu": "BLEU", "chrf": "chrF"}  # usual spellings
 
 
 @spelled
@@ -24,19 +24,19 @@ def plot_learning_curve(
     *,
     title: str | None = None,
 ) -> pathlib.Path:
-    """Draw what a `LearningCurve` callback recorded: loss, perplexity, accuracy, BLEU, … over steps.
+    """Plot the records of a `LearningCurve` callback: loss, perplexity, accuracy, BLEU, … over steps.
 
     Args:
-        records: the CSV file that the callback keeps beside its picture, or a list of its rows,
-            `[(step, epoch, name, value)]`. Validation's names begin with `val_`.
-        path: the picture to write; by default the CSV file's, with the suffix `.png`.
-        title: written above.
+        records: the CSV file of the callback, beside its picture, or a list of its rows,
+            `[(step, epoch, name, value)]`. Names of validation metrics begin with `val_`.
+        path: the picture to write; by default the path of the CSV file with the suffix `.png`.
+        title: title of the picture.
 
     Returns:
         The `pathlib.Path` of the picture.
 
     Raises:
-        FileNotFoundError, ValueError: for no such file, no records in it, and a list without `path`.
+        FileNotFoundError, ValueError: for a missing file, a file without records, and a list without `path`.
         ImportError: without matplotlib.
 
     Example:
@@ -75,7 +75,7 @@ def plot_learning_curve(
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             low, high = axes.get_ylim()
-            axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # between powers of ten only if few
+            axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # tick labels between powers of ten
         axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -86,14 +86,14 @@ def plot_learning_curve(
 
 
 def read_curve(path: str | os.PathLike[str]) -> list[Record]:
-    """What a `LearningCurve` has recorded in a CSV file, `[(step, epoch, name, value)]`: nothing without a file."""
+    """Read the records of a `LearningCurve` from a CSV file, `[(step, epoch, name, value)]`; empty without a file."""
     records = []
     if pathlib.Path(path).exists():
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.reader(file):
                 try:
                     records.append((int(row[0]), int(row[1]), row[2], float(row[3])))
-                except (ValueError, IndexError):  # the heading, or a line that a kill has cut
+                except (ValueError, IndexError):  # the header, or a line cut off by a kill
                     continue
     return records
 
@@ -106,12 +106,12 @@ def plot_quality_by_length(
     *,
     groups: int = 6,
 ) -> typing.Any:
-    """Draw BLEU and chrF for groups of sentences of similar length, and for all of them as a line.
+    """Plot BLEU and chrF for groups of sentences of similar length, and for all sentences as a line.
 
     Args:
-        sources, hypotheses, references: lists of as many strings.
-        path: where to write the picture; its suffix says the format. Folders are made.
-        groups: how many, at most, of about equally many sentences each, and 20 at least; equal lengths stay together.
+        sources, hypotheses, references: lists of strings of equal length.
+        path: where to write the picture; its suffix chooses the format. Missing folders are created.
+        groups: the most groups. Each has about equally many sentences, at least 20; equal lengths stay together.
 
     Returns:
         A `matplotlib.figure.Figure`, which notebooks show.
@@ -157,7 +157,8 @@ def plot_quality_by_length(
 
 
 def _length_groups(lengths: list[int], smallest: int) -> dict[str, list[int]]:
-    """Rows of similar length, `smallest` at least where there are so many: {"4–6": [row, …], …}, shortest first."""
+    """Group rows of similar length, at least `smallest` in each if there are as many: {"4–6": [row, …], …}, shortest
+    first."""
     groups: list[list[int]] = []
     rows: list[int] = []
     for _, equal in itertools.groupby(sorted(range(len(lengths)), key=lengths.__getitem__), key=lengths.__getitem__):
@@ -182,7 +183,7 @@ def save(figure: typing.Any, path: str | os.PathLike[str] | None) -> None:
 
 
 def figure_of(width: float, height: float) -> typing.Any:
-    """An empty figure that belongs to no window and no list of open ones, and that a notebook shows."""
+    """An empty figure outside of matplotlib's list of open figures, which a notebook can show."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

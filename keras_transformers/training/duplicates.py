@@ -1,4 +1,4 @@
-"""Equal texts in one batch, which must not count as each other's negatives.
+"""Equal texts in a batch, which must not be negatives of each other.
 
 Shapes: `B` batch, `T` tokens.
 """
@@ -11,8 +11,8 @@ _FACTORS = ((0x2C1B3C6D, 0x297A2D39), (0x85EBCA6B - 2**32, 0xC2B2AE35 - 2**32))
 
 
 def fingerprints(token_ids: Tensor, padding_mask: Tensor) -> Tensor:
-    """Two integers for each row of ids, int32 or int64 `[B, 2]`: rows are equal, padding left out, if both are (but for
-    a chance of one in 2⁶⁴).
+    """Hashes of rows of ids, two integers for each, int32 or int64 `[B, 2]`. If both are equal, the rows are equal
+    without padding, except with a chance of one in 2⁶⁴.
 
     Args:
         token_ids: int32 `[B, T]`.
@@ -26,7 +26,7 @@ def fingerprints(token_ids: Tensor, padding_mask: Tensor) -> Tensor:
 
 
 def _mixed(x: Tensor, first: int, second: int) -> Tensor:
-    """32 bits, each of which depends on each of `x`'s; overflow is meant."""
+    """Mix 32 bits so that each depends on every bit of `x`. Overflow is intended."""
     for shift, factor in ((15, first), (13, second)):
         x = ops.bitwise_xor(x, ops.bitwise_right_shift(x, shift)) * factor
     return ops.bitwise_xor(x, ops.bitwise_right_shift(x, 16))

@@ -1,4 +1,4 @@
-"""`fit_batches`: one training from any batch on, by Keras's `fit`, whose epochs all have one number of steps.
+"""`fit_batches`: training from any batch on with `fit` of Keras, whose epochs all have the same number of steps.
 
 stopped here ▼
 epoch 2: ████░░░░      a `fit` of what is left of this epoch
@@ -29,24 +29,24 @@ def fit_batches(
     verbose: str | int = "auto",
     **options: typing.Any,
 ) -> keras.callbacks.History:
-    """Train by `fit` on `batches` from `position` on, epoch by epoch, and return its `keras.callbacks.History`.
+    """Train with `fit` on `batches` from `position` on. Returns the `keras.callbacks.History`.
 
-    Keras has one number of steps for all epochs of a `fit`, so an epoch that was interrupted is finished by a `fit` of
-    its own, and the others follow in a second; to the callbacks it is one training.
+    Keras uses one number of steps for all epochs of a `fit`. So one `fit` finishes an interrupted epoch, and a second
+    one trains the other epochs. Callbacks see one training.
 
     Args:
-        fit: `model.fit`, bound.
+        fit: the bound method `model.fit`.
         batches: `Batches`.
-        position: where to begin, as `Checkpoint.restore` returns it; the very beginning if `None`.
-        epochs: the epoch to stop before, counted from the start of training, not from `position`.
-        validation: `Batches` to evaluate on after each epoch (made with `shuffle=False`), or `None`.
-        callbacks, verbose, **options: of `fit`.
+        position: where to begin, from `Checkpoint.restore`; `None` for the beginning.
+        epochs: the number of the epoch to stop before, counted from the start of training, not from `position`.
+        validation: `Batches` for evaluation after each epoch (made with `shuffle=False`), or `None`.
+        callbacks, verbose, **options: arguments of `fit`.
 
     Raises:
-        ValueError: for a `steps_per_execution` that does not divide the epoch: Keras would train on more.
+        ValueError: for a `steps_per_execution` that does not divide the epoch: Keras would train on extra batches.
     """
     model, position = fit.__self__, position or BEGINNING
-    model._initial_epoch = None  # of another training, which keras.callbacks.BackupAndRestore took up
+    model._initial_epoch = None  # from an earlier training with keras.callbacks.BackupAndRestore
     if position.batch >= len(batches):
         position = Position(position.epoch + 1, 0, position.step)
     counts = {"an_epoch": len(batches), "an_epoch_that_are_done": position.batch}
@@ -91,20 +91,20 @@ def fit_batches(
 
 
 def _restored(model: keras.Model, position: Position) -> Position:
-    """Where training begins: at the epoch that a callback of Keras's has restored, if one has."""
+    """The position where training begins: the epoch that a callback of Keras restored, if any."""
     epoch = getattr(model, "_initial_epoch", None)
     return position if not epoch or epoch == position.epoch else Position(epoch, 0, position.step)
 
 
 @contextlib.contextmanager
 def _averages_last(model: keras.Model, more: Callable[[], bool]) -> Iterator[None]:
-    """Have an optimizer with `use_ema` put its averages in the place of the weights once, when training ends.
+    """Make an optimizer with `use_ema` replace the weights by their averages only once, at the end of training.
 
-    Keras does so at the end of each `fit`. On JAX a weight and its average are one array then, which Keras's next `fit`
-    would give away twice.
+    Keras does this at the end of each `fit`. On JAX a weight and its average then are one array, which the next `fit`
+    would donate twice.
 
     Args:
-        more: a function that says whether another `fit` of this training follows.
+        more: a function that returns whether another `fit` of this training follows.
     """
     optimizer = model.optimizer
     finalize = optimizer.finalize_variable_values
@@ -112,7 +112,7 @@ def _averages_last(model: keras.Model, more: Callable[[], bool]) -> Iterator[Non
 
     def once(variables: list[keras.Variable]) -> None:
         if sys.exc_info()[0] is not None or more() and not model.stop_training:
-            return  # on JAX Keras calls it after an error too
+            return  # on JAX, Keras calls it after an error too
         finalize(variables)
         for part in parts(optimizer):
             for average in part._model_variables_moving_average if part.use_ema and part.built else ():
@@ -128,7 +128,7 @@ def _averages_last(model: keras.Model, more: Callable[[], bool]) -> Iterator[Non
 
 
 class _OneTraining(keras.callbacks.CallbackList):
-    """The callbacks of a training in two parts: one_training of its beginning and of its end once each."""
+    """The callbacks of a training in two parts: they see its beginning and its end only once."""
 
     begun = more = False
 
@@ -143,6 +143,6 @@ class _OneTraining(keras.callbacks.CallbackList):
             super().on_train_end(logs)
 
     def end(self) -> None:
-        """The second part does not come."""
+        """End the training without its second part."""
         if self.more:
             super().on_train_end(self.last_logs)

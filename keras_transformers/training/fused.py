@@ -1,8 +1,8 @@
-"""Adam's update in one pass over each weight, by the backend's own kernel.
+"""Fused Adam: the update in one pass over each weight, by a kernel of the backend.
 
-Keras composes the update of operations: seven to eleven passes over weights, moments and gradients, whose results on
-PyTorch are as many copies of the whole model. Both PyTorch and TensorFlow have it as one operation, in place; on JAX
-XLA makes one of Keras's.
+Keras computes the update in seven to eleven passes over weights, moments and gradients. On PyTorch their results are as
+many copies of the whole model. PyTorch and TensorFlow have a single operation for it, in place. On JAX, XLA fuses the
+operations of Keras.
 
     moment   += (1 - beta_1) (gradient - moment)
     velocity += (1 - beta_2) (gradient² - velocity)
@@ -17,7 +17,7 @@ from keras_transformers.backends import training
 
 
 def fuse(optimizer: keras.optimizers.Optimizer) -> None:
-    """Have Keras's own `Adam` or `AdamW` compute its update in one pass; leave any other optimizer as it is."""
+    """Make the `Adam` or `AdamW` of Keras compute its update in one pass. Other optimizers stay unchanged."""
     own = type(optimizer).__module__.startswith("keras.src.")
     if own and isinstance(optimizer, keras.optimizers.Adam) and not optimizer.amsgrad:
         training.fuse_adam(optimizer)

@@ -1,4 +1,4 @@
-"""The loss of a language model: cross-entropy over the vocabulary, one value a token.
+"""The loss of a language model: cross-entropy over the vocabulary for each token.
 
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
@@ -8,27 +8,27 @@ from keras_transformers.backends.types import Tensor
 
 
 def token_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each token, label-smoothed, beside its plain negative log-likelihood.
+    """Label-smoothed cross-entropy of each token, and its negative log-likelihood.
 
     With `e = label_smoothing` the target distribution is `1 - e` on the label plus `e / V` on every entry of the
     vocabulary, so that
 
         loss = logsumexp(logits) - (1 - e) * logits[label] - e * mean(logits)
 
-    Nothing is reduced and nothing is masked: weight the result (0 on padding) and divide by the sum of the weights. All
-    is computed in float32, whatever the dtype of the logits is, and no `[B, T, V]` one-hot is made.
+    The result is neither reduced nor masked: weight it (0 on padding), and divide by the sum of the weights. The
+    computation is in float32 for logits of any dtype, and makes no `[B, T, V]` one-hot array.
 
     Args:
-        logits: `[B, T, V]`, any floating dtype; any leading axes will do.
-        labels: `[B, T]` integers in `[0, V)`. They are not checked here (that would wait for the device); padding must
-            hold a valid id too.
+        logits: `[B, T, V]`, any floating dtype; or with any other leading axes.
+        labels: `[B, T]` integers in `[0, V)`. They are not checked, since that would wait for the device. Padding must
+            be a valid id too.
         label_smoothing: `e`, in `[0, 1)`. Vaswani et al. 2017 use 0.1.
 
     Returns:
-        `(loss, negative_log_likelihood)`, both float32 `[B, T]`. The second is for perplexity; it carries no gradient.
+        `(loss, negative_log_likelihood)`, both float32 `[B, T]`. The second is for perplexity, and has no gradient.
 
     Raises:
-        ValueError: if the shapes do not fit or `label_smoothing` lies outside of `[0, 1)`.
+        ValueError: if the shapes do not fit, or `label_smoothing` is outside of `[0, 1)`.
 
     Example:
         >>> logits, labels = np.zeros((1, 2, 4), "float32"), np.array([[0, 3]])

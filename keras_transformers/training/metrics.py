@@ -1,4 +1,4 @@
-"""What training reports: token accuracy and perplexity while it runs, BLEU and chrF of translations.
+"""Metrics: token accuracy and perplexity in training, BLEU and chrF of translations.
 
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
@@ -17,7 +17,7 @@ from keras_transformers.training.losses import token_cross_entropy
 class TokenMean(keras.metrics.Mean):
     """The mean of a value over all tokens of weight 1.
 
-    Keras's own first takes the mean of each row, over its padding too, so that a batch's shape changes the result.
+    The `Mean` of Keras first averages each row, including its padding, so that the shape of a batch changes the result.
 
     Example:
         >>> metric = TokenMean("loss")
@@ -55,7 +55,7 @@ class TokenAccuracy(TokenMean):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None
     ) -> None:
         """Count labels `[B, T]` (integers) against logits `[B, T, V]`, weighted by `sample_weight` `[B, T]`."""
-        # The argmax of `keras.ops` takes XLA a tenth of a small model's step.
+        # With XLA, the argmax of `keras.ops` takes a tenth of the step of a small model.
         best = arrays.argmax(keras.ops.convert_to_tensor(y_pred))
         hits = keras.ops.equal(keras.ops.cast(y_true, "int32"), keras.ops.cast(best, "int32"))
         self.update_hits(keras.ops.cast(hits, "float32"), sample_weight)
@@ -67,11 +67,10 @@ class TokenAccuracy(TokenMean):
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
 class Perplexity(TokenMean):
-    """`exp` of the mean negative log-likelihood over all tokens of weight 1: of all tokens, not a mean of batches'
-    perplexities.
+    """Perplexity: `exp` of the mean negative log-likelihood over all tokens of weight 1, not a mean over batches.
 
-    Label smoothing is no part of it. Pass it to `compile(weighted_metrics=[...])`, or give it the likelihoods that
-    `token_cross_entropy` has made already (`update_likelihood`), which saves a pass over the vocabulary.
+    It does not include label smoothing. Pass it to `compile(weighted_metrics=[...])`; or update it with the
+    likelihoods from `token_cross_entropy` (`update_likelihood`), which saves a pass over the vocabulary.
 
     Example:
         >>> metric = Perplexity()
@@ -101,7 +100,7 @@ class Perplexity(TokenMean):
 
 
 class Score(typing.NamedTuple):
-    """A score from 0 to 100 and the sacreBLEU signature that says how it was made."""
+    """A score from 0 to 100, and the sacreBLEU signature that identifies its computation."""
 
     score: float
     signature: str
@@ -112,15 +111,15 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], *
 
     Args:
         hypotheses: list of translations, strings.
-        references: list of as many references: a string each, or a list of alternatives each (the same number for all).
-        **options: of `sacrebleu.metrics.BLEU`: `tokenize`, `lowercase`, `smooth_method`, …
+        references: list of as many references: strings, or lists of alternatives (the same number for all).
+        **options: options of `sacrebleu.metrics.BLEU`: `tokenize`, `lowercase`, `smooth_method`, …
 
     Returns:
-        `Score(score, signature)`. Quote both.
+        `Score(score, signature)`. Report both.
 
     Raises:
-        ValueError: for unequal counts, or none.
-        TypeError: for what is no string.
+        ValueError: for lists of unequal length, or empty ones.
+        TypeError: for values that are not strings.
 
     Example:
         >>> bleu(["the cat sat on the mat"], ["the cat sat on the mat"]).score
@@ -134,7 +133,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], *
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any) -> Score:
-    """Corpus chrF by sacreBLEU (chrF2; `word_order=2` makes it chrF++). Arguments, results and errors as `bleu`.
+    """Corpus chrF by sacreBLEU (chrF2; `word_order=2` for chrF++). Arguments, results and errors are as for `bleu`.
 
     Source: Popović 2015.
     """

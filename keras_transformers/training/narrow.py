@@ -1,12 +1,12 @@
-"""Weights of bfloat16 or float16 that learn as float32 ones do: the optimizer keeps a finer copy of each.
+"""Training of bfloat16 or float16 weights: the optimizer keeps a float32 copy (master weight) of each.
 
-Adam's 0.999 is 1 in bfloat16, and a step of 5e-5 on a weight of 0.02 less than half of what the next number is away: by
-themselves such weights move wrongly or not at all, on each backend in its own way. So an optimizer is given a float32
-copy of each, its moments and averages are float32 with it, and the weight is the copy, rounded:
+In bfloat16, the 0.999 of Adam is 1, and a step of 5e-5 on a weight of 0.02 is less than half of the distance to the
+next number: without copies such weights move wrongly or not at all, differently on each backend. So an optimizer gets a
+float32 copy of each weight. Its moments and averages are float32 too, and the weight is the rounded copy:
 
     gradient ──► float32 ──► the optimizer, as it is ──► copy ──► rounded ──► weight
 
-A weight that was set from outside, and is no longer its copy rounded, is where the copy goes on from.
+If a weight was set from outside, so that it no longer equals its rounded copy, the copy continues from the weight.
 
 Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.1.
 """
@@ -20,10 +20,11 @@ from keras_transformers.backends.types import Tensor
 
 
 def keep_in_float32(optimizer: keras.optimizers.Optimizer, variables: Iterable[keras.Variable]) -> None:
-    """Have an optimizer learn narrow weights so, if there are any among `variables`. It is changed in place.
+    """Make an optimizer keep float32 copies of the bfloat16 and float16 weights among `variables`, if there are any. It
+    is changed in place.
 
     Raises:
-        ValueError: for an optimizer that has been built on narrow weights already.
+        ValueError: for an optimizer that was already built on such weights.
     """
     done = "stateless_apply" in vars(optimizer)
     if done or not any(map(_is_narrow, variables)):
@@ -43,7 +44,7 @@ def _is_narrow(variable: keras.Variable) -> bool:
 
 
 class _Copies:
-    """An optimizer's methods, of which each knows narrow weights by their float32 copies."""
+    """The methods of an optimizer, each with float32 copies in place of narrow weights."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         self._optimizer = optimizer
@@ -98,11 +99,11 @@ class _Copies:
             layout=getattr(weight, "_layout", None),
             name=weight.name,
         )
-        copy._path = weight.path  # by which some optimizers tell embeddings from kernels
+        copy._path = weight.path  # some optimizers recognize embeddings by it
         return copy
 
     def _learnt(self, variables: Iterable[keras.Variable]) -> list[keras.Variable]:
-        """Each variable, or its copy."""
+        """Each variable, or its copy if it has one."""
         return [self._copies.get(id(each), each) for each in variables]
 
     def _pairs(self, variables: Iterable[keras.Variable]) -> list[tuple[keras.Variable, keras.Variable]]:

@@ -1,4 +1,4 @@
-"""What an optimizer consists of."""
+"""The parts of an optimizer."""
 
 import typing
 
@@ -9,7 +9,7 @@ Optimizer: typing.TypeAlias = keras.optimizers.Optimizer | str
 
 
 def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
-    """The optimizers that change weights: those within a `MultiOptimizer`, the one within a `LossScaleOptimizer`, or
+    """The optimizers that update weights: those inside a `MultiOptimizer`, the one inside a `LossScaleOptimizer`, or
     the optimizer itself."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return list(getattr(inner, "optimizers", None) or [inner])

@@ -1,4 +1,4 @@
-"""What training cannot do, said before its first step."""
+"""Checks before the first step, for training that is not possible."""
 
 import typing
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ from keras_transformers.backends import training
 
 
 def check_processes() -> None:
-    """Refuse several processes, each of which would train alone, on all of the data.
+    """Refuse several processes: each would train alone, on all of the data.
 
     Raises:
-        RuntimeError: saying how many there are.
+        RuntimeError: with the number of processes.
     """
     count, what = training.processes()
     if count > 1:
@@ -23,7 +23,7 @@ def check_processes() -> None:
 
 
 def check_fit(options: dict[str, typing.Any]) -> None:
-    """Refuse options of `keras.Model.fit` that would be passed over: all but what is left in `options`."""
+    """Refuse options of `keras.Model.fit` that would be ignored: all except those left in `options`."""
     told = {
         "steps_per_epoch": "an epoch is all the examples. Pass fewer of them, or more epochs.",
         "validation_steps": "validation is on all of its examples. Pass fewer of them.",
@@ -34,7 +34,7 @@ def check_fit(options: dict[str, typing.Any]) -> None:
 
 
 def check_shuffle(shuffle: object) -> None:
-    """Refuse what is neither true nor false, such as Keras's "batch"."""
+    """Refuse values that are neither true nor false, such as "batch" of Keras."""
     if not isinstance(shuffle, bool):
         raise ValueError(
             f"Expected shuffle to be True or False, got {shuffle!r}. True deals the examples of similar length anew, "
@@ -43,10 +43,10 @@ def check_shuffle(shuffle: object) -> None:
 
 
 def check_callbacks(optimizer: keras.optimizers.Optimizer, callbacks: Iterable[keras.callbacks.Callback]) -> None:
-    """Refuse callbacks that set a learning rate which is a schedule.
+    """Refuse callbacks that set the learning rate if it is a schedule.
 
     Raises:
-        ValueError: naming both.
+        ValueError: naming the callback and the schedule.
     """
     rate = optimizer._learning_rate
     setters = keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler
@@ -60,11 +60,11 @@ def check_callbacks(optimizer: keras.optimizers.Optimizer, callbacks: Iterable[k
 
 
 def check_steps_per_execution(steps: int, **counts: int) -> None:
-    """Refuse a number of steps that does not divide a number of batches: Keras would go on to others.
+    """Refuse a `steps_per_execution` that does not divide a number of batches: Keras would train on extra batches.
 
     Args:
-        steps: of `compile`.
-        **counts: how many batches, by what they are.
+        steps: the `steps_per_execution` of `compile`.
+        **counts: numbers of batches, by their name in errors.
     """
     for what, count in counts.items():
         if count % steps:

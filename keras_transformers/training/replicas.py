@@ -1,4 +1,4 @@
-"""One batch on several devices: sums over TensorFlow's replicas, and rows that JAX's devices can share."""
+"""One batch on several devices: sums over replicas on TensorFlow, and rows shared by devices on JAX."""
 
 import keras
 
@@ -8,7 +8,7 @@ count, summed = training.replicas, training.summed
 
 
 def shards() -> int:
-    """How many devices share the rows of a batch, by `keras.distribution`."""
+    """The number of devices that share the rows of a batch, from `keras.distribution`."""
     distribution = keras.distribution.distribution()
     mesh = getattr(distribution, "device_mesh", None)
     if mesh is None or distribution.batch_dim_name not in mesh.axis_names:

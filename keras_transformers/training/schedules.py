@@ -1,6 +1,6 @@
 """Learning-rate schedules: warm-ups, decays, and a cool-down.
 
-Steps are updates: where an optimizer accumulates gradients, a task's `compile` sees to that (`count_updates`).
+Steps are updates. If an optimizer accumulates gradients, `compile` of a task ensures this (`count_updates`).
 """
 
 import typing
@@ -14,14 +14,14 @@ from keras_transformers.backends.types import Tensor
 class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to `peak`, then `peak * sqrt(warmup_steps / step)`.
 
-    The published Transformer's schedule is this one with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000
-    warm-up steps.
+    The original Transformer has this schedule with `peak = hidden_dim ** -0.5 * warmup_steps ** -0.5` and 4000 warm-up
+    steps.
 
     Args:
         peak: the highest learning rate, reached at `warmup_steps`.
-        warmup_steps: how many steps the warm-up takes; 0 for none, and then `peak / sqrt(step)`.
-        initial: the learning rate that the warm-up starts from. The first update already has one warm-up step behind
-            it, so that it is not lost at 0.
+        warmup_steps: the number of warm-up steps; 0 for no warm-up, and then `peak / sqrt(step)`.
+        initial: the learning rate at the start of the warm-up. The first update is already one step into the warm-up,
+            so that it is not lost at 0.
 
     Raises:
         ValueError: if `peak` is not positive, or `warmup_steps` or `initial` negative.
@@ -58,15 +58,15 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
 class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
-    """Follows another schedule, and falls in a straight line to zero over the last steps.
+    """Follows another schedule, then falls linearly to zero over the last steps.
 
-    The small steps at the end settle what large ones keep stirring, so that the last weights need no averaging; and a
-    run that was meant to be longer or shorter can begin its cool-down at any checkpoint.
+    The small steps at the end reduce the noise of the large ones, so that the last weights need no averaging. A run of
+    another length can begin its cool-down at any checkpoint.
 
     Args:
         schedule: a `LearningRateSchedule`, or a number.
-        total_steps: how many steps the training takes; the learning rate is 0 from there on.
-        cool_down_steps: how many of them, the last ones, the fall takes.
+        total_steps: the number of steps of the training; the learning rate is 0 after it.
+        cool_down_steps: the number of last steps over which it falls.
 
     Raises:
         ValueError: if `cool_down_steps` is below 1 or above `total_steps`.
@@ -110,13 +110,13 @@ class CoolDown(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises to `peak` in a straight line, and falls to zero in another.
+    """Rises linearly to `peak`, then falls linearly to zero.
 
     Args:
         peak: the highest learning rate.
-        total_steps: where it is 0 again; None to let a task's `fit` say how long it is, each time anew. Until then the
-            rate stays at its peak.
-        warmup: which share of the steps the rise takes.
+        total_steps: the step at which the rate is 0 again; None to let each `fit` of a task set its length. Until then
+            the rate stays at its peak.
+        warmup: the share of the steps in which it rises.
 
     Raises:
         ValueError: if `peak` is not positive, `total_steps` is below 1, or `warmup` is outside of `[0, 1)`.
@@ -134,8 +134,8 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.follows, self.first_step = total_steps is None, 0
 
     def follow(self, total_steps: int, first_step: int = 0) -> bool:
-        """Take over how long a training is and at which step of the optimizer's it began, where the schedule was not
-        told; whether that changes anything."""
+        """Set the length of a training and its first step in the optimizer, if the schedule has no length of its own.
+        Returns whether that changes anything."""
         changes = self.follows and (total_steps, first_step) != (self.total_steps, self.first_step)
         if changes:
             self.total_steps, self.first_step = total_steps, first_step
@@ -161,11 +161,11 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_transformers")
 class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
-    """Follows another schedule, which counts updates, where an optimizer counts batches.
+    """Follows a schedule that counts updates, for an optimizer that counts batches.
 
     Args:
         schedule: a `LearningRateSchedule`.
-        batches: how many make an update: the optimizer's `gradient_accumulation_steps`.
+        batches: the number of batches of an update: the optimizer's `gradient_accumulation_steps`.
     """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, batches: int) -> None:
@@ -184,8 +184,8 @@ class PerUpdate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def count_updates(optimizer: keras.optimizers.Optimizer) -> None:
-    """Have the optimizer's schedule, if it has one, count updates, by wrapping it in place: where gradients are
-    accumulated, Keras has it count batches, and a warm-up would be over in a fraction of its steps."""
+    """Make the optimizer's schedule, if it has one, count updates, by wrapping it in place. If gradients are
+    accumulated, Keras counts batches instead, and a warm-up would end after a fraction of its steps."""
     batches, schedule = optimizer.gradient_accumulation_steps, optimizer._learning_rate
     if batches and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         if not isinstance(schedule, PerUpdate):

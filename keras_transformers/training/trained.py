@@ -1,8 +1,8 @@
-"""A Keras model whose loss is its own, and for which Keras's options of training mean what they mean in Keras.
+"""A Keras model with a loss of its own, which supports the training options of Keras with their usual meaning.
 
-compile ──► the optimizer: float32 copies of narrow weights, gradients by tokens, the backend's kernel
-a step  ──► loss: a mean over all that counts + what `add_loss` and regularizers ask for
-        └─► the user's metrics: on what the user gave, no padding
+compile ──► the optimizer: float32 copies of narrow weights, gradients weighed by tokens, the backend's kernel
+a step  ──► loss: a weighted mean + the losses of `add_loss` and regularizers
+        └─► the user's metrics: on the user's labels, without padding
 """
 
 import typing
@@ -23,14 +23,14 @@ from keras_transformers.training.user_metrics import check_names, check_weights,
 
 
 class Trained(keras.Model):
-    """What `Task` is as far as Keras trains it. Abstract.
+    """The training part of `Task`. Abstract.
 
     A subclass has a `compute_loss` that ends in `weighted_mean`.
     """
 
     def __init__(self, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        # By this name it takes the place of Keras's own, which is a mean over batches weighted by their rows.
+        # With this name it replaces the metric of Keras, a mean over batches weighted by their rows.
         self.mean_loss = TokenMean(name="loss")
         self._checked_metrics = False
 
@@ -55,7 +55,7 @@ class Trained(keras.Model):
         optimizer = keras.optimizers.get(optimizer)
         scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         if auto_scale_loss and self.compute_dtype == "float16" and not scaled:
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Keras does so for "mixed_float16" alone
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)  # Keras does this only for "mixed_float16"
         options = {"metrics": self._named_metrics(metrics), "weighted_metrics": self._named_metrics(weighted_metrics)}
         self._compile_metrics = None
         super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options, **kwargs)
@@ -63,25 +63,25 @@ class Trained(keras.Model):
         plain = self._plain_optimizer()
         keep_in_float32(plain, self.variables)
         if hasattr(plain, "optimizers"):
-            plain.build(self.trainable_variables)  # only then it knows its parts
+            plain.build(self.trainable_variables)  # it has its parts only once built
         for part in parts(plain):
             count_updates(part)
             weigh_batches(part)
             fuse(part)
 
     def _plain_optimizer(self) -> keras.optimizers.Optimizer:
-        """The optimizer, or the one within that scales losses."""
+        """The optimizer; if it scales losses, the one inside."""
         return getattr(self.optimizer, "inner_optimizer", self.optimizer)
 
     def _named_metrics(self, metrics: typing.Any) -> typing.Any:
-        """The user's metrics as Keras takes them."""
+        """The user's metrics in the form that Keras takes."""
         if metrics is None:
             return None
         check_names(metrics)
         return keras.tree.map_structure(self._named_metric, metrics)
 
     def _named_metric(self, metric: typing.Any) -> typing.Any:
-        """A metric of `compile`, by name or by itself: "accuracy" is what the task means by it."""
+        """A metric of `compile`, given by name or as an object. "accuracy" is the metric that fits the task."""
         return metric
 
     def make_train_function(self, force: bool = False) -> typing.Any:
@@ -103,13 +103,13 @@ class Trained(keras.Model):
             self._checked_metrics = True
 
     def _metric_classes(self) -> int | None:
-        """Among how many classes the user's metrics are told each token's label; None where they see whole rows, of
-        which none is padding."""
+        """The number of classes if the user's metrics see the label of each token; None if they see whole rows, none of
+        which is padding."""
         return None
 
     def _as_trained(self, batches: Batches) -> Batches:
-        """`Batches` with rows that devices can share, and without rows that only fill them up if a metric would count
-        them."""
+        """`Batches` with rows that devices can share. If a metric would count rows that only fill a batch, they have no
+        such rows."""
         self._check_metrics()
         shards = replicas.shards()
         if shards == 1:
@@ -137,7 +137,7 @@ class Trained(keras.Model):
                 each.weight = None
 
     def _loss_weight(self, x: Tensor, y: Tensor, sample_weight: Tensor) -> Tensor:
-        """How much each part of the loss counts: an array whose sum the loss is divided by, but for a factor that all
+        """The weight of each part of the loss, an array. The loss is divided by its sum, up to a factor that all
         batches share."""
         if sample_weight is None:
             leaf = next(each for each in keras.tree.flatten((y, x)) if each is not None)
@@ -145,17 +145,17 @@ class Trained(keras.Model):
         return ops.cast(sample_weight, "float32")
 
     def weighted_mean(self, losses: Tensor, sample_weight: Tensor) -> Tensor:
-        """The mean of losses over all that counts, and the same in the metric; and what `add_loss` and regularizers
-        add."""
+        """The weighted mean of losses, plus the losses of `add_loss` and regularizers. Updates the metric with the
+        mean."""
         weight = ops.ones_like(losses) if sample_weight is None else ops.cast(sample_weight, "float32")
         return self.mean_of_sum(ops.sum(losses * weight), losses, weight)
 
     def mean_of_sum(self, total: Tensor, losses: Tensor, weight: Tensor) -> Tensor:
-        """The same of a weighted sum that is there already.
+        """The result of `weighted_mean` from a weighted sum that is computed already.
 
         Args:
             total: the sum, a scalar with gradients.
-            losses, weight: what it is of, for the metric.
+            losses, weight: the summed losses and their weights, for the metric.
         """
         added = ops.zeros((), "float32")
         for each in self.losses:
@@ -173,26 +173,26 @@ class Trained(keras.Model):
     def _seen_by_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the user's metrics are told: labels, outputs, the weights that leave padding out for `metrics`, None
-        where there is none, and those of `weighted_metrics`."""
+        """The inputs of the user's metrics: labels, outputs, the weights of `metrics`, which leave padding out (None
+        without padding), and the weights of `weighted_metrics`."""
         return y, y_pred, None, sample_weight
 
     def get_metrics_result(self) -> dict[str, typing.Any]:
         result = super().get_metrics_result()
         if self._compile_metrics is not None and self._compile_metrics.built:
-            result |= self._compile_metrics.result()  # of two by one name the one that the user asked for
+            result |= self._compile_metrics.result()  # the user's metric replaces one of the same name
         return result
 
 
 def at_least_one(weight: Tensor) -> Tensor:
-    """The sum of weights, or 1 where it is 0, for a mean."""
+    """The sum of weights, or 1 if it is 0, as the divisor of a mean."""
     total = ops.sum(weight)
     return ops.where(ops.equal(total, 0.0), 1.0, total)
 
 
 def _give_regularizers(model: keras.Model) -> None:
-    """Have weights heed the regularizers of their layers. Keras looks at those only while it makes the weights, and a
-    task's are made with it."""
+    """Give weights the regularizers of their layers. Keras reads these only when it makes the weights, and those of a
+    task are made in its constructor."""
     for layer in model._flatten_layers():
         for name in [name for name in vars(layer) if name.endswith("_regularizer")]:
             regularizer, weight = getattr(layer, name), name.removesuffix("_regularizer")

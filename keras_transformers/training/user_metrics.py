@@ -1,8 +1,8 @@
-"""Metrics that a user gives to `compile`: they see what the user gave, and no padding.
+"""The metrics that a user passes to `compile`: they see the user's labels, without padding.
 
-Keras's own way counts each row and place of a batch, those that only fill it up among them. Here the labels and outputs
-of tokens come one to a row, and what is padding has weight 0, for `metrics` as for `weighted_metrics`; whole rows that
-fill a batch up are left out before (`Batches.changed(filled=False)`).
+Keras counts every row and position of a batch, including padding. Here metrics see one token in each row, and padding
+has weight 0, both for `metrics` and `weighted_metrics`. Whole rows that only fill a batch are removed earlier
+(`Batches.changed(filled=False)`).
 
 Shapes: `N` rows or tokens, `C` classes.
 """
@@ -17,19 +17,19 @@ from keras_transformers.backends.types import Tensor
 
 
 def check_names(metrics: typing.Any) -> None:
-    """Refuse a metric by the name of the loss, which would take its place in the logs."""
+    """Refuse a metric with the name of the loss, which it would replace in the logs."""
     for metric in keras.tree.flatten(metrics):
         if getattr(metric, "name", None) == "loss":
             raise ValueError("Expected a metric by another name than 'loss', which is the task's own. Rename it.")
 
 
 def update(compiled: typing.Any, y: Tensor, y_pred: Tensor, mask: Tensor, weight: Tensor) -> None:
-    """Update Keras's compiled metrics.
+    """Update the compiled metrics of Keras.
 
     Args:
         compiled: `keras.Model._compile_metrics`.
         y, y_pred: labels and outputs, `N` each.
-        mask: float `[N]`, 0 for what is padding, or None; for `metrics`.
+        mask: float `[N]`, 0 for padding, or None; for `metrics`.
         weight: float `[N]`, or None; for `weighted_metrics`.
     """
     if not compiled.built:
@@ -42,7 +42,7 @@ def update(compiled: typing.Any, y: Tensor, y_pred: Tensor, mask: Tensor, weight
 
 
 def of_tokens(y: Tensor, y_pred: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Labels `[…]`, outputs `[…, C]` and weights `[…]` with a token to a row, as `update` takes them."""
+    """Reshape labels `[…]`, outputs `[…, C]` and weights `[…]` to one token in each row, for `update`."""
     y, y_pred = ops.convert_to_tensor(y), ops.convert_to_tensor(y_pred)
     weight = ops.cast(ops.reshape(weight, (-1,)), "float32")
     mask = ops.cast(ops.not_equal(weight, 0.0), "float32")
@@ -50,11 +50,11 @@ def of_tokens(y: Tensor, y_pred: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
 
 
 def check_weights(compiled: typing.Any, num_classes: int | None) -> None:
-    """Refuse metrics that do not heed weights, by which alone they can leave padding out.
+    """Refuse metrics that ignore weights: they would count padding.
 
     Args:
         compiled: as for `update`.
-        num_classes: of each label; None where nothing is padding.
+        num_classes: the number of classes of a label; None without padding.
 
     Raises:
         ValueError: naming the metric.
@@ -63,7 +63,7 @@ def check_weights(compiled: typing.Any, num_classes: int | None) -> None:
         return
     draw = np.random.default_rng(0)
     labels, there = np.arange(8) % num_classes, np.arange(8) < 3
-    for hits in (there, ~there):  # right where it counts and wrong elsewhere, and the other way round
+    for hits in (there, ~there):  # right where the weight is not 0 and wrong elsewhere, and vice versa
         logits = draw.standard_normal((8, num_classes)).astype("float32")
         logits[np.arange(8), np.where(hits, labels, (labels + 1) % num_classes)] = 5.0
         if not compiled.built:
@@ -77,11 +77,11 @@ def check_weights(compiled: typing.Any, num_classes: int | None) -> None:
 
 
 def _heeds(metric: typing.Any, labels: Tensor, logits: Tensor, there: Tensor) -> bool:
-    """Whether a metric says the same of what counts with and without what does not."""
+    """Whether a metric ignores parts of weight 0: whether its value is the same with and without them."""
     alone = _result(metric, labels[there], logits[there])
     try:
         among = _result(metric, labels, logits, there.astype("float32"))
-    except Exception:  # without weights it worked
+    except Exception:  # it worked without weights
         return False
     return all(np.allclose(a, b, atol=1e-5, equal_nan=True) for a, b in zip(alone, among, strict=True))
 

@@ -1,1 +1,1 @@
-"""The protocol of the backends: every function, documented, with its body in plain Keras."""
+"""The protocol of the backends: every function with its documentation and a body in plain Keras."""

@@ -1,14 +1,14 @@
-"""Scaled dot-product attention, and the key/value cache that it reads.
+"""Scaled dot-product attention, and the KV cache that it reads.
 
     softmax(Q Kᵀ · scale, capped, + bias, masked) V                          (Vaswani et al. 2017, section 3.2.1)
 
-Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` to each. A group's queries read the same keys, so
-a group is only more query positions,
+Grouped heads: `N` query heads share `K` key/value heads, `G = N / K` for each. The queries of a group read the same
+keys, so a group is treated as more query positions,
 
     query [B, N, T, H] ─ reshape ► [B, K, G·T, H] · key [B, K, S, H] ─► scores [B, K, G·T, S] ─ reshape ► [B, N, T, S]
 
-and no key is ever copied. Beam search reads a sentence's keys the same way: `fold_rows` makes its hypotheses more query
-positions.
+and keys are never copied. In the same way, for beam search, `fold_rows` turns the hypotheses of a sentence into more
+query positions.
 
 Legend: `B` batch, `T` query length, `S` key length, `D` model width, `N` query heads, `K` key/value heads, `G` query
 heads per key/value head, `H` head width.
@@ -25,7 +25,7 @@ from keras_transformers.backends.types import Tensor
 Offset: typing.TypeAlias = typing.Any
 """How many positions of a cache are written: an int32 scalar, or a Python int on PyTorch."""
 
-_HIDDEN = -1e30  # far below any score in float32, where the softmax is computed
+_HIDDEN = -1e30  # far below any score; the softmax is computed in float32
 
 
 def split_heads(x_BTD: Tensor, num_heads: int) -> Tensor:
@@ -75,19 +75,19 @@ def attend(
     return_scores: bool = False,
     product: Callable[[Tensor, Tensor], Tensor] = score,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of queries to keys. A query that may see no key gets zeros.
+    """Attention of queries to keys. For a query that sees no key, the output is zeros.
 
     Args:
         query_BNTH: `[B, N, T, H]`.
         key_BKSH, value_BKSH: `[B, K, S, H]`.
-        scale: multiplies the products of queries and keys.
-        mask: boolean, broadcastable to `[B, N, T, S]`; True where a query may look.
+        scale: factor of the products of queries and keys.
+        mask: boolean, broadcastable to `[B, N, T, S]`; True where a query may see a key.
         bias: float, broadcastable to `[B, N, T, S]`; added to the scores.
-        causal: whether each query sees its own position and those before it; then `T == S`.
-        soft_cap: bounds the scores smoothly to ±`soft_cap`.
+        causal: whether each query sees only its own and earlier positions; then `T == S`.
+        soft_cap: bound that smoothly limits the scores to ±`soft_cap`.
         dropout: a Keras dropout layer, in training.
-        return_scores: whether the weights are wanted.
-        product: computes `score`.
+        return_scores: whether to return the weights.
+        product: the function for products of queries and keys, by default `score`.
 
     Returns: `(output [B, N, T, H], weights [B, N, T, S] or None)`.
     """
@@ -107,7 +107,7 @@ def attend(
         mask = past if mask is None else ops.logical_and(mask, past)
     if mask is not None:
         scores = ops.where(mask, scores, _HIDDEN)
-    weights = backend.nn.softmax(scores, axis=-1)  # that of `ops` warns if there is one key
+    weights = backend.nn.softmax(scores, axis=-1)  # the softmax of `ops` warns if there is one key
     if mask is not None:  # a query that sees no key gets zeros, not the mean of the hidden values
         weights = ops.where(ops.any(mask, axis=-1, keepdims=True), weights, 0.0)
     weights = ops.cast(weights, value_BKSH.dtype)
@@ -118,27 +118,29 @@ def attend(
 
 
 def start() -> Offset:
-    """The offset of a cache that holds nothing yet."""
+    """The offset of an empty cache."""
     return ops.zeros((), "int32")
 
 
 def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
-    """Put `new [R, K, T, H]` into `buffer [R, K, S, H]` at `offset`, in place if the backend can.
+    """Write `new [R, K, T, H]` into `buffer [R, K, S, H]` at `offset`, in place if the backend can.
 
-    Returns: the buffer, and the part of it to attend to: all of it if shapes are fixed.
+    Returns: the buffer, and the part of it to attend to, which is the whole buffer if shapes are fixed.
     """
     buffer = ops.slice_update(buffer, (0, 0, offset, 0), ops.cast(new, buffer.dtype))
     return buffer, buffer
 
 
 def visible_length(room: int, offset: Offset, new: int) -> int:
-    """How many key positions attention sees once `new` are written at `offset` of buffers with `room` positions."""
+    """The number of key positions that attention sees after writing `new` positions at `offset`, in buffers with `room`
+    positions."""
     return room
 
 
 def take_written(buffer: Tensor, rows: Tensor, end: Offset, spare: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The `rows` of a buffer `[R, K, S, H]`, of which `end` positions are written; the others hold anything finite.
+    """The `rows` of a buffer `[R, K, S, H]` with `end` written positions; the other positions hold any finite values.
 
-    Returns: the rows, and a spare buffer or None: give it to the call for the next buffer. Buffers may be used up.
+    Returns: the rows, and a spare buffer or None: pass it to the call for the next buffer. Do not use the given buffer
+    again.
     """
     return ops.take(buffer, rows, axis=0), None

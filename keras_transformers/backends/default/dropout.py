@@ -1,4 +1,4 @@
-"""Dropout: the layer of Keras, or one in its place."""
+"""The dropout layer of Keras, or its replacement."""
 
 import keras
 

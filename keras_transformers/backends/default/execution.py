@@ -1,16 +1,16 @@
-"""How a decoding loop, or one pass over a batch, is run.
+"""Running decoding loops, and single passes over a batch.
 
-A loop is run in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between
-two segments the host may look at the state, make room in the cache and drop finished sentences.
+A loop runs in segments, `run_segment`: as many steps as the host asks for, or until all sentences are done. Between two
+segments the host may read the state, make room in the cache and drop finished sentences.
 
-    jax          one jitted `lax.while_loop`; the model's weights are arguments (baked in they would be copied, and
+    jax          one jitted `lax.while_loop`; the model's weights are arguments (as constants they would be copied, and
                  compiled again after each change), state and cache are donated
     tensorflow   one `tf.function` with a `tf.while_loop`, compiled by XLA
-    torch        a Python loop under `inference_mode`, over the layers without Keras's calls (`direct`); the cache is
-                 written in place. If the model's `jit_compile` is set, `torch.compile` makes a step one function
+    torch        a Python loop under `inference_mode`, over layers without the overhead of Keras calls (`direct`); the
+                 cache is written in place. If the model's `jit_compile` is set, `torch.compile` compiles a step
 
-Compiled functions are kept on the model object, by step function and strategy; each holds one compilation for every
-shape it has met.
+Compiled functions are kept on the model object, by step function and strategy. Each has one compilation for every shape
+so far.
 """
 
 import collections
@@ -40,7 +40,7 @@ Inputs: typing.TypeAlias = dict[str, np.ndarray]
 
 
 class Loop(typing.Protocol):
-    """A step function and a strategy, compared by value: functions that are compiled for a loop serve its equals.
+    """A step function and a strategy, compared by value, so that equal loops share compiled functions.
 
     A cache is a named tuple with an `offset`, the number of positions that it holds.
     """
@@ -51,32 +51,32 @@ class Loop(typing.Protocol):
 
     @property
     def strategy(self) -> typing.Any:
-        """Its `advance(state, logits, limit, noise) -> (state, rows or None)` chooses tokens, its `done(state) -> [B]`
-        says which sentences are complete."""
+        """The strategy: `advance(state, logits, limit, noise) -> (state, rows or None)` chooses tokens, and
+        `done(state) -> [B]` returns which sentences are complete."""
 
     def advance(self, state: State, cache: Cache, limit: arrays.Position, noise: Tensor) -> tuple[State, Cache]:
-        """One step: the state and the cache after it."""
+        """Take one step. Returns the state and the cache after it."""
 
     def split(self, cache: Cache) -> tuple[typing.Any, typing.Any]:
         """The part of a cache that a step writes, and the part that it only reads."""
 
     def joined(self, written: typing.Any, read: typing.Any) -> Cache:
-        """The inverse of `split`."""
+        """Join both parts to a cache: the inverse of `split`."""
 
     def trim(self, cache: Cache, length: arrays.Position) -> Cache:
-        """The cache as it was when it held `length` positions."""
+        """The cache as it was with `length` positions."""
 
 
 def kept(
     model: typing.Any, variables: Sequence[typing.Any], key: Hashable, make: Callable[[], typing.Any]
 ) -> typing.Any:
-    """`make()`, or its result of an earlier call for this model with these variables and this key."""
+    """The result of `make()`, cached for this model with these variables and this key."""
     if model is None:
         return make()
     # Other variables (an adapter, a quantized kernel) mean another computation.
     place = (key, tuple(map(id, variables)))
     if not hasattr(model, _ATTRIBUTE):
-        # Past Keras's attribute tracking: these are no part of the model's state.
+        # Bypass the attribute tracking of Keras: these are not part of the model's state.
         object.__setattr__(model, _ATTRIBUTE, {})
     functions = getattr(model, _ATTRIBUTE)
     if place not in functions:
@@ -85,12 +85,12 @@ def kept(
 
 
 def keep(model: typing.Any, key: Hashable, value: typing.Any) -> None:
-    """Have `kept` return `value` for this model, no variables and this key."""
+    """Make `kept` return `value` for this model, no variables and this key."""
     getattr(model, _ATTRIBUTE)[key, ()] = value
 
 
 def forget(model: typing.Any) -> None:
-    """Drop everything that is kept for a model whose layers are no longer the same."""
+    """Drop all cached values of a model, after its layers have changed."""
     getattr(model, _ATTRIBUTE, {}).clear()
 
 
@@ -98,18 +98,18 @@ _ATTRIBUTE = "_generation_functions"
 
 
 def variables_of(model: typing.Any) -> list[typing.Any]:
-    """The model's variables. Keras walks all layers to find them: ask once for each run."""
+    """The variables of the model. Keras walks all layers to find them: call this once for each run."""
     return [] if model is None else model.variables
 
 
 def without_gradients(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
-    """A decorator of functions that nobody differentiates."""
+    """Decorate a function that needs no gradients."""
     return function
 
 
 def fast_step(step: Step) -> Step:
-    """`step` for one generation, without Keras's cost for each call of a layer."""
-    return step  # that cost is paid once, while tracing
+    """`step` for one generation, without the overhead of Keras for each call of a layer."""
+    return step  # the overhead is paid once, while tracing
 
 
 def _as_it_is(
@@ -131,12 +131,12 @@ class Compiled:
     """Loops and passes of a backend that compiles functions.
 
     Attributes:
-        compile: `(model, key, function, donated=, kernels=, vocabulary=) -> function`, whose `donated` arguments are
-            used up, and which may read transposed `kernels`. `vocabulary` says whether the function multiplies with a
+        compile: `(model, key, function, donated=, kernels=, vocabulary=) -> function`, which overwrites its `donated`
+            arguments, and may read transposed `kernels`. `vocabulary`: whether the function multiplies with a
             vocabulary.
         loop: `(condition, body, carried) -> carried`, a while-loop.
         kernels: `(model, step, shape, cache) -> kernels` for `compile`; `shape` is that of the token ids.
-        call: `(model, compiled, inputs) -> outputs`, of a dictionary of numpy arrays.
+        call: `(model, compiled, inputs) -> outputs`, for a dictionary of numpy arrays.
     """
 
     compile: Callable[..., Callable[..., typing.Any]] = _as_it_is
@@ -171,7 +171,7 @@ class Compiled:
         def segment(
             state: State, written: typing.Any, read: typing.Any, limit: Tensor, noise: Tensor, max_steps: Tensor
         ) -> tuple[State, typing.Any]:
-            # Only the written part of the cache is carried; the other stays outside.
+            # The loop carries only the part of the cache that a step writes.
             stop = keras.ops.minimum(state.position + max_steps, limit)
 
             def condition(state: State, written: typing.Any) -> Tensor:
@@ -227,13 +227,14 @@ _plain = Compiled()
 
 
 def forward(model: typing.Any, function: Callable[..., Tensor], vocabulary: bool) -> Callable[[Inputs], np.ndarray]:
-    """`function`, a method of the model, from a dictionary of numpy arrays to a float32 one: compiled once for each
-    shape, and fast while the weights stay as they are. `vocabulary` says whether it multiplies with a vocabulary."""
+    """`function`, a method of the model, as a function from a dictionary of numpy arrays to a float32 array. It is
+    compiled once for each shape, and fast while the weights do not change. `vocabulary`: whether it multiplies with a
+    vocabulary."""
     return _plain.forward(model, function, vocabulary)
 
 
 def prefill(model: typing.Any, step: Step, token_ids: Tensor, cache: Cache) -> Cache:
-    """The cache after the prompt, int32 `[B, T]`; the logits are not needed yet."""
+    """The cache after reading the prompt, int32 `[B, T]`, without computing logits."""
     return _plain.prefill(model, step, token_ids, cache)
 
 
@@ -246,7 +247,7 @@ def run_segment(
     noise: Tensor,
     max_steps: int,
 ) -> tuple[State, Cache]:
-    """Up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
+    """Run up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
     cache."""
     return _plain.run_segment(model, loop, state, cache, limit, noise, max_steps)
 
@@ -260,7 +261,7 @@ def run_ahead(
     limit: arrays.Position,
     noise: Tensor,
 ) -> tuple[State, Cache]:
-    """A step for each guess, a list of ids, that turns out right, and one more, from one pass of the loop's step:
+    """Run a step for each correct guess in `guesses`, a list of ids, and one more, with one pass of the loop's step:
     `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
     return _plain.run_ahead(model, loop, state, cache, guesses, limit, noise)
 
@@ -268,11 +269,11 @@ def run_ahead(
 def save_reader(
     folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
 ) -> None:
-    """Write a function of strings `[B]` to a folder, as a SavedModel of TensorFlow.
+    """Write a function of strings `[B]` to a folder as a TensorFlow SavedModel.
 
     Args:
         folder: where to write.
-        make: returns the function, and by name the objects whose weights and tables it reads.
+        make: a function that returns this function, and by name the objects whose weights and tables it reads.
 
     Raises:
         RuntimeError: on another backend.

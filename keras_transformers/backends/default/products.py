@@ -17,7 +17,7 @@ def is_plain(layer: typing.Any, plain: typing.Any) -> bool:
 
 
 def dense(layer: typing.Any, inputs: Tensor, **options: typing.Any) -> Tensor:
-    """`layer(inputs, **options)`, of a `keras.layers.Dense` or a layer in its place."""
+    """`layer(inputs, **options)` for a `keras.layers.Dense` or its replacement."""
     return layer(inputs, **options)
 
 
@@ -40,15 +40,16 @@ def mix(
 ) -> Tensor:
     """The weighted sum of the outputs of the experts that each token chose: `[X, D]`.
 
-    Compiled, shapes are fixed: few tokens gather the weights of their experts, else every expert computes every token.
+    Compiled shapes are fixed: few tokens gather the weights of their experts; otherwise every expert computes every
+    token.
 
     Args:
         x_XD: tokens.
-        weights_Xk: how much each chosen expert counts.
+        weights_Xk: the weights of the chosen experts.
         chosen_Xk: the numbers of the chosen experts.
         num_experts: `E`.
-        compute: `compute(x, experts)` is the work of experts: of one for `[X, D]`, given its number; of all for
-            `[X, D]`, given None, as `[E, X, D]`; or of those in `experts [X, k]`, as `[X, k, D]`.
+        compute: `compute(x, experts)` returns the outputs of experts for `x [X, D]`: `[X, D]` for one expert, given its
+            number; `[E, X, D]` for all, given None; `[X, k, D]` for chosen ones, given `experts [X, k]`.
     """
     tokens, num_chosen = x_XD.shape[0], chosen_Xk.shape[1]
     if tokens is not None and tokens * num_chosen < num_experts:

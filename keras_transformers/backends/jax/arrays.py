@@ -1,4 +1,4 @@
-"""JAX's operations on arrays: those of `keras.ops`, and their values once there are any."""
+"""Array operations on JAX: those of `keras.ops`, and the values of arrays outside of tracing."""
 
 import typing
 

@@ -1,4 +1,4 @@
-"""Attention on JAX: a few queries read many keys in the order that XLA computes well."""
+"""Attention on JAX: products of few queries with many keys in the order that is fast with XLA."""
 
 import functools
 
@@ -9,7 +9,7 @@ from keras_transformers.backends.types import Tensor
 
 
 def score(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor:
-    found = transposed.query_key(query_BKQH, key_BKSH)  # else all keys would be copied
+    found = transposed.query_key(query_BKQH, key_BKSH)  # otherwise XLA would copy all keys
     return default.score(query_BKQH, key_BKSH) if found is None else found
 
 

@@ -1,10 +1,10 @@
-"""Dropout with masks that cost little on JAX.
+"""Dropout with masks that are cheap on JAX.
 
-Keras draws the masks of JAX by Threefry, a cipher, which no compiler makes part of the arithmetic around it: on a
-processor, masking attention weights of 32 × 12 × 112 × 112 takes seven times as long as with the hash below, which
-costs no more than copying them, and a training step of six such layers a sixth longer. A mask need not be
-unpredictable. It has to look independent from one element, layer and step to the next, and a hash of the element's
-number and the draw's seed does: fused with what it masks, it reads no memory.
+On JAX, Keras draws masks with Threefry, a cipher, which no compiler fuses with the arithmetic around it. On a CPU,
+masking attention weights of 32 × 12 × 112 × 112 then takes seven times as long as with the hash below, and a training
+step of six such layers a sixth longer. The hash costs no more than copying the weights. A mask need not be
+unpredictable. It must look independent between elements, layers and steps, and a hash of the element number and the
+seed does. Fused with the masked tensor, it reads no memory.
 """
 
 import jax
@@ -16,7 +16,7 @@ from keras_transformers.backends.types import Tensor
 
 
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout`, whose mask is a hash."""
+    """`keras.layers.Dropout` with a hash as mask."""
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or self.rate == 0:
@@ -27,9 +27,9 @@ class Dropout(keras.layers.Dropout):
 
 
 def _hashed(shape: tuple[int, ...], seed: Tensor) -> Tensor:
-    """Uniform numbers of 32 bits, uint32 of this shape, from a seed of two, uint32 `[2]`.
+    """Uniform 32-bit numbers, uint32 of the given shape, from a seed uint32 `[2]`.
 
-    Each is its element's number, mixed with the one half of the seed and then with the other.
+    Each is the number of its element, mixed with one half of the seed and then with the other.
     """
     first, second = (jnp.asarray(half, "uint32") for half in seed)
     numbers = jax.lax.iota("uint32", int(np.prod(shape)))
@@ -37,7 +37,7 @@ def _hashed(shape: tuple[int, ...], seed: Tensor) -> Tensor:
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """32 bits, each of which depends on each of `x`'s: the finalizer of MurmurHash3 (Appleby 2011)."""
+    """Mix 32 bits so that each depends on every bit of `x`: the finalizer of MurmurHash3 (Appleby 2011)."""
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x = (x ^ (x >> shift)) * np.uint32(factor)
     return x ^ (x >> 16)

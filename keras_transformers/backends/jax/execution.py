@@ -20,8 +20,8 @@ def _compile(
     kernels: dict[int, Tensor] | None = None,
     vocabulary: bool = True,
 ) -> Callable[..., typing.Any]:
-    """`function(*arguments)` jitted; the model's variables are its first argument, and transposed `kernels`
-    its second."""
+    """`function(*arguments)` jitted, with the model's variables as its first argument, and transposed `kernels` as its
+    second."""
     variables, copies = variables_of(model), kernels or {}
 
     def make() -> Callable[..., typing.Any]:

@@ -1,4 +1,4 @@
-"""Products on JAX, with transposed kernels for a few rows on a processor."""
+"""Products on JAX, with transposed kernels for few rows on a CPU."""
 
 import math
 import typing

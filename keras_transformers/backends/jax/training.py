@@ -1,4 +1,4 @@
-"""Training on JAX, whose compiler makes one pass of Keras's composition of Adam."""
+"""Training on JAX. XLA fuses the operations of Adam in Keras to one pass."""
 
 import typing
 from collections.abc import Callable, Sequence

@@ -1,11 +1,11 @@
-"""Products of matrices in the order that XLA computes well on a processor.
+"""Transposed products: matrix products in the order that is fast with XLA on a CPU.
 
-XLA copies the right operand of a product into another order first. If that is the large one, a vocabulary, the keys of
-a cache or a kernel, and is read for a few rows, the copy takes longer than the product: in float32, 8 vectors times
-49,152 rows of 576 took 18 ms as `x Mᵀ` and 11 as `(M xᵀ)ᵀ`. For many rows the operations that follow pay for a result
-that lies the other way: training, and beams of 32 sentences, became slower.
+XLA first copies the right operand of a product into another order. If it is the large operand (a vocabulary, the keys
+of a cache or a kernel) and there are few rows, the copy takes longer than the product: in float32, 8 vectors times
+49,152 rows of 576 took 18 ms as `x Mᵀ` and 11 ms as `(M xᵀ)ᵀ`. For many rows a transposed result slows down the
+operations that follow: training, and beams of 32 sentences, became slower.
 
-A kernel `[in, out]` has to be transposed first, once for all steps of a generation: see `copies`.
+A kernel `[in, out]` must be transposed first, once for all steps of a generation: see `copies`.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ find: contextvars.ContextVar[FindTransposed | None] = contextvars.ContextVar("fi
 
 
 def query_key(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor | None:
-    """The products of a few queries and many keys, `[B, K, Q, S]`; None for many queries."""
+    """The products of few queries and many keys, `[B, K, Q, S]`; None for many queries."""
     if not are_few(query_BKQH.shape[2], FEW):
         return None
     return ops.swapaxes(_in_this_order("bksh,bkqh->bksq", key_BKSH, query_BKQH), 2, 3)
@@ -41,8 +41,8 @@ def query_key(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor | None:
 
 @contextlib.contextmanager
 def kernels_from(function: FindTransposed) -> Iterator[None]:
-    """While active, `dense` calls `function(kernel)`, of a variable `[in, out]`, for a transposed copy `[out, in]` if a
-    few rows are multiplied; None means: use the kernel."""
+    """While active, `dense` calls `function(kernel)` for few rows, where `kernel` is a variable `[in, out]`. It returns
+    a transposed copy `[out, in]`; None means: use the kernel."""
     token = find.set(function)
     try:
         yield
@@ -51,10 +51,10 @@ def kernels_from(function: FindTransposed) -> Iterator[None]:
 
 
 def copies(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) -> dict[int, Tensor]:
-    """The kernels that `step` multiplies a few rows with, `[out, in]`, as XLA reads them on a processor: copies by
-    their place among the variables, which live as long as the weights do.
+    """Transposed copies `[out, in]` of the kernels that `step` multiplies with few rows on a CPU, by their index among
+    the variables. A copy lives as long as its weight.
 
-    `shape` is that of the token ids.
+    `shape` is the shape of the token ids.
     """
     if model is None or not are_few(math.prod(shape), FEW_OF_KERNELS):
         return {}
@@ -63,11 +63,11 @@ def copies(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) ->
     def asked() -> typing.Any:
         found = set()
         with keras.StatelessScope(), kernels_from(lambda kernel: found.add(id(kernel))):
-            # A function of its own: JAX keeps what it traced, weights among it, as long as the function lives.
+            # Use a new function: JAX keeps its trace, including weights, as long as the function lives.
             jax.eval_shape(lambda *arguments: step(*arguments), jax.ShapeDtypeStruct(shape, "int32"), cache)
         return [place for place, variable in enumerate(variables) if id(variable) in found]
 
-    made = kept(model, (), "transposed", dict)  # by the weights' identity: a weight takes its copy with it
+    made = kept(model, (), "transposed", dict)  # by identity: a copy is freed with its weight
 
     def copy(value: typing.Any) -> typing.Any:
         key = id(value)
@@ -83,9 +83,8 @@ def copies(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) ->
 def compiler_options() -> dict[str, str]:
     """Options of `jax.jit` for a function that multiplies many rows with kernels `[in, out]`, and no vocabulary.
 
-    XLA has two ways to multiply on a processor. The one it takes by itself is 6 to 20 % slower for these products, but
-    up to three times as fast for a matrix that lies `[out, in]`, as a vocabulary does. Another version of XLA may not
-    know the option.
+    XLA has two ways to multiply on a CPU. The default is 6 to 20 % slower for these products, but up to three times as
+    fast for a matrix `[out, in]` such as a vocabulary. Other versions of XLA may not know the option.
     """
     if not _on_a_processor():
         return {}
@@ -98,15 +97,15 @@ def compiler_options() -> dict[str, str]:
 
 
 def are_few(rows: int | None, few: int) -> bool:
-    """Whether the right operand is better put on the left for so many rows: for a few, on a processor.
+    """Whether the right operand should be on the left for this number of rows: if there are few, on a CPU.
 
-    One row needs no order. `rows` is None if it is not known.
+    One row needs no order. `rows` is None if unknown.
     """
     return isinstance(rows, int) and 1 < rows <= few and _on_a_processor()
 
 
 def _in_this_order(subscripts: str, left: Tensor, right: Tensor) -> Tensor:
-    """`einsum` of two operands in this order: without the barrier XLA folds a transposition that follows back into the
+    """`einsum` of two operands in this order. Without the barrier, XLA folds a later transposition back into the
     product."""
     return jax.lax.optimization_barrier(ops.einsum(subscripts, left, right))
 

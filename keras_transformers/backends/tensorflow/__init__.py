@@ -1,1 +1,1 @@
-"""TensorFlow: functions become graphs; those of inference are compiled by XLA, once for each shape."""
+"""TensorFlow: functions become graphs. XLA compiles those of inference, once for each shape."""

@@ -1,4 +1,4 @@
-"""TensorFlow's operations on arrays: those of `keras.ops`, and their values outside of a graph."""
+"""Array operations on TensorFlow: those of `keras.ops`, and the values of arrays outside of a graph."""
 
 import typing
 

@@ -26,7 +26,7 @@ def _compile(
 
 
 def _call(model: typing.Any, compiled: typing.Any, inputs: Inputs) -> Tensor:
-    """`compiled(inputs)`, without the checks that a `tf.function` makes of its arguments in each call."""
+    """`compiled(inputs)`, without the checks of arguments that a `tf.function` makes in each call."""
     tensors = {name: tf.constant(array) for name, array in inputs.items()}
     shapes = tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors.items())
     concrete = kept(model, (), (compiled, shapes), lambda: compiled.get_concrete_function(tensors))

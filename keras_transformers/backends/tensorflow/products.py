@@ -1,4 +1,4 @@
-"""Token embeddings on TensorFlow, with a gradient that its optimizers can take at once."""
+"""Token embeddings on TensorFlow, with a gradient that optimizers apply in one step."""
 
 import typing
 
@@ -18,8 +18,8 @@ def vectors(token: typing.Any, token_ids: Tensor) -> Tensor:
 
 @tf.custom_gradient
 def _rows(embeddings: Tensor, token_ids: Tensor) -> typing.Any:
-    """Rows of `embeddings`, whose gradient is summed over repeated tokens: Keras's Adam on TensorFlow squares a sparse
-    gradient's rows one by one, and so takes too long a step for every token that a batch holds twice."""
+    """Rows of `embeddings` with a gradient that is summed over repeated tokens. On TensorFlow, Adam in Keras squares
+    the rows of a sparse gradient separately, so that its step for repeated tokens is too long."""
 
     def backward(upstream: Tensor) -> tuple[Tensor, None]:
         upstream = tf.reshape(upstream, (-1, embeddings.shape[-1]))

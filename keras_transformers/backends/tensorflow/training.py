@@ -1,4 +1,4 @@
-"""Training on TensorFlow, which Keras compiles by XLA on accelerators alone."""
+"""Training on TensorFlow, which Keras compiles with XLA only on accelerators."""
 
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from keras_transformers.backends.default.training import *  # noqa: F403
 from keras_transformers.backends.default.training import Run, adam_moments, adam_powers, combined, scaled
 from keras_transformers.backends.types import Tensor
 
-SHORTEST_CHUNK = 8  # measured: longer ones took as long, and more memory
+SHORTEST_CHUNK = 8  # measured: longer chunks took equally long, and more memory
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    # tf.nn's fused sparse operation takes twice as long on a CPU without XLA, and as long with it
+    # The fused sparse operation of tf.nn takes twice as long on a CPU without XLA, and equally long with it.
     logits = tf.cast(logits, tf.float32)
     labels = tf.cast(labels, tf.int32)
     label_logits = tf.gather(logits, labels, axis=-1, batch_dims=labels.shape.rank)
@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tup
 
 
 def best(logits: Tensor) -> Tensor:
-    return tf.argmax(logits, -1, "int32")  # faster than the one that suits XLA
+    return tf.argmax(logits, -1, "int32")  # faster than the argmax for XLA
 
 
 def less_at(rows: Tensor, places: Tensor, amounts: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def scan(
         carry, results = body(carry, tuple(each[index] for each in inputs))
         return index + 1, carry, tuple(a.write(index, r) for a, r in zip(arrays, results, strict=True))
 
-    # One after the other: chunks that wait for each other's sums would all hold their logits meanwhile.
+    # Run chunks in turn: parallel chunks would all hold their logits while they wait for the sums.
     loop = tf.while_loop(lambda index, *_: index < count, step, (0, carry, arrays), parallel_iterations=1)
     return loop[1], [array.stack() for array in loop[2]]
 
@@ -56,7 +56,7 @@ def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Te
         outputs, gradients = run(settings, *tensors, gradients=True)
         return outputs, lambda upstream, *rest: scaled(gradients, upstream, tensors)
 
-    # A variable would be asked for its gradient by another way when no graph is made.
+    # Eagerly, a variable would get its gradient in another way.
     return function(*map(tf.convert_to_tensor, tensors))
 
 
@@ -92,7 +92,7 @@ def _update(self: keras.optimizers.Adam, gradient: Tensor, variable: typing.Any,
 def endless(
     source: typing.Any, stream: Callable[[], Iterator[typing.Any]], example: Callable[[], typing.Any]
 ) -> typing.Any:
-    # Lengths are free: Keras would fix those of the first two batches.
+    # Leave lengths open: Keras would fix those of the first two batches.
     def free(array: typing.Any) -> typing.Any:
         return tf.TensorSpec((None,) * array.ndim, array.dtype)
 

@@ -1,14 +1,14 @@
-"""PyTorch: functions run as they are, for tensors of any shape; a decoding loop is a Python loop."""
+"""PyTorch: functions run eagerly, for tensors of any shape. A decoding loop is a Python loop."""
 
 import torch
 
 
 def keep_what_is_freed() -> None:
-    """Have PyTorch's tensors on a processor use memory again that others have freed.
+    """Make PyTorch tensors on a CPU reuse freed memory.
 
-    glibc asks the system for each large block anew, whose pages are then cleared one by one: a fifth of a forward pass.
-    Any block up to the size of the largest that was freed so far, at most 32 MiB, it keeps; so here one is freed. On
-    other C libraries this does nothing.
+    By default glibc requests each large block from the system, whose pages are then cleared: a fifth of a forward pass.
+    It keeps blocks up to the size of the largest block freed so far, at most 32 MiB. So this function frees one of that
+    size. With other C libraries it has no effect.
 
     Source: mallopt(3), M_MMAP_THRESHOLD.
     """

@@ -1,4 +1,4 @@
-"""Attention by PyTorch's fused kernel, called directly, and a cache that is written in place and cut to its length."""
+"""Attention with the fused kernel of PyTorch, called directly, and a KV cache that is written in place."""
 
 import typing
 
@@ -40,7 +40,7 @@ def attend(
     dropout: typing.Any = None,
     return_scores: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    if return_scores or soft_cap is not None:  # the kernel has neither
+    if return_scores or soft_cap is not None:  # the kernel supports neither
         return default.attend(
             query_BNTH,
             key_BKSH,
@@ -57,7 +57,7 @@ def attend(
         past = torch.ones(query_BNTH.shape[2], key_BKSH.shape[2], dtype=torch.bool, device=query_BNTH.device).tril()
         mask, causal = past if mask is None else mask & past, False
     seen = None
-    if mask is not None:  # softmax over nothing is NaN: let a query that sees no key see all, and drop the answer
+    if mask is not None:  # softmax over no keys is NaN: let such a query see all keys, and replace its output
         seen = mask.any(-1, keepdim=True)
         seen = None if arrays.surely_all(seen) else seen
         mask = mask if seen is None else mask | ~seen
@@ -67,7 +67,7 @@ def attend(
         mask = bias.to(query_BNTH.dtype)
 
     shape = query_BNTH.shape
-    grouped = bool(shape[1] != key_BKSH.shape[1])  # traced, a shape is no number
+    grouped = bool(shape[1] != key_BKSH.shape[1])  # while tracing, a size is not an int
     if grouped and shape[2] == 1 and (mask is None or mask.shape[1] == 1):
         query_BNTH, grouped = query_BNTH.reshape(shape[0], key_BKSH.shape[1], -1, shape[3]), False
     output = torch.nn.functional.scaled_dot_product_attention(
@@ -88,7 +88,7 @@ def start() -> Offset:
 
 
 def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
-    if not isinstance(offset, int):  # compiled: all of the buffer is attended to
+    if not isinstance(offset, int):  # compiled: attend to the whole buffer
         places = offset + torch.arange(new.shape[2], device=new.device)
         return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
     end = offset + new.shape[2]
@@ -101,12 +101,12 @@ def visible_length(room: int, offset: Offset, new: int) -> int:
 
 
 def take_written(buffer: Tensor, rows: Tensor, end: Offset, spare: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    # Each buffer is gathered into the one that the last call freed: no more is copied than is written, and next to
-    # nothing allocated.
+    # Gather each buffer into the one that the last call freed: this copies only written positions, and allocates
+    # almost nothing.
     if not isinstance(end, int) or len(rows) != len(buffer):
         return default.take_written(buffer, rows, end, None)
     if spare is None or spare.shape != buffer.shape or spare.dtype != buffer.dtype:
         spare = buffer.new_empty(buffer.shape)
-        spare[:, :, end:] = 0  # a compiled step multiplies by positions that it does not see: anything finite
+        spare[:, :, end:] = 0  # a compiled step multiplies hidden positions too: they must be finite
     torch.index_select(buffer[:, :, :end], 0, rows, out=spare[:, :, :end])
     return spare, buffer

@@ -1,16 +1,16 @@
-"""Layers called without Keras's bookkeeping, for decoding on PyTorch.
+"""Layer calls without the bookkeeping of Keras, for decoding on PyTorch.
 
 `keras.layers.Layer.__call__` takes 30 to 60 µs to check, cast, scope and track a call, and `keras.ops` as much again.
-A decoder calls twenty layers for each of its blocks and each token, so that this is most of the time that a small batch
-takes. A `Direct` layer is a second view of one of our layers: the same methods on the same weights, in which each
-sublayer is a direct view as well,
+A decoder calls twenty layers for each block and each token, so this is most of the time of a small batch. A `Direct`
+layer is a second view of one of our layers: the same methods on the same weights. Each of its sublayers is a direct
+view too,
 
     Direct(model)._step ─► Direct(decoder) ─► Direct(block) ─► Direct(attention) ─► `F.linear` on the query's kernel
 
-and Keras's own leaves are PyTorch's functions. Other layers (Keras's own LoRA, a user's layer) stay
-as they are, and are called as such. There is no training, no Keras mask and no autocast in this view: inputs
-come in the compute dtype, and weights are cast to it when a view first meets them. So a view is made for one
-generation, and forgotten, or kept until a weight is written (`execution`).
+and basic layers of Keras become functions of PyTorch. Other layers (LoRA of Keras, a user's layer) are called
+unchanged. A view has no training, no Keras mask and no autocast: inputs must have the compute dtype, and weights are
+cast to it at their first use. So a view is made for one generation and then dropped, or kept until a weight is written
+(`execution`).
 """
 
 import typing
@@ -30,7 +30,7 @@ View: typing.TypeAlias = Callable[..., typing.Any]
 
 
 class Direct:
-    """A view of `layer`, one of ours; attributes are looked up there, converted once, and kept."""
+    """A view of `layer`, one of our layers. Its attributes are looked up there, converted once, and kept."""
 
     def __init__(self, layer: typing.Any) -> None:
         self.__layer = layer  # two underscores: no layer has an attribute of this name
@@ -52,7 +52,7 @@ class Direct:
 
 
 def direct(layer: typing.Any) -> typing.Any:
-    """A direct view of a layer; anything else as it is."""
+    """A direct view of a layer; other values unchanged."""
     if not isinstance(layer, keras.layers.Layer):
         return layer
     view = _LEAVES.get(type(layer)) or _REGISTERED.get(keras.saving.get_registered_name(type(layer)))
@@ -64,7 +64,7 @@ def direct(layer: typing.Any) -> typing.Any:
 
 
 def method(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
-    """A model's method over the direct view of the model; a function that is no such method as it is."""
+    """The method of a model, bound to the direct view of the model; other functions unchanged."""
     model = getattr(function, "__self__", None)
     view = direct(model)
     return function if view is model else getattr(view, function.__name__)
@@ -91,7 +91,7 @@ def _layer_normalization(layer: typing.Any) -> View:
 def _rms_normalization(layer: typing.Any) -> View:
     scale, epsilon = _weight(layer, layer.scale), layer.epsilon
     if layer.unit_offset:
-        if scale.dtype != torch.float32:  # one more than it would be rounded
+        if scale.dtype != torch.float32:  # 1 + scale would be rounded
             return Direct(layer)
         scale = scale + 1
     return lambda x: F.rms_norm(x, x.shape[-1:], scale, epsilon)
@@ -112,8 +112,9 @@ def _reversible_embedding(layer: typing.Any) -> View:
 def _scores(x: Tensor, table: Tensor) -> Tensor:
     """`F.linear` of vectors `[R, T, D]` and a whole vocabulary `[V, D]`.
 
-    On a CPU a tall matrix is read at the memory's speed only from its other side, and for two vectors or more (one goes
-    twice): measured with MKL, two to eight took 25 to 75 % of the time of `F.linear`, sixteen and more took longer.
+    On a CPU, a tall matrix is read at the speed of memory only if it is the left operand, and for at least two vectors
+    (a single one is doubled). Measured with MKL, two to eight vectors took 25 to 75 % of the time of `F.linear`;
+    sixteen and more took longer.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return F.linear(x, table)

@@ -1,10 +1,10 @@
-"""Keras's quantized layers as PyTorch's functions, for the direct view.
+"""Quantized layers of Keras as PyTorch functions, for the direct view.
 
     int8    w = q / scale                    q int8, a scale for each output of a matrix, or row of a table
     int4    w = (q - zero) · scale           q two to a byte; scale and zero for each block of inputs, or of a row
 
-Keras unpacks four-bit weights at each call, a whole table for one token. Here they are unpacked once, to a byte each,
-for as long as the view lives. Widened to the compute dtype they are where they are used.
+Keras unpacks 4-bit weights at each call, a whole table even for one token. Here they are unpacked once for each view,
+to a byte each, and cast to the compute dtype at each use.
 """
 
 import typing
@@ -21,14 +21,14 @@ def _unpacked(layer: typing.Any, packed: typing.Any) -> Tensor:
 
 
 def _in_blocks(narrow: Tensor, scale: Tensor, zero: Tensor, block: int, axis: int) -> tuple[Tensor, Tensor]:
-    """Narrow numbers whose `axis` is `[blocks, block]`, less their zeros (from -15 to 15), and their scales."""
+    """Narrow numbers with `axis` split into `[blocks, block]`, minus their zeros (from -15 to 15), and their scales."""
     padding = [0, 0] * (narrow.dim() - 1 - axis) + [0, scale.shape[axis] * block - narrow.shape[axis]]
     narrow = F.pad(narrow, padding).unflatten(axis, (-1, block))
     return narrow - zero.unsqueeze(axis + 1), scale.unsqueeze(axis + 1)
 
 
 def dense(layer: typing.Any) -> typing.Any:
-    """`layer`, a quantized `Dense`, as a function; the layer itself if it quantizes its inputs, too."""
+    """`layer`, a quantized `Dense`, as a function; the layer itself if it quantizes its inputs too."""
     if layer.inputs_quantizer is not None or layer.quantization_mode not in ("int8", "int4"):
         return layer
     scale, bias = layer.kernel_scale.value.to(getattr(torch, layer.compute_dtype)), layer.bias
@@ -45,7 +45,7 @@ def dense(layer: typing.Any) -> typing.Any:
 
 
 def embedding(layer: typing.Any) -> typing.Any:
-    """`layer`, a quantized `Embedding` or `ReversibleEmbedding`, as a function; the layer itself if that computes
+    """`layer`, a quantized `Embedding` or `ReversibleEmbedding`, as a function; the layer itself if it computes
     more."""
     reversible = isinstance(layer, keras.layers.ReversibleEmbedding)
     if (

@@ -1,4 +1,4 @@
-"""Loops and passes on PyTorch: run as they are under `inference_mode`, or by `torch.compile` if the model asks."""
+"""Loops and passes on PyTorch: eager under `inference_mode`, or with `torch.compile` if the model asks for it."""
 
 import typing
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def fast_step(step: Step) -> Step:
 
     def fast(token_ids: Tensor, cache: Cache | None) -> typing.Any:
         nonlocal compiled
-        if cache is None or token_ids.shape[1] > 1:  # a source, a prompt, guesses
+        if cache is None or token_ids.shape[1] > 1:  # a source, a prompt or guesses
             return eager(token_ids, cache)
         compiled = compiled or _current(model, step, _compiled_step)
         return compiled(token_ids, cache)
@@ -61,7 +61,7 @@ def run_segment(
     noise: Tensor,
     max_steps: int,
 ) -> tuple[State, Cache]:
-    # Asking whether all are done makes the host wait for a GPU, so it asks seldom: steps taken after the end change
+    # Checking whether all are done makes the host wait for a GPU, so it checks rarely. Steps after the end change
     # nothing.
     interval = 1 if state.token_ids.device.type == "cpu" else 8
     with torch.inference_mode():
@@ -94,9 +94,9 @@ def run_ahead(
 
 
 def _current(model: typing.Any, function: Callable[..., typing.Any], made: Callable[..., typing.Any]) -> typing.Any:
-    """`made(function)`, of a method of the model over its direct view, anew once a weight is written."""
+    """`made(function)` for a method of the model over its direct view; made anew after a weight is written."""
     tensors = [variable.value for variable in variables_of(model)]
-    # A view may hold weights cast to another dtype: it is good until one is written.
+    # A view may hold weights cast to another dtype, so it is valid until a weight is written.
     weights = tuple((id(tensor), None if tensor.is_inference() else tensor._version) for tensor in tensors)
     key = function, made
     then, current = kept(model, (), key, lambda: (None, None))
@@ -112,8 +112,8 @@ def _as_it_is(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
 
 
 def _by_dynamo(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
-    """`function` by `torch.compile`. The first call computes twice, to the same end: eagerly before, where its view
-    meets its layers, which PyTorch would compile, too."""
+    """`function` with `torch.compile`. The first call first runs eagerly, to the same result, since the view converts
+    its layers at the first use, and PyTorch would compile that too."""
     called = False
 
     def call(*arguments: typing.Any) -> typing.Any:
@@ -133,7 +133,7 @@ def _by_dynamo(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]
 
 
 def _compiled_step(step: Step) -> Step:
-    """`step` for one token a row. The position is in a tensor, so all of the cache's room is attended to."""
+    """`step` for one token in each row. The position is a tensor, so attention sees all the room of the cache."""
     compiled = _by_dynamo(step)
 
     def run(token_ids: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
@@ -147,7 +147,7 @@ def _compiled_step(step: Step) -> Step:
 
 
 def _compiled_pass(function: Callable[..., Tensor]) -> Callable[[dict[str, Tensor]], Tensor]:
-    """`function` of a dictionary of tensors."""
+    """`function` compiled, for a dictionary of tensors."""
     compiled = _by_dynamo(function)
     return lambda inputs: compiled({name: _open(tensor) for name, tensor in inputs.items()})
 
@@ -156,8 +156,8 @@ _OPEN = "_keras_transformers_open"
 
 
 def _open(x: typing.Any) -> typing.Any:
-    """A tensor `[R, K, S, H]`, `[B, S]` or `[B]` as a compiled function gets each: made in inference mode, rows and
-    length open. Sizes that are 1, or fixed by the code, PyTorch compiles by itself."""
+    """A tensor `[R, K, S, H]`, `[B, S]` or `[B]` for a compiled function: made in inference mode, with rows and length
+    dynamic. PyTorch itself compiles separately for sizes of 1 and for sizes fixed by the code."""
     if not isinstance(x, torch.Tensor) or hasattr(x, _OPEN):
         return x
     x = x if x.is_inference() else x.clone()

@@ -1,4 +1,4 @@
-"""Experts on PyTorch: run as it is, each expert computes the tokens that chose it, and nothing in vain."""
+"""Experts on PyTorch: if not compiled, each expert computes only the tokens that chose it."""
 
 import typing
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Training on PyTorch: in place, since new memory for many logits costs as much time as computing them."""
+"""Training on PyTorch, in place: allocating memory for many logits takes as long as computing them."""
 
 import os
 import typing
@@ -12,11 +12,11 @@ from keras_transformers.backends.default.training import *  # noqa: F403
 from keras_transformers.backends.default.training import CHUNK, Run, adam_moments, adam_powers, scaled
 from keras_transformers.backends.types import Tensor
 
-_SMALL_CHUNK = 7_500_000  # on a processor: as many as are put where others were (`backends.torch.keep_what_is_freed`)
+_SMALL_CHUNK = 7_500_000  # on a CPU: logits of this size reuse freed memory (`backends.torch.keep_what_is_freed`)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    # log_softmax has a fused backward pass and logsumexp has not: half the time, or a third of it with smoothing
+    # log_softmax has a fused backward pass, logsumexp has not: half the time, or a third of it with smoothing
     logits, labels = ops.convert_to_tensor(logits), ops.convert_to_tensor(labels)
     log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
     negative_log_likelihood = -log_probabilities.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
@@ -80,14 +80,14 @@ def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Te
     return _Function.apply(run, settings, *tensors)
 
 
-_LATE = 1e9  # an update at which PyTorch's kernel corrects no bias: its epsilon would be in another place
+_LATE = 1e9  # an update at which PyTorch's kernel corrects no bias: it would add epsilon in another place
 
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
     optimizer._parallel_update_step = _updates.__get__(optimizer)
 
 
-@torch.compiler.disable  # there is nothing left to compile, and no way to
+@torch.compiler.disable  # nothing is left to compile, and it cannot be compiled
 def _updates(
     self: keras.optimizers.Adam, gradients: Sequence[typing.Any], variables: Sequence[typing.Any], learning_rate: Tensor
 ) -> None:
@@ -99,7 +99,7 @@ def _updates(
         if order is None:
             rest.append((gradient, variable))
             continue
-        for moment in moments:  # as the weight lies, once and for all
+        for moment in moments:  # in the memory order of the weight, only once
             if not moment.permute(order).is_contiguous():
                 moment.data = torch.empty_like(weight).copy_(moment)
         group = groups.setdefault((weight.dtype, weight.device), [])
@@ -115,7 +115,7 @@ def _updates(
             lr=rate,
             beta1=self.beta_1,
             beta2=self.beta_2,
-            weight_decay=0.0,  # Keras has done it
+            weight_decay=0.0,  # Keras applies weight decay
             eps=self.epsilon,
             amsgrad=False,
             maximize=False,
@@ -125,8 +125,8 @@ def _updates(
 
 
 def _order(weight: Tensor) -> list[int] | None:
-    """The order of its axes in which a weight lies in memory without gaps, as the kernel takes it: a kernel that came
-    from a checkpoint lies as it did there. None if there is no such order, or no kernel for the device."""
+    """The order of axes in which a weight is contiguous in memory, as the fused kernel needs it; weights from a
+    checkpoint keep their order there. None if there is no such order, or no fused kernel for the device."""
     order = sorted(range(weight.ndim), key=weight.stride, reverse=True)
     able = weight.device.type in ("cpu", "cuda") and weight.permute(order).is_contiguous()
     return order if able else None
