@@ -13,8 +13,9 @@ from tests.test_layout import PACKAGE, ROOMS, room
 MOST_FILES = 20  # of one call, beside the model that computes (layers, models, backends) and the wrappers
 # Modules beside the rooms wrap functions of every room: checks of arguments and of records, advice on memory.
 WRAPPERS = ("", "files")
-# Views of layers stand between the layers, and look attributes up. They are part of the model that computes.
-VIEWS = ("arrays.py", "direct.py")
+# Views of layers stand between the layers, and look attributes up. They are part of the model that computes. The loops
+# of a backend run the functions that they are given.
+VIEWS = ("arrays.py", "direct.py", "execution.py")
 LOOKED_UP = ("__getattr__",)
 
 
@@ -50,11 +51,8 @@ def room_of(file):
 @pytest.mark.parametrize("num_beams", [1, 2])
 def test_translate_reads_forward(num_beams):
     translator = make(kt.Tokenizer.train(SOURCES + TARGETS, vocabulary_size=300))
-    settings = {
-        "num_beams": num_beams,
-        "max_new_tokens": 4,
-        "end_ids": (),
-    }  # nothing is cut, so that nothing is warned of
+    # Without end ids no text is cut, and no warning is given.
+    settings = {"num_beams": num_beams, "max_new_tokens": 4, "end_ids": ()}
     translator.translate(SOURCES[:2], **settings)
     with followed() as calls:
         translator.translate(SOURCES[:2], **settings)
