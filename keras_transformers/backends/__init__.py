@@ -26,7 +26,7 @@ import typing
 import keras
 
 NAME: str = keras.backend.backend()
-"""What Keras calls the backend that runs, for messages to the user. Nobody else decides anything by it."""
+"""The name of the current backend in Keras, for messages to the user. No other decision may depend on it."""
 
 if typing.TYPE_CHECKING or NAME not in ("jax", "tensorflow", "torch"):
     from keras_transformers.backends.default import arrays, attention, dropout, execution, products, training

@@ -3,7 +3,7 @@
 import typing
 
 Tensor: typing.TypeAlias = typing.Any
-"""A tensor of the backend that runs."""
+"""A tensor of the current backend."""
 
 Shape: typing.TypeAlias = tuple[typing.Any, ...]
-"""Sizes of a tensor's axes: an int, None if it is not known, or a scalar in a graph of TensorFlow."""
+"""Sizes of a tensor's axes: each an int, None if unknown, or a scalar in a TensorFlow graph."""

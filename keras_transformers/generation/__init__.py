@@ -1,4 +1,4 @@
-"""Generating tokens: greedy decoding, sampling and beam search over a step function `(token_ids, cache) -> (logits,
+"""Text generation: greedy search, sampling and beam search with a step function `(token_ids, cache) -> (logits,
 cache)`."""
 
 from keras_transformers import lazy

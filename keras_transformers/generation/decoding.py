@@ -36,9 +36,9 @@ from keras_transformers.models.steps import SMALLEST_ROOM
 Prompts: typing.TypeAlias = np.ndarray | Sequence[Sequence[int]]
 """Ids of prompts, `[B, T]`: a NumPy array, or nested lists of one length."""
 StopRule: typing.TypeAlias = Callable[[int, np.ndarray], bool]
-"""A function of the index of a prompt and the ids generated for it: whether they contain a stop string."""
+"""A function of the index of a prompt and its generated ids. It returns whether they contain a stop string."""
 Numbers: typing.TypeAlias = np.ndarray | Sequence[int]
-"""For each prompt the number of its random draws, `[B]`."""
+"""The number of the random stream of each prompt, `[B]`."""
 
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # with stop strings: tokens generated after one are wasted

@@ -1,4 +1,4 @@
-"""Transformer layers: tensors in, tensors out, each usable alone in anyone's Keras model."""
+"""Transformer layers, each usable alone in any Keras model."""
 
 from keras_transformers import lazy
 

@@ -76,7 +76,7 @@ class Rotary:
     position.
 
     `fraction`: the share of the head width that is rotated.
-    `layout`: the two channels of a pair lie half of that width apart ("halves", as in GPT-NeoX) or side by side
+    `layout`: the two channels of a pair lie half the rotated width apart ("halves", as in GPT-NeoX) or side by side
         ("interleaved", as in the paper and GPT-J).
     `scaling`: a record for texts longer than those of the first training.
     """

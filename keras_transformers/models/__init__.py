@@ -1,4 +1,4 @@
-"""What a model is: data, and one class that reads it."""
+"""Model configurations, and the one class that builds models from them."""
 
 from keras_transformers import lazy
 

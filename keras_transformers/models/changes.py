@@ -1,7 +1,7 @@
 """Changes to a model that its configuration does not describe (LoRA, quantization), as plain JSON for files.
 
 A transform is a module with three functions: `describe(model)`, `problem_of(described)`, `restore(model, described)`.
-`registered.TRANSFORMS` says where each lies; its module loads when a model or a file is asked about changes.
+`registered.TRANSFORMS` names the modules. They load when the changes of a model or a file are needed.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""What models do: text in, answers out."""
+"""Tasks: models that take texts and return answers."""
 
 from keras_transformers import lazy
 

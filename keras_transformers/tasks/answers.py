@@ -19,7 +19,7 @@ from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 Progress: typing.TypeAlias = collections.abc.Callable[[int], object]
-"""A function that is called with the number of texts done, each time some are."""
+"""A function called with the number of finished texts, after each batch."""
 Report = collections.abc.Callable[[dict[int, int], int], None]
 
 

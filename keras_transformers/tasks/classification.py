@@ -81,7 +81,7 @@ class Classifier(EncoderTask):
     @classmethod
     def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
         labels, stated = values.get("id2label"), values.get("num_labels")
-        count = 2 if stated is None else stated  # Hugging Face's default
+        count = 2 if stated is None else stated  # the default of Hugging Face
         if type(count) is not int or not 1 <= count <= _MOST_CLASSES:
             raise ValueError(f"Expected num_labels from 1 to {_MOST_CLASSES:,}, got {shown(count)}.")
         if labels is None:
@@ -204,7 +204,7 @@ class TextClassifier(Classifier):
     Returns: logits `[B, C]`.
 
     Raises:
-        ValueError: if the configuration has two stacks, or the tokenizer has another vocabulary.
+        ValueError: if the configuration has two stacks without `reading`, or the tokenizer has another vocabulary.
 
     Example:
         >>> classifier = kt.TextClassifier.from_preset("hf://distilbert/distilbert-base-uncased-finetuned-sst-2-english")

@@ -2,8 +2,8 @@
 
 tokenizer.language_place   source's language         target's language
 "forced"                   a token in the source     the first token of the translation
-"start"                    a token in the source     what the decoder starts from
-"source"                   nobody asks               a token in the source
+"start"                    a token in the source     the token that the decoder starts from
+"source"                   not needed                a token in the source
 None                       words before the source, of `task_specific_params` ("translate English to German: "), or
                            nothing, for a model of one pair
 """

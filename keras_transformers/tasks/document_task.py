@@ -1,4 +1,4 @@
-"""What a task does with texts, prompts with answers and chats, that users bring."""
+"""The base class for texts, prompts with answers, and chats from users."""
 
 import itertools
 import typing
@@ -18,7 +18,7 @@ from keras_transformers.tasks.scoring import LONGEST_ROW
 
 
 class DocumentTask(GenerativeTask):
-    """A task that learns to write texts on. Abstract: use one of the tasks."""
+    """A task that learns to continue texts. Abstract: use one of the tasks."""
 
     form = Form(labelled=False)
     label_columns = ("labels", "label")

@@ -72,7 +72,7 @@ def given_pairs(
 class GivenTranslations:
     """The part of a `Seq2SeqLM` that scores and aligns given translations."""
 
-    # Of the other part, `GenerativeTask` and what is below it.
+    # Defined by the other base classes of `Seq2SeqLM`.
     config: typing.Any
     generation: GenerationConfig
     direction: Callable[..., tuple[Direction, GenerationConfig]]

@@ -2,7 +2,7 @@
 
     text       a b c d e f g h i        max_length 4, stride 2
     window 1   a b c d                  scores   b c d     (nothing stands before a)
-    window 2       c d e f              scores       e f   (c and d are what it knows them by)
+    window 2       c d e f              scores       e f   (c and d are context)
     window 3           e f g h          scores           g h
     window 4               g h i        scores               i
 

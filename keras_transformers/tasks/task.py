@@ -432,7 +432,7 @@ def check_config(config: typing.Any, task: str) -> None:
 
 
 def check_tokenizer(tokenizer: Tokenizer, config: ModelConfig) -> None:
-    """Refuse a tokenizer whose vocabularies are larger than the tables of a model, or whose padding is another."""
+    """Refuse a tokenizer with larger vocabularies than the embeddings of a model, or with another padding id."""
     sizes = {
         (tokenizer.vocabulary_size, config.embeddings.vocabulary_size),
         (tokenizer.target_vocabulary_size, config.target_embeddings.vocabulary_size),

@@ -1,9 +1,9 @@
 """From texts to translation prompts: languages, prefixes and forced words as ids, and documents as sentences.
 
 text                      Prompt
-"The house is small."  ─► token_ids  what the encoder reads, with the words or tokens of the languages
+"The house is small."  ─► token_ids  ids that the encoder reads, with the words or tokens of the languages
 prefix="La"            ─► prefix     ids that the translation begins with
-forced_words=["petite"]─► words      ids that have to occur
+forced_words=["petite"]─► words      ids that must occur
 "12:30"                ─► answer     a text without a letter answers itself
 """
 

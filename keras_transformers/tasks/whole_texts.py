@@ -67,8 +67,8 @@ class WholeTexts:
     ) -> str | list[str]:
         """Translate texts of any length sentence by sentence, keeping line ends, blank lines and indentation.
 
-        A sentence longer than the model reads is translated in pieces. A line without a letter, such as a rule of
-        dashes, stays unchanged.
+        A sentence longer than the model reads is translated in pieces. Text without a letter, such as a rule of dashes,
+        stays unchanged.
 
         Args:
             texts: a string, or a list of strings.

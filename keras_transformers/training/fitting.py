@@ -1,8 +1,8 @@
 """`fit_batches`: training from any batch on with `fit` of Keras, whose epochs all have the same number of steps.
 
 stopped here ▼
-epoch 2: ████░░░░      a `fit` of what is left of this epoch
-epoch 3: ░░░░░░░░ …    a second `fit` of all others            callbacks see one training
+epoch 2: ████░░░░      a `fit` for the rest of this epoch
+epoch 3: ░░░░░░░░ …    a second `fit` for all others           callbacks see one training
 """
 
 import contextlib

@@ -23,7 +23,7 @@ from keras.src import backend
 from keras_transformers.backends.types import Tensor
 
 Offset: typing.TypeAlias = typing.Any
-"""How many positions of a cache are written: an int32 scalar, or a Python int on PyTorch."""
+"""The number of written positions of a cache: an int32 scalar, or a Python int on PyTorch."""
 
 _HIDDEN = -1e30  # far below any score; the softmax is computed in float32
 

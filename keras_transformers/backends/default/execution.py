@@ -26,12 +26,12 @@ from keras_transformers.backends.default import arrays
 from keras_transformers.backends.types import Tensor
 
 SHAPES_MAY_VARY = False
-"""Whether functions run as they are, for tensors of any shape. If not, they are compiled for each shape that they meet,
-so that callers pad their tensors to a few shapes."""
+"""Whether functions run eagerly, for tensors of any shape. If not, they are compiled for each new shape, so that
+callers should pad their tensors to a few shapes."""
 
 compilations: collections.Counter[Hashable] = collections.Counter()
-"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch
-counts its own, in `torch._dynamo.utils.counters`. Ask before and after to see whether a call met new shapes."""
+"""How often each kind of function was compiled in this process: "prefill", "segment", "ahead", "forward". PyTorch has
+its own counters, `torch._dynamo.utils.counters`. Compare before and after a call to see whether it met new shapes."""
 
 State: typing.TypeAlias = typing.Any
 Cache: typing.TypeAlias = typing.Any

@@ -29,7 +29,7 @@ FEW_OF_KERNELS = 64
 FindTransposed: typing.TypeAlias = Callable[[typing.Any], Tensor | None]
 
 find: contextvars.ContextVar[FindTransposed | None] = contextvars.ContextVar("find", default=None)
-"""How `dense` finds the transposed copy of a kernel: see `kernels_from`."""
+"""The function with which `dense` finds the transposed copy of a kernel: see `kernels_from`."""
 
 
 def query_key(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor | None:
