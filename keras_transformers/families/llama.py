@@ -355,8 +355,6 @@ def _read_dense(read: ConfigReader, values: Values) -> None:
     """Read which layers have no experts: all but every `decoder_sparse_step`th, and the `mlp_only_layers`."""
     layers, every = values["decoder.num_layers"], read("decoder_sparse_step", 1)
     dense, width = read("mlp_only_layers", None) or [], read("intermediate_size", 6144)
-    if every < 1:
-        raise ValueError(f"decoder_sparse_step: expected at least 1, got {every}")
     if not isinstance(dense, list) or not set(dense) <= set(range(layers)):
         raise ValueError(f"mlp_only_layers: expected numbers of num_hidden_layers={layers}, got {dense!r:.80}")
     mixed = [n not in dense and (n + 1) % every == 0 for n in range(layers)]

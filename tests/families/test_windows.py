@@ -72,3 +72,17 @@ def test_a_base_that_versions_of_transformers_understand_differently_is_refused(
     whole = family.config({"num_hidden_layers": 2, "rope_theta": 50.0, "layer_types": [FULL, FULL]})
     assert layers(whole) == [(None, 50.0)] * 2
     assert family.write(whole)["rope_theta"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("model_type", "key"),
+    [
+        ("gemma3_text", "sliding_window_pattern"),
+        ("smollm3", "no_rope_layer_interval"),
+        ("modernbert", "global_attn_every_n_layers"),
+        ("qwen3_moe", "decoder_sparse_step"),
+    ],
+)
+def test_an_interval_of_no_layers_is_refused(model_type, key):
+    with pytest.raises(ValueError, match=f"{key}: expected a number of at least 1, got 0"):
+        families()[model_type].config({key: 0})
