@@ -142,5 +142,7 @@ def _option(annotation: Any, told: str) -> Any:
 def _help(cls: type, name: str) -> str:
     """Return the description of a field from its record's docstring, below "Attributes:"."""
     paragraph = re.search(rf"^ +{name}: (.+?)(?=^ *\w[\w, ]*: |\Z)", cls.__doc__ or "", re.MULTILINE | re.DOTALL)
-    told = " ".join(paragraph[1].split()) if paragraph else ""
+    if paragraph is None:
+        raise LookupError(f"Expected {name} below Attributes in the docstring of {cls.__name__}, found none.")
+    told = " ".join(paragraph[1].split())
     return told[:1].upper() + told[1:]

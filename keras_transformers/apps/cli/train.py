@@ -59,7 +59,7 @@ def train(
     import keras
 
     import keras_transformers as kt
-    from keras_transformers.apps.runs.translation import config_for, learn_vocabulary, values_of
+    from keras_transformers.apps.runs.translation import config_for, learn_vocabulary
     from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
 
     keras.utils.set_random_seed(training.seed)
@@ -67,7 +67,7 @@ def train(
     shared = not separate_vocabularies
     options = {"kind": "bpe", "vocabulary_size": vocabulary_size, "normalization": "nmt_nfc"}
     tokenizer = learn_vocabulary(sources, targets, shared=shared, **options)
-    config = config_for(tokenizer, **values_of(model))
+    config = config_for(tokenizer, **vars(model))
     task = kt.Seq2SeqLM(config, tokenizer=tokenizer)
     peak = training.learning_rate
     if peak is None:

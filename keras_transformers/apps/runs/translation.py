@@ -224,11 +224,6 @@ def learn_vocabulary(
     return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
 
 
-def values_of(settings: typing.Any) -> dict[str, typing.Any]:
-    """Return the fields of a settings record by name."""
-    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-
-
 def config_for(tokenizer: Tokenizer, **fields: typing.Any) -> ModelConfig:
     """Return the `ModelConfig` that `kt.models.transformer` makes from `fields` for this tokenizer's vocabularies."""
     if tokenizer.target is not None:
@@ -237,7 +232,7 @@ def config_for(tokenizer: Tokenizer, **fields: typing.Any) -> ModelConfig:
 
 
 def _model(run: TranslationRun, tokenizer: Tokenizer) -> Seq2SeqLM:
-    return Seq2SeqLM(config_for(tokenizer, **values_of(run.model)), tokenizer, dtype=run.training.dtype)
+    return Seq2SeqLM(config_for(tokenizer, **vars(run.model)), tokenizer, dtype=run.training.dtype)
 
 
 def _fit(
