@@ -8,14 +8,13 @@
 
 import collections.abc
 import dataclasses
-import types
-import typing
 from typing import Any
 
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.records import alternatives
 
 Values = dict[str, Any]
 
@@ -69,8 +68,7 @@ def _field(annotation: Any, values: Values) -> Any:
 
 def _record_classes(annotation: Any) -> tuple[type, ...]:
     """Return the classes of the records that an annotated field may hold."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    return tuple(kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind))
+    return tuple(kind for kind in alternatives(annotation) if isinstance(kind, type) and dataclasses.is_dataclass(kind))
 
 
 # The parts of a block that may differ from layer to layer, and the fields of a stack that then list them.
