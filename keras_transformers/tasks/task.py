@@ -424,6 +424,7 @@ spelling.spell_out(Task, but=_KERAS_CALLS)
 
 
 def check_config(config: typing.Any, task: str) -> None:
+    """Refuse a configuration that is no `ModelConfig`, and say how to get one."""
     if not isinstance(config, ModelConfig):
         way = (
             f"load it by kt.{task}.from_preset(…)" if isinstance(config, str | pathlib.Path) else "kt.models makes one"

@@ -176,6 +176,7 @@ def _length_groups(lengths: list[int], smallest: int) -> dict[str, list[int]]:
 
 
 def save(figure: typing.Any, path: str | os.PathLike[str] | None) -> None:
+    """Write a figure to `path`, and the folders above it; nothing if `path` is None."""
     if path is not None:
         path = pathlib.Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)

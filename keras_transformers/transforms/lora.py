@@ -286,6 +286,11 @@ def adapt(model: keras.Model, adapters: Mapping[str, LoraDense], trained: Collec
 
 
 def adapters_of(model: keras.Model) -> dict[str, LoraDense]:
+    """Return the adapters of a model by the names of their layers.
+
+    Raises:
+        ValueError: for a model without adapters.
+    """
     adapters = named_sublayers(model, LoraDense)
     if not adapters:
         raise ValueError(f"Expected a model with adapters, got a {type(model).__name__} without. Call add_lora first.")
@@ -293,6 +298,7 @@ def adapters_of(model: keras.Model) -> dict[str, LoraDense]:
 
 
 def check_plain(model: typing.Any) -> None:
+    """Refuse a model that has adapters already, and what is no model of this library."""
     if not hasattr(model, "config"):
         raise TypeError(f"Expected a task or a Backbone, got {type(model).__name__}.")
     if has_lora(model):
@@ -302,6 +308,7 @@ def check_plain(model: typing.Any) -> None:
 
 
 def is_adapter(name: str) -> bool:
+    """Whether a weight of this name belongs to an adapter."""
     return name.split(".")[-2] in ADAPTER
 
 
