@@ -14,6 +14,7 @@ import typing
 import keras
 
 from keras_transformers.backends import attention, products
+from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
@@ -22,7 +23,6 @@ from keras_transformers.layers.scope import Places, Scope, cross_scope, self_sco
 from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Positive, Rate, Size, record
 
-Tensor: typing.TypeAlias = typing.Any
 Shape: typing.TypeAlias = typing.Any
 
 BIASES = (True, False, "inputs")

@@ -27,6 +27,7 @@ import typing
 
 import keras
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
@@ -37,7 +38,6 @@ from keras_transformers.layers.state import State
 from keras_transformers.records import Rate, arguments_of, record
 from keras_transformers.spelling import did_you_mean
 
-Tensor: typing.TypeAlias = typing.Any
 Shape: typing.TypeAlias = typing.Any
 
 NORM_PLACEMENTS = {

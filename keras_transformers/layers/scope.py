@@ -12,14 +12,12 @@ key/value heads, `H` head width.
 from __future__ import annotations
 
 import dataclasses
-import typing
 
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.layers import masks
 from keras_transformers.layers.state import visible_length
-
-Tensor: typing.TypeAlias = typing.Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typing
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
 from keras_transformers.layers.dropout import Dropout
@@ -22,7 +23,6 @@ from keras_transformers.layers.scope import Places, Scope, cross_scope, self_sco
 from keras_transformers.layers.state import State
 from keras_transformers.records import Rate, Size, arguments_of, record
 
-Tensor: typing.TypeAlias = typing.Any
 Shape: typing.TypeAlias = typing.Any
 
 

@@ -8,6 +8,7 @@ import typing
 import keras
 from keras import ops
 
+from keras_transformers.backends.types import Tensor
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
@@ -19,8 +20,6 @@ from keras_transformers.models.explanation import explain
 from keras_transformers.models.token_ids import check_token_ids
 from keras_transformers.records import arguments_of, from_json, to_json
 from keras_transformers.spelling import Elsewhere, check_constructor
-
-Tensor: typing.TypeAlias = typing.Any
 
 _OPTIONAL = ("padding_mask", "segment_ids", "starts")
 
