@@ -167,11 +167,14 @@ _WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 def _windows(read: ConfigReader, told: dict[str, typing.Any], every: int) -> None:
     """Read windows: in all layers but the last of `every` layers, or in the layers that the file lists."""
     told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
-    pattern, layers = read("attention.sliding_window_pattern", None), told["num_hidden_layers"]
-    every = pattern if type(pattern) is int else every
-    slides = pattern if isinstance(pattern, np.ndarray) else [(n + 1) % every for n in range(layers)]
+    key, layers = "attention.sliding_window_pattern", told["num_hidden_layers"]
+    slides = read.values.get(key)
+    if not isinstance(slides, np.ndarray):
+        every = read(key, every)
+        slides = [(n + 1) % every for n in range(layers)]
+    read.seen.add(key)
     if len(slides) != layers:
-        read.problems.append(f"attention.sliding_window_pattern: expected {layers} layers, got {len(slides)}")
+        read.problems.append(f"{key}: expected {layers} layers, got {len(slides)}")
     told["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
 
 
