@@ -36,7 +36,7 @@ ON_TORCH = keras.backend.backend() == "torch"
 
 @pytest.fixture(scope="module")
 def expected():
-    return dict(np.load(make_expected.PATH))
+    return make_expected.stored()
 
 
 def test_every_checkpoint_has_its_outputs(expected):
