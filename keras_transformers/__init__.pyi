@@ -17,11 +17,11 @@ from keras_transformers.models.explanation import explain as explain
 from keras_transformers.tasks.attention_plots import plot_attention as plot_attention
 from keras_transformers.tasks.causal_lm import CausalLM as CausalLM
 from keras_transformers.tasks.classification import TextClassifier as TextClassifier
-from keras_transformers.tasks.classification import TokenClassifier as TokenClassifier
 from keras_transformers.tasks.embedding import TextEmbedder as TextEmbedder
 from keras_transformers.tasks.masked_lm import MaskedLM as MaskedLM
 from keras_transformers.tasks.question_answering import QuestionAnswerer as QuestionAnswerer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
+from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
 from keras_transformers.tokenizers.tokenizer import Tokenizer as Tokenizer
 from keras_transformers.training.curves import plot_learning_curve as plot_learning_curve
 

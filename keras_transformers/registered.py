@@ -27,11 +27,12 @@ HOMES = {
     "layers.stack": ("Decoder", "Encoder"),
     "models.backbone": ("Backbone",),
     "tasks.causal_lm": ("CausalLM",),
-    "tasks.classification": ("TextClassifier", "TokenClassifier"),
+    "tasks.classification": ("TextClassifier",),
     "tasks.embedding": ("TextEmbedder",),
     "tasks.masked_lm": ("MaskedLM",),
     "tasks.question_answering": ("QuestionAnswerer",),
     "tasks.seq2seq_lm": ("Seq2SeqLM",),
+    "tasks.token_classification": ("TokenClassifier",),
     "training.metrics": ("Perplexity", "TokenAccuracy", "TokenMean"),
     "training.schedules": ("CoolDown", "InverseSquareRoot", "LinearDecay", "PerUpdate"),
 }

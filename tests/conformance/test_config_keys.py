@@ -9,7 +9,7 @@ import pytest
 from keras_transformers.families.registry import families
 from keras_transformers.families.unknown_keys import INERT
 from keras_transformers.formats.hugging_face import labelled
-from keras_transformers.tasks.classification import Classifier
+from keras_transformers.tasks.classifier import Classifier
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CASES, CHECKPOINTS, task_class
 from tests.conformance.changes import others

@@ -473,7 +473,7 @@ def test_entities_are_those_of_transformers(tagger_folder, tagger):
 
 @once
 def test_entities_are_joined_by_their_beginnings():
-    from keras_transformers.tasks.classification import _entities
+    from keras_transformers.tasks.token_classification import _entities
 
     def joined(*labels, scores=None):
         words = [
