@@ -24,6 +24,7 @@ HOMES = {
     "layers.heads": ("Pooler", "Transform", "VocabularyHead"),
     "layers.norms": ("RMSNormalization",),
     "layers.positions": ("RelativePosition",),
+    "layers.projections": ("UnitLength", "VectorProjection"),
     "layers.stack": ("Decoder", "Encoder"),
     "models.backbone": ("Backbone",),
     "tasks.causal_lm": ("CausalLM",),

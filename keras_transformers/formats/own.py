@@ -70,3 +70,8 @@ def read(folder: pathlib.Path, values: dict[str, typing.Any]) -> Checkpoint:
     if not isinstance(config, ModelConfig):
         raise ValueError(f"Expected a ModelConfig as config in {where}, got {values['config']!r:.80}.")
     return Checkpoint(values, config, preset.read_tensors(folder))
+
+
+def is_own(checkpoint: typing.Any) -> bool:
+    """Return whether a checkpoint is in this library's own format, whose one file holds every weight."""
+    return isinstance(checkpoint, Checkpoint)

@@ -56,7 +56,7 @@ _OWN_FILES = (
     "target.spm",
     "sentencepiece.bpe.model",
     "modules.json",
-    "1_Pooling",
+    *("*_Pooling", "*_Dense", "*_LayerNorm", "*_Normalize"),
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
     WEIGHTS,

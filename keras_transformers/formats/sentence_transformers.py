@@ -1,40 +1,72 @@
 """Folders of sentence-transformers: a model, and files that describe how its hidden states become a vector.
 
-    modules.json                         Transformer, Pooling and perhaps Normalize, each with its folder
+    modules.json                         the modules in order, each with its class and folder
     1_Pooling/config.json                how tokens become one vector
+    2_Dense/config.json, …               what follows: see `vector_steps`
     sentence_bert_config.json            the longest text
     config_sentence_transformers.json    prompts, and how two vectors are compared
 
 Saving reproduces each file: byte for byte if its values have not changed, else with the changed values.
 
-Source: sentence_transformers/SentenceTransformer.py and models/Pooling.py, https://github.com/huggingface/sentence-transformers
+Source: sentence_transformers/base/model.py, base/modules/transformer.py and sentence_transformer/modules/pooling.py,
+https://github.com/huggingface/sentence-transformers
 """
 
 import collections.abc
+import dataclasses
 import json
 import pathlib
 from typing import Any
 
 from keras_transformers.files.reading import is_plain, parse, read_bytes, read_object, read_text, shown
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, vector_steps
+from keras_transformers.layers.projections import Step, width_after
 
-# Names of poolings in sentence-transformers, and this library's names.
-_POOLINGS = {"cls": "first", "mean": "mean", "max": "max", "lasttoken": "last"}
-_OLDER = "pooling_mode_"
-_KEYS = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
-_PACKAGE = "sentence_transformers."
-MODULES, POOLING, LENGTH, PROMPTS = (
-    *("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"),
-    "config_sentence_transformers.json",
-)
+# Names of poolings in sentence-transformers, in the order of its older files, and this library's names.
+_POOLINGS = {
+    "cls": "first",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_length",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last",
+}
+_OLDER = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_PACKAGES = ("sentence_transformers.", "pylate.models.")
+MODULES, LENGTH, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 MEASURES = ("cosine", "dot", "euclidean", "manhattan")
+# Arguments in `sentence_bert_config.json` for loading the model that change no vector.
+_HARMLESS = {
+    "add_pooling_layer",
+    "attn_implementation",
+    "torch_dtype",
+    "dtype",
+    "trust_remote_code",
+    "low_cpu_mem_usage",
+}
+_ARGUMENTS = [f"{kind}_{name}" for kind in ("model", "tokenizer", "processor", "config") for name in ("args", "kwargs")]
 
 
-def modules_of(folder: pathlib.Path) -> list[dict]:
+@dataclasses.dataclass(frozen=True)
+class Module:
+    """An entry of `modules.json`: the name of its class without the package, and its folder's path in the folder."""
+
+    kind: str
+    path: str
+
+
+def modules_of(folder: pathlib.Path) -> list[Module]:
     """Return the modules of a sentence-transformers folder, in order; none for another folder.
 
     Raises:
-        ValueError: for unsupported modules, modules with code in the folder, and paths that lead out of the folder.
+        ValueError: for modules with code in the folder, and paths that lead out of the folder.
     """
     path = folder / MODULES
     if not is_plain(path):
@@ -42,17 +74,16 @@ def modules_of(folder: pathlib.Path) -> list[dict]:
     modules = parse(read_text(path), path)
     if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
         raise ValueError(f"Expected a list of modules in {path}, got {shown(modules)}. Download it again.")
-    types = [str(module.get("type", "")) for module in modules]
-    kinds = [each.rpartition(".")[2] if each.startswith(_PACKAGE) else each for each in types]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ValueError(
-            f"Expected Transformer, Pooling and perhaps Normalize in {path}, got {', '.join(kinds)}. Other modules are "
-            "not supported."
-        )
-    outward = [each for module in modules if not _is_inside(each := module.get("path", ""))]
-    if outward:
-        raise ValueError(f"Expected paths inside of the folder in {path}, got {shown(outward[0])}.")
-    return modules
+    return [module_at(each.get("type"), each.get("path", ""), path) for each in modules]
+
+
+def module_at(type_name: Any, path: Any, where: pathlib.Path) -> Module:
+    """Return the module of a class and a path, after checking that the path stays inside of the folder."""
+    if not _is_inside(path):
+        raise ValueError(f"Expected paths inside of the folder in {where}, got {shown(path)}.")
+    name = str(type_name)
+    kind = name.rpartition(".")[2] if name.startswith(_PACKAGES) else name
+    return Module(kind, pathlib.PurePosixPath(path).as_posix() if path not in ("", ".") else "")
 
 
 def _is_inside(path: Any) -> bool:
@@ -62,7 +93,38 @@ def _is_inside(path: Any) -> bool:
     return not {"..", "/"} & set(pathlib.PurePosixPath(path).parts)
 
 
-def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def refuse_kinds(folder: pathlib.Path, modules: collections.abc.Sequence[Module], expected: str) -> None:
+    """Raise a ValueError for modules in another order than `expected`, or of other kinds."""
+    kinds = ", ".join(each.kind for each in modules)
+    raise ValueError(
+        f"Expected {expected} in {folder / MODULES}, got {kinds}. Other modules, or another order, are not supported."
+    )
+
+
+# Text embeddings
+
+
+def dense_steps(folder: pathlib.Path, modules: list[Module]) -> list[vector_steps.StepFolder]:
+    """Return the steps after the pooling of a folder of text embeddings.
+
+    Raises:
+        ValueError: for unsupported modules and settings, and modules whose widths disagree.
+    """
+    kinds = [each.kind for each in modules]
+    first = 1 if kinds[:1] == ["StaticEmbedding"] else 2
+    if kinds[:first] not in (["StaticEmbedding"], ["Transformer", "Pooling"]) or not set(kinds[first:]) <= set(
+        vector_steps.KINDS
+    ):
+        refuse_kinds(
+            folder, modules, "Transformer and Pooling, or StaticEmbedding, and perhaps Dense, LayerNorm and Normalize"
+        )
+    steps = [vector_steps.read(folder / each.path, each.kind, "sentence_embedding") for each in modules[first:]]
+    pooling = None if first == 1 else _read_pooling(folder / modules[1].path)
+    vector_steps.check_widths(steps, pooling and pooling["width"], modules[first - 1].path or modules[0].kind)
+    return steps
+
+
+def read(folder: pathlib.Path, modules: list[Module]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return a folder's settings, by `TextEmbedder`'s arguments, and the files to keep, by their names in a saved
     folder.
 
@@ -71,24 +133,155 @@ def read(folder: pathlib.Path, modules: list[dict]) -> tuple[dict[str, Any], dic
         modules: as `modules_of` returns them.
 
     Raises:
-        ValueError: for unsupported settings.
+        ValueError: for unsupported modules and settings, and modules that do not belong together.
     """
-    inner, pooling = (folder / module.get("path", "") for module in modules[:2])
-    files = {
-        MODULES: folder / MODULES,
-        POOLING: pooling / "config.json",
-        LENGTH: inner / LENGTH,
-        PROMPTS: folder / PROMPTS,
-    }
-    if [module.get("path", "") for module in modules[:2]] != ["", POOLING.partition("/")[0]]:
+    found = dense_steps(folder, modules)
+    steps: tuple[Step, ...] = tuple(each.step for each in found)
+    normalize = steps[-1:] == (vector_steps.KINDS["Normalize"](),)
+    inner = folder / modules[0].path
+    files = {MODULES: folder / MODULES, LENGTH: inner / LENGTH, PROMPTS: folder / PROMPTS}
+    static = modules[0].kind == "StaticEmbedding"
+    pooling = {"pooling": "mean", "include_prompt": True} if static else _read_pooling(folder / modules[1].path)
+    paths = _paths(static, steps)
+    for path, module in zip(paths[1:], modules[1:], strict=True):
+        files[f"{path}/config.json"] = folder / module.path / "config.json"
+    if [module.path for module in modules] != paths:
         del files[MODULES]  # saved folders have other module paths
     told = {
-        "pooling": _read_pooling(pooling),
-        "normalize": len(modules) == 3,
-        "max_length": _optional(inner, LENGTH).get("max_seq_length"),
-        **_read_prompts(folder),
+        "pooling": pooling["pooling"],
+        "include_prompt": pooling["include_prompt"],
+        "normalize": normalize,
+        "projections": steps[:-1] if normalize else steps,
+        "max_length": _static_length(inner) if static else transformer_settings(inner).get("max_seq_length"),
+        **read_prompts(folder),
     }
     return told, {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
+
+
+def _paths(static: bool, steps: collections.abc.Sequence[Step]) -> list[str]:
+    """Return the paths of the modules in a saved folder."""
+    kinds = [*([] if static else ["Pooling"]), *map(vector_steps.kind_of, steps)]
+    return ["", *(f"{n + 1}_{kind}" for n, kind in enumerate(kinds))]
+
+
+def all_steps(now: dict[str, Any]) -> tuple[Step, ...]:
+    """Return the steps of a model's settings, the normalisation at the end included."""
+    return (*now["projections"], *([vector_steps.KINDS["Normalize"]()] if now["normalize"] else []))
+
+
+def step_folders(now: dict[str, Any], static: bool = False) -> list[str]:
+    """Return the folders of a model's steps in a saved folder."""
+    steps = all_steps(now)
+    return _paths(static, steps)[-len(steps) :] if steps else []
+
+
+def write(
+    now: dict[str, Any], width: int, was: dict[str, Any], kept: dict[str, bytes], static: bool = False
+) -> dict[str, bytes]:
+    """Return the files of a folder, without those of weights.
+
+    Args:
+        now: the current settings, by the names that `read` returns.
+        width: the width of the hidden states.
+        was: the settings that `read` returned, or empty.
+        kept: the files that `read` returned.
+        static: whether the model is a table of embeddings alone.
+    """
+    steps = all_steps(now)
+    paths = _paths(static, steps)
+    kinds = ["StaticEmbedding" if static else "Transformer", *(path.partition("_")[2] for path in paths[1:])]
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"{_PACKAGES[0]}models.{kind}"}
+        for n, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    same_steps = bool(was) and all_steps(was) == steps
+    files = {MODULES: kept[MODULES] if same_steps and MODULES in kept else preset.json_bytes(modules)}
+    if not static:
+        same_pooling = all(was.get(name) == now[name] for name in ("pooling", "include_prompt"))
+        name = f"{paths[1]}/config.json"
+        files[name] = kept[name] if same_pooling and name in kept else _pooling_bytes(now, width)
+        width *= 1 if isinstance(now["pooling"], str) else len(now["pooling"])
+    for step, path in zip(steps, paths[-len(steps) :] if steps else [], strict=True):
+        name = f"{path}/config.json"
+        content = kept.get(name) if same_steps else vector_steps.config_of(step, width, "sentence_embedding")
+        width = width_after([step], width)
+        if content is not None:
+            files[name] = content
+    if not static:
+        files |= length_file({"max_seq_length": now["max_length"]}, {"max_seq_length": was.get("max_length")}, kept)
+    return {**files, **prompt_file(now, was, kept, MEASURES[0])}
+
+
+def _pooling_bytes(now: dict[str, Any], width: int) -> bytes:
+    """Return the bytes of a pooling's `config.json`: in the older form, which all versions read, if that can say it."""
+    ours = [now["pooling"]] if isinstance(now["pooling"], str) else list(now["pooling"])
+    theirs = {ours: theirs for theirs, ours in _POOLINGS.items()}
+    modes = [theirs[each] for each in ours]
+    values: dict[str, Any] = {"word_embedding_dimension": width}
+    if modes == [each for each in _POOLINGS if each in modes]:
+        values |= {name: mode in modes for name, mode in _OLDER.items()}
+    else:
+        values["pooling_mode"] = modes
+    return preset.json_bytes(values if now["include_prompt"] else {**values, "include_prompt": False})
+
+
+def _read_pooling(folder: pathlib.Path) -> dict[str, Any]:
+    """Return a pooling's settings from its folder's `config.json`, in its older or newer form."""
+    where = folder / "config.json"
+    values = preset.read_json(folder, "config.json")
+    known = {"word_embedding_dimension", "embedding_dimension", "pooling_mode", "include_prompt", *_OLDER}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"Expected the keys of a pooling in {where}, got {', '.join(unknown)} too.")
+    newer = values.get("pooling_mode")
+    on = [mode for mode in _POOLINGS if any(values.get(name) for name, each in _OLDER.items() if each == mode)]
+    if newer is not None:
+        on = newer if isinstance(newer, list) else [newer]
+    if not on or not all(each in list(_POOLINGS) for each in on):
+        told = " and ".join(map(str, on)) or "none"
+        raise ValueError(
+            f"Expected one or several poolings of {', '.join(_POOLINGS)} in {folder}, got {told:.80}. Others are not "
+            "supported."
+        )
+    include = values.get("include_prompt", True)
+    if type(include) is not bool:
+        raise ValueError(f"Expected include_prompt in {where} to be true or false, got {shown(include)}.")
+    width = values.get("embedding_dimension", values.get("word_embedding_dimension"))
+    poolings = [_POOLINGS[each] for each in on]
+    return {
+        "pooling": poolings[0] if len(on) == 1 else poolings,
+        "include_prompt": include,
+        "width": len(on) * width if type(width) is int else None,
+    }
+
+
+# The settings of a transformer
+
+
+def transformer_settings(folder: pathlib.Path, task: str = "feature-extraction") -> dict[str, Any]:
+    """Return the content of `sentence_bert_config.json`; an empty dictionary without the file.
+
+    Args:
+        folder: the transformer's folder.
+        task: the task for which the transformer must be loaded.
+
+    Raises:
+        ValueError: for settings that change the vectors and are not supported.
+    """
+    values, where = _optional(folder, LENGTH), folder / LENGTH
+    if (told := values.get("transformer_task") or task) != task:
+        raise ValueError(f"Expected transformer_task in {where} to be {task!r}, got {shown(told)}.")
+    for name in (*_ARGUMENTS, "processing_kwargs"):
+        told = values.get(name) or {}
+        if not isinstance(told, dict) or set(told) - _HARMLESS:
+            raise ValueError(f"Expected no {name} in {where} that change a vector, got {shown(told)}.")
+    modalities = values.get("modality_config")
+    text = {"method": "forward", "method_output_name": "logits" if task == "fill-mask" else "last_hidden_state"}
+    if modalities is not None and modalities != {"text": text}:
+        raise ValueError(
+            f"Expected modality_config in {where} to be of texts alone, {text}, got {shown(modalities)}. Chat "
+            "templates and other modalities are not supported."
+        )
+    return values
 
 
 def check_case(folder: pathlib.Path, tokenizer: Any) -> None:
@@ -103,79 +296,80 @@ def check_case(folder: pathlib.Path, tokenizer: Any) -> None:
             )
 
 
-def write(now: dict[str, Any], width: int, was: dict[str, Any], kept: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the files of a folder.
+def length_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes]) -> dict[str, bytes]:
+    """Return `sentence_bert_config.json`, if it is needed.
 
     Args:
-        now: the current settings, by the names that `read` returns.
-        width: the width of the vectors.
-        was: the settings that `read` returned, or empty.
-        kept: the files that `read` returned.
+        now: the current values of keys; None for a key to leave out.
+        was: the values that were read.
+        kept: files that were read.
     """
-    kinds = ["Transformer", "Pooling", *(["Normalize"] if now["normalize"] else [])]
-    paths = ["", POOLING.partition("/")[0], "2_Normalize"]
-    modules = [
-        {"idx": n, "name": str(n), "path": path, "type": f"{_PACKAGE}models.{kind}"}
-        for n, (kind, path) in enumerate(zip(kinds, paths, strict=False))
-    ]
-    modes = {f"{_OLDER}{_KEYS[name]}": ours == now["pooling"] for name, ours in _POOLINGS.items()}
-    prompts = {"prompts": now["prompts"], "default_prompt_name": now["default_prompt_name"]}
-    length = {} if now["max_length"] is None else {"max_seq_length": now["max_length"], "do_lower_case": False}
-    contents: dict[str, tuple[Any, tuple[str, ...]]] = {
-        MODULES: (modules, ("normalize",)),
-        POOLING: ({"word_embedding_dimension": width, **modes}, ("pooling",)),
-        LENGTH: (length, ("max_length",)),
-        PROMPTS: ({**prompts, "similarity_fn_name": now["measure"]}, ("prompts", "default_prompt_name", "measure")),
-    }
-    files = {}
-    for name, (content, arguments) in contents.items():
-        if name in kept and all(was.get(each) == now[each] for each in arguments):
-            files[name] = kept[name]
-        elif name == PROMPTS and name in kept:
-            files[name] = preset.json_bytes({**json.loads(kept[name]), **content})
-        elif name != PROMPTS or now["prompts"] or now["measure"] != MEASURES[0]:
-            files[name] = preset.json_bytes(content)
-    return {name: content for name, content in files.items() if name != LENGTH or length or name in kept}
+    if LENGTH in kept and all(was.get(name) == value for name, value in now.items()):
+        return {LENGTH: kept[LENGTH]}
+    told = {name: value for name, value in now.items() if value is not None}
+    if LENGTH in kept:
+        old = {name: value for name, value in json.loads(kept[LENGTH]).items() if name not in now}
+        return {LENGTH: preset.json_bytes({**told, **old})}
+    return {LENGTH: preset.json_bytes({**told, "do_lower_case": False})} if told else {}
+
+
+def _static_length(folder: pathlib.Path) -> int | None:
+    """Return the longest text of a table of embeddings: its tokenizer cuts, if `tokenizer.json` says so."""
+    truncation = read_object(folder / "tokenizer.json").get("truncation")
+    return truncation.get("max_length") if isinstance(truncation, dict) else None
 
 
 def _optional(folder: pathlib.Path, name: str) -> dict[str, Any]:
     return read_object(folder / name, missing={})
 
 
-def _read_prompts(folder: pathlib.Path) -> dict[str, Any]:
-    """Read prompts by name, the name of the default prompt, and the similarity of vectors."""
+# Prompts and similarity
+
+
+def read_prompts(
+    folder: pathlib.Path, measures: tuple[str, ...] = MEASURES, default: str = MEASURES[0]
+) -> dict[str, Any]:
+    """Read prompts by name, the name of the default prompt, the similarity of vectors, and their kept width.
+
+    Args:
+        folder: the whole folder.
+        measures: the similarities that the model knows.
+        default: the similarity if the file names none.
+    """
     values, where = _optional(folder, PROMPTS), folder / PROMPTS
     prompts = values.get("prompts") or {}
     if not isinstance(prompts, collections.abc.Mapping) or not all(isinstance(each, str) for each in prompts.values()):
         raise ValueError(f"Expected texts by name as prompts in {where}, got {prompts!r:.80}. Download it again.")
-    default, measure = values.get("default_prompt_name"), values.get("similarity_fn_name") or MEASURES[0]
-    if default is not None and default not in list(prompts):
+    name, measure = values.get("default_prompt_name"), values.get("similarity_fn_name") or default
+    if name is not None and name not in list(prompts):
         raise ValueError(
             f"Expected default_prompt_name in {where} to be one of its prompts ({', '.join(prompts) or 'none'}), got "
-            f"{shown(default)}. Set it to one of them, or to null."
+            f"{shown(name)}. Set it to one of them, or to null."
         )
-    if measure not in MEASURES:
-        raise ValueError(f"Expected similarity_fn_name in {where} to be one of {', '.join(MEASURES)}, got {measure!r}.")
-    return {"prompts": dict(prompts), "default_prompt_name": default, "measure": measure}
+    if measure not in measures:
+        raise ValueError(f"Expected similarity_fn_name in {where} to be one of {', '.join(measures)}, got {measure!r}.")
+    told = {"prompts": dict(prompts), "default_prompt_name": name, "measure": measure}
+    if (width := values.get("truncate_dim")) is not None:
+        told["truncate_dim"] = width
+    return told
 
 
-def _read_pooling(folder: pathlib.Path) -> str:
-    """Return this library's name of the pooling in a folder's `config.json`, in its older or newer form."""
-    values = preset.read_json(folder, "config.json")
-    if values.get("include_prompt") is False:
-        raise ValueError(
-            f"Expected include_prompt to be true in {folder / 'config.json'}, got false: pooling a text without its "
-            "prompt is not supported. Set it to true if you give no prompts."
-        )
-    newer = values.get("pooling_mode")
-    if newer is None:
-        on = [theirs for theirs, value in values.items() if theirs.startswith(_OLDER) and value]
-        on = [theirs.removeprefix(_OLDER).removesuffix("_token").removesuffix("_tokens") for theirs in on]
-    else:
-        on = newer if isinstance(newer, list) else [newer]
-    if len(on) != 1 or on[0] not in list(_POOLINGS):
-        told = " and ".join(map(str, on)) or "none"
-        raise ValueError(
-            f"Expected one pooling of {', '.join(_POOLINGS)} in {folder}, got {told:.80}. Others are not supported."
-        )
-    return _POOLINGS[on[0]]
+def prompt_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes], default: str) -> dict[str, bytes]:
+    """Return `config_sentence_transformers.json`, if it is needed.
+
+    Args:
+        now, was: the settings now, and those that were read.
+        kept: files that were read.
+        default: the similarity of a folder without the file.
+    """
+    names = ("prompts", "default_prompt_name", "measure", "truncate_dim")
+    if PROMPTS in kept and all(was.get(name) == now.get(name) for name in names):
+        return {PROMPTS: kept[PROMPTS]}
+    told = {"prompts": now["prompts"], "default_prompt_name": now["default_prompt_name"]}
+    told["similarity_fn_name"] = now["measure"]
+    if now.get("truncate_dim") is not None or was.get("truncate_dim") is not None:
+        told["truncate_dim"] = now.get("truncate_dim")
+    if PROMPTS in kept:
+        return {PROMPTS: preset.json_bytes({**json.loads(kept[PROMPTS]), **told})}
+    needed = now["prompts"] or now["measure"] != default or "truncate_dim" in told
+    return {PROMPTS: preset.json_bytes(told)} if needed else {}

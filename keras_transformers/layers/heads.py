@@ -4,6 +4,7 @@ Legend: `B` batch, `T` length, `D` model width, `E` embedding width, `V` vocabul
 """
 
 import typing
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -19,6 +20,8 @@ from keras_transformers.records import Count, Positive, Rate, record
 from keras_transformers.spelling import did_you_mean
 
 POOLINGS = ("first", "last", "mean", "max")
+# The poolings of a `Pooler`, which text embeddings may have too.
+VECTOR_POOLINGS = (*POOLINGS, "mean_sqrt_length", "weighted_mean")
 
 
 @record
@@ -230,23 +233,27 @@ class Pooler(Layer):
     """Pools the hidden states of a text to one vector.
 
     Args:
-        pooling, transform, input_dropout, dropout: see `PoolerConfig`.
+        pooling: "first" or "last" for the vector of that real token; "mean" or "max" over all real tokens;
+            "mean_sqrt_length" for their sum over the root of their number; "weighted_mean" for their mean, each
+            weighted by its position from 1 on. Several of these, whose vectors are concatenated in that order.
+        transform, input_dropout, dropout: see `PoolerConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
-    attached Keras mask).
+    attached Keras mask); `pooling_mask`, bool `[B, T]`, True where a token is pooled (by default every real one).
 
-    Returns: `[B, D]`; zeros for a text without tokens.
+    Returns: `[B, D]`; zeros for a text without tokens. With several poolings `[B, n · D]`.
 
     Example:
         >>> Pooler("mean")(np.ones((2, 5, 32), "float32")).shape
         (2, 32)
 
-    Source: Devlin et al. 2019 ("first"); Reimers and Gurevych 2019, section 3 ("mean", "max").
+    Source: Devlin et al. 2019 ("first"); Reimers and Gurevych 2019, section 3 ("mean", "max"); Muennighoff 2022,
+    section 3 ("weighted_mean").
     """
 
     def __init__(
         self,
-        pooling: str = "first",
+        pooling: str | Sequence[str] = "first",
         transform: TransformConfig | None = None,
         *,
         input_dropout: float = 0.0,
@@ -254,52 +261,87 @@ class Pooler(Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        PoolerConfig(pooling)  # checks the arguments
+        self.poolings = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        for each in self.poolings:
+            if each not in VECTOR_POOLINGS:
+                hint = did_you_mean(each, VECTOR_POOLINGS)
+                raise ValueError(f"Expected pooling to be one of {', '.join(VECTOR_POOLINGS)}, got {each!r}{hint}.")
+        if not self.poolings:
+            raise ValueError(f"Expected one or several poolings of {', '.join(VECTOR_POOLINGS)}, got none.")
         options = {"dtype": self.dtype_policy}
-        self.pooling = pooling
+        self.pooling = self.poolings[0] if len(self.poolings) == 1 else self.poolings
         self.transform = None if transform is None else make_transform(transform, name="transform", **options)
         self.input_dropout = Dropout(input_dropout, name="input_dropout", **options)
         self.dropout = Dropout(dropout, name="dropout", **options)
 
     def build(self, inputs_shape: Shape) -> None:
         if self.transform is not None:
-            self.transform.build((inputs_shape[0], inputs_shape[-1]))
+            self.transform.build((inputs_shape[0], len(self.poolings) * inputs_shape[-1]))
 
     def compute_mask(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         return None
 
     def compute_output_spec(
-        self, inputs: Tensor, padding_mask: Tensor = None, training: bool | None = None
+        self,
+        inputs: Tensor,
+        padding_mask: Tensor = None,
+        pooling_mask: Tensor = None,
+        training: bool | None = None,
     ) -> keras.KerasTensor:
-        return keras.KerasTensor((inputs.shape[0], inputs.shape[-1]), dtype=self.compute_dtype)
+        width = len(self.poolings) * inputs.shape[-1]
+        return keras.KerasTensor((inputs.shape[0], width), dtype=self.compute_dtype)
 
-    def call(self, inputs: Tensor, padding_mask: Tensor = None, training: bool | None = None) -> Tensor:
-        x = self.input_dropout(self._pooled(inputs, padding_mask), training=training)
+    def call(
+        self,
+        inputs: Tensor,
+        padding_mask: Tensor = None,
+        pooling_mask: Tensor = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        x = self.input_dropout(self._pooled(inputs, padding_mask, pooling_mask), training=training)
         x = x if self.transform is None else self.transform(x)
         return self.dropout(x, training=training)
 
-    def _pooled(self, inputs: Tensor, padding_mask: Tensor) -> Tensor:
-        if padding_mask is None:
-            padding_mask = attached(inputs)
-        if self.pooling == "first":
-            return inputs[:, 0]
-        if self.pooling == "last":
-            return inputs[:, -1] if padding_mask is None else _last(inputs, ops.cast(padding_mask, "bool"))
-        if padding_mask is None:
-            return ops.mean(inputs, axis=1) if self.pooling == "mean" else ops.max(inputs, axis=1)
-        real_BT1 = ops.cast(padding_mask, "bool")[:, :, None]
-        if self.pooling == "max":
-            lowest = ops.where(real_BT1, inputs, ops.cast(float("-inf"), inputs.dtype))
-            return ops.where(ops.any(real_BT1, axis=1), ops.max(lowest, axis=1), ops.zeros_like(inputs[:, 0]))
-        # Sum in float32: half precision counts only up to 2,048.
-        total = ops.sum(ops.cast(ops.where(real_BT1, inputs, ops.zeros_like(inputs)), "float32"), axis=1)
-        count = ops.maximum(ops.sum(ops.cast(real_BT1, "float32"), axis=1), 1.0)
-        return ops.cast(total / count, inputs.dtype)
+    def _pooled(self, inputs: Tensor, padding_mask: Tensor, pooling_mask: Tensor) -> Tensor:
+        real_BT = attached(inputs) if padding_mask is None else padding_mask
+        real_BT = None if real_BT is None else ops.cast(real_BT, "bool")
+        of_BT = real_BT if pooling_mask is None else ops.cast(pooling_mask, "bool")
+        vectors = [_pooled_by(pooling, inputs, real_BT, of_BT) for pooling in self.poolings]
+        return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=-1)
 
 
-def _last(inputs: Tensor, real_BT: Tensor) -> Tensor:
-    """The vector of the last real token of each row of `inputs [B, T, D]`: `[B, D]`, zeros without a real token."""
-    places = ops.where(real_BT, ops.arange(ops.shape(inputs)[1], dtype="int32"), -1)
-    last_B = ops.cast(ops.argmax(places, axis=1), "int32")
-    x = ops.take_along_axis(inputs, last_B[:, None, None], axis=1)[:, 0]
-    return ops.where(ops.any(real_BT, axis=1)[:, None], x, ops.zeros_like(x))
+def _pooled_by(pooling: str, inputs: Tensor, real_BT: Tensor, of_BT: Tensor) -> Tensor:
+    """One pooling `[B, D]` of `inputs [B, T, D]` over the tokens `of_BT` among the real ones; None for all."""
+    if pooling == "first":
+        return inputs[:, 0] if of_BT is real_BT else _place(inputs, of_BT, ops.argmax(of_BT, axis=1))
+    if pooling == "last":
+        positions = ops.arange(ops.shape(inputs)[1], dtype="int32")
+        return (
+            inputs[:, -1]
+            if of_BT is None
+            else _place(inputs, of_BT, ops.argmax(ops.where(of_BT, positions, -1), axis=1))
+        )
+    if pooling == "max":
+        if of_BT is None:
+            return ops.max(inputs, axis=1)
+        of_BT1 = of_BT[:, :, None]
+        lowest = ops.where(of_BT1, inputs, ops.cast(float("-inf"), inputs.dtype))
+        return ops.where(ops.any(of_BT1, axis=1), ops.max(lowest, axis=1), ops.zeros_like(inputs[:, 0]))
+    # Sum in float32: half precision counts only up to 2,048.
+    weights_BT = ops.ones(ops.shape(inputs)[:2], "float32") if of_BT is None else ops.cast(of_BT, "float32")
+    if pooling == "weighted_mean":
+        real_BT = ops.ones_like(weights_BT) if real_BT is None else ops.cast(real_BT, "float32")
+        weights_BT = weights_BT * ops.cumsum(real_BT, axis=1)
+    states = inputs if of_BT is None else ops.where(of_BT[:, :, None], inputs, ops.zeros_like(inputs))
+    states = ops.cast(states, "float32")
+    if pooling == "weighted_mean":
+        states = states * weights_BT[:, :, None]
+    count = ops.maximum(ops.sum(weights_BT, axis=1, keepdims=True), 1.0)
+    count = ops.sqrt(count) if pooling == "mean_sqrt_length" else count
+    return ops.cast(ops.sum(states, axis=1) / count, inputs.dtype)
+
+
+def _place(inputs: Tensor, of_BT: Tensor, places_B: Tensor) -> Tensor:
+    """The vector `[B, D]` of one place of each row of `inputs [B, T, D]`, zeros for a row without a token."""
+    x = ops.take_along_axis(inputs, ops.cast(places_B, "int32")[:, None, None], axis=1)[:, 0]
+    return ops.where(ops.any(of_BT, axis=1)[:, None], x, ops.zeros_like(x))

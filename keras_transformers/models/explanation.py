@@ -13,6 +13,7 @@ from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmb
 from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.heads import Pooler, Transform
 from keras_transformers.layers.norms import LayerNorm, Norm
+from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
 from keras_transformers.models.config import ModelConfig
@@ -85,6 +86,10 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
     pooler, head, labels = (getattr(model, name, None) for name in ("pooler", "head", "labels"))
     if pooler is not None:
         yield _pooler(pooler, model, config)
+        width *= len(pooler.poolings) if labels is None else 1
+    for step in getattr(model, "projections", ()):
+        yield _step(step, width)
+        width = width_after([step], width)
     if getattr(model, "transform", None) is not None:
         yield _line("transform", _transform(model.transform, width))
     rate = getattr(getattr(model, "dropout", None), "rate", 0)
@@ -102,6 +107,14 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
         yield _line("head", _transform(head.transform, inner), size, matrix, _bias(head), _cap(head))
 
 
+def _step(step: Step, width: int) -> str:
+    """The line for a step after the pooling."""
+    if not isinstance(step, Projection):
+        return _line("projection", "of length 1" if isinstance(step, Normalize) else _norm(step))
+    bias, added = "bias" if step.use_bias else "no bias", "added to its input" if step.residual else ""
+    return _line("projection", f"{width} → {step.output_dim}", bias, step.activation, added)
+
+
 def _pooler(pooler: Pooler, model: typing.Any, config: ModelConfig) -> str:
     end_id = config.pooler.end_id if config.pooler is not None and getattr(model, "labels", None) is not None else None
     shown = {
@@ -109,10 +122,12 @@ def _pooler(pooler: Pooler, model: typing.Any, config: ModelConfig) -> str:
         "last": "the last token" if end_id is None else f"the last token {end_id}",
         "mean": "the mean of all tokens",
         "max": "the maxima of all tokens",
+        "mean_sqrt_length": "the sum of all tokens over the root of their number",
+        "weighted_mean": "the mean of all tokens weighted by position",
     }
     return _line(
         "pooler",
-        shown[pooler.pooling],
+        " and ".join(shown[each] for each in pooler.poolings),
         _dropout(pooler.input_dropout.rate),
         _transform(pooler.transform, config.output_dim),
         _dropout(pooler.dropout.rate),

@@ -308,7 +308,7 @@ class DataTask(Trained):
         """One batch, padded."""
         padded = {}
         for name, column in columns.items():
-            tokens = re.sub("(segment_ids|padding_mask|masked_positions)$", "token_ids", name)
+            tokens = re.sub("(segment_ids|padding_mask|pooling_mask|masked_positions)$", "token_ids", name)
             size, length = batch_shape(columns[tokens].lengths[rows], self._longest(_side(tokens)))
             width = length if name != "masked_positions" else bucket(column.lengths[rows].max())
             fill = self.config.filler if name.endswith("token_ids") else 0

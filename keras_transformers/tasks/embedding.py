@@ -5,7 +5,7 @@ Legend: `N` texts, `B` batch, `T` length, `D` model width.
 
 import pathlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -16,12 +16,14 @@ from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import TEXTS, Form, Source, Texts, as_text, texts_of
 from keras_transformers.data.token_ids import Ids
-from keras_transformers.formats import keras_hub, sentence_transformers
+from keras_transformers.formats import keras_hub, own, sentence_transformers, vector_steps
 from keras_transformers.layers.heads import Pooler
+from keras_transformers.layers.projections import Step, make_steps, width_after
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.spelling import did_you_mean
+from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask
+from keras_transformers.tasks.prompts import encode_prompted, find_prompt, prompt_length
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.duplicates import equal_rows, fingerprints
 from keras_transformers.training.losses import token_cross_entropy
@@ -41,7 +43,9 @@ class TextEmbedder(EncoderTask):
     Args:
         config: a `ModelConfig` with one stack.
         tokenizer: a `Tokenizer`.
-        pooling: "mean" or "max" over all real tokens, or the vector of the "first" or "last" token.
+        pooling: "mean" or "max" over all real tokens, or the vector of the "first" or "last" token; or
+            "mean_sqrt_length" or "weighted_mean"; or several of them, whose vectors are concatenated: see
+            `kt.layers.Pooler`.
         normalize: whether vectors have length 1.
         max_length: the most tokens of a text, if fewer than the model reads.
         scale: the factor of similarities in training, the inverse of the temperature.
@@ -49,6 +53,10 @@ class TextEmbedder(EncoderTask):
         default_prompt_name: the name of the default prompt; None for no prompt.
         measure: how `similarity` compares vectors: by "cosine", by "dot" product, or by the negative "euclidean" or
             "manhattan" distance.
+        projections: the layers after the pooling, in order: records `kt.layers.Projection`, `kt.layers.LayerNorm()` and
+            `kt.layers.Normalize()`. `normalize` comes after them.
+        include_prompt: whether the tokens of a prompt are pooled too.
+        truncate_dim: how many of the first numbers of a vector `embed` keeps (Matryoshka); None for all.
 
     Call arguments: as for `TextClassifier`; in training also the inputs of the positives, `positive_token_ids` etc.
 
@@ -64,6 +72,7 @@ class TextEmbedder(EncoderTask):
 
     _was: dict = {}  # the settings of a sentence-transformers folder, and its files
     _kept: dict = {}
+    _kept_weights: dict = {}
 
     def __init__(
         self,
@@ -77,6 +86,9 @@ class TextEmbedder(EncoderTask):
         prompts: Mapping[str, str] | None = None,
         default_prompt_name: str | None = None,
         measure: str = "cosine",
+        projections: Sequence[Step] = (),
+        include_prompt: bool = True,
+        truncate_dim: int | None = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(config, tokenizer, **kwargs)
@@ -86,9 +98,16 @@ class TextEmbedder(EncoderTask):
         self.prompts = dict(prompts or {})
         self.default_prompt_name = default_prompt_name
         self.measure = measure
-        self._prompt(None, None)  # checks the default
+        find_prompt(self.prompts, default_prompt_name)  # checks the default
         self.pooler = Pooler(pooling, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.output_dim))
+        self.projections = tuple(from_json(each) for each in projections)
+        vector_steps.check_expressible(self.projections)
+        self._steps = make_steps(
+            self.projections, len(self.pooler.poolings) * config.output_dim, dtype=self.dtype_policy
+        )
+        self.include_prompt = include_prompt
+        self.truncate_dim = self._checked_dim(truncate_dim)
         self.normalize = normalize
         self.scale = scale
         self._limit = max_length
@@ -100,23 +119,42 @@ class TextEmbedder(EncoderTask):
         return min((limit for limit in (super().max_length, self._limit) if limit), default=None)
 
     def get_config(self) -> dict[str, typing.Any]:
-        return {**super().get_config(), **self._own_arguments(), "scale": self.scale}
+        own = {**self._own_arguments(), "projections": to_json(self.projections)}
+        return {**super().get_config(), **own, "scale": self.scale}
 
     def _own_arguments(self) -> dict[str, typing.Any]:
         return {
-            "pooling": self.pooler.pooling,
+            "pooling": self.pooler.pooling if isinstance(self.pooler.pooling, str) else list(self.pooler.pooling),
             "normalize": self.normalize,
             "max_length": self._limit,
             "prompts": dict(self.prompts),
             "default_prompt_name": self.default_prompt_name,
             "measure": self.measure,
+            "projections": self.projections,
+            "include_prompt": self.include_prompt,
+            "truncate_dim": self.truncate_dim,
         }
+
+    @property
+    def output_dim(self) -> int:
+        """The width of the vectors, before `truncate_dim`."""
+        return width_after(self.projections, len(self.pooler.poolings) * self.config.output_dim)
+
+    def _checked_dim(self, truncate_dim: int | None) -> int | None:
+        """A width that the vectors have, or None."""
+        if truncate_dim is not None and not (type(truncate_dim) is int and 1 <= truncate_dim <= self.output_dim):
+            raise ValueError(
+                f"Expected truncate_dim from 1 to {self.output_dim}, the width of the vectors, got {truncate_dim!r}."
+            )
+        return truncate_dim
 
     def compute_output_spec(
         self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
         own, positive = _sides(inputs)
+        own.pop("pooling_mask", None)
         vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(own))
+        vectors = keras.KerasTensor((vectors.shape[0], self.output_dim), dtype=vectors.dtype)
         if not positive:
             return vectors
         return keras.KerasTensor((vectors.shape[0], 2, vectors.shape[1]), dtype=vectors.dtype)
@@ -135,8 +173,11 @@ class TextEmbedder(EncoderTask):
             self._maybe_reset_call_context()
 
     def _vectors(self, inputs: dict[str, Tensor], training: bool | None) -> Tensor:
-        x, padding_mask = self.hidden_states(inputs, training)
-        vectors = self.pooler(x, padding_mask=padding_mask, training=training)
+        pooling_mask = inputs.get("pooling_mask")
+        x, padding_mask = self.hidden_states({k: v for k, v in inputs.items() if k != "pooling_mask"}, training)
+        vectors = self.pooler(x, padding_mask=padding_mask, pooling_mask=pooling_mask, training=training)
+        for step in self._steps:
+            vectors = step(vectors)
         if not self.normalize:
             return vectors
         return ops.cast(_normalized(vectors), vectors.dtype)
@@ -214,20 +255,6 @@ class TextEmbedder(EncoderTask):
     def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._read_ids(source, columns, sides=("",)).columns
 
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
-        """The prompt to put in front of texts."""
-        if prompt is not None and name is not None:
-            raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
-        name = self.default_prompt_name if name is None else name
-        if prompt is None and name is not None and name not in self.prompts:
-            raise ValueError(
-                f"Expected the name of one of the model's prompts ({', '.join(self.prompts) or 'it has none'}), got "
-                f"{name!r}{did_you_mean(name, self.prompts)}."
-            )
-        if prompt is not None:
-            return prompt
-        return "" if name is None else self.prompts[name]
-
     def embed(
         self,
         texts: Texts,
@@ -236,6 +263,8 @@ class TextEmbedder(EncoderTask):
         progress: Progress | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
+        task: str | None = None,
+        truncate_dim: int | None = None,
     ) -> np.ndarray:
         """Compute the vectors of texts.
 
@@ -245,22 +274,40 @@ class TextEmbedder(EncoderTask):
             progress: a function called with the number of finished texts, after each batch.
             prompt_name: the name of one of the model's `prompts`, put in front of each text; by default
                 `default_prompt_name`.
-            prompt: another text to put in front; "" for none.
+            prompt: the same, or another text to put in front; "" for none.
+            task: "query" or "document": the texts get the prompt of that name ("passage" or "corpus" for documents
+                too), if the model has one.
+            truncate_dim: how many of the first numbers of each vector are kept; by default the model's `truncate_dim`.
 
         Returns: a float32 numpy array, `[D]` for a string and `[N, D]` for a list.
 
         Raises:
             TypeError: for values that are not texts.
-            ValueError: for an unknown `prompt_name`.
+            ValueError: for an unknown prompt or task, and a `truncate_dim` above the width of the vectors.
+
+        Example:
+            >>> embedder.embed(["Who rides?"], prompt="query").shape
+            (1, 384)
         """
-        prompt = self._prompt(prompt, prompt_name)
+        prompt = find_prompt(self.prompts, self.default_prompt_name, prompt, prompt_name, task)
+        dim = self.truncate_dim if truncate_dim is None else self._checked_dim(truncate_dim)
         texts, single = texts_of(texts)
         if not texts:
-            return np.zeros((0, self.config.output_dim), "float32")
-        if prompt:
-            texts = [prompt + each for each in texts]
-        vectors = self.run(self.encode_texts(texts)[0], batch_size, progress).astype("float32")
+            return np.zeros((0, dim or self.output_dim), "float32")
+        vectors = self.run(self._prompted(texts, prompt), batch_size, progress).astype("float32")
+        vectors = vectors if dim is None else np.ascontiguousarray(vectors[:, :dim])
         return vectors[0] if single else vectors
+
+    def _prompted(self, texts: Sequence[str], prompt: str) -> dict[str, Ragged]:
+        """The inputs of texts with a prompt in front."""
+        tokenizer = self._tokenizer()
+        inputs, packed = self.encode_texts(encode_prompted(tokenizer, prompt, texts))
+        if prompt and not self.include_prompt:
+            length = prompt_length(tokenizer, prompt)
+            inputs["pooling_mask"] = Ragged.join(
+                (np.arange(len(ids)) >= length).astype("int32") for ids in packed.token_ids
+            )
+        return inputs
 
     def similarity(self, first: Texts, second: Texts, *, batch_size: int = 32) -> float | list[typing.Any]:
         """Similarities of texts by the model's `measure`, by default the cosine. Returns a number for two strings, a
@@ -276,7 +323,14 @@ class TextEmbedder(EncoderTask):
     @classmethod
     def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
         modules = sentence_transformers.modules_of(folder)
-        return folder / modules[0].get("path", "") if modules else folder
+        return folder / modules[0].path if modules else folder
+
+    @classmethod
+    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None) -> typing.Any:
+        modules = sentence_transformers.modules_of(folder)
+        steps = sentence_transformers.dense_steps(folder, modules) if modules else []
+        checkpoint = super()._open_checkpoint(folder, model_type)
+        return vector_steps.Checkpoint(checkpoint, steps) if steps and not own.is_own(checkpoint) else checkpoint
 
     @classmethod
     def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
@@ -288,13 +342,29 @@ class TextEmbedder(EncoderTask):
         sentence_transformers.check_case(inner, arguments["tokenizer"])
         return arguments | sentence_transformers.read(folder, modules)[0]
 
+    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
+        return self.projections == tuple(told.get("projections", ()))
+
     def _remember(self, folder: pathlib.Path) -> None:
         if modules := sentence_transformers.modules_of(folder):
             self._was, self._kept = sentence_transformers.read(folder, modules)
+            steps = sentence_transformers.dense_steps(folder, modules)
+            self._kept_weights = {n: kept for n, step in enumerate(steps) if (kept := vector_steps.keep(step))}
 
     def _files(self) -> dict[str, typing.Any]:
         own = self._own_arguments()
         return {**super()._files(), **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept)}
+
+    def _checkpoint_files(
+        self, weights: Mapping[str, typing.Any], values: dict[str, typing.Any], dtype: str | None
+    ) -> dict[str, typing.Any] | None:
+        steps = {name: weight for name, weight in weights.items() if vector_steps.is_weight(name)}
+        rest = {name: weight for name, weight in weights.items() if name not in steps}
+        files = super()._checkpoint_files(rest, values, dtype)
+        if files is None:
+            return None
+        folders = sentence_transformers.step_folders(self._own_arguments())
+        return {**files, **vector_steps.weight_files(steps, folders, self._kept_weights, dtype)}
 
 
 def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:

@@ -53,11 +53,11 @@ def load(
     folder = cls._model_folder(root)
     for each in {root, folder}:
         refuse_pointers(each)
-    checkpoint = open_checkpoint(folder, model_type, cls.__name__)
+    checkpoint = cls._open_checkpoint(root, model_type)
     saved_arguments = cls._read_arguments(root)
-    same_task = checkpoint.task in (cls.__name__, None)
+    same_task = checkpoint.task in (cls._checkpoint_task(), None)
     if same_task:
-        saved_arguments |= cls._read_values(checkpoint.labelled(cls.__name__))
+        saved_arguments |= cls._read_values(checkpoint.labelled(cls._checkpoint_task()))
     budget.check(checkpoint.config, checkpoint.tensors, folder)
     merged = cls._merged(saved_arguments, arguments)
     model = build_empty(lambda: cls(checkpoint.config, **merged, dtype=dtype))
@@ -96,7 +96,7 @@ def _check_weights(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Pa
 
 def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_head: bool) -> list[str]:
     """Assign the tensors of a checkpoint. Returns notes for the user."""
-    task, name = checkpoint.task, type(model).__name__
+    task, name = checkpoint.task, model._checkpoint_task()
     weights = named_weights(model)
     tensors = checkpoint.read(weights, name if same_head else None)
     new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
@@ -105,8 +105,8 @@ def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_
     notes = [*checkpoint.notes]
     if same_head and (unused := unused_tensors(tensors)):
         notes.append(
-            f"{folder} holds tensors that a {name} has no use for: {listed(unused)}. They change nothing"
-            f"{', and come back when the model is saved' if task else ''}."
+            f"{folder} holds tensors that a {type(model).__name__} has no use for: {listed(unused)}. They change "
+            f"nothing{', and come back when the model is saved' if task else ''}."
         )
     if new:
         notes.append(
@@ -174,14 +174,14 @@ def _model_files(model: typing.Any, dtype: str | None) -> dict[str, typing.Any]:
     a model family describes the model."""
     from keras_transformers import __version__
 
-    task, transforms = type(model).__name__, changes.describe(model)
+    task, transforms = model._checkpoint_task(), changes.describe(model)
     quantized = "quantization" in transforms  # adapters on float weights are merged, for other libraries
     weights = named_weights(model) if quantized else merged_weights(model)
     values = model._checkpoint_values()
     if model.origin is not None and model.origin.task == task:
         was = model._read_values(hugging_face.labelled(model.origin.values, model.origin.head))
         values = {} if all(getattr(model, name) == value for name, value in was.items()) else values
-    files = None if quantized else hugging_face.write(model.config, weights, task, model.origin, values, dtype)
+    files = None if quantized else model._checkpoint_files(weights, values, dtype)
     if files is not None:
         return files
     config = {

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras.src.backend import set_keras_mask
@@ -123,9 +123,29 @@ class Task(ShapesOfSpec, DataTask):
         return presets.load(cls, name, dtype, model_type, verify, arguments)
 
     @classmethod
+    def _checkpoint_task(cls) -> str:
+        """The task whose head a checkpoint of this task holds."""
+        return cls.__name__
+
+    @classmethod
     def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
         """The folder of the model inside a preset's folder."""
         return folder
+
+    @classmethod
+    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None) -> typing.Any:
+        """The checkpoint in a preset's folder, with the tensors of all its files."""
+        from keras_transformers.tasks import presets
+
+        return presets.open_checkpoint(cls._model_folder(folder), model_type, cls._checkpoint_task())
+
+    def _checkpoint_files(
+        self, weights: Mapping[str, typing.Any], values: dict[str, typing.Any], dtype: str | None
+    ) -> dict[str, typing.Any] | None:
+        """The files of a Hugging Face checkpoint, as `hugging_face.write` returns them."""
+        from keras_transformers.formats import hugging_face
+
+        return hugging_face.write(self.config, weights, self._checkpoint_task(), self.origin, values, dtype)
 
     def _remember(self, folder: pathlib.Path) -> None:
         """Keep the other contents of a preset's folder, so that saving can reproduce them."""

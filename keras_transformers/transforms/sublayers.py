@@ -31,10 +31,8 @@ def name_of(layer: keras.layers.Layer) -> str:
 
 def naming_of(model: keras.Model) -> tuple[Family, Head] | None:
     """Return the family that describes a task or a `Backbone`, and the family's `Head` for it; None if missing."""
-    task = type(model).__name__
-    return naming.naming_of(
-        model.config, "TextEmbedder" if task == "Backbone" else task, getattr(model, "origin", None)
-    )
+    task = "TextEmbedder" if type(model).__name__ == "Backbone" else model._checkpoint_task()
+    return naming.naming_of(model.config, task, getattr(model, "origin", None))
 
 
 def label_weights(model: keras.Model) -> list[str]:

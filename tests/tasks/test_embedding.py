@@ -174,12 +174,7 @@ def test_folders_of_any_age(folder, tmp_path, pooling, ours, inner):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pooling": {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}}, "got cls and mean. Others"),
-        (
-            {"pooling": {"pooling_mode_mean_sqrt_len_tokens": True}},
-            "one pooling of cls, mean, max, lasttoken in .*got mean_sqrt_len",
-        ),
-        ({"pooling": {"pooling_mode": "weightedmean"}}, "got weightedmean"),
+        ({"pooling": {"pooling_mode": "sum"}}, "poolings of cls, max, mean, mean_sqrt_len_tokens, .*got sum. Others"),
         ({"pooling": {"pooling_mode_mean_tokens": False}}, "got none"),
     ],
 )
@@ -192,11 +187,11 @@ def test_poolings_that_are_not_known(folder, tmp_path, options, message):
 def test_modules_that_are_not_known(folder, tmp_path):
     source = sentence_transformers(folder, tmp_path / "source")
     modules = json.loads((source / "modules.json").read_text())
-    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    further = {"idx": 3, "name": "3", "path": "3_CNN", "type": "sentence_transformers.models.CNN"}
     for content, message in (
         (
-            [*modules, dense],
-            "Pooling and perhaps Normalize in .*, got Transformer, .*, Dense. Other modules",
+            [*modules, further],
+            "Transformer and Pooling, or .*, got Transformer, Pooling, Normalize, CNN. Other modules",
         ),
         (
             [{**modules[0], "type": "custom_st.Transformer"}, *modules[1:]],
@@ -222,16 +217,13 @@ def test_settings_that_cannot_be_followed(folder, tmp_path):
     (source / "tokenizer.json").unlink(missing_ok=True)
     with pytest.raises(ValueError, match="do_lower_case to be false in .*sentence_bert_config.json, got true"):
         kt.TextEmbedder.from_preset(source)
-    source = sentence_transformers(
-        folder, tmp_path / "without-prompt", {"pooling_mode": "cls", "include_prompt": False}
-    )
-    with pytest.raises(ValueError, match="include_prompt to be true in .*, got false"):
-        kt.TextEmbedder.from_preset(source)
 
 
 def prompted(folder, target, **settings):
     """A folder of sentence-transformers with prompts, and files that say more than is read."""
-    source = sentence_transformers(folder, target, max_seq_length=16, do_lower_case=False, transformer_task="x")
+    source = sentence_transformers(
+        folder, target, max_seq_length=16, do_lower_case=False, transformer_task="feature-extraction"
+    )
     settings = {"__version__": {"pytorch": "2.1"}, "prompts": {"query": "query: ", "passage": ""}, **settings}
     (source / "config_sentence_transformers.json").write_text(json.dumps(settings, indent=4))
     return source

@@ -1,0 +1,73 @@
+"""Prompts of embedders: texts put in front of what is embedded, which tell queries from documents."""
+
+from collections.abc import Mapping, Sequence
+
+from keras_transformers.spelling import did_you_mean
+from keras_transformers.tokenizers.tokenizer import Tokenizer
+
+# Names of prompts for each kind of text, in the order in which they are tried.
+TASKS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+def find_prompt(
+    prompts: Mapping[str, str],
+    default: str | None,
+    prompt: str | None = None,
+    name: str | None = None,
+    task: str | None = None,
+) -> str:
+    """The prompt to put in front of texts; "" for none.
+
+    Args:
+        prompts, default: the model's prompts by name, and the name of its default prompt.
+        prompt: the name of a prompt, or a text.
+        name: the name of a prompt.
+        task: "query" or "document", whose prompt is used unless another is named.
+
+    Raises:
+        ValueError: for unknown names, and a prompt that is given twice.
+    """
+    if prompt is not None and name is not None:
+        raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
+    if task is not None and task not in TASKS:
+        raise ValueError(f"Expected task to be one of {', '.join(TASKS)}, got {task!r}{did_you_mean(task, TASKS)}.")
+    if prompt is not None and prompt not in prompts:
+        # A word that is no name would run into the first word of each text.
+        if not (prompt.isascii() and prompt.isidentifier()):
+            return prompt
+    if name is None and prompt is None and task is not None:
+        return next((prompts[each] for each in TASKS[task] if each in prompts), "")
+    name = next((each for each in (prompt, name, default) if each is not None), None)
+    if name is not None and name not in prompts:
+        raise ValueError(
+            f"Expected the name of one of the model's prompts ({', '.join(prompts) or 'it has none'}), got "
+            f"{name!r}{did_you_mean(name, prompts)}. A text of your own needs a space or colon at its end."
+        )
+    return "" if name is None else prompts[name]
+
+
+def encode_prompted(tokenizer: Tokenizer, prompt: str, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of texts with a prompt in front, without start and end.
+
+    Special tokens in the prompt are special tokens. Special tokens in a text are text.
+    """
+    if not prompt:
+        return tokenizer.encode(texts)
+    prompted = [prompt + each for each in texts]
+    if tokenizer.encode([prompt]) == tokenizer.encode([prompt], parse_special=True):
+        return tokenizer.encode(prompted)
+    ids = tokenizer.encode(prompted, parse_special=True)
+    plain, parsed = tokenizer.encode(texts), tokenizer.encode(texts, parse_special=True)
+    odd = [row for row, (one, other) in enumerate(zip(plain, parsed, strict=True)) if one != other]
+    if odd:
+        (start,) = tokenizer.encode([prompt], parse_special=True)
+        ids = [[*start, *plain[row]] if row in odd else each for row, each in enumerate(ids)]
+    return ids
+
+
+def prompt_length(tokenizer: Tokenizer, prompt: str) -> int:
+    """How many tokens of a row belong to a prompt, those at its start included, as sentence-transformers counts."""
+    parts = tokenizer.template.single
+    ends_in_special = bool(parts) and not isinstance(parts[-1][0], str)
+    (ids,) = tokenizer.encode([prompt], parse_special=True)
+    return len(ids) + tokenizer.template.num_special() - ends_in_special
