@@ -6,7 +6,7 @@ _LLAMA = {
     "vocab_size": 67,
     "hidden_size": 32,
     "intermediate_size": 48,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 12,
@@ -40,7 +40,7 @@ _YARN = {
     "original_max_position_embeddings": 64,
 }
 _YARN_WHOLE = _YARN | {"attention_factor": 1.2, "truncate": False}
-_WINDOWS = {"use_sliding_window": True, "sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING]}
+_WINDOWS = {"use_sliding_window": True, "sliding_window": 5, "layer_types": [SLIDING, FULL]}
 # all of these texts are longer than the original length, also by themselves
 _LONG = {
     "type": "longrope",
@@ -49,7 +49,7 @@ _LONG = {
 }
 _GEMMA2 = {
     "sliding_window": 5,
-    "layer_types": [SLIDING, FULL, FULL],
+    "layer_types": [SLIDING, FULL],
     "query_pre_attn_scalar": 17,
     "final_logit_softcapping": 3.0,
     "hidden_activation": "relu",
@@ -77,14 +77,14 @@ CASES = {
     "qwen2-windows": _llama("qwen2", _UNTIED, _WINDOWS, {"rope_parameters": _YARN_WHOLE}, without=_NEW),
     "qwen3": _llama("qwen3", {"attention_bias": True, "rope_scaling": _LINEAR}),
     "qwen3-windows": _llama("qwen3", _UNTIED, _WINDOWS),
-    "smollm3": _llama("smollm3", _UNTIED, _BIASES, {"no_rope_layers": [1, 0, 1], "rope_scaling": _LINEAR}),
-    "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}, without=("layer_types",)),
-    "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1, 1]}),
+    "smollm3": _llama("smollm3", _UNTIED, _BIASES, {"no_rope_layers": [1, 0], "rope_scaling": _LINEAR}),
+    "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1]}, without=("layer_types",)),
+    "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1]}),
     "olmo2": _llama("olmo2", {"attention_bias": True, "rope_scaling": _LINEAR}, without=_TOKENS),
     "olmo2-untied": _llama("olmo2", _UNTIED, without=_TOKENS),
     "olmo3": _llama(
         "olmo3",
-        {"attention_bias": True, "sliding_window": 5, "layer_types": [SLIDING, FULL, SLIDING]},
+        {"attention_bias": True, "sliding_window": 5, "layer_types": [SLIDING, FULL]},
         {"rope_parameters": {FULL: _YARN, SLIDING: {"rope_type": "default", "rope_theta": 20.0}}},
         without=(*_TOKENS, *_NEW),
     ),
@@ -135,7 +135,7 @@ CASES = {
         {
             "tie_word_embeddings": False,
             "final_logit_softcapping": None,
-            "layer_types": [FULL, SLIDING, SLIDING],
+            "layer_types": [FULL, SLIDING],
             "rope_parameters": {
                 FULL: {"rope_type": "default", "rope_theta": 60.0},
                 SLIDING: {"rope_type": "default", "rope_theta": 20.0},
@@ -160,7 +160,9 @@ CASES = {
     ),
     "qwen3_moe-dense": _llama(
         "qwen3_moe",
+        # of two layers it would be "qwen3_moe-every-other"
         {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "mlp_only_layers": [0]},
+        {"num_hidden_layers": 3},
     ),
     "qwen3_moe-every-other": _llama(
         "qwen3_moe",
