@@ -166,14 +166,20 @@ def _fits_one(value: typing.Any, annotation: typing.Any) -> bool:
     kind = annotation.__origin__ if limits else typing.get_origin(annotation) or annotation
     if kind is typing.Any:
         return True
-    fits = isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
-    if not fits and not (kind is float and type(value) is int):
-        return False
-    if type(value) is float and not math.isfinite(value) or type(value) is int and abs(value) >= 2**63:
+    if not _is_of(value, kind):
         return False
     if kind is tuple and typing.get_args(annotation)[1:] == (...,):
         return all(_fits(each, typing.get_args(annotation)[0]) for each in value)
     return all(limit.holds(value) for limit in limits)
+
+
+def _is_of(value: typing.Any, kind: type) -> bool:
+    """Return whether a value is of a class: an int is a float too, a bool is no number, and numbers are finite."""
+    if isinstance(value, bool):
+        return kind is bool
+    if type(value) is float and not math.isfinite(value) or type(value) is int and abs(value) >= 2**63:
+        return False
+    return isinstance(value, kind) or kind is float and type(value) is int
 
 
 def alternatives(annotation: typing.Any) -> tuple[typing.Any, ...]:

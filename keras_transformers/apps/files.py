@@ -29,8 +29,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
+from keras_transformers.apps.unfinished import Unfinished
 from keras_transformers.data.sources import as_text
-from keras_transformers.files.lines import LineFile, compressed, decoded
+from keras_transformers.files.lines import LineFile, decoded
 from keras_transformers.records import record
 
 BATCHES = 32  # batches of lines in a window: enough to sort by length, few enough to lose when killed
@@ -227,6 +228,34 @@ def translate_file(
     Example:
         >>> translate_file(task, "posts.jsonl", "translated.jsonl", rows=JSONLines("body"), num_beams=4)
     """
+    _check(rows, documents, forced_words, return_scores)
+    told = {**options, "documents": documents, "forced_words": forced_words, "return_scores": return_scores}
+    job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
+    with LineFile(source) as file, Unfinished(pathlib.Path(output), job) as unfinished:
+        digest = hashlib.blake2b(digest_size=16)
+        lines = enumerate(file, start=1)
+        header = _header(lines, source, digest) if rows.has_header else None
+        with _in_line(source, 1):
+            place = rows.place(header)
+        for _, line in itertools.islice(lines, max(unfinished.lines - (header is not None), 0)):
+            digest.update(line)
+        unfinished.check_input(digest, source)
+        if header is not None and not unfinished.lines:
+            count = options.get("num_return_sequences", task.generation.num_return_sequences)
+            unfinished.add([rows.header(header, count, return_scores)], digest)
+        advance = _Progress(file, unfinished.lines, progress)
+        for window in _windows(_read(lines, rows, place, source), batch_size * BATCHES):
+            advance.enter(len(window))
+            translations, scores = _translated(task, window, advance, batch_size=batch_size, **told)
+            for row in window:
+                digest.update(row.raw)
+            unfinished.add(map(rows.line, (row.line for row in window), lists(translations), lists(scores)), digest)
+        unfinished.finish()
+    return unfinished.lines
+
+
+def _check(rows: typing.Any, documents: bool, forced_words: object, return_scores: bool) -> None:
+    """Refuse options that contradict each other."""
     if documents and return_scores:
         raise ValueError("Expected return_scores of sentences, got it with documents=True. Leave one of them out.")
     if documents and (forced_words or rows.words is not None):
@@ -239,54 +268,60 @@ def translate_file(
             f"Expected forced_words to be a list of texts, for all lines, got {forced_words!r:.80}. Those of single "
             "lines stand in a field of theirs: rows=JSONLines(words=…)."
         )
-    told = {**options, "documents": documents, "forced_words": forced_words, "return_scores": return_scores}
-    job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
-    with LineFile(source) as file, _Unfinished(pathlib.Path(output), job) as unfinished:
-        digest = hashlib.blake2b(digest_size=16)
-        lines = enumerate(file, start=1)
-        head = next(lines, None) if rows.has_header else None
-        header = None if head is None else decoded(head[1], source, 1)
-        with _in_line(source, 1):
-            place = rows.place(header)
-        if head is not None:
-            digest.update(head[1])
-        for _, line in itertools.islice(lines, max(unfinished.lines - (head is not None), 0)):
-            digest.update(line)
-        window: list[typing.Any] = []
-        done, share = unfinished.lines, file.share()
-        unfinished.check_input(digest, source)
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            if progress is not None and window:
-                left = (unfinished.lines + len(window) - done) / len(window)
-                progress(done, file.share() - (file.share() - share) * left)
 
-        if head is not None and not done:
-            count = options.get("num_return_sequences", task.generation.num_return_sequences)
-            unfinished.add([rows.header(header, count, return_scores)], digest)
-            done = 1
-        for window in _windows(_read(lines, rows, place, source), batch_size * BATCHES):
-            texts, names = [row.text for row in window], [f"line {row.number}" for row in window]
-            words = [[*forced_words, *row.words] for row in window]
-            asked = {**options, "batch_size": batch_size, "names": names}
-            if any(words):
-                asked["forced_words"] = words
-            translations, scores = None, [None] * len(texts)
-            if documents:  # `progress` would count sentences
-                translations = task.translate_document(texts, **asked)
-                advance(len(texts))
-            elif return_scores:
-                translations, scores = task.translate(texts, return_scores=True, progress=advance, **asked)
-            else:
-                translations = task.translate(texts, progress=advance, **asked)
-            for row in window:
-                digest.update(row.raw)
-            unfinished.add(map(rows.line, (row.line for row in window), lists(translations), lists(scores)), digest)
-            done, share = unfinished.lines, file.share()
-        unfinished.finish()
-    return done
+def _header(lines: Iterator[tuple[int, bytes]], name: object, digest: typing.Any) -> str | None:
+    """Read the first line, which names the columns; None if the file is empty."""
+    number, line = next(lines, (1, None))
+    if line is None:
+        return None
+    digest.update(line)
+    return decoded(line, name, number)
+
+
+class _Progress:
+    """Reports the lines done and the share of the input done, which is interpolated within a window of lines."""
+
+    def __init__(self, file: LineFile, done: int, report: Callable[[int, float], None] | None) -> None:
+        self.file, self.done, self.report = file, done, report
+        self.share = file.share()  # as far as lines have been read
+
+    def enter(self, lines: int) -> None:
+        """Begin a window of `lines` lines, which have just been read."""
+        self.begin, self.share = self.share, self.file.share()
+        self.lines, self.end = lines, self.done + lines
+
+    def __call__(self, count: int) -> None:
+        """Count lines that have just been translated."""
+        self.done += count
+        if self.report is not None:
+            left = (self.end - self.done) / self.lines
+            self.report(self.done, self.share - (self.share - self.begin) * left)
+
+
+def _translated(
+    task: typing.Any,
+    window: list["_Row"],
+    advance: Callable[[int], None],
+    *,
+    documents: bool,
+    forced_words: Sequence[str | Sequence[str]],
+    return_scores: bool,
+    **options: typing.Any,
+) -> tuple[list[typing.Any], list[typing.Any]]:
+    """Return the translations and the scores of a window's rows; None for each score if none are asked for."""
+    texts, unscored = [row.text for row in window], [None] * len(window)
+    options["names"] = [f"line {row.number}" for row in window]
+    words = [[*forced_words, *row.words] for row in window]
+    if any(words):
+        options["forced_words"] = words
+    if documents:  # which would report sentences
+        translations = task.translate_document(texts, **options)
+        advance(len(texts))
+        return translations, unscored
+    if return_scores:
+        return task.translate(texts, return_scores=True, progress=advance, **options)
+    return task.translate(texts, progress=advance, **options), unscored
 
 
 def fingerprint(task: typing.Any) -> str:
@@ -360,126 +395,3 @@ def _in_line(name: object, number: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{name}, line {number}: {error}") from error.__cause__
-
-
-class _Unfinished:
-    """A partial output file and the record of how much of it is valid.
-
-    Attributes:
-        lines: the number of lines done.
-    """
-
-    def __init__(self, output: typing.Any, job: typing.Any) -> None:
-        self.output = output
-        self.partial = output.with_name(f"{output.name}.partial")
-        self.record = output.with_name(f"{output.name}.partial.json")
-        self.job = json.loads(json.dumps({**job, "output": output.suffix}, default=repr))
-        self.lines, self._size = 0, 0
-        self._input: str | None = None
-
-    def __enter__(self) -> typing.Self:
-        self._refuse_existing()
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.partial, "ab", buffering=0)
-        try:
-            self._lock()
-            self._refuse_existing()  # another program may have finished it meanwhile
-            self._go_on()
-        except BaseException:
-            self._file.close()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def _refuse_existing(self) -> None:
-        if self.output.exists():
-            if not self.partial.exists():
-                self.record.unlink(missing_ok=True)  # left by a kill after the output was complete
-            raise FileExistsError(
-                f"Expected no file at {self.output} yet, got one: finished, or another's. Name another, or remove it."
-            )
-
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(
-                f"Expected to write {self.partial} alone, got another program that does. Wait for it, or stop it."
-            ) from None
-
-    def _go_on(self) -> None:
-        size, advice = os.fstat(self._file.fileno()).st_size, f"Remove {self.partial} and {self.record} to begin anew."
-        if not self.record.exists():
-            if size:
-                raise ValueError(f"Expected {self.record} to say how much of {self.partial} counts, got none. {advice}")
-            self._replace_record(0, 0, None)  # the record comes first: output without a record is refused
-            return
-        try:
-            state = json.loads(self.record.read_bytes())
-            self.lines, self._size, self._input, job = (state[name] for name in ("lines", "bytes", "input", "job"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"Expected {self.record} as it was written, got what cannot be read ({error}). {advice}"
-            ) from None
-        other = [
-            f"{name}: {self.job.get(name, 'none')!s:.80} instead of {job.get(name, 'none')!s:.80}"
-            for name in {**job, **self.job}
-            if job.get(name) != self.job.get(name)
-        ]
-        if other:
-            raise ValueError(f"{self.partial} was begun with others, got {'; '.join(other)}. Give the same. {advice}")
-        if size < self._size:
-            raise ValueError(f"Expected {self._size} bytes in {self.partial} at least, got {size}. {advice}")
-        os.ftruncate(self._file.fileno(), self._size)
-
-    def check_input(self, digest: typing.Any, source: object) -> None:
-        """Raise if the lines done so far come from another input."""
-        if self._input is not None and self._input != digest.hexdigest():
-            raise ValueError(
-                f"Expected {source} to begin with the {self.lines} lines that {self.partial} was made from, got "
-                f"others. Give the same input, or remove {self.partial} and {self.record} to begin anew."
-            )
-
-    def add(self, lines: Iterable[str], digest: typing.Any) -> None:
-        """Append lines of output, one for each next line of the input, and record them as valid."""
-        lines = list(lines)
-        content = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        content = compressed(content, self.output.suffix)
-        try:
-            _write(self._file, content)
-            self._replace_record(self.lines + len(lines), self._size + len(content), digest.hexdigest())
-        except OSError as error:
-            failed = OSError(
-                f"Expected room for more in {self.partial}, got: {error.strerror}. {self.lines} lines are done, and "
-                "stay; make room, and start the same again to go on."
-            )
-            failed.errno = error.errno
-            raise failed from error
-
-    def _replace_record(self, lines: int, size: int, digest: str | None) -> None:
-        content = json.dumps({"lines": lines, "bytes": size, "input": digest, "job": self.job}, indent=1).encode()
-        replacement = self.record.with_name(f"{self.record.name}.new")
-        with open(replacement, "wb", buffering=0) as file:
-            _write(file, content)
-        os.replace(replacement, self.record)
-        self.lines, self._size = lines, size
-
-    def finish(self) -> None:
-        """Give the complete output its own name."""
-        self._file.close()
-        os.replace(self.partial, self.output)
-        self.record.unlink(missing_ok=True)
-
-
-def _write(file: typing.BinaryIO, content: bytes) -> None:
-    """Write all of `content` to an unbuffered file and force it to disk."""
-    left = memoryview(content)
-    while left:
-        left = left[file.write(left) :]
-    os.fsync(file.fileno())

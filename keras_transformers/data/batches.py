@@ -20,7 +20,7 @@ import operator
 import threading
 import time
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -300,18 +300,9 @@ def _buckets(
         size, longest, count = shape(begin, end)
         return -(-count // size) * size * sum(longest)
 
-    # least[k][end]: (tokens, start of the last bucket) for the candidates up to `end` in at most k + 1 buckets
     size = len(candidates)
     tokens = {(begin, end): padded_tokens(begin, end) for end in range(size) for begin in range(end + 1)}
-    least = [[(tokens[0, end], 0) for end in range(size)]]
-    for _ in range(1, min(num_buckets, size)):
-        above = least[-1]
-        least.append(
-            [
-                min([above[end], *((above[begin - 1][0] + tokens[begin, end], begin) for begin in range(1, end + 1))])
-                for end in range(size)
-            ]
-        )
+    least = _least_tokens(tokens, size, num_buckets)
     # If one more bucket saves nothing, `above[end]` was kept; the start of its last bucket is one level up.
     buckets, end, level = [], size - 1, len(least) - 1
     while end >= 0:
@@ -323,3 +314,18 @@ def _buckets(
         buckets.append(Bucket(chosen, rows, longest))
         end, level = begin - 1, level - 1
     return buckets[::-1]
+
+
+def _least_tokens(tokens: Mapping[tuple[int, int], int], size: int, num_buckets: int) -> list[list[tuple[int, int]]]:
+    """Return for `[k][end]` the least tokens of the candidates up to `end` in at most `k + 1` buckets, with the start
+    of the last bucket, given the tokens of a bucket from one candidate to another."""
+    least = [[(tokens[0, end], 0) for end in range(size)]]
+    for _ in range(1, min(num_buckets, size)):
+        above = least[-1]
+        least.append(
+            [
+                min([above[end], *((above[begin - 1][0] + tokens[begin, end], begin) for begin in range(1, end + 1))])
+                for end in range(size)
+            ]
+        )
+    return least

@@ -14,7 +14,6 @@ A pair is counted under the first rule that drops it.
 
 import collections
 import functools
-import math
 import typing
 import unicodedata
 from collections.abc import Collection, Container, Iterable, Sequence
@@ -85,44 +84,59 @@ def clean(
         1
     """
     pairs = [(source.strip(), target.strip()) for source, target in zip(sources, targets, strict=True)]
-    ratio = sum(_length(target) for _, target in pairs) / max(sum(_length(source) for source, _ in pairs), 1)
-    scripts = [
-        frozenset(given) if given else common_scripts(pair[side] for pair in pairs)
-        for side, given in enumerate((rules.source_scripts, rules.target_scripts))
-    ]
-    known = [set(map(_bare, side)) for side in zip(*held_out, strict=True)] if held_out else [(), ()]
-    most = math.inf if rules.max_characters is None else rules.max_characters
-    seen = set()
+    check = _Check(rules, pairs, held_out)
     dropped = dict.fromkeys(RULES, 0)
     kept = []
-
-    def rule(source: str, target: str) -> str | None:
-        """Return the first rule that drops a pair; None if the pair stays."""
-        if not source or not target:
-            return "empty"
-        if max(len(source), len(target)) > most:
-            return "long"
-        if rules.max_ratio is not None and _unlikeness(source, target, ratio) > rules.max_ratio:
-            return "lengths"
-        if rules.min_script_share and _least_share((source, target), scripts) < rules.min_script_share:
-            return "script"
-        if source == target and not rules.copies:
-            return "copy"
-        if not rules.duplicates:
-            if hash((source, target)) in seen:
-                return "duplicate"
-            seen.add(hash((source, target)))
-        if not rules.held_out and (_bare(source) in known[0] or _bare(target) in known[1]):
-            return "held out"
-        return None
-
     for pair in pairs:
-        reason = rule(*pair)
+        reason = check.reason(*pair)
         if reason is None:
             kept.append(pair)
         else:
             dropped[reason] += 1
     return Cleaned([source for source, _ in kept], [target for _, target in kept], dropped)
+
+
+class _Check:
+    """The rules with the statistics of the whole text, and the pairs seen so far."""
+
+    def __init__(
+        self, rules: Cleaning, pairs: Collection[tuple[str, str]], held_out: Collection[tuple[str, str]]
+    ) -> None:
+        self.rules = rules
+        source_length = sum(_length(source) for source, _ in pairs)
+        self.ratio = sum(_length(target) for _, target in pairs) / max(source_length, 1)
+        self.scripts = [
+            frozenset(given) if given else common_scripts(pair[side] for pair in pairs)
+            for side, given in enumerate((rules.source_scripts, rules.target_scripts))
+        ]
+        tested = () if rules.held_out else held_out
+        self.known = [{_bare(pair[side]) for pair in tested} for side in (0, 1)]
+        self.seen: set[int] = set()
+
+    def reason(self, source: str, target: str) -> str | None:
+        """Return the first rule that drops a pair; None if the pair stays."""
+        rules = self.rules
+        if not source or not target:
+            return "empty"
+        if rules.max_characters is not None and max(len(source), len(target)) > rules.max_characters:
+            return "long"
+        if rules.max_ratio is not None and _unlikeness(source, target, self.ratio) > rules.max_ratio:
+            return "lengths"
+        if rules.min_script_share and _least_share((source, target), self.scripts) < rules.min_script_share:
+            return "script"
+        if source == target and not rules.copies:
+            return "copy"
+        if not rules.duplicates and self._occurred(source, target):
+            return "duplicate"
+        if _bare(source) in self.known[0] or _bare(target) in self.known[1]:
+            return "held out"
+        return None
+
+    def _occurred(self, *pair: str) -> bool:
+        """Return whether a pair was asked for before."""
+        count = len(self.seen)
+        self.seen.add(hash(pair))
+        return len(self.seen) == count
 
 
 def common_scripts(texts: Iterable[str]) -> frozenset[str]:

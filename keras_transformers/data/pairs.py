@@ -160,16 +160,9 @@ def encode_pairs(
         raise ValueError(f"Expected max_length of at least 2 (a token and the end token), got {max_length}.")
 
     def encode(sources: list[str], targets: list[str], weights: list[float]) -> typing.Any:
-        sides = []
-        cut = np.zeros(len(sources), bool)
-        for texts, encode_side in ((sources, tokenizer.encode_sources), (targets, tokenizer.encode_targets)):
-            side = encode_side(texts)
-            long = [row for row, ids in enumerate(side) if max_length is not None and len(ids) > max_length]
-            for row, ids in zip(long, encode_side([texts[row] for row in long], max_length=max_length), strict=True):
-                side[row] = ids
-            cut[long] = True
-            sides.append([np.array(ids, "int32") for ids in side])
-        return *sides, weights, int(cut.sum())
+        source_ids, long_sources = _encoded(sources, tokenizer.encode_sources, max_length)
+        target_ids, long_targets = _encoded(targets, tokenizer.encode_targets, max_length)
+        return source_ids, target_ids, weights, len(long_sources | long_targets)
 
     pair = tuple(getattr(tokenizer, "language_pair", (None, None)))
     source_arrays, target_arrays, all_weights, truncated = [], [], [], 0
@@ -190,6 +183,17 @@ def encode_pairs(
     weight = np.array(all_weights, "float32") if all_weights else None
     sides = Ragged.join(source_arrays), Ragged.join(target_arrays)
     return Pairs(*sides, tokenizer.padding_id, int(start), truncated, weight)
+
+
+def _encoded(
+    texts: list[str], encode: collections.abc.Callable[..., typing.Any], max_length: int | None
+) -> tuple[list[np.ndarray], set[int]]:
+    """Return the ids of one side, int32 arrays, and the rows that were too long and are cut."""
+    side = encode(texts)
+    long = [row for row, ids in enumerate(side) if max_length is not None and len(ids) > max_length]
+    for row, ids in zip(long, encode([texts[row] for row in long], max_length=max_length), strict=True):
+        side[row] = ids
+    return [np.array(ids, "int32") for ids in side], set(long)
 
 
 def _check_special_tokens(tokenizer: typing.Any, start_id: int | None) -> None:
@@ -273,9 +277,8 @@ def _by_language(
     table: collections.abc.Mapping[str, typing.Any], languages: collections.abc.Sequence[str | None]
 ) -> tuple[str, str] | None:
     """Return the names of the source and target columns in a table whose columns are named by languages, or None."""
-    known = {name: language_of(str(name)) for name in table}
-    known = {name: language for name, language in known.items() if language and holds_texts(table[name])}
-    names = {language: name for name, language in reversed(known.items())}
+    known = {name: language for name in table if (language := language_of(str(name))) and holds_texts(table[name])}
+    names: dict[object, str] = {language: name for name, language in reversed(known.items())}
     found = [names.get(language_of(code)) if code else None for code in languages]
     if len(known) == 2 and any(found) and not all(found):
         (other,) = set(known) - set(found)

@@ -172,32 +172,41 @@ def read_pairs(
     Raises:
         ValueError: for both ways at once or neither, unequal numbers of lines, a line without a tab, or no lines.
     """
-    if (source is None) != (target is None) or (source is None) == (pairs is None):
-        given = [
-            name for name, value in {"source": source, "target": target, "pairs": pairs}.items() if value is not None
-        ]
+    given = {"source": source, "target": target, "pairs": pairs}
+    names = [name for name, path in given.items() if path is not None]
+    if pairs is not None and names == ["pairs"]:
+        sources, targets = _tabbed(pairs)
+    elif source is not None and target is not None and names == ["source", "target"]:
+        sources, targets = _parallel(source, target)
+    else:
         raise ValueError(
-            "Expected either a source and a target file, or one file of pairs, "
-            f"got {' and '.join(given) or 'none of them'}. "
-            f"Give {prefix}source and {prefix}target, or {prefix}pairs."
+            f"Expected either a source and a target file, or one file of pairs, got "
+            f"{' and '.join(names) or 'none of them'}. Give {prefix}source and {prefix}target, or {prefix}pairs."
         )
-    if pairs is not None:
-        rows = [line.split("\t") for line in _without_blank_end(read_lines(pairs))]
-        for number, row in enumerate(rows, start=1):
-            if len(row) < 2:
-                raise ValueError(f"Expected source<TAB>target in {pairs}, got no tab in line {number}. Mend that line.")
-        sources, targets = [row[0] for row in rows], [row[1] for row in rows]
-    elif source is not None and target is not None:
-        sources, targets = read_lines(source), read_lines(target)
-        if len(sources) != len(targets):  # blank lines at the end of one file have no partner
-            sources, targets = _without_blank_end(sources), _without_blank_end(targets)
-        if len(sources) != len(targets):
-            raise ValueError(
-                f"Expected as many lines in {source} as in {target}, got {len(sources)} and {len(targets)}. "
-                "Line n of one must belong to line n of the other."
-            )
     if not sources:
         raise ValueError(f"Expected at least one pair, got none in {pairs or source}. Give a file that holds some.")
+    return sources, targets
+
+
+def _tabbed(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """Return the sources and targets of a file of `source<TAB>target` lines."""
+    rows = [line.split("\t") for line in _without_blank_end(read_lines(path))]
+    for number, row in enumerate(rows, start=1):
+        if len(row) < 2:
+            raise ValueError(f"Expected source<TAB>target in {path}, got no tab in line {number}. Mend that line.")
+    return [row[0] for row in rows], [row[1] for row in rows]
+
+
+def _parallel(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """Return the lines of two files, as many of one as of the other."""
+    sources, targets = read_lines(source), read_lines(target)
+    if len(sources) != len(targets):  # blank lines at the end of one file have no partner
+        sources, targets = _without_blank_end(sources), _without_blank_end(targets)
+    if len(sources) != len(targets):
+        raise ValueError(
+            f"Expected as many lines in {source} as in {target}, got {len(sources)} and {len(targets)}. "
+            "Line n of one must belong to line n of the other."
+        )
     return sources, targets
 
 

@@ -17,6 +17,9 @@ from keras_transformers.layers.rotary_scaling import plain_frequencies
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 
+# A model's own values, and the magnitude that rounding is relative to; None for a tensor of another kind.
+_Computed: typing.TypeAlias = tuple[np.ndarray, typing.Any] | None
+
 _TABLES = re.compile(r"(?:.*\.)?(encoder|decoder)\.embed_positions\.weight")
 _FREQUENCIES = re.compile(r"(?:.*\.)?(?:layers|h)\.(\d+)\..*rotary_emb\.inv_freq")
 _NUMBERS = re.compile(r"(?:.*\.)?position_ids")
@@ -71,29 +74,43 @@ def _difference(config: ModelConfig, name: str, tensors: collections.abc.Mapping
     return float((apart / (rounding * scale)).max(initial=0))
 
 
-def _expected(
-    config: ModelConfig, name: str, tensors: collections.abc.Mapping[str, typing.Any]
-) -> tuple[np.ndarray, typing.Any] | None:
+def _expected(config: ModelConfig, name: str, tensors: collections.abc.Mapping[str, typing.Any]) -> _Computed:
     """Return the model's own values for a tensor and the magnitude that rounding is relative to; None for a tensor of
     another kind."""
-    if match := _TABLES.fullmatch(name):
-        embeddings = config.embeddings if match[1] == "encoder" else config.target_embeddings
-        table = embeddings.positions
-        if not isinstance(table, Sinusoidal) or table.offset:
-            return None
-        return sinusoids(table.max_length, config.hidden_dim, table.layout, table.endpoint), 1.0
-    if match := _FREQUENCIES.fullmatch(name):
-        attentions = typing.cast(StackConfig, config.decoder or config.encoder).attentions
-        attention = attentions[min(int(match[1]), len(attentions) - 1)]
-        rotary = attention.positions
-        if not isinstance(rotary, Rotary) or rotary.scaling is not None:
-            return None
-        width = attention.head_dim or config.hidden_dim // attention.num_heads
-        frequencies = plain_frequencies(rotary.base, int(width * rotary.fraction))
-        return frequencies, frequencies + 1e-4
-    shape = tuple(tensors.shape(name) if hasattr(tensors, "shape") else tensors[name].shape)
-    if _NUMBERS.fullmatch(name) and shape and np.prod(shape) == shape[-1]:
-        return np.arange(shape[-1]).reshape(shape), 1.0
-    if _MASKS.fullmatch(name) and len(shape) > 1 and np.prod(shape) == np.prod(shape[-2:]):
-        return np.tril(np.ones(shape[-2:])).reshape(shape), 1.0
+    for pattern, compute in _COMPUTED.items():
+        if match := pattern.fullmatch(name):
+            shape = tensors.shape(name) if hasattr(tensors, "shape") else tensors[name].shape
+            return compute(config, match, tuple(shape))
     return None
+
+
+def _sines(config: ModelConfig, match: re.Match[str], shape: tuple[int, ...]) -> _Computed:
+    embeddings = config.embeddings if match[1] == "encoder" else config.target_embeddings
+    table = embeddings.positions
+    if not isinstance(table, Sinusoidal) or table.offset:
+        return None
+    return sinusoids(table.max_length, config.hidden_dim, table.layout, table.endpoint), 1.0
+
+
+def _frequencies(config: ModelConfig, match: re.Match[str], shape: tuple[int, ...]) -> _Computed:
+    attentions = typing.cast(StackConfig, config.decoder or config.encoder).attentions
+    attention = attentions[min(int(match[1]), len(attentions) - 1)]
+    rotary = attention.positions
+    if not isinstance(rotary, Rotary) or rotary.scaling is not None:
+        return None
+    width = attention.head_dim or config.hidden_dim // attention.num_heads
+    frequencies = plain_frequencies(rotary.base, int(width * rotary.fraction))
+    return frequencies, frequencies + 1e-4
+
+
+def _numbers(config: ModelConfig, match: re.Match[str], shape: tuple[int, ...]) -> _Computed:
+    is_row = shape and np.prod(shape) == shape[-1]
+    return (np.arange(shape[-1]).reshape(shape), 1.0) if is_row else None
+
+
+def _causal_mask(config: ModelConfig, match: re.Match[str], shape: tuple[int, ...]) -> _Computed:
+    is_square = len(shape) > 1 and np.prod(shape) == np.prod(shape[-2:])
+    return (np.tril(np.ones(shape[-2:])).reshape(shape), 1.0) if is_square else None
+
+
+_COMPUTED = {_TABLES: _sines, _FREQUENCIES: _frequencies, _NUMBERS: _numbers, _MASKS: _causal_mask}

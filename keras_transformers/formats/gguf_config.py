@@ -297,33 +297,44 @@ def config_values(path: str | os.PathLike[str]) -> dict[str, typing.Any]:
 def _values(file: GGUFFile, name: str, architecture: _Architecture) -> dict[str, typing.Any]:
     mine = {key.removeprefix(f"{name}."): value for key, value in file.metadata.items() if key.startswith(f"{name}.")}
     read = ConfigReader({key: one_of(value) for key, value in mine.items()})
-    missing = [key for key in architecture.keys if key not in mine]
+    _check_required(read, file, architecture.keys)
+    told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
+    told |= architecture.values
+    given = {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
+    told |= {key: value for key, value in given.items() if value is not None}
+    architecture.read(read, file, told)
+    read.finish(_INERT)
+    told["tie_word_embeddings"] = _tied(file)
+    return told | _token_ids(file) | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
+
+
+def _check_required(read: ConfigReader, file: GGUFFile, keys: collections.abc.Iterable[str]) -> None:
+    """Refuse a file without the keys and tensors that every model needs, and numbers that are none."""
+    missing = [key for key in keys if key not in read.values]
     missing += [key for key in ("token_embd.weight",) if key not in file]
     if missing:
         raise ValueError(f"Expected {', '.join(missing)} in the file, got none such. Convert the model again.")
-    odd = {key: read(key, None) for key in architecture.keys}
+    values = {key: read(key, None) for key in keys}
     if read.problems:
         read.finish(read.values)
-    odd = {key: value for key, value in odd.items() if not isinstance(value, (int, float)) or value < 0}
+    odd = {key: value for key, value in values.items() if not isinstance(value, (int, float)) or value < 0}
     if odd:
         raise ValueError(f"Expected one number for all layers as {', '.join(odd)}, got {list(odd.values())!r:.80}.")
     if (layers := read("block_count", 0)) > len(file):
         raise ValueError(f"Expected tensors for each of block_count={layers} layers, got {len(file)} in all.")
-    told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
-    told |= architecture.values
-    told |= {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
-    told = {key: value for key, value in told.items() if value is not None}
-    architecture.read(read, file, told)
-    read.finish(_INERT)
-    told["tie_word_embeddings"] = _tied(file)
-    tokens = {"bos": "bos", "eos": "eos", "pad": "padding"}
-    ids = {each: file.metadata.get(f"tokenizer.ggml.{each}_token_id") for each in (*tokens.values(), "eot", "eom")}
-    ids = {each: None if value == NO_TOKEN else value for each, value in ids.items()}
-    told |= {f"{theirs}_token_id": ids[ours] for theirs, ours in tokens.items()}
-    ends = {end for end in (ids["eos"], ids["eot"], ids["eom"]) if end is not None}
-    if len(ends) > 1:
-        told["eos_token_id"] = sorted(ends)
-    return told | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
+
+
+def _token_ids(file: GGUFFile) -> dict[str, typing.Any]:
+    """Return the ids of special tokens. A model of chats may end a text with several tokens."""
+    names = ("bos", "eos", "padding", "eot", "eom")
+    ids = {name: file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in names}
+    ids = {name: None if value == NO_TOKEN else value for name, value in ids.items()}
+    ends = sorted({token_id for name in ("eos", "eot", "eom") if (token_id := ids[name]) is not None})
+    return {
+        "bos_token_id": ids["bos"],
+        "eos_token_id": ends if len(ends) > 1 else ids["eos"],
+        "pad_token_id": ids["padding"],
+    }
 
 
 def one_of(value: typing.Any) -> typing.Any:

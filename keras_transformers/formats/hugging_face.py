@@ -197,11 +197,7 @@ def write(
     family, head = naming
     of_family = origin if origin is not None and origin.family is family else None
     of_task = of_family if of_family is not None and of_family.head is head else None
-    if of_task is None:
-        arrays = family.table(config, head, ()).write(weights, None if head.entries else ())
-    else:
-        arrays = family.table(config, head, of_task.apart).write(weights, of_task.dtypes)
-        arrays |= {name: array for name, array in of_task.kept.items() if name not in arrays}
+    arrays = _arrays(config, weights, family, head, of_task)
     if dtype is None:
         arrays = _as_stored(arrays, {} if of_family is None else of_family.dtypes)
     stored = dtype or next(array.dtype.name for array in arrays.values() if array.dtype.kind not in "iub")
@@ -215,6 +211,20 @@ def write(
         "config.json": config_file,
         **_tensor_files(arrays, of_task, dtype),
     }
+
+
+def _arrays(
+    config: typing.Any,
+    weights: collections.abc.Mapping[str, typing.Any],
+    family: Family,
+    head: Head,
+    origin: Origin | None,
+) -> dict[str, np.ndarray]:
+    """Return the arrays by their names in the file, spelled as in the origin, with the tensors that it kept."""
+    if origin is None:
+        return family.table(config, head, ()).write(weights, None if head.entries else ())
+    arrays = family.table(config, head, origin.apart).write(weights, origin.dtypes)
+    return arrays | {name: array for name, array in origin.kept.items() if name not in arrays}
 
 
 def _changed_config(

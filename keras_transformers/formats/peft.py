@@ -122,19 +122,13 @@ def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: st
         tensors[f"{_PREFIX}{module}.lora_B.weight"] = written if places[names[0]].transposed else written.T
         sizes[module] = rank, _whole_number(scale * rank)
     tensors |= {_PREFIX + name: array for name, array in whole.items()}
-    (rank, alpha), _ = collections.Counter(sizes.values()).most_common(1)[0]
-    other = {module: size for module, size in sizes.items() if size != (rank, alpha)}
     dropout = next(iter(adapters.values())).dropout
     config = {
         "peft_type": "LORA",
         "task_type": _TASKS.get(type(model).__name__),
         "base_model_name_or_path": base_model,
-        "r": rank,
-        "lora_alpha": alpha,
+        **_written_sizes(sizes),
         "lora_dropout": 0.0 if dropout is None else dropout.rate,
-        "rank_pattern": {module: size[0] for module, size in other.items()},
-        "alpha_pattern": {module: size[1] for module, size in other.items()},
-        "target_modules": sorted(sizes),
         "modules_to_save": modules or None,
         "fan_in_fan_out": not all(place.transposed for place in places.values()),
         "bias": "none",
@@ -142,6 +136,20 @@ def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: st
     }
     files = {CONFIG: preset.json_bytes(config), WEIGHTS: lambda path: preset.write_tensors(path, tensors)}
     preset.save_folder(folder, files, marker=CONFIG)
+
+
+def _written_sizes(sizes: Mapping[str, tuple[int, float]]) -> dict[str, typing.Any]:
+    """Return the keys of adapter_config.json for `(rank, alpha)` by module: the most common pair, and the others by the
+    names of their modules."""
+    (rank, alpha), _ = collections.Counter(sizes.values()).most_common(1)[0]
+    other = {module: size for module, size in sizes.items() if size != (rank, alpha)}
+    return {
+        "r": rank,
+        "lora_alpha": alpha,
+        "rank_pattern": {module: size[0] for module, size in other.items()},
+        "alpha_pattern": {module: size[1] for module, size in other.items()},
+        "target_modules": sorted(sizes),
+    }
 
 
 def _joined(parts: typing.Any) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
@@ -241,7 +249,8 @@ def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
             whole[bare] = name
     if not pairs and not problems:
         problems.append(f"no lora_A and lora_B in {WEIGHTS}")
-    adapters, trained = _fitted(model, values, tensors, pairs, whole, problems)
+    adapters = _fitted(model, values, tensors, pairs, problems)
+    trained = _fitted_whole(model, {bare: tensors[name] for bare, name in whole.items()}, problems)
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
@@ -259,24 +268,38 @@ def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
     adapt(model, layers, list(trained))
 
 
+def _is_rank(value: typing.Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_number(value: typing.Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_amount(value: typing.Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+_NUMBERS = {"r": _is_rank, "lora_alpha": _is_amount, "lora_dropout": _is_amount}
+_PATTERNS = {"rank_pattern": _is_rank, "alpha_pattern": _is_number}
+
+
 def _malformed(values: dict[str, typing.Any]) -> list[str]:
     """Return the problems with an adapter_config.json whose values have other types than PEFT's."""
-    problems = []
-    for name in ("r", "lora_alpha", "lora_dropout"):
-        value = values.get(name, 1)
-        if type(value) not in (int, float) or not value >= 0 or (name == "r" and (type(value) is float or value < 1)):
-            problems.append(f"{name}: expected a number, got {shown(value)}")
+    problems = [
+        f"{name}: expected a number, got {shown(values[name])}"
+        for name, fits in _NUMBERS.items()
+        if name in values and not fits(values[name])
+    ]
     if not problems and values.get("lora_dropout", 0) >= 1:
         problems.append(f"lora_dropout: expected a share below 1, got {shown(values['lora_dropout'])}")
-    for name in ("rank_pattern", "alpha_pattern"):
+    for name, fits in _PATTERNS.items():
         pattern = values.get(name) or {}
-        if not isinstance(pattern, dict):
+        if isinstance(pattern, dict):
+            odd = [{key: value} for key, value in pattern.items() if not (fits(value) and _is_pattern(key))]
+            problems += [f"{name}: expected a number by the name of a layer, got {shown(each)}" for each in odd]
+        else:
             problems.append(f"{name}: expected numbers by names of layers, got {shown(pattern)}")
-            continue
-        kinds = (int,) if name == "rank_pattern" else (int, float)
-        for key, value in pattern.items():
-            if type(value) not in kinds or value < 1 and name == "rank_pattern" or not _is_pattern(key):
-                problems.append(f"{name}: expected a number by the name of a layer, got {shown({key: value})}")
     return problems
 
 
@@ -316,13 +339,12 @@ def _fitted(
     values: dict[str, typing.Any],
     tensors: preset.Tensors,
     pairs: Mapping[str, dict[str, str]],
-    whole: typing.Any,
     problems: list[str],
-) -> tuple[dict[str, typing.Any], dict[str, np.ndarray]]:
-    """Match PEFT's tensors with the model's layers: return `(A [in, rank], B [rank, out], scale)` by layer, and arrays
-    by the names of weights. Mismatches are added to `problems`."""
+) -> dict[str, typing.Any]:
+    """Match PEFT's adapters with the model's layers: return `(A [in, rank], B [rank, out], scale)` by layer.
+    Mismatches are added to `problems`."""
     table, _ = _table(model)
-    dense, weights, zeros = named_sublayers(model, keras.layers.Dense), named_weights(model), _stand_ins(model)
+    dense, zeros = named_sublayers(model, keras.layers.Dense), _stand_ins(model)
     groups = collections.defaultdict(list)
     places = table.places(zeros, [f"{module}.weight" for module in pairs])
     for name, place in places.items():
@@ -332,26 +354,44 @@ def _fitted(
         if module not in groups:
             problems.append(f"no layer {module}{did_you_mean(module, groups)}")
             continue
-        names, sizes = groups[module], _sizes(values, module)
+        names, (rank, scale) = groups[module], _sizes(values, module)
         width = dense[names[0].removesuffix(".kernel")].input_spec.axes[-1]
         out = sum(zeros[name].shape[1] for name in names)
-        expected = {"lora_A": (sizes[0], width), "lora_B": (out, sizes[0])}
         shapes = {part: tensors.shape(name) for part, name in pair.items()}
-        if shapes != expected:
-            told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
-            wanted = ", ".join(f"{part} {list(shape)}" for part, shape in expected.items())
-            problems.append(f"{module}: expected {wanted}, got {told}")
+        if wrong := _other_shapes(shapes, {"lora_A": (rank, width), "lora_B": (out, rank)}):
+            problems.append(f"{module}: {wrong}")
             continue
         a, b = (np.asarray(tensors[pair[part]]).astype("float32") for part in ADAPTER)
         stand_ins = {name: np.broadcast_to(np.float32(0), (len(a), zeros[name].shape[1])) for name in names}
         parts = table.read({f"{module}.weight": b if places[names[0]].transposed else b.T}, stand_ins)
-        used = {name: np.array(parts[name]) for name in names}
-        if len(names) > 1:  # of several layers that share an adapter, some may use none, or only a part, of its rank
-            used = {name: part for name, part in used.items() if part.any()} or used
-        for name, part in used.items():
-            rows = part.any(axis=1) if len(names) > 1 and part.any() else slice(None)
-            adapters[name.removesuffix(".kernel")] = a.T[:, rows], part[rows], sizes[1]
-    read = table.read({bare: tensors[name] for bare, name in whole.items()}, weights)
+        for name, (rows, part) in _used_ranks({name: np.array(parts[name]) for name in names}).items():
+            adapters[name.removesuffix(".kernel")] = a.T[:, rows], part[rows], scale
+    return adapters
+
+
+def _other_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return a sentence about the shapes of A and B if they are not the expected ones; else None."""
+    if shapes == expected:
+        return None
+    told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
+    wanted = ", ".join(f"{part} {list(shape)}" for part, shape in expected.items())
+    return f"expected {wanted}, got {told}"
+
+
+def _used_ranks(parts: dict[str, np.ndarray]) -> dict[str, tuple[typing.Any, np.ndarray]]:
+    """Return `(rows, B)` by layer for layers that share an adapter: a layer may use none, or only a part, of its
+    rank."""
+    used = {name: part for name, part in parts.items() if part.any()}
+    if len(parts) == 1 or not used:
+        return {name: (slice(None), part) for name, part in parts.items()}
+    return {name: (part.any(axis=1), part) for name, part in used.items()}
+
+
+def _fitted_whole(model: keras.Model, tensors: Mapping[str, np.ndarray], problems: list[str]) -> dict[str, np.ndarray]:
+    """Match tensors of layers that are trained whole with the model's weights: return arrays by the names of weights.
+    Mismatches are added to `problems`."""
+    (table, _), weights = _table(model), named_weights(model)
+    read = table.read(tensors, weights)
     for name in (*read, *read.outside):
         if name not in weights:
             problems.append(f"no weight {name} {list(read.shape(name))}")
@@ -361,7 +401,7 @@ def _fitted(
             problems.append(f"{name}: expected shape {list(weights[name].shape)}, got {list(read.shape(name))}")
     if unused := [*read.ignored, *read.heads]:
         warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=outside())
-    return adapters, {name: np.asarray(read[name]) for name in read if name in weights}
+    return {name: np.asarray(read[name]) for name in read if name in weights}
 
 
 def _sizes(values: dict[str, typing.Any], module: str) -> tuple[int, float]:

@@ -74,18 +74,30 @@ def settle(
                 f"Expected the same numbers under two names of one tensor in {where}, got others in {copy} than in "
                 f"{original}. Remove from the file the one that is not meant."
             )
-    for copy, original in table.copies:
-        if is_read and not tied and copy in biases and copy not in tensors and original in tensors:
-            notes.append(
-                f"{where}: the head has no {copy}, though config.json says tie_word_embeddings: false. It computes "
-                f"with {original}, as in transformers 4; transformers 5 begins with zeros."
-            )
-    if is_read and not tied and not any(name in tensors for name in matrices):
+    if is_read and not tied:
+        notes += _untied(table, matrices, biases, tensors, where)
+    return Settled(config, tuple(apart), tuple(notes))
+
+
+def _untied(
+    table: WeightMap, matrices: list[str], biases: list[str], tensors: Mapping[str, typing.Any], where: object
+) -> list[str]:
+    """Return a sentence for each bias of a head without ties that is read under its other name.
+
+    Raises:
+        ValueError: if the head has no matrix.
+    """
+    if not any(name in tensors for name in matrices):
         raise ValueError(
             f"Expected {' or '.join(matrices)} in {where}, since config.json says tie_word_embeddings: false, got "
             "none. Set it to true if the head's matrix is the token embeddings, or take a file that is whole."
         )
-    return Settled(config, tuple(apart), tuple(notes))
+    return [
+        f"{where}: the head has no {copy}, though config.json says tie_word_embeddings: false. It computes "
+        f"with {original}, as in transformers 4; transformers 5 begins with zeros."
+        for copy, original in table.copies
+        if copy in biases and copy not in tensors and original in tensors
+    ]
 
 
 def _names(table: WeightMap, heads: typing.Any, ours: str, leaf: str) -> list[str]:

@@ -135,16 +135,7 @@ class PositionalEmbedding(Layer):
             token.trainable = trainable_embeddings
             token.supports_masking = True  # the inputs of a tied head may carry a mask
         self.token = token
-        self.position = None
-        if isinstance(self.positions, Learned):
-            rows = self.positions.offset + self.positions.max_length
-            self.position = keras.layers.Embedding(rows, self._sum_dim, name="position", **options)
-        elif isinstance(self.positions, Sinusoidal):
-            rows = self.positions.offset + self.positions.max_length
-            table = sinusoids(rows, self._sum_dim, self.positions.layout, self.positions.endpoint)
-            if self.positions.skip_padding:
-                table[self.positions.offset - 1] = 0
-            self._table = arrays.fixed(table)
+        self.position, self._table = self._position_tables(options)
         self.segment = self.projection = self.token_projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
@@ -154,6 +145,19 @@ class PositionalEmbedding(Layer):
             self.token_projection = keras.layers.Dense(hidden_dim, use_bias=False, name="token_projection", **options)
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
+
+    def _position_tables(self, options: dict[str, typing.Any]) -> tuple[keras.layers.Embedding | None, Tensor]:
+        """The layer of learned positions, or the table of sines; None in place of the others."""
+        positions = self.positions
+        if not isinstance(positions, Learned | Sinusoidal):
+            return None, None
+        rows = positions.offset + positions.max_length
+        if isinstance(positions, Learned):
+            return keras.layers.Embedding(rows, self._sum_dim, name="position", **options), None
+        table = sinusoids(rows, self._sum_dim, positions.layout, positions.endpoint)
+        if positions.skip_padding:
+            table[positions.offset - 1] = 0
+        return None, arrays.fixed(table)
 
     def _initializer(self, given: typing.Any) -> typing.Any:
         if given is None:  # token vectors have unit length after scaling by √D
@@ -227,6 +231,31 @@ class PositionalEmbedding(Layer):
         real = ops.cast(ops.not_equal(token_ids, self.padding_id), "int32")
         return ops.where(real, ops.cumsum(real, axis=1) + offset, 0) + (before - 1)
 
+    def _position_vectors(
+        self, positions: AbsolutePositions, x: Tensor, token_ids: Tensor, offset: Tensor, starts: Tensor
+    ) -> Tensor:
+        """The vectors of the positions of `token_ids [B, T]`, in the dtype of `x`: `[T, E]`, `[1, T, E]` or
+        `[B, T, E]`."""
+        length, longest = ops.shape(token_ids)[1], positions.max_length
+        known = isinstance(length, int) and isinstance(offset, int) and starts is None
+        # On PyTorch, Keras traces a layer of unknown length with 83 and 89 tokens, only to learn shapes.
+        beyond = known and offset + length > longest
+        if beyond and not in_symbolic_scope():
+            self._check_length(length, offset)
+        if known and not beyond and self.position is None and not positions.skip_padding:
+            begin = positions.offset + offset
+            return ops.convert_to_tensor(self._table_beside(x)[begin : begin + length], x.dtype)
+        rows = ops.zeros_like(token_ids[:1]) if beyond else self._rows(positions, token_ids, offset, starts)
+        if self.position is not None:
+            vectors = self.position(rows)
+        else:
+            vectors = ops.take(ops.convert_to_tensor(self._table_beside(x), x.dtype), rows, axis=0)
+        if known:
+            return vectors
+        # Compiled code would silently use the last position instead.
+        there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
+        return ops.where(there, vectors, float("nan"))
+
     def call(
         self,
         token_ids: Tensor,
@@ -244,27 +273,7 @@ class PositionalEmbedding(Layer):
         if self.segment is not None:
             x = x + self.segment(ops.zeros_like(token_ids[:1]) if segment_ids is None else segment_ids)
         if self.positions is not None:
-            length, longest = ops.shape(token_ids)[1], self.positions.max_length
-            known = isinstance(length, int) and isinstance(offset, int) and starts is None
-            # On PyTorch, Keras traces a layer of unknown length with 83 and 89 tokens, only to learn shapes.
-            beyond = known and offset + length > longest
-            if beyond and not in_symbolic_scope():
-                self._check_length(length, offset)
-            if known and not beyond and self.position is None and not self.positions.skip_padding:
-                begin = self.positions.offset + offset
-                x = x + ops.convert_to_tensor(self._table_beside(x)[begin : begin + length], x.dtype)
-            else:
-                rows = (
-                    ops.zeros_like(token_ids[:1]) if beyond else self._rows(self.positions, token_ids, offset, starts)
-                )
-                if self.position is not None:
-                    vectors = self.position(rows)
-                else:
-                    vectors = ops.take(ops.convert_to_tensor(self._table_beside(x), x.dtype), rows, axis=0)
-                if not known:  # compiled code would silently use the last position instead
-                    there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
-                    vectors = ops.where(there, vectors, float("nan"))
-                x = x + vectors
+            x = x + self._position_vectors(self.positions, x, token_ids, offset, starts)
         if self.norm is not None:
             x = self.norm(x)
         if self.dropout is not None:

@@ -55,43 +55,40 @@ class ModelConfig:
     reading: ShiftedSource | None = None
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.encoder is None and self.decoder is None:
-            problems.append("neither an encoder nor a decoder")
-        if self.decoder_embeddings is not None and (self.encoder is None or self.decoder is None):
-            problems.append("decoder_embeddings without both an encoder and a decoder")
-        if self.reading is not None and (self.encoder is None or self.decoder is None):
-            problems.append("reading without both an encoder and a decoder")
-        if self.embeddings.shared_tokens:
-            problems.append("embeddings with shared_tokens, which are for decoder_embeddings")
-        if self.target_embeddings.shared_tokens:
-            both = self.embeddings, self.target_embeddings
-            if len({(each.vocabulary_size, each.embedding_dim) for each in both}) > 1:
-                problems.append("decoder_embeddings that share tokens, and another vocabulary or width than embeddings")
-        if self.decoder is not None and getattr(self.target_embeddings.positions, "skip_padding", False):
-            problems.append(
-                "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
-                "ends"
-            )
-        for name in ("encoder", "decoder"):
-            stack = getattr(self, name)
-            if stack is None:
-                continue
-            attention = stack.block.attention
-            if attention.head_dim is None and self.hidden_dim % attention.num_heads:
-                problems.append(
-                    f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, "
-                    "and head_dim is not given"
-                )
-        if self.encoder is not None and self.decoder is not None and self.encoder.output_dim is not None:
-            problems.append("an output_dim of the encoder, whose decoder reads hidden_dim numbers")
-        if self.padding_id is None and self.encoder is not None:
-            problems.append("an encoder without a padding_id, by which it knows its padding")
-        for vocabulary_size in {each.vocabulary_size for each in (self.embeddings, self.target_embeddings)}:
-            if not 0 <= self.filler < vocabulary_size:
-                problems.append(f"padding_id={self.padding_id} outside the vocabulary of {vocabulary_size} tokens")
+        encoder, decoder, target = self.encoder, self.decoder, self.target_embeddings
+        both = encoder if decoder else None
+        contradictions = {
+            "neither an encoder nor a decoder": not (encoder or decoder),
+            "decoder_embeddings without both an encoder and a decoder": self.decoder_embeddings and not both,
+            "reading without both an encoder and a decoder": self.reading and not both,
+            "embeddings with shared_tokens, which are for decoder_embeddings": self.embeddings.shared_tokens,
+            "decoder_embeddings that share tokens, and another vocabulary or width than embeddings": (
+                target.shared_tokens and _table_shape(target) != _table_shape(self.embeddings)
+            ),
+            "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
+            "ends": decoder and getattr(target.positions, "skip_padding", False),
+            **dict.fromkeys(self._uneven_heads(), True),
+            "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
+            "an encoder without a padding_id, by which it knows its padding": encoder and self.padding_id is None,
+            **{
+                f"padding_id={self.padding_id} outside the vocabulary of {size} tokens": not 0 <= self.filler < size
+                for size in {self.embeddings.vocabulary_size, target.vocabulary_size}
+            },
+        }
+        problems = [sentence for sentence, holds in contradictions.items() if holds]
         if problems:
             raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
+
+    def _uneven_heads(self) -> list[str]:
+        """Return a sentence for each stack whose heads have no width that follows from the model width."""
+        stacks = {"encoder": self.encoder, "decoder": self.decoder}
+        attentions = {name: stack.block.attention for name, stack in stacks.items() if stack is not None}
+        return [
+            f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, and head_dim is "
+            "not given"
+            for name, attention in attentions.items()
+            if attention.head_dim is None and self.hidden_dim % attention.num_heads
+        ]
 
     @property
     def filler(self) -> int:
@@ -108,3 +105,7 @@ class ModelConfig:
     def target_embeddings(self) -> EmbeddingsConfig:
         """The embeddings of the decoder. The head scores their vocabulary."""
         return self.decoder_embeddings or self.embeddings
+
+
+def _table_shape(embeddings: EmbeddingsConfig) -> tuple[int, int | None]:
+    return embeddings.vocabulary_size, embeddings.embedding_dim

@@ -226,6 +226,32 @@ def pack_texts(
 
     Source: transformers and its engine, https://github.com/huggingface/tokenizers (`utils/truncation.rs`).
     """
+    _check_packing(firsts, seconds, truncate, cut)
+    parts = template.single if seconds is None else template.pair
+    num_special = template.num_special(pair=seconds is not None)
+    if max_length is not None and (not _is_integer(max_length) or max_length < num_special):
+        raise ValueError(
+            f"Expected max_length to be an integer of at least {num_special} (the special tokens of a row), got "
+            f"{max_length!r}. Give a larger one, or None for no limit."
+        )
+
+    packed = PackedTexts([], [], [], 0)
+    truncated = 0
+    for index, row in enumerate(zip(firsts) if seconds is None else zip(firsts, seconds, strict=True)):
+        texts = [_checked_row(text, index) for text in row]
+        lengths = [len(text) for text in texts]
+        kept = lengths if max_length is None else _kept(lengths, max_length - num_special, truncate, index)
+        truncated += kept != lengths
+        begins = [0 if cut == "end" else length - left for length, left in zip(lengths, kept, strict=True)]
+        texts = [text[begin : begin + left] for text, begin, left in zip(texts, begins, kept, strict=True)]
+        token_ids, segment_ids, text_ids = _wrapped(texts, parts)
+        packed.token_ids.append(token_ids)
+        packed.segment_ids.append(segment_ids)
+        packed.text_ids.append(text_ids)
+    return packed._replace(truncated=truncated)
+
+
+def _check_packing(firsts: Sequence[Any], seconds: Sequence[Any] | None, truncate: str, cut: str) -> None:
     for name, value, known in (
         ("truncate", truncate, ("longest_first", "first", "second")),
         ("cut", cut, ("end", "start")),
@@ -238,36 +264,23 @@ def pack_texts(
         )
     if seconds is None and truncate == "second":
         raise ValueError("Expected second texts for truncate='second', got none. Give them, or leave truncate out.")
-    parts = template.single if seconds is None else template.pair
-    num_special = template.num_special(pair=seconds is not None)
-    if max_length is not None and (not _is_integer(max_length) or max_length < num_special):
-        raise ValueError(
-            f"Expected max_length to be an integer of at least {num_special} (the special tokens of a row), got "
-            f"{max_length!r}. Give a larger one, or None for no limit."
-        )
 
-    packed = PackedTexts([], [], [], 0)
-    truncated = 0
-    for index, first in enumerate(firsts):
-        texts = {"A": _checked_row(first, index)}
-        if seconds is not None:
-            texts["B"] = _checked_row(seconds[index], index)
-        lengths = [len(text) for text in texts.values()]
-        kept = lengths if max_length is None else _kept(lengths, max_length - num_special, truncate, index)
-        truncated += kept != lengths
-        texts = {
-            name: text[:length] if cut == "end" else text[len(text) - length :]
-            for (name, text), length in zip(texts.items(), kept, strict=True)
-        }
-        rows: list[tuple[Any, int, int]] = [
-            (texts[part], segment, "AB".index(part)) if isinstance(part, str) else ([part], segment, -1)
-            for part, segment in parts
-        ]
-        sizes = [len(ids) for ids, _, _ in rows]
-        packed.token_ids.append(np.concatenate([ids for ids, _, _ in rows]).astype(np.int32))
-        packed.segment_ids.append(np.repeat([segment for _, segment, _ in rows], sizes).astype(np.int32))
-        packed.text_ids.append(np.repeat([text for _, _, text in rows], sizes).astype(np.int32))
-    return packed._replace(truncated=truncated)
+
+def _wrapped(
+    texts: Sequence[np.ndarray], parts: Iterable[tuple[int | str, int]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One row of a template: its token ids, segment ids and text ids."""
+    rows: list[tuple[Any, int, int]] = [
+        (texts["AB".index(part)], segment, "AB".index(part)) if isinstance(part, str) else ([part], segment, -1)
+        for part, segment in parts
+    ]
+    ids, segments, places = zip(*rows, strict=True)
+    sizes = [len(each) for each in ids]
+    return (
+        np.concatenate(ids).astype(np.int32),
+        np.repeat(segments, sizes).astype(np.int32),
+        np.repeat(places, sizes).astype(np.int32),
+    )
 
 
 def _kept(lengths: list[int], room: int, truncate: str, index: int) -> list[int]:

@@ -6,7 +6,7 @@ import math
 import os
 import pathlib
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from keras_transformers.extras import require
 from keras_transformers.spelling import spelled
@@ -67,22 +67,26 @@ def plot_learning_curve(
     rows = math.ceil(len(quantities) / columns)
     figure = figure_of(4.5 * columns, 3.2 * rows)
     for number, quantity in enumerate(quantities):
-        axes = figure.add_subplot(rows, columns, number + 1)
-        for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
-            if name in series:
-                axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
-        if quantity == "perplexity":
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            low, high = axes.get_ylim()
-            axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # tick labels between powers of ten
-        axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        _plot_quantity(figure.add_subplot(rows, columns, number + 1), quantity, series)
     if title:
         figure.suptitle(title)
     save(figure, path)
     return pathlib.Path(path)
+
+
+def _plot_quantity(axes: typing.Any, quantity: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Plot one metric of training, and the same of validation, over steps."""
+    for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
+        if name in series:
+            axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
+    if quantity == "perplexity":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # tick labels between powers of ten
+    axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
 
 
 def read_curve(path: str | os.PathLike[str]) -> list[Record]:

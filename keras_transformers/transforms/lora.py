@@ -131,11 +131,7 @@ def add_lora(
         )
     dense, own = named_sublayers(model, keras.layers.Dense), named_weights(model)
     trained = label_weights(model) if train is None else _within(train, own)
-    if targets == "all":
-        heads = {"head", *(name.partition(".")[0] for name in label_weights(model))}
-        chosen = [name for name in dense if name.partition(".")[0] not in heads and not name.endswith(f".{ROUTER}")]
-    else:
-        chosen = _ending(targets, dense)
+    chosen = _body_layers(model, dense) if targets == "all" else _ending(targets, dense)
     both = sorted(set(chosen) & {name.rpartition(".")[0] for name in trained})
     if both:
         raise ValueError(
@@ -146,12 +142,21 @@ def add_lora(
     if narrow:
         raise ValueError(f"Expected float weights to train whole, got quantized ones in {', '.join(narrow)}.")
     scale = float(alpha / (math.sqrt(rank) if rank_stabilised else rank))
-    seeds = [None] * len(chosen) if seed is None else np.random.default_rng(seed).integers(2**31, size=len(chosen))
     adapters = {
-        name: LoraDense(dense[name], rank, scale, float(dropout), None if each is None else int(each))
-        for name, each in zip(chosen, seeds, strict=True)
+        name: LoraDense(dense[name], rank, scale, float(dropout), each)
+        for name, each in zip(chosen, _seeds(seed, len(chosen)), strict=True)
     }
     adapt(model, adapters, trained)
+
+
+def _seeds(seed: int | None, count: int) -> list[int | None]:
+    return [None] * count if seed is None else np.random.default_rng(seed).integers(2**31, size=count).tolist()
+
+
+def _body_layers(model: keras.Model, names: Iterable[str]) -> list[str]:
+    """Return the dense layers outside of the heads, without routers."""
+    heads = {"head", *(name.partition(".")[0] for name in label_weights(model))}
+    return [name for name in names if name.partition(".")[0] not in heads and not name.endswith(f".{ROUTER}")]
 
 
 def remove_lora(model: keras.Model) -> None:

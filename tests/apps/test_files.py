@@ -12,7 +12,7 @@ import types
 
 import pytest
 
-from keras_transformers.apps import files
+from keras_transformers.apps import files, unfinished
 from keras_transformers.apps.files import Columns, JSONLines, translate_file
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -102,7 +102,7 @@ def in_a_child(function, *arguments):
 @pytest.mark.filterwarnings("ignore:.*fork.*")  # the child runs nothing of the parent's threads
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_kill_in_the_middle_of_each_write_loses_and_doubles_nothing(source, tmp_path, monkeypatch, ending):
-    output, original, kills = tmp_path / f"out{ending}", files._write, 0
+    output, original, kills = tmp_path / f"out{ending}", unfinished._write, 0
 
     def translate(dying):
         writes = iter(range(1000))
@@ -113,7 +113,7 @@ def test_a_kill_in_the_middle_of_each_write_loses_and_doubles_nothing(source, tm
                 os.kill(os.getpid(), signal.SIGKILL)
             original(file, content)
 
-        monkeypatch.setattr(files, "_write", half)
+        monkeypatch.setattr(unfinished, "_write", half)
         translate_file(Reverser(), source, output, batch_size=4)
 
     # The first write that a run dies in is its first, then the second, …: it gets one window further, or none at all.
@@ -209,7 +209,10 @@ def test_what_cannot_be_gone_on_with_is_refused(source, begun):
     with pytest.raises(ValueError, match=rf"Expected {len(whole)} bytes in .* at least, got {len(whole) - 1}"):
         call()
     partial.write_bytes(whole + b"half a li")
-    with files._Unfinished(begun, json.loads(state)["job"]), pytest.raises(OSError, match="alone, got another program"):
+    with (
+        unfinished.Unfinished(begun, json.loads(state)["job"]),
+        pytest.raises(OSError, match="alone, got another program"),
+    ):
         call()
     call()
     assert begun.read_text("utf-8") == turned(source)

@@ -1,55 +1,73 @@
 """`keras-transformers generate`: a prompt or line in, its continuation out, streamed."""
 
+import dataclasses
 import sys
 from typing import Annotated, Any
 
 import typer
 
+from keras_transformers.apps.cli.options import command_of_records
 from keras_transformers.apps.cli.texts import given
 from keras_transformers.apps.cli.translate import write
 
 
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How a text goes on."""
+
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest continuation, in tokens.")] = None
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="Sample: 1 as the model says, less for surer words; 0: the likeliest.")
+    ] = None
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among so many likeliest tokens.")] = None
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… among the likeliest of this share.")] = None
+    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number.")] = None
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None
+    seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `CausalLM.generate` that the user gave."""
+        stop = tuple(map(_with_line_ends, self.stop or ()))
+        options = given(**{**dataclasses.asdict(self), "stop": stop or None})
+        if {"temperature", "top_k", "top_p"} & set(options):
+            options["do_sample"] = self.temperature != 0
+        if self.temperature == 0:
+            del options["temperature"]
+        return options
+
+
+def _with_line_ends(text: str) -> str:
+    """Return `text` with line ends for the two characters "\\n" that a shell passes, as in prompts for plays."""
+    return text.replace("\\n", "\n")
+
+
+@command_of_records
 def generate(
     prompts: Annotated[
         list[str] | None, typer.Argument(help="Prompts. Without any, each line of standard input is one.")
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, a GGUF file, hf://…")] = "shakespeare",
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest continuation, in tokens.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, help="Sample: 1 as the model says, less for surer words; 0: the likeliest.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among so many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… among the likeliest of this share.")] = None,
-    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
-    seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None,
+    *,
+    sampling: Sampling,
 ) -> None:
     """Continue prompts. One prompt is streamed with its continuation; several are written one a line. A blank line of
     standard input stays blank."""
     from keras_transformers.files.lines import decoded_lines
 
-    # A shell passes \n as two characters; prompts for plays and chats mean a line end.
-    texts = [text.replace("\\n", "\n") for text in prompts or []]
+    texts = [_with_line_ends(text) for text in prompts or []]
     typed = not texts and sys.stdin.isatty()
 
     import keras_transformers as kt
     from keras_transformers.apps.files import one_line
 
-    task = kt.CausalLM.from_preset(preset)
-    options = given(max_new_tokens=max_new_tokens, top_k=top_k, top_p=top_p, num_beams=num_beams, seed=seed)
-    if stop:
-        options["stop"] = tuple(text.replace("\\n", "\n") for text in stop)
-    if temperature == 0:
-        options["do_sample"] = False
-    elif temperature is not None or top_k is not None or top_p is not None:
-        options |= {"do_sample": True, **given(temperature=temperature)}
+    task, options = kt.CausalLM.from_preset(preset), sampling.options()
     if typed:
         print("A prompt a line; Ctrl-D ends.", file=sys.stderr)
     lines = texts or decoded_lines(sys.stdin.buffer, "standard input")
     for text in lines:
         if not texts and not text.strip():
             write([text])
-        elif num_beams in (None, 1) and (typed or len(texts) == 1):
+        elif sampling.num_beams in (None, 1) and (typed or len(texts) == 1):
             _stream(task, text, options)
         else:
             write([one_line(task.generate(text, return_prompt=True, **options))])

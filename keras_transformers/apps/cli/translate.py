@@ -137,10 +137,7 @@ def translate(
     files.check([*given(texts=texts or None, attention=attention)])
     if attention is not None:
         require(matplotlib=True)
-        if len(texts) != 1:
-            raise ValueError(
-                f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument."
-            )
+        _check_one(texts)
     options = {**decoding.options(), **given(**dataclasses.asdict(languages))}
     # At a keyboard, each line is answered at once.
     typed = not texts and files.input is None and sys.stdin.isatty()
@@ -163,6 +160,11 @@ def translate(
     if attention is not None:
         searched = given(num_beams=decoding.num_beams, max_new_tokens=decoding.max_new_tokens)
         kt.plot_attention(task, texts[0], path=attention, **searched)
+
+
+def _check_one(texts: list[str]) -> None:
+    if len(texts) != 1:
+        raise ValueError(f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument.")
 
 
 def _file(task: Any, files: Files, options: dict[str, Any]) -> None:

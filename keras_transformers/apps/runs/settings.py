@@ -254,19 +254,12 @@ def _yaml(text: str, name: object) -> typing.Any:
 def _read(cls: typing.Any, values: typing.Any, path: str, problems: list[str]) -> typing.Any:
     """Make a record from plain values; if that fails, return None and add the reasons to `problems`."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    every = [*fields, *(f"{path}{name}" for name in fields)]
-    if not path:
-        every += [
-            f"{name}.{each.name}"
-            for name, field in fields.items()
-            if dataclasses.is_dataclass(field.type)
-            for each in dataclasses.fields(field.type)
-        ]
     read, count = {}, len(problems)
     for name, value in values.items():
         field = fields.get(name)
         if field is None:
-            hint = did_you_mean(f"{path}{name}", every) or did_you_mean(name, every)
+            names = _names(cls, path)
+            hint = did_you_mean(f"{path}{name}", names) or did_you_mean(name, names)
             problems.append(f"an unknown key {path}{name}{hint}")
         elif dataclasses.is_dataclass(field.type):
             if isinstance(value, dict | None):
@@ -284,6 +277,15 @@ def _read(cls: typing.Any, values: typing.Any, path: str, problems: list[str]) -
     except ValueError as error:
         problems.append(f"{path.rstrip('.') or 'the run'}: {error}")
         return None
+
+
+def _names(cls: typing.Any, path: str) -> list[str]:
+    """Return the names of settings that a misspelled name may mean: fields, with their section or without, and for the
+    whole run the fields of all sections."""
+    fields: typing.Any = dataclasses.fields(cls)
+    names = [*(field.name for field in fields), *(f"{path}{field.name}" for field in fields)]
+    sections = [(field.name, field.type) for field in fields if dataclasses.is_dataclass(field.type) and not path]
+    return names + [f"{name}.{each.name}" for name, section in sections for each in dataclasses.fields(section)]
 
 
 def _as(value: typing.Any, annotation: typing.Any) -> typing.Any:

@@ -53,18 +53,10 @@ def attend(
             dropout=dropout,
             return_scores=return_scores,
         )
-    if causal and (mask is not None or bias is not None):
-        past = torch.ones(query_BNTH.shape[2], key_BKSH.shape[2], dtype=torch.bool, device=query_BNTH.device).tril()
-        mask, causal = past if mask is None else mask & past, False
     seen = None
-    if mask is not None:  # softmax over no keys is NaN: let such a query see all keys, and replace its output
-        seen = mask.any(-1, keepdim=True)
-        seen = None if arrays.surely_all(seen) else seen
-        mask = mask if seen is None else mask | ~seen
-        if bias is not None:
-            mask = bias.masked_fill(~mask, float("-inf")).to(query_BNTH.dtype)
-    elif bias is not None:
-        mask = bias.to(query_BNTH.dtype)
+    if mask is not None or bias is not None:
+        mask, seen = _kernel_mask(query_BNTH, key_BKSH, mask, bias, causal)
+        causal = False
 
     shape = query_BNTH.shape
     grouped = bool(shape[1] != key_BKSH.shape[1])  # while tracing, a size is not an int
@@ -81,6 +73,23 @@ def attend(
         enable_gqa=grouped,
     ).reshape(shape)
     return (output if seen is None else output.masked_fill(~seen, 0.0)), None
+
+
+def _kernel_mask(
+    query_BNTH: Tensor, key_BKSH: Tensor, mask: Tensor | None, bias: Tensor | None, causal: bool
+) -> tuple[Tensor, Tensor | None]:
+    """The mask that the kernel adds or applies, which joins mask, bias and causality; and which queries see any key, or
+    None if all do."""
+    if causal:
+        past = torch.ones(query_BNTH.shape[2], key_BKSH.shape[2], dtype=torch.bool, device=query_BNTH.device).tril()
+        mask = past if mask is None else mask & past
+    if mask is None:
+        return typing.cast(Tensor, bias).to(query_BNTH.dtype), None
+    # Softmax over no keys is NaN: let such a query see all keys, and replace its output.
+    seen = mask.any(-1, keepdim=True)
+    seen = None if arrays.surely_all(seen) else seen
+    mask = mask if seen is None else mask | ~seen
+    return mask if bias is None else bias.masked_fill(~mask, float("-inf")).to(query_BNTH.dtype), seen
 
 
 def start() -> Offset:

@@ -150,27 +150,16 @@ class Meter:
         others = [*args, *named.values()]
         if name in _REFUSED:
             raise TooMuch(f"calls {name!r}")
-        if name in _WIDENING:
-            for each in others:
-                too_wide = isinstance(each, int) and abs(each) > _WIDEST
-                if too_wide or isinstance(each, str) and len(each) > _WIDEST:
-                    raise TooMuch(f"calls {name!r} with {str(each)[:20]}")
-        size = 0
-        if name == "replace":
-            size = _replaced(str(subject), [str(each) for each in others])
-        elif name == "indent":
-            widths = [len(each) if isinstance(each, str) else each for each in others if isinstance(each, (str, int))]
-            size = (str(subject).count("\n") + 1) * max(widths, default=4)
-        elif name in ("format", "format_map"):
-            size = self.formatted(str(subject), others)
-        elif name in ("split", "rsplit", "splitlines"):
-            separator = next((each for each in others if isinstance(each, str) and each), None)
-            size = _ITEM * (subject.count(separator) if separator else len(subject) // 2 + 1)
-        elif name in _ITEMIZING and isinstance(subject, str):
-            size = _ITEM * len(subject)
-        elif name == "sum" and not all(isinstance(each, (int, float, str)) for each in others):
+        if name in _WIDENING and (wide := next(filter(_is_wide, others), None)) is not None:
+            raise TooMuch(f"calls {name!r} with {str(wide)[:20]}")
+        if name == "sum" and not all(isinstance(each, (int, float, str)) for each in others):
             raise TooMuch("adds up lists")
-        self.check(size)
+        if name in _ITEMIZING and isinstance(subject, str):
+            self.check(_ITEM * len(subject))
+        elif name in _FORESEEN:
+            self.check(_FORESEEN[name](subject, others))
+        elif name in ("format", "format_map"):
+            self.check(self.formatted(str(subject), others))
 
     def joined(self, items: Any, others: Iterable[Any]) -> list[Any]:
         """The items to join, with any of the other arguments between them."""
@@ -181,6 +170,12 @@ class Meter:
         self.check(self.written(items) + len(items) * between)
         return list(items)
 
+    def repeated(self, value: Any, times: Any) -> int:
+        """The characters of a text or a list, repeated; 0 for other values."""
+        if not isinstance(value, (str, list, tuple)) or not isinstance(times, int):
+            return 0
+        return max(self.written(value), 1 if isinstance(value, str) else _ITEM) * times
+
     def formatted(self, layout: str, values: Any) -> int:
         """The most characters that a layout, of `%` or of `str.format`, becomes."""
         if re.search(r"%[^a-zA-Z%]*(\*|\d{4})|\{[^{}]*:[^{}]*(\{|\d{4})", layout):
@@ -189,9 +184,33 @@ class Meter:
         return len(layout) + places * (_WIDEST + self.written(values))
 
 
-def _replaced(text: str, others: list[str]) -> int:
-    old, new = [*others, "", ""][:2]
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > _WIDEST or isinstance(value, str) and len(value) > _WIDEST
+
+
+def _replaced(subject: Any, others: list[Any]) -> int:
+    text, (old, new) = str(subject), [*map(str, others), "", ""][:2]
     return len(text) + (text.count(old) if old else len(text) + 1) * len(new)
+
+
+def _indented(subject: Any, others: list[Any]) -> int:
+    widths = [len(each) if isinstance(each, str) else each for each in others if isinstance(each, (str, int))]
+    return (str(subject).count("\n") + 1) * max(widths, default=4)
+
+
+def _divided(subject: Any, others: list[Any]) -> int:
+    separator = next((each for each in others if isinstance(each, str) and each), None)
+    return _ITEM * (subject.count(separator) if separator else len(subject) // 2 + 1)
+
+
+# The characters that a method, or a filter, makes of a subject and its other arguments, at most.
+_FORESEEN = {
+    "replace": _replaced,
+    "indent": _indented,
+    "split": _divided,
+    "rsplit": _divided,
+    "splitlines": _divided,
+}
 
 
 _METER: contextvars.ContextVar[Meter] = contextvars.ContextVar("meter")
@@ -262,15 +281,10 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         meter = _METER.get()
-        if operator == "*":
-            for text, times in ((left, right), (right, left)):
-                if isinstance(text, (str, list, tuple)) and isinstance(times, int):
-                    meter.check(max(meter.written(text), _ITEM if isinstance(text, (list, tuple)) else 1) * times)
-            if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _BITS:
-                raise TooMuch("multiplies very large integers")
-        elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() * abs(right) > _BITS:
-                raise TooMuch("raises an integer to a very large power")
+        if isinstance(left, int) and isinstance(right, int):
+            _check_integers(operator, left, right)
+        elif operator == "*":
+            meter.check(max(meter.repeated(left, right), meter.repeated(right, left)))
         elif operator == "%" and isinstance(left, str):
             meter.check(meter.formatted(left, right))
         elif operator == "+" and isinstance(left, (str, list, tuple)):
@@ -291,6 +305,14 @@ class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         meter.step()
         with meter.inside():
             return meter.made(super().call(__context, __function, *args, **kwargs))
+
+
+def _check_integers(operator: str, left: int, right: int) -> None:
+    """Refuse a product or a power of very many bits."""
+    if operator == "*" and left.bit_length() + right.bit_length() > _BITS:
+        raise TooMuch("multiplies very large integers")
+    if operator == "**" and left.bit_length() * abs(right) > _BITS:
+        raise TooMuch("raises an integer to a very large power")
 
 
 class _Counting(jinja2.visitor.NodeTransformer):

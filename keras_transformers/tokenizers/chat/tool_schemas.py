@@ -22,6 +22,8 @@ from typing import Any, Literal, Union
 
 _SCALARS = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _TYPES = {**_SCALARS, list: "array", tuple: "array", dict: "object"}
+# The key of a container's items, and the place of their type in its type.
+_ITEMS = {list: ("items", 0), dict: ("additionalProperties", 1)}
 _SECTIONS = ("Args:", "Returns:", "Raises:")
 _ARGUMENT = re.compile(r"\*{0,2}(\w+)(?: \([^)]*\))?:\s*(.*)")
 _CHOICES = re.compile(r"\(choices:\s*(.*?)\)\s*$", re.IGNORECASE)
@@ -129,27 +131,26 @@ def _schema(hint: Any, where: str) -> dict[str, Any]:
         return _one_of([member.value for member in hint], hint, where)
     if hint is Any:
         return {}
-    if origin is None and hint in _TYPES:
-        return {"type": _TYPES[hint]}
+    bare = origin or hint
+    if not parts and bare in _TYPES:
+        return {"type": _TYPES[bare]}
     if origin in (Union, types.UnionType):
-        return _union([_schema(part, where) for part in parts if part is not type(None)], type(None) in parts)
+        return _union(parts, where)
     if origin is Literal:
         return _one_of(parts, hint, where)
-    if origin in _TYPES and not parts:
-        return {"type": _TYPES[origin]}
-    if origin is list:
-        return {"type": "array", "items": _schema(parts[0], where)}
+    if origin in _ITEMS:
+        key, place = _ITEMS[origin]
+        return {"type": _TYPES[origin], key: _schema(parts[place], where)}
     if origin is tuple and len(parts) > 1 and ... not in parts:
         return {"type": "array", "prefixItems": [_schema(part, where) for part in parts]}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(parts[1], where)}
     raise ValueError(
         f"Expected a type hint that JSON has a word for, for the argument {where}, got {hint!r}. Use int, float, str, "
         "bool, list, dict, Literal or an Enum, or write the JSON schema of the tool yourself."
     )
 
 
-def _union(schemas: list[dict[str, Any]], nullable: bool) -> dict[str, Any]:
+def _union(parts: Sequence[Any], where: str) -> dict[str, Any]:
+    schemas = [_schema(part, where) for part in parts if part is not type(None)]
     if len(schemas) == 1:
         union = schemas[0]
     elif all(each.keys() == {"type"} and isinstance(each["type"], str) for each in schemas):
@@ -157,7 +158,7 @@ def _union(schemas: list[dict[str, Any]], nullable: bool) -> dict[str, Any]:
         union = {"type": names[0] if len(names) == 1 else names}
     else:
         union = {"anyOf": schemas}
-    return union | ({"nullable": True} if nullable else {})
+    return union | ({"nullable": True} if type(None) in parts else {})
 
 
 def _one_of(values: Sequence[Any], hint: Any, where: str) -> dict[str, Any]:

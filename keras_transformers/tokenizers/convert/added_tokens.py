@@ -21,9 +21,7 @@ class Spelled(dict[str, str]):
         )
 
 
-def special_tokens(
-    folder: pathlib.Path, config: Options, rules: TokenizerClass | None
-) -> dict[str, "AddedToken | None"]:
+def special_tokens(folder: pathlib.Path, config: Options, rules: TokenizerClass | None) -> dict[str, AddedToken]:
     """The special tokens by the names in `tokenizer_config.json`, such as "pad_token".
 
     Those of `special_tokens_map.json` go before those of `tokenizer_config.json` (unless that lists all added tokens),
@@ -43,7 +41,7 @@ def special_tokens(
         sources.append((path, read_object(path, missing={})))
     for path, values in sources:
         special |= {role: named_token(values[role], role, path) for role in ROLES if role in values}
-    return special
+    return {role: token for role, token in special.items() if token is not None}
 
 
 def add_tokens(

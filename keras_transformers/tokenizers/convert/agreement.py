@@ -116,12 +116,9 @@ def agreed(
     _compare_special(folder, config)
     name = class_in_transformers(folder, config, values)
     rules = rules_named(name)
-    special = {role: token for role, token in special_tokens(folder, config, rules).items() if token is not None}
+    special = special_tokens(folder, config, rules)
     contents = Spelled({role: token.content for role, token in special.items()})
-    pipeline = None
-    if rules is not None and rules.pipeline is not None:
-        pipeline = rules.pipeline(config, contents, characters_of(engine))
-        _check_kind(str(name), pipeline, engine, folder)
+    pipeline = _pipeline(name, rules, config, contents, engine, folder)
     written = engine.get_added_tokens_decoder()
     tokens = listed_tokens(folder, config, set(contents.values()))
     if "added_tokens_decoder" not in config:
@@ -130,27 +127,52 @@ def agreed(
         engine.post_processor = _nothing()
     own = _own_processor(name, rules, engine, config, contents)
     unigram = pipeline is not None and _other_unigram(values, contents)
-    differs = unigram or _other_tokens(engine, tokens, special, folder, config)
-    differs = differs or state(own) != state(engine.post_processor)
-    if pipeline is not None:
-        differs = bool(differs or pipeline.differences(engine) or written.keys() - tokens.keys())
+    differs = (
+        unigram
+        or _other_tokens(engine, tokens, special, folder, config)
+        or state(own) != state(engine.post_processor)
+        or (pipeline is not None and (pipeline.differences(engine) or written.keys() - tokens.keys()))
+    )
     if not differs:
         _tell_ends(engine, special, folder, config)
         return engine
-    changed = tokenizers.Tokenizer.from_str(engine.to_str())
-    if pipeline is not None:
-        model = _unigram(values, contents) if unigram else changed.model
-        changed = tokenizers.Tokenizer(model)
-        pipeline.put_on(changed)
+    changed = _copied(engine, pipeline, _unigram(values, contents) if unigram else None)
     _put_tokens(changed, tokens, special, folder, config)
     changed.post_processor = own
-    if engine.truncation:
-        changed.enable_truncation(**engine.truncation)
-    if engine.padding:
-        changed.enable_padding(**engine.padding)
     _tell(engine, changed, folder, None if pipeline is None else str(name))
     _tell_ends(changed, special, folder, config)
     return changed
+
+
+def _pipeline(
+    name: str | None,
+    rules: TokenizerClass | None,
+    config: dict[str, Any],
+    contents: dict[str, str],
+    engine: tokenizers.Tokenizer,
+    folder: pathlib.Path,
+) -> Pipeline | None:
+    """The pipeline that the class makes, or None if it takes that of `tokenizer.json`."""
+    if rules is None or rules.pipeline is None:
+        return None
+    pipeline = rules.pipeline(config, contents, characters_of(engine))
+    _check_kind(str(name), pipeline, engine, folder)
+    return pipeline
+
+
+def _copied(
+    engine: tokenizers.Tokenizer, pipeline: Pipeline | None, model: models.Unigram | None
+) -> tokenizers.Tokenizer:
+    """A copy of an engine, with the parts of a pipeline and with another model if they are given."""
+    copy = tokenizers.Tokenizer.from_str(engine.to_str())
+    if pipeline is not None:
+        copy = tokenizers.Tokenizer(copy.model if model is None else model)
+        pipeline.put_on(copy)
+    if engine.truncation:
+        copy.enable_truncation(**engine.truncation)
+    if engine.padding:
+        copy.enable_padding(**engine.padding)
+    return copy
 
 
 def _own_processor(

@@ -38,7 +38,7 @@ def convert(folder: pathlib.Path, config: Options, rules: TokenizerClass) -> tok
 def _converted(
     folder: pathlib.Path, config: Options, rules: TokenizerClass, paths: list[pathlib.Path]
 ) -> tokenizers.Tokenizer:
-    special = {role: token for role, token in special_tokens(folder, config, rules).items() if token is not None}
+    special = special_tokens(folder, config, rules)
     written = Spelled({role: token.content for role, token in special.items()})
     engine, marked = rules.read(paths, config, written)
     add_tokens(engine, folder, config, special, marked)

@@ -123,12 +123,7 @@ def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
         tokens = [token.replace("▁", " ") if type == _USER_DEFINED else token for token, type in pairs]
     ids = {token: i for i, token in enumerate(tokens)}
     values.expect(len(ids) == len(tokens), "two tokens that are spelled the same")
-    config: dict[str, Any] = {}
-    for role, name in _IDS.items():
-        i = values(name, int, _SENTENCEPIECE_IDS.get(role) if kind == "llama" else None)
-        if i is not None and i != NO_TOKEN:
-            values.expect(0 <= i < len(tokens), f"{name}={i} of {len(tokens)} tokens")
-            config[role] = tokens[i]
+    config = _special_tokens(values, tokens, _SENTENCEPIECE_IDS if kind == "llama" else {})
     build = _byte_level if kind == "gpt2" else _sentencepiece
     try:
         engine, start = build(values, tokens, types, config)
@@ -147,6 +142,17 @@ def read_gguf(file: GGUFFile) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     engine.post_processor = around_as_asked(engine, config, config)
     template = file.metadata.get("tokenizer.chat_template")
     return engine, config | ({} if template is None else {"chat_template": template})
+
+
+def _special_tokens(values: "_Values", tokens: list[str], defaults: dict[str, int]) -> dict[str, Any]:
+    """The special tokens by role, for a `tokenizer_config.json`."""
+    config: dict[str, Any] = {}
+    for role, name in _IDS.items():
+        i = values(name, int, defaults.get(role))
+        if i is not None and i != NO_TOKEN:
+            values.expect(0 <= i < len(tokens), f"{name}={i} of {len(tokens)} tokens")
+            config[role] = tokens[i]
+    return config
 
 
 class _Values:
