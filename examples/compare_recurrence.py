@@ -375,6 +375,22 @@ def finish(results):
     print(summary(records))
 
 
+def tested(models, tokenizer, test, batch):
+    """BLEU, seconds and memory of each model on the test pairs."""
+    texts, references = [pair[0] for pair in test], [pair[1] for pair in test]
+    translations = {name: translate(model, tokenizer, texts)[0] for name, model in models.items()}  # compiles
+    seconds = {name: [] for name in NAMES}
+    for turn in range(4):
+        for name in NAMES if turn % 2 else NAMES[::-1]:
+            seconds[name].append(translate(models[name], tokenizer, texts)[1])
+    record = {}
+    for name, model in models.items():
+        score = bleu(translations[name], references)
+        record[name] = {"bleu": round(score.score, 2), "signature": score.signature, "seconds": min(seconds[name])}
+        record[name]["memory"] = peak_memory(model, batch)
+    return record
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, help="as in train_translation.py, and so is --test")
@@ -488,20 +504,8 @@ def main():
             report(record)
             save(options.work / "state.npz", models, update)
 
-    record, texts = (
-        {"kind": "test", "update": max(first, options.updates), "sentences": len(test)},
-        [p[0] for p in test],
-    )
-    translations = {name: translate(model, tokenizer, texts)[0] for name, model in models.items()}  # compiles
-    seconds = {name: [] for name in NAMES}
-    for turn in range(4):
-        for name in NAMES if turn % 2 else NAMES[::-1]:
-            seconds[name].append(translate(models[name], tokenizer, texts)[1])
-    for name, model in models.items():
-        score = bleu(translations[name], [pair[1] for pair in test])
-        record[name] = {"bleu": round(score.score, 2), "signature": score.signature, "seconds": min(seconds[name])}
-        record[name]["memory"] = peak_memory(model, batches.batch(0, 0))
-    report(record)
+    record = {"kind": "test", "update": max(first, options.updates), "sentences": len(test)}
+    report(record | tested(models, tokenizer, test, batches.batch(0, 0)))
     finish(results)
 
 

@@ -85,13 +85,7 @@ def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
         inner = {path: value for path, value in values.items() if path.startswith(f"block.{part}.")}
         lengths = [len(value.values) for value in inner.values() if isinstance(value, PerLayer)]
         if lengths:
-            layers = [
-                {
-                    path.removeprefix(f"block.{part}."): value.values[n] if isinstance(value, PerLayer) else value
-                    for path, value in inner.items()
-                }
-                for n in range(min(lengths))
-            ]
+            layers = [_layer(inner, f"block.{part}.", n) for n in range(min(lengths))]
             if not layers:  # the stack refuses its number of layers
                 found = {path: value for path, value in found.items() if not isinstance(value, PerLayer)}
                 continue
@@ -99,6 +93,14 @@ def _with_patterns(values: collections.abc.Mapping[str, Any]) -> Values:
             first, repeated = _repeating([build(kind, layer) for layer in layers])
             found |= {f"block.{part}": first, pattern: repeated}
     return found
+
+
+def _layer(values: collections.abc.Mapping[str, Any], prefix: str, n: int) -> Values:
+    """Return the values of layer `n`, by their paths without the prefix."""
+    return {
+        path.removeprefix(prefix): value.values[n] if isinstance(value, PerLayer) else value
+        for path, value in values.items()
+    }
 
 
 def _repeating(items: list[Any]) -> tuple[Any, tuple[Any, ...]]:

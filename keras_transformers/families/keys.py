@@ -388,7 +388,6 @@ class Keys:
         defaults: collections.abc.Mapping[str, Any] | None = None,
         *rows: Row,
         without: collections.abc.Container[str] = (),
-        called: collections.abc.Mapping[str, str] | None = None,
         always: collections.abc.Mapping[str, Any] | None = None,
     ) -> "Keys":
         """Return the table of a related family, with changes.
@@ -397,13 +396,12 @@ class Keys:
             defaults: other defaults, by the name of the key here.
             *rows: further rows, read after the rows here. A row with the same first name as a row here replaces it.
             without: names of keys that the related family lacks.
-            called: other names, by the name of the key here.
             always: further values that all models of the related family share.
 
         Raises:
             ValueError: for a name that no row has.
         """
-        defaults, called = dict(defaults or {}), dict(called or {})
+        defaults = dict(defaults or {})
         own = {row.names[0]: row for row in rows if row.names}
         kept: list[Row] = []
         replaced = set()
@@ -414,12 +412,10 @@ class Keys:
             if name in own:
                 row = own[name]
                 replaced.add(name)
-            if isinstance(row, Key):
-                changes = {"default": defaults.pop(name)} if name in defaults else {}
-                changes |= {"names": (called.pop(name), *row.names[1:])} if name in called else {}
-                row = dataclasses.replace(row, **changes)
+            if isinstance(row, Key) and name in defaults:
+                row = dataclasses.replace(row, default=defaults.pop(name))
             kept.append(row)
-        if unknown := {*defaults, *called}:
-            raise ValueError(f"Expected names of keys that have a row, got {', '.join(sorted(unknown))}.")
+        if defaults:
+            raise ValueError(f"Expected names of keys that have a row, got {', '.join(sorted(defaults))}.")
         further = [row for row in rows if not row.names or row.names[0] not in replaced]
         return Keys((*kept, *further), {**self.always, **(always or {})})

@@ -89,10 +89,7 @@ def _quantized(value: object) -> str | None:
     flags = {bits: told.get(f"load_in_{bits}bit", told.get(f"_load_in_{bits}bit")) for bits in (4, 8)}
     if not value or (False in flags.values() and not any(flags.values())):
         return None
-    parts = [told, *(each for each in told.values() if isinstance(each, dict))]  # some tools nest it
-    inner = [part["config_groups"] for part in parts if isinstance(part.get("config_groups"), dict)]
-    inner = [group for groups in inner for group in groups.values() if isinstance(group, dict)]
-    parts += [group["weights"] for group in inner if isinstance(group.get("weights"), dict)]
+    parts = _parts(told)
     method = _first(parts, ("quant_method", "quant_algo")) or ("bitsandbytes" if any(flags.values()) else None)
     bits = next((bits for bits, is_on in flags.items() if is_on), None) or _first(parts, _BITS)
     named = ", ".join(str(each) for each in (method, bits and f"{bits} bits") if each)
@@ -100,6 +97,18 @@ def _quantized(value: object) -> str | None:
         f"the weights are quantized{f' ({named})' if named else ''}, and this library loads floating-point weights: "
         "load the folder that they were quantized from"
     )
+
+
+def _parts(told: dict) -> list[dict]:
+    """Return the objects that may name a method or its bits: some tools nest them, or list groups of weights."""
+    parts = [told, *_objects(told)]
+    groups = [group for part in parts for group in _objects(part.get("config_groups"))]
+    return parts + [group["weights"] for group in groups if isinstance(group.get("weights"), dict)]
+
+
+def _objects(value: object) -> list[dict]:
+    """Return the objects in an object; none for other values."""
+    return [each for each in value.values() if isinstance(each, dict)] if isinstance(value, dict) else []
 
 
 def _first(parts: list[dict], names: tuple[str, ...]) -> object:

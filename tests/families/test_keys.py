@@ -164,8 +164,8 @@ def test_a_relative_has_other_defaults_names_and_keys():
     relative = KEYS.but(
         {"width": 4, "vocab_size": 7},
         key("soft", 3.0, "head.soft_cap"),
-        without=("dropout",),
-        called={"act": "hidden_activation"},
+        activation("hidden_activation", "gelu_new", "decoder.block.feed_forward.activation"),
+        without=("act", "dropout"),
         always={"decoder.block.norm": LayerNorm},
     )
     config = read({"hidden_activation": "relu", "heads": 1}, relative)
@@ -176,7 +176,7 @@ def test_a_relative_has_other_defaults_names_and_keys():
         "soft",
     }
     with pytest.raises(ValueError, match="Expected names of keys that have a row, got acts, widths"):
-        KEYS.but({"widths": 4}, called={"acts": "act"})
+        KEYS.but({"widths": 4, "acts": "relu"})
 
 
 @pytest.mark.parametrize("path", ["decoder.block.attention.windw", "decoder.blocks.dropout"])
