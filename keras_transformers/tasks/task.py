@@ -343,7 +343,7 @@ class Task(ShapesOfSpec, DataTask):
             TypeError, ValueError: for values that are not texts or labels, ids and lengths out of the model's range,
                 and options that contradict each other.
         """
-        from keras_transformers.training.callbacks import Checkpoint  # it loads plotting and presets
+        from keras_transformers.training.checkpoints import Checkpoint  # it loads presets
 
         refusals.check_fit(kwargs)
         refusals.check_shuffle(shuffle)

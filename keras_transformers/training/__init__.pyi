@@ -1,8 +1,8 @@
-from keras_transformers.training.callbacks import Checkpoint as Checkpoint
 from keras_transformers.training.callbacks import LearningCurve as LearningCurve
 from keras_transformers.training.callbacks import Speed as Speed
 from keras_transformers.training.callbacks import TranslationQuality as TranslationQuality
-from keras_transformers.training.callbacks import average_weights as average_weights
+from keras_transformers.training.checkpoints import Checkpoint as Checkpoint
+from keras_transformers.training.checkpoints import average_weights as average_weights
 from keras_transformers.training.fitting import fit_batches as fit_batches
 from keras_transformers.training.losses import token_cross_entropy as token_cross_entropy
 from keras_transformers.training.metrics import Perplexity as Perplexity

@@ -225,7 +225,7 @@ def _open_keras_hub(folder):
 
 
 def _make_checkpoints(folder):
-    from keras_transformers.training.callbacks import Checkpoint
+    from keras_transformers.training.checkpoints import Checkpoint
     from keras_transformers.training.fitting import fit_batches
     from tests.training.test_callbacks import batches, compiled
 
@@ -234,7 +234,7 @@ def _make_checkpoints(folder):
 
 
 def _open_checkpoint(folder):
-    from keras_transformers.training.callbacks import Checkpoint
+    from keras_transformers.training.checkpoints import Checkpoint
     from tests.training.stand_in import compiled
 
     model = compiled()

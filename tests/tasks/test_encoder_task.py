@@ -13,7 +13,7 @@ import keras_transformers as kt
 from keras_transformers.families.registry import describing
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length, bucket
 from keras_transformers.tasks.encoder_task import windows
-from keras_transformers.training.callbacks import Checkpoint
+from keras_transformers.training.checkpoints import Checkpoint
 from tests.layers.reference import fill, numbers, relative_error
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS

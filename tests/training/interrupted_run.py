@@ -8,7 +8,7 @@ import sys
 import keras
 
 from keras_transformers.data.batches import Position, translation_batches
-from keras_transformers.training.callbacks import Checkpoint
+from keras_transformers.training.checkpoints import Checkpoint
 from keras_transformers.training.fitting import fit_batches
 from tests.training.stand_in import CharacterTokenizer, compiled, sentences
 

@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 
 from keras_transformers.data.batches import Position, translation_batches
-from keras_transformers.training.callbacks import (
-    Checkpoint,
-    LearningCurve,
-    Speed,
-    TranslationQuality,
-    average_weights,
-    checkpoints,
-)
+from keras_transformers.training.callbacks import LearningCurve, Speed, TranslationQuality
+from keras_transformers.training.checkpoints import Checkpoint, average_weights, checkpoints
 from keras_transformers.training.curves import read_curve
 from keras_transformers.training.fitting import fit_batches
 from tests.training import interrupted_run

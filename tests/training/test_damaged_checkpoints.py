@@ -13,7 +13,7 @@ import pytest
 
 from keras_transformers.data.batches import Position
 from keras_transformers.files import ownership
-from keras_transformers.training.callbacks import Checkpoint, average_weights, checkpoints
+from keras_transformers.training.checkpoints import Checkpoint, average_weights, checkpoints
 from keras_transformers.training.fitting import fit_batches
 from tests.training.stand_in import compiled
 from tests.training.test_callbacks import batches

@@ -40,13 +40,8 @@ from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.recipes import transformer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.tokenizers.tokenizer import Tokenizer
-from keras_transformers.training.callbacks import (
-    Checkpoint,
-    LearningCurve,
-    TranslationQuality,
-    average_weights,
-    kept_checkpoints,
-)
+from keras_transformers.training.callbacks import LearningCurve, TranslationQuality
+from keras_transformers.training.checkpoints import Checkpoint, average_weights, kept_checkpoints
 from keras_transformers.training.metrics import bleu, chrf
 from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
 
