@@ -5,30 +5,21 @@
                                      which names the file of each tensor
     tokenizer.json, tokenizer_config.json, generation_config.json
 
-**Saving is atomic.** All files are written into `.<name>.partial` beside the folder and forced to disk; then the two
-folders change places in one step of the file system. If the program stops at any point, the folder is the complete old
-preset or the complete new one:
-
-    english-french/            old ──┐ exchanged  ┌── new
-    .english-french.partial/   new ──┘            └── old, removed after
-
-If the system cannot exchange two folders, the old one is renamed to `.<name>.old` first; `recover` puts it back if the
-program stopped between the two renames.
+**Saving is atomic.** All files are written into `.<name>.partial` beside the folder and forced to disk. Then the two
+folders change places in one step (`files/replacement.py`). If the program stops at any point, the folder is the
+complete old preset or the complete new one.
 """
 
 import collections.abc
-import contextlib
-import ctypes
 import errno
 import json
 import os
 import pathlib
 import shutil
 import struct
-import sys
 import typing
 
-from keras_transformers.files import manifest
+from keras_transformers.files import manifest, replacement
 from keras_transformers.files.reading import is_plain, read_object
 from keras_transformers.formats import foreign
 
@@ -94,10 +85,10 @@ def save_folder(
     for name in files:
         _check_plain_name(name, f"the files to save in {folder}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.parent):
-        _recover(folder)
+    with replacement.locked(folder.parent):
+        replacement.put_back(folder)
         check_replaceable(folder, marker)
-        partial, old = _beside(folder)
+        partial, old = replacement.beside(folder)
         for leftover in (partial, old):
             if leftover.exists():
                 shutil.rmtree(leftover)
@@ -106,15 +97,15 @@ def save_folder(
             for name, content in files.items():
                 _write(partial / name, content)
             entries = manifest.of_files(partial, files)
-            _carry_over(folder, partial, _OWN_FILES if marker == "config.json" else (manifest.MANIFEST,))
+            replacement.carry_over(folder, partial, _OWN_FILES if marker == "config.json" else (manifest.MANIFEST,))
             entries = _kept_entries(folder, partial) | entries
             _write(partial / manifest.MANIFEST, manifest.to_bytes(entries))
             for inner, _, _ in os.walk(partial):
-                _sync(pathlib.Path(inner))
-            _put_in_place(partial, folder, old)
-            _sync(folder.parent)
+                replacement.sync(pathlib.Path(inner))
+            replacement.put_in_place(partial, folder, old)
+            replacement.sync(folder.parent)
         except BaseException as error:
-            _recover(folder)
+            replacement.put_back(folder)
             shutil.rmtree(partial, ignore_errors=True)
             if (number := _failure(error)) is not None:
                 raise OSError(
@@ -156,18 +147,6 @@ def check_replaceable(folder: str | os.PathLike[str], marker: str = "config.json
         f"Expected {folder} to be absent, empty, or a preset to replace, found {found}. "
         "Choose another place, or clear it first."
     )
-
-
-def recover(folder: str | os.PathLike[str]) -> None:
-    """Put back a preset whose replacement was interrupted; do nothing if there is none.
-
-    Args:
-        folder: the path of the preset. If it exists, nothing happens.
-    """
-    folder = pathlib.Path(folder).expanduser()
-    if not folder.exists() and _beside(folder)[1].exists():
-        with _locked(folder.parent):
-            _recover(folder)
 
 
 def json_bytes(value: typing.Any) -> bytes:
@@ -427,21 +406,7 @@ def _write(path: pathlib.Path, content: typing.Any) -> None:
         content(path)
     else:
         path.write_bytes(content)
-    _sync(path)
-
-
-def _carry_over(folder: pathlib.Path, partial: pathlib.Path, dropped: typing.Any) -> None:
-    """Copy the old folder's files, except those `dropped`, to the new one; as hard links if possible."""
-    if not folder.is_dir():
-        return
-    for item in folder.iterdir():
-        target = partial / item.name
-        if target.exists() or any(item.match(pattern) for pattern in dropped):
-            continue
-        if item.is_dir() and not item.is_symlink():
-            shutil.copytree(item, target, symlinks=True, copy_function=_link)
-        else:
-            _link(item, target)
+    replacement.sync(path)
 
 
 def _kept_entries(folder: pathlib.Path, partial: pathlib.Path) -> dict[str, typing.Any]:
@@ -451,78 +416,3 @@ def _kept_entries(folder: pathlib.Path, partial: pathlib.Path) -> dict[str, typi
     except ValueError:
         return {}
     return {name: entry for name, entry in entries.items() if (partial / name).is_file()}
-
-
-def _link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _beside(folder: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
-    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old")
-
-
-def _recover(folder: pathlib.Path) -> None:
-    old = _beside(folder)[1]
-    if old.exists() and not folder.exists():
-        os.rename(old, folder)
-
-
-def _put_in_place(partial: pathlib.Path, folder: pathlib.Path, old: pathlib.Path) -> None:
-    if not folder.exists():
-        os.rename(partial, folder)
-    elif not _exchange(partial, folder):
-        os.rename(folder, old)
-        os.rename(partial, folder)
-
-
-def _exchange(first: pathlib.Path, second: pathlib.Path) -> bool:
-    """Exchange two folders in one step; return False if the system has no such call."""
-    if os.name != "posix":
-        return False
-    library = ctypes.CDLL(None, use_errno=True)
-    names = os.fsencode(first), os.fsencode(second)
-    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
-        swap = 2  # RENAME_SWAP, <sys/stdio.h>
-        failed = library.renamex_np(*names, ctypes.c_uint(swap))
-    elif hasattr(library, "renameat2"):
-        current_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE: <fcntl.h>, <linux/fs.h>
-        failed = library.renameat2(current_folder, names[0], current_folder, names[1], ctypes.c_uint(exchange))
-    else:
-        return False
-    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), os.fspath(first), None, os.fspath(second))
-    return not failed
-
-
-def _sync(path: pathlib.Path) -> None:
-    """Force a file, or a folder's list of names, to disk."""
-    posix = os.name == "posix"
-    if not posix and os.path.isdir(path):
-        return  # other systems cannot open folders
-    descriptor = os.open(path, os.O_RDONLY if posix else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> collections.abc.Iterator[None]:
-    """Let one program at a time save in `folder`. The system drops the lock if its holder ends in any way."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems cannot lock folders; concurrent saves are not kept apart there.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

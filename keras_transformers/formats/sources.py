@@ -16,8 +16,8 @@ import os
 import pathlib
 import re
 
+from keras_transformers.files import replacement
 from keras_transformers.files.gguf import GGUF, part_names
-from keras_transformers.formats import preset
 from keras_transformers.other_libraries import preset_advice
 from keras_transformers.spelling import did_you_mean
 
@@ -99,7 +99,7 @@ def _from_disk(text: str) -> pathlib.Path:
             "`keras-transformers presets` lists the names."
         )
     path = pathlib.Path(text).expanduser()
-    preset.recover(path)
+    replacement.recover(path)
     if path.exists():
         return path
     embedded = embedded_presets()

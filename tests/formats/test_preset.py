@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from keras_transformers.files import replacement
 from keras_transformers.formats import preset
 
 pytestmark = pytest.mark.one_backend
@@ -34,7 +35,7 @@ def save(folder, number, **options):
 
 def number_in(folder):
     """The number that all of a preset's files agree on."""
-    preset.recover(folder)
+    replacement.recover(folder)
     number = preset.read_json(folder, "config.json")["number"]
     assert np.all(preset.read_tensors(folder)["w"] == number)
     return number
@@ -57,7 +58,7 @@ def test_saves_replaces_and_leaves_nothing_beside(tmp_path):
 
 
 def test_without_an_exchange_call_two_renames_do_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(preset, "_exchange", lambda first, second: False)
+    monkeypatch.setattr(replacement, "_exchange", lambda first, second: False)
     test_saves_replaces_and_leaves_nothing_beside(tmp_path)
 
 
@@ -125,10 +126,11 @@ def test_an_error_while_writing_leaves_the_old_preset(tmp_path):
 
 SAVE_AND_DIE = """
 import os, signal, sys
+from keras_transformers.files import replacement
 from keras_transformers.formats import preset
 
 folder, number, die_at, can_exchange = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "exchange"
-exchange = preset._exchange
+exchange = replacement._exchange
 steps = 0
 
 def step(event="exchange", arguments=()):
@@ -144,7 +146,7 @@ def exchange_or_die(first, second):
     step()
     return done
 
-preset._exchange = exchange_or_die
+replacement._exchange = exchange_or_die
 files = {"config.json": number.encode(), "model.safetensors": number.encode(), "tokenizer.json": number.encode()}
 sys.addaudithook(step)
 preset.save_folder(folder, files)
@@ -163,7 +165,7 @@ def test_killed_at_each_step_of_a_save_the_old_preset_or_the_new_one_is_there(tm
         died = subprocess.run(command, cwd=ROOT).returncode
         assert died in (0, -signal.SIGKILL)
         finished = died == 0
-        preset.recover(folder)
+        replacement.recover(folder)
         contents = {(folder / name).read_bytes() for name in names}
         assert len(contents) == 1, f"a mixture after a kill at step {number}"
         current = int(contents.pop())
