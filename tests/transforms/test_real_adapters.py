@@ -40,7 +40,7 @@ def sentiments(data_folder):
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1 : count + 1]
         return [row[0] for row in rows], [int(row[1]) for row in rows]
 
-    return read("train", 320), read("dev", 100)
+    return read("train", 128), read("dev", 100)
 
 
 def test_adapters_learn_what_pefts_do(encoder, sentiments, tmp_path):
