@@ -133,6 +133,16 @@ _MODELS = {
         classifier_dropout="seq_classif_dropout",
     ),
 }
+
+
+def classes() -> dict[str, list[str]]:
+    """Return the names of KerasHub's backbones that load, by `model_type`."""
+    found: dict[str, list[str]] = {}
+    for name, model in _MODELS.items():
+        found.setdefault(model.model_type, []).append(f"{name}Backbone")
+    return found
+
+
 # Endings of KerasHub's task classes after the model's name, and this library's tasks.
 _TASKS = {
     "TextClassifier": "TextClassifier",

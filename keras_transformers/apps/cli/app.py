@@ -5,6 +5,7 @@ import typer
 from keras_transformers.apps.cli.convert import convert
 from keras_transformers.apps.cli.evaluate import evaluate
 from keras_transformers.apps.cli.explain import explain
+from keras_transformers.apps.cli.families import families
 from keras_transformers.apps.cli.generate import generate
 from keras_transformers.apps.cli.presets import presets
 from keras_transformers.apps.cli.run import run
@@ -31,6 +32,7 @@ for command in (
     convert,
     explain,
     presets,
+    families,
     verify,
 ):
     app.command()(command)

@@ -467,6 +467,15 @@ def test_presets_lists_what_ships(tmp_path, monkeypatch):
     assert lines[1:] == ["tiny\tSeq2SeqLM\t0.1 M\t0.2 MB\tA tiny model"]
 
 
+def test_families_prints_the_page_and_the_keys_of_one():
+    page = (ROOT / "docs" / "families.md").read_text("utf-8")
+    assert call("families").stdout == page, "Run keras-transformers families > docs/families.md."
+    keys = call("families", "bert").stdout.splitlines()
+    assert keys[0] == "| key | default | field of ModelConfig |"
+    assert "| `hidden_size` | `768` | `hidden_dim` |" in keys
+    assert "bert" in str(call("families", "bret").exception)
+
+
 def run(*arguments, **options):
     command = [sys.executable, "-m", "keras_transformers", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
@@ -476,7 +485,7 @@ def test_help_of_every_command_imports_no_keras():
     program = """
 import sys
 from keras_transformers.__main__ import main
-for command in " translate train train-language-model run evaluate score convert explain presets".split(" "):
+for command in " translate train train-language-model run evaluate score convert explain presets families".split(" "):
     sys.argv = ["keras-transformers", *command.split(), "--help"]
     try:
         main()
@@ -486,7 +495,7 @@ print(sorted({"keras", "numpy", "jax", "torch", "tensorflow"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
-    assert done.stdout.count("Usage: keras-transformers") == 10
+    assert done.stdout.count("Usage: keras-transformers") == 11
 
 
 def test_an_error_is_one_line_and_no_traceback(tmp_path):
