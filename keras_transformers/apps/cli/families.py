@@ -18,8 +18,15 @@ def families(
 ) -> None:
     """List the families of models that load, or the keys of `config.json` that one of them reads (Markdown)."""
     from keras_transformers.families import registry
+    from keras_transformers.spelling import did_you_mean
 
-    print(overview() if model_type is None else keys(registry.family(model_type)))
+    known = registry.families()
+    if model_type is not None and model_type not in known:
+        raise ValueError(
+            f"Expected the model_type of a family, got {model_type!r}{did_you_mean(model_type, known)}. "
+            "`keras-transformers families` lists all."
+        )
+    print(overview() if model_type is None else keys(known[model_type]))
 
 
 def overview() -> str:

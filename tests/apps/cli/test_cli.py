@@ -473,7 +473,7 @@ def test_families_prints_the_page_and_the_keys_of_one():
     keys = call("families", "bert").stdout.splitlines()
     assert keys[0] == "| key | default | field of ModelConfig |"
     assert "| `hidden_size` | `768` | `hidden_dim` |" in keys
-    assert "bert" in str(call("families", "bret").exception)
+    assert "got 'bret' (did you mean 'bert'?)" in str(call("families", "bret").exception)
 
 
 def run(*arguments, **options):
