@@ -232,7 +232,7 @@ TEXT_TASKS = {
 }
 
 
-@pytest.mark.parametrize("task", TEXT_TASKS)
+@pytest.mark.parametrize("task", few(TEXT_TASKS, "TextClassifier", "Seq2SeqLM"))
 def test_batches_of_texts(task):
     make, x, y = TEXT_TASKS[task]
     model = make()
