@@ -38,22 +38,22 @@ from keras_transformers.layers.positions import Learned, RelativeBuckets, Rotary
 
 # Configurations
 
-_BLOCK, _ATTENTION, _FEED_FORWARD = "encoder.block.", "encoder.block.attention.", "encoder.block.feed_forward."
-_ACTIVATION, _POSITIONS = _FEED_FORWARD + "activation", "embeddings.positions"
-_NORMS = (_BLOCK + "norm", "embeddings.norm", "head.transform.norm")
-_DROPOUTS = (_BLOCK + "dropout", "embeddings.dropout")
-_CLASSIFIERS = ("pooler.dropout", "token_head.dropout")
-_BEFORE_POOLER = (*_CLASSIFIERS, "pooler.input_dropout")
+BLOCK, ATTENTION, FEED_FORWARD = "encoder.block.", "encoder.block.attention.", "encoder.block.feed_forward."
+ACTIVATION, POSITIONS = FEED_FORWARD + "activation", "embeddings.positions"
+_NORMS = (BLOCK + "norm", "embeddings.norm", "head.transform.norm")
+_DROPOUTS = (BLOCK + "dropout", "embeddings.dropout")
+CLASSIFIERS = ("pooler.dropout", "token_head.dropout")
+BEFORE_POOLER = (*CLASSIFIERS, "pooler.input_dropout")
 
 
-def _not_negative(padding_id: int, values: Values) -> int:
+def not_negative(padding_id: int, values: Values) -> int:
     if padding_id < 0:
         raise ValueError(f"pad_token_id: expected the id by which an encoder tells padding, got {padding_id}")
     return padding_id
 
 
-def _padding_id(default: int) -> Row:
-    return optional("pad_token_id", int, None, "padding_id", null=lambda values: default, adapt=_not_negative)
+def padding_id(default: int) -> Row:
+    return optional("pad_token_id", int, None, "padding_id", null=lambda values: default, adapt=not_negative)
 
 
 def _some_segments(number: int, values: Values) -> int:
@@ -62,37 +62,37 @@ def _some_segments(number: int, values: Values) -> int:
     return number
 
 
-def _classifier_dropout(*paths: str) -> Row:
-    return optional("classifier_dropout", float, None, *paths, null=lambda values: values[_BLOCK + "dropout"])
+def classifier_dropout(*paths: str) -> Row:
+    return optional("classifier_dropout", float, None, *paths, null=lambda values: values[BLOCK + "dropout"])
 
 
 _ENCODER: tuple[Row, ...] = (*ONE_STACK, expect("is_decoder", False))
 _ALWAYS = {
-    _POSITIONS: Learned,
+    POSITIONS: Learned,
     **dict.fromkeys(_NORMS, LayerNorm),
     "head.use_bias": True,
     "pooler.pooling": "first",
     "pooler.transform": TransformConfig("tanh", None),
 }
 
-_BERT_KEYS = Keys(
+BERT_KEYS = Keys(
     (
         *_ENCODER,
         expect("position_embedding_type", "absolute"),
         key("vocab_size", 30522, "embeddings.vocabulary_size"),
         key("hidden_size", 768, "hidden_dim"),
         key("num_hidden_layers", 12, "encoder.num_layers"),
-        key("num_attention_heads", 12, _ATTENTION + "num_heads"),
-        key("intermediate_size", 3072, _FEED_FORWARD + "intermediate_dim"),
-        activation("hidden_act", "gelu", _ACTIVATION, "head.transform.activation"),
+        key("num_attention_heads", 12, ATTENTION + "num_heads"),
+        key("intermediate_size", 3072, FEED_FORWARD + "intermediate_dim"),
+        activation("hidden_act", "gelu", ACTIVATION, "head.transform.activation"),
         key("hidden_dropout_prob", 0.1, *_DROPOUTS),
-        key("attention_probs_dropout_prob", 0.1, _ATTENTION + "dropout"),
+        key("attention_probs_dropout_prob", 0.1, ATTENTION + "dropout"),
         key("type_vocab_size", 2, "embeddings.num_segments", adapt=_some_segments),
         key("layer_norm_eps", 1e-12, *(f"{norm}.epsilon" for norm in _NORMS)),
-        _padding_id(0),
-        key("max_position_embeddings", 512, _POSITIONS + ".max_length"),
+        padding_id(0),
+        key("max_position_embeddings", 512, POSITIONS + ".max_length"),
         key("tie_word_embeddings", True, "head.tied"),
-        _classifier_dropout(*_CLASSIFIERS),
+        classifier_dropout(*CLASSIFIERS),
         repeat("embedding_size", lambda values: values["hidden_dim"], "hidden_size"),
         repeat("emb_size", lambda values: values["hidden_dim"], "hidden_size"),
         inert(
@@ -103,22 +103,22 @@ _BERT_KEYS = Keys(
     _ALWAYS,
 )
 
-_ROBERTA_KEYS = _BERT_KEYS.but(
+ROBERTA_KEYS = BERT_KEYS.but(
     {"vocab_size": 50265},
-    activation("hidden_act", "gelu", _ACTIVATION),
-    _padding_id(1),
+    activation("hidden_act", "gelu", ACTIVATION),
+    padding_id(1),
     # Positions start at the row after the padding id.
     key(
         "max_position_embeddings",
         512,
-        _POSITIONS + ".max_length",
+        POSITIONS + ".max_length",
         adapt=lambda rows, values: rows - values["padding_id"] - 1,
-        restore=lambda fields: fields(_POSITIONS + ".max_length") + fields(_POSITIONS + ".offset"),
+        restore=lambda fields: fields(POSITIONS + ".max_length") + fields(POSITIONS + ".offset"),
     ),
-    derive(lambda values: values.update({_POSITIONS + ".offset": values["padding_id"] + 1})),
-    _classifier_dropout(*_BEFORE_POOLER),
+    derive(lambda values: values.update({POSITIONS + ".offset": values["padding_id"] + 1})),
+    classifier_dropout(*BEFORE_POOLER),
     without=("directionality",),
-    always={_POSITIONS + ".skip_padding": True, "head.transform.activation": "gelu"},
+    always={POSITIONS + ".skip_padding": True, "head.transform.activation": "gelu"},
 )
 
 _DISTILBERT_KEYS = Keys(
@@ -127,15 +127,15 @@ _DISTILBERT_KEYS = Keys(
         key("vocab_size", 30522, "embeddings.vocabulary_size"),
         key(("dim", "hidden_size"), 768, "hidden_dim"),
         key(("n_layers", "num_hidden_layers"), 6, "encoder.num_layers"),
-        key(("n_heads", "num_attention_heads"), 12, _ATTENTION + "num_heads"),
-        key("hidden_dim", 3072, _FEED_FORWARD + "intermediate_dim"),
-        activation("activation", "gelu", _ACTIVATION, "head.transform.activation"),
+        key(("n_heads", "num_attention_heads"), 12, ATTENTION + "num_heads"),
+        key("hidden_dim", 3072, FEED_FORWARD + "intermediate_dim"),
+        activation("activation", "gelu", ACTIVATION, "head.transform.activation"),
         key("dropout", 0.1, *_DROPOUTS, "token_head.dropout"),
-        key("attention_dropout", 0.1, _ATTENTION + "dropout"),
+        key("attention_dropout", 0.1, ATTENTION + "dropout"),
         key("seq_classif_dropout", 0.2, "pooler.dropout"),
         key("qa_dropout", 0.1, "span_head.dropout"),
-        key("max_position_embeddings", 512, _POSITIONS + ".max_length"),
-        key("pad_token_id", 0, "padding_id", adapt=_not_negative),
+        key("max_position_embeddings", 512, POSITIONS + ".max_length"),
+        key("pad_token_id", 0, "padding_id", adapt=not_negative),
         key("tie_word_embeddings", True, "head.tied"),
         repeat("tie_weights_", lambda values: values["head.tied"], "tie_word_embeddings"),
         inert("sinusoidal_pos_embds"),
@@ -147,18 +147,20 @@ _DISTILBERT_KEYS = Keys(
     },
 )
 
-_SUMMARY = ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
+SUMMARY = tuple(
+    f"summary_{each}" for each in ("type", "use_proj", "activation", "proj_to_labels", "first_dropout", "last_dropout")
+)
 _DISCRIMINATOR = "ElectraForPreTraining"
 
 
 def _read_discriminator(read: ConfigReader, values: Values) -> None:
     if _DISCRIMINATOR in (read("architectures", None) or ()):
-        values |= {"token_head.transform": TransformConfig(values[_ACTIVATION], None), "token_head.dropout": 0.0}
+        values |= {"token_head.transform": TransformConfig(values[ACTIVATION], None), "token_head.dropout": 0.0}
 
 
-_ELECTRA_KEYS = _BERT_KEYS.but(
+_ELECTRA_KEYS = BERT_KEYS.but(
     {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
-    activation("hidden_act", "gelu", _ACTIVATION),
+    activation("hidden_act", "gelu", ACTIVATION),
     key(
         "embedding_size",
         128,
@@ -166,19 +168,19 @@ _ELECTRA_KEYS = _BERT_KEYS.but(
         adapt=lambda width, values: None if width == values["hidden_dim"] else width,
         restore=lambda fields: fields("embeddings.embedding_dim") or fields("hidden_dim"),
     ),
-    _classifier_dropout(*_BEFORE_POOLER),
+    classifier_dropout(*BEFORE_POOLER),
     Group(
         ("architectures",),
         _read_discriminator,
         lambda fields: {"architectures": [_DISCRIMINATOR]} if fields("token_head.transform") else {},
     ),
-    inert("generator_size", *(f"summary_{each}" for each in _SUMMARY)),
+    inert("generator_size", *SUMMARY),
     repeat("emb_size", lambda values: values["embeddings.embedding_dim"] or values["hidden_dim"], "embedding_size"),
     without=("directionality",),
     always={"head.transform.activation": "gelu", "pooler.transform": TransformConfig("gelu", None)},
 )
 
-_ALBERT_KEYS = _BERT_KEYS.but(
+_ALBERT_KEYS = BERT_KEYS.but(
     {
         "vocab_size": 30000,
         "hidden_size": 4096,
@@ -191,23 +193,23 @@ _ALBERT_KEYS = _BERT_KEYS.but(
     expect("inner_group_num", 1),
     key("num_hidden_groups", 1, "encoder.num_distinct"),
     key("embedding_size", 128, "embeddings.embedding_dim"),
-    key("classifier_dropout_prob", 0.1, *_CLASSIFIERS),
+    key("classifier_dropout_prob", 0.1, *CLASSIFIERS),
     inert("down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"),
     without=("emb_size", "directionality", "classifier_dropout"),
 )
 
-_MPNET_KEYS = _ROBERTA_KEYS.but(
+_MPNET_KEYS = ROBERTA_KEYS.but(
     {"vocab_size": 30527},
     expect("relative_attention_num_buckets", 32),  # transformers uses 32 whatever the file says
     choice("pad_token_id", 1, "padding_id", {1: 1}),
-    key("hidden_dropout_prob", 0.1, *_DROPOUTS, *_BEFORE_POOLER),
+    key("hidden_dropout_prob", 0.1, *_DROPOUTS, *BEFORE_POOLER),
     without=("type_vocab_size", "classifier_dropout"),
-    always={_ATTENTION + "positions": RelativeBuckets(32, 128)},
+    always={ATTENTION + "positions": RelativeBuckets(32, 128)},
 )
 
 _TRANSFORMS = ("head.transform", "pooler.transform", "token_head.transform", "span_head.transform")
-_MODERN_NORMS = (_BLOCK + "norm", "embeddings.norm", *(f"{each}.norm" for each in _TRANSFORMS))
-_WINDOW = _ATTENTION + "window"
+_MODERN_NORMS = (BLOCK + "norm", "embeddings.norm", *(f"{each}.norm" for each in _TRANSFORMS))
+_WINDOW = ATTENTION + "window"
 _BASES = {"full_attention": ("global_rope_theta", 160000.0), "sliding_attention": ("local_rope_theta", 10000.0)}
 
 
@@ -242,11 +244,11 @@ def _read_bases(read: ConfigReader, values: Values) -> None:
         raise ValueError(f"rope_parameters: expected {' and '.join(_BASES)}, got {sorted(parameters)}")
     rotaries = [Rotary(base) for base in bases]
     windows = values[_WINDOW].values
-    values[_ATTENTION + "positions"] = PerLayer(tuple(rotaries[window is not None] for window in windows))
+    values[ATTENTION + "positions"] = PerLayer(tuple(rotaries[window is not None] for window in windows))
 
 
 def _write_bases(fields: Fields) -> dict[str, Any]:
-    kinds, bases = written_layer_types(fields.layers(_WINDOW)), fields.layers(_ATTENTION + "positions.base")
+    kinds, bases = written_layer_types(fields.layers(_WINDOW)), fields.layers(ATTENTION + "positions.base")
     return {
         "rope_parameters": {
             kind: {"rope_type": "default", "rope_theta": base} for kind, base in zip(kinds, bases, strict=True)
@@ -260,20 +262,20 @@ _MODERNBERT_KEYS = Keys(
         expect("attention_dropout", 0.0),  # transformers drops at two places under this one name
         key("vocab_size", 50368, "embeddings.vocabulary_size"),
         key("hidden_size", 768, "hidden_dim"),
-        key("intermediate_size", 1152, _FEED_FORWARD + "intermediate_dim"),
+        key("intermediate_size", 1152, FEED_FORWARD + "intermediate_dim"),
         key("num_hidden_layers", 22, "encoder.num_layers"),
-        key("num_attention_heads", 12, _ATTENTION + "num_heads"),
+        key("num_attention_heads", 12, ATTENTION + "num_heads"),
         repeat(
             "head_dim",
-            lambda values: values["hidden_dim"] // max(values[_ATTENTION + "num_heads"], 1),
+            lambda values: values["hidden_dim"] // max(values[ATTENTION + "num_heads"], 1),
             "hidden_size / num_attention_heads",
         ),
-        activation("hidden_activation", "gelu", _ACTIVATION),
+        activation("hidden_activation", "gelu", ACTIVATION),
         key("norm_eps", 1e-5, *(f"{norm}.epsilon" for norm in _MODERN_NORMS)),
         key("norm_bias", False, *(f"{norm}.use_bias" for norm in _MODERN_NORMS)),
-        repeat("layer_norm_eps", lambda values: values[_BLOCK + "norm.epsilon"], "norm_eps"),
-        optional("pad_token_id", int, 50283, "padding_id", null=lambda values: 0, adapt=_not_negative),
-        key("attention_bias", False, _ATTENTION + "use_bias"),
+        repeat("layer_norm_eps", lambda values: values[BLOCK + "norm.epsilon"], "norm_eps"),
+        optional("pad_token_id", int, 50283, "padding_id", null=lambda values: 0, adapt=not_negative),
+        key("attention_bias", False, ATTENTION + "use_bias"),
         Group(
             ("layer_types", "local_attention", "sliding_window", "global_attn_every_n_layers"),
             _read_windows,
@@ -281,11 +283,11 @@ _MODERNBERT_KEYS = Keys(
         ),
         Group(("rope_parameters", "global_rope_theta", "local_rope_theta", "rope_scaling"), _read_bases, _write_bases),
         key("embedding_dropout", 0.0, "embeddings.dropout"),
-        key("mlp_bias", False, _FEED_FORWARD + "use_bias"),
-        key("mlp_dropout", 0.0, _FEED_FORWARD + "dropout"),
+        key("mlp_bias", False, FEED_FORWARD + "use_bias"),
+        key("mlp_dropout", 0.0, FEED_FORWARD + "dropout"),
         key("decoder_bias", True, "head.use_bias"),
         choice("classifier_pooling", "cls", "pooler.pooling", {"cls": "first", "mean": "mean"}),
-        key("classifier_dropout", 0.0, *_CLASSIFIERS, "span_head.dropout"),
+        key("classifier_dropout", 0.0, *CLASSIFIERS, "span_head.dropout"),
         key("classifier_bias", False, *(f"{each}.use_bias" for each in _TRANSFORMS)),
         activation("classifier_activation", "gelu", *(f"{each}.activation" for each in _TRANSFORMS)),
         key("tie_word_embeddings", True, "head.tied"),
@@ -296,8 +298,8 @@ _MODERNBERT_KEYS = Keys(
     ),
     {
         **dict.fromkeys(_MODERN_NORMS, LayerNorm),
-        _BLOCK + "norm_placement": "pre",
-        _FEED_FORWARD + "gated": True,
+        BLOCK + "norm_placement": "pre",
+        FEED_FORWARD + "gated": True,
         "encoder.final_norm": True,
         "encoder.first_norm": False,
     },
@@ -307,7 +309,7 @@ _MODERNBERT_KEYS = Keys(
 # Weights
 
 
-def _weights(
+def encoder_weights(
     embeddings: str,
     layer: str,
     names: tuple[str, ...],
@@ -315,6 +317,7 @@ def _weights(
     prefix: str,
     decoder: str,
     bias: str | None = None,
+    norms: str = "after",
     more: tuple[Entry, ...] = (),
     ignored: tuple[str, ...] = (),
 ) -> WeightMap:
@@ -322,10 +325,11 @@ def _weights(
 
     `embeddings` and `layer` are the paths of the embeddings and of layer `{n}`. `names` are the names inside a layer,
     in order: query, key, value, output, norm, up, down, norm. `decoder` is the path of the vocabulary head's matrix.
-    `bias` is the second name of the head's bias, if it has two."""
+    `bias` is the second name of the head's bias, if it has two. The norms stand "after" a branch or "before" it.
+    `more` entries come first."""
     ours: tuple[str, ...] = ("query", "key", "value", "output")
-    ours = (*(f"self_attention.{part}" for part in ours), "self_attention_norm_after")
-    ours = (*ours, "feed_forward.up", "feed_forward.down", "feed_forward_norm_after")
+    ours = (*(f"self_attention.{part}" for part in ours), f"self_attention_norm_{norms}")
+    ours = (*ours, "feed_forward.up", "feed_forward.down", f"feed_forward_norm_{norms}")
     tables = {"token": "word_embeddings", "position": "position_embeddings", "segment": "token_type_embeddings"}
     body = [
         Entry(f"embedding.{name}", f"{embeddings}.{theirs}")
@@ -335,22 +339,22 @@ def _weights(
     return WeightMap(
         (),
         (f"{embeddings}.position_ids", *ignored),
-        (*body, *more),
+        (*more, *body),
         prefix,
         () if bias is None else ((f"{decoder}.bias", bias),),
         scores=((f"{decoder}.weight", f"{prefix}{embeddings}.word_embeddings.weight"),),
     )
 
 
-_LAYER = (
+BERT_LAYER = (
     *(f"attention.self.{part}" for part in ("query", "key", "value")),
     *("attention.output.dense", "attention.output.LayerNorm"),
     *("intermediate.dense", "output.dense", "output.LayerNorm"),
 )
-_POOLER = Entry("pooler.transform.dense", "pooler.dense")
+POOLER = Entry("pooler.transform.dense", "pooler.dense")
 
 
-def _vocabulary(dense: str, norm: str, bias: str, decoder: str) -> tuple[Entry, ...]:
+def vocabulary_head(dense: str, norm: str, bias: str, decoder: str) -> tuple[Entry, ...]:
     """Return the entries of a vocabulary head, with the matrix `decoder` for a head that is not tied."""
     return (
         Entry("head.transform.dense", dense),
@@ -360,7 +364,7 @@ def _vocabulary(dense: str, norm: str, bias: str, decoder: str) -> tuple[Entry, 
     )
 
 
-def _heads(
+def encoder_heads(
     name: str, vocabulary: tuple[Entry, ...], text: tuple[Entry, ...] = (), others: tuple[str, ...] = ()
 ) -> tuple[Head, ...]:
     """Return the heads of most families: BERT's, with the text classifier's layer if that is not a pooler in the
@@ -375,12 +379,12 @@ def _heads(
     )
 
 
-_ROBERTA_VOCABULARY = _vocabulary("lm_head.dense", "lm_head.layer_norm", "lm_head", "lm_head.decoder")
-_ROBERTA_TEXT = (Entry("pooler.transform.dense", "classifier.dense"), Entry("classifier", "classifier.out_proj"))
-_ROBERTA_WEIGHTS = _weights(
+ROBERTA_VOCABULARY = vocabulary_head("lm_head.dense", "lm_head.layer_norm", "lm_head", "lm_head.decoder")
+ROBERTA_TEXT = (Entry("pooler.transform.dense", "classifier.dense"), Entry("classifier", "classifier.out_proj"))
+_ROBERTA_WEIGHTS = encoder_weights(
     "embeddings",
     "encoder.layer.{n}",
-    _LAYER,
+    BERT_LAYER,
     prefix="roberta.",
     decoder="lm_head.decoder",
     bias="lm_head.bias",
@@ -390,20 +394,20 @@ _ROBERTA_WEIGHTS = _weights(
 register(
     Family(
         "bert",
-        _BERT_KEYS,
-        _weights(
+        BERT_KEYS,
+        encoder_weights(
             "embeddings",
             "encoder.layer.{n}",
-            _LAYER,
+            BERT_LAYER,
             prefix="bert.",
             decoder="cls.predictions.decoder",
             bias="cls.predictions.bias",
-            more=(_POOLER,),
+            more=(POOLER,),
             ignored=("pooler.dense.{leaf}", "cls.seq_relationship.{leaf}"),
         ),
-        _heads(
+        encoder_heads(
             "Bert",
-            _vocabulary(
+            vocabulary_head(
                 *("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
                 *("cls.predictions", "cls.predictions.decoder"),
             ),
@@ -413,17 +417,17 @@ register(
     ),
     Family(
         "roberta",
-        _ROBERTA_KEYS,
+        ROBERTA_KEYS,
         _ROBERTA_WEIGHTS,
-        _heads("Roberta", _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
+        encoder_heads("Roberta", ROBERTA_VOCABULARY, ROBERTA_TEXT),
         links("roberta"),
     ),
     *(
         Family(
             model_type,
-            _ROBERTA_KEYS.but({"vocab_size": 30522}),
+            ROBERTA_KEYS.but({"vocab_size": 30522}),
             _ROBERTA_WEIGHTS,
-            _heads(name, _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
+            encoder_heads(name, ROBERTA_VOCABULARY, ROBERTA_TEXT),
             links(model_type.replace("-", "_")),
         )
         for model_type, name in (("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert"))
@@ -431,7 +435,7 @@ register(
     Family(
         "distilbert",
         _DISTILBERT_KEYS,
-        _weights(
+        encoder_weights(
             "embeddings",
             "transformer.layer.{n}",
             (
@@ -441,9 +445,9 @@ register(
             prefix="distilbert.",
             decoder="vocab_projector",
         ),
-        _heads(
+        encoder_heads(
             "DistilBert",
-            _vocabulary("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"),
+            vocabulary_head("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector"),
             (Entry("pooler.transform.dense", "pre_classifier"), Entry("classifier", "classifier")),
         ),
         links("distilbert"),
@@ -451,22 +455,22 @@ register(
     Family(
         "electra",
         _ELECTRA_KEYS,
-        _weights(
+        encoder_weights(
             "embeddings",
             "encoder.layer.{n}",
-            _LAYER,
+            BERT_LAYER,
             prefix="electra.",
             decoder="generator_lm_head",
             more=(Entry("embedding.projection", "embeddings_project"),),
         ),
         (
-            *_heads(
+            *encoder_heads(
                 "Electra",
-                _vocabulary(
+                vocabulary_head(
                     *("generator_predictions.dense", "generator_predictions.LayerNorm"),
                     *("generator_lm_head", "generator_lm_head"),
                 ),
-                _ROBERTA_TEXT,
+                ROBERTA_TEXT,
             ),
             Head(
                 "TokenClassifier",
@@ -483,7 +487,7 @@ register(
     Family(
         "albert",
         _ALBERT_KEYS,
-        _weights(
+        encoder_weights(
             "embeddings",
             "encoder.albert_layer_groups.{n}.albert_layers.0",
             (
@@ -499,9 +503,9 @@ register(
             ),
             ignored=("pooler.{leaf}", "sop_classifier.classifier.{leaf}"),
         ),
-        _heads(
+        encoder_heads(
             "Albert",
-            _vocabulary("predictions.dense", "predictions.LayerNorm", "predictions", "predictions.decoder"),
+            vocabulary_head("predictions.dense", "predictions.LayerNorm", "predictions", "predictions.decoder"),
             others=("AlbertForPreTraining",),
         ),
         links("albert"),
@@ -509,7 +513,7 @@ register(
     Family(
         "mpnet",
         _MPNET_KEYS,
-        _weights(
+        encoder_weights(
             "embeddings",
             "encoder.layer.{n}",
             (
@@ -522,7 +526,7 @@ register(
             more=(Entry("encoder.positions", "encoder.relative_attention_bias"),),
             ignored=("pooler.dense.{leaf}",),
         ),
-        _heads("MPNet", _ROBERTA_VOCABULARY, _ROBERTA_TEXT),
+        encoder_heads("MPNet", ROBERTA_VOCABULARY, ROBERTA_TEXT),
         links("mpnet"),
     ),
     Family(
