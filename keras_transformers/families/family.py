@@ -58,7 +58,10 @@ class Family:
             table says so.
         heads: the heads. If one task has several, the first is written unless the file had another. The body alone is
             a "TextEmbedder".
-        links: the files of transformers that define configuration and model.
+        links: the files that define configuration and model, in transformers or where they were published.
+        written_type: the `model_type` that files have, if that is another family's (`registry.FORMS`).
+        own_code: whether published folders have code of their own, which `auto_map` names, for what this family
+            computes.
     """
 
     model_type: str
@@ -66,6 +69,8 @@ class Family:
     weights: WeightMap | collections.abc.Callable[[ModelConfig], WeightMap]
     heads: tuple[Head, ...]
     links: tuple[str, ...]
+    written_type: str | None = None
+    own_code: bool = False
 
     @property
     def inert(self) -> tuple[str, ...]:
@@ -117,7 +122,7 @@ class Family:
                 "its outputs. `fit` trains without it.",
                 stacklevel=2,
             )
-        code = values.get("auto_map")
+        code = None if self.own_code else values.get("auto_map")
         if isinstance(code, dict) and (code := [each for name, each in code.items() if name.startswith("AutoModel")]):
             warnings.warn(
                 f"{where}: auto_map names the folder's own code ({code[0]!s:.80}), which is not executed: the model is "
@@ -191,7 +196,7 @@ class Family:
             ignored=(*body.ignored, *(original for copy, original in body.copies if copy in apart)),
             heads=tuple(others),
             prefix=prefix,
-            other_prefixes=tuple(dict.fromkeys(each for each in prefixes if each != prefix)),
+            other_prefixes=tuple(dict.fromkeys(each for each in (*prefixes, *body.other_prefixes) if each != prefix)),
         )
 
 

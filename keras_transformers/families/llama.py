@@ -12,7 +12,7 @@ olmo3         the same, and windows in three of four layers, whose positions are
 phi3          fused weights; rotary positions over a part of each head; factors for each frequency
 gemma         norms that store their scale minus one; scaled embeddings
 gemma2        the same, and norms around each branch; every other layer has a window; capped scores
-gemma3_text   the same, without caps; norms of queries and keys; other positions in layers with a window
+gemma3_text   the same, without caps; norms of queries and keys; other positions in layers with a window; both sides
 mixtral       experts
 qwen3_moe     experts, but for some layers; norms of queries and keys
 """
@@ -44,7 +44,7 @@ from keras_transformers.families.keys import (
 from keras_transformers.families.registry import register
 from keras_transformers.families.rotary import RotaryKeys, RotaryKeysByKind
 from keras_transformers.families.weight_map import Entry, WeightMap
-from keras_transformers.families.windows import Slides, WindowKeys
+from keras_transformers.families.windows import Slides, WindowKeys, checked_window
 from keras_transformers.layers.attention import QueryKeyNorm
 from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.norms import RMSNorm
@@ -85,7 +85,18 @@ def _heads_of_width(default: int) -> Row:
 
 def _one_window(default: int | None) -> Row:
     """Return the row of one window for all layers."""
-    return optional("sliding_window", int, default, _WINDOW)
+    return optional("sliding_window", int, default, _WINDOW, adapt=checked_window)
+
+
+# transformers reads this key of any decoder; files of embedders have it.
+_CAUSAL = optional(
+    "is_causal",
+    bool,
+    True,
+    "decoder.bidirectional",
+    adapt=lambda causal, values: causal is False,
+    restore=lambda fields: False if fields("decoder.bidirectional") else OMITTED,
+)
 
 
 _ATTENTION_BIAS = key("attention_bias", False, _ATTENTION + "use_bias")
@@ -116,6 +127,7 @@ _KEYS = Keys(
         key("attention_dropout", 0.0, _ATTENTION + "dropout"),
         token_id("pad_token_id", None, "padding_id"),
         key("tie_word_embeddings", False, "head.tied"),
+        _CAUSAL,
         unwritten(optional("hidden_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: 0.1)),
         optional("classifier_dropout", float, None, _TOKEN_DROPOUT, null=lambda values: values[_TOKEN_DROPOUT]),
     ),
@@ -314,16 +326,32 @@ def _gemma3_layers(read: ConfigReader, values: Values, window: int | None) -> tu
     """Return windows in all layers but every sixth; the key `sliding_window_pattern` may hold another number."""
     read.repeats("sliding_window_size", window, "sliding_window")
     every = read("sliding_window_pattern", 6)
+    if window is not None and read.values.get("use_bidirectional_attention"):  # both sides together are so wide
+        window = window // 2 + 1
     return window, lambda n: (n + 1) % every != 0
+
+
+def _read_sides(read: ConfigReader, values: Values) -> None:
+    """Read whether tokens see later ones."""
+    values["decoder.bidirectional"] = read("use_bidirectional_attention", None) is True
+    read.expect("use_bidirectional_attention", None, False, True)
+
+
+def _write_sides(fields: Fields) -> dict[str, Any]:
+    if not fields("decoder.bidirectional"):
+        return {}
+    window = next((each for each in fields.layers(_WINDOW) if each is not None), None)
+    return {"use_bidirectional_attention": True, **({} if window is None else {"sliding_window": 2 * (window - 1)})}
 
 
 _GEMMA3_KEYS = _GEMMA2_KEYS.but(
     {"vocab_size": 262208, "max_position_embeddings": 131072, "final_logit_softcapping": None},
     WindowKeys(_gemma3_layers, otherwise=4096, others=("sliding_window_size", "sliding_window_pattern")),
+    Group(("use_bidirectional_attention",), _read_sides, _write_sides),
     RotaryKeysByKind(1e6, 1e4, "rope_local_base_freq"),
     _norm_heads(by_head=True),
     inert("attn_logit_softcapping", "sliding_window_pattern", "_sliding_window_pattern"),
-    without=("rope_theta", "attn_logit_softcapping", *_NO_TOKENS),
+    without=("rope_theta", "attn_logit_softcapping", "is_causal", "use_bidirectional_attention", *_NO_TOKENS),
 )
 
 _ROUTER = (
@@ -343,7 +371,7 @@ _MIXTRAL_KEYS = _MISTRAL_KEYS.but(
 
 def _read_switched_window(read: ConfigReader, values: Values) -> None:
     window = read.optional("sliding_window", int, 4096)
-    values[_WINDOW] = window if read("use_sliding_window", False) else None
+    values[_WINDOW] = checked_window(window if read("use_sliding_window", False) else None, values)
 
 
 def _write_switched_window(fields: Fields) -> dict[str, Any]:

@@ -19,11 +19,20 @@ MODULES = {
         *("electra", "albert", "mpnet", "modernbert"),
     ),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
+    "embedders": ("gte", "jina_embeddings_v3", "eurobert", "new", "jina_xlm_roberta", "jina_bert"),
     "llama": (
         *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
         *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
     ),
+    "nomic": ("nomic_bert", "hf_nomic_bert"),
     "t5": ("t5", "mt5", "umt5"),
+}
+# Published code that is not in transformers, and whose files name a `model_type` of transformers for another model: the
+# key that tells them, its value (None for any), and the family.
+FORMS = {
+    "bert": ("position_embedding_type", "alibi", "jina_bert"),
+    "nomic_bert": ("n_embd", None, "hf_nomic_bert"),
+    "xlm-roberta": ("position_embedding_type", "rotary", "jina_xlm_roberta"),
 }
 _HOMES = {model_type: module for module, model_types in MODULES.items() for model_type in model_types}
 
@@ -70,7 +79,8 @@ def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
     Raises:
         ValueError: for a missing or unknown `model_type`.
     """
-    model_type, known = values.get("model_type"), {**_HOMES, **_families}.keys()
+    forms = {form for _, _, form in FORMS.values()}
+    model_type, known = values.get("model_type"), {**_HOMES, **_families}.keys() - forms
     architectures = values.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(each, str) for each in architectures):
         raise ValueError(f"Expected a list of names as architectures in {where}, got {shown(architectures)}.")
@@ -86,7 +96,14 @@ def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
             f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
             f"{_spelled_otherwise(model_type, known)}{_part(values, known)}."
         )
-    return family(model_type)
+    return family(_form_of(values, model_type))
+
+
+def _form_of(values: collections.abc.Mapping[str, Any], model_type: str) -> str:
+    """Return the name of the family of a file with this `model_type`: another one for the files of `FORMS`."""
+    name, value, form = FORMS.get(model_type, ("", None, ""))
+    given = values.get(name)
+    return model_type if given is None or (value is not None and given != value) else form
 
 
 def named_by(architectures: collections.abc.Iterable[str] | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from keras_transformers.layers.rotary_scaling import (
     LinearScaling,
     Llama3Scaling,
     LongScaling,
+    NtkScaling,
     RotaryScaling,
     YarnScaling,
     yarn_attention_factor,
@@ -29,6 +30,7 @@ from keras_transformers.layers.rotary_scaling import (
 _LENGTH, _FACTOR = "original_max_position_embeddings", "attention_factor"
 _KINDS = {
     "linear": (LinearScaling, {"factor": "factor"}),
+    "ntk": (NtkScaling, {"factor": "factor"}),
     "dynamic": (DynamicScaling, {"factor": "factor"}),
     "llama3": (
         Llama3Scaling,
@@ -160,7 +162,7 @@ def written_scaling(scaling: RotaryScaling | None) -> dict[str, typing.Any]:
             values = {theirs: (getattr(scaling, ours), defaults[ours]) for theirs, ours in names.items()}
             values = {name: value for name, (value, default) in values.items() if value != default}
             listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-            return {"rope_type": kind, **listed}
+            return {"type" if kind == "ntk" else "rope_type": kind, **listed}  # the code for "ntk" knows the old name
     return {}
 
 
@@ -176,7 +178,7 @@ def _written_long(scaling: LongScaling, context_length: int) -> dict[str, typing
     return {"rope_scaling": kept, _LENGTH: scaling.original_length}
 
 
-_POSITIONS, _WINDOW = "decoder.block.attention.positions", "decoder.block.attention.window"
+_POSITIONS, _WINDOW = "block.attention.positions", "block.attention.window"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +194,7 @@ class RotaryKeys:
         default_length: the longest text before scaling if the file has no key for it, in a family that has such a key.
         otherwise: the positions that are written for a model without rotary positions; None if all models have rotary
             positions.
+        stack: the stack, "decoder" or "encoder".
     """
 
     base: str = "rope_theta"
@@ -201,6 +204,7 @@ class RotaryKeys:
     kinds: tuple[str, ...] = SCALINGS
     default_length: int | None = None
     otherwise: Rotary | None = None
+    stack: str = "decoder"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -220,7 +224,8 @@ class RotaryKeys:
             if key != name:  # some releases of transformers write both
                 read.repeats(name, given[name], key)
         original, length = self._original_length(read, where, given), values["embeddings.context_length"]
-        values[_POSITIONS] = rotary_of(read, given, length, where, self.kinds, self.fraction is not None, original)
+        rotary = rotary_of(read, given, length, where, self.kinds, self.fraction is not None, original)
+        values[f"{self.stack}.{_POSITIONS}"] = rotary
 
     def _original_length(self, read: ConfigReader, where: str, given: Values) -> int | None:
         """Return the longest text before scaling, if the file has a separate key for it."""
@@ -236,7 +241,7 @@ class RotaryKeys:
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:
         """Return the keys for the positions of the first layer that has positions and no window."""
-        windows, positions = fields.layers(_WINDOW), fields.layers(_POSITIONS)
+        windows, positions = (fields.layers(f"{self.stack}.{each}") for each in (_WINDOW, _POSITIONS))
         pairs = sorted(zip(windows, positions, strict=True), key=lambda pair: pair[0] is not None)
         rotary = next((each for _, each in pairs if isinstance(each, Rotary)), self.otherwise)
         if rotary is None:
@@ -282,7 +287,7 @@ class RotaryKeysByKind:
         given, scaling = (read.optional(name, dict) or {} for name in ("rope_parameters", "rope_scaling"))
         if set(given) - set(KINDS):
             raise ValueError(f"rope_parameters: expected {' and '.join(KINDS)}, got {', '.join(sorted(given))}")
-        windows, rotaries = values[_WINDOW].values, []
+        windows, rotaries = values[f"decoder.{_WINDOW}"].values, []
         for kind, name, base, scaled in (
             ("full_attention", "rope_theta", self.base, scaling),
             ("sliding_attention", self.window_key, self.window_base, {}),
@@ -293,12 +298,13 @@ class RotaryKeysByKind:
             elif any(windows):  # version 5 uses "rope_theta" for layers without a window, version 4 for all
                 read.repeats("rope_theta", told["rope_theta"], "the base of the layers with a window")
             rotaries.append(rotary_of(read, told, values["embeddings.context_length"], "rope_parameters"))
-        values[_POSITIONS] = PerLayer(tuple(rotaries[window is not None] for window in windows))
+        values[f"decoder.{_POSITIONS}"] = PerLayer(tuple(rotaries[window is not None] for window in windows))
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:
         """Return the keys of version 4, which both versions read; version 5's key if only that expresses everything."""
         by_window: dict[bool, Rotary] = {}
-        for window, rotary in zip(fields.layers(_WINDOW), fields.layers(_POSITIONS), strict=True):
+        pairs = (fields.layers(f"decoder.{each}") for each in (_WINDOW, _POSITIONS))
+        for window, rotary in zip(*pairs, strict=True):
             if not isinstance(rotary, Rotary):
                 raise Inexpressible("This ModelConfig has layers without rotary positions.")
             by_window[window is not None] = rotary

@@ -4,7 +4,9 @@
     encoder.block_{n}.feed_forward.up             encoder.layers.{n}.linear1              layer to layer
     …self_attention.query, .key, .value           …self_attn.in_proj_{leaf}               several to one, stacked
     …self_attention.query, .key, .value           …attention.query_key_value              the same, group by group
+    …self_attention.query                         …self_attn.q_proj, or a part of …Wqkv   the one that a file has
     decoder.block_{n}.feed_forward.up             layers.{n}.experts.*.w3                 one of ours to several
+    encoder.block_{n}.feed_forward.up             layers.{n}.experts.w1                   the same, in one matrix
                                                   positional_encoding.pe                  no weight of ours: ignored
 
 An entry names layers, or one weight. The weights of a layer and their names follow from ours: `kernel`, `embeddings`,
@@ -56,6 +58,7 @@ class Entry:
         input_heads, output_heads: the number of heads on a separate axis of theirs, among the inputs or the outputs, as
             in `keras.layers.EinsumDense`; 0 for none. With such an axis, theirs is not transposed.
         zero: whether a file that lacks theirs means zeros.
+        merged: whether theirs is a matrix that holds ours, which has an axis of experts, expert below expert.
     """
 
     ours: str | tuple[str, ...]
@@ -65,6 +68,7 @@ class Entry:
     input_heads: int = 0
     output_heads: int = 0
     zero: bool = False
+    merged: bool = False
 
     @property
     def is_weight(self) -> bool:
@@ -82,7 +86,8 @@ class WeightMap:
     """A table of entries, with the spellings and the further tensors of files.
 
     Files of one family differ in spelling: files of a body alone lack the prefix, old files have `gamma` and `beta`,
-    and a file may have a tensor, its copy, or both.
+    and a file may have a tensor, its copy, or both. If several entries name one weight of ours, the first whose tensor
+    a file has counts, and the first of all where there is no file.
 
     Args:
         entries: entries whose tensors have no prefix.
@@ -133,7 +138,7 @@ class WeightMap:
             this head. All other unused tensors keep their own names, so that `models.weights.assign` reports them.
         """
         tensors = _Stacked(tensors, self._numbered())
-        places = self._places(weights, *self._spelling(tensors))
+        places = self._places(weights, *self._spelling(tensors), tensors)
         present, zeros, named = {}, {}, set()
         for name, place in places.items():
             theirs = self._stored(place.theirs, tensors)
@@ -199,7 +204,7 @@ class WeightMap:
         Raises:
             ValueError: listing weights that are not in the table.
         """
-        places = self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
+        places = self.places(weights, like)
         unnamed = [name for name in weights if name not in places]
         if unnamed:
             raise ValueError(f"Expected an entry of the table for each weight, got none for {', '.join(unnamed)}.")
@@ -214,6 +219,8 @@ class WeightMap:
                 array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
             array = array.reshape(place.apart(array.shape))
             array = _transposed(array) if place.transposed else array
+            if place.experts:
+                array = array.reshape(-1, array.shape[-1])
             if place.zero and like is not None and theirs not in like and not array.any():
                 continue
             if "*" in theirs:
@@ -250,7 +257,9 @@ class WeightMap:
 
         A place has `theirs`, the name of a tensor, which several weights may share, and `transposed`. Weights that are
         not in the table are left out."""
-        return self._places(weights, *((self.prefix, False) if like is None else self._spelling(like)))
+        if like is None:
+            return self._places(weights, self.prefix, False, ())
+        return self._places(weights, *self._spelling(like), like)
 
     def _spelling(self, names: collections.abc.Collection[str]) -> tuple[str, bool]:
         """Return the prefix of a file's names, which may be empty, and whether the file has old names."""
@@ -265,8 +274,15 @@ class WeightMap:
         names = [prefix + entry.name for entry, prefixes in entries for prefix in prefixes if "*" in entry.theirs]
         return [_pattern(name) for name in names]
 
-    def _places(self, weights: collections.abc.Mapping[str, typing.Any], prefix: str, old: bool) -> dict[str, "_Place"]:
-        """Return the place of each of our weights, by our name; names that match no entry are left out."""
+    def _places(
+        self,
+        weights: collections.abc.Mapping[str, typing.Any],
+        prefix: str,
+        old: bool,
+        names: collections.abc.Collection[str],
+    ) -> dict[str, "_Place"]:
+        """Return the place of each of our weights, by our name, in a file with tensors of these `names`; weights that
+        match no entry are left out."""
         prefixed = [(entry, prefix) for entry in self.body]
         patterns = [
             (_pattern(ours), position, entry, before)
@@ -274,19 +290,24 @@ class WeightMap:
             for position, ours in enumerate(_several(entry.ours))
         ]
         leaves = LEAVES | ({"gamma": "gamma", "beta": "beta"} if old else {})
-        places = {}
+        places: dict[str, _Place] = {}
         for name in weights:
             layer, _, leaf = name.rpartition(".")
             for pattern, position, entry, before in patterns:
                 match = pattern.fullmatch(name if entry.is_weight else layer)
                 if match and leaf in LEAVES:
                     numbers = match.groupdict()
+                    theirs = before + entry.name.format(leaf=leaves[leaf], **numbers)
+                    is_there = theirs in names or theirs.replace("*", "0") in names
+                    if name in places and not is_there:
+                        continue
                     named = "" if entry.is_weight else f".{leaf}"
-                    widths = [weights[f"{each.format(**numbers)}{named}"].shape[-1] for each in _several(entry.ours)]
+                    shapes = [weights[f"{each.format(**numbers)}{named}"].shape for each in _several(entry.ours)]
+                    widths = [shape[-1] for shape in shapes]
                     start, whole = sum(widths[:position]), len(widths) == 1
                     in_kernel = entry.input_heads and leaf == "kernel"
                     places[name] = _Place(
-                        before + entry.name.format(leaf=leaves[leaf], **numbers),
+                        theirs,
                         entry.transposed and leaf == "kernel",
                         start,
                         None if whole else start + widths[position],
@@ -295,8 +316,10 @@ class WeightMap:
                         entry.input_heads if in_kernel else entry.output_heads,
                         0 if in_kernel else len(weights[name].shape) - 1,
                         entry.zero,
+                        shapes[0][0] if entry.merged else 0,
                     )
-                    break
+                    if is_there:
+                        break
         return places
 
 
@@ -306,7 +329,8 @@ class _Place:
 
     The weight is the part `start:stop` of the tensor's last axis, which is `width` long; with `stop` None it is the
     whole tensor. The last axis consists of `groups`, which hold an equal share of the part each. Unless `heads` is 0,
-    `axis` is split in two in their tensor: `heads` and the rest. `zero`: see `Entry`."""
+    `axis` is split in two in their tensor: `heads` and the rest. Unless `experts` is 0, their tensor joins the axis of
+    so many experts with the next. `zero`: see `Entry`."""
 
     theirs: str
     transposed: bool
@@ -317,6 +341,7 @@ class _Place:
     heads: int = 0
     axis: int = 0
     zero: bool = False
+    experts: int = 0
 
     def part(self, array: np.ndarray) -> np.ndarray:
         """Return this weight from their tensor, which is transposed already."""
@@ -334,8 +359,11 @@ class _Place:
         return array if self.groups == 1 else array.reshape(*array.shape[:-2], -1)
 
     def joined(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a shape of theirs with the axis of heads merged, as in ours; unchanged if it lacks that axis."""
+        """Return a shape of theirs with the axis of heads merged and that of experts apart, as in ours; unchanged if it
+        has others."""
         at = self.axis
+        if self.experts and len(shape) == 2 and shape[0] % self.experts == 0:
+            return (self.experts, shape[0] // self.experts, shape[1])
         if not self.heads or len(shape) < at + 2 or shape[at] != self.heads:
             return shape
         return (*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])

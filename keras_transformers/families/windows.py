@@ -35,6 +35,17 @@ def written_layer_types(windows: collections.abc.Iterable[int | None]) -> list[s
     return [KINDS[window is not None] for window in windows]
 
 
+def checked_window(window: int | None, values: Values) -> int | None:
+    """Return a window, which is None in a decoder whose tokens see later ones: transformers then counts it otherwise.
+
+    Raises:
+        ValueError: for another window.
+    """
+    if window is not None and values.get("decoder.bidirectional"):
+        raise ValueError(f"sliding_window: expected none with is_causal: false, got {window}")
+    return window
+
+
 @dataclasses.dataclass(frozen=True)
 class WindowKeys:
     """The row of a decoder whose layers may have a window or not.
@@ -70,7 +81,8 @@ class WindowKeys:
         types = layer_types(read, values["decoder.num_layers"], slides)
         if window is None and "sliding_attention" in types:
             raise ValueError("layer_types: expected a sliding_window where there is sliding_attention, got none")
-        values[_WINDOW] = PerLayer(tuple(window if kind == "sliding_attention" else None for kind in types))
+        windows = tuple(window if kind == "sliding_attention" else None for kind in types)
+        values[_WINDOW] = PerLayer(tuple(checked_window(each, values) for each in windows))
 
     def write(self, fields: Fields) -> dict[str, Any]:
         """Return the keys: the width of the first window, and the kind of each layer."""

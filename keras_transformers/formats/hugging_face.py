@@ -22,7 +22,7 @@ from keras_transformers.families.family import Family, Head
 from keras_transformers.families.naming import naming_of
 from keras_transformers.families.registry import family_of
 from keras_transformers.files.reading import is_plain
-from keras_transformers.formats import computed, foreign, preset
+from keras_transformers.formats import computed, foreign, preset, task_adapters
 from keras_transformers.formats.own import TASK_VALUES
 from keras_transformers.formats.ties import settle
 
@@ -144,16 +144,20 @@ def labelled(values: dict[str, typing.Any], head: Head | None) -> dict[str, typi
     return values | ({"id2label": dict(enumerate(head.labels))} if head.labels else {})
 
 
-def read(folder: pathlib.Path, values: dict[str, typing.Any], task: str | None = None) -> Checkpoint:
+def read(
+    folder: pathlib.Path, values: dict[str, typing.Any], task: str | None = None, adapter: str | None = None
+) -> Checkpoint:
     """Open a checkpoint's folder and interpret its configuration, without reading its tensors.
 
     Args:
         folder: the folder.
         values: the parsed `config.json`.
         task: the task that uses the checkpoint; by default the task that the checkpoint was made for.
+        adapter: the adapter to merge, for a folder that holds several (`task_adapters`).
 
     Raises:
-        FileNotFoundError, ValueError: for an unknown model_type, refused keys, and missing or damaged weights.
+        FileNotFoundError, ValueError: for an unknown model_type, refused keys, missing or damaged weights, and an
+            unknown adapter.
     """
     folder = pathlib.Path(folder)
     where = folder / "config.json"
@@ -162,12 +166,14 @@ def read(folder: pathlib.Path, values: dict[str, typing.Any], task: str | None =
         config = family.config(values, task, where)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    tensors, architectures = open_tensors(folder), values.get("architectures")
+    tensors, architectures, text = open_tensors(folder), values.get("architectures"), where.read_bytes()
+    values, tensors, told = task_adapters.merge(values, tensors, adapter, folder)
+    text = text if adapter is None else preset.json_bytes(values)
     foreign.refuse_quantized(tensors, folder)
     own = family.task(architectures)
     settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
-    notes = (*settled.notes, *computed.check(settled.config, tensors, folder))
-    return Checkpoint(folder, values, where.read_bytes(), family, settled.config, tensors, settled.apart, notes)
+    notes = (*told, *settled.notes, *computed.check(settled.config, tensors, folder))
+    return Checkpoint(folder, values, text, family, settled.config, tensors, settled.apart, notes)
 
 
 def write(
@@ -204,7 +210,8 @@ def write(
     written = family.write(config)
     told = {"architectures": [head.architecture], **(values or {})}
     if of_family is None:
-        config_file = preset.json_bytes({"model_type": family.model_type, **written, **told, "torch_dtype": stored})
+        told = {**written, **told, "torch_dtype": stored}
+        config_file = preset.json_bytes({"model_type": family.written_type or family.model_type, **told})
     else:
         config_file = _changed_config(of_family, config, written, told, of_task is not None, stored)
     return {

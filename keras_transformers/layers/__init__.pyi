@@ -33,6 +33,7 @@ from keras_transformers.layers.rotary_scaling import DynamicScaling as DynamicSc
 from keras_transformers.layers.rotary_scaling import LinearScaling as LinearScaling
 from keras_transformers.layers.rotary_scaling import Llama3Scaling as Llama3Scaling
 from keras_transformers.layers.rotary_scaling import LongScaling as LongScaling
+from keras_transformers.layers.rotary_scaling import NtkScaling as NtkScaling
 from keras_transformers.layers.rotary_scaling import YarnScaling as YarnScaling
 from keras_transformers.layers.stack import Decoder as Decoder
 from keras_transformers.layers.stack import Encoder as Encoder

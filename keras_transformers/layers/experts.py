@@ -26,11 +26,13 @@ from keras_transformers.records import Size, record
 @record
 class ExpertsConfig:
     """The number of experts, and how many each token chooses (Shazeer et al. 2017; Mixtral). With `normalize`, the
-    weights of the chosen experts add up to 1; otherwise they are those of the softmax over all experts."""
+    weights of the chosen experts add up to 1; otherwise they are those of the softmax over all experts. With
+    `output_bias`, one bias is added to the weighted sum (megablocks)."""
 
     num_experts: Size
     num_chosen: Size = 2
     normalize: bool = True
+    output_bias: bool = False
 
     def __post_init__(self) -> None:
         if self.num_chosen > self.num_experts:

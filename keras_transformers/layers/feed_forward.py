@@ -24,6 +24,8 @@ ACTIVATIONS = {
     "tanh": keras.activations.tanh,
 }
 
+BIASES = (True, False, "output")
+
 
 @record
 class FeedForwardConfig:
@@ -32,7 +34,7 @@ class FeedForwardConfig:
     intermediate_dim: Size
     activation: str = "relu"
     gated: bool = False
-    use_bias: bool = True
+    use_bias: bool | str = True
     dropout: Rate = 0.0
     experts: ExpertsConfig | None = None
 
@@ -41,6 +43,13 @@ class FeedForwardConfig:
             hint = did_you_mean(self.activation, ACTIVATIONS)
             raise ValueError(
                 f"Expected activation to be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}{hint}."
+            )
+        if self.use_bias not in BIASES:
+            raise ValueError(f'Expected use_bias to be True, False or "output", got {self.use_bias!r}.')
+        if self.experts is not None and self.use_bias == "output":
+            raise ValueError(
+                'Expected use_bias to be True or False with experts, got "output". For one bias of all experts, give '
+                "them output_bias=True."
             )
 
 
@@ -57,7 +66,7 @@ class FeedForward(ShapePreserving):
         intermediate_dim: `F`.
         activation: "relu", "gelu" (exact), "gelu_tanh", "silu" or "tanh".
         gated: whether there is a gate.
-        use_bias: whether the projections have biases.
+        use_bias: whether the projections have biases; "output" for the last one alone.
         dropout: share of the intermediate activations dropped in training.
         experts: an `ExpertsConfig` record, or None for one layer for all tokens.
 
@@ -77,13 +86,13 @@ class FeedForward(ShapePreserving):
         activation: str = "relu",
         *,
         gated: bool = False,
-        use_bias: bool = True,
+        use_bias: bool | str = True,
         dropout: float = 0.0,
         experts: ExpertsConfig | None = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        FeedForwardConfig(intermediate_dim, activation)  # checks the arguments
+        FeedForwardConfig(intermediate_dim, activation, use_bias=use_bias, experts=experts)  # checks the arguments
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = gated
@@ -93,7 +102,8 @@ class FeedForward(ShapePreserving):
 
     def build(self, inputs_shape: Shape) -> None:
         def projection(name: str, in_width: int, out_width: int) -> keras.layers.Layer:
-            options = {"use_bias": self.use_bias, "dtype": self.dtype_policy, "name": name}
+            use_bias = self.use_bias is True or (self.use_bias == "output" and name == "down")
+            options = {"use_bias": use_bias, "dtype": self.dtype_policy, "name": name}
             if self.experts is None:
                 layer = keras.layers.Dense(out_width, **options)
             else:
@@ -102,11 +112,13 @@ class FeedForward(ShapePreserving):
             return layer
 
         width = inputs_shape[-1]
-        self.router = None
+        self.router = self.output_bias = None
         if self.experts is not None:
             options = {"use_bias": False, "dtype": self.dtype_policy, "name": "router"}
             self.router = keras.layers.Dense(self.experts.num_experts, **options)
             self.router.build(inputs_shape)
+            if self.experts.output_bias:
+                self.output_bias = self.add_weight(name="bias", shape=(width,), initializer="zeros")
         self.gate = projection("gate", width, self.intermediate_dim) if self.gated else None
         self.up = projection("up", width, self.intermediate_dim)
         self.down = projection("down", self.intermediate_dim, width)
@@ -123,6 +135,8 @@ class FeedForward(ShapePreserving):
             self.experts.num_experts,
             lambda x, experts: self._compute(x, training, experts=experts),
         )
+        if self.output_bias is not None:
+            mixed_XD = mixed_XD + ops.cast(self.output_bias, mixed_XD.dtype)
         return ops.reshape(mixed_XD, ops.shape(inputs))
 
     def _compute(self, x: Tensor, training: bool | None, **of_experts: typing.Any) -> Tensor:

@@ -69,6 +69,7 @@ class PoolerConfig:
     `input_dropout`, `dropout`: dropout before and after the transform.
     `classifier_bias`: whether the text classifier has a bias.
     `end_id`: "last" then means the last token with this id, even if others follow it (BART).
+    `by_token`: whether the transform comes before the pooling, and so transforms each token (EuroBERT).
     """
 
     pooling: str = "first"
@@ -77,6 +78,7 @@ class PoolerConfig:
     dropout: Rate = 0.0
     classifier_bias: bool = True
     end_id: Count | None = None
+    by_token: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -84,6 +86,8 @@ class PoolerConfig:
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}{hint}.")
         if self.end_id is not None and self.pooling != "last":
             raise ValueError(f'Expected pooling="last" with end_id={self.end_id}, got {self.pooling!r}.')
+        if self.by_token and self.transform is None:
+            raise ValueError("Expected a transform with by_token=True, got None.")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -236,7 +240,7 @@ class Pooler(Layer):
         pooling: "first" or "last" for the vector of that real token; "mean" or "max" over all real tokens;
             "mean_sqrt_length" for their sum over the root of their number; "weighted_mean" for their mean, each
             weighted by its position from 1 on. Several of these, whose vectors are concatenated in that order.
-        transform, input_dropout, dropout: see `PoolerConfig`.
+        transform, input_dropout, dropout, by_token: see `PoolerConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `pooling_mask`, bool `[B, T]`, True where a token is pooled (by default every real one).
@@ -258,6 +262,7 @@ class Pooler(Layer):
         *,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
+        by_token: bool = False,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -268,6 +273,8 @@ class Pooler(Layer):
                 raise ValueError(f"Expected pooling to be one of {', '.join(VECTOR_POOLINGS)}, got {each!r}{hint}.")
         if not self.poolings:
             raise ValueError(f"Expected one or several poolings of {', '.join(VECTOR_POOLINGS)}, got none.")
+        PoolerConfig(transform=transform, by_token=by_token)  # checks the arguments
+        self.by_token = by_token
         options = {"dtype": self.dtype_policy}
         self.pooling = self.poolings[0] if len(self.poolings) == 1 else self.poolings
         self.transform = None if transform is None else make_transform(transform, name="transform", **options)
@@ -298,13 +305,15 @@ class Pooler(Layer):
         pooling_mask: Tensor = None,
         training: bool | None = None,
     ) -> Tensor:
+        padding_mask = attached(inputs) if padding_mask is None else padding_mask
+        if self.by_token and self.transform is not None:
+            inputs = self.transform(inputs)
         x = self.input_dropout(self._pooled(inputs, padding_mask, pooling_mask), training=training)
-        x = x if self.transform is None else self.transform(x)
+        x = x if self.transform is None or self.by_token else self.transform(x)
         return self.dropout(x, training=training)
 
     def _pooled(self, inputs: Tensor, padding_mask: Tensor, pooling_mask: Tensor) -> Tensor:
-        real_BT = attached(inputs) if padding_mask is None else padding_mask
-        real_BT = None if real_BT is None else ops.cast(real_BT, "bool")
+        real_BT = None if padding_mask is None else ops.cast(padding_mask, "bool")
         of_BT = real_BT if pooling_mask is None else ops.cast(pooling_mask, "bool")
         vectors = [_pooled_by(pooling, inputs, real_BT, of_BT) for pooling in self.poolings]
         return vectors[0] if len(vectors) == 1 else ops.concatenate(vectors, axis=-1)

@@ -1,6 +1,7 @@
 """RoPE scaling, for longer texts than those of the first training: a record for each scheme, with one method.
 
     LinearScaling    all frequencies lower
+    NtkScaling       a larger base, and all frequencies lower
     DynamicScaling   a larger base for longer texts
     Llama3Scaling    low frequencies lower, high ones unchanged, a ramp between
     YarnScaling      the same with another ramp, and larger scores
@@ -53,6 +54,20 @@ class LinearScaling:
 
     def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         return plain_frequencies(base, width) / np.float32(self.factor), 1.0
+
+
+@record
+class NtkScaling:
+    """A base `factor` times as large, and frequencies divided by `factor ** (2 / width)` ("NTK-aware": Su 2023,
+    https://kexue.fm/archives/9706; gte-multilingual)."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _check(self.factor)
+
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
+        return plain_frequencies(base * self.factor, width) / np.float32(self.factor ** (2 / width)), 1.0
 
 
 @record
@@ -188,4 +203,4 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-RotaryScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling
+RotaryScaling = LinearScaling | NtkScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling

@@ -43,6 +43,8 @@ class StackConfig:
         final_dropout: share of the output of the stack dropped in training (T5).
         output_dim: width of an output projection without bias after the last norm; None for no projection.
         feed_forward_pattern: the feed-forward layers of consecutive layers, repeated, if they differ.
+        bidirectional: whether the tokens of a decoder alone see later tokens too, as in embedders that were made of
+            language models (EmbeddingGemma). An encoder's always do.
     """
 
     num_layers: Size
@@ -55,6 +57,7 @@ class StackConfig:
     final_dropout: Rate = 0.0
     output_dim: Size | None = None
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         shared = self.num_distinct is not None
@@ -123,9 +126,12 @@ class _Stack(Layer):
         final_dropout: float = 0.0,
         output_dim: int | None = None,
         feed_forward_pattern: tuple[FeedForwardConfig, ...] = (),
+        bidirectional: bool = False,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.bidirectional = bidirectional
+        self._causal = self._causal and not bidirectional
         config = StackConfig(
             num_layers,
             block,
@@ -318,7 +324,7 @@ class Encoder(_Stack):
 
     Args:
         num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
-        feed_forward_pattern: see `StackConfig`.
+        feed_forward_pattern, bidirectional: see `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
@@ -364,7 +370,7 @@ class Decoder(_Stack):
 
     Args:
         num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
-        feed_forward_pattern: see `StackConfig`.
+        feed_forward_pattern, bidirectional: see `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
     Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or its projections by `project_source`;
@@ -416,6 +422,12 @@ class Decoder(_Stack):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> typing.Any:
+        if not self._causal and (cache is not None or (starts is not None and starts.shape[1] != 1)):
+            raise ValueError(
+                "Expected one text in each row of a bidirectional decoder, and no cache, got "
+                f"{'several starts in a row' if cache is None else 'a cache'}: its tokens see later ones. Give each "
+                "text a row, and read it whole."
+            )
         room = None if cache is None else max(state.room or 0 for state in cache)
         source_scope = None
         if source is not None:

@@ -37,7 +37,7 @@ class Backbone(ShapesOfSpec, keras.Model):
             `decoder_token_ids [B, T]`, if there are an encoder and a decoder. Pad them on the right. They may be left
             out if `config.reading` is set.
             `padding_mask [B, S]`, True where a token is real. By default, for an encoder, True where it is not
-            `config.padding_id`; for a decoder alone, True everywhere.
+            `config.padding_id`; for a causal decoder alone, True everywhere.
             `segment_ids [B, T]`, if the embeddings have segments; by default all 0.
             `starts`, int32 `[B, 1]` or `[B, T]`, for a decoder alone: the position in the row at which the text of each
             token begins. Padding may then be on the left, and several texts may share a row without seeing each other.
@@ -260,6 +260,8 @@ class Backbone(ShapesOfSpec, keras.Model):
 
     def _decoder_alone(self, inputs: dict[str, Tensor], options: dict[str, typing.Any]) -> typing.Any:
         token_ids, padding_mask, segment_ids, starts = (inputs.get(each) for each in ("token_ids", *_OPTIONAL))
+        if padding_mask is None and self.decoder.bidirectional:  # else no token sees the padding behind it
+            padding_mask = self.padding_mask(token_ids)
         x = self.decoder_embedding(token_ids, segment_ids, starts=starts, training=options["training"])
         return self.decoder(x, padding_mask=padding_mask, starts=starts, **options)
 

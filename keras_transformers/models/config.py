@@ -69,6 +69,9 @@ class ModelConfig:
             "ends": decoder and getattr(target.positions, "skip_padding", False),
             **dict.fromkeys(self._uneven_heads(), True),
             "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
+            "bidirectional=True, which is for a decoder without an encoder": (
+                encoder and any(each and each.bidirectional for each in (encoder, decoder))
+            ),
             "an encoder without a padding_id, by which it knows its padding": encoder and self.padding_id is None,
             **{
                 f"padding_id={self.padding_id} outside the vocabulary of {size} tokens": not 0 <= self.filler < size

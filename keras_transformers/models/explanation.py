@@ -129,6 +129,7 @@ def _pooler(pooler: Pooler, model: typing.Any, config: ModelConfig) -> str:
         "pooler",
         " and ".join(shown[each] for each in pooler.poolings),
         _dropout(pooler.input_dropout.rate),
+        "of each token's" if pooler.by_token else "",
         _transform(pooler.transform, config.output_dim),
         _dropout(pooler.dropout.rate),
         "of length 1" if getattr(model, "normalize", False) else "",
@@ -179,7 +180,8 @@ def _bias(layer: typing.Any) -> str:
 
 
 def _biases(use_bias: bool | str) -> str:
-    return {True: "biases", False: "no biases", "inputs": "biases of queries, keys and values"}[use_bias]
+    some = {"inputs": "biases of queries, keys and values", "output": "bias of the last projection"}
+    return {True: "biases", False: "no biases", **some}[use_bias]
 
 
 def _query_key_norm(norm: QueryKeyNorm | None) -> str:
@@ -210,7 +212,8 @@ def _experts(experts: ExpertsConfig | None) -> str:
     if experts is None:
         return ""
     shares = "" if experts.normalize else ", by their shares of all"
-    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}"
+    bias = ", and one bias" if experts.output_bias else ""
+    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}{bias}"
 
 
 def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsConfig) -> str:
@@ -264,7 +267,7 @@ def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         _dropout(attention.dropout),
     )
-    causal = "causal " if label == "decoder" else ""
+    causal = "causal " if label == "decoder" and not stack.bidirectional else ""
     positions = () if stack.pattern else _positions(attention)
     yield _line("", f"  {causal}self-attention: {shared[0]}", *shared[1:], *positions)
     for each in dict.fromkeys(stack.attentions if stack.pattern else ()):

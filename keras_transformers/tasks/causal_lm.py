@@ -63,6 +63,8 @@ class CausalLM(GivenTexts, DocumentTask):
     def _check_stacks(cls, config: ModelConfig) -> None:
         if config.encoder is not None or config.decoder is None:
             raise wrong_stacks("a ModelConfig with a decoder and no encoder, such as kt.models.gpt makes", config)
+        if config.decoder.bidirectional:
+            raise wrong_stacks("a causal decoder", config)
 
     # Training
 

@@ -326,10 +326,10 @@ class TextEmbedder(EncoderTask):
         return folder / modules[0].path if modules else folder
 
     @classmethod
-    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None) -> typing.Any:
+    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None, adapter: str | None = None) -> typing.Any:
         modules = sentence_transformers.modules_of(folder)
         steps = sentence_transformers.dense_steps(folder, modules) if modules else []
-        checkpoint = super()._open_checkpoint(folder, model_type)
+        checkpoint = super()._open_checkpoint(folder, model_type, adapter)
         return vector_steps.Checkpoint(checkpoint, steps) if steps and not own.is_own(checkpoint) else checkpoint
 
     @classmethod

@@ -110,7 +110,11 @@ class EncoderTask(Task):
         return None if longest is None else longest - special
 
     def _needs_mask(self) -> bool:
-        return self.config.encoder is None  # a decoder's padding may be any id
+        if self.config.encoder is None:
+            return True  # a decoder's padding may be any id
+        # A tokenizer may end texts with the token that also fills rows (EuroBERT).
+        template = None if self.tokenizer is None else self.tokenizer.template
+        return template is not None and (self.config.padding_id, 0) in template.single
 
     def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._input_columns(read_columns(source, labelled=False, words=self.form.words, columns=columns))

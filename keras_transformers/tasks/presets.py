@@ -43,17 +43,18 @@ def load(
     arguments: dict[str, typing.Any] | None = None,
 ) -> typing.Any:
     """Load a model of the task `cls`. Takes the arguments of `Task.from_preset`."""
-    arguments = arguments or {}
+    arguments = dict(arguments or {})
     spelling.check_dtype(dtype)
-    known = ("name", "dtype", "model_type", "verify", *spelling.constructor_arguments(cls)[1:])
+    known = ("name", "dtype", "model_type", "verify", "adapter", *spelling.constructor_arguments(cls)[1:])
     spelling.check_arguments(f"arguments of {cls.__name__}.from_preset", arguments, known, spelling.OF_KERAS)
+    adapter = arguments.pop("adapter", None)
     root = sources.resolve(name)
     if verify:
         verification.verify(root)
     folder = cls._model_folder(root)
     for each in {root, folder}:
         refuse_pointers(each)
-    checkpoint = cls._open_checkpoint(root, model_type)
+    checkpoint = cls._open_checkpoint(root, model_type, adapter)
     saved_arguments = cls._read_arguments(root)
     same_task = checkpoint.task in (cls._checkpoint_task(), None)
     if same_task:
@@ -72,18 +73,22 @@ def load(
     return model
 
 
-def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str) -> typing.Any:
-    """Open the checkpoint in a folder with a `config.json`, or in a GGUF file."""
+def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str, adapter: str | None = None) -> typing.Any:
+    """Open the checkpoint in a folder with a `config.json`, or in a GGUF file, with one of its adapters or none."""
+    values = {} if path.suffix == GGUF else preset.read_json(path, "config.json")
+    if adapter is not None and (
+        not values or values.get("model_type") == own.MODEL_TYPE or keras_hub.is_preset(values)
+    ):
+        raise ValueError(f"Expected no adapter: {path} holds none, got adapter={adapter!r}.")
     if path.suffix == GGUF:
         return gguf.read(path)
-    values = preset.read_json(path, "config.json")
     if model_type is not None:
         values.setdefault("model_type", model_type)
     if values.get("model_type") == own.MODEL_TYPE:
         return own.read(path, values)
     if keras_hub.is_preset(values):
         return keras_hub.read(path, values, task)
-    return hugging_face.read(path, values, task)
+    return hugging_face.read(path, values, task, adapter)
 
 
 def _check_weights(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, any_heads: bool) -> None:

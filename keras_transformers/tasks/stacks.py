@@ -7,7 +7,9 @@ _READERS = "kt.TextClassifier, kt.TokenClassifier, kt.QuestionAnswerer or kt.Tex
 
 def wrong_stacks(expected: str, config: ModelConfig) -> ValueError:
     """The error for a configuration with the wrong stacks: it names the expected ones, and the tasks that would fit."""
-    if config.encoder is None:
+    if config.decoder is not None and config.decoder.bidirectional:
+        got, fitting = "one whose tokens see later ones (bidirectional)", _READERS
+    elif config.encoder is None:
         got, fitting = "a decoder alone", f"kt.CausalLM, {_READERS}"
     elif config.decoder is None:
         got, fitting = "an encoder alone", f"kt.MaskedLM, {_READERS}"

@@ -96,6 +96,7 @@ class Task(ShapesOfSpec, DataTask):
         dtype: str | keras.DTypePolicy | None = None,
         model_type: str | None = None,
         verify: bool = False,
+        adapter: str | None = None,
         **arguments: typing.Any,
     ) -> typing.Self:
         """Load a preset: its model, weights, tokenizer and labels.
@@ -108,6 +109,8 @@ class Task(ShapesOfSpec, DataTask):
                 default the global policy of Keras, whatever the file stores.
             model_type: the model family, if an old `config.json` does not name it.
             verify: whether to first read all files and compare them with the stored hashes: see `kt.verify`.
+            adapter: the adapter to merge into the weights, for a folder that holds adapters for some tasks, as that of
+                jina-embeddings-v3 does; by default none.
             **arguments: arguments of the constructor that replace those of the preset. If they ask for other classes,
                 or the preset was made for another task, the head is initialized anew, and a warning says so.
 
@@ -120,7 +123,7 @@ class Task(ShapesOfSpec, DataTask):
         """
         from keras_transformers.tasks import presets  # formats and families load with the first preset
 
-        return presets.load(cls, name, dtype, model_type, verify, arguments)
+        return presets.load(cls, name, dtype, model_type, verify, {**arguments, "adapter": adapter})
 
     @classmethod
     def _checkpoint_task(cls) -> str:
@@ -133,11 +136,11 @@ class Task(ShapesOfSpec, DataTask):
         return folder
 
     @classmethod
-    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None) -> typing.Any:
+    def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None, adapter: str | None = None) -> typing.Any:
         """The checkpoint in a preset's folder, with the tensors of all its files."""
         from keras_transformers.tasks import presets
 
-        return presets.open_checkpoint(cls._model_folder(folder), model_type, cls._checkpoint_task())
+        return presets.open_checkpoint(cls._model_folder(folder), model_type, cls._checkpoint_task(), adapter)
 
     def _checkpoint_files(
         self, weights: Mapping[str, typing.Any], values: dict[str, typing.Any], dtype: str | None

@@ -11,7 +11,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.families.registry import families
-from tests.conformance import bart_cases, llama_cases, t5_cases
+from tests.conformance import bart_cases, embedder_cases, llama_cases, t5_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Case:
         count = len(head.labels) or (2 if head.task == "QuestionAnswerer" else self.num_classes)
         names = [f"CLASS_{number}" for number in range(count)]
         return {
-            "model_type": self.model_type,
+            "model_type": self.family.written_type or self.model_type,
             "architectures": [head.architecture],
             **self.values,
             "id2label": {str(number): name for number, name in enumerate(names)},
@@ -310,9 +310,14 @@ CASES = {
     "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
     **{
         name: Case(*case)
-        for name, case in (*llama_cases.CASES.items(), *bart_cases.CASES.items(), *t5_cases.CASES.items())
+        for cases in (embedder_cases.CASES, llama_cases.CASES, bart_cases.CASES, t5_cases.CASES)
+        for name, case in cases.items()
     },
 }
+
+# Families that transformers has no class for: their references are in own_code.py.
+OWN_CODE = [name for name, family in families().items() if "/huggingface/transformers/" not in family.links[0]]
+IN_TRANSFORMERS = [name for name in families() if name not in OWN_CODE]
 
 FIRST = {case.model_type: name for name, case in reversed(CASES.items())}
 
@@ -320,6 +325,8 @@ FIRST = {case.model_type: name for name, case in reversed(CASES.items())}
 def _has(name, case, head):
     """Whether a case is tried with a head: the first of a family and all encoders with each, others where it counts."""
     both = case.config.encoder is not None
+    if not both and case.config.decoder.bidirectional:
+        return head.task == "TextEmbedder"
     usual = ("Seq2SeqLM",) if both else ("TextEmbedder", "CausalLM")
     return case.config.decoder is None or head.task in usual or name == FIRST[case.model_type]
 

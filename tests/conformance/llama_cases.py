@@ -20,6 +20,7 @@ _LLAMA = {
     "classifier_dropout": 0.4,
 }
 _BIASES = {"attention_bias": True, "mlp_bias": True}
+_SMALL = {"num_hidden_layers": 2}
 _UNTIED = {"tie_word_embeddings": False, "hidden_act": "gelu_new"}
 _LINEAR = {"rope_type": "linear", "factor": 3.0}
 # as version 5 writes them, with the base
@@ -71,6 +72,9 @@ CASES = {
     "llama": _llama("llama", _BIASES, {"rope_scaling": _LINEAR}),
     "llama-3": _llama("llama", _UNTIED, {"rope_parameters": _LLAMA3}, without=_NEW),
     "llama-yarn": _llama("llama", _UNTIED, {"rope_parameters": _YARN}, without=_NEW),
+    # to both sides
+    "llama-bidirectional": _llama("llama", _SMALL, {"is_causal": False}),
+    "qwen2-bidirectional": _llama("qwen2", _SMALL, {"is_causal": False}),
     "mistral": _llama("mistral", {"sliding_window": 5}),
     "mistral-whole": _llama("mistral", _UNTIED, {"sliding_window": None, "rope_scaling": _LINEAR}),
     "qwen2": _llama("qwen2", {"rope_scaling": _LINEAR}),
@@ -142,6 +146,13 @@ CASES = {
             },
         },
         without=(*_CALLED, *_TOKENS, *_NEW),
+    ),
+    "gemma3_text-bidirectional": _llama(
+        "gemma3_text",
+        _GEMMA2,
+        _SMALL,
+        {"layer_types": [FULL, SLIDING], "sliding_window": 8, "use_bidirectional_attention": True},
+        without=(*_CALLED, *_TOKENS),
     ),
     "mixtral": _llama("mixtral", _EXPERTS, {"num_local_experts": 5, "rope_scaling": _LINEAR}),
     "mixtral-untied": _llama("mixtral", _UNTIED, _EXPERTS, {"num_local_experts": 4, "sliding_window": None}),

@@ -3,8 +3,10 @@
 import functools
 import json
 
+from keras_transformers.families.registry import family_of
 from tests.conformance import checkpoints
-from tests.conformance.cases import CHECKPOINTS
+from tests.conformance.cases import CHECKPOINTS, OWN_CODE
+from tests.conformance.own_code import OwnCode
 
 
 @functools.cache
@@ -15,6 +17,8 @@ def model(name):
 
 def load(folder, head):
     """transformers' model of a folder; all that is in the folder is used."""
+    if family_of(json.loads((folder / "config.json").read_text("utf-8")), folder).model_type in OWN_CODE:
+        return OwnCode(folder)
     import transformers
 
     transformers.logging.set_verbosity_error()

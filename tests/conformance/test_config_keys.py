@@ -11,7 +11,7 @@ from keras_transformers.families.unknown_keys import INERT
 from keras_transformers.formats.hugging_face import labelled
 from keras_transformers.tasks.classifier import Classifier
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CASES, CHECKPOINTS, task_class
+from tests.conformance.cases import CASES, CHECKPOINTS, IN_TRANSFORMERS, task_class
 from tests.conformance.changes import others
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -82,13 +82,13 @@ def defaults(model_type):
     return json.loads(json.dumps(transformers.CONFIG_MAPPING[model_type]().to_dict()))
 
 
-@pytest.mark.parametrize("model_type", families())
+@pytest.mark.parametrize("model_type", IN_TRANSFORMERS)
 def test_no_keys_mean_what_they_mean_to_transformers(model_type):
     family = families()[model_type]
     assert family.config(defaults(model_type)) == family.config({})
 
 
-@pytest.mark.parametrize("model_type", families())
+@pytest.mark.parametrize("model_type", IN_TRANSFORMERS)
 def test_a_file_that_names_no_classes_has_as_many_as_in_transformers(model_type):
     import transformers
 
@@ -99,14 +99,14 @@ def test_a_file_that_names_no_classes_has_as_many_as_in_transformers(model_type)
             assert len(found) == (len(head.labels) or count)
 
 
-@pytest.mark.parametrize("model_type", families())
+@pytest.mark.parametrize("model_type", IN_TRANSFORMERS)
 def test_the_keys_of_version_4_mean_the_same(model_type):
     family, values = families()[model_type], defaults(model_type)
     old = {name: value for name, value in values.items() if name not in NEW} | INSTEAD.get(model_type, {})
     assert family.config(VERSION_4 | old) == family.config(values)
 
 
-@pytest.mark.parametrize("model_type", families())
+@pytest.mark.parametrize("model_type", IN_TRANSFORMERS)
 def test_a_key_changes_the_model_or_is_refused_by_name_or_is_said_or_is_inert(model_type):
     family, values = families()[model_type], VERSION_4 | defaults(model_type)
     usual = family.config(values)
@@ -124,7 +124,7 @@ def test_a_key_changes_the_model_or_is_refused_by_name_or_is_said_or_is_inert(mo
 
 
 @pytest.mark.slow  # it asks transformers alone
-@pytest.mark.parametrize("model_type", families())
+@pytest.mark.parametrize("model_type", IN_TRANSFORMERS)
 def test_an_inert_key_changes_nothing_in_transformers(model_type, tmp_path):
     name = next(each for each, (case, _) in CHECKPOINTS.items() if case.model_type == model_type)
     case, head = CHECKPOINTS[name]

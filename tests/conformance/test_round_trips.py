@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.families.registry import families
+from keras_transformers.families.registry import family_of
 from keras_transformers.formats import preset
 from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
@@ -97,7 +97,7 @@ def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_p
 def _written_head(folder, task):
     """The `Head` that a folder's `config.json` names."""
     values = json.loads((folder / "config.json").read_bytes())
-    head = families()[values["model_type"]].head(task, values["architectures"])
+    head = family_of(values, folder).head(task, values["architectures"])
     assert head.architecture == values["architectures"][0]
     return head
 

@@ -247,3 +247,39 @@ def test_several_that_are_stacked_already_are_taken_as_they_are():
     read = EXPERTS.read(stacked, weights)
     for name, array in read.items():
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
+
+
+def test_of_several_spellings_the_one_in_the_file_counts():
+    fused = tuple(f"block_{{n}}.{part}" for part in ("query", "key"))
+    table = WeightMap((*(Entry(ours, f"h.{{n}}.{ours[-3:]}") for ours in fused), Entry(fused, "layer.{n}.both")))
+    random = np.random.default_rng(0)
+    weights = {f"block_0.{part}.kernel": random.normal(size=(4, 3)).astype("float32") for part in ("query", "key")}
+    first = table.write(weights)
+    assert set(first) == {"h.0.ery.weight", "h.0.key.weight"}
+    second = {"layer.0.both.weight": np.concatenate([each.T for each in weights.values()])}
+    for theirs in (first, second):
+        read = table.read(theirs, weights)
+        assert set(read) == set(weights)
+        for name, array in weights.items():
+            np.testing.assert_array_equal(read[name], array)
+        written = table.write(weights, theirs)
+        assert set(written) == set(theirs)
+        for name, array in theirs.items():
+            np.testing.assert_array_equal(written[name], array)
+
+
+def test_experts_in_one_matrix():
+    table = WeightMap(
+        (Entry("up.kernel", "w1", merged=True), Entry("down.kernel", "w2", transposed=False, merged=True))
+    )
+    random = np.random.default_rng(0)
+    weights = {"up.kernel": random.normal(size=(5, 4, 3)), "down.kernel": random.normal(size=(5, 3, 4))}
+    theirs = table.write(weights)
+    assert {name: array.shape for name, array in theirs.items()} == {"w1": (15, 4), "w2": (15, 4)}
+    np.testing.assert_array_equal(theirs["w1"][6:9], weights["up.kernel"][2].T)
+    np.testing.assert_array_equal(theirs["w2"][6:9], weights["down.kernel"][2])
+    read = table.read(theirs, weights)
+    for name, array in weights.items():
+        assert read.shape(name) == array.shape
+        np.testing.assert_array_equal(read[name], array)
+    assert table.read({"w1": np.zeros((16, 4))}, weights).shape("up.kernel") == (4, 16)  # which does not fit

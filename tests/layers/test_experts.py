@@ -13,8 +13,9 @@ from tests.layers.reference import fill, numbers, relative_error
 D, F = 12, 24
 
 
-def built(num_experts=5, num_chosen=2, normalize=True, **settings):
-    layer = FeedForward(F, "silu", experts=ExpertsConfig(num_experts, num_chosen, normalize), **settings)
+def built(num_experts=5, num_chosen=2, normalize=True, output_bias=False, **settings):
+    experts = ExpertsConfig(num_experts, num_chosen, normalize, output_bias)
+    layer = FeedForward(F, "silu", experts=experts, **settings)
     layer.build((None, None, D))
     return fill(layer)
 
@@ -39,7 +40,7 @@ def in_numpy(layer, x):
             if layer.gated:
                 hidden = hidden * dense(layer.up, expert, token)
             mixed[place] += shares[expert] / whole * dense(layer.down, expert, hidden)
-    return mixed
+    return mixed if layer.output_bias is None else mixed + np.asarray(layer.output_bias, "float64")
 
 
 @pytest.fixture(params=["as it is", pytest.param("compiled", marks=pytest.mark.one_backend("torch"))], autouse=True)
@@ -58,6 +59,11 @@ def test_experts_are_what_numpy_computes(shape, normalize, gated, use_bias):
     output = layer(x)
     assert tuple(output.shape) == shape
     assert relative_error(output, in_numpy(layer, x)) < 1e-5
+
+
+def test_one_bias_is_added_to_the_sum():
+    layer, x = built(output_bias=True), numbers((2, 5, D))
+    assert relative_error(layer(x), in_numpy(layer, x)) < 1e-5
 
 
 @pytest.mark.parametrize("num_chosen", [1, 5])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.layers import FeedForward
+from keras_transformers.layers import ExpertsConfig, FeedForward
 from tests.layers.reference import fill, numbers, relative_error
 
 
@@ -20,7 +20,7 @@ def exact_activation(name, x):
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "gelu_tanh", "silu", "tanh"])
 @pytest.mark.parametrize("gated", [False, True])
-@pytest.mark.parametrize("use_bias", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True, "output"])
 def test_feed_forward_is_what_numpy_computes(activation, gated, use_bias):
     layer = FeedForward(24, activation, gated=gated, use_bias=use_bias)
     layer.build((None, None, 12))
@@ -35,7 +35,8 @@ def test_feed_forward_is_what_numpy_computes(activation, gated, use_bias):
     if gated:
         hidden = hidden * dense(layer.up, x)
     assert relative_error(layer(x), dense(layer.down, hidden)) < 1e-5
-    assert len(layer.weights) == (3 if gated else 2) * (2 if use_bias else 1)
+    kernels = 3 if gated else 2
+    assert len(layer.weights) == kernels + {False: 0, True: kernels, "output": 1}[use_bias]
 
 
 def test_feed_forward_dropout_in_training():
@@ -43,6 +44,13 @@ def test_feed_forward_dropout_in_training():
     quiet = ops.convert_to_numpy(layer(x))
     np.testing.assert_array_equal(ops.convert_to_numpy(layer(x, training=False)), quiet)
     assert relative_error(layer(x, training=True), quiet) > 1e-2
+
+
+def test_biases_that_cannot_be():
+    with pytest.raises(ValueError, match="use_bias to be True, False or \"output\", got 'inputs'"):
+        FeedForward(24, use_bias="inputs")
+    with pytest.raises(ValueError, match='True or False with experts, got "output".*give them output_bias=True'):
+        FeedForward(24, use_bias="output", experts=ExpertsConfig(4))
 
 
 def test_an_unknown_activation_is_an_error():

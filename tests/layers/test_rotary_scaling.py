@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_transformers.layers import DynamicScaling, LinearScaling, Llama3Scaling, LongScaling, YarnScaling
+from keras_transformers.layers import (
+    DynamicScaling,
+    LinearScaling,
+    Llama3Scaling,
+    LongScaling,
+    NtkScaling,
+    YarnScaling,
+)
 from keras_transformers.layers.positions import Rotary, rotary_angles
 from keras_transformers.layers.rotary_scaling import plain_frequencies
 
@@ -63,6 +70,13 @@ def test_frequencies_are_what_transformers_computes(name, base, length):
     assert found.dtype == "float32"
     # a power that a backend computes in float32 may be a few bits off
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5 if kind == "dynamic" else 1.3e-7)
+
+
+def test_ntk_scales_the_base_and_the_frequencies():
+    found, factor = NtkScaling(8.0).frequencies(20000.0, 16, None)
+    wanted = 160000.0 ** (-np.arange(0, 16, 2) / 16) / 8.0 ** (2 / 16)  # as in the code of gte-multilingual
+    assert factor == 1.0
+    np.testing.assert_allclose(found, wanted, rtol=3e-7)
 
 
 def test_a_scaling_changes_the_angles():

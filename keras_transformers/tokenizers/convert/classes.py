@@ -93,7 +93,7 @@ _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")
 CLASSES = (
     TokenizerClass(
         names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
-        model_types=("bert", "distilbert", "electra"),
+        model_types=("bert", "distilbert", "electra", "nomic_bert"),
         files=("vocab.txt",),
         read=word_piece,
         pipeline=pipelines.word_piece,
@@ -130,7 +130,7 @@ CLASSES = (
     ),
     TokenizerClass(
         names=("XLMRobertaTokenizer",),
-        model_types=("xlm-roberta",),
+        model_types=("xlm-roberta", "gte", "jina_embeddings_v3"),
         files=("*.model",),
         read=unigram(fairseq_pieces, pipelines.PREFIXED),
         pipeline=pipelines.PREFIXED,

@@ -1,0 +1,106 @@
+"""Folders with adapters for tasks, as jina-embeddings-v3 has them: one is merged, or none, and none is lost."""
+
+import json
+
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from keras_transformers.families.registry import families
+from keras_transformers.formats import preset
+from tests.conformance import checkpoints, outputs
+from tests.conformance.cases import CASES
+from tests.layers.reference import relative_error
+
+pytestmark = pytest.mark.one_backend
+
+CASE, TASKS, RANK = CASES["jina_xlm_roberta"], ["retrieval.query", "text-matching"], 4
+HEAD = families()["jina_xlm_roberta"].head("TextEmbedder")
+KEYS = {
+    "lora_adaptations": TASKS,
+    "task_instructions": {task: "" for task in TASKS},
+    "lora_rank": RANK,
+    "lora_alpha": 2,
+    "lora_dropout_p": 0.0,
+    "lora_main_params_trainable": False,
+    "load_trained_adapters": True,
+    "auto_map": {"AutoModel": "jinaai/xlm-roberta-flash-implementation--modeling_lora.XLMRobertaLoRA"},
+}
+
+
+def _adapted(name):
+    return name.endswith(".weight") and "norm" not in name and "emb_ln" not in name
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """The tensors of a model by name, and the adapters of each adapted matrix."""
+    plain, random = checkpoints.tensors(CASE, HEAD), np.random.default_rng(0)
+    adapters = {}
+    for name in filter(_adapted, plain):
+        rows, columns = plain[name].shape
+        shapes = ((rows, RANK), (RANK, columns)) if "_embeddings" in name else ((RANK, columns), (rows, RANK))
+        adapters[name] = [random.normal(size=(len(TASKS), *shape)).astype("float32") * 0.1 for shape in shapes]
+    return plain, adapters
+
+
+@pytest.fixture(scope="module")
+def folder(parts, tmp_path_factory):
+    plain, adapters = parts
+    tensors = {}
+    for name, array in plain.items():
+        path = f"roberta.{name.removesuffix('.weight')}.parametrizations.weight"
+        if name in adapters:
+            tensors |= {f"{path}.original": array}
+            tensors |= {f"{path}.0.lora_{side}": each for side, each in zip("AB", adapters[name], strict=True)}
+        else:
+            tensors[f"roberta.{name}"] = array
+    return _saved(tmp_path_factory.mktemp("adapters") / "model", tensors, CASE.config_file(HEAD) | KEYS)
+
+
+def _saved(path, tensors, values):
+    files = {"config.json": preset.json_bytes(values), preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)}
+    preset.save_folder(path, files)
+    return path
+
+
+@pytest.mark.parametrize("number, task", enumerate(TASKS))
+def test_an_adapter_is_merged(number, task, parts, folder, tmp_path):
+    plain, adapters = parts
+    merged = dict(plain)
+    for name, (a, b) in adapters.items():
+        product = a[number] @ b[number] if "_embeddings" in name else b[number] @ a[number]
+        merged[name] = plain[name] + product * (KEYS["lora_alpha"] / RANK)
+    inputs = outputs.inputs(CASE)
+    wanted = kt.TextEmbedder.from_preset(_saved(tmp_path / "merged", merged, CASE.config_file(HEAD)))
+    model = kt.TextEmbedder.from_preset(folder, adapter=task)
+    found = outputs.ours(model, inputs)
+    assert relative_error(found, outputs.ours(wanted, inputs)) <= 1e-6
+    model.save_to_preset(tmp_path / "again")
+    np.testing.assert_array_equal(outputs.ours(kt.TextEmbedder.from_preset(tmp_path / "again"), inputs), found)
+    values = json.loads((tmp_path / "again" / "config.json").read_bytes())
+    assert values["auto_map"] == KEYS["auto_map"] and not any("lora" in name for name in values)
+
+
+def test_without_a_choice_nothing_is_merged_and_nothing_lost(parts, folder, tmp_path):
+    plain, _ = parts
+    inputs = outputs.inputs(CASE)
+    wanted = kt.TextEmbedder.from_preset(_saved(tmp_path / "plain", plain, CASE.config_file(HEAD)))
+    with pytest.warns(
+        UserWarning, match="holds adapters for retrieval.query, text-matching, and none is used. Pass ada"
+    ):
+        model = kt.TextEmbedder.from_preset(folder)
+    np.testing.assert_array_equal(outputs.ours(model, inputs), outputs.ours(wanted, inputs))
+    model.save_to_preset(tmp_path / "again")
+    for file in ("config.json", "model.safetensors"):
+        assert (tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes(), file
+
+
+def test_an_adapter_that_is_not_there_is_an_error(parts, folder, tmp_path):
+    with pytest.raises(
+        ValueError, match="one of the adapters in .* \\(retrieval.query, text-matching\\), got adapter='"
+    ):
+        kt.TextEmbedder.from_preset(folder, adapter="separation")
+    plain = _saved(tmp_path / "plain", parts[0], CASE.config_file(HEAD))
+    with pytest.raises(ValueError, match="Expected no adapter: .* holds none, got adapter='separation'"):
+        kt.TextEmbedder.from_preset(plain, adapter="separation")
