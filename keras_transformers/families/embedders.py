@@ -166,21 +166,6 @@ _JINA_XLM_ROBERTA_KEYS = _JINA_V3_KEYS.but(
 )
 
 
-def _read_feed_forward(read: ConfigReader, values: Values) -> None:
-    told = read("feed_forward_type", "original")
-    gates = {"geglu": "gelu", "reglu": "relu"}
-    if told not in ("original", *gates):
-        raise ValueError(f"feed_forward_type: expected original, geglu or reglu, got {told!r}")
-    if told in gates:
-        values |= {ACTIVATION: gates[told], **_GATED}
-
-
-def _write_feed_forward(fields: Fields) -> dict[str, Any]:
-    gates = {"gelu": "geglu", "relu": "reglu"}
-    gated = fields(FEED_FORWARD + "gated")
-    return {"feed_forward_type": gates.get(fields(ACTIVATION), "glu") if gated else "original"}
-
-
 _NORMED = "jinaai/jina-bert-v2-qk-post-norm"
 _JINA_BERT_CODE = {
     "AutoConfig": "configuration_bert.JinaBertConfig",
@@ -206,13 +191,13 @@ def _write_code(fields: Fields) -> dict[str, Any]:
 _JINA_BERT_KEYS = BERT_KEYS.but(
     {},
     state("position_embedding_type", "alibi"),
-    activation("hidden_act", "gelu", "head.transform.activation", ACTIVATION),
+    activation("hidden_act", "gelu", "head.transform.activation"),
+    choice("feed_forward_type", "original", ACTIVATION, {"geglu": "gelu", "reglu": "relu"}),
     length(512),
-    Group(("feed_forward_type",), _read_feed_forward, _write_feed_forward),
     Group(("auto_map",), _read_code, _write_code),
     inert("emb_pooler", "model_max_length"),
     without=_NO_OTHER_WIDTH,
-    always={**NO_POSITIONS, ATTENTION + "positions": Alibi()},
+    always={**NO_POSITIONS, **_GATED, ATTENTION + "positions": Alibi()},
 )
 
 _POOLINGS = {"bos": ("first", False), "mean": ("mean", False), "late": ("mean", True)}
@@ -365,13 +350,11 @@ def _jina_bert_weights(config: ModelConfig) -> WeightMap:
     attention = dict(zip((*QUERY_KEY_VALUE, "self_attention.output"), BERT_LAYER[:4], strict=True))
     if fields(ATTENTION + "query_key_norm") is not None:
         gated, down = ("feed_forward.up", "feed_forward.gate"), "mlp.down_layer"
-        names = norms("layer_norm_1", "layer_norm_2") | {gated: "mlp.up_gated_layer", "feed_forward.up": "mlp.up_layer"}
+        names = norms("layer_norm_1", "layer_norm_2") | {gated: "mlp.up_gated_layer"}
         names |= {f"self_attention.{part}_norm": f"attention.self.layer_norm_{part[0]}" for part in ("query", "key")}
-    elif fields(FEED_FORWARD + "gated"):
+    else:
         gated, down = ("feed_forward.gate", "feed_forward.up"), "mlp.wo"
         names = norms(BERT_LAYER[4], "mlp.layernorm") | {gated: "mlp.gated_layers"}
-    else:
-        down, names = BERT_LAYER[6], norms(BERT_LAYER[4], BERT_LAYER[7]) | {"feed_forward.up": BERT_LAYER[5]}
     layers = in_layers("encoder.layer.{n}", {**attention, **names, "feed_forward.down": down})
     decoder = "cls.predictions.decoder"
     return embedder_weights("bert.", *EMBEDDINGS, *layers, POOLER, decoder=decoder, bias="cls.predictions.bias")

@@ -86,8 +86,11 @@ class PoolerConfig:
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {self.pooling!r}{hint}.")
         if self.end_id is not None and self.pooling != "last":
             raise ValueError(f'Expected pooling="last" with end_id={self.end_id}, got {self.pooling!r}.')
-        if self.by_token and self.transform is None:
-            raise ValueError("Expected a transform with by_token=True, got None.")
+        if self.by_token and (self.transform is None or self.pooling not in ("mean", "max")):
+            raise ValueError(
+                'Expected a transform and pooling="mean" or "max" with by_token=True, got '
+                f"{self.transform} and {self.pooling!r}."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -273,7 +276,7 @@ class Pooler(Layer):
                 raise ValueError(f"Expected pooling to be one of {', '.join(VECTOR_POOLINGS)}, got {each!r}{hint}.")
         if not self.poolings:
             raise ValueError(f"Expected one or several poolings of {', '.join(VECTOR_POOLINGS)}, got none.")
-        PoolerConfig(transform=transform, by_token=by_token)  # checks the arguments
+        PoolerConfig("mean", transform, by_token=by_token)  # checks the arguments
         self.by_token = by_token
         options = {"dtype": self.dtype_policy}
         self.pooling = self.poolings[0] if len(self.poolings) == 1 else self.poolings

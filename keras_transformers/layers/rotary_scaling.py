@@ -82,6 +82,8 @@ class DynamicScaling:
         _check(self.factor, self.original_length)
 
     def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
+        if width < 4:
+            raise ValueError(f"Expected to turn at least 4 channels with {type(self).__name__}, got {width}.")
         length = ops.maximum(_length(positions), float(self.original_length))
         growth = self.factor * length / self.original_length - (self.factor - 1)
         grown = base * ops.power(growth, width / (width - 2))

@@ -92,17 +92,13 @@ CASES = {
             "num_attention_heads": 6,
         },
     ),
-    "jina_bert-plain": (
-        "jina_bert",
-        _BERT | _UNTIED | {"position_embedding_type": "alibi", "feed_forward_type": "original"},
-    ),
     "jina_bert-normed": (
         "jina_bert",
         _BERT
         | {
             "position_embedding_type": "alibi",
             "feed_forward_type": "geglu",
-            "hidden_act": "gelu",
+            "tie_word_embeddings": False,
             "auto_map": {"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"},
         },
     ),

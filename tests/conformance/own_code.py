@@ -25,7 +25,8 @@ class OwnCode:
         self.folder = pathlib.Path(folder)
         self.values = json.loads((self.folder / "config.json").read_text("utf-8"))
         family = family_of(self.values, folder)
-        told = {**family.write(family.config(self.values)), **self.values}
+        told = {name: self.values[name] for name in ("model_type", "architectures")}
+        told |= family.write(family.config(self.values))
         self.config = types.SimpleNamespace(to_dict=lambda: told)
         body, prefix, self.layers, self.vocabulary = FORMS[family.model_type]
         self.tensors = load_file(self.folder / "model.safetensors")
@@ -268,8 +269,7 @@ def jina_bert(model, x, mask):
     import torch
 
     told, epsilon = model.values, model.values["layer_norm_eps"]
-    heads, kind = told["num_attention_heads"], told["feed_forward_type"]
-    act = activation({"geglu": "gelu", "reglu": "relu"}.get(kind, told["hidden_act"]))
+    heads, act = told["num_attention_heads"], activation({"geglu": "gelu", "reglu": "relu"}[told["feed_forward_type"]])
     places = torch.arange(x.shape[1])
     bias = -torch.tensor(slopes(heads))[:, None, None] * (places[:, None] - places[None]).abs()
     normed = any("qk-post-norm" in each for each in told.get("auto_map", {}).values())
@@ -287,13 +287,10 @@ def jina_bert(model, x, mask):
         if normed:
             up, gate = model.linear(f"{path}.mlp.up_gated_layer", x).chunk(2, -1)
             return model.linear(f"{path}.mlp.down_layer", up * act(gate))
-        if kind == "original":
-            return model.linear(f"{path}.output.dense", act(model.linear(f"{path}.intermediate.dense", x)))
         gate, up = model.linear(f"{path}.mlp.gated_layers", x).chunk(2, -1)
         return model.linear(f"{path}.mlp.wo", act(gate) * up)
 
-    after = "output.LayerNorm" if kind == "original" else "mlp.layernorm"
-    names = ("layer_norm_1", "layer_norm_2") if normed else ("attention.output.LayerNorm", after)
+    names = ("layer_norm_1", "layer_norm_2") if normed else ("attention.output.LayerNorm", "mlp.layernorm")
     norms = [lambda path, x, name=name: model.norm(f"{path}.{name}", x, epsilon) for name in names]
     return model.encoded(model.norm("embeddings.LayerNorm", x, epsilon), attention, feed_forward, norms)
 

@@ -29,7 +29,8 @@ REFUSED = {
     # the parts of a model of images and texts
     "bert.vnone.5": "add_cross_attention: only False is supported, got True",
     # others' changes to the code of gte-v1.5
-    **dict.fromkeys(("gte-large-en-v1.5", "gte-new"), "unknown key 'num_kv_heads': the folder's own code"),
+    "gte-large-en-v1.5": "rope_scaling: expected a rope_type of 'default', 'ntk', got 'yarn'",
+    "gte-new": "unknown key 'num_kv_heads': the folder's own code",
     # other names alone, by which transformers computes with its defaults
     "Llama-3-from-scratch__mlx_model": "n_kv_heads: expected 32, as num_key_value_heads says, got 8",
     "opus-mt-cmn+cn+yue+ze_zh+zh_cn+zh_CN+zh_HK+zh_tw+zh_TW+zh_yue+zhs+zht+zh-de": _MARIAN,
@@ -127,6 +128,8 @@ def _different(values):
         "umt5",
     ):  # version 5 ties the head whatever the file says, and version 4 does not
         del pairs["tie_word_embeddings"]
+    if ours.get("use_bidirectional_attention"):  # transformers holds half of it
+        pairs["sliding_window"] = ours["sliding_window"], theirs.to_dict()["sliding_window"]
     pairs |= _rotary(ours, getattr(theirs, "rope_parameters", None) or {})
     return {key: pair for key, pair in pairs.items() if not _same(key, *pair)}
 

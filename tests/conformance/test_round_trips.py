@@ -78,7 +78,9 @@ def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_p
     model.save_to_preset(tmp_path)
     inputs = outputs.inputs(case)
     theirs, wanted = reference.load(tmp_path, _written_head(tmp_path, head.task)), reference.model(name)
-    np.testing.assert_array_equal(outputs.theirs(theirs, case, inputs), outputs.theirs(wanted, case, inputs))
+    first, second = (outputs.compared(outputs.theirs(each, case, inputs), case, inputs) for each in (theirs, wanted))
+    # what other code computed, a class of transformers may compute in another order
+    assert relative_error(first, second) <= (0 if type(theirs) is type(wanted) else 1e-5)
     found, wanted = theirs.config.to_dict(), wanted.config.to_dict()
     keys = found.keys() | wanted.keys()
     if found["model_type"] != wanted["model_type"]:  # a family may be another's in all but its name

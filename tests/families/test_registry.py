@@ -98,7 +98,7 @@ def test_code_that_is_known_opens_without_a_warning_and_its_other_keys_are_refus
         ),
         (
             {"model_type": "bert", "position_embedding_type": "alibi", "feed_forward_type": "swiglu"},
-            "feed_forward_type: expected original, geglu or reglu, got 'swiglu'",
+            "feed_forward_type: expected geglu or reglu, got 'swiglu'",
         ),
         ({"model_type": "eurobert", "classifier_pooling": "max"}, "expected one of bos, mean, late, got 'max'"),
         ({"model_type": "eurobert", "clf_pooling": "bos"}, "clf_pooling: expected 'late', as classifier_pooling says"),

@@ -64,7 +64,7 @@ def _saved(path, tensors, values):
     return path
 
 
-@pytest.mark.parametrize("number, task", enumerate(TASKS))
+@pytest.mark.parametrize("number, task", list(enumerate(TASKS)))
 def test_an_adapter_is_merged(number, task, parts, folder, tmp_path):
     plain, adapters = parts
     merged = dict(plain)

@@ -97,6 +97,7 @@ def test_short_texts_are_not_scaled_by_what_depends_on_the_length():
     [
         (lambda: LinearScaling(0.5), "a factor and an original length of at least 1, got 0.5"),
         (lambda: DynamicScaling(2.0, 0), "'original_length' is 0, expected int of at least 1"),
+        (lambda: DynamicScaling(2.0, 8).frequencies(50.0, 2, None), "at least 4 channels with DynamicScaling, got 2"),
         (lambda: Llama3Scaling(2.0, 4.0, 1.0, 8), "0 < low_frequency_factor < high_frequency_factor, got 4.0 and 1.0"),
         (lambda: LongScaling((1.0,), (1.0, 2.0), 2.0, 8), "as many short_factors as long_factors, got 1 and 2"),
         (

@@ -86,5 +86,7 @@ def test_a_pooler_transforms_each_token(pooling):
 
 @pytest.mark.one_backend
 def test_a_pooler_by_token_needs_a_transform():
-    with pytest.raises(ValueError, match="a transform with by_token=True, got None"):
+    with pytest.raises(ValueError, match="a transform and pooling=.* with by_token=True, got None and 'mean'"):
         kt.layers.Pooler("mean", by_token=True)
+    with pytest.raises(ValueError, match="with by_token=True, got TransformConfig.* and 'first'"):
+        kt.layers.PoolerConfig("first", kt.layers.TransformConfig(), by_token=True)

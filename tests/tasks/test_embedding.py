@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gzip
 import json
 import shutil
@@ -435,3 +436,18 @@ def test_equal_texts_of_a_batch_are_no_negatives_of_each_other():
     assert loss([a, c], [b, b])["loss"] == pytest.approx(0.0, abs=1e-6)
     assert loss([a, c], [b, a], (1.0, 1e-9))["loss"] == pytest.approx(0.0, abs=1e-6)  # the first row alone
     assert loss([a, c], [b, e], (1.0, 1e-9))["loss"] > 1e-6
+
+
+@once
+def test_padding_may_be_the_token_that_ends_texts(model):
+    """As in EuroBERT: a mask then tells one from the other."""
+    tokenizer, texts = model.tokenizer, ["a", "a much longer text"]
+    (start, _), _, (end, _) = tokenizer.template.single
+    config = dataclasses.replace(small(tokenizer).config, padding_id=end)
+    embedder = fill(kt.TextEmbedder(config, tokenizer, pooling="last"))
+    together, alone = embedder.embed(texts), np.stack([embedder.embed(text) for text in texts])
+    assert relative_error(together, alone) <= 1e-5
+    ids = np.array([[start, *tokenizer.encode("a"), end]], "int32")
+    hidden = embedder.backbone({"token_ids": ids, "padding_mask": np.ones_like(ids)})
+    last = keras.ops.convert_to_numpy(hidden)[0, -1]
+    assert relative_error(alone[0], last / np.linalg.norm(last)) <= 1e-5
