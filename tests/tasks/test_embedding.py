@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import gzip
 import json
 import shutil
@@ -439,15 +438,20 @@ def test_equal_texts_of_a_batch_are_no_negatives_of_each_other():
 
 
 @once
-def test_padding_may_be_the_token_that_ends_texts(model):
+def test_padding_may_be_the_token_that_ends_texts(folder, tmp_path):
     """As in EuroBERT: a mask then tells one from the other."""
-    tokenizer, texts = model.tokenizer, ["a", "a much longer text"]
-    (start, _), _, (end, _) = tokenizer.template.single
-    config = dataclasses.replace(small(tokenizer).config, padding_id=end)
-    embedder = fill(kt.TextEmbedder(config, tokenizer, pooling="last"))
+    (start, _), _, (end, _) = kt.Tokenizer.load(folder).template.single
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    for name, change in (("config.json", {"pad_token_id": end}), ("tokenizer_config.json", {"pad_token": "[SEP]"})):
+        values = json.loads((tmp_path / name).read_text("utf-8"))
+        (tmp_path / name).write_text(json.dumps(values | change), "utf-8")
+    (tmp_path / "special_tokens_map.json").unlink(missing_ok=True)
+    embedder = kt.TextEmbedder.from_preset(tmp_path, pooling="last")
+    assert embedder.config.padding_id == embedder.tokenizer.padding_id == end
+    texts = ["a", "a much longer text"]
     together, alone = embedder.embed(texts), np.stack([embedder.embed(text) for text in texts])
     assert relative_error(together, alone) <= 1e-5
-    ids = np.array([[start, *tokenizer.encode("a"), end]], "int32")
+    ids = np.array([[start, *embedder.tokenizer.encode("a"), end]], "int32")
     hidden = embedder.backbone({"token_ids": ids, "padding_mask": np.ones_like(ids)})
     last = keras.ops.convert_to_numpy(hidden)[0, -1]
     assert relative_error(alone[0], last / np.linalg.norm(last)) <= 1e-5

@@ -41,7 +41,8 @@ def overview() -> str:
     rows = []
     for name, family in sorted(registry.families().items()):
         tasks = dict.fromkeys(head.task for head in family.heads)
-        rows.append((f"`{name}`", ", ".join(tasks), ", ".join(in_gguf[name]), ", ".join(in_keras_hub.get(name, ()))))
+        called = f"`{name}`" + (f" (in files `{family.written_type}`)" if family.written_type else "")
+        rows.append((called, ", ".join(tasks), ", ".join(in_gguf[name]), ", ".join(in_keras_hub.get(name, ()))))
     return f"{_TITLE}\n\n{_table(('model_type', 'tasks', 'architecture in GGUF', 'class in KerasHub'), rows)}"
 
 
