@@ -87,7 +87,7 @@ class WeightMap:
 
     Files of one family differ in spelling: files of a body alone lack the prefix, old files have `gamma` and `beta`,
     and a file may have a tensor, its copy, or both. If several entries name one weight of ours, the first whose tensor
-    a file has counts, and the first of all where there is no file.
+    a file has counts; without a file, the first of all counts.
 
     Args:
         entries: entries whose tensors have no prefix.

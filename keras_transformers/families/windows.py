@@ -80,7 +80,7 @@ class WindowKeys:
         window, slides = self.usual(read, values, window)
         types = layer_types(read, values["decoder.num_layers"], slides)
         if window is None and "sliding_attention" in types:
-            raise ValueError("layer_types: expected a sliding_window where there is sliding_attention, got none")
+            raise ValueError("layer_types: expected a sliding_window for sliding_attention, got none")
         windows = tuple(window if kind == "sliding_attention" else None for kind in types)
         values[_WINDOW] = PerLayer(tuple(checked_window(each, values) for each in windows))
 

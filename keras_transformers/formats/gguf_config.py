@@ -286,7 +286,7 @@ def config_values(path: str | os.PathLike[str]) -> dict[str, typing.Any]:
     if name not in ARCHITECTURES:
         raise ValueError(
             f"Expected general.architecture in {path} to be one of {', '.join(ARCHITECTURES)}, got {name!r}. Take a "
-            "checkpoint of Hugging Face's of the same model."
+            "Hugging Face checkpoint of the same model."
         )
     try:
         return _values(file, name, ARCHITECTURES[name])

@@ -245,7 +245,7 @@ def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: st
         known = ", ".join(f"{each}Backbone" for each in _MODELS)
         raise ValueError(
             f"Expected one of KerasHub's classes {known} in {where}, got {name!r}. Load it with KerasHub, or take a "
-            "checkpoint of Hugging Face's of the same model."
+            "Hugging Face checkpoint of the same model."
         )
     model = _MODELS[prefix]
     file_task, options = _task_of(folder, prefix) or (None, {})

@@ -36,7 +36,7 @@ def test_a_value_of_another_type_is_the_only_complaint():
 
 def test_windows_without_a_width_are_refused():
     family = families()["qwen2"]
-    with pytest.raises(ValueError, match="layer_types: expected a sliding_window where there is sliding_attention"):
+    with pytest.raises(ValueError, match="layer_types: expected a sliding_window for sliding_attention"):
         family.config({"num_hidden_layers": 2, "layer_types": [FULL, SLIDING]})
     with pytest.raises(ValueError, match="layer_types: expected num_hidden_layers=2 of full_attention and sliding"):
         family.config({"num_hidden_layers": 2, "layer_types": [FULL]})

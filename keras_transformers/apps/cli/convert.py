@@ -15,9 +15,13 @@ def convert(
     preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, a GGUF file, hf://…")],
     output: Annotated[pathlib.Path, typer.Argument(help="The folder to write.")],
     to: Annotated[str, typer.Option(help="hugging-face, or ctranslate2 for translation models.")] = "hugging-face",
-    task: Annotated[str, typer.Option(help="Which task's model it is.")] = "Seq2SeqLM",
-    dtype: Annotated[str | None, typer.Option(help="Of hugging-face: store floats so, such as float16.")] = None,
-    quantization: Annotated[str | None, typer.Option(help="Of ctranslate2: int8, int8_float16, float16, …")] = None,
+    task: Annotated[str, typer.Option(help="The task of the preset.")] = "Seq2SeqLM",
+    dtype: Annotated[
+        str | None, typer.Option(help="With --to hugging-face: the dtype of stored floats, such as float16.")
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="With --to ctranslate2: int8, int8_float16, float16, …")
+    ] = None,
 ) -> None:
     """Write a preset as a folder for transformers (if one of its model families fits) or for CTranslate2."""
     if to not in FORMATS:

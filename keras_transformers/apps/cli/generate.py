@@ -15,15 +15,23 @@ from keras_transformers.apps.cli.translate import write
 class Sampling:
     """How a text goes on."""
 
-    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The longest continuation, in tokens.")] = None
-    temperature: Annotated[
-        float | None, typer.Option(min=0, help="Sample: 1 as the model says, less for surer words; 0: the likeliest.")
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The maximum length of a continuation, in tokens.")
     ] = None
-    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among so many likeliest tokens.")] = None
-    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="… among the likeliest of this share.")] = None
-    num_beams: Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number.")] = None
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None
-    seed: Annotated[int | None, typer.Option(help="What sampling starts from.")] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="The sampling temperature: 1 as the model says, below 1 for likelier tokens; 0 is greedy decoding.",
+        ),
+    ] = None
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample among this many likeliest tokens.")] = None
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Sample among the likeliest tokens with this total probability.")
+    ] = None
+    num_beams: Annotated[int | None, typer.Option(min=1, help="The number of beams instead of the preset's.")] = None
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; repeat for more.")] = None
+    seed: Annotated[int | None, typer.Option(help="The seed of sampling.")] = None
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `CausalLM.generate` that the user gave."""
@@ -44,7 +52,7 @@ def _with_line_ends(text: str) -> str:
 @command_of_records
 def generate(
     prompts: Annotated[
-        list[str] | None, typer.Argument(help="Prompts. Without any, each line of standard input is one.")
+        list[str] | None, typer.Argument(help="Prompts; by default the lines of standard input.")
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, a GGUF file, hf://…")] = "shakespeare",
     *,

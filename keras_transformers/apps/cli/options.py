@@ -29,13 +29,15 @@ TEXT_FILE: dict[str, Any] = {"exists": True, "dir_okay": False}
 TextFile = pathlib.Path | None
 Preset = Annotated[str, typer.Argument(help="A preset: a name, a folder, hf://…, package://…")]
 PresetFolder = Annotated[pathlib.Path, typer.Argument(help="The preset folder to write.")]
-Checkpoints = Annotated[pathlib.Path | None, typer.Option(help="Keep checkpoints here, and go on from the newest.")]
+Checkpoints = Annotated[pathlib.Path | None, typer.Option(help="Keep checkpoints here, and resume from the newest.")]
 Curve = Annotated[
     pathlib.Path | None, typer.Option(help="Draw loss, perplexity and accuracy here (PNG), after each epoch.")
 ]
-NumBeams = Annotated[int | None, typer.Option(min=1, help="Beams, not the preset's own number; 1: greedy.")]
-MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The longest translation, in tokens.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Sentences computed at a time.")]
+NumBeams = Annotated[
+    int | None, typer.Option(min=1, help="The number of beams instead of the preset's; 1 is greedy decoding.")
+]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The maximum length of a translation, in tokens.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sentences per batch.")]
 
 Sentences = tuple[list[str], list[str]]
 
@@ -46,7 +48,9 @@ class PairFiles:
 
     source: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Source sentences, one a line (.gz too).")] = None
     target: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Their translations, line by line.")] = None
-    pairs: Annotated[TextFile, typer.Option(**TEXT_FILE, help="Instead: source<TAB>target lines.")] = None
+    pairs: Annotated[
+        TextFile, typer.Option(**TEXT_FILE, help="Instead of --source and --target: lines of source<TAB>target.")
+    ] = None
 
     def read(self) -> Sentences:
         """Return sources and targets."""
@@ -71,8 +75,12 @@ class HeldOutFiles:
 class Languages:
     """The languages to translate from and to."""
 
-    source_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
-    target_language: Annotated[str | None, typer.Option(help="A name, a code, or as the model calls it.")] = None
+    source_language: Annotated[
+        str | None, typer.Option(help="A language: its name, its code, or the model's name for it.")
+    ] = None
+    target_language: Annotated[
+        str | None, typer.Option(help="A language: its name, its code, or the model's name for it.")
+    ] = None
 
 
 class Fields:

@@ -11,10 +11,11 @@ from keras_transformers.apps.cli.options import TEXT_FILE
 
 def run(
     file: Annotated[
-        pathlib.Path | None, typer.Argument(**TEXT_FILE, help="The run: YAML, with sections as the guide has them.")
+        pathlib.Path | None, typer.Argument(**TEXT_FILE, help="The run: a YAML file with the sections of the guide.")
     ] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Another value: training.epochs=3; several times.")
+        list[str] | None,
+        typer.Option("--set", help="Change a value of the run, such as training.epochs=3; repeat for more."),
     ] = None,
 ) -> None:
     """Train a translation model: clean parallel text, learn a vocabulary, train, watch BLEU, average, save and test.

@@ -16,7 +16,7 @@ def score(
     preset: Preset,
     files: PairFiles,
     languages: Languages,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pairs computed at a time.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pairs per batch.")] = 32,
 ) -> None:
     """Score given translations: log-probability, perplexity and number of tokens for each line, separated by tabs. A
     line with an empty source stays empty. The overall perplexity goes to standard error."""

@@ -34,14 +34,16 @@ def train(
     held_out: HeldOutFiles,
     model: Model,
     training: Training,
-    vocabulary_size: Annotated[int, typer.Option(min=8, help="Tokens, of both languages together.")] = 8000,
+    vocabulary_size: Annotated[
+        int, typer.Option(min=8, help="The size of the vocabulary, for both languages together.")
+    ] = 8000,
     separate_vocabularies: Annotated[
-        bool, typer.Option("--separate-vocabularies", help="A vocabulary of that size for each language.")
+        bool, typer.Option("--separate-vocabularies", help="Train a vocabulary of that size for each language.")
     ] = False,
     checkpoints: Checkpoints = None,
     picture: Curve = None,
     bleu: Annotated[
-        bool, typer.Option("--bleu", help="Translate and score what is held out, after each epoch.")
+        bool, typer.Option("--bleu", help="Translate the held-out pairs and score them after each epoch.")
     ] = False,
 ) -> None:
     """Train the original Transformer (Vaswani et al. 2017) on sentence pairs and save it as a preset."""

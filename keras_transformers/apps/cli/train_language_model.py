@@ -25,19 +25,19 @@ Training = Annotated[TrainingSettings, Fields("epochs", "batch_tokens", "seed")]
 def train_language_model(
     output: PresetFolder,
     texts: Annotated[
-        list[pathlib.Path], typer.Option(**TEXT_FILE, help="A file to learn (.gz too); may be given several times.")
+        list[pathlib.Path], typer.Option(**TEXT_FILE, help="A text file to train on (.gz too); repeat for more.")
     ],
     model: Model,
     training: Training,
     validation_texts: Annotated[
         list[pathlib.Path] | None, typer.Option(**TEXT_FILE, help="The same, held out.")
     ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Each line is a text of its own, not each file.")] = False,
-    vocabulary_size: Annotated[int, typer.Option(min=257, help="Tokens.")] = 8000,
+    lines: Annotated[bool, typer.Option("--lines", help="Take each line as a text, not each file.")] = False,
+    vocabulary_size: Annotated[int, typer.Option(min=257, help="The size of the vocabulary.")] = 8000,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="The highest; by default 0.5 / hidden_dim, 0.002 at most.")
+        float | None, typer.Option(min=0, help="The highest learning rate; by default 0.5 / hidden_dim, at most 0.002.")
     ] = None,
-    max_length: Annotated[int, typer.Option(min=2, help="Tokens that the model sees at once.")] = 256,
+    max_length: Annotated[int, typer.Option(min=2, help="The context length in tokens.")] = 256,
     checkpoints: Checkpoints = None,
     picture: Curve = None,
 ) -> None:

@@ -33,18 +33,25 @@ class Files:
     ] = None
     output: Annotated[
         pathlib.Path | None,
-        typer.Option(help="… into this one (.gz too). After a kill, the same command goes on where it stopped."),
+        typer.Option(help="Write the translations of --input here (.gz too). After a kill, the same command resumes."),
     ] = None
     column: Annotated[
-        str | None, typer.Option(help="Of a file with tabs: the column to translate, a number or a name in line 1.")
+        str | None,
+        typer.Option(help="If --input has tabs: the column to translate, by its number or its name in line 1."),
     ] = None
-    field: Annotated[str | None, typer.Option(help="Of a file of JSON objects, one a line: the field.")] = None
-    into: Annotated[str, typer.Option(help="The name of the column or field that is added.")] = "translation"
+    field: Annotated[
+        str | None, typer.Option(help="If --input has a JSON object in each line: the field to translate.")
+    ] = None
+    into: Annotated[str, typer.Option(help="The name of the column or field to add.")] = "translation"
     words_field: Annotated[
-        str | None, typer.Option(help="Of a file of JSON objects: the field that lists what has to occur in its line.")
+        str | None,
+        typer.Option(help="If --input has JSON objects: the field that lists the words each translation must contain."),
     ] = None
     documents: Annotated[
-        bool, typer.Option("--documents", help="Of a file: translate each line sentence by sentence, however long.")
+        bool,
+        typer.Option(
+            "--documents", help="Translate each line of --input sentence by sentence, so that no line is too long."
+        ),
     ] = False
 
     def check(self, beside: list[str]) -> None:
@@ -88,15 +95,17 @@ class Decoding:
 
     word: Annotated[
         list[str] | None,
-        typer.Option(help="What has to occur in each translation; may be given several times. It takes beams."),
+        typer.Option(help="Words that each translation must contain; repeat for more. Needs beam search."),
     ] = None
     num_beams: NumBeams = None
-    n_best: Annotated[int | None, typer.Option(min=1, help="So many translations of each, best first.")] = None
-    scores: Annotated[bool, typer.Option("--scores", help="Each translation's score beside it.")] = False
+    n_best: Annotated[
+        int | None, typer.Option(min=1, help="The number of translations of each sentence, best first.")
+    ] = None
+    scores: Annotated[bool, typer.Option("--scores", help="Print the score of each translation.")] = False
     max_new_tokens: MaxNewTokens = None
     batch_size: BatchSize = 32
     keep_letterless: Annotated[
-        bool, typer.Option(help="Leave texts without a letter, such as 12:30, as they are; or translate them, too.")
+        bool, typer.Option(help="Keep texts without a letter, such as 12:30, as they are, or translate them too.")
     ] = True
 
     def options(self) -> dict[str, Any]:
@@ -115,7 +124,7 @@ class Decoding:
 @command_of_records
 def translate(
     texts: Annotated[
-        list[str] | None, typer.Argument(help="Sentences. Without any, each line of standard input is one.")
+        list[str] | None, typer.Argument(help="Sentences to translate; by default the lines of standard input.")
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, hf://…, package://…")] = "english-french",
     *,
@@ -124,7 +133,7 @@ def translate(
     decoding: Decoding,
     attention: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Draw here (PNG) which source token each token of the translation looked at; one sentence."),
+        typer.Option(help="Draw the attention between one sentence and its translation here (PNG)."),
     ] = None,
 ) -> None:
     """Translate sentences, lines of standard input, or a file. Each line gives one line of output, in order; empty

@@ -69,7 +69,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
 
     Returns:
         The arguments of `folders.convert`: the folder of the pieces, options by Hugging Face's names, and the rules of
-        a class. None if the file is not KerasHub's, or not there.
+        a class. None if there is no such file, or another library wrote it.
 
     Raises:
         ValueError: for a class that is not known, and for options that are unknown or not supported; all are listed.
