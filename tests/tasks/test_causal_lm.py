@@ -169,6 +169,7 @@ def test_sampling_hangs_on_seed_and_place_alone(writer):
     assert writer.generate(SENTENCES[0], **options) == results[0]
 
 
+@once
 def test_scores_are_mean_log_probabilities(writer, tokenizer):
     texts, scores = writer.generate(SENTENCES, max_new_tokens=5, return_scores=True, end_ids=())
     assert texts == writer.generate(SENTENCES, max_new_tokens=5, end_ids=())
@@ -240,6 +241,7 @@ def test_beams_of_prompts_with_limits_of_their_own_are_as_alone(writer, tokenize
         np.testing.assert_allclose(alone.scores, together.scores[2 * row : 2 * row + 2], rtol=1e-5)
 
 
+@once
 def test_an_empty_prompt_needs_a_start_token():
     tokenizer = kt.Tokenizer.train(SENTENCES, vocabulary_size=320, start_token=None)
     model = decoder_alone(tokenizer.vocabulary_size, tokenizer)

@@ -16,6 +16,8 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 
+once = pytest.mark.one_backend("torch")  # what strings become is no matter of a backend
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -74,6 +76,7 @@ def test_a_stream_joins_to_the_reply_and_may_be_left(model):
     assert again == model.tokenizer.decode(anew.token_ids[0])
 
 
+@once
 def test_messages_may_be_changed_and_settings_too(model):
     chat = model.chat(max_new_tokens=10)
     chat.send(SENTENCES[0])
@@ -87,6 +90,7 @@ def test_messages_may_be_changed_and_settings_too(model):
         model.chat(patience=2)
 
 
+@once
 def test_a_chat_that_outgrows_the_context_says_so_and_stays_as_it_was(model):
     chat = model.chat(max_new_tokens=4)
     chat.send(SENTENCES[0])
@@ -122,6 +126,7 @@ def test_few_compilations(model):
     assert not talk(SENTENCES[:3])
 
 
+@once
 def test_tools_and_variables_reach_the_template(model):
     def weather(city: str):
         """The weather of a city.
@@ -142,6 +147,7 @@ def test_tools_and_variables_reach_the_template(model):
         model.tokenizer.chat_template = before
 
 
+@once
 def test_a_rendered_chat_is_a_prompt_when_its_special_tokens_are_parsed(model):
     messages, options = [{"role": "user", "content": SENTENCES[0]}], {"max_new_tokens": 8}
     prompt = model.tokenizer.apply_chat_template(messages, add_generation_prompt=True)
@@ -153,6 +159,7 @@ def test_a_rendered_chat_is_a_prompt_when_its_special_tokens_are_parsed(model):
     assert model.generate(before + prompt, parse_special=True, return_prompt=True, **options).startswith(before)
 
 
+@once
 def test_special_tokens_that_a_prompt_spells_are_warned_of_once(model, recwarn):
     def warned():
         return [each for each in recwarn.list if "a text spells" in str(each.message)]
@@ -170,6 +177,7 @@ def test_special_tokens_that_a_prompt_spells_are_warned_of_once(model, recwarn):
     assert [each.filename for each in warned()] == [__file__]
 
 
+@once
 def test_a_score_of_parsed_tokens_is_that_of_the_ids(model):
     prompt = model.tokenizer.apply_chat_template([{"role": "user", "content": SENTENCES[0]}])
     (token_ids,) = model.tokenizer.encode([prompt], parse_special=True)

@@ -160,6 +160,7 @@ def test_ranking(model, tokenizer):
         model.rank("a", "b")
 
 
+@once
 def test_several_labels_and_numbers(tokenizer):
     several = fill(small(tokenizer, labels=NAMES, problem="multi_label"))
     logits = several.predict(TEXTS).astype("float64")
@@ -276,6 +277,7 @@ def sst2(data_folder, part, count):
     return [row[0] for row in rows], [int(row[1]) for row in rows]
 
 
+@once
 def test_learns_a_real_task(data_folder):
     texts, labels = sst2(data_folder, "dev", 200)
     keras.utils.set_random_seed(1)

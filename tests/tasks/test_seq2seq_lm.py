@@ -54,6 +54,7 @@ def model(tokenizer):
 # --- translate ---
 
 
+@once
 def test_a_string_for_a_string_and_a_list_for_a_list(model):
     results = model.translate(SOURCES, max_new_tokens=8)
     assert isinstance(results, list) and len(results) == len(SOURCES)
@@ -86,6 +87,7 @@ def test_nothing_in_nothing_out(model):
     assert results[0] == "" and scores[0] == 0.0 and scores[1] < 0
 
 
+@once
 def test_a_million_characters_are_cut_and_it_says_so(model):
     begin = time.perf_counter()
     with pytest.warns(UserWarning, match=f"1 of 2 texts are longer than the {LONGEST} tokens"):
@@ -148,6 +150,7 @@ def test_a_stream_joins_to_the_translation(model, text):
     assert all(isinstance(piece, str) for piece in pieces)
 
 
+@once
 def test_a_stream_that_ends_inside_a_character(tokenizer):
     """A model that says one byte of several, again and again."""
     babbler = fill(make(tokenizer, tied_head=False, head_bias=True), scale=0.01)
@@ -447,6 +450,7 @@ def test_a_folder_of_checkpoints_belongs_to_its_data(tokenizer, tmp_path):
     assert make(tokenizer).fit(PAIRS, epochs=3, verbose=0, callbacks=[Checkpoint(tmp_path)]).epoch == [2]
 
 
+@once
 def test_a_part_for_validation(tokenizer):
     trained = make(tokenizer)
     history = trained.fit(SOURCES, TARGETS, validation_split=0.25, epochs=2, verbose=0, **ONE_SHAPE).history
@@ -711,6 +715,7 @@ def test_the_default_optimizer_is_the_papers(tokenizer):
     assert compiled.optimizer.beta_2 == 0.98 and compiled.optimizer.epsilon == 1e-9
 
 
+@once
 def test_special_tokens_in_a_source_are_parsed_on_request_and_warned_of_otherwise(model, recwarn):
     text = "A man </s> rides."
     ids = [model.encode_sources([text], parse_special=parse)[0] for parse in (True, False)]
