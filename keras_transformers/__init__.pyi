@@ -9,6 +9,7 @@ from keras_transformers import tokenizers as tokenizers
 from keras_transformers import training as training
 from keras_transformers import transforms as transforms
 from keras_transformers.apps import runs as runs
+from keras_transformers.data.search import search as search
 from keras_transformers.formats.verification import verify as verify
 from keras_transformers.generation.settings import GenerationConfig as GenerationConfig
 from keras_transformers.models.backbone import Backbone as Backbone
@@ -23,6 +24,7 @@ from keras_transformers.tasks.question_answering import QuestionAnswerer as Ques
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
 from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
 from keras_transformers.tokenizers.tokenizer import Tokenizer as Tokenizer
+from keras_transformers.training import losses as losses
 from keras_transformers.training.curves import plot_learning_curve as plot_learning_curve
 
 __version__: str

@@ -85,9 +85,14 @@ class Source:
         self._first = next(self._blocks, None)
 
     @property
-    def holds_ids(self) -> bool:
+    def names(self) -> list[str]:
+        """The names of the columns; none for rows without names."""
         inputs = None if self._first is None else self._first.inputs
-        return isinstance(inputs, Mapping) and not inputs.keys().isdisjoint(("token_ids", "input_ids"))
+        return list(map(str, inputs)) if isinstance(inputs, Mapping) else []
+
+    @property
+    def holds_ids(self) -> bool:
+        return not {"token_ids", "input_ids"}.isdisjoint(self.names)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows in blocks."""

@@ -56,6 +56,42 @@ def rematerialized(
     return result
 
 
+def in_parts(
+    function: Callable[[dict[str, Tensor]], Tensor],
+    inputs: dict[str, Tensor],
+    size: int,
+    variables: Sequence[keras.Variable],
+    add_loss: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """Call `function` on a few rows at a time, and compute each part again in the backward pass. Only the activations
+    of one part are held.
+
+    Args:
+        function: a function from inputs `[B, …]`, by name, to outputs `[B, D]`. See `rematerialized`.
+        inputs: the inputs of all rows.
+        size: the number of rows of a part.
+        variables, add_loss: see `rematerialized`.
+
+    Returns: the outputs of all rows.
+
+    Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
+    """
+
+    def compute(part: dict[str, Tensor]) -> Tensor:
+        return rematerialized(lambda: function(part), variables, add_loss=add_loss)
+
+    rows = keras.ops.shape(next(iter(inputs.values())))[0]
+    if isinstance(rows, int):
+        begins = range(0, rows, size)
+        parts = [{name: each[begin : begin + size] for name, each in inputs.items()} for begin in begins]
+        return keras.ops.concatenate([compute(part) for part in parts], axis=0)
+    # TensorFlow does not know the number of rows. The last part is filled up with the last row.
+    places = keras.ops.minimum(keras.ops.arange((rows + size - 1) // size * size), rows - 1)
+    places = keras.ops.reshape(places, (-1, size))
+    outputs = keras.ops.map(compute, {name: keras.ops.take(each, places, axis=0) for name, each in inputs.items()})
+    return keras.ops.reshape(outputs, (-1, outputs.shape[-1]))[:rows]
+
+
 def _as_it_is_now(value: Tensor) -> Tensor:
     """A copy of a random generator's state, a vector of integers: TensorFlow would read the variable later."""
     return value if _is_float(value) or len(value.shape) > 1 else value * 1

@@ -3,7 +3,9 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width.
 """
 
+import functools
 import pathlib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 
@@ -12,25 +14,30 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
-from keras_transformers.data.examples import Examples, read_columns
+from keras_transformers.data.examples import Examples
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import TEXTS, Form, Source, Texts, as_text, texts_of
+from keras_transformers.data.sources import Form, Source, Texts, texts_of
+from keras_transformers.data.text_groups import read_groups, scores_of
 from keras_transformers.data.token_ids import Ids
 from keras_transformers.formats import keras_hub, own, sentence_transformers, vector_steps
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.layers.projections import Step, make_steps, width_after
+from keras_transformers.layers.rematerialization import in_parts
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.prompts import encode_prompted, find_prompt, prompt_length
 from keras_transformers.tokenizers.tokenizer import Tokenizer
-from keras_transformers.training.duplicates import equal_rows, fingerprints
-from keras_transformers.training.losses import token_cross_entropy
+from keras_transformers.training import losses
+from keras_transformers.training.duplicates import false_negatives, fingerprints
+from keras_transformers.training.losses.ranking import InBatchNegatives, own_places
+from keras_transformers.training.losses.vectors import Vectors, normalized, pairwise
+from keras_transformers.training.losses.wrappers import Cached, check_loss, innermost
 from keras_transformers.training.metrics import TokenMean
+from keras_transformers.training.optimizers import Optimizer
 
-# Columns of texts with the same meaning, besides those of pairs.
-_PAIRS = (("text", "positive"), ("anchor", "positive"), ("query", "positive"), ("question", "answer"), *TEXTS)
+_NEGATIVE = re.compile(r"negative_(\d+_)?token_ids")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -48,7 +55,7 @@ class TextEmbedder(EncoderTask):
             `kt.layers.Pooler`.
         normalize: whether vectors have length 1.
         max_length: the most tokens of a text, if fewer than the model reads.
-        scale: the factor of similarities in training, the inverse of the temperature.
+        scale: the factor of similarities in training, the inverse of the temperature, if no loss is given.
         prompts: prompts by name, each put in front of one kind of text, such as `{"query": "query: "}`.
         default_prompt_name: the name of the default prompt; None for no prompt.
         measure: how `similarity` compares vectors: by "cosine", by "dot" product, or by the negative "euclidean" or
@@ -57,10 +64,12 @@ class TextEmbedder(EncoderTask):
             `kt.layers.Normalize()`. `normalize` comes after them.
         include_prompt: whether the tokens of a prompt are pooled too.
         truncate_dim: how many of the first numbers of a vector `embed` keeps (Matryoshka); None for all.
+        loss: the loss of training, a record of `kt.losses`; by default `InBatchNegatives(scale)`.
 
-    Call arguments: as for `TextClassifier`; in training also the inputs of the positives, `positive_token_ids` etc.
+    Call arguments: as for `TextClassifier`; in training also the inputs of the positives, `positive_token_ids` etc.,
+    and of hard negatives, `negative_token_ids`, `negative_2_token_ids` etc.
 
-    Returns: `[B, D]`; with positives `[B, 2, D]`.
+    Returns: `[B, D]`; with positives and hard negatives `[B, C, D]`, for `C` texts of a row.
 
     Example:
         >>> embedder = kt.TextEmbedder.from_preset("hf://sentence-transformers/all-MiniLM-L6-v2")
@@ -89,6 +98,7 @@ class TextEmbedder(EncoderTask):
         projections: Sequence[Step] = (),
         include_prompt: bool = True,
         truncate_dim: int | None = None,
+        loss: typing.Any = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(config, tokenizer, **kwargs)
@@ -110,6 +120,7 @@ class TextEmbedder(EncoderTask):
         self.truncate_dim = self._checked_dim(truncate_dim)
         self.normalize = normalize
         self.scale = scale
+        self.training_loss = InBatchNegatives(scale) if loss is None else _loss_of(loss)
         self._limit = max_length
         self.accuracy = TokenMean(name="accuracy")
         self.built = True
@@ -120,7 +131,7 @@ class TextEmbedder(EncoderTask):
 
     def get_config(self) -> dict[str, typing.Any]:
         own = {**self._own_arguments(), "projections": to_json(self.projections)}
-        return {**super().get_config(), **own, "scale": self.scale}
+        return {**super().get_config(), **own, "scale": self.scale, "loss": to_json(self.training_loss)}
 
     def _own_arguments(self) -> dict[str, typing.Any]:
         return {
@@ -151,18 +162,19 @@ class TextEmbedder(EncoderTask):
     def compute_output_spec(
         self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
-        own, positive = _sides(inputs)
-        own.pop("pooling_mask", None)
-        vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(own))
+        sides = _sides(inputs)
+        text = {name: each for name, each in sides[""].items() if name != "pooling_mask"}
+        vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(text))
         vectors = keras.KerasTensor((vectors.shape[0], self.output_dim), dtype=vectors.dtype)
-        if not positive:
+        if len(sides) == 1:
             return vectors
-        return keras.KerasTensor((vectors.shape[0], 2, vectors.shape[1]), dtype=vectors.dtype)
+        return keras.KerasTensor((vectors.shape[0], len(sides), vectors.shape[1]), dtype=vectors.dtype)
 
     def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
-        own, positive = _sides(inputs)
-        vectors = self._vectors(own, training)
-        return ops.stack([vectors, self._vectors(positive, training)], axis=1) if positive else vectors
+        sides = _sides(inputs)
+        if len(sides) == 1:
+            return self._vectors(sides[""], training)
+        return ops.stack([self._in_parts(side, training) for side in sides.values()], axis=1)
 
     def stateless_call(self, *arguments: typing.Any, **options: typing.Any) -> typing.Any:
         # On JAX, Keras treats each call of the backbone as separate: the losses of the second would replace the first.
@@ -180,7 +192,17 @@ class TextEmbedder(EncoderTask):
             vectors = step(vectors)
         if not self.normalize:
             return vectors
-        return ops.cast(_normalized(vectors), vectors.dtype)
+        return ops.cast(normalized(vectors), vectors.dtype)
+
+    def _in_parts(self, inputs: dict[str, Tensor], training: bool | None) -> Tensor:
+        """The vectors of one side of the rows `[B, D]`. In training with `Cached`, they are computed in parts, each of
+        them again in the backward pass."""
+        loss = self.training_loss
+        if not training or not isinstance(loss, Cached):
+            return self._vectors(inputs, training)
+        variables = [variable for layer in self.layers for variable in layer.variables]
+        compute = functools.partial(self._vectors, training=True)
+        return in_parts(compute, inputs, loss.mini_batch_size, variables, add_loss=self.add_loss)
 
     def compute_loss(
         self,
@@ -190,67 +212,92 @@ class TextEmbedder(EncoderTask):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Contrastive loss with in-batch negatives: each text should be closer to its own positive than to any other of
-        the batch (van den Oord et al. 2018; Henderson et al. 2017, section 4)."""
-        similarities_BB, own = self._similarities(x, y_pred, sample_weight)
-        losses, _ = token_cross_entropy(similarities_BB, own)
-        best = ops.cast(ops.argmax(similarities_BB, axis=-1), "int32")
-        self.accuracy.update_state(ops.cast(ops.equal(best, own), "float32"), sample_weight)
-        return self.weighted_mean(losses, sample_weight)
+        """The loss that `compile` or the constructor was given, by default `kt.losses.InBatchNegatives`."""
+        batch, loss = self._compared(x, y, y_pred, sample_weight), innermost(self.training_loss)
+        if hasattr(loss, "similarities"):
+            similarities = loss.similarities(batch)
+            best = ops.cast(ops.argmax(similarities, axis=-1), "int32")
+            self.accuracy.update_state(ops.cast(best == own_places(similarities), "float32"), sample_weight)
+        return self.weighted_mean(self.training_loss(batch), sample_weight)
 
-    def _similarities(self, x: Tensor, y_pred: Tensor, sample_weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The scaled similarity of each text to each positive of the batch, float32 `[B, B]`, and the number of its own
-        positive, int32 `[B]`.
+    def compile(
+        self,
+        optimizer: Optimizer | None = None,
+        *,
+        loss: typing.Any = None,
+        **kwargs: typing.Any,
+    ) -> None:
+        """Prepare for training. Takes the arguments of `Task.compile`, and a loss.
 
-        A positive that is no true negative is masked out with -1e9: one of a row that only fills the batch, one that
-        equals the text or its own positive, and one whose own text equals this text.
+        Args:
+            optimizer: see `Task.compile`.
+            loss: a record of `kt.losses`; by default the loss that the model has.
         """
-        vectors = _normalized(y_pred)
-        similarities_BB = ops.matmul(vectors[:, 0], ops.transpose(vectors[:, 1])) * self.scale
-        own = ops.arange(ops.shape(similarities_BB)[0], dtype="int32")
-        texts, positives = (fingerprints(side["token_ids"], self.padding_mask(side)) for side in _sides(x))
-        same_BB = equal_rows(texts, texts) | equal_rows(positives, positives) | equal_rows(texts, positives)
-        out_BB = ops.logical_and(same_BB, ops.not_equal(own[:, None], own[None, :]))
-        if sample_weight is not None:
-            out_BB = ops.logical_or(out_BB, ops.equal(sample_weight, 0)[None, :])
-        return ops.where(out_BB, -1e9, similarities_BB), own
+        if loss is not None:
+            self.training_loss = _loss_of(loss)
+        super().compile(optimizer, **kwargs)
+
+    def _compared(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Vectors:
+        """One batch, as a loss sees it."""
+        text, *others = (fingerprints(side["token_ids"], self.padding_mask(side)) for side in _sides(x).values())
+        left_out = false_negatives(text, others, sample_weight)
+        return Vectors(ops.cast(y_pred, "float32"), y, sample_weight, left_out)
+
+    def get_metrics_result(self) -> dict[str, typing.Any]:
+        result = super().get_metrics_result()
+        own = () if self._compile_metrics is None or not self._compile_metrics.built else self._compile_metrics.result()
+        if not hasattr(innermost(self.training_loss), "similarities") and "accuracy" not in own:
+            result.pop("accuracy", None)  # such a loss has no best candidate
+        return result
 
     def _seen_by_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
     ) -> tuple[Tensor, Tensor, None, Tensor]:
-        """The similarities of each text to the positives of the batch, `[B, B]`, and the number of its own, `[B]`."""
-        similarities_BB, own = self._similarities(x, y_pred, sample_weight)
-        return own, similarities_BB, None, sample_weight
+        """The similarities of each text to the candidates of the batch, `[B, M]`, and the number of its own, `[B]`. For
+        losses of scored pairs, the scores and the cosines, `[B]`."""
+        batch, loss = self._compared(x, y, y_pred, sample_weight), innermost(self.training_loss)
+        if not hasattr(loss, "similarities"):
+            return y, pairwise(batch.vectors[:, 0], batch.vectors[:, 1], "cosine"), None, sample_weight
+        similarities = loss.similarities(batch)
+        return own_places(similarities), similarities, None, sample_weight
 
-    form = Form(labelled=False)
     sides = ("", "positive_")
 
+    @property
+    def form(self) -> Form:  # type: ignore[override]  # it depends on the loss
+        return Form(labelled=self.training_loss.scored)
+
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Examples of texts with their positives in `y`, or of pairs of texts without `y`."""
-        read = read_columns(source, labelled=False, inputs=_PAIRS, columns=columns)
-        if not source.has_labels and read.labels is not None:
-            raise ValueError(
-                "Expected pairs of texts that mean the same, got labels too, which may say that some do not. Leave "
-                "those pairs out, and pass the texts without labels."
-            )
-        if read.labels is None and read.seconds is None:
-            raise ValueError("Expected pairs of texts that mean the same, got single ones. Pass the others as y.")
-        if read.labels is not None and read.seconds is not None:
-            raise ValueError("Expected single texts with y, got pairs of them too. Leave y out.")
-        given = read.seconds or read.labels or []  # one of them, as many as there are texts
-        positives = [as_text(text, f"positive {row}") for row, text in enumerate(given)]
-        inputs, packed = self.encode_texts(read.texts, None, max_length)
-        _, others = self.encode_texts(positives, None, max_length)
-        inputs |= self._columns(others, "positive_")
-        truncated = packed.truncated + others.truncated
-        return Examples(inputs, None, read.sample_weight, self.config.filler, truncated)
+        """Examples of texts with their positives, hard negatives and scores."""
+        read = read_groups(source, self.training_loss.scored, columns)
+        inputs, truncated = {}, 0
+        for side, texts in read.sides.items():
+            _, packed = self.encode_texts(texts, None, max_length)
+            inputs |= self._columns(packed, side)
+            truncated += packed.truncated
+        return Examples(inputs, read.scores, read.sample_weight, self.config.filler, truncated)
+
+    def _read_ids(
+        self,
+        source: Source,
+        columns: dict[str, str] | None = None,
+        sides: Sequence[str] | None = None,
+    ) -> typing.Any:
+        negatives = [name.removesuffix("token_ids") for name in source.names if _NEGATIVE.fullmatch(name)]
+        return super()._read_ids(source, columns, sides or (*self.sides, *sorted(negatives, key=_order)))
 
     def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
-        for side in self.sides:
-            self._check_cut(ids.columns[f"{side}token_ids"].lengths, max_length)
-        if ids.labels is not None:
+        for name, column in ids.columns.items():
+            if name.endswith("token_ids"):
+                self._check_cut(column.lengths, max_length)
+        scored = self.training_loss.scored
+        if ids.labels is not None and not scored:
             raise ValueError("Expected token_ids and positive_token_ids alone, got labels too. Leave them out.")
-        return Examples(ids.columns, None, ids.row_weights(), self.config.filler)
+        if ids.labels is None and scored:
+            raise ValueError("Expected a score for each row of token_ids, got none. Pass them as y.")
+        return Examples(
+            ids.columns, None if not scored else scores_of(ids.labels), ids.row_weights(), self.config.filler
+        )
 
     def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._read_ids(source, columns, sides=("",)).columns
@@ -377,15 +424,28 @@ def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
     return a @ b.T
 
 
-def _sides(inputs: dict[str, Tensor] | Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inputs of the texts, and the inputs of their positives under the same names (empty without positives)."""
+def _sides(inputs: dict[str, Tensor] | Tensor) -> dict[str, dict[str, Tensor]]:
+    """The inputs of the texts, of their positives and of each column of hard negatives, under the names that the
+    texts have, by side: "", "positive_", "negative_" and so on."""
     inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-    prefix = "positive_"
-    own = {name: each for name, each in inputs.items() if not name.startswith(prefix)}
-    return own, {name.removeprefix(prefix): each for name, each in inputs.items() if name.startswith(prefix)}
+    names = [name.removesuffix("token_ids") for name in inputs if name.endswith("token_ids")]
+    sides: dict[str, dict[str, Tensor]] = {side: {} for side in sorted(names, key=_order)}
+    for name, each in inputs.items():
+        side = next(side for side in reversed(sides) if name.startswith(side))
+        sides[side][name.removeprefix(side)] = each
+    return sides
 
 
-def _normalized(vectors: Tensor) -> Tensor:
-    """Scale vectors to length 1, float32. Zeros stay zeros, as in `torch.nn.functional.normalize`."""
-    vectors = ops.cast(vectors, "float32")
-    return vectors / ops.maximum(ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True)), 1e-12)
+def _order(side: str) -> tuple[bool, bool, int]:
+    """Sorts sides: the text, its positive, then its hard negatives by their numbers."""
+    return side != "", side != "positive_", int("".join(filter(str.isdigit, side)) or 0)
+
+
+def _loss_of(value: typing.Any) -> typing.Any:
+    """A loss record, which may be given as the JSON of a file."""
+    if isinstance(value, Mapping):
+        for name in losses.__all__:
+            getattr(losses, name)  # a record is known once its module is loaded
+        value = from_json(value)
+    check_loss(value)
+    return value

@@ -4,7 +4,7 @@ from keras_transformers.training.callbacks import TranslationQuality as Translat
 from keras_transformers.training.checkpoints import Checkpoint as Checkpoint
 from keras_transformers.training.checkpoints import average_weights as average_weights
 from keras_transformers.training.fitting import fit_batches as fit_batches
-from keras_transformers.training.losses import token_cross_entropy as token_cross_entropy
+from keras_transformers.training.losses.tokens import token_cross_entropy as token_cross_entropy
 from keras_transformers.training.metrics import Perplexity as Perplexity
 from keras_transformers.training.metrics import TokenAccuracy as TokenAccuracy
 from keras_transformers.training.metrics import TokenMean as TokenMean

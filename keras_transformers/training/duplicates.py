@@ -35,3 +35,23 @@ def _mixed(x: Tensor, first: int, second: int) -> Tensor:
 def equal_rows(one: Tensor, other: Tensor) -> Tensor:
     """Which rows have the same fingerprints, bool `[B, B]`."""
     return ops.all(ops.equal(one[:, None], other[None, :]), axis=-1)
+
+
+def false_negatives(text: Tensor, others: list[Tensor], sample_weight: Tensor = None) -> Tensor:
+    """Which candidates of a batch are no true negatives of a text, bool `[B, M]`: rows that only fill the batch, texts
+    that equal the text or its positive, and positives of equal texts.
+
+    Args:
+        text: fingerprints of the texts, `[B, 2]`.
+        others: fingerprints of their positives, and of each column of hard negatives, `[B, 2]` each.
+        sample_weight: float `[B]`, 0 for a row that only fills the batch, or None.
+    """
+    positive, *negatives = others
+    rows = ops.arange(ops.shape(text)[0])
+    same = equal_rows(text, text) | equal_rows(positive, positive) | equal_rows(text, positive)
+    columns = [ops.logical_and(same, rows[:, None] != rows[None, :])]
+    columns += [equal_rows(positive, each) | equal_rows(text, each) for each in negatives]
+    if sample_weight is not None:
+        filling = ops.equal(sample_weight, 0)[None, :]
+        columns = [ops.logical_or(each, filling) for each in columns]
+    return ops.concatenate(columns, axis=1)

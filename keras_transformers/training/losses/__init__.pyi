@@ -1,0 +1,10 @@
+from keras_transformers.training.losses.distillation import Distillation as Distillation
+from keras_transformers.training.losses.distillation import MarginMSE as MarginMSE
+from keras_transformers.training.losses.ranking import InBatchNegatives as InBatchNegatives
+from keras_transformers.training.losses.ranking import MaxSim as MaxSim
+from keras_transformers.training.losses.scored_pairs import CoSENT as CoSENT
+from keras_transformers.training.losses.tokens import token_cross_entropy as token_cross_entropy
+from keras_transformers.training.losses.triplets import Triplet as Triplet
+from keras_transformers.training.losses.wrappers import Cached as Cached
+from keras_transformers.training.losses.wrappers import Flops as Flops
+from keras_transformers.training.losses.wrappers import Matryoshka as Matryoshka
