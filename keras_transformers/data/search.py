@@ -116,7 +116,8 @@ def _floats(queries: np.ndarray, block: np.ndarray, measure: str) -> Iterator[tu
         if measure == "manhattan":
             similarities = -np.stack([np.abs(block - each).sum(axis=-1) for each in some])
         else:
-            similarities = some @ block.T
+            with np.errstate(invalid="ignore"):
+                similarities = some @ block.T
         if not np.isfinite(similarities[:1].sum()):
             raise ValueError("Expected a corpus of finite numbers, got NaN or infinity in it. Compute it again.")
         if squares is not None:

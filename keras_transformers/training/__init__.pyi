@@ -3,6 +3,9 @@ from keras_transformers.training.callbacks import Speed as Speed
 from keras_transformers.training.callbacks import TranslationQuality as TranslationQuality
 from keras_transformers.training.checkpoints import Checkpoint as Checkpoint
 from keras_transformers.training.checkpoints import average_weights as average_weights
+from keras_transformers.training.evaluators import RerankingQuality as RerankingQuality
+from keras_transformers.training.evaluators import RetrievalQuality as RetrievalQuality
+from keras_transformers.training.evaluators import SimilarityQuality as SimilarityQuality
 from keras_transformers.training.fitting import fit_batches as fit_batches
 from keras_transformers.training.losses.tokens import token_cross_entropy as token_cross_entropy
 from keras_transformers.training.metrics import Perplexity as Perplexity
