@@ -234,8 +234,8 @@ def translate_file(
     with LineFile(source) as file, Unfinished(pathlib.Path(output), job) as unfinished:
         digest = hashlib.blake2b(digest_size=16)
         lines = enumerate(file, start=1)
-        header = _header(lines, source, digest) if rows.has_header else None
-        with _in_line(source, 1):
+        header = read_header(lines, source, digest) if rows.has_header else None
+        with in_line(source, 1):
             place = rows.place(header)
         for _, line in itertools.islice(lines, max(unfinished.lines - (header is not None), 0)):
             digest.update(line)
@@ -243,8 +243,8 @@ def translate_file(
         if header is not None and not unfinished.lines:
             count = options.get("num_return_sequences", task.generation.num_return_sequences)
             unfinished.add([rows.header(header, count, return_scores)], digest)
-        advance = _Progress(file, unfinished.lines, progress)
-        for window in _windows(_read(lines, rows, place, source), batch_size * BATCHES):
+        advance = Progress(file, unfinished.lines, progress)
+        for window in windows(read_rows(lines, rows, place, source), batch_size * BATCHES):
             advance.enter(len(window))
             translations, scores = _translated(task, window, advance, batch_size=batch_size, **told)
             for row in window:
@@ -270,7 +270,7 @@ def _check(rows: typing.Any, documents: bool, forced_words: object, return_score
         )
 
 
-def _header(lines: Iterator[tuple[int, bytes]], name: object, digest: typing.Any) -> str | None:
+def read_header(lines: Iterator[tuple[int, bytes]], name: object, digest: typing.Any) -> str | None:
     """Read the first line, which names the columns; None if the file is empty."""
     number, line = next(lines, (1, None))
     if line is None:
@@ -279,7 +279,7 @@ def _header(lines: Iterator[tuple[int, bytes]], name: object, digest: typing.Any
     return decoded(line, name, number)
 
 
-class _Progress:
+class Progress:
     """Reports the lines done and the share of the input done, which is interpolated within a window of lines."""
 
     def __init__(self, file: LineFile, done: int, report: Callable[[int, float], None] | None) -> None:
@@ -301,7 +301,7 @@ class _Progress:
 
 def _translated(
     task: typing.Any,
-    window: list["_Row"],
+    window: list["Row"],
     advance: Callable[[int], None],
     *,
     documents: bool,
@@ -326,7 +326,7 @@ def _translated(
 
 def fingerprint(task: typing.Any) -> str:
     """Return a hash of a task's model, tokenizer and generation settings, the same on every backend."""
-    digest = hashlib.blake2b(repr((task.config, task.generation)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr((task.config, getattr(task, "generation", None))).encode(), digest_size=16)
     for content in task.tokenizer.files().values():
         digest.update(content)
     for weight in task.weights:
@@ -336,7 +336,7 @@ def fingerprint(task: typing.Any) -> str:
     return digest.hexdigest()
 
 
-class _Row(typing.NamedTuple):
+class Row(typing.NamedTuple):
     """A line of the input: its number, bytes and text, the part to translate, and its forced words."""
 
     number: int
@@ -346,7 +346,7 @@ class _Row(typing.NamedTuple):
     words: list
 
 
-def _read(lines: Iterable[tuple[int, bytes]], rows: typing.Any, place: int | None, name: object) -> Iterator["_Row"]:
+def read_rows(lines: Iterable[tuple[int, bytes]], rows: typing.Any, place: int | None, name: object) -> Iterator["Row"]:
     """Yield the rows of a file, made from its numbered lines.
 
     Raises:
@@ -354,17 +354,17 @@ def _read(lines: Iterable[tuple[int, bytes]], rows: typing.Any, place: int | Non
     """
     for number, raw in lines:
         line = decoded(raw, name, number)
-        with _in_line(name, number):
+        with in_line(name, number):
             text = as_text(rows.text(line, place), f"line {number}")
             words = (
                 []
                 if rows.words is None
                 else [as_text(word, f"a word of line {number}") for word in rows.forced_words(line)]
             )
-        yield _Row(number, raw, line, text, words)
+        yield Row(number, raw, line, text, words)
 
 
-def _windows(rows: Iterable[_Row], size: int) -> Iterator[list[_Row]]:
+def windows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     """Yield lists of up to `size` rows and not many more than `CHARACTERS` characters. Rows are read only when needed,
     and rows before a malformed line are yielded before its error is raised."""
     window, characters = [], 0
@@ -389,7 +389,7 @@ def lists(values: Iterable[typing.Any]) -> list[typing.Any]:
 
 
 @contextlib.contextmanager
-def _in_line(name: object, number: int) -> Iterator[None]:
+def in_line(name: object, number: int) -> Iterator[None]:
     """Add file and line to the message of an error."""
     try:
         yield

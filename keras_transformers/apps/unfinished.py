@@ -11,7 +11,7 @@ import json
 import os
 import pathlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from keras_transformers.files.lines import compressed
 
@@ -92,6 +92,11 @@ class Unfinished:
             raise ValueError(f"Expected {self._size} bytes in {self.partial} at least, got {size}. {advice}")
         os.ftruncate(self._file.fileno(), self._size)
 
+    @property
+    def begun(self) -> bool:
+        """Whether some output is valid already."""
+        return self._size > 0
+
     def check_input(self, digest: typing.Any, source: object) -> None:
         """Raise if the lines done so far come from another input."""
         if self._input is not None and self._input != digest.hexdigest():
@@ -104,10 +109,13 @@ class Unfinished:
         """Append lines of output, one for each next line of the input, and record them as valid."""
         lines = list(lines)
         content = "".join(f"{line}\n" for line in lines).encode("utf-8")
-        content = compressed(content, self.output.suffix)
+        self.append(compressed(content, self.output.suffix), len(lines), digest)
+
+    def append(self, content: bytes, lines: int, digest: typing.Any) -> None:
+        """Append bytes of output for the next `lines` lines of the input, and record them as valid."""
         try:
             _write(self._file, content)
-            self._replace_record(self.lines + len(lines), self._size + len(content), digest.hexdigest())
+            self._replace_record(self.lines + lines, self._size + len(content), digest.hexdigest())
         except OSError as error:
             failed = OSError(
                 f"Expected room for more in {self.partial}, got: {error.strerror}. {self.lines} lines are done, and "
@@ -124,10 +132,16 @@ class Unfinished:
         os.replace(replacement, self.record)
         self.lines, self._size = lines, size
 
-    def finish(self) -> None:
-        """Give the complete output its own name."""
+    def finish(self, complete: Callable[[pathlib.Path], pathlib.Path] = lambda path: path) -> None:
+        """Give the complete output its own name.
+
+        Args:
+            complete: a function from the path of the partial file to the path of the complete one: the same, or another
+                file beside it.
+        """
         self._file.close()
-        os.replace(self.partial, self.output)
+        os.replace(complete(self.partial), self.output)
+        self.partial.unlink(missing_ok=True)
         self.record.unlink(missing_ok=True)
 
 

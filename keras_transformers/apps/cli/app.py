@@ -3,6 +3,7 @@
 import typer
 
 from keras_transformers.apps.cli.convert import convert
+from keras_transformers.apps.cli.embed import embed
 from keras_transformers.apps.cli.evaluate import evaluate
 from keras_transformers.apps.cli.explain import explain
 from keras_transformers.apps.cli.families import families
@@ -16,7 +17,7 @@ from keras_transformers.apps.cli.translate import translate
 from keras_transformers.apps.cli.verify import verify
 
 app = typer.Typer(
-    help="Transformers in Keras: translate, generate, train, evaluate, explain. KERAS_BACKEND picks the backend.",
+    help="Transformers in Keras: translate, generate, embed, train, evaluate, explain. KERAS_BACKEND: the backend.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,6 +30,7 @@ for command in (
     run,
     evaluate,
     score,
+    embed,
     convert,
     explain,
     presets,
