@@ -56,8 +56,8 @@ def embed_file(
 
     Raises:
         FileExistsError: if `output` exists.
-        ValueError: for another ending of `output`, and a malformed line, naming file and line. Also if the partial output
-            of an earlier call has another input, model or settings.
+        ValueError: for another ending of `output`, and a malformed line, naming file and line. Also if the partial
+            output of an earlier call has another input, model or settings.
         OSError: if the disk is full: make room, and call again. Also if another program is writing the same output.
 
     Example:

@@ -58,7 +58,16 @@ def read(folder: pathlib.Path, values: dict[str, typing.Any]) -> Checkpoint:
             or damaged weights.
     """
     where = folder / "config.json"
-    known = {"model_type", "task", "dtype", "config", "keras_transformers_version", "transforms", *TASK_VALUES}
+    known = {
+        "model_type",
+        "task",
+        "dtype",
+        "config",
+        "keras_transformers_version",
+        "transforms",
+        "sentence_transformers",
+    }
+    known |= TASK_VALUES
     problems = [f"unknown keys {sorted(set(values) - known)}"] if set(values) - known else []
     problems += [f"no {name}" for name in ("config", "task") if name not in values]
     if problems:

@@ -4,6 +4,7 @@ Legend: `N` texts, `B` batch, `T` length, `C` classes.
 """
 
 import collections.abc
+import pathlib
 import typing
 from collections.abc import Mapping
 
@@ -16,15 +17,27 @@ from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Source, Texts, holds_many, is_empty, is_missing, rows, short, texts_of
 from keras_transformers.data.token_ids import Ids
+from keras_transformers.files.reading import read_bytes, read_object
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import arguments_of
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.classifier import Classifier, short_list
+from keras_transformers.tasks.reranking import (
+    Ranking,
+    activated,
+    activation_values,
+    check_activation,
+    ranked,
+    read_activation,
+    read_query,
+)
 from keras_transformers.tasks.task import check_config
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
+
+_SETTINGS = "config_sentence_transformers.json"
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -39,6 +52,7 @@ class TextClassifier(Classifier):
         num_classes: the number of classes, without names; 2 by default.
         problem: "single_label", "multi_label" (classes are independent), or "regression" (each output is a number); by
             default "regression" for one class, else "single_label".
+        activation: the activation of the scores of `rank`, if there is one class: "sigmoid" or "identity".
 
     Call arguments: a dictionary of int32 `token_ids [B, T]`, padded, and optionally int32 `segment_ids [B, T]` and bool
         `padding_mask [B, T]`.
@@ -56,6 +70,8 @@ class TextClassifier(Classifier):
     Source: Devlin et al. 2019, section 4.1.
     """
 
+    _settings: bytes | None = None  # the file of sentence-transformers
+
     def __init__(
         self,
         config: ModelConfig,
@@ -63,9 +79,11 @@ class TextClassifier(Classifier):
         labels: collections.abc.Iterable[str] | None = None,
         num_classes: int | None = None,
         problem: str | None = None,
+        activation: str | None = None,
         **kwargs: typing.Any,
     ) -> None:
         check_config(config, type(self).__name__)
+        check_activation(activation)
         pooler = arguments_of(config.pooler)
         bias = pooler.pop("classifier_bias")
         pooler.pop("end_id")
@@ -73,6 +91,7 @@ class TextClassifier(Classifier):
         self.pooler = Pooler(**pooler, dtype=self.dtype_policy, name="pooler")
         self.pooler.build((None, None, config.output_dim))
         self.classifier.build((None, config.output_dim))
+        self.activation = activation
         self.accuracy = TokenMean(name="accuracy") if self.problem != "regression" else None
         self.built = True
 
@@ -247,23 +266,60 @@ class TextClassifier(Classifier):
             return [each for each in named if each["score"] >= 0.5]
         return named[0] if top == 1 else named[:top]
 
-    def rank(self, query: str, texts: Texts, *, batch_size: int = 32) -> list[dict[str, typing.Any]]:
+    def rank(
+        self, query: str, texts: Texts, *, activation: str | None = None, top: int | None = None, batch_size: int = 32
+    ) -> Ranking:
         """Rank texts by relevance to a query, with a cross-encoder for reranking.
 
         Args:
             query: a string.
             texts: a list of strings.
+            activation: for a model with one class, the activation of the score: "sigmoid" or "identity"; by default
+                that of the model's files, else "sigmoid", as in sentence-transformers.
+            top: how many texts to return; None for all.
+            batch_size: texts computed together.
 
-        Returns: a list of `{"index": place in texts, "score": …}`, best first. The score is the output of a model with
-            one class, else the probability of the last class.
+        Returns: a list of `{"index": place in texts, "score": …}`, best first. The score of a model with more classes
+            is the probability of the last class.
         """
-        if not isinstance(query, str) or isinstance(texts, str):
-            raise TypeError(f"Expected a query and a list of texts, got {short(query)} and {short(texts)}.")
-        texts, _ = texts_of(texts)
-        scores: typing.Any = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
-        if self.problem != "regression":
-            scores = [next(one["score"] for one in each if one["label"] == self.labels[-1]) for each in scores]
-        return [{"index": int(n), "score": scores[n]} for n in np.argsort(-np.array(scores), kind="stable")]
+        texts = read_query(query, texts, top)
+        check_activation(activation)
+        if not texts:
+            return []
+        if len(self.labels) == 1:
+            pairs = {"text": [query] * len(texts), "text_pair": texts}
+            logits = self.run(self._input_columns(read_columns(pairs, labelled=False)), batch_size)
+            return ranked(activated(logits[:, 0].astype("float64"), activation or self.activation), top)
+        answers: typing.Any = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
+        last = [next(one["score"] for one in each if one["label"] == self.labels[-1]) for each in answers]
+        return ranked(last, top)
+
+    # Folders of cross-encoders
+
+    @classmethod
+    def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
+        activation = read_activation(read_object(folder / _SETTINGS, missing={}), folder / _SETTINGS)
+        told = {} if activation is None else {"activation": activation}
+        return {**super()._read_arguments(folder), **told}
+
+    @classmethod
+    def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        activation = read_activation(values, "config.json")
+        return {**super()._read_values(values), **({} if activation is None else {"activation": activation})}
+
+    def _remember(self, folder: pathlib.Path) -> None:
+        path = folder / _SETTINGS
+        self._settings = read_bytes(path) if "activation_fn" in read_object(path, missing={}) else None
+
+    def _files(self) -> dict[str, typing.Any]:
+        return {**super()._files(), **({} if self._settings is None else {_SETTINGS: self._settings})}
+
+    def _preset_values(self) -> dict[str, typing.Any]:
+        values = {} if self._settings is not None else activation_values(self.activation)
+        return {**super()._preset_values(), **values}
+
+    def get_config(self) -> dict[str, typing.Any]:
+        return {**super().get_config(), "activation": self.activation}
 
 
 def _several(label: typing.Any) -> list[typing.Any] | None:

@@ -9,6 +9,7 @@ from keras_transformers import spelling
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.tasks.answers import Progress
+from keras_transformers.tasks.reranking import Ranking, YesNo, answer_logits, ranked, read_query, yes_scores
 from keras_transformers.tasks.scoring import log_probabilities, score_tokens, window_sizes
 
 
@@ -101,6 +102,48 @@ class GivenTexts:
         if not np.isfinite(scores).any():
             raise ValueError("Expected texts of two tokens or more, got none: nothing stands before a first token.")
         return float(np.exp(-np.nanmean(scores)))
+
+    def rank(
+        self,
+        query: str,
+        texts: Texts,
+        *,
+        template: YesNo = YesNo(),
+        top: int | None = None,
+        max_length: int | None = None,
+        batch_size: int = 8,
+        progress: Progress | None = None,
+    ) -> Ranking:
+        """Rank texts by relevance to a query, with a reranker that answers "yes" or "no".
+
+        Args:
+            query: a string.
+            texts: a list of strings.
+            template: how the model is asked; the default is for Qwen3-Reranker. `YesNo(instruction=…)` says what to
+                look for.
+            top: how many texts to return; None for all.
+            max_length: the most tokens of a row; by default what the model reads. Longer questions are cut, and a
+                warning says how many.
+            batch_size: texts computed together.
+            progress: a function called with the number of finished texts, after each batch.
+
+        Returns: a list of `{"index": place in texts, "score": probability of "yes"}`, best first.
+
+        Raises:
+            TypeError, ValueError: for values that are not texts, and a `max_length` without room for a question.
+
+        Example:
+            >>> reranker = kt.CausalLM.from_preset("hf://Qwen/Qwen3-Reranker-0.6B")
+            >>> reranker.rank("Who wrote Faust?", ["Goethe did.", "It rains."])  # doctest: +SKIP
+            [{'index': 0, 'score': 0.99}, {'index': 1, 'score': 0.0001}]
+        """
+        texts = read_query(query, texts, top)
+        options: dict[str, typing.Any] = {"batch_size": batch_size, "progress": progress}
+        return ranked(yes_scores(self, query, texts, template, max_length=max_length, **options), top)
+
+    def answer_logits(self, inputs: dict[str, Tensor]) -> Tensor:
+        """The logits `[B, A]` of the `answers`, int32 `[B, A]`, after place `last`, int32 `[B]`, of `token_ids`."""
+        return answer_logits(self, inputs)
 
     def token_log_probabilities(self, inputs: dict[str, Tensor]) -> Tensor:
         """The log-probabilities, float32 `[B, T]`, of `labels` after `token_ids`, both int32 `[B, T]`."""
