@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_transformers.data.search import search
 from keras_transformers.data.sources import one_number, texts_of
-from keras_transformers.training.ranking_metrics import pearson, reranking_scores, retrieval_scores, spearman
+from keras_transformers.training.ranking_metrics import paired, pearson, reranking_scores, retrieval_scores, spearman
 
 _MEASURES = ("cosine", "dot", "euclidean", "manhattan")
 
@@ -99,19 +99,10 @@ class SimilarityQuality(Evaluator):
         a, b = vectors[: len(self.first)], vectors[len(self.first) :]
         result = {}
         for measure in self.measures or (model.measure,):
-            similarities = _paired(a, b, measure)
+            similarities = paired(a, b, measure)
             result[f"pearson_{measure}"] = pearson(self.gold, similarities)
             result[f"spearman_{measure}"] = spearman(self.gold, similarities)
         return result
-
-
-def _paired(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
-    """The similarity of each pair of vectors `[N, D]`."""
-    if measure in ("euclidean", "manhattan"):
-        return -np.linalg.norm(a - b, 2 if measure == "euclidean" else 1, axis=-1)
-    if measure == "cosine":
-        a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
-    return (a * b).sum(axis=-1)
 
 
 class RetrievalQuality(Evaluator):
@@ -240,4 +231,4 @@ def _similar(
     vectors = model.embed(texts, task="document", **options)
     ends = np.cumsum([len(positives) + len(negatives) for _, positives, negatives in samples])
     parts = np.split(vectors, ends[:-1])
-    return [_paired(query[None], part, "cosine") for query, part in zip(queries, parts, strict=True)]
+    return [paired(query[None], part, "cosine") for query, part in zip(queries, parts, strict=True)]

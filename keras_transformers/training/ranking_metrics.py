@@ -32,6 +32,16 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
+def paired(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
+    """The similarity `[N]` of each pair of vectors `[N, D]`, by "cosine", "dot" product, or the negative "euclidean" or
+    "manhattan" distance."""
+    if measure in ("euclidean", "manhattan"):
+        return -np.linalg.norm(a - b, 2 if measure == "euclidean" else 1, axis=-1)
+    if measure == "cosine":
+        a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
+    return (a * b).sum(axis=-1)
+
+
 def retrieval_scores(
     rankings: Sequence[np.ndarray], relevant: Sequence[int], at: Sequence[int], map_at: Sequence[int]
 ) -> dict[str, float]:
