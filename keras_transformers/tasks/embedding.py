@@ -5,7 +5,6 @@ Legend: `N` texts, `B` batch, `T` length, `D` model width.
 
 import functools
 import pathlib
-import re
 import typing
 from collections.abc import Mapping, Sequence
 
@@ -14,11 +13,8 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
-from keras_transformers.data.examples import Examples
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Form, Source, Texts, texts_of
-from keras_transformers.data.text_groups import read_groups, scores_of
-from keras_transformers.data.token_ids import Ids
+from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.formats import keras_hub, own, sentence_transformers, vector_steps
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.layers.projections import Step, make_steps, width_after
@@ -26,22 +22,17 @@ from keras_transformers.layers.rematerialization import in_parts
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
-from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.prompts import encode_prompted, find_prompt, prompt_length
+from keras_transformers.tasks.vector_training import VectorTraining, loss_of, sides_of
 from keras_transformers.tokenizers.tokenizer import Tokenizer
-from keras_transformers.training import losses
-from keras_transformers.training.duplicates import false_negatives, fingerprints
-from keras_transformers.training.losses.ranking import InBatchNegatives, own_places
-from keras_transformers.training.losses.vectors import Vectors, normalized, pairwise
-from keras_transformers.training.losses.wrappers import Cached, check_loss, innermost
+from keras_transformers.training.losses.ranking import InBatchNegatives
+from keras_transformers.training.losses.vectors import normalized
+from keras_transformers.training.losses.wrappers import Cached
 from keras_transformers.training.metrics import TokenMean
-from keras_transformers.training.optimizers import Optimizer
-
-_NEGATIVE = re.compile(r"negative_(\d+_)?token_ids")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class TextEmbedder(EncoderTask):
+class TextEmbedder(VectorTraining):
     """A sentence encoder: computes vectors of texts.
 
     sentence-transformers folders load and save, with their pooling, normalisation and length. KerasHub text embedders
@@ -120,7 +111,7 @@ class TextEmbedder(EncoderTask):
         self.truncate_dim = self._checked_dim(truncate_dim)
         self.normalize = normalize
         self.scale = scale
-        self.training_loss = InBatchNegatives(scale) if loss is None else _loss_of(loss)
+        self.training_loss = InBatchNegatives(scale) if loss is None else loss_of(loss)
         self._limit = max_length
         self.accuracy = TokenMean(name="accuracy")
         self.built = True
@@ -162,7 +153,7 @@ class TextEmbedder(EncoderTask):
     def compute_output_spec(
         self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
-        sides = _sides(inputs)
+        sides = sides_of(inputs)
         text = {name: each for name, each in sides[""].items() if name != "pooling_mask"}
         vectors = self.pooler.compute_output_spec(self.backbone.compute_output_spec(text))
         vectors = keras.KerasTensor((vectors.shape[0], self.output_dim), dtype=vectors.dtype)
@@ -171,7 +162,7 @@ class TextEmbedder(EncoderTask):
         return keras.KerasTensor((vectors.shape[0], len(sides), vectors.shape[1]), dtype=vectors.dtype)
 
     def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
-        sides = _sides(inputs)
+        sides = sides_of(inputs)
         if len(sides) == 1:
             return self._vectors(sides[""], training)
         return ops.stack([self._in_parts(side, training) for side in sides.values()], axis=1)
@@ -203,104 +194,6 @@ class TextEmbedder(EncoderTask):
         variables = [variable for layer in self.layers for variable in layer.variables]
         compute = functools.partial(self._vectors, training=True)
         return in_parts(compute, inputs, loss.mini_batch_size, variables, add_loss=self.add_loss)
-
-    def compute_loss(
-        self,
-        x: Tensor = None,
-        y: Tensor = None,
-        y_pred: Tensor = None,
-        sample_weight: Tensor = None,
-        training: bool = True,
-    ) -> Tensor:
-        """The loss that `compile` or the constructor was given, by default `kt.losses.InBatchNegatives`."""
-        batch, loss = self._compared(x, y, y_pred, sample_weight), innermost(self.training_loss)
-        if hasattr(loss, "similarities"):
-            similarities = loss.similarities(batch)
-            best = ops.cast(ops.argmax(similarities, axis=-1), "int32")
-            self.accuracy.update_state(ops.cast(best == own_places(similarities), "float32"), sample_weight)
-        return self.weighted_mean(self.training_loss(batch), sample_weight)
-
-    def compile(
-        self,
-        optimizer: Optimizer | None = None,
-        *,
-        loss: typing.Any = None,
-        **kwargs: typing.Any,
-    ) -> None:
-        """Prepare for training. Takes the arguments of `Task.compile`, and a loss.
-
-        Args:
-            optimizer: see `Task.compile`.
-            loss: a record of `kt.losses`; by default the loss that the model has.
-        """
-        if loss is not None:
-            self.training_loss = _loss_of(loss)
-        super().compile(optimizer, **kwargs)
-
-    def _compared(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Vectors:
-        """One batch, as a loss sees it."""
-        text, *others = (fingerprints(side["token_ids"], self.padding_mask(side)) for side in _sides(x).values())
-        left_out = false_negatives(text, others, sample_weight)
-        return Vectors(ops.cast(y_pred, "float32"), y, sample_weight, left_out)
-
-    def get_metrics_result(self) -> dict[str, typing.Any]:
-        result = super().get_metrics_result()
-        own = () if self._compile_metrics is None or not self._compile_metrics.built else self._compile_metrics.result()
-        if not hasattr(innermost(self.training_loss), "similarities") and "accuracy" not in own:
-            result.pop("accuracy", None)  # such a loss has no best candidate
-        return result
-
-    def _seen_by_metrics(
-        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor
-    ) -> tuple[Tensor, Tensor, None, Tensor]:
-        """The similarities of each text to the candidates of the batch, `[B, M]`, and the number of its own, `[B]`. For
-        losses of scored pairs, the scores and the cosines, `[B]`."""
-        batch, loss = self._compared(x, y, y_pred, sample_weight), innermost(self.training_loss)
-        if not hasattr(loss, "similarities"):
-            return y, pairwise(batch.vectors[:, 0], batch.vectors[:, 1], "cosine"), None, sample_weight
-        similarities = loss.similarities(batch)
-        return own_places(similarities), similarities, None, sample_weight
-
-    sides = ("", "positive_")
-
-    @property
-    def form(self) -> Form:  # type: ignore[override]  # it depends on the loss
-        return Form(labelled=self.training_loss.scored)
-
-    def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
-        """Examples of texts with their positives, hard negatives and scores."""
-        read = read_groups(source, self.training_loss.scored, columns)
-        inputs, truncated = {}, 0
-        for side, texts in read.sides.items():
-            _, packed = self.encode_texts(texts, None, max_length)
-            inputs |= self._columns(packed, side)
-            truncated += packed.truncated
-        return Examples(inputs, read.scores, read.sample_weight, self.config.filler, truncated)
-
-    def _read_ids(
-        self,
-        source: Source,
-        columns: dict[str, str] | None = None,
-        sides: Sequence[str] | None = None,
-    ) -> typing.Any:
-        negatives = [name.removesuffix("token_ids") for name in source.names if _NEGATIVE.fullmatch(name)]
-        return super()._read_ids(source, columns, sides or (*self.sides, *sorted(negatives, key=_order)))
-
-    def _of_ids(self, ids: Ids, max_length: int | None) -> Examples:
-        for name, column in ids.columns.items():
-            if name.endswith("token_ids"):
-                self._check_cut(column.lengths, max_length)
-        scored = self.training_loss.scored
-        if ids.labels is not None and not scored:
-            raise ValueError("Expected token_ids and positive_token_ids alone, got labels too. Leave them out.")
-        if ids.labels is None and scored:
-            raise ValueError("Expected a score for each row of token_ids, got none. Pass them as y.")
-        return Examples(
-            ids.columns, None if not scored else scores_of(ids.labels), ids.row_weights(), self.config.filler
-        )
-
-    def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
-        return self._read_ids(source, columns, sides=("",)).columns
 
     def embed(
         self,
@@ -422,30 +315,3 @@ def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
     if measure == "cosine":
         a, b = (each / np.maximum(np.linalg.norm(each, axis=-1, keepdims=True), 1e-12) for each in (a, b))
     return a @ b.T
-
-
-def _sides(inputs: dict[str, Tensor] | Tensor) -> dict[str, dict[str, Tensor]]:
-    """The inputs of the texts, of their positives and of each column of hard negatives, under the names that the
-    texts have, by side: "", "positive_", "negative_" and so on."""
-    inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-    names = [name.removesuffix("token_ids") for name in inputs if name.endswith("token_ids")]
-    sides: dict[str, dict[str, Tensor]] = {side: {} for side in sorted(names, key=_order)}
-    for name, each in inputs.items():
-        side = next(side for side in reversed(sides) if name.startswith(side))
-        sides[side][name.removeprefix(side)] = each
-    return sides
-
-
-def _order(side: str) -> tuple[bool, bool, int]:
-    """Sorts sides: the text, its positive, then its hard negatives by their numbers."""
-    return side != "", side != "positive_", int("".join(filter(str.isdigit, side)) or 0)
-
-
-def _loss_of(value: typing.Any) -> typing.Any:
-    """A loss record, which may be given as the JSON of a file."""
-    if isinstance(value, Mapping):
-        for name in losses.__all__:
-            getattr(losses, name)  # a record is known once its module is loaded
-        value = from_json(value)
-    check_loss(value)
-    return value
