@@ -96,8 +96,8 @@ class VectorTraining(EncoderTask):
             return y, pairwise(batch.vectors[:, 0], batch.vectors[:, 1], "cosine"), None, sample_weight
         if not hasattr(loss, "similarities"):
             raise ValueError(
-                f"Expected no metrics with the loss {type(loss).__name__}, which gives no label to compare with. Compile "
-                "without, and score the model by a callback, such as kt.training.SimilarityQuality."
+                f"Expected no metrics with the loss {type(loss).__name__}, which gives no label to compare with. "
+                "Compile without, and score the model by a callback, such as kt.training.SimilarityQuality."
             )
         similarities = loss.similarities(batch)
         return own_places(similarities), similarities, None, sample_weight
