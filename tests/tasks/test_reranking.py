@@ -51,7 +51,9 @@ def test_scores_are_those_of_sentence_transformers(folder, tmp_path, values):
 def test_the_activation_is_kept(folder, tmp_path):
     model = kt.TextClassifier.from_preset(folder, activation="identity")
     model.save_to_preset(tmp_path / "theirs")
-    own = kt.TextClassifier(kt.models.encoder(50, 1, 16, 2), num_classes=1, activation="identity")
+    own = kt.TextClassifier(
+        kt.models.encoder(50, num_layers=1, hidden_dim=16, num_heads=2), num_classes=1, activation="identity"
+    )
     own.save_to_preset(tmp_path / "ours")
     for saved in ("theirs", "ours"):
         assert kt.TextClassifier.from_preset(tmp_path / saved).activation == "identity"
@@ -79,7 +81,9 @@ TEMPLATE = YesNo("find it", "judge this:\n", "<i>{instruction}<q>{query}<d>{docu
 def decoder():
     texts = [*TEXTS, "yes no yes no answer judge this:", TEMPLATE.question(QUERY, TEXTS[0])] * 9
     tokenizer = kt.Tokenizer.train(texts, vocabulary_size=400)
-    return kt.CausalLM(kt.models.gpt(tokenizer.vocabulary_size, 2, 16, 2, max_length=200), tokenizer)
+    return kt.CausalLM(
+        kt.models.gpt(tokenizer.vocabulary_size, num_layers=2, hidden_dim=16, num_heads=2, max_length=200), tokenizer
+    )
 
 
 def test_a_decoder_ranks_by_its_yes(decoder):
