@@ -97,8 +97,8 @@ def _check(rows: Rows, queries: np.ndarray, k: int, measure: str) -> None:
             f"Expected queries of the width of the corpus, {rows.width}, got {queries.shape[1]}. Were both made by the "
             "same model, and truncated to the same width?"
         )
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= rows.count:
-        raise ValueError(f"Expected k from 1 to the {rows.count} vectors of the corpus, got {k!r}.")
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= rows.number:
+        raise ValueError(f"Expected k from 1 to the {rows.number} vectors of the corpus, got {k!r}.")
     if measure == "hamming" and {rows.dtype.itemsize, queries.dtype.itemsize} != {1}:
         raise ValueError(
             f'Expected packed bits (uint8) with measure="hamming", got {rows.dtype} and {queries.dtype}. Quantize '

@@ -57,9 +57,9 @@ def read_groups(source: Source, scored: bool, columns: Mapping[str, str] | None 
         for name in sorted(filter(NEGATIVE.fullmatch, map(str, inputs)), key=_place):
             values = rows(inputs.pop(name))
             negatives[f"{name}_"] = [as_text(text, f"{name} {row}") for row, text in enumerate(values)]
-        if scored and labels is None and (name := one_of(inputs, SCORES, "scores", columns)):
-            labels = rows(inputs.pop(name))
-            columns.pop(name, None)
+        if scored and labels is None and (column := one_of(inputs, SCORES, "scores", columns)):
+            labels = rows(inputs.pop(column))
+            columns.pop(column, None)
     read = read_columns(inputs, labels, weights, labelled=False, inputs=PAIRS, columns=columns)
     positives, scores = _positives(read, source, scored)
     sides = {"": read.texts, "positive_": [as_text(text, f"positive {row}") for row, text in enumerate(positives)]}

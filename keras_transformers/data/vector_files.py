@@ -20,11 +20,11 @@ class Rows(typing.NamedTuple):
     """Vectors that are read block by block.
 
     Attributes:
-        count, width, dtype: their number, their width and their type.
+        number, width, dtype: their number, their width and their type.
         blocks: a function from the most vectors of a block to an iterator of `(number of its first vector, block)`.
     """
 
-    count: int
+    number: int
     width: int
     dtype: np.dtype
     blocks: typing.Callable[[int], Iterator[tuple[int, np.ndarray]]]
@@ -62,11 +62,11 @@ def open_vectors(source: typing.Any, what: str) -> Rows:
         for begin in range(0, len(array), size):
             yield begin, array[begin : begin + size]
 
-    return _checked(Rows(*array.shape, array.dtype, blocks), what)
+    return _checked(Rows(array.shape[0], array.shape[1], array.dtype, blocks), what)
 
 
 def _checked(rows: Rows, what: str) -> Rows:
-    if not rows.count or not rows.width:
+    if not rows.number or not rows.width:
         raise ValueError(f"Expected at least one vector in {what}, got none. Is the list of texts empty?")
     return rows
 

@@ -18,16 +18,19 @@ from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Source, Texts, holds_many, is_empty, is_missing, rows, short, texts_of
 from keras_transformers.data.token_ids import Ids
 from keras_transformers.files.reading import read_bytes, read_object
+from keras_transformers.formats.preset import json_bytes
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import arguments_of
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.classifier import Classifier, short_list
 from keras_transformers.tasks.reranking import (
+    SETTINGS,
     Ranking,
     activated,
     activation_values,
     check_activation,
+    flat_values,
     ranked,
     read_activation,
     read_query,
@@ -36,8 +39,6 @@ from keras_transformers.tasks.task import check_config
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
-
-_SETTINGS = "config_sentence_transformers.json"
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -70,7 +71,10 @@ class TextClassifier(Classifier):
     Source: Devlin et al. 2019, section 4.1.
     """
 
-    _settings: bytes | None = None  # the file of sentence-transformers
+    # The file of a cross-encoder's folder: its values, its bytes, and its activation.
+    _settings: dict[str, typing.Any] | None = None
+    _kept_settings = b""
+    _folder_activation: str | None = None
 
     def __init__(
         self,
@@ -289,7 +293,9 @@ class TextClassifier(Classifier):
         if len(self.labels) == 1:
             pairs = {"text": [query] * len(texts), "text_pair": texts}
             logits = self.run(self._input_columns(read_columns(pairs, labelled=False)), batch_size)
-            return ranked(activated(logits[:, 0].astype("float64"), activation or self.activation), top)
+            return ranked(
+                activated(logits[:, 0].astype("float64"), activation or self.activation or self._folder_activation), top
+            )
         answers: typing.Any = self.classify([query] * len(texts), texts, top=None, batch_size=batch_size)
         last = [next(one["score"] for one in each if one["label"] == self.labels[-1]) for each in answers]
         return ranked(last, top)
@@ -297,29 +303,27 @@ class TextClassifier(Classifier):
     # Folders of cross-encoders
 
     @classmethod
-    def _read_arguments(cls, folder: pathlib.Path) -> dict[str, typing.Any]:
-        activation = read_activation(read_object(folder / _SETTINGS, missing={}), folder / _SETTINGS)
-        told = {} if activation is None else {"activation": activation}
-        return {**super()._read_arguments(folder), **told}
-
-    @classmethod
     def _read_values(cls, values: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        activation = read_activation(values, "config.json")
-        return {**super()._read_values(values), **({} if activation is None else {"activation": activation})}
+        return {**super()._read_values(values), "activation": read_activation(values, "config.json")}
 
     def _remember(self, folder: pathlib.Path) -> None:
-        path = folder / _SETTINGS
-        self._settings = read_bytes(path) if "activation_fn" in read_object(path, missing={}) else None
+        values = read_object(folder / SETTINGS, missing={})
+        if (activation := read_activation(values, folder / SETTINGS)) is not None:
+            self._settings, self._folder_activation = values, activation
+            self._kept_settings = read_bytes(folder / SETTINGS)
 
     def _files(self) -> dict[str, typing.Any]:
-        return {**super()._files(), **({} if self._settings is None else {_SETTINGS: self._settings})}
+        if self._settings is None:
+            return super()._files()
+        kept = self.activation in (None, self._folder_activation)
+        content = self._kept_settings if kept else json_bytes({**self._settings, **flat_values(self.activation)})
+        return {**super()._files(), SETTINGS: content}
 
     def _preset_values(self) -> dict[str, typing.Any]:
-        values = {} if self._settings is not None else activation_values(self.activation)
-        return {**super()._preset_values(), **values}
+        return {**super()._preset_values(), **activation_values(self.activation)}
 
     def get_config(self) -> dict[str, typing.Any]:
-        return {**super().get_config(), "activation": self.activation}
+        return {**super().get_config(), "activation": self.activation or self._folder_activation}
 
 
 def _several(label: typing.Any) -> list[typing.Any] | None:

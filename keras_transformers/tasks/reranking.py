@@ -30,6 +30,7 @@ _ACTIVATIONS = {
     "torch.nn.Identity": "identity",
 }
 ACTIVATIONS = ("sigmoid", "identity")
+SETTINGS = "config_sentence_transformers.json"
 Ranking: typing.TypeAlias = list[dict[str, typing.Any]]
 """Dictionaries `{"index": place in texts, "score": …}`, the best first."""
 
@@ -56,9 +57,12 @@ def read_activation(values: dict[str, typing.Any], where: object) -> str | None:
 
 def activation_values(activation: str | None) -> dict[str, typing.Any]:
     """The inverse of `read_activation`, for `config.json`."""
-    if activation is None:
-        return {}
-    return {"sentence_transformers": {"activation_fn": next(k for k, v in _ACTIVATIONS.items() if v == activation)}}
+    return {} if activation is None else {"sentence_transformers": flat_values(activation)}
+
+
+def flat_values(activation: str | None) -> dict[str, typing.Any]:
+    """The inverse of `read_activation`, for `config_sentence_transformers.json`."""
+    return {"activation_fn": next(name for name, ours in _ACTIVATIONS.items() if ours == activation)}
 
 
 def check_activation(activation: str | None) -> None:

@@ -111,7 +111,8 @@ class VectorTraining(EncoderTask):
     def _of_texts(self, source: Source, max_length: int | None, columns: dict[str, str] | None = None) -> Examples:
         """Examples of texts with their positives, hard negatives and scores."""
         read = read_groups(source, self.training_loss.scored, columns)
-        inputs, truncated = {}, 0
+        inputs: dict[str, Ragged] = {}
+        truncated = 0
         for side, texts in read.sides.items():
             _, packed = self.encode_texts(texts, None, max_length)
             inputs |= self._columns(packed, side)
@@ -137,7 +138,7 @@ class VectorTraining(EncoderTask):
         if ids.labels is None and scored:
             raise ValueError("Expected a score for each row of token_ids, got none. Pass them as y.")
         return Examples(
-            ids.columns, None if not scored else scores_of(ids.labels), ids.row_weights(), self.config.filler
+            ids.columns, None if not scored else scores_of(ids.labels or []), ids.row_weights(), self.config.filler
         )
 
     def _seen_ids(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
@@ -164,7 +165,7 @@ def _order(side: str) -> tuple[bool, bool, int]:
 def loss_of(value: typing.Any) -> typing.Any:
     """A loss record, which may be given as the JSON of a file."""
     if isinstance(value, Mapping):
-        for name in losses.__all__:
+        for name in dir(losses):
             getattr(losses, name)  # a record is known once its module is loaded
         value = from_json(value)
     check_loss(value)

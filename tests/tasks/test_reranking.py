@@ -58,11 +58,20 @@ def test_the_activation_is_kept(folder, tmp_path):
     for saved in ("theirs", "ours"):
         assert kt.TextClassifier.from_preset(tmp_path / saved).activation == "identity"
     assert kt.TextClassifier.from_config(own.get_config()).activation == "identity"
+    for file in folder.iterdir():
+        (tmp_path / "theirs" / file.name).write_bytes(file.read_bytes())
     settings = json.dumps({"activation_fn": IDENTITY, "model_type": "CrossEncoder", "prompts": {}})
     (tmp_path / "theirs" / "config_sentence_transformers.json").write_text(settings)
     again = kt.TextClassifier.from_preset(tmp_path / "theirs")
+    assert again.rank(QUERY, TEXTS) == model.rank(QUERY, TEXTS) != again.rank(QUERY, TEXTS, activation="sigmoid")
     again.save_to_preset(tmp_path / "again")
-    assert (tmp_path / "again" / "config_sentence_transformers.json").read_text() == settings
+    for name in ("config_sentence_transformers.json", "config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    again.activation = "sigmoid"
+    again.save_to_preset(tmp_path / "again")
+    written = json.loads((tmp_path / "again" / "config_sentence_transformers.json").read_text())
+    assert written["activation_fn"].endswith("Sigmoid") and written["model_type"] == "CrossEncoder"
+    assert kt.TextClassifier.from_preset(tmp_path / "again").activation == "sigmoid"
     config = json.loads((folder / "config.json").read_text()) | {"sentence_transformers": {"activation_fn": "my.Own"}}
     (tmp_path / "theirs" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="activation of scores in config.json to be one of .*, got 'my.Own'"):
@@ -79,7 +88,7 @@ TEMPLATE = YesNo("find it", "judge this:\n", "<i>{instruction}<q>{query}<d>{docu
 
 @pytest.fixture(scope="module")
 def decoder():
-    texts = [*TEXTS, "yes no yes no answer judge this:", TEMPLATE.question(QUERY, TEXTS[0])] * 9
+    texts = [*TEXTS, "yes", "no", "yes", "no", "judge this:", TEMPLATE.question(QUERY, TEXTS[0])] * 9
     tokenizer = kt.Tokenizer.train(texts, vocabulary_size=400)
     return kt.CausalLM(
         kt.models.gpt(tokenizer.vocabulary_size, num_layers=2, hidden_dim=16, num_heads=2, max_length=200), tokenizer
