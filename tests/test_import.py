@@ -156,4 +156,4 @@ def test_an_editor_reads_each_name_off_a_stub():
                 # A module of the package with the name of a function would take the function's place.
                 assert getattr(package, alias.name) is getattr(home, alias.name), (package.__name__, alias.name)
         assert {alias.name for node in imports for alias in node.names} == {*package.__all__} - {"__version__"}
-    assert len(stubs) == 10 and kt.TextClassifier.__init__.__doc__ == kt.TextClassifier.__doc__
+    assert len(stubs) == 11 and kt.TextClassifier.__init__.__doc__ == kt.TextClassifier.__doc__
