@@ -21,6 +21,7 @@ HOMES = {
     "layers.embeddings": ("PositionalEmbedding",),
     "layers.experts": ("StackedDense",),
     "layers.feed_forward": ("FeedForward",),
+    "layers.fourier": ("FourierMixing",),
     "layers.heads": ("Pooler", "Transform", "VocabularyHead"),
     "layers.norms": ("RMSNormalization",),
     "layers.positions": ("RelativePosition",),

@@ -26,7 +26,7 @@ HUGGING_FACE_ACTIVATIONS = {
 # The range of a number, by the end of its key. A model of more layers than any has would take minutes to refuse.
 _LIMITS = (
     (r"sliding_window_pattern|_layer_interval|_every_n_layers|decoder_sparse_step", Range(1, 2**31 - 1)),
-    (r"drop(out)?(_p|_prob|_rate)?|dropout_p(rob)?|_pdrop|layerdrop", Range(0, 1)),
+    (r"(?<!token_)drop(out)?(_p|_prob|_rate)?|dropout_p(rob)?|_pdrop|layerdrop", Range(0, 1)),
     (r"_eps|_epsilon|\bepsilon", Range(0, 1)),
     (r"theta|rotary_emb_base|freq_base|base_freq|freq_base_swa", Range(1, above=True)),
     (r"(hidden|encoder|decoder|num|n|num_decoder)_layers?|block_count", Range(0, 1000)),

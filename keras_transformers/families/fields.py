@@ -38,7 +38,7 @@ class PerLayer:
 def build(cls: type, values: collections.abc.Mapping[str, Any]) -> Any:
     """Build a record of class `cls`, and the records in it, from values by dotted path.
 
-    The value at the path of a record is its class, if the field may hold records of several classes. It may also be the
+    The value at the path of a record is its class, if records of several classes have such fields. It may also be the
     whole record, or None; values of its fields are then ignored.
 
     Raises:
@@ -61,6 +61,9 @@ def _field(annotation: Any, values: Values) -> Any:
         return whole
     inner = {path: value for path, value in values.items() if path}
     kinds = _record_classes(annotation) if whole is _MISSING else (whole,)
+    if len(kinds) > 1:  # the fields may tell
+        names = {path.partition(".")[0] for path in inner}
+        kinds = tuple(kind for kind in kinds if names <= {field.name for field in dataclasses.fields(kind)})
     if len(kinds) != 1:
         raise AttributeError(f"Expected one class of a record with the fields {', '.join(inner)}, got {kinds}.")
     return build(kinds[0], inner)

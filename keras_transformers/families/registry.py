@@ -18,6 +18,11 @@ MODULES = {
         *("bert", "roberta", "xlm-roberta", "camembert", "distilbert"),
         *("electra", "albert", "mpnet", "modernbert"),
     ),
+    "bert_relatives": (
+        *("ernie", "megatron-bert", "rembert", "bert-generation"),
+        *("roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text", "luke"),
+    ),
+    "fnet": ("fnet",),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
     "embedders": ("gte", "jina_embeddings_v3", "eurobert", "new", "jina_xlm_roberta", "jina_bert"),
     "llama": (
@@ -25,6 +30,8 @@ MODULES = {
         *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
     ),
     "nomic": ("nomic_bert", "hf_nomic_bert"),
+    "rotary_encoders": ("esm", "roformer"),
+    "sparse_encoders": ("longformer",),
     "t5": ("t5", "mt5", "umt5"),
 }
 # Published code that is not in transformers, and whose files name a `model_type` of transformers for another model: the

@@ -39,6 +39,8 @@ LEAVES = {
 }
 
 
+_OLD_LEAVES = LEAVES | {"gamma": "gamma", "beta": "beta"}  # in old files, of norms that are called LayerNorm
+
 # The kinds of tensors that no weight of ours comes from.
 _KINDS = ("unknown", "ignored", "heads", "outside")
 
@@ -92,7 +94,7 @@ class WeightMap:
     Args:
         entries: entries whose tensors have no prefix.
         ignored: patterns of tensors that no weight of ours comes from, with the prefix or without: `{n}` is a number,
-            `{leaf}` weight or bias.
+            `{leaf}` weight or bias, `*` a number or itself.
         body: entries whose tensors have the `prefix` in files with a head, and no prefix in files without.
         prefix: see `body`.
         other_prefixes: prefixes of the body in files of other heads.
@@ -182,7 +184,7 @@ class WeightMap:
         prefixes = (self.prefix, *self.other_prefixes)
         spelled = {name, *(name.removeprefix(prefix) for prefix in prefixes)}
         for kind, patterns in (("ignored", self.ignored), ("heads", self.heads)):
-            if any(_pattern(each).fullmatch(one) for each in patterns for one in spelled):
+            if any(_pattern(each).fullmatch(one) or each == one for each in patterns for one in spelled):
                 return kind
         roots = {entry.theirs.partition(".")[0] for entry in self.body}
         is_body = not roots or any(prefix and name.startswith(prefix) for prefix in prefixes)
@@ -289,7 +291,6 @@ class WeightMap:
             for entry, before in (*prefixed, *((entry, "") for entry in self.entries))
             for position, ours in enumerate(_several(entry.ours))
         ]
-        leaves = LEAVES | ({"gamma": "gamma", "beta": "beta"} if old else {})
         places: dict[str, _Place] = {}
         for name in weights:
             layer, _, leaf = name.rpartition(".")
@@ -297,6 +298,7 @@ class WeightMap:
                 match = pattern.fullmatch(name if entry.is_weight else layer)
                 if match and leaf in LEAVES:
                     numbers = match.groupdict()
+                    leaves = _OLD_LEAVES if old and "LayerNorm" in entry.theirs else LEAVES
                     theirs = before + entry.name.format(leaf=leaves[leaf], **numbers)
                     is_there = theirs in names or theirs.replace("*", "0") in names
                     if name in places and not is_there:

@@ -22,8 +22,8 @@ _FREE = 64 * 2**20
 # Fields of records that are the number of rows or columns of a weight.
 _SIZES = frozenset(
     (
-        *("vocabulary_size", "embedding_dim", "num_segments", "hidden_dim", "output_dim", "intermediate_dim"),
-        *("num_heads", "num_key_value_heads", "head_dim", "num_experts", "num_buckets"),
+        *("vocabulary_size", "embedding_dim", "num_segments", "num_tasks", "hidden_dim", "output_dim"),
+        *("intermediate_dim", "num_heads", "num_key_value_heads", "head_dim", "num_experts", "num_buckets"),
     )
 )
 

@@ -7,9 +7,12 @@ from keras_transformers.layers.blocks import EncoderBlock as EncoderBlock
 from keras_transformers.layers.cache import Cache as Cache
 from keras_transformers.layers.embeddings import EmbeddingsConfig as EmbeddingsConfig
 from keras_transformers.layers.embeddings import PositionalEmbedding as PositionalEmbedding
+from keras_transformers.layers.embeddings import TokenDropout as TokenDropout
 from keras_transformers.layers.experts import ExpertsConfig as ExpertsConfig
 from keras_transformers.layers.feed_forward import FeedForward as FeedForward
 from keras_transformers.layers.feed_forward import FeedForwardConfig as FeedForwardConfig
+from keras_transformers.layers.fourier import Fourier as Fourier
+from keras_transformers.layers.fourier import FourierMixing as FourierMixing
 from keras_transformers.layers.heads import HeadConfig as HeadConfig
 from keras_transformers.layers.heads import Pooler as Pooler
 from keras_transformers.layers.heads import PoolerConfig as PoolerConfig

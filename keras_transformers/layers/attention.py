@@ -12,6 +12,7 @@ key/value heads, `H` head width.
 import typing
 
 import keras
+from keras import ops
 
 from keras_transformers.backends import attention, products
 from keras_transformers.backends.types import Tensor
@@ -21,7 +22,7 @@ from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import KeysAndValues, visible_length
-from keras_transformers.records import Positive, Rate, Size, record
+from keras_transformers.records import Count, Positive, Rate, Size, record
 
 Shape: typing.TypeAlias = typing.Any
 
@@ -51,6 +52,7 @@ class AttentionConfig:
     dropout: Rate = 0.0
     scale: Positive | None = None
     query_key_norm: QueryKeyNorm | None = None
+    global_tokens: Count = 0
 
     def __post_init__(self) -> None:
         if self.num_heads % (self.num_key_value_heads or self.num_heads):
@@ -78,6 +80,8 @@ class MultiHeadAttention(Layer):
         dropout: share of the attention weights dropped in training.
         scale: factor of the scores; None for `H ** -0.5`.
         query_key_norm: a `QueryKeyNorm` record, or None.
+        global_tokens: the number of tokens at the beginning of a row that see all keys, by projections of their own,
+            and that all queries see, whatever the window (Beltagy et al. 2020, Longformer).
         causal: whether later positions are hidden from a query.
 
     Call arguments:
@@ -122,13 +126,20 @@ class MultiHeadAttention(Layer):
         dropout: float = 0.0,
         scale: float | None = None,
         query_key_norm: QueryKeyNorm | None = None,
+        global_tokens: int = 0,
         causal: bool = False,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
         AttentionConfig(  # checks the arguments
-            num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale
+            *(num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale),
+            global_tokens=global_tokens,
         )
+        if global_tokens and (causal or positions is not None):
+            raise ValueError(
+                f"Expected an attention to both sides without positions with global_tokens={global_tokens}, got "
+                f"{causal=}, {positions=}."
+            )
         self.num_heads = num_heads
         self.num_key_value_heads = num_key_value_heads or num_heads
         self.head_dim: typing.Any = head_dim  # an int once built
@@ -138,6 +149,7 @@ class MultiHeadAttention(Layer):
         self.use_bias = use_bias
         self.scale: typing.Any = scale
         self.query_key_norm = query_key_norm
+        self.global_tokens = global_tokens
         self.causal = causal
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
@@ -174,6 +186,11 @@ class MultiHeadAttention(Layer):
         self.output_projection = projection("output", None, self.num_heads * self.head_dim, width)
         self.query_norm = self._input_norm("query_norm", self.num_heads)
         self.key_norm = self._input_norm("key_norm", self.num_key_value_heads)
+        self.global_query = self.global_key = self.global_value = None
+        if self.global_tokens:
+            self.global_query = projection("global_query", self.num_heads, width)
+            self.global_key = projection("global_key", self.num_key_value_heads, width)
+            self.global_value = projection("global_value", self.num_key_value_heads, width)
         self.relative = None
         if self.positions is not None:
             self.relative = RelativePosition(
@@ -250,6 +267,7 @@ class MultiHeadAttention(Layer):
         else:
             key, value = self.project_source(query if source is None else source)
             key = _rotated(key, scope)  # new keys share the positions of the queries; cached keys are rotated already
+            value = _rotated(value, scope) if scope.rotates_values else value
         if cache is not None:
             cache, key, value = KeysAndValues(*cache).write(key, value, offset)
 
@@ -269,10 +287,33 @@ class MultiHeadAttention(Layer):
             dropout=self.dropout if training else None,
             return_scores=return_attention_scores,
         )
+        if self.global_tokens:
+            x_BNTH, scores = self._with_global_tokens(query, scope, x_BNTH, scores, training)
         if folded:
             x_BNTH = attention.unfold_rows(x_BNTH, rows)
             scores = None if scores is None else attention.unfold_rows(scores, rows)
         return outputs(products.dense(self.output_projection, attention.merge_heads(x_BNTH)), cache, scores)
+
+    def _with_global_tokens(
+        self, inputs: Tensor, scope: Scope, x_BNTH: Tensor, scores: Tensor, training: bool | None
+    ) -> tuple[Tensor, Tensor]:
+        """The heads and the scores, with those of the global tokens in front computed anew."""
+        first = self.global_tokens
+        mask = scope.global_mask
+        y_BNTH, own_scores = attention.attend(
+            self._heads(products.dense(self.global_query, inputs[:, :first]), self.query_norm, self.num_heads),
+            self._heads(products.dense(self.global_key, inputs), self.key_norm, self.num_key_value_heads),
+            attention.split_heads(products.dense(self.global_value, inputs), self.num_key_value_heads),
+            scale=self.scale,
+            mask=mask if mask is None or mask.shape[2] == 1 else mask[:, :, :first],
+            bias=None,
+            causal=False,
+            soft_cap=self.soft_cap,
+            dropout=self.dropout if training else None,
+            return_scores=scores is not None,
+        )
+        x_BNTH = ops.concatenate([y_BNTH, x_BNTH[:, :, first:]], axis=2)
+        return x_BNTH, scores if scores is None else ops.concatenate([own_scores, scores[:, :, first:]], axis=2)
 
     def _scope(
         self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor
@@ -296,6 +337,7 @@ class MultiHeadAttention(Layer):
             num_heads=self.num_heads,
             causal=self.causal or cache is not None,
             window=self.window,
+            global_tokens=self.global_tokens,
             attention_mask=attention_mask,
         )
 

@@ -31,6 +31,7 @@ from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.attention import AttentionConfig, MultiHeadAttention
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForward, FeedForwardConfig
+from keras_transformers.layers.fourier import Fourier, FourierMixing
 from keras_transformers.layers.layer import Layer, given_as_call, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.layers.scope import Scope
@@ -53,7 +54,7 @@ RESIDUALS = ("sequential", "parallel", "parallel_shared")
 class BlockConfig:
     """Configuration of a block; the fields are keyword arguments of `EncoderBlock` and `DecoderBlock`."""
 
-    attention: AttentionConfig
+    attention: AttentionConfig | Fourier
     feed_forward: FeedForwardConfig
     norm: Norm = LayerNorm()
     norm_placement: str = "post"
@@ -90,7 +91,7 @@ class _Block(Layer):
         num_heads: int | None = None,
         intermediate_dim: int | None = None,
         *,
-        attention: AttentionConfig | None = None,
+        attention: AttentionConfig | Fourier | None = None,
         feed_forward: FeedForwardConfig | None = None,
         norm: Norm = LayerNorm(),
         norm_placement: str = "post",
@@ -117,7 +118,8 @@ class _Block(Layer):
         self.residual = residual
         self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
         self.cross_attention: typing.Any = None
-        self._add("self_attention", MultiHeadAttention, self.attention, norm_before=attention_norm, causal=self._causal)
+        mixer = FourierMixing if isinstance(self.attention, Fourier) else MultiHeadAttention
+        self._add("self_attention", mixer, self.attention, norm_before=attention_norm, causal=self._causal)
         self._add("feed_forward", FeedForward, config.feed_forward, norm_before=residual != "parallel_shared")
 
     def _add(
@@ -223,7 +225,7 @@ class EncoderBlock(_Block):
 
     Args:
         num_heads, intermediate_dim: number of heads and feed-forward width, with defaults for everything else; or
-        attention, feed_forward: an `AttentionConfig` and a `FeedForwardConfig`, to set all options.
+        attention, feed_forward: an `AttentionConfig` (or `Fourier`) and a `FeedForwardConfig`, to set all options.
         norm: a `LayerNorm` or `RMSNorm` record.
         norm_placement: "post", "pre", "around" or "branch"; see the picture at the top of this file.
         dropout: share of the output of each branch dropped in training.

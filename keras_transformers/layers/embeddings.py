@@ -23,6 +23,19 @@ PROJECTED = ("sum", "tokens")
 
 
 @record
+class TokenDropout:
+    """The token vectors of ESM (Rives et al. 2021): those of masked tokens are zero, and the others are scaled up by
+    the share of masked tokens in the text.
+
+    `mask_id`: the id of masked tokens.
+    `rate`: the mean share of masked tokens in pre-training, by which all token vectors are scaled down.
+    """
+
+    mask_id: Count
+    rate: Rate = 0.12
+
+
+@record
 class EmbeddingsConfig:
     """Configuration of embeddings.
 
@@ -41,6 +54,8 @@ class EmbeddingsConfig:
     context_length: Size | None = None
     shared_tokens: bool = False
     projected: str = "sum"
+    num_tasks: Count = 0
+    token_dropout: TokenDropout | None = None
 
     def __post_init__(self) -> None:
         if self.projected not in PROJECTED:
@@ -68,6 +83,9 @@ class PositionalEmbedding(Layer):
         embedding_dim: `E`, if a dense layer projects the embeddings to `D`; None for embeddings of the model width.
         projected: the input of that layer: the "sum" (Lan et al. 2020, section 3.1), or only the "tokens"; positions
             and segments are then added after it, and it has no bias (Zhang et al. 2022, OPT of 350 million parameters).
+        num_tasks: the number of tasks that the model was pre-trained on at once (Sun et al. 2020, ERNIE 2.0). Each
+            token gets the vector of the first task; 0 for no task embeddings.
+        token_dropout: a `TokenDropout` record for models whose masked tokens have no vector, or None.
         padding_id: the id that the Keras mask of the output hides; None for no mask.
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, E]`.
         trainable_embeddings: False freezes the token embeddings. Setting `trainable` of a whole model resets this;
@@ -104,6 +122,8 @@ class PositionalEmbedding(Layer):
         num_segments: int = 0,
         embedding_dim: int | None = None,
         projected: str = "sum",
+        num_tasks: int = 0,
+        token_dropout: TokenDropout | None = None,
         padding_id: int | None = None,
         embeddings_initializer: typing.Any = None,
         trainable_embeddings: bool = True,
@@ -121,8 +141,13 @@ class PositionalEmbedding(Layer):
         self.padding_id = padding_id
         self.embedding_dim = embedding_dim or hidden_dim
         self._sum_dim = self.embedding_dim if projected == "sum" else hidden_dim
-        if getattr(self.positions, "skip_padding", False) and padding_id is None:
-            raise ValueError(f"Expected a padding_id, which {self.positions} does not count, got None.")
+        self.token_dropout = token_dropout
+        for counts_tokens in (
+            self.positions if getattr(self.positions, "skip_padding", False) else None,
+            token_dropout,
+        ):
+            if counts_tokens is not None and padding_id is None:
+                raise ValueError(f"Expected a padding_id, which {counts_tokens} does not count, got None.")
         options = {"dtype": self.dtype_policy}
         if token is None:
             token = keras.layers.ReversibleEmbedding(
@@ -136,9 +161,11 @@ class PositionalEmbedding(Layer):
             token.supports_masking = True  # the inputs of a tied head may carry a mask
         self.token = token
         self.position, self._table = self._position_tables(options)
-        self.segment = self.projection = self.token_projection = None
+        self.segment = self.task = self.projection = self.token_projection = None
         if num_segments:
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
+        if num_tasks:
+            self.task = keras.layers.Embedding(num_tasks, self._sum_dim, name="task", **options)
         if embedding_dim is not None and projected == "sum":
             self.projection = keras.layers.Dense(hidden_dim, name="projection", **options)
         elif embedding_dim is not None:
@@ -173,7 +200,7 @@ class PositionalEmbedding(Layer):
         return lambda shape, dtype=None: ops.convert_to_tensor(vectors, dtype)
 
     def build(self, token_ids_shape: Shape | None = None) -> None:
-        for table in (self.token, self.position, self.segment):
+        for table in (self.token, self.position, self.segment, self.task):
             if table is not None and not table.built:  # a shared token layer may be built already
                 table.build()
         widths = (
@@ -256,6 +283,14 @@ class PositionalEmbedding(Layer):
         there = ops.expand_dims(self._positions(token_ids, offset, starts) < longest, -1)
         return ops.where(there, vectors, float("nan"))
 
+    def _without_masked(self, x: Tensor, token_ids: Tensor, dropout: TokenDropout) -> Tensor:
+        """The vectors `x [B, T, E]` of tokens, scaled as `TokenDropout` says."""
+        masked_BT = ops.equal(token_ids, dropout.mask_id)
+        counts = (masked_BT, ops.not_equal(token_ids, self.padding_id))
+        masked_B1, real_B1 = (ops.sum(ops.cast(each, "float32"), axis=1, keepdims=True) for each in counts)
+        scale_B1 = (1.0 - dropout.rate) / (1.0 - masked_B1 / ops.maximum(real_B1, 1.0))
+        return x * ops.cast(ops.where(masked_BT, 0.0, scale_B1), x.dtype)[:, :, None]
+
     def call(
         self,
         token_ids: Tensor,
@@ -268,10 +303,14 @@ class PositionalEmbedding(Layer):
         x = products.vectors(self.token, token_ids)
         if self.scale:
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
+        if self.token_dropout is not None:
+            x = self._without_masked(x, token_ids, self.token_dropout)
         if self.token_projection is not None:
             x = self.token_projection(x)
         if self.segment is not None:
             x = x + self.segment(ops.zeros_like(token_ids[:1]) if segment_ids is None else segment_ids)
+        if self.task is not None:
+            x = x + self.task(ops.zeros_like(token_ids[:1]))
         if self.positions is not None:
             x = x + self._position_vectors(self.positions, x, token_ids, offset, starts)
         if self.norm is not None:

@@ -16,7 +16,7 @@ from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer, like
 from keras_transformers.layers.masks import attached
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
-from keras_transformers.records import Count, Positive, Rate, record
+from keras_transformers.records import Count, Positive, Rate, Size, record
 from keras_transformers.spelling import did_you_mean
 
 POOLINGS = ("first", "last", "mean", "max")
@@ -43,14 +43,22 @@ class TransformConfig:
 
 @record
 class HeadConfig:
-    """Configuration of a `VocabularyHead`; the fields are its arguments. If there is a `transform`, it narrows to the
-    width of the token embeddings."""
+    """Configuration of a `VocabularyHead`; the fields are its arguments. If there is a `transform`, its width is
+    `embedding_dim`, by default that of the token embeddings. Only a head that is not tied may have another."""
 
     tied: bool = True
     use_bias: bool = False
     transform: TransformConfig | None = None
     soft_cap: Positive | None = None
     scale: bool = False
+    embedding_dim: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.embedding_dim is not None and (self.tied or self.transform is None):
+            raise ValueError(
+                f"Expected tied=False and a transform with embedding_dim={self.embedding_dim}, got tied={self.tied} "
+                f"and transform={self.transform}."
+            )
 
 
 @record

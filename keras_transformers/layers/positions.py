@@ -79,12 +79,14 @@ class Rotary:
     `layout`: the two channels of a pair lie half the rotated width apart ("halves", as in GPT-NeoX) or side by side
         ("interleaved", as in the paper and GPT-J).
     `scaling`: a record for texts longer than those of the first training.
+    `values`: whether values are rotated too (RoFormer).
     """
 
     base: typing.Annotated[float, Range(1, above=True)] = 10000.0
     fraction: typing.Annotated[float, Range(0, 1, above=True)] = 1.0
     layout: str = "halves"
     scaling: RotaryScaling | None = None
+    values: bool = False
 
     def __post_init__(self) -> None:
         _check_layout(self.layout)

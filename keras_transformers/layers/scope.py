@@ -26,8 +26,9 @@ class Scope:
 
     `mask` and `bias` broadcast to `[B, N, T, S]`.
     `causal`: whether the attention kernel applies a causal mask itself.
-    `angles` rotate queries and new keys, with channels paired by `layout`.
+    `angles` rotate queries and new keys, with channels paired by `layout`; `rotates_values` the new values too.
     `starts`, `[B, 1]` or `[B, T]`: the positions where the texts begin; None without padding in front.
+    `global_mask`: the mask of global tokens, which see beyond the window.
 
     It is not a tuple, so that Keras passes it on unchanged, without casting its tensors.
     """
@@ -38,6 +39,8 @@ class Scope:
     angles: Tensor = None
     layout: str = "halves"
     starts: Tensor = None
+    rotates_values: bool = False
+    global_mask: Tensor = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +91,7 @@ def self_scope(
     num_heads: int,
     causal: bool,
     window: int | None = None,
+    global_tokens: int = 0,
     attention_mask: Tensor = None,
     starts: Tensor = None,
 ) -> Scope:
@@ -99,6 +103,7 @@ def self_scope(
         num_heads: `N`, for checking the shapes of masks.
         causal: whether later keys are hidden from a query.
         window: a query sees only keys fewer than this many positions away; None for all.
+        global_tokens: the number of tokens at the beginning that see all keys, and that all queries see.
         attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may see a key, or None.
         starts: int32 `[B, 1]` or `[B, T]`, the position where the text of each query begins; earlier positions are
             padding or another text. None if all texts begin at the first position.
@@ -109,18 +114,22 @@ def self_scope(
     near = None
     if window is not None and (shape[3] is None or shape[3] > window):
         near = masks.window(queries, keys, window)
-    mask = masks.both(
-        near,
+        if global_tokens:
+            near = ops.logical_or(near, keys[:, None, None, :] < global_tokens)
+    elsewhere = (
         masks.padding(places.padding_mask, shape),
         masks.explicit(attention_mask, shape),
         None if starts is None else masks.beginning(starts, keys),
     )
+    mask = masks.both(near, *elsewhere)
+    global_mask = masks.both(*elsewhere) if global_tokens else None
     causal = causal and not places.newest
     kernel_causal = causal and mask is None and queries is keys
     if causal and not kernel_causal:
         mask = masks.both(mask, masks.causal(queries, keys))
-    layout = getattr(getattr(relative, "positions", None), "layout", "halves")
-    return Scope(mask, bias, kernel_causal, angles, layout, starts)
+    positions = getattr(relative, "positions", None)
+    layout, rotates_values = getattr(positions, "layout", "halves"), getattr(positions, "values", False)
+    return Scope(mask, bias, kernel_causal, angles, layout, starts, rotates_values, global_mask)
 
 
 def cross_scope(

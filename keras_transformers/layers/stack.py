@@ -15,6 +15,7 @@ from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForwardConfig
+from keras_transformers.layers.fourier import Fourier
 from keras_transformers.layers.layer import Layer, given_as_call, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import RelativePosition
@@ -24,6 +25,7 @@ from keras_transformers.layers.state import State
 from keras_transformers.records import Rate, Size, arguments_of, record
 
 Shape: typing.TypeAlias = typing.Any
+Mixer: typing.TypeAlias = AttentionConfig | Fourier
 
 
 @record
@@ -61,7 +63,7 @@ class StackConfig:
 
     def __post_init__(self) -> None:
         shared = self.num_distinct is not None
-        plain = {dataclasses.replace(_without_positions(attention), scale=None) for attention in self.pattern}
+        plain = {_plain(attention) for attention in self.pattern}
         scales = {attention.scale for attention in self.pattern}
         expected = {
             f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}": (
@@ -78,6 +80,9 @@ class StackConfig:
             "no feed_forward_pattern where a block serves several layers, as num_distinct says": (
                 not shared or not self.feed_forward_pattern
             ),
+            "no positions with global tokens, whose queries know none": not any(
+                attention.global_tokens and attention.positions is not None for attention in self.attentions
+            ),
             "first_norm=False with norms before attention, and blocks of their own weights": (
                 self.first_norm or (not shared and self.block.norm_placement in ("pre", "around"))
             ),
@@ -87,7 +92,7 @@ class StackConfig:
             raise ValueError(f"Expected {'; '.join(problems)}.")
 
     @property
-    def attentions(self) -> tuple[AttentionConfig, ...]:
+    def attentions(self) -> tuple[Mixer, ...]:
         """The attention of each layer."""
         return self._in_turn(self.pattern or (self.block.attention,))
 
@@ -100,9 +105,18 @@ class StackConfig:
         return tuple(pattern[n % len(pattern)] for n in range(self.num_layers))
 
 
-def _without_positions(attention: AttentionConfig) -> AttentionConfig:
+def _without_positions(attention: Mixer) -> Mixer:
     """An attention without positions and window, for a block: the stack computes these."""
-    return dataclasses.replace(attention, positions=None, window=None)
+    return attention if isinstance(attention, Fourier) else dataclasses.replace(attention, positions=None, window=None)
+
+
+def _without_scale(attention: Mixer) -> Mixer:
+    return attention if isinstance(attention, Fourier) else dataclasses.replace(attention, scale=None)
+
+
+def _plain(attention: Mixer) -> Mixer:
+    """The part of an attention that all layers of a stack share."""
+    return _without_scale(_without_positions(attention))
 
 
 class _Stack(Layer):
@@ -173,7 +187,7 @@ class _Stack(Layer):
                 layer.build(inputs_shape)
         # Layers of one kind share positions: their attentions are equal. With positions by layer, each is a kind.
         kinds = [
-            (dataclasses.replace(attention, scale=None), n if getattr(attention.positions, "by_layer", False) else None)
+            (_without_scale(attention), n if getattr(attention.positions, "by_layer", False) else None)
             for n, attention in enumerate(self.attentions)
         ]
         self.kinds = tuple(dict.fromkeys(kinds))
@@ -234,6 +248,7 @@ class _Stack(Layer):
                 num_heads=attention.num_heads,
                 causal=self._causal,
                 window=attention.window,
+                global_tokens=attention.global_tokens,
                 attention_mask=attention_mask,
                 starts=starts,
             )

@@ -74,7 +74,8 @@ class Backbone(ShapesOfSpec, keras.Model):
             embeddings: EmbeddingsConfig, name: str, token: keras.layers.Layer | None = None
         ) -> PositionalEmbedding:
             # A layer that knows its padding id gives its output a Keras mask. Here the caller gives the mask.
-            counted = {"padding_id": config.padding_id} if getattr(embeddings.positions, "skip_padding", False) else {}
+            counts = getattr(embeddings.positions, "skip_padding", False) or embeddings.token_dropout is not None
+            counted = {"padding_id": config.padding_id} if counts else {}
             arguments = arguments_of(embeddings) | counted
             arguments.pop("context_length")  # describes the training; the layer does not need it
             token = token if arguments.pop("shared_tokens") else None

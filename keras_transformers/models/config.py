@@ -105,6 +105,11 @@ class ModelConfig:
         return (last and last.output_dim) or self.hidden_dim
 
     @property
+    def head_dim(self) -> int | None:
+        """Width that the transform of a vocabulary head narrows to; None for the width of the output."""
+        return self.head.embedding_dim or self.embeddings.embedding_dim
+
+    @property
     def target_embeddings(self) -> EmbeddingsConfig:
         """The embeddings of the decoder. The head scores their vocabulary."""
         return self.decoder_embeddings or self.embeddings

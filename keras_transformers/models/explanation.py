@@ -11,6 +11,7 @@ from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
 from keras_transformers.layers.experts import ExpertsConfig
+from keras_transformers.layers.fourier import Fourier
 from keras_transformers.layers.heads import Pooler, Transform
 from keras_transformers.layers.norms import LayerNorm, Norm
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
@@ -102,7 +103,7 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
         matrix = "the embeddings transposed" if head.tied else "its own matrix"
-        inner = config.embeddings.embedding_dim or width if head.transform is not None else width
+        inner = config.head_dim or width if head.transform is not None else width
         size = f"{inner} → {head.vocabulary_size}"
         yield _line("head", _transform(head.transform, inner), size, matrix, _bias(head), _cap(head))
 
@@ -225,6 +226,7 @@ def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsCo
         f"projected from {embeddings.embedding_dim}" if embeddings.projected == "tokens" else "",
         f"plus {_brief(embeddings.positions)}" if embeddings.positions else "no positions added",
         f"plus {embeddings.num_segments} segments" if embeddings.num_segments else "",
+        f"plus {embeddings.num_tasks} tasks" if embeddings.num_tasks else "",
         f"{embeddings.embedding_dim} wide, then projected" if layer.projection is not None else "",
         _norm(embeddings.norm) if embeddings.norm else "",
         _dropout(embeddings.dropout),
@@ -258,6 +260,9 @@ def _stack(label: str, backbone: typing.Any, config: ModelConfig) -> Lines:
 
 def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int) -> Lines:
     attention = stack.block.attention
+    if isinstance(attention, Fourier):
+        yield _line("", "  Fourier transform over tokens and channels")
+        return
     heads, key_value_heads = attention.num_heads, attention.num_key_value_heads or attention.num_heads
     shared = (
         f"{heads} heads of {attention.head_dim or width // heads}",
@@ -265,6 +270,7 @@ def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int
         _biases(attention.use_bias),
         _query_key_norm(attention.query_key_norm),
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
+        f"{attention.global_tokens} global tokens" if attention.global_tokens else "",
         _dropout(attention.dropout),
     )
     causal = "causal " if label == "decoder" and not stack.bidirectional else ""

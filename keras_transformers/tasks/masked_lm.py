@@ -63,8 +63,7 @@ class MaskedLM(EncoderTask):
         self.mask_rate = mask_rate
         self.head = VocabularyHead(
             config.embeddings.vocabulary_size,
-            **arguments_of(config.head),
-            embedding_dim=config.embeddings.embedding_dim,
+            **arguments_of(config.head) | {"embedding_dim": config.head_dim},
             dtype=self.dtype_policy,
             name="head",
         )

@@ -11,7 +11,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.families.registry import families
-from tests.conformance import bart_cases, embedder_cases, llama_cases, t5_cases
+from tests.conformance import bart_cases, embedder_cases, encoder_cases, llama_cases, t5_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,6 +271,7 @@ CASES = {
     ),
     "modernbert": Case("modernbert", _MODERNBERT),
     "modernbert-biases": Case("modernbert", _MODERNBERT | _MODERNBERT_BIASES | {"tie_word_embeddings": False}),
+    **{name: Case(*case) for name, case in encoder_cases.CASES.items()},
     "gpt2": Case("gpt2", _GPT2),
     "gpt2-untied": Case(
         "gpt2", _GPT2 | {"activation_function": "relu", "scale_attn_weights": False, "tie_word_embeddings": False}

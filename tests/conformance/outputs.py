@@ -9,6 +9,8 @@ from keras import ops
 # A text that fills its row, and two padded ones: at their ends, and at their beginnings.
 PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
 AT_ENDS = ((0.0, 0.0), (0.0, 0.3), (0.0, 0.25))
+# In front of a text, transformers would classify it by its padding: ESM's has no vectors, and Longformer's sees all.
+PADDED_AT_ENDS = ("esm", "longformer")
 
 
 def inputs(case, *, segments=True, length=None):
@@ -18,6 +20,7 @@ def inputs(case, *, segments=True, length=None):
     random = np.random.default_rng(length)
     # whose decoder begins with the text's last token, looks for it where it is without padding before it
     at_ends = config.reading is not None and config.reading.start_id is None and not case.writes
+    at_ends = at_ends or case.model_type in PADDED_AT_ENDS
     made = {"token_ids": _texts(random, config, config.embeddings, length, AT_ENDS if at_ends else PADDING)}
     if case.writes:
         target = max(length - 5, 1)

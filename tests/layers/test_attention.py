@@ -351,3 +351,33 @@ def test_a_padding_mask_with_a_cache_is_over_the_buffers():
         y, cache = layer(x[:, place : place + 1], cache=cache, offset=offset, padding_mask=mask)
         np.testing.assert_allclose(ops.convert_to_numpy(y)[:, 0], ops.convert_to_numpy(whole)[:, place], atol=1e-5)
         offset = offset + 1
+
+
+def test_global_tokens_see_all_and_are_seen_by_all():
+    """The others see a window; the first two, by projections of their own, all that is no padding."""
+    layer = MultiHeadAttention(2, window=2, global_tokens=2)
+    x = numbers((2, 6, 8))
+    layer.build(x.shape)
+    fill(layer)
+    real = np.array([[True] * 6, [True] * 4 + [False] * 2])
+    found, weights = layer(x, padding_mask=real, return_attention_scores=True)
+    places = np.arange(6)
+    near = (np.abs(places[:, None] - places) < 2) | (places < 2)
+
+    def of(query, key, value, mask):
+        heads = [split(ops.convert_to_numpy(each(x)), 2) for each in (query, key, value)]
+        return attention(*heads, scale=0.5, mask=mask & real[:, None, None, :])
+
+    local, local_weights = of(layer.query, layer.key, layer.value, near[None, None])
+    whole, whole_weights = of(layer.global_query, layer.global_key, layer.global_value, np.ones((1, 1, 6, 6), bool))
+    heads = np.concatenate([whole[:, :, :2], local[:, :, 2:]], axis=2)
+    wanted = ops.convert_to_numpy(layer.output_projection(merge(heads).astype("float32")))
+    assert relative_error(ops.convert_to_numpy(found)[real], wanted[real]) <= 1e-5
+    wanted = np.concatenate([whole_weights[:, :, :2], local_weights[:, :, 2:]], axis=2)
+    assert relative_error(ops.convert_to_numpy(weights)[0], wanted[0]) <= 1e-5
+
+
+@pytest.mark.parametrize("options", [{"causal": True}, {"positions": Rotary()}])
+def test_global_tokens_that_cannot_be(options):
+    with pytest.raises(ValueError, match="to both sides without positions with global_tokens=1, got causal="):
+        MultiHeadAttention(2, global_tokens=1, **options)

@@ -10,6 +10,7 @@ from keras_transformers.layers import (
     Alibi,
     LayerNorm,
     Learned,
+    MultiHeadAttention,
     PositionalEmbedding,
     RelativeBuckets,
     RelativePosition,
@@ -97,6 +98,19 @@ def test_interleaved_rotary_is_gpt_js(turned):
     rotary = Rotary(fraction=turned / 16, layout="interleaved")
     ours = rotate(ops.convert_to_tensor(x), rotary_angles(rotary, places(9, 20), 16), rotary.layout)
     assert relative_error(ours, expected) < 1e-5
+
+
+def test_values_may_be_rotated_too():
+    """A token that sees itself alone gives back its own value, rotated by its position."""
+    rotary = Rotary(50.0, layout="interleaved", values=True)
+    layer = MultiHeadAttention(2, positions=rotary, window=1)
+    x = numbers((1, 5, 8))
+    layer.build(x.shape)
+    fill(layer)
+    value = ops.reshape(layer.value(x), (1, 5, 2, 4))
+    turned = rotate(ops.transpose(value, (0, 2, 1, 3)), rotary_angles(rotary, places(5), 4), "interleaved")
+    wanted = layer.output_projection(ops.reshape(ops.transpose(turned, (0, 2, 1, 3)), (1, 5, 8)))
+    assert relative_error(ops.convert_to_numpy(layer(x)), ops.convert_to_numpy(wanted)) <= 1e-6
 
 
 def test_rotary_scores_depend_on_the_distance_alone():

@@ -38,7 +38,7 @@ from keras_transformers.tokenizers.engine import PARTS, guarded, parts_of
 from keras_transformers.tokenizers.special_tokens import ROLES
 
 # A `tokenizer.json` of these counts as it is, whatever class is named: their files are known to name a wrong one.
-AS_IT_IS = ("mistral", "mixtral", "modernbert", "olmo2", "olmo3", "phi3", "umt5")
+AS_IT_IS = ("mistral", "mixtral", "modernbert", "olmo2", "olmo3", "phi3", "umt5", "xlm-roberta-xl")
 # model_type → the class that transformers makes if no file names one. Others take tokenizer.json as it is.
 REGISTERED = {
     model_type: rules.names[0]
@@ -52,7 +52,7 @@ MISNAMED = ("qwen2",)
 _WRAPPING = (
     *("BartTokenizer", "BertTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
-    *("GPTNeoXTokenizer", "RobertaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer"),
+    *("GPTNeoXTokenizer", "RemBertTokenizer", "RobertaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer"),
 )
 _TELLING = (
     "Paris in France, Zoë's naïve İstanbul cafés.",

@@ -6,6 +6,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
+from keras_transformers.tokenizers.convert import pipelines
 from keras_transformers.tokenizers.convert.pipelines import MakePipeline, Options, Special
 from keras_transformers.tokenizers.convert.readers import Engine, Read, built
 
@@ -22,6 +23,12 @@ def byte_pairs(pipeline: MakePipeline) -> Read:
         return engine, []
 
     return read
+
+
+def luke(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """LUKE: byte-level BPE, and the marks of two entities."""
+    engine, _ = byte_pairs(pipelines.byte_level)(paths, options, special)
+    return engine, [AddedToken(token, special=True) for token in ("<ent>", "<ent2>")]
 
 
 def no_conversion(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:

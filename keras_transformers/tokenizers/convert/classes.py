@@ -13,7 +13,7 @@ from keras_transformers.tokenizers.convert.around import (
     around_language,
     around_like_roberta,
 )
-from keras_transformers.tokenizers.convert.byte_level import byt5, byte_pairs, no_conversion
+from keras_transformers.tokenizers.convert.byte_level import byt5, byte_pairs, luke, no_conversion
 from keras_transformers.tokenizers.convert.pipelines import Special
 from keras_transformers.tokenizers.convert.readers import Read
 from keras_transformers.tokenizers.convert.sentencepiece import (
@@ -29,7 +29,7 @@ from keras_transformers.tokenizers.convert.sentencepiece import (
     unigram,
     with_languages,
 )
-from keras_transformers.tokenizers.convert.word_piece import word_piece
+from keras_transformers.tokenizers.convert.word_piece import jieba, letters, word_piece
 from keras_transformers.tokenizers.languages import M2M100, MARIAN, MBART, MBART50, NLLB, NO_LANGUAGES, LanguageRules
 
 
@@ -86,14 +86,15 @@ _TWO_ENDS = around("bos_token:0 $A:0 eos_token:0", "bos_token:0 $A:0 eos_token:0
 _ENDS = around("$A:0 eos_token:0", "$A:0 eos_token:0 $B:0 eos_token:0")
 
 _END = around("$A:0 eos_token:0", "$A:0 $B:0 eos_token:0")
+_ALONE = around("$A:0", "$A:0 $B:0")
 
 _BPE = ("vocab.json", "merges.txt")
 _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")}
 
 CLASSES = (
     TokenizerClass(
-        names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
-        model_types=("bert", "distilbert", "electra", "nomic_bert"),
+        names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "SqueezeBertTokenizer", "ConvBertTokenizer"),
+        model_types=("bert", "distilbert", "electra", "nomic_bert", "ernie", "megatron-bert"),
         files=("vocab.txt",),
         read=word_piece,
         pipeline=pipelines.word_piece,
@@ -111,10 +112,19 @@ CLASSES = (
         mask_takes_space=True,
     ),
     TokenizerClass(
-        names=("RobertaTokenizer", "BartTokenizer"),
-        model_types=("roberta", "bart"),
+        names=("RobertaTokenizer", "BartTokenizer", "LongformerTokenizer"),
+        model_types=("roberta", "bart", "roberta-prelayernorm", "data2vec-text", "longformer"),
         files=_BPE,
         read=byte_pairs(pipelines.byte_level),
+        pipeline=pipelines.byte_level,
+        wrap=around_like_roberta,
+        special=_ANGLE,
+    ),
+    TokenizerClass(
+        names=("LukeTokenizer",),
+        model_types=("luke",),
+        files=_BPE,
+        read=luke,
         pipeline=pipelines.byte_level,
         wrap=around_like_roberta,
         special=_ANGLE,
@@ -157,6 +167,58 @@ CLASSES = (
         special=_ALBERT,
     ),
     TokenizerClass(
+        names=("FNetTokenizer",),
+        model_types=("fnet",),
+        files=("*.model",),
+        read=unigram(same_pieces, pipelines.ALBERT_WORDS),
+        pipeline=pipelines.ALBERT_WORDS,
+        wrap=_SEGMENTS,
+        special=_ALBERT,
+    ),
+    TokenizerClass(
+        names=("RemBertTokenizer",),
+        model_types=("rembert",),
+        files=("*.model",),
+        read=unigram(same_pieces, pipelines.rembert),
+        pipeline=pipelines.rembert,
+        wrap=_SEGMENTS,
+        special=_ALBERT,
+    ),
+    TokenizerClass(
+        names=("BertGenerationTokenizer",),
+        model_types=("bert-generation",),
+        files=("*.model",),
+        read=unigram(same_pieces, pipelines.ONE_SPACE_WORDS),
+        wrap=_ALONE,
+        special={
+            **{role: _ANGLE[role] for role in ("bos_token", "eos_token", "unk_token", "pad_token")},
+            "sep_token": "<::::>",
+        },
+    ),
+    TokenizerClass(
+        names=("EsmTokenizer",),
+        model_types=("esm",),
+        files=("vocab.txt",),
+        read=letters,
+        wrap=around("cls_token:0 $A:0 eos_token:0", "cls_token:0 $A:0 eos_token:0 $B:0 eos_token:0"),
+        special={
+            "unk_token": "<unk>",
+            "cls_token": "<cls>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+            "eos_token": "<eos>",
+        },
+    ),
+    TokenizerClass(
+        names=("RoFormerTokenizer",),
+        model_types=("roformer",),
+        files=("vocab.txt",),
+        read=jieba,
+        pipeline=pipelines.jieba,
+        wrap=_SEGMENTS,
+        special=_SQUARE,
+    ),
+    TokenizerClass(
         names=("T5Tokenizer", "MT5Tokenizer"),
         model_types=("t5", "mt5", "umt5"),
         files=("*.model",),
@@ -197,8 +259,8 @@ CLASSES = (
         names=("MBart50Tokenizer",),
         model_types=(),
         files=("*.model",),
-        read=with_languages(MBART50, pipelines.MBART50),
-        pipeline=pipelines.MBART50,
+        read=with_languages(MBART50, pipelines.ONE_SPACE_WORDS),
+        pipeline=pipelines.ONE_SPACE_WORDS,
         wrap=around_language(MBART50),
         special={role: token for role, token in _ANGLE.items() if role != "bos_token"},
         mask_takes_space=True,

@@ -11,6 +11,7 @@ below takes the options, the special tokens by role, and the compiled table of c
     gpt_neox      NFC                       byte-level                           GPT-NeoX
     qwen          NFC                       a pattern, then byte-level           Qwen2, Qwen3
     unigram       the model's characters    "▁" before words                     XLM-RoBERTa, T5, ALBERT, Pegasus, …
+    rembert       quotes, spaces, the same  "▁" for spaces                       RemBERT
     spaces        none                      "▁" for spaces                       Llama, Code Llama
     gemma         "▁" for spaces            none                                 Gemma
 
@@ -21,7 +22,7 @@ import base64
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers
@@ -32,6 +33,7 @@ Special = Mapping[str, str]  # role → how the token is written
 _QWEN_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_PLAIN_QUOTES: tuple[normalizers.Normalizer, ...] = (normalizers.Replace("``", '"'), normalizers.Replace("''", '"'))
 _ONE_SPACE = normalizers.Replace(tokenizers.Regex(" {2,}"), " ")
 # The settings of a BPE model besides its vocabulary.
 _BPE = {
@@ -208,12 +210,39 @@ def unigram(
 
 def albert_steps(options: Options) -> list[normalizers.Normalizer]:
     """ALBERT: plain quotes, no accents unless `keep_accents`, lowercase unless `do_lower_case` is false."""
-    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    steps = list(_PLAIN_QUOTES)
     if not options.get("keep_accents", False):
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if options.get("do_lower_case", True):
         steps.append(normalizers.Lowercase())
     return steps
+
+
+def rembert(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """RemBERT: plain quotes, single spaces, no accents if `keep_accents` is false, lowercase if `do_lower_case`."""
+    steps: list[normalizers.Normalizer] = [*_PLAIN_QUOTES, _ONE_SPACE]
+    if not options.get("keep_accents", True):
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    if options.get("do_lower_case", False):
+        steps.append(normalizers.Lowercase())
+    if characters:
+        steps.append(normalizers.Precompiled(characters))
+    scheme = "always" if options.get("add_prefix_space", True) else "never"
+    words = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    return Pipeline("Unigram", normalizers.Sequence(steps), words, decoders.Metaspace(prepend_scheme=scheme), {})
+
+
+def jieba(options: Options, special: Special, characters: bytes = b"") -> NoReturn:
+    """Refuse RoFormer's pipeline: it splits Chinese text into words with a library of its own.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        "Expected a tokenizer of another class, got a RoFormerTokenizer, which finds Chinese words with jieba. "
+        'If the folder has a tokenizer.json that is right without jieba, write "tokenizer_class": '
+        '"PreTrainedTokenizerFast" in tokenizer_config.json.'
+    )
 
 
 _NEWLINES_ARE_SPACES = (normalizers.Replace(tokenizers.Regex(r"\n"), " "),)
@@ -223,7 +252,7 @@ PREFIXED = unigram(may_lack_prefix=True)
 ALBERT_WORDS = unigram(albert_steps, may_lack_prefix=True)
 PEGASUS = unigram(splits_at_any_space=False, without_characters=_NEWLINES_ARE_SPACES)
 MBART = unigram(maps_characters=False)
-MBART50 = unigram(splits_at_any_space=False)
+ONE_SPACE_WORDS = unigram(splits_at_any_space=False)  # mBART-50, BERT for sequence generation
 
 
 def characters_of(engine: tokenizers.Tokenizer) -> bytes:
