@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from keras_transformers.apps.unfinished import Unfinished
-from keras_transformers.data.sources import as_text
+from keras_transformers.data.containers import as_text
 from keras_transformers.files.lines import LineFile, decoded
 from keras_transformers.records import record
 

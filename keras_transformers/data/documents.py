@@ -13,8 +13,10 @@ import typing
 
 import numpy as np
 
+from keras_transformers.data.columns import renamed
+from keras_transformers.data.containers import is_chat, rows, short
 from keras_transformers.data.examples import read_columns, row_weights
-from keras_transformers.data.sources import Block, Form, Source, is_chat, renamed, rows, short
+from keras_transformers.data.sources import Block, Form, Source
 from keras_transformers.files.lines import read_text
 
 

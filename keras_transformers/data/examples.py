@@ -14,22 +14,10 @@ import typing
 
 import numpy as np
 
+from keras_transformers.data.columns import LABELS, TEXTS, WEIGHT, choose, one_of, renamed
+from keras_transformers.data.containers import as_text, holds_many, one_number, rows, short
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import (
-    LABELS,
-    TEXTS,
-    WEIGHT,
-    Form,
-    Source,
-    as_text,
-    choose,
-    holds_many,
-    one_number,
-    one_of,
-    renamed,
-    rows,
-    short,
-)
+from keras_transformers.data.sources import Form, Source
 
 NO_LABEL = -100  # the label of tokens without one: special tokens, pieces inside a word, padding
 
@@ -153,7 +141,7 @@ def read_columns(
         words: whether a text may be a list of words; its label is then a list.
         labelled: whether labels are needed. If not, a pair is a pair of texts, and streams may yield texts alone.
         pairs: whether each text is a pair: "may", "must" or "never".
-        inputs, labels: the names of the columns to read, as for `data.sources.choose`.
+        inputs, labels: the names of the columns to read, as for `data.columns.choose`.
         columns: the table's names of the columns, by the names here: `{"text": "review", "label": "stars"}`.
         what: the word for a text in messages.
 

@@ -14,21 +14,12 @@ import warnings
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.columns import WEIGHT, choose, renamed
+from keras_transformers.data.containers import as_text, holds_texts, named, rows
 from keras_transformers.data.examples import Examples, row_weights
 from keras_transformers.data.language_names import language_of
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import (
-    WEIGHT,
-    Block,
-    Form,
-    Source,
-    as_text,
-    choose,
-    holds_texts,
-    named,
-    renamed,
-    rows,
-)
+from keras_transformers.data.sources import Block, Form, Source
 from keras_transformers.data.token_ids import pair_ids
 
 CHUNK = 4096  # pairs encoded at once

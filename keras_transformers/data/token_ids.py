@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_transformers.data.columns import LABELS, WEIGHT, one_of, renamed
+from keras_transformers.data.containers import holds_many, rows, short
 from keras_transformers.data.examples import NO_LABEL, Examples, row_weights
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import LABELS, WEIGHT, Block, holds_many, one_of, renamed, rows, short
+from keras_transformers.data.sources import Block
 
 _ALIASES = {
     "input_ids": "token_ids",

@@ -13,9 +13,10 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
+from keras_transformers.data.containers import holds_many, is_empty, is_missing, rows, short
 from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Source, Texts, holds_many, is_empty, is_missing, rows, short, texts_of
+from keras_transformers.data.sources import Source, Texts, texts_of
 from keras_transformers.data.token_ids import Ids
 from keras_transformers.files.reading import read_bytes, read_object
 from keras_transformers.formats.preset import json_bytes

@@ -9,7 +9,7 @@ import typing
 import keras
 import numpy as np
 
-from keras_transformers.data.sources import as_text, holds_many, is_missing, rows, short
+from keras_transformers.data.containers import as_text, holds_many, is_missing, rows, short
 from keras_transformers.files.reading import shown
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.spelling import did_you_mean

@@ -13,10 +13,12 @@ import numpy as np
 from keras_transformers import memory
 from keras_transformers.backends import execution
 from keras_transformers.data.batches import Batches, round_up
+from keras_transformers.data.columns import LABELS
+from keras_transformers.data.containers import are_parts
 from keras_transformers.data.examples import NO_LABEL, Examples
 from keras_transformers.data.pairs import Pairs
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import LABELS, Form, Source, are_parts
+from keras_transformers.data.sources import Form, Source
 from keras_transformers.data.token_ids import read_ids
 from keras_transformers.generation import executors
 from keras_transformers.generation.decoding import bucket

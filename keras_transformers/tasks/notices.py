@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_transformers.callers import outside
 from keras_transformers.data.pairs import Pairs
-from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 LOOKED_AT = 200  # training sources that are checked for letters

@@ -13,21 +13,11 @@ from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
+from keras_transformers.data.columns import renamed
+from keras_transformers.data.containers import as_text, holds_many, is_empty, is_missing, rows, short
 from keras_transformers.data.examples import Columns, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import (
-    Form,
-    Source,
-    Texts,
-    as_text,
-    holds_many,
-    is_empty,
-    is_missing,
-    renamed,
-    rows,
-    short,
-    texts_of,
-)
+from keras_transformers.data.sources import Form, Source, Texts, texts_of
 from keras_transformers.data.token_ids import Ids, numbers
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from keras_transformers.callers import outside
+from keras_transformers.data.containers import as_text
 from keras_transformers.data.pairs import SOURCES
-from keras_transformers.data.sources import Texts, as_text, texts_of
+from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.generation.beam_search import IMPOSSIBLE
 from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
 from keras_transformers.generation.forced_words import ForcedWords
@@ -28,7 +29,7 @@ from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.starts import Rows, start_sources
 from keras_transformers.tasks.translation import SourceOptions, Words
 from keras_transformers.tasks.whole_texts import WholeTexts
-from keras_transformers.tokenizers.texts import has_letter
+from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.schedules import InverseSquareRoot

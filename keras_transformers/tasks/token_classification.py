@@ -11,9 +11,10 @@ import keras
 import numpy as np
 
 from keras_transformers.backends.types import Tensor
+from keras_transformers.data.containers import as_text, holds_many, is_empty, is_missing, short
 from keras_transformers.data.examples import NO_LABEL, Columns, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Form, Source, Texts, as_text, holds_many, is_empty, is_missing, short
+from keras_transformers.data.sources import Form, Source, Texts
 from keras_transformers.data.token_ids import Ids
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.heads import make_transform

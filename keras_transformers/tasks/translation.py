@@ -11,15 +11,15 @@ import collections.abc
 import itertools
 import typing
 
+from keras_transformers.data.containers import as_text
 from keras_transformers.data.language_names import language_of
-from keras_transformers.data.sources import as_text
 from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.alignment import IDEOGRAPH
 from keras_transformers.tasks.answers import Prompt
 from keras_transformers.tasks.directions import Direction
+from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.sentences import cut_to_fit, split_document
-from keras_transformers.tokenizers.texts import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 Words = str | collections.abc.Sequence[str]

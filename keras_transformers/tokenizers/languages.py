@@ -170,3 +170,8 @@ NLLB = dataclasses.replace(NLLB, legacy=dataclasses.replace(NLLB, source=_TEXT_F
 MARIAN = LanguageRules(token=">>{}<<", code="[^<>]+", source=_LANGUAGE_FIRST, place="source", key=">>{}<<")
 
 LANGUAGE_RULES = (MBART, MBART50, M2M100, WMT21, NLLB, MARIAN)
+
+
+def has_letter(text: str) -> bool:
+    """Whether a text holds a letter of any script. Without one, such as "12:30" or "…", it is no language."""
+    return any(map(str.isalpha, text))

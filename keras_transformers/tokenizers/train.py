@@ -32,7 +32,9 @@ from typing import Any
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from keras_transformers.data.sources import SINGLE, Form, Source, as_text, choose
+from keras_transformers.data.columns import SINGLE, choose
+from keras_transformers.data.containers import as_text
+from keras_transformers.data.sources import Form, Source
 from keras_transformers.files.lines import LineFile, decoded_lines
 from keras_transformers.tokenizers.engine import guarded
 from keras_transformers.tokenizers.normalization import steps_of

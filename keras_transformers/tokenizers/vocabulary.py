@@ -11,7 +11,8 @@ import numpy as np
 import tokenizers
 from tokenizers import models
 
-from keras_transformers.data.sources import as_text, texts_of
+from keras_transformers.data.containers import as_text
+from keras_transformers.data.sources import texts_of
 from keras_transformers.tokenizers.engine import unknown_id_of
 from keras_transformers.tokenizers.normalization import keep_spaces_at_ends
 

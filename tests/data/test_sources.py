@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.data.containers import as_text, rows
 from keras_transformers.data.examples import read_columns
-from keras_transformers.data.sources import Form, Source, as_text, rows, texts_of
+from keras_transformers.data.sources import Form, Source, texts_of
 from tests.data.containers import COLUMNS, TABLES, all_of
 
 pytestmark = pytest.mark.one_backend("torch")
