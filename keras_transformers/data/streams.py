@@ -7,11 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_transformers.data.containers import (
-    as_text,
-    rows,
-    short,
-)
+from keras_transformers.data.containers import as_text, rows, short
 
 
 def items(source: Any) -> Iterable[Any]:
