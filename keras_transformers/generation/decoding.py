@@ -8,9 +8,9 @@ rows of a sentence are adjacent, and share its cross-attention.
                       one row a sentence                                └─ between segments: make room,
                                                                            drop finished sentences
 
-Shapes have few sizes, so that few are compiled. Room grows in powers of two from 32 on. Prompts, and room for long
-ones, have sizes from `bucket`; tokens read beyond the end of a prompt are overwritten. The number of sentences shrinks
-to powers of two. Neither these sizes nor the length of a segment changes a result.
+Shapes have few sizes (`models/sizes.py`), so that few are compiled. Tokens read beyond the end of a prompt are
+overwritten. The number of sentences shrinks to powers of two. Neither these sizes nor the length of a segment changes a
+result.
 
 Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generated length.
 """
@@ -31,7 +31,7 @@ from keras_transformers.generation.samplers import Sampling
 from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig, penalties, samplers
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
-from keras_transformers.models.steps import SMALLEST_ROOM
+from keras_transformers.models import sizes
 
 Prompts: typing.TypeAlias = np.ndarray | Sequence[Sequence[int]]
 """Ids of prompts, `[B, T]`: a NumPy array, or nested lists of one length."""
@@ -42,11 +42,6 @@ Numbers: typing.TypeAlias = np.ndarray | Sequence[int]
 
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # with stop strings: tokens generated after one are wasted
-LARGE_ROOM = 512
-# Compiled attention computes a score for each pair of a query and a position of the cache. A long prompt is therefore
-# read with at most this many queries at a time, into a cache that begins with this room and doubles.
-READ_AT_ONCE = 256
-ROOM_TO_READ = 1024
 # Initial room for new tokens if rows keep their places: more room costs little time, another compilation seconds.
 ROOM_AHEAD = 128
 
@@ -317,37 +312,6 @@ def alike(numbers: np.ndarray | Sequence[int]) -> list[np.ndarray]:
     return [np.flatnonzero(numbers == each) for each in np.unique(numbers)]
 
 
-def bucket(length: int, steps: int = 2) -> int:
-    """Round a length up to one of few sizes: a multiple of 8 with at most `steps` steps between powers of two, such as
-    8, 16, 24, 32, 48, 64, 96, 128, …: few shapes, little padding."""
-    step = max(8, power_of_two(int(length)) // (2 * steps))
-    return max(-(-int(length) // step) * step, step)
-
-
-def power_of_two(n: int) -> int:
-    """The smallest power of two that is at least `n`."""
-    return 1 << max(n - 1, 0).bit_length()
-
-
-def pieces_to_read(count: int, spare: int, reach: int) -> list[int]:
-    """The lengths of the pieces in which a prompt of `count` tokens is read, in few sizes.
-
-    The last piece may extend beyond the prompt if there are `spare` positions and the cache can trim as many (`reach`).
-    Otherwise the rest is read in powers of two.
-    """
-    whole, rest = divmod(count - 1, READ_AT_ONCE)
-    rest += 1
-    beyond = max(0, min(bucket(rest) - rest, spare))
-    if beyond <= reach:
-        return [READ_AT_ONCE] * whole + [rest + beyond]
-    return [READ_AT_ONCE] * whole + [1 << n for n in reversed(range(rest.bit_length())) if rest >> n & 1]
-
-
-def _room(positions: int) -> int:
-    """The size of a cache for the given number of positions: one of few sizes, with little excess for long ones."""
-    return bucket(positions) if positions > LARGE_ROOM else max(SMALLEST_ROOM, power_of_two(positions))
-
-
 class Decoding:
     """The decoding of one batch: the state on the device, and the bookkeeping of the host.
 
@@ -387,7 +351,7 @@ class Decoding:
 
         # Positions of the cache, and as many tokens of the state (perhaps too many, but then they grow together).
         ahead = SEGMENT_LENGTH if self.strategy.reorders else ROOM_AHEAD
-        self.room = _room(self.prefix + min(self.limit, ahead))
+        self.room = sizes.room_for(self.prefix + min(self.limit, ahead))
         self.room = max(self.room, caches.room(cache))
         cache, unread = self._read(token_ids, cache)
         rows = np.repeat(self.sentences, self.strategy.rows_per_sentence)
@@ -432,11 +396,11 @@ class Decoding:
         read, pieces, room = unread[:, :-1], [count], self.room
         if not execution.SHAPES_MAY_VARY:
             spare = min(self.room, self.longest or self.room) - written - count
-            pieces, room = pieces_to_read(count, spare, caches.reach(cache)), ROOM_TO_READ
+            pieces, room = sizes.pieces_to_read(count, spare, caches.reach(cache)), sizes.ROOM_TO_READ
             read = np.pad(read, ((0, 0), (0, sum(pieces) - count)))
         for part in np.split(read, np.cumsum(pieces)[:-1], axis=1):
             written += part.shape[1]
-            room = max(room, power_of_two(written))
+            room = max(room, sizes.power_of_two(written))
             cache = caches.grow(cache, min(room, self.room))
             cache = executors.prefill(self.model, self.step, arrays.tensor(part), cache)
         return caches.trim(caches.grow(cache, self.room), arrays.scalar(self.prefix)), unread[:, -1:]
@@ -496,7 +460,7 @@ class Decoding:
         return stopped
 
     def _make_room(self) -> None:
-        old, self.room = self.room, power_of_two(self.room + 1)
+        old, self.room = self.room, sizes.power_of_two(self.room + 1)
         self.cache = caches.grow(self.cache, self.room)
         self.state = self.strategy.grow(self.state, self.room - old)
         self.noise = self._noise()
@@ -505,7 +469,7 @@ class Decoding:
     def compact(self) -> None:
         """Drop finished sentences from the device, if that at least halves its work."""
         unfinished = np.flatnonzero(~self.done)
-        size = power_of_two(len(unfinished))
+        size = sizes.power_of_two(len(unfinished))
         if 2 * size > len(self.sentences):
             return
         self._collect()

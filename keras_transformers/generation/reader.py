@@ -13,7 +13,7 @@ from keras_transformers.generation.decoding import Decoding, Numbers, StopRule, 
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
-from keras_transformers.models.steps import SMALLEST_ROOM
+from keras_transformers.models.sizes import SMALLEST_ROOM
 
 
 class Reader:

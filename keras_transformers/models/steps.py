@@ -6,8 +6,7 @@ Legend: `B` sources, `R` rows (`B` times beams), `S` source length, `T` new toke
 import typing
 
 from keras_transformers.layers.cache import Cache
-
-SMALLEST_ROOM = 32  # positions of a new cache
+from keras_transformers.models.sizes import SMALLEST_ROOM
 
 
 class Steps:

@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.generation.decoding import bucket
+from keras_transformers.models.sizes import bucket
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batches_by_length
 from keras_transformers.tasks.scoring import computed

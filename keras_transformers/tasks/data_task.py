@@ -21,7 +21,7 @@ from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, Source
 from keras_transformers.data.token_ids import read_ids
 from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket
+from keras_transformers.models.sizes import bucket
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.trained import Trained

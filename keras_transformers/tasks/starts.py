@@ -11,10 +11,9 @@ import numpy as np
 
 from keras_transformers.backends import execution
 from keras_transformers.generation import executors
-from keras_transformers.generation.decoding import bucket, power_of_two
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.layers.cache import Cache
-from keras_transformers.models.steps import SMALLEST_ROOM
+from keras_transformers.models.sizes import SMALLEST_ROOM, bucket, power_of_two
 from keras_transformers.tokenizers.packing import pack
 
 Rows = collections.abc.Sequence[list[int]]

@@ -144,8 +144,8 @@ def odd(monkeypatch):
 
     caches_select = caches.select
     monkeypatch.setattr(caches, "select", select)
-    monkeypatch.setattr("keras_transformers.generation.decoding.SMALLEST_ROOM", 8)
-    monkeypatch.setattr("keras_transformers.generation.decoding.LARGE_ROOM", 16)
+    monkeypatch.setattr("keras_transformers.models.sizes.SMALLEST_ROOM", 8)
+    monkeypatch.setattr("keras_transformers.models.sizes.LARGE_ROOM", 16)
     monkeypatch.setattr("keras_transformers.generation.decoding.SEGMENT_LENGTH", 3)
     return compactions
 
@@ -433,9 +433,9 @@ def test_a_long_prompt_is_read_in_pieces(model, length, monkeypatch):
     prompts = np.random.default_rng(length).integers(4, 13, (3, length))
     config = GenerationConfig(end_ids=(END,), max_new_tokens=6, num_beams=2)
     whole = run(model, SOURCES[:3], config, prompts)
-    monkeypatch.setattr("keras_transformers.generation.decoding.READ_AT_ONCE", 8)
+    monkeypatch.setattr("keras_transformers.models.sizes.READ_AT_ONCE", 8)
     for name in ("ROOM_TO_READ", "LARGE_ROOM"):  # rooms between powers of two, too
-        monkeypatch.setattr(f"keras_transformers.generation.decoding.{name}", 8)
+        monkeypatch.setattr(f"keras_transformers.models.sizes.{name}", 8)
     pieces = run(model, SOURCES[:3], config, prompts)
     np.testing.assert_array_equal(pieces.token_ids, whole.token_ids)
     np.testing.assert_allclose(pieces.scores, whole.scores, rtol=1e-5)

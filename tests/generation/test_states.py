@@ -9,7 +9,6 @@ from keras import ops
 
 import keras_transformers as kt
 from keras_transformers.generation import DraftModel, GenerationConfig, PromptLookup, generate
-from keras_transformers.generation.decoding import pieces_to_read
 from keras_transformers.layers import (
     AttentionConfig,
     BlockConfig,
@@ -23,6 +22,7 @@ from keras_transformers.layers import cache as caches
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.scope import positions_of
 from keras_transformers.layers.state import ANY_NUMBER, KeysAndValues, write
+from keras_transformers.models.sizes import pieces_to_read
 from tests.layers.reference import fill
 
 V, D = 40, 16
