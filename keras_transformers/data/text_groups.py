@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_transformers.data.columns import TEXTS, one_of, renamed
+from keras_transformers.data.containers import as_text, holds_many, one_number, rows
 from keras_transformers.data.examples import Columns, read_columns
-from keras_transformers.data.sources import TEXTS, Source, as_text, holds_many, one_number, one_of, renamed, rows
+from keras_transformers.data.sources import Source
 
 # Columns of texts with the same meaning, besides those of pairs.
 PAIRS = (("text", "positive"), ("anchor", "positive"), ("query", "positive"), ("question", "answer"), *TEXTS)

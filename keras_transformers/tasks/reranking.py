@@ -15,8 +15,9 @@ import numpy as np
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
+from keras_transformers.data.containers import short
 from keras_transformers.data.ragged import Ragged
-from keras_transformers.data.sources import Texts, short, texts_of
+from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.generation import executors
 from keras_transformers.records import record
 from keras_transformers.tasks.answers import Progress

@@ -14,8 +14,9 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import keras
 import numpy as np
 
+from keras_transformers.data.containers import one_number
 from keras_transformers.data.search import search
-from keras_transformers.data.sources import one_number, texts_of
+from keras_transformers.data.sources import texts_of
 from keras_transformers.training.ranking_metrics import paired, pearson, reranking_scores, retrieval_scores, spearman
 
 _MEASURES = ("cosine", "dot", "euclidean", "manhattan")
