@@ -1,16 +1,13 @@
-"""Encoders that many embedders are made of: BERT and RoBERTa with rotary positions or ALiBi. Data only: `family.py`
-explains the records.
+"""Encoders with rotary positions that many embedders are made of, and the rows and entries that such families share.
+Data only: `family.py` explains the records.
 
-family               files                                     differences from BERT
-gte                  of transformers; arctic-embed-m-v2.0      rotary positions, gated feed-forward layers
-new                  of gte-v1.5 and gte-multilingual          the same; RMS norms, another scaling of positions
-jina_embeddings_v3   of transformers                           rotary positions
-jina_xlm_roberta     of jina-embeddings-v3                     the same, and adapters for some tasks
-jina_bert            of jina-embeddings-v2                     ALiBi to both sides, gated feed-forward layers
-eurobert             of both                                   Llama's layers, which see both sides
+family     files                                  differences from BERT
+gte        of transformers; arctic-embed-m-v2.0   rotary positions, gated feed-forward layers
+new        of gte-v1.5 and gte-multilingual       the same; RMS norms, another scaling of positions
+eurobert   of both                                Llama's layers, which see both sides
 
-The files of `new`, `jina_xlm_roberta` and `jina_bert` name code of their own (`auto_map`), which is not in
-transformers. `nomic.py` has the families of Nomic.
+The files of `new` name code of their own (`auto_map`), which is not in transformers. `jina.py` and `nomic.py` have the
+families of Jina and Nomic.
 """
 
 import dataclasses
@@ -21,14 +18,10 @@ from keras_transformers.families.bert import (
     ACTIVATION,
     ATTENTION,
     BERT_KEYS,
-    BERT_LAYER,
     BLOCK,
     FEED_FORWARD,
     POOLER,
     POSITIONS,
-    ROBERTA_KEYS,
-    ROBERTA_TEXT,
-    ROBERTA_VOCABULARY,
     encoder_heads,
     not_negative,
     padding_id,
@@ -51,22 +44,18 @@ from keras_transformers.families.keys import (
     key,
     optional,
     repeat,
-    state,
 )
 from keras_transformers.families.registry import register
 from keras_transformers.families.rotary import RotaryKeys
 from keras_transformers.families.weight_map import Entry, WeightMap
-from keras_transformers.layers.attention import QueryKeyNorm
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm, RMSNorm
-from keras_transformers.layers.positions import Alibi
-from keras_transformers.models.config import ModelConfig
 
 # Configurations
 
 DROPOUTS = (BLOCK + "dropout", "embeddings.dropout")
 NO_POSITIONS = {POSITIONS: None}  # none are added to the embeddings
-_NO_OTHER_WIDTH = ("embedding_size", "emb_size", "directionality")
+NO_OTHER_WIDTH = ("embedding_size", "emb_size", "directionality")
 
 
 def length(default: int) -> Row:
@@ -96,7 +85,17 @@ def own_head_dim() -> Key:
     )
 
 
-_GATED = {FEED_FORWARD + "gated": True, FEED_FORWARD + "use_bias": "output"}
+def code_of(home: str, **classes: str) -> dict[str, Any]:
+    """Return the `auto_map` of files whose code lies in a repository on the Hugging Face Hub."""
+    return {"auto_map": {name: f"{home}--{each}" for name, each in classes.items()}}
+
+
+def own_code(home: str, **classes: str) -> Group:
+    """Return the row of `auto_map` for files whose code lies in a repository, so that transformers finds it."""
+    return Group(("auto_map",), lambda read, values: None, lambda fields: code_of(home, **classes))
+
+
+GATED_WITH_ONE_BIAS = {FEED_FORWARD + "gated": True, FEED_FORWARD + "use_bias": "output"}
 _GTE_KEYS = BERT_KEYS.but(
     {"vocab_size": 250048, "attention_probs_dropout_prob": 0.0},
     activation("hidden_act", "gelu", ACTIVATION),
@@ -111,8 +110,8 @@ _GTE_KEYS = BERT_KEYS.but(
     expect("layer_norm_type", "layer_norm"),
     expect("logn_attention_scale", False),
     inert("logn_attention_clip1", "pack_qkv", "unpad_inputs", "use_memory_efficient_attention"),
-    without=(*_NO_OTHER_WIDTH, "position_embedding_type"),
-    always={**NO_POSITIONS, **_GATED, "head.transform.activation": "gelu"},
+    without=(*NO_OTHER_WIDTH, "position_embedding_type"),
+    always={**NO_POSITIONS, **GATED_WITH_ONE_BIAS, "head.transform.activation": "gelu"},
 )
 
 
@@ -133,71 +132,15 @@ _NEW_KEYS = _GTE_KEYS.but(
         restore=lambda fields: "rms_norm" if isinstance(fields(BLOCK + "norm"), RMSNorm) else "layer_norm",
     ),
     Group((), _refuse_mixed),
-)
-
-_JINA_V3_KEYS = ROBERTA_KEYS.but(
-    {
-        "vocab_size": 250002,
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "layer_norm_eps": 1e-5,
-        "type_vocab_size": 1,
-    },
-    length(8194),
-    rotary(20000.0),
-    repeat("head_dim", heads_width, "hidden_size / num_attention_heads"),
-    without=(*_NO_OTHER_WIDTH, "position_embedding_type"),
-    always=NO_POSITIONS,
-)
-_JINA_XLM_ROBERTA_KEYS = _JINA_V3_KEYS.but(
-    {},
-    state("position_embedding_type", "rotary"),
-    rotary(10000.0, base="rotary_emb_base", kinds=()),
-    expect("truncate_dim", None),
-    # The adapters are read with the tensors.
-    inert(
-        *("lora_adaptations", "lora_alpha", "lora_dropout_p", "lora_main_params_trainable", "lora_rank"),
-        *("load_trained_adapters", "task_instructions", "matryoshka_dimensions", "emb_pooler"),
-        *("use_flash_attn", "use_reentrant"),
+    own_code(
+        "Alibaba-NLP/new-impl",
+        AutoConfig="configuration.NewConfig",
+        AutoModel="modeling.NewModel",
+        AutoModelForMaskedLM="modeling.NewForMaskedLM",
+        AutoModelForQuestionAnswering="modeling.NewForQuestionAnswering",
+        AutoModelForSequenceClassification="modeling.NewForSequenceClassification",
+        AutoModelForTokenClassification="modeling.NewForTokenClassification",
     ),
-    without=("rope_theta",),
-)
-
-
-_NORMED = "jinaai/jina-bert-v2-qk-post-norm"
-_JINA_BERT_CODE = {
-    "AutoConfig": "configuration_bert.JinaBertConfig",
-    "AutoModel": "modeling_bert.JinaBertModel",
-    "AutoModelForMaskedLM": "modeling_bert.JinaBertForMaskedLM",
-    "AutoModelForSequenceClassification": "modeling_bert.JinaBertForSequenceClassification",
-}
-
-
-def _read_code(read: ConfigReader, values: Values) -> None:
-    """Read which of two repositories has the model's code: in one, queries and keys are normalised."""
-    code = read("auto_map", None)
-    if isinstance(code, dict) and any(str(each).startswith(_NORMED) for each in code.values()):
-        norm = LayerNorm(values[BLOCK + "norm.epsilon"])
-        values[ATTENTION + "query_key_norm"] = QueryKeyNorm(norm, by_head=False)
-
-
-def _write_code(fields: Fields) -> dict[str, Any]:
-    home = _NORMED if fields(ATTENTION + "query_key_norm") is not None else "jinaai/jina-bert-implementation"
-    return {"auto_map": {name: f"{home}--{code}" for name, code in _JINA_BERT_CODE.items()}}
-
-
-_JINA_BERT_KEYS = BERT_KEYS.but(
-    {},
-    state("position_embedding_type", "alibi"),
-    activation("hidden_act", "gelu", "head.transform.activation"),
-    choice("feed_forward_type", "original", ACTIVATION, {"geglu": "gelu", "reglu": "relu"}),
-    length(512),
-    Group(("auto_map",), _read_code, _write_code),
-    inert("emb_pooler", "model_max_length"),
-    without=_NO_OTHER_WIDTH,
-    always={**NO_POSITIONS, **_GATED, ATTENTION + "positions": Alibi()},
 )
 
 _POOLINGS = {"bos": ("first", False), "mean": ("mean", False), "late": ("mean", True)}
@@ -275,12 +218,14 @@ def in_layers(path: str, names: Mapping[Any, str]) -> tuple[Entry, ...]:
     return tuple(Entry(ours(name), f"{path}.{theirs}") for name, theirs in names.items())
 
 
-SEPARATE = {f"self_attention.{part}": f"self_attn.{part[0]}_proj" for part in ("query", "key", "value", "output")}
-GATED = {f"feed_forward.{part}": f"mlp.{part}_proj" for part in ("gate", "up", "down")}
-PLAIN = {"feed_forward.up": "mlp.fc1", "feed_forward.down": "mlp.fc2"}
+SEPARATE: dict[Any, str] = {
+    f"self_attention.{part}": f"self_attn.{part[0]}_proj" for part in ("query", "key", "value", "output")
+}
+GATED: dict[Any, str] = {f"feed_forward.{part}": f"mlp.{part}_proj" for part in ("gate", "up", "down")}
+PLAIN: dict[Any, str] = {"feed_forward.up": "mlp.fc1", "feed_forward.down": "mlp.fc2"}
 
 
-def norms(attention: str, feed_forward: str) -> dict[str, str]:
+def norms(attention: str, feed_forward: str) -> dict[Any, str]:
     """Return the names of the norms after both branches, by ours."""
     return {"self_attention_norm_after": attention, "feed_forward_norm_after": feed_forward}
 
@@ -318,48 +263,6 @@ _NEW_LAYERS = in_layers(
         **norms("attn_ln", "mlp_ln"),
     },
 )
-_JINA_EMBEDDINGS = (*EMBEDDINGS[:2], Entry("embedding.norm", "emb_ln"))
-_JINA_OWN_LAYERS = in_layers(
-    "encoder.layers.{n}",
-    {QUERY_KEY_VALUE: "mixer.Wqkv", "self_attention.output": "mixer.out_proj", **PLAIN, **norms("norm1", "norm2")},
-)
-_ROBERTA = {"decoder": "lm_head.decoder", "bias": "lm_head.bias"}
-
-
-def _with_adapters(config: ModelConfig) -> WeightMap:
-    """Return the table for files with adapters or without. An adapted layer holds its matrix and those of the adapters
-    where its weight would be."""
-    parts = ("mixer.Wqkv", "mixer.out_proj", "mlp.fc1", "mlp.fc2")
-    adapted = (
-        *("embeddings.word_embeddings", "embeddings.token_type_embeddings", "pooler.dense"),
-        *(f"encoder.layers.{n}.{part}" for n in range(Fields(config)("encoder.num_layers")) for part in parts),
-    )
-    pairs = [(f"{each}.parametrizations.weight.original", f"{each}.weight") for each in adapted]
-    ignored = [f"{each}.parametrizations.weight.0.lora_{side}" for each in adapted for side in "AB"]
-    return embedder_weights(
-        "roberta.",
-        *(*_JINA_EMBEDDINGS, *_JINA_OWN_LAYERS),
-        **_ROBERTA,
-        ignored=(*ignored, pairs[2][0]),
-        stand_ins=tuple((f"{prefix}{a}", f"{prefix}{b}") for prefix in ("roberta.", "") for a, b in pairs),
-    )
-
-
-def _jina_bert_weights(config: ModelConfig) -> WeightMap:
-    fields = Fields(config)
-    attention = dict(zip((*QUERY_KEY_VALUE, "self_attention.output"), BERT_LAYER[:4], strict=True))
-    if fields(ATTENTION + "query_key_norm") is not None:
-        gated, down = ("feed_forward.up", "feed_forward.gate"), "mlp.down_layer"
-        names = norms("layer_norm_1", "layer_norm_2") | {gated: "mlp.up_gated_layer"}
-        names |= {f"self_attention.{part}_norm": f"attention.self.layer_norm_{part[0]}" for part in ("query", "key")}
-    else:
-        gated, down = ("feed_forward.gate", "feed_forward.up"), "mlp.wo"
-        names = norms(BERT_LAYER[4], "mlp.layernorm") | {gated: "mlp.gated_layers"}
-    layers = in_layers("encoder.layer.{n}", {**attention, **names, "feed_forward.down": down})
-    decoder = "cls.predictions.decoder"
-    return embedder_weights("bert.", *EMBEDDINGS, *layers, POOLER, decoder=decoder, bias="cls.predictions.bias")
-
-
 # Heads
 
 _GTE_VOCABULARY = vocabulary_head("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.decoder")
@@ -390,17 +293,6 @@ register(
         without_spans(encoder_heads("Gte", (*_GTE_VOCABULARY, _OWN_NORM))),
         links("gte"),
         own_code=True,
-    ),
-    Family(
-        "jina_embeddings_v3",
-        _JINA_V3_KEYS,
-        embedder_weights(
-            "roberta.",
-            *(*EMBEDDINGS, _JINA_EMBEDDINGS[-1], *in_layers("layers.{n}", SEPARATE | PLAIN | NORMS), *_JINA_OWN_LAYERS),
-            **_ROBERTA,
-        ),
-        encoder_heads("JinaEmbeddingsV3", ROBERTA_VOCABULARY, ROBERTA_TEXT),
-        links("jina_embeddings_v3"),
     ),
     Family(
         "eurobert",
@@ -443,36 +335,6 @@ register(
         embedder_weights("new.", *EMBEDDINGS, *_NEW_LAYERS, POOLER, decoder="lm_head.decoder"),
         encoder_heads("New", (*(entry for entry in _GTE_VOCABULARY if entry.ours != _OWN_NORM.ours), _OWN_NORM)),
         on_hub("Alibaba-NLP/new-impl/blob/main/modeling.py"),
-        own_code=True,
-    ),
-    Family(
-        "jina_xlm_roberta",
-        _JINA_XLM_ROBERTA_KEYS,
-        _with_adapters,
-        (
-            Head("TextEmbedder", "XLMRobertaModel", others=("XLMRobertaLoRA",)),
-            *encoder_heads("XLMRoberta", ROBERTA_VOCABULARY, ROBERTA_TEXT)[1:],
-        ),
-        on_hub("jinaai/xlm-roberta-flash-implementation/blob/main/modeling_xlm_roberta.py"),
-        written_type="xlm-roberta",
-        own_code=True,
-    ),
-    Family(
-        "jina_bert",
-        _JINA_BERT_KEYS,
-        _jina_bert_weights,
-        encoder_heads(
-            "JinaBert",
-            vocabulary_head(
-                *("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
-                *("cls.predictions", "cls.predictions.decoder"),
-            ),
-        ),
-        on_hub(
-            "jinaai/jina-bert-implementation/blob/main/modeling_bert.py",
-            "jinaai/jina-bert-v2-qk-post-norm/blob/main/modeling_bert.py",
-        ),
-        written_type="bert",
         own_code=True,
     ),
 )

@@ -27,6 +27,7 @@ from keras_transformers.families.embedders import (
     DROPOUTS,
     EMBEDDINGS,
     GATED,
+    NO_OTHER_WIDTH,
     NO_POSITIONS,
     NORMS,
     PLAIN,
@@ -38,6 +39,7 @@ from keras_transformers.families.embedders import (
     length,
     norms,
     on_hub,
+    own_code,
     own_head_dim,
     rotary,
     without_spans,
@@ -67,7 +69,7 @@ _NOMIC_KEYS = BERT_KEYS.but(
     length(2048),
     own_head_dim(),
     rotary(1000.0),
-    without=("position_embedding_type", "embedding_size", "emb_size", "directionality"),
+    without=(*NO_OTHER_WIDTH, "position_embedding_type"),
     always={
         **NO_POSITIONS,
         ATTENTION + "use_bias": False,
@@ -78,7 +80,7 @@ _NOMIC_KEYS = BERT_KEYS.but(
 
 _WHOLE, _EVERY = FEED_FORWARD.rstrip("."), "moe_every_n_layers"
 _GATES = {"swiglu": "silu", "geglu": "gelu"}
-_BIASES = {(True, True): True, (False, False): False, (False, True): "output"}
+_BIASES: dict[Any, bool | str] = {(True, True): True, (False, False): False, (False, True): "output"}
 
 
 def _read_feed_forward(read: ConfigReader, values: Values) -> None:
@@ -120,7 +122,7 @@ def _read_experts(read: ConfigReader) -> ExpertsConfig:
 def _write_feed_forward(fields: Fields) -> dict[str, Any]:
     layers = fields.layers(_WHOLE)
     plain, mixed = layers[0], next((each for each in layers if each.experts is not None), None)
-    activation = "gelu"
+    activation: str | None = "gelu"
     if plain.gated:
         activation = next((name for name, ours in _GATES.items() if ours == plain.activation), None)
     first, second = next((theirs for theirs, ours in _BIASES.items() if ours == plain.use_bias), (None, None))
@@ -218,6 +220,13 @@ _OWN_KEYS = Keys(
                 "scale_attn_by_inverse_layer_idx",
             )
         ),
+        own_code(
+            "nomic-ai/nomic-bert-2048",
+            AutoConfig="configuration_hf_nomic_bert.NomicBertConfig",
+            AutoModel="modeling_hf_nomic_bert.NomicBertModel",
+            AutoModelForMaskedLM="modeling_hf_nomic_bert.NomicBertForPreTraining",
+            AutoModelForSequenceClassification="modeling_hf_nomic_bert.NomicBertForSequenceClassification",
+        ),
         expect("rotary_emb_scale_base", None),
         expect("num_heads_kv", None),
         # Newer files say the same once more, for transformers.
@@ -247,12 +256,16 @@ _OWN_KEYS = Keys(
 
 # Weights
 
-_OWN_LAYER = {
+_OWN_LAYER: dict[Any, str] = {
     QUERY_KEY_VALUE: "attn.Wqkv",
     "self_attention.output": "attn.out_proj",
     **norms("norm1", "norm2"),
 }
-_OWN_GATED = {"feed_forward.up": "mlp.fc11", "feed_forward.gate": "mlp.fc12", "feed_forward.down": "mlp.fc2"}
+_OWN_GATED: dict[Any, str] = {
+    "feed_forward.up": "mlp.fc11",
+    "feed_forward.gate": "mlp.fc12",
+    "feed_forward.down": "mlp.fc2",
+}
 _OWN_NORM = Entry("embedding.norm", "emb_ln")
 _DECODER = "cls.predictions.decoder"
 _TRANSFORM = ("cls.predictions.transform.dense", "cls.predictions.transform.layer_norm")

@@ -24,7 +24,8 @@ MODULES = {
     ),
     "fnet": ("fnet",),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
-    "embedders": ("gte", "jina_embeddings_v3", "eurobert", "new", "jina_xlm_roberta", "jina_bert"),
+    "embedders": ("gte", "eurobert", "new"),
+    "jina": ("jina_embeddings_v3", "jina_xlm_roberta", "jina_bert"),
     "llama": (
         *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
         *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
