@@ -142,12 +142,7 @@ class PositionalEmbedding(Layer):
         self.embedding_dim = embedding_dim or hidden_dim
         self._sum_dim = self.embedding_dim if projected == "sum" else hidden_dim
         self.token_dropout = token_dropout
-        for counts_tokens in (
-            self.positions if getattr(self.positions, "skip_padding", False) else None,
-            token_dropout,
-        ):
-            if counts_tokens is not None and padding_id is None:
-                raise ValueError(f"Expected a padding_id, which {counts_tokens} does not count, got None.")
+        self._check_padding()
         options = {"dtype": self.dtype_policy}
         if token is None:
             token = keras.layers.ReversibleEmbedding(
@@ -172,6 +167,13 @@ class PositionalEmbedding(Layer):
             self.token_projection = keras.layers.Dense(hidden_dim, use_bias=False, name="token_projection", **options)
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
+
+    def _check_padding(self) -> None:
+        """Refuse records that leave padding out, without an id by which it is known."""
+        skips = self.positions if getattr(self.positions, "skip_padding", False) else None
+        for counts_tokens in (skips, self.token_dropout):
+            if counts_tokens is not None and self.padding_id is None:
+                raise ValueError(f"Expected a padding_id, which {counts_tokens} does not count, got None.")
 
     def _position_tables(self, options: dict[str, typing.Any]) -> tuple[keras.layers.Embedding | None, Tensor]:
         """The layer of learned positions, or the table of sines; None in place of the others."""

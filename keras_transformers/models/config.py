@@ -70,7 +70,7 @@ class ModelConfig:
             **dict.fromkeys(self._uneven_heads(), True),
             "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
             "bidirectional=True, which is for a decoder without an encoder": (
-                encoder and any(each and each.bidirectional for each in (encoder, decoder))
+                encoder and (encoder.bidirectional or getattr(decoder, "bidirectional", False))
             ),
             "an encoder without a padding_id, by which it knows its padding": encoder and self.padding_id is None,
             **{
