@@ -116,10 +116,9 @@ def _different(values):
 
     family = _family(values)
     ours = family.write(family.reading(values)[0])
-    if family.model_type in OWN_CODE:  # whose files are the reference
-        return {
-            key: (value, values[key]) for key, value in ours.items() if not _same(key, value, values.get(key, value))
-        }
+    if family.model_type in OWN_CODE:  # whose files are the reference, wherever their code lies
+        told = {key: (value, values.get(key, value)) for key, value in ours.items() if key != "auto_map"}
+        return {key: pair for key, pair in told.items() if not _same(key, *pair)}
     theirs = transformers.CONFIG_MAPPING[family.model_type].from_dict(copy.deepcopy(values))
     pairs = {key: (value, getattr(theirs, key, None)) for key, value in ours.items() if key not in _OTHERWISE}
     if family.model_type in (
