@@ -61,12 +61,13 @@ def _field(annotation: Any, values: Values) -> Any:
         return whole
     inner = {path: value for path, value in values.items() if path}
     kinds = _record_classes(annotation) if whole is _MISSING else (whole,)
-    if len(kinds) > 1:  # the fields may tell
+    having = kinds
+    if len(kinds) > 1:  # the fields may tell which
         names = {path.partition(".")[0] for path in inner}
-        kinds = tuple(kind for kind in kinds if names <= {field.name for field in dataclasses.fields(kind)})
-    if len(kinds) != 1:
+        having = tuple(kind for kind in kinds if names <= {field.name for field in dataclasses.fields(kind)})
+    if len(having) != 1:
         raise AttributeError(f"Expected one class of a record with the fields {', '.join(inner)}, got {kinds}.")
-    return build(kinds[0], inner)
+    return build(having[0], inner)
 
 
 def _record_classes(annotation: Any) -> tuple[type, ...]:

@@ -135,8 +135,8 @@ def test_records_are_built_of_values_by_path():
     assert build(AttentionConfig, attention | {"positions": None}).positions is None
     with pytest.raises(AttributeError, match="AttentionConfig has no field 'heads'"):
         build(AttentionConfig, {"heads": 2})
-    with pytest.raises(AttributeError, match="Expected one class of a record with the fields base, got .*Alibi"):
-        build(AttentionConfig, {"num_heads": 2, "positions.base": 5.0})
+    with pytest.raises(AttributeError, match="Expected one class of a record with the fields theta, got .*Alibi"):
+        build(AttentionConfig, {"num_heads": 2, "positions.theta": 5.0})
 
 
 def test_a_field_that_this_configuration_lacks_is_told_from_one_that_none_has():
