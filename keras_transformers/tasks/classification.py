@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.containers import holds_many, is_empty, is_missing, rows, short
-from keras_transformers.data.examples import Examples, read_columns
+from keras_transformers.data.examples import Columns, Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Source, Texts, texts_of
 from keras_transformers.data.token_ids import Ids
@@ -37,6 +37,7 @@ from keras_transformers.tasks.reranking import (
     read_query,
 )
 from keras_transformers.tasks.task import check_config
+from keras_transformers.tasks.zero_shot import TEMPLATE, Hypotheses
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenMean
@@ -225,27 +226,44 @@ class TextClassifier(Classifier):
         texts: Texts,
         seconds: Texts | None = None,
         *,
+        labels: collections.abc.Iterable[str] | None = None,
+        hypothesis: str = TEMPLATE,
+        multi_label: bool = False,
         top: int | None = 1,
         batch_size: int = 32,
         progress: Progress | None = None,
     ) -> dict[str, typing.Any] | float | list[typing.Any]:
         """Labels of texts, with their scores, as plain Python.
 
+        With `labels`, a model of natural language inference gives texts labels that it was not trained for (zero-shot
+        classification): it says whether the `hypothesis` about each label follows from the text.
+
         Args:
             texts: a text, a pair `(text, second)`, or a list of either.
             seconds: the second text of each pair, if `texts` holds only the first ones.
+            labels: for zero-shot classification, a list of names; None for the model's own labels.
+            hypothesis: a sentence with `{}` in the place of a label. Texts are cut to leave room for it.
+            multi_label: whether several of the `labels` may fit a text; otherwise their probabilities sum to 1.
             top: how many labels to return for each text, best first; None for all.
-            batch_size: texts computed together.
-            progress: a function called with the number of finished texts, after each batch.
+            batch_size: texts, or pairs of texts, computed together.
+            progress: a function called with the number of finished texts, or pairs, after each batch.
 
         Returns: for a text `{"label": name, "score": probability}`, or a list of them if `top` is not 1. A multi-label
             model returns a list of the labels with a probability of at least a half, or of the `top` best ones. A
             regression returns a number, or a list of numbers. For a list of texts, a list of such results.
 
         Raises:
-            TypeError: for values that are not texts.
+            TypeError: for values that are not texts, and pairs of texts with `labels`.
+            ValueError: for `labels` that are equal or none, a `hypothesis` without `{}`, and a model that has no class
+                whose name begins with "entail".
+
+        Example:
+            >>> model = kt.TextClassifier.from_preset("hf://MoritzLaurer/deberta-v3-base-zeroshot-v2.0")
+            >>> model.classify("The screen is broken.", labels=["technology", "food"])  # doctest: +SKIP
+            {'label': 'technology', 'score': 0.998}
         """
         _check_top(top)
+        hypotheses = None if labels is None else Hypotheses.of(labels, hypothesis, multi_label, self.labels)
         pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
         single = isinstance(texts, str) or pair and seconds is None
         source: typing.Any = [texts] if single else texts
@@ -254,9 +272,22 @@ class TextClassifier(Classifier):
         if is_empty(source) or seconds is not None and not any(source.values()):
             return []
         columns = read_columns(source, labelled=False)
-        logits = self.run(self._input_columns(columns), batch_size, progress).astype("float64")
-        answers = [self._answer(row, top) for row in logits]
+        if hypotheses is None:
+            logits = self.run(self._input_columns(columns), batch_size, progress).astype("float64")
+            answers = [self._answer(row, top) for row in logits]
+        else:
+            pairs = self._pairs(columns, hypotheses)
+            probabilities = hypotheses.probabilities(self.run(pairs, batch_size, progress))
+            answers = [_best(row, hypotheses.labels, multi_label, top) for row in probabilities]
         return answers[0] if single else answers
+
+    def _pairs(self, columns: Columns, hypotheses: Hypotheses) -> dict[str, Ragged]:
+        """The model's inputs for each text with each hypothesis, those of a text side by side."""
+        if columns.seconds is not None:
+            raise TypeError("Expected single texts with labels=, which pairs them with hypotheses, got pairs of texts.")
+        texts, seconds = map(self._tokenizer().encode, (columns.texts, hypotheses.texts))
+        firsts = [text for text in texts for _ in hypotheses.texts]
+        return self.encode_texts(firsts, [*seconds] * len(texts), truncate="first")[0]
 
     def _answer(self, logits: np.ndarray, top: int | None) -> dict[str, typing.Any] | float | list[typing.Any]:
         if self.problem == "regression":
@@ -266,10 +297,7 @@ class TextClassifier(Classifier):
         else:
             scores = np.exp(logits - logits.max())
             scores /= scores.sum()
-        named = [{"label": self.labels[n], "score": float(scores[n])} for n in np.argsort(-scores, kind="stable")]
-        if self.problem == "multi_label" and top == 1:
-            return [each for each in named if each["score"] >= 0.5]
-        return named[0] if top == 1 else named[:top]
+        return _best(scores, self.labels, self.problem == "multi_label", top)
 
     def rank(
         self, query: str, texts: Texts, *, activation: str | None = None, top: int | None = None, batch_size: int = 32
@@ -332,6 +360,17 @@ def _several(label: typing.Any) -> list[typing.Any] | None:
     if isinstance(label, (set, frozenset)):
         return list(label)
     return rows(label) if holds_many(label) else None
+
+
+def _best(
+    scores: np.ndarray, labels: collections.abc.Sequence[str], several: bool, top: int | None
+) -> dict[str, typing.Any] | list[dict[str, typing.Any]]:
+    """The `top` best labels of one text, with their scores; the best one alone for 1, or those of at least a half if a
+    text may have several."""
+    named = [{"label": labels[n], "score": float(scores[n])} for n in np.argsort(-scores, kind="stable")]
+    if several and top == 1:
+        return [each for each in named if each["score"] >= 0.5]
+    return named[0] if top == 1 else named[:top]
 
 
 def _check_top(top: int | None) -> None:
