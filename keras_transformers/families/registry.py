@@ -22,6 +22,7 @@ MODULES = {
         *("ernie", "megatron-bert", "rembert", "bert-generation"),
         *("roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text", "luke"),
     ),
+    "deberta": ("deberta", "deberta-v2"),
     "fnet": ("fnet",),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
     "embedders": ("gte", "eurobert", "new"),

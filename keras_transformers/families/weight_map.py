@@ -61,6 +61,8 @@ class Entry:
             in `keras.layers.EinsumDense`; 0 for none. With such an axis, theirs is not transposed.
         zero: whether a file that lacks theirs means zeros.
         merged: whether theirs is a matrix that holds ours, which has an axis of experts, expert below expert.
+        convolution: whether the kernel is of `keras.layers.Conv1D`, `[size, in, out]`, and of `torch.nn.Conv1d`,
+            `[out, in, size]`.
     """
 
     ours: str | tuple[str, ...]
@@ -71,6 +73,7 @@ class Entry:
     output_heads: int = 0
     zero: bool = False
     merged: bool = False
+    convolution: bool = False
 
     @property
     def is_weight(self) -> bool:
@@ -220,7 +223,7 @@ class WeightMap:
             if len(in_order) > 1:
                 array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
             array = array.reshape(place.apart(array.shape))
-            array = _transposed(array) if place.transposed else array
+            array = place.turned(array)
             if place.experts:
                 array = array.reshape(-1, array.shape[-1])
             if place.zero and like is not None and theirs not in like and not array.any():
@@ -319,6 +322,7 @@ class WeightMap:
                         0 if in_kernel else len(weights[name].shape) - 1,
                         entry.zero,
                         shapes[0][0] if entry.merged else 0,
+                        entry.convolution,
                     )
                     if is_there:
                         break
@@ -332,7 +336,7 @@ class _Place:
     The weight is the part `start:stop` of the tensor's last axis, which is `width` long; with `stop` None it is the
     whole tensor. The last axis consists of `groups`, which hold an equal share of the part each. Unless `heads` is 0,
     `axis` is split in two in their tensor: `heads` and the rest. Unless `experts` is 0, their tensor joins the axis of
-    so many experts with the next. `zero`: see `Entry`."""
+    so many experts with the next. `zero`, `convolution`: see `Entry`."""
 
     theirs: str
     transposed: bool
@@ -344,6 +348,13 @@ class _Place:
     axis: int = 0
     zero: bool = False
     experts: int = 0
+    convolution: bool = False
+
+    def turned(self, array: np.ndarray) -> np.ndarray:
+        """Return an array of theirs in our order of axes, or one of ours in theirs."""
+        if not self.transposed or array.ndim < 2:
+            return array
+        return array.transpose() if self.convolution else array.swapaxes(-1, -2)
 
     def part(self, array: np.ndarray) -> np.ndarray:
         """Return this weight from their tensor, which is transposed already."""
@@ -405,7 +416,7 @@ class _Renamed(collections.abc.Mapping):
         place = self._places[name]
         array = self._tensors[place.theirs]
         array = array.reshape(place.joined(array.shape))
-        return place.part(_transposed(array) if place.transposed else array)
+        return place.part(place.turned(array))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple, without reading the array if the tensors know their shapes."""
@@ -417,7 +428,9 @@ class _Renamed(collections.abc.Mapping):
         if place is None:
             return tuple(shape)
         shape = place.joined(tuple(shape))
-        *others, width = (*shape[:-2], *shape[:-3:-1]) if place.transposed else shape
+        if place.transposed:
+            shape = shape[::-1] if place.convolution else (*shape[:-2], *shape[:-3:-1])
+        *others, width = shape
         # A tensor of another width has no right part: its whole width is shown.
         return (*others, width if place.stop is None or width != place.width else place.stop - place.start)
 
@@ -493,11 +506,6 @@ def _equal(tensors: collections.abc.Mapping[str, typing.Any], *names: str) -> bo
     if first.dtype != second.dtype:
         first, second = first.astype("float32"), second.astype("float32")
     return bool(np.array_equal(first, second)) or first.tobytes() == second.tobytes()  # by bytes, NaN equals itself
-
-
-def _transposed(array: np.ndarray) -> np.ndarray:
-    """Return an array with its last two axes exchanged; an array of fewer axes unchanged."""
-    return array.swapaxes(-1, -2) if array.ndim > 1 else array
 
 
 def _several(ours: str | tuple[str, ...]) -> tuple[str, ...]:

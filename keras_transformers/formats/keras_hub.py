@@ -12,6 +12,7 @@ So a model loaded from KerasHub is saved as a folder that transformers opens. Ke
     RoBERTa       positions start at the first row, and there are no segments: the additional rows of Hugging Face
                   are filled with zeros
     DistilBERT    the epsilon of the same head
+    DeBERTa v3    the same
 
 KerasHub pads on the right, where RoBERTa's positions are the same. Padded on the left, positions are as in the original
 RoBERTa.
@@ -65,6 +66,8 @@ class _Model:
         pooler: the entries of the body's pooler, if it has one.
         classifier_dropout: the Hugging Face name of the classifier's dropout.
         rows_before: whether the position table has rows before the first position.
+        block: the name of a block, without its number.
+        more: the entries of further layers of the body.
     """
 
     model_type: str
@@ -75,6 +78,8 @@ class _Model:
     pooler: tuple[Entry, ...] = ()
     classifier_dropout: str = "classifier_dropout"
     rows_before: bool = False
+    block: str = "transformer_encoder"
+    more: tuple[Entry, ...] = ()
 
 
 def _dense(ours: str, theirs: str) -> Entry:
@@ -131,6 +136,27 @@ _MODELS = {
         _EMBEDDINGS,
         _TEXT,
         classifier_dropout="seq_classif_dropout",
+    ),
+    "DebertaV3": _Model(
+        "deberta-v2",
+        (*_KEYS, key("bucket_size", 256, "position_buckets")),
+        {
+            "hidden_act": "gelu",
+            "layer_norm_eps": 1e-7,
+            "relative_attention": True,
+            "pos_att_type": ["c2p", "p2c"],
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+        },
+        {"token": "model.reversible_embedding", "norm": "model.layer_normalization"},
+        _TEXT,
+        classifier_dropout="pooler_dropout",
+        block="disentangled_attention_encoder",
+        more=(
+            _dense("encoder.positions", "model.relative_embedding"),
+            Entry("encoder.positions.norm", "model.relative_embedding.layer_norm"),
+        ),
     ),
 }
 
@@ -210,7 +236,8 @@ class Checkpoint:
         heads = fields("encoder.block.attention.num_heads")
         entries = (
             *(_dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
-            *_block(heads),
+            *_block(self.model.block, heads),
+            *self.model.more,
             *self.model.pooler,
             *head,
         )
@@ -372,9 +399,9 @@ def _config_of(values: collections.abc.Mapping[str, typing.Any], where: object) 
 # Weights
 
 
-def _block(heads: int) -> tuple[Entry, ...]:
+def _block(name: str, heads: int) -> tuple[Entry, ...]:
     """Return the entries of a block; in KerasHub, attention heads have a separate axis."""
-    ours, theirs = "encoder.block_{n}", "model.transformer_encoder_{n}"
+    ours, theirs = "encoder.block_{n}", f"model.{name}_{{n}}"
     attention = [
         Entry(
             f"{ours}.self_attention.{part}",

@@ -5,6 +5,10 @@ from keras_transformers.layers.blocks import BlockConfig as BlockConfig
 from keras_transformers.layers.blocks import DecoderBlock as DecoderBlock
 from keras_transformers.layers.blocks import EncoderBlock as EncoderBlock
 from keras_transformers.layers.cache import Cache as Cache
+from keras_transformers.layers.convolution import Convolution as Convolution
+from keras_transformers.layers.convolution import ConvolutionConfig as ConvolutionConfig
+from keras_transformers.layers.disentangled import Disentangled as Disentangled
+from keras_transformers.layers.disentangled import DistanceTable as DistanceTable
 from keras_transformers.layers.embeddings import EmbeddingsConfig as EmbeddingsConfig
 from keras_transformers.layers.embeddings import PositionalEmbedding as PositionalEmbedding
 from keras_transformers.layers.embeddings import TokenDropout as TokenDropout

@@ -16,17 +16,24 @@ from keras import ops
 
 from keras_transformers.backends import attention, products
 from keras_transformers.backends.types import Tensor
+from keras_transformers.layers.disentangled import Disentangled, default_scale, position_scores
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
-from keras_transformers.layers.positions import RelativePosition, RelativePositions, rotate
+from keras_transformers.layers.positions import RelativePositions, relative_layer, rotate
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Count, Positive, Rate, Size, record
 
 Shape: typing.TypeAlias = typing.Any
 
-BIASES = (True, False, "inputs")
+BIASES: dict[bool | str, str] = {
+    True: "biases",
+    False: "no biases",
+    "inputs": "biases of queries, keys and values",
+    "all_but_keys": "biases of all but keys",
+}
+_WITHOUT_BIAS: dict[bool | str, tuple[str, ...]] = {"inputs": ("output",), "all_but_keys": ("key", "position_key")}
 
 
 @record
@@ -61,7 +68,12 @@ class AttentionConfig:
                 f"{self.num_heads} and {self.num_key_value_heads}."
             )
         if self.use_bias not in BIASES:
-            raise ValueError(f'Expected use_bias to be True, False or "inputs", got {self.use_bias!r}.')
+            raise ValueError(f"Expected use_bias to be one of {', '.join(map(repr, BIASES))}, got {self.use_bias!r}.")
+        if isinstance(self.positions, Disentangled) and self.num_key_value_heads not in (None, self.num_heads):
+            raise ValueError(
+                "Expected no num_key_value_heads with Disentangled positions, which have keys for each query head, got "
+                f"{self.num_key_value_heads}."
+            )
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -73,12 +85,14 @@ class MultiHeadAttention(Layer):
         num_key_value_heads: key/value heads, `K`, a divisor of `num_heads`; by default `num_heads`. 1 is multi-query
             attention.
         head_dim: width of a head, `H`; by default the width of the input divided by `num_heads`.
-        positions: a `Rotary`, `Alibi` or `RelativeBuckets` record (self-attention only).
+        positions: a `Rotary`, `Alibi`, `RelativeBuckets` or `Disentangled` record (self-attention only).
         window: sliding window: a query sees only keys fewer than this many positions away.
         soft_cap: bound that smoothly limits the scores to ±`soft_cap`.
-        use_bias: whether the projections have biases; "inputs" for only those of queries, keys and values.
+        use_bias: whether the projections have biases; "inputs" for only those of queries, keys and values,
+            "all_but_keys" for all except those of keys.
         dropout: share of the attention weights dropped in training.
-        scale: factor of the scores; None for `H ** -0.5`.
+        scale: factor of the scores; None for `H ** -0.5`, with `Disentangled` positions for `(3 * H) ** -0.5`, or 2
+            with one of their two terms.
         query_key_norm: a `QueryKeyNorm` record, or None.
         global_tokens: the number of tokens at the beginning of a row that see all keys, by projections of their own,
             and that all queries see, whatever the window (Beltagy et al. 2020, Longformer).
@@ -162,8 +176,9 @@ class MultiHeadAttention(Layer):
                     "Or give head_dim."
                 )
             self.head_dim = width // self.num_heads
+        disentangled = self.positions if isinstance(self.positions, Disentangled) else None
         if self.scale is None:
-            self.scale = self.head_dim**-0.5
+            self.scale = default_scale(disentangled, self.head_dim) if disentangled else self.head_dim**-0.5
         projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
         source_width = width if source_shape is None or projected else source_shape[-1]
 
@@ -172,7 +187,7 @@ class MultiHeadAttention(Layer):
             units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
             layer = keras.layers.Dense(
                 units,
-                use_bias=self.use_bias is True or (self.use_bias == "inputs" and out_width is None),
+                use_bias=bool(self.use_bias) and name not in _WITHOUT_BIAS.get(self.use_bias, ()),
                 kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
                 dtype=self.dtype_policy,
                 name=name,
@@ -191,12 +206,24 @@ class MultiHeadAttention(Layer):
             self.global_query = projection("global_query", self.num_heads, width)
             self.global_key = projection("global_key", self.num_key_value_heads, width)
             self.global_value = projection("global_value", self.num_key_value_heads, width)
-        self.relative = None
+        self.relative = self.position_key = self.position_query = self.position_dropout = None
         if self.positions is not None:
-            self.relative = RelativePosition(
-                self.positions, self.num_heads, self.head_dim, self.causal, dtype=self.dtype_policy, name="positions"
+            self.relative = relative_layer(
+                self.positions,
+                num_heads=self.num_heads,
+                head_dim=self.head_dim,
+                hidden_dim=width,
+                causal=self.causal,
+                dtype=self.dtype_policy,
+                name="positions",
             )
-            self.relative.build()
+        if disentangled is not None and not disentangled.shared_projections:
+            if disentangled.terms != "position_to_content":
+                self.position_key = projection("position_key", self.num_heads, width)
+            if disentangled.terms != "content_to_position":
+                self.position_query = projection("position_query", self.num_heads, width)
+        if disentangled is not None and disentangled.dropout:
+            self.position_dropout = Dropout(disentangled.dropout, dtype=self.dtype_policy, name="position_dropout")
 
     def _input_norm(self, name: str, heads: int) -> keras.layers.Layer | None:
         if self.query_key_norm is None:
@@ -281,7 +308,7 @@ class MultiHeadAttention(Layer):
             value,
             scale=self.scale,
             mask=scope.mask,
-            bias=scope.bias,
+            bias=scope.bias if scope.distances is None else self._position_scores(query_BNTH, key, scope, training),
             causal=scope.causal,
             soft_cap=self.soft_cap,
             dropout=self.dropout if training else None,
@@ -315,13 +342,30 @@ class MultiHeadAttention(Layer):
         x_BNTH = ops.concatenate([y_BNTH, x_BNTH[:, :, first:]], axis=2)
         return x_BNTH, scores if scores is None else ops.concatenate([own_scores, scores[:, :, first:]], axis=2)
 
+    def _position_scores(self, query_BNTH: Tensor, key_BNSH: Tensor, scope: Scope, training: bool | None) -> Tensor:
+        """The scaled scores of contents and positions, `[B, N, T, S]`, for disentangled attention."""
+        positions: typing.Any = self.positions
+        vectors_1WD = scope.distances[None]
+        if self.position_dropout is not None:
+            vectors_1WD = self.position_dropout(vectors_1WD, training=training)
+        position_key = position_query = None
+        if positions.terms != "position_to_content":
+            keys = products.dense(self.key if positions.shared_projections else self.position_key, vectors_1WD)
+            position_key = self._heads(keys, self.key_norm, self.num_heads)[0]
+        scale = ops.cast(self.scale, query_BNTH.dtype)
+        if positions.terms != "content_to_position":
+            queries = products.dense(self.query if positions.shared_projections else self.position_query, vectors_1WD)
+            position_query = self._heads(queries, self.query_norm, self.num_heads)[0] * scale
+        return position_scores(query_BNTH * scale, key_BNSH, position_key, position_query)
+
     def _scope(
         self, query: Tensor, source: Tensor, padding_mask: Tensor, attention_mask: Tensor, cache: Tensor, offset: Tensor
     ) -> Scope:
         """The scope of a call without a scope from a stack.
 
         Raises:
-            ValueError: if a causal or windowed attention, or one with positions, gets a source.
+            ValueError: if a causal or windowed attention, or one with positions, gets a source; or if `Disentangled`
+                positions have no table.
         """
         if source is not None and (self.causal or self.window is not None or self.positions is not None):
             raise ValueError(
@@ -330,6 +374,11 @@ class MultiHeadAttention(Layer):
             )
         if source is not None:
             return cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
+        if self.positions is not None and self.relative is None:
+            raise ValueError(
+                "Expected a table of Disentangled positions, got None: only a stack gives the vectors of distances to "
+                "its blocks. Pass Disentangled(DistanceTable(…))."
+            )
         room = None if cache is None else KeysAndValues(*cache).room
         return self_scope(
             self.relative,

@@ -19,7 +19,7 @@ from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinu
 from keras_transformers.layers.scope import positions_of
 from keras_transformers.records import Count, Rate, Size, record
 
-PROJECTED = ("sum", "tokens")
+PROJECTED = ("sum", "tokens", "sum_before_norm")
 
 
 @record
@@ -82,7 +82,8 @@ class PositionalEmbedding(Layer):
             embeddings.
         embedding_dim: `E`, if a dense layer projects the embeddings to `D`; None for embeddings of the model width.
         projected: the input of that layer: the "sum" (Lan et al. 2020, section 3.1), or only the "tokens"; positions
-            and segments are then added after it, and it has no bias (Zhang et al. 2022, OPT of 350 million parameters).
+            and segments are then added after it, and it has no bias (Zhang et al. 2022, OPT of 350 million parameters);
+            or the "sum_before_norm", whose norm follows the layer, which has no bias (DeBERTa).
         num_tasks: the number of tasks that the model was pre-trained on at once (Sun et al. 2020, ERNIE 2.0). Each
             token gets the vector of the first task; 0 for no task embeddings.
         token_dropout: a `TokenDropout` record for models whose masked tokens have no vector, or None.
@@ -140,7 +141,8 @@ class PositionalEmbedding(Layer):
         self.scale = scale
         self.padding_id = padding_id
         self.embedding_dim = embedding_dim or hidden_dim
-        self._sum_dim = self.embedding_dim if projected == "sum" else hidden_dim
+        self._sum_dim = hidden_dim if projected == "tokens" else self.embedding_dim
+        self._norm_dim = hidden_dim if projected == "sum_before_norm" else self._sum_dim
         self.token_dropout = token_dropout
         self._check_padding()
         options = {"dtype": self.dtype_policy}
@@ -161,10 +163,12 @@ class PositionalEmbedding(Layer):
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
         if num_tasks:
             self.task = keras.layers.Embedding(num_tasks, self._sum_dim, name="task", **options)
-        if embedding_dim is not None and projected == "sum":
-            self.projection = keras.layers.Dense(hidden_dim, name="projection", **options)
-        elif embedding_dim is not None:
+        if embedding_dim is not None and projected == "tokens":
             self.token_projection = keras.layers.Dense(hidden_dim, use_bias=False, name="token_projection", **options)
+        elif embedding_dim is not None:
+            use_bias = projected == "sum"
+            self.projection = keras.layers.Dense(hidden_dim, use_bias=use_bias, name="projection", **options)
+        self._projects_first = projected == "sum_before_norm"
         self.norm = None if norm is None else make_norm(norm, name="norm", **options)
         self.dropout = Dropout(dropout, name="dropout", **options) if dropout else None
 
@@ -207,7 +211,7 @@ class PositionalEmbedding(Layer):
                 table.build()
         widths = (
             (self.token_projection, self.embedding_dim),
-            (self.norm, self._sum_dim),
+            (self.norm, self._norm_dim),
             (self.projection, self._sum_dim),
         )
         for layer, width in widths:
@@ -315,8 +319,10 @@ class PositionalEmbedding(Layer):
             x = x + self.task(ops.zeros_like(token_ids[:1]))
         if self.positions is not None:
             x = x + self._position_vectors(self.positions, x, token_ids, offset, starts)
+        if self.projection is not None and self._projects_first:
+            x = self.projection(x)
         if self.norm is not None:
             x = self.norm(x)
         if self.dropout is not None:
             x = self.dropout(x, training=training)
-        return x if self.projection is None else self.projection(x)
+        return x if self.projection is None or self._projects_first else self.projection(x)

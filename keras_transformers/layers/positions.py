@@ -1,7 +1,7 @@
 """Position encodings: a record and a function for each scheme.
 
 `Learned` and `Sinusoidal` are added to the embeddings. `Rotary` rotates queries and keys. `Alibi` and `RelativeBuckets`
-are biases on the attention scores.
+are biases on the attention scores. `Disentangled` compares contents with positions (`disentangled.py`).
 
 Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated
 width.
@@ -16,6 +16,7 @@ from keras import ops
 
 from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Shape, Tensor
+from keras_transformers.layers.disentangled import Disentangled, DistanceVectors
 from keras_transformers.layers.layer import Layer
 from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import Count, Range, Size, record
@@ -121,7 +122,7 @@ class RelativeBuckets:
 
 
 AbsolutePositions = Learned | Sinusoidal
-RelativePositions = Rotary | Alibi | RelativeBuckets
+RelativePositions = Rotary | Alibi | RelativeBuckets | Disentangled
 
 
 def sinusoids(max_length: int, hidden_dim: int, layout: str = "interleaved", endpoint: bool = False) -> np.ndarray:
@@ -234,7 +235,7 @@ class RelativePosition(Layer):
 
     def __init__(
         self,
-        positions: RelativePositions | None,
+        positions: Rotary | Alibi | RelativeBuckets | None,
         num_heads: int,
         head_dim: int,
         causal: bool = False,
@@ -287,3 +288,23 @@ class RelativePosition(Layer):
         buckets = relative_buckets(distance, self.positions.num_buckets, self.positions.max_distance, not self.causal)
         bias = ops.take(ops.cast(self.embeddings, "float32"), buckets, axis=0)
         return ops.transpose(bias, (0, 3, 1, 2)), None
+
+
+def relative_layer(
+    positions: RelativePositions | None,
+    *,
+    num_heads: int,
+    head_dim: int,
+    hidden_dim: int,
+    causal: bool,
+    **kwargs: typing.Any,
+) -> RelativePosition | DistanceVectors | None:
+    """The built layer of a record of positions; None for `Disentangled` without a table. `kwargs` go to the layer."""
+    layer: typing.Any
+    if isinstance(positions, Disentangled):
+        layer = None if positions.table is None else DistanceVectors(positions.table, hidden_dim, **kwargs)
+    else:
+        layer = RelativePosition(positions, num_heads, head_dim, causal, **kwargs)
+    if layer is not None:
+        layer.build()
+    return layer

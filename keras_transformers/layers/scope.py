@@ -12,11 +12,13 @@ key/value heads, `H` head width.
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.layers import masks
+from keras_transformers.layers.disentangled import DistanceVectors
 from keras_transformers.layers.state import visible_length
 
 
@@ -29,6 +31,7 @@ class Scope:
     `angles` rotate queries and new keys, with channels paired by `layout`; `rotates_values` the new values too.
     `starts`, `[B, 1]` or `[B, T]`: the positions where the texts begin; None without padding in front.
     `global_mask`: the mask of global tokens, which see beyond the window.
+    `distances`, `[T + S, D]`: the vectors of distances for disentangled attention, from the largest down.
 
     It is not a tuple, so that Keras passes it on unchanged, without casting its tensors.
     """
@@ -41,6 +44,7 @@ class Scope:
     starts: Tensor = None
     rotates_values: bool = False
     global_mask: Tensor = None
+    distances: Tensor = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Places:
 
 
 def self_scope(
-    relative: Tensor,
+    relative: typing.Any,
     places: Places,
     *,
     num_heads: int,
@@ -98,7 +102,7 @@ def self_scope(
     """The `Scope` of self-attention.
 
     Args:
-        relative: a built `RelativePosition` layer or None.
+        relative: a built layer of `relative_layer`, or None.
         places: the positions of queries and keys.
         num_heads: `N`, for checking the shapes of masks.
         causal: whether later keys are hidden from a query.
@@ -109,7 +113,11 @@ def self_scope(
             padding or another text. None if all texts begin at the first position.
     """
     queries, keys = places.queries, places.keys
-    bias, angles = (None, None) if relative is None else relative(queries, keys, starts)
+    bias = angles = distances = None
+    if isinstance(relative, DistanceVectors):
+        distances = relative(queries, keys)
+    elif relative is not None:
+        bias, angles = relative(queries, keys, starts)
     shape = (places.rows, num_heads, queries.shape[1], keys.shape[1])
     near = None
     if window is not None and (shape[3] is None or shape[3] > window):
@@ -129,7 +137,7 @@ def self_scope(
         mask = masks.both(mask, masks.causal(queries, keys))
     positions = getattr(relative, "positions", None)
     layout, rotates_values = getattr(positions, "layout", "halves"), getattr(positions, "values", False)
-    return Scope(mask, bias, kernel_causal, angles, layout, starts, rotates_values, global_mask)
+    return Scope(mask, bias, kernel_causal, angles, layout, starts, rotates_values, global_mask, distances)
 
 
 def cross_scope(

@@ -13,12 +13,14 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
+from keras_transformers.layers.convolution import Convolution, ConvolutionConfig
+from keras_transformers.layers.disentangled import Disentangled
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.fourier import Fourier
 from keras_transformers.layers.layer import Layer, given_as_call, like
 from keras_transformers.layers.norms import make_norm
-from keras_transformers.layers.positions import RelativePosition
+from keras_transformers.layers.positions import relative_layer
 from keras_transformers.layers.rematerialization import rematerialized
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import State
@@ -47,6 +49,7 @@ class StackConfig:
         feed_forward_pattern: the feed-forward layers of consecutive layers, repeated, if they differ.
         bidirectional: whether the tokens of a decoder alone see later tokens too, as in embedders that were made of
             language models (EmbeddingGemma). An encoder's always do.
+        convolution: a convolution of the inputs, added to the output of the first layer; None for none (encoders only).
     """
 
     num_layers: Size
@@ -60,6 +63,7 @@ class StackConfig:
     output_dim: Size | None = None
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
     bidirectional: bool = False
+    convolution: ConvolutionConfig | None = None
 
     def __post_init__(self) -> None:
         shared = self.num_distinct is not None
@@ -82,6 +86,9 @@ class StackConfig:
             ),
             "no positions with global tokens, whose queries know none": not any(
                 attention.global_tokens and attention.positions is not None for attention in self.attentions
+            ),
+            "a table with Disentangled positions": all(
+                getattr(each.positions, "table", ...) is not None for each in self.attentions
             ),
             "first_norm=False with norms before attention, and blocks of their own weights": (
                 self.first_norm or (not shared and self.block.norm_placement in ("pre", "around"))
@@ -106,8 +113,13 @@ class StackConfig:
 
 
 def _without_positions(attention: Mixer) -> Mixer:
-    """An attention without positions and window, for a block: the stack computes these."""
-    return attention if isinstance(attention, Fourier) else dataclasses.replace(attention, positions=None, window=None)
+    """An attention without positions and window, for a block: the stack computes these. The projections of
+    `Disentangled` positions stay, for the vectors that the stack computes."""
+    if isinstance(attention, Fourier):
+        return attention
+    positions = attention.positions
+    kept = dataclasses.replace(positions, table=None) if isinstance(positions, Disentangled) else None
+    return dataclasses.replace(attention, positions=kept, window=None)
 
 
 def _without_scale(attention: Mixer) -> Mixer:
@@ -141,6 +153,7 @@ class _Stack(Layer):
         output_dim: int | None = None,
         feed_forward_pattern: tuple[FeedForwardConfig, ...] = (),
         bidirectional: bool = False,
+        convolution: ConvolutionConfig | None = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -154,7 +167,10 @@ class _Stack(Layer):
             num_distinct,
             first_norm,
             feed_forward_pattern=feed_forward_pattern,
+            convolution=convolution,
         )
+        if convolution is not None and type(self)._causal:
+            raise ValueError(f"Expected no convolution in a decoder, which would read later tokens, got {convolution}.")
         self.attentions = config.attentions
         self.num_layers = num_layers
         self.block = block
@@ -176,13 +192,16 @@ class _Stack(Layer):
         self.projection = None
         if output_dim is not None:
             self.projection = keras.layers.Dense(output_dim, use_bias=False, dtype=self.dtype_policy, name="projection")
+        self.convolution = None
+        if convolution is not None:
+            self.convolution = Convolution(convolution, block.norm, dtype=self.dtype_policy, name="convolution")
         self.layer_dropout = dropout(layer_dropout, "layer_dropout")
         self.final_dropout = dropout(final_dropout, "final_dropout")
 
     def _build_blocks(self, inputs_shape: Shape, *source_shape: Shape) -> None:
         for block in self.blocks:
             block.build(inputs_shape, *source_shape)
-        for layer in (self.norm, self.projection):
+        for layer in (self.norm, self.projection, self.convolution):
             if layer is not None:
                 layer.build(inputs_shape)
         # Layers of one kind share positions: their attentions are equal. With positions by layer, each is a kind.
@@ -192,19 +211,19 @@ class _Stack(Layer):
         ]
         self.kinds = tuple(dict.fromkeys(kinds))
         self.kind_of_layer = tuple(map(self.kinds.index, kinds))
-        self.relatives: list[RelativePosition] = []  # one for each kind
-        for n, (attention, layer) in enumerate(self.kinds):
-            head_dim = attention.head_dim or inputs_shape[-1] // attention.num_heads
-            relative = RelativePosition(
+        width = inputs_shape[-1]
+        self.relatives = [  # one for each kind
+            relative_layer(
                 attention.positions,
-                attention.num_heads,
-                head_dim,
-                self._causal,
+                num_heads=attention.num_heads,
+                head_dim=attention.head_dim or width // attention.num_heads,
+                hidden_dim=width,
+                causal=self._causal,
                 dtype=self.dtype_policy,
                 name=f"positions_{n}" if n or layer is not None else "positions",
             )
-            relative.build()
-            self.relatives.append(relative)
+            for n, (attention, layer) in enumerate(self.kinds)
+        ]
 
     @given_as_call
     def compute_output_spec(
@@ -266,9 +285,10 @@ class _Stack(Layer):
         return_hidden_states: bool,
         return_attention_scores: bool,
         training: bool | None,
+        padding_mask: Tensor = None,
         **of_decoder: typing.Any,
     ) -> typing.Any:
-        """Compute each block in turn, then the layers after the last.
+        """Compute each block in turn, then the layers after the last. `padding_mask [B, T]` is for the convolution.
 
         Returns: `[B, T, D]`; or a dictionary with it as `output` and with the extra outputs that the call asked for.
         """
@@ -285,6 +305,8 @@ class _Stack(Layer):
             y = self._layer(block, x, *across, scope=scope, training=training, **options)
             y, *extras = y if isinstance(y, tuple) else (y,)
             x = self._perhaps_left_out(y, x, training)
+            if n == 0 and self.convolution is not None:
+                x = self.convolution(hidden_states[0], x, padding_mask=padding_mask, training=training)
             states += extras[: cache is not None]
             scores += extras[cache is not None :][:1]
             cross_scores += extras[cache is not None :][1:]
@@ -306,10 +328,12 @@ class _Stack(Layer):
         if not (training and self.rematerialize):
             return block(*inputs, scope=scope, training=training, **options)
 
-        def call(bias: Tensor, *inputs: Tensor) -> typing.Any:  # the bias may have a gradient too
-            return block(*inputs, scope=dataclasses.replace(scope, bias=bias), training=True, **options)
+        def call(trained: tuple[Tensor, Tensor], *inputs: Tensor) -> typing.Any:  # what of the scope may have gradients
+            bias, distances = trained
+            of_layer = dataclasses.replace(scope, bias=bias, distances=distances)
+            return block(*inputs, scope=of_layer, training=True, **options)
 
-        return rematerialized(call, block.variables, scope.bias, *inputs, add_loss=self.add_loss)
+        return rematerialized(call, block.variables, (scope.bias, scope.distances), *inputs, add_loss=self.add_loss)
 
     def _perhaps_left_out(self, y: Tensor, x: Tensor, training: bool | None) -> Tensor:
         """The output `y` of a layer. In training, at random its input `x`, as if the layer were skipped."""
@@ -339,7 +363,7 @@ class Encoder(_Stack):
 
     Args:
         num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
-        feed_forward_pattern, bidirectional: see `StackConfig`.
+        feed_forward_pattern, bidirectional, convolution: see `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
     attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
@@ -370,9 +394,11 @@ class Encoder(_Stack):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> typing.Any:
+        places = Places.of(inputs, padding_mask)
         return self._through_blocks(
             inputs,
-            self._scopes(Places.of(inputs, padding_mask), attention_mask),
+            self._scopes(places, attention_mask),
+            padding_mask=places.padding_mask,
             return_hidden_states=return_hidden_states,
             return_attention_scores=return_attention_scores,
             training=training,

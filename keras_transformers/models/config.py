@@ -1,7 +1,7 @@
 """Model configurations, as data.
 
 ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal, norm
-             ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets
+             ├─ encoder, decoder ─ StackConfig ─ BlockConfig ─┬─ AttentionConfig ─ Rotary │ Alibi │ RelativeBuckets │ …
              │                                                ├─ FeedForwardConfig
              │                                                └─ LayerNorm │ RMSNorm
              └─ head, pooler, token_head, span_head, reading

@@ -7,7 +7,7 @@ import typing
 
 import keras
 
-from keras_transformers.layers.attention import AttentionConfig, QueryKeyNorm
+from keras_transformers.layers.attention import BIASES, AttentionConfig, QueryKeyNorm
 from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
 from keras_transformers.layers.experts import ExpertsConfig
@@ -181,8 +181,7 @@ def _bias(layer: typing.Any) -> str:
 
 
 def _biases(use_bias: bool | str) -> str:
-    some = {"inputs": "biases of queries, keys and values", "output": "bias of the last projection"}
-    return {True: "biases", False: "no biases", **some}[use_bias]
+    return {**BIASES, "output": "bias of the last projection"}[use_bias]
 
 
 def _query_key_norm(norm: QueryKeyNorm | None) -> str:
@@ -217,6 +216,9 @@ def _experts(experts: ExpertsConfig | None) -> str:
     return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}{bias}"
 
 
+_PROJECTED = {"sum": "then projected", "sum_before_norm": "projected before the norm"}
+
+
 def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsConfig) -> str:
     return _line(
         label,
@@ -227,7 +229,7 @@ def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsCo
         f"plus {_brief(embeddings.positions)}" if embeddings.positions else "no positions added",
         f"plus {embeddings.num_segments} segments" if embeddings.num_segments else "",
         f"plus {embeddings.num_tasks} tasks" if embeddings.num_tasks else "",
-        f"{embeddings.embedding_dim} wide, then projected" if layer.projection is not None else "",
+        f"{embeddings.embedding_dim} wide, {_PROJECTED[embeddings.projected]}" if layer.projection is not None else "",
         _norm(embeddings.norm) if embeddings.norm else "",
         _dropout(embeddings.dropout),
     )
@@ -251,6 +253,9 @@ def _stack(label: str, backbone: typing.Any, config: ModelConfig) -> Lines:
     )
     yield from _attentions(label, stack, backbone, config.hidden_dim)
     yield from _feed_forwards(stack, config.hidden_dim)
+    if stack.convolution is not None:
+        size, activation = stack.convolution.kernel_size, stack.convolution.activation
+        yield _line("", f"  convolution of the input over {size} tokens, added after the first block", activation)
     if stack.final_norm:
         yield _line("", f"  then {_norm(stack.block.norm)}")
     if stack.output_dim is not None:

@@ -11,7 +11,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.families.registry import families
-from tests.conformance import bart_cases, embedder_cases, encoder_cases, llama_cases, t5_cases
+from tests.conformance import bart_cases, deberta_cases, embedder_cases, encoder_cases, llama_cases, t5_cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -311,8 +311,8 @@ CASES = {
     "phi-tied": Case("phi", _PHI | {"partial_rotary_factor": 1.0, "qk_layernorm": True, "tie_word_embeddings": True}),
     **{
         name: Case(*case)
-        for cases in (embedder_cases.CASES, llama_cases.CASES, bart_cases.CASES, t5_cases.CASES)
-        for name, case in cases.items()
+        for cases in (embedder_cases, deberta_cases, llama_cases, bart_cases, t5_cases)
+        for name, case in cases.CASES.items()
     },
 }
 

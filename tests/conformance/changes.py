@@ -6,13 +6,15 @@ import typing
 
 from keras_transformers.layers.attention import BIASES
 from keras_transformers.layers.blocks import NORM_PLACEMENTS, RESIDUALS
+from keras_transformers.layers.disentangled import TERMS
 from keras_transformers.layers.embeddings import PROJECTED
 from keras_transformers.layers.heads import POOLINGS
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.records import is_record
 
 # Of activations those that are hardest to tell apart.
-_NAMES = ("gelu", "gelu_tanh", *NORM_PLACEMENTS, *RESIDUALS, *POOLINGS, *PROJECTED, "interleaved", "halves")
+_NAMES = ("gelu", "gelu_tanh", *NORM_PLACEMENTS, *RESIDUALS, *POOLINGS, *PROJECTED, *TERMS)
+_NAMES += ("interleaved", "halves")
 # In the place of None.
 _OF_A_TYPE = {int: (1,), float: (0.5,)}
 

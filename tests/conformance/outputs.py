@@ -21,6 +21,8 @@ def inputs(case, *, segments=True, length=None):
     # whose decoder begins with the text's last token, looks for it where it is without padding before it
     at_ends = config.reading is not None and config.reading.start_id is None and not case.writes
     at_ends = at_ends or case.model_type in PADDED_AT_ENDS
+    # whose classifier reads the first token: at padding, transformers' DeBERTa has the mean of all tokens, padding too
+    at_ends = at_ends or (case.task == "TextClassifier" and case.model_type in ("deberta", "deberta-v2"))
     made = {"token_ids": _texts(random, config, config.embeddings, length, AT_ENDS if at_ends else PADDING)}
     if case.writes:
         target = max(length - 5, 1)

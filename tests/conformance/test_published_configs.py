@@ -137,7 +137,7 @@ def _different(values):
 _BASE, _PART = ("rope_theta", "rotary_emb_base"), ("partial_rotary_factor", "rotary_pct")
 _OTHERWISE = {"is_encoder_decoder", "scale_decoder_outputs", "rope_scaling", "rope_local_base_freq", *_BASE, *_PART}
 # What a null means to the classes that read it.
-_NULLS = ("classifier_dropout", "n_inner", "ffn_hidden_size", "decoder_start_token_id")
+_NULLS = ("classifier_dropout", "cls_dropout", "n_inner", "ffn_hidden_size", "decoder_start_token_id")
 
 
 def _same(key, ours, theirs):

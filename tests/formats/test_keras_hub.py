@@ -19,7 +19,7 @@ from tests.tokenizers.test_tokenizer import SENTENCES
 # KerasHub has one way to compute on all backends, and it takes seconds to import.
 pytestmark = pytest.mark.one_backend("torch")
 
-NAMES = ("Bert", "Roberta", "DistilBert", "XLMRoberta")
+NAMES = ("Bert", "Roberta", "DistilBert", "XLMRoberta", "DebertaV3")
 SIZES = {
     "vocabulary_size": 60,
     "num_layers": 2,
@@ -53,7 +53,8 @@ def small(request, hub, tmp_path_factory):
     """A small random model of one kind, its inputs, and the presets of three of its tasks."""
     name, random, folder = request.param, np.random.default_rng(0), tmp_path_factory.mktemp(request.param)
     layers = 11 if name == "DistilBert" else 2  # once, a number of two digits
-    backbone = getattr(hub, f"{name}Backbone")(**{**SIZES, "num_layers": layers})
+    sizes = {**SIZES, "num_layers": layers} | ({"bucket_size": 8} if name == "DebertaV3" else {})
+    backbone = getattr(hub, f"{name}Backbone")(**sizes)
     classifier = getattr(hub, f"{name}TextClassifier")(backbone, num_classes=3)
     masked_lm = getattr(hub, f"{name}MaskedLM")(backbone)
     for model in (backbone, classifier.output_dense, masked_lm.masked_lm_head):
@@ -85,13 +86,13 @@ def test_a_backbone(small):
     model = kt.TextEmbedder.from_preset(small.folder / "backbone")
     ours, _ = model.hidden_states(small.inputs)
     assert_close(ours[small.real], theirs[small.real])
-    assert model.config.embeddings.positions.max_length == 24
+    assert model.max_length == 24
 
 
 def test_a_text_classifier(small):
     model = kt.TextClassifier.from_preset(small.folder / "classifier")
     assert model.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert model.config.pooler.dropout == {"Bert": 0.1, "DistilBert": 0.2}.get(small.name, 0.0)
+    assert model.config.pooler.dropout == {"Bert": 0.1, "DistilBert": 0.2, "DebertaV3": 0.1}.get(small.name, 0.0)
     assert_close(model(small.inputs), small.classifier(small.inputs))
 
 
@@ -113,7 +114,8 @@ def test_transformers_opens_what_is_saved(small, tmp_path):
     model = kt.TextClassifier.from_preset(small.folder / "classifier")
     model.save_to_preset(tmp_path / "saved")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
-    assert theirs.config.model_type == {"DistilBert": "distilbert", "Bert": "bert"}.get(small.name, "roberta")
+    model_types = {"DistilBert": "distilbert", "Bert": "bert", "DebertaV3": "deberta-v2"}
+    assert theirs.config.model_type == model_types.get(small.name, "roberta")
     renamed = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
     with torch.no_grad():
         logits = theirs(**{renamed[name]: torch.tensor(each).long() for name, each in small.inputs.items()}).logits
@@ -126,7 +128,7 @@ def test_a_saved_masked_language_model_is_the_same(small, tmp_path):
     model.save_to_preset(tmp_path / "saved")
     # No configuration of Hugging Face's gives the head another activation and epsilon than the body.
     model_type = json.loads((tmp_path / "saved" / "config.json").read_text())["model_type"]
-    assert (model_type == "keras_transformers") == (small.name in ("Bert", "DistilBert"))
+    assert (model_type == "keras_transformers") == (small.name in ("Bert", "DistilBert", "DebertaV3"))
     inputs = {**small.inputs, "masked_positions": POSITIONS}
     assert_close(kt.MaskedLM.from_preset(tmp_path / "saved")(inputs), model(inputs))
 

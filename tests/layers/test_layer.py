@@ -13,6 +13,8 @@ from keras_transformers.layers import (
     Alibi,
     AttentionConfig,
     BlockConfig,
+    Convolution,
+    ConvolutionConfig,
     Decoder,
     DecoderBlock,
     Encoder,
@@ -100,7 +102,8 @@ CASES = {
     RelativePosition: {"positions": RelativeBuckets(8, 20), "num_heads": 4, "head_dim": 6, "causal": True},
     EncoderBlock: {**fields(BLOCK), "attention_norm": False},
     DecoderBlock: {**fields(BLOCK), "attention_norm": False, "cross_attention": False},
-    Encoder: STACK,
+    Convolution: {"config": ConvolutionConfig(5, "relu", 0.25), "norm": RMSNorm(1e-4)},
+    Encoder: {**STACK, "convolution": ConvolutionConfig(5)},
     Decoder: {**STACK, "cross_attention": False},
 }
 # Arguments that stand in another's place, or that weights carry.
@@ -109,7 +112,7 @@ OTHER_ARGUMENTS = {
     EncoderBlock: {"num_heads", "intermediate_dim"},
     DecoderBlock: {"num_heads", "intermediate_dim"},
     Encoder: {"num_distinct", "first_norm"},  # not both at once: test_blocks has them
-    Decoder: {"num_distinct", "first_norm"},
+    Decoder: {"num_distinct", "first_norm", "convolution"},  # the last is refused
 }
 
 
@@ -118,6 +121,8 @@ def call_arguments(layer):
         return (np.arange(B * 5, dtype="int32").reshape(B, 5),)
     if isinstance(layer, RelativePosition):
         return np.arange(9, dtype="int32")[None], np.arange(9, dtype="int32")[None]
+    if isinstance(layer, Convolution):
+        return numbers((B, T, D)), numbers((B, T, D), 1)
     return (numbers((B, T, D)),)
 
 

@@ -12,8 +12,12 @@ from keras_transformers.layers import (
     Alibi,
     AttentionConfig,
     BlockConfig,
+    Convolution,
+    ConvolutionConfig,
     Decoder,
     DecoderBlock,
+    Disentangled,
+    DistanceTable,
     Encoder,
     EncoderBlock,
     FeedForward,
@@ -36,6 +40,7 @@ from tests.layers.reference import numbers
 
 B, T, S, D, N = 2, 5, 7, 16, 4
 BLOCK = BlockConfig(AttentionConfig(N, 2), FeedForwardConfig(24))
+DISENTANGLED = Disentangled(DistanceTable(12, 8))
 
 
 def ids(*shape):
@@ -72,6 +77,8 @@ CALLS = {
     "slopes": (lambda: RelativePosition(Alibi(), N, 8), [ids(1, T), ids(1, S)], {}),
     "rounded slopes": (lambda: RelativePosition(Alibi(True), N, 8), [ids(1, T), ids(1, S)], {}),
     "buckets": (lambda: RelativePosition(RelativeBuckets(8, 20), N, 8), [ids(B, T), ids(B, S)], {}),
+    "convolution": (lambda: Convolution(ConvolutionConfig()), [numbers((B, T, D)), numbers((B, T, D))], {}),
+    "disentangled attention": (lambda: MultiHeadAttention(N, positions=DISENTANGLED), [numbers((B, T, D))], SCORES),
     "encoder block": (lambda: EncoderBlock(N, 24), [numbers((B, T, D))], SCORES),
     "decoder block": (lambda: DecoderBlock(N, 24), [numbers((B, T, D)), numbers((B, S, D))], SCORES),
     "encoder": (lambda: Encoder(2, BLOCK), [numbers((B, T, D))], MORE),

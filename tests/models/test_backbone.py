@@ -10,6 +10,9 @@ from keras_transformers.layers import (
     Alibi,
     AttentionConfig,
     BlockConfig,
+    ConvolutionConfig,
+    Disentangled,
+    DistanceTable,
     EmbeddingsConfig,
     ExpertsConfig,
     FeedForwardConfig,
@@ -358,6 +361,22 @@ def test_explain_says_what_is_projected():
     stack = dataclasses.replace(config("decoder").decoder, output_dim=8)
     text = kt.explain(kt.CausalLM(kt.ModelConfig(16, embeddings, decoder=stack)))
     for expected in ("times √8, projected from 8, no positions", "  then 16 → 8, no biases", "8 → 20, the target"):
+        assert expected in text, text
+
+
+def test_explain_says_how_contents_and_positions_meet():
+    positions = Disentangled(DistanceTable(12, 8), "content_to_position")
+    encoder = dataclasses.replace(
+        stack({"positions": positions, "use_bias": "all_but_keys"}), convolution=ConvolutionConfig(5)
+    )
+    embeddings = EmbeddingsConfig(20, embedding_dim=8, projected="sum_before_norm")
+    text = kt.explain(kt.Backbone(kt.ModelConfig(16, embeddings, encoder)))
+    for expected in (
+        "8 wide, projected before the norm",
+        "biases of all but keys",
+        "Disentangled(table=DistanceTable(max_distance=12, num_buckets=8, norm=None), terms='content_to_position')",
+        "convolution of the input over 5 tokens, added after the first block, tanh",
+    ):
         assert expected in text, text
 
 

@@ -58,6 +58,8 @@ ALBERT = {
     "control_symbols": "[CLS],[SEP]",
     "user_defined_symbols": "[MASK]",
 }
+DEBERTA = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+DEBERTA |= {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
 
 # name → (how the vocabulary is learnt, its options, the folder's further files)
 FOLDERS = {
@@ -140,6 +142,28 @@ FOLDERS = {
                 "do_lower_case": False,
                 "keep_accents": True,
                 "remove_space": True,
+            }
+        },
+    ),
+    "deberta": (
+        byte_pairs,
+        {"special": ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]},
+        {"config.json": {"model_type": "deberta"}},
+    ),
+    "deberta_v2": (
+        sentence_pieces,
+        {"name": "spm", **DEBERTA},
+        {"config.json": {"model_type": "deberta-v2"}, "tokenizer_config.json": {"do_lower_case": False}},
+    ),
+    "deberta_v2_lowercase": (
+        sentence_pieces,
+        {"name": "spm", **DEBERTA},
+        {
+            "tokenizer_config.json": {
+                "tokenizer_class": "DebertaV2Tokenizer",
+                "do_lower_case": True,
+                "split_by_punct": True,
+                "add_prefix_space": False,
             }
         },
     ),

@@ -18,6 +18,8 @@ token, and are tested so.
     GPT-2, OPT                vocab.json, merges.txt  BPE of bytes                  A               B
     XLM-RoBERTa, CamemBERT    *.model                 Unigram, ids moved            <s> A </s>      </s> B </s>
     ALBERT                    *.model                 Unigram                       [CLS] A [SEP]   B [SEP]
+    DeBERTa                   vocab.json, merges.txt  BPE of bytes                  [CLS] A [SEP]   [SEP] B [SEP]
+    DeBERTa v2 and v3         *.model                 Unigram                       [CLS] A [SEP]   B [SEP]
     T5                        *.model                 Unigram, then extra ids       A </s>          B </s>
     mBART                     *.model                 Unigram, ids moved, languages A </s> en_XX    B, in front of </s>
     mBART-50                  *.model                 Unigram, ids moved, languages en_XX A </s>    B, in front of </s>

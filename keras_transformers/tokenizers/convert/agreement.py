@@ -51,6 +51,7 @@ MISNAMED = ("qwen2",)
 # Classes that put their own tokens around a text (GPT-NeoX: none); others leave that to tokenizer.json.
 _WRAPPING = (
     *("BartTokenizer", "BertTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
+    *("DebertaTokenizer", "DebertaV2Tokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
     *("GPTNeoXTokenizer", "RemBertTokenizer", "RobertaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer"),
 )

@@ -18,6 +18,7 @@ from keras_transformers.tokenizers.convert.pipelines import Special
 from keras_transformers.tokenizers.convert.readers import Read
 from keras_transformers.tokenizers.convert.sentencepiece import (
     camembert_pieces,
+    deberta_v2,
     fairseq_pieces,
     llama,
     m2m100,
@@ -79,9 +80,11 @@ _ANGLE = {
     "mask_token": "<mask>",
 }
 _ALBERT = {**_SQUARE, "bos_token": "[CLS]", "eos_token": "[SEP]", "unk_token": "<unk>", "pad_token": "<pad>"}
+_DEBERTA = {"bos_token": "[CLS]", "eos_token": "[SEP]", **_SQUARE}
 _END_OF_TEXT = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
 
 _SEGMENTS = around("cls_token:0 $A:0 sep_token:0", "cls_token:0 $A:0 sep_token:0 $B:1 sep_token:1")
+_TWO_SEPARATORS = around("cls_token:0 $A:0 sep_token:0", "cls_token:0 $A:0 sep_token:0 sep_token:0 $B:0 sep_token:0")
 _TWO_ENDS = around("bos_token:0 $A:0 eos_token:0", "bos_token:0 $A:0 eos_token:0 eos_token:0 $B:0 eos_token:0")
 _ENDS = around("$A:0 eos_token:0", "$A:0 eos_token:0 $B:0 eos_token:0")
 
@@ -217,6 +220,24 @@ CLASSES = (
         pipeline=pipelines.jieba,
         wrap=_SEGMENTS,
         special=_SQUARE,
+    ),
+    TokenizerClass(
+        names=("DebertaTokenizer",),
+        model_types=("deberta",),
+        files=_BPE,
+        read=byte_pairs(pipelines.byte_level),
+        pipeline=pipelines.byte_level,
+        wrap=_TWO_SEPARATORS,
+        special=_DEBERTA,
+    ),
+    TokenizerClass(
+        names=("DebertaV2Tokenizer",),
+        model_types=("deberta-v2",),
+        files=("*.model",),
+        read=deberta_v2,
+        pipeline=pipelines.deberta_v2,
+        wrap=_SEGMENTS,
+        special=_DEBERTA,
     ),
     TokenizerClass(
         names=("T5Tokenizer", "MT5Tokenizer"),

@@ -6,6 +6,7 @@
     DistilBertTokenizer    vocabulary.txt                DistilBertTokenizer
     RobertaTokenizer       vocabulary.json, merges.txt   RobertaTokenizer
     XLMRobertaTokenizer    vocabulary.spm                XLMRobertaTokenizer
+    DebertaV3Tokenizer     vocabulary.spm                DebertaV2Tokenizer
 
 Ids agree with KerasHub on ordinary text. They differ on some text, as the rules of the models' authors are kept: with
 `lowercase`, KerasHub folds case too ("ß" becomes "ss"); it splits runs of spaces at other places before byte pairs are
@@ -27,7 +28,9 @@ _FILES = {
     "DistilBertTokenizer": ("vocabulary.txt",),
     "RobertaTokenizer": ("vocabulary.json", "merges.txt"),
     "XLMRobertaTokenizer": ("vocabulary.spm",),
+    "DebertaV3Tokenizer": ("vocabulary.spm",),
 }
+_ALSO_CALLED = {"DebertaV3Tokenizer": "DebertaV2Tokenizer"}
 # The options of KerasHub, by Hugging Face's names; and options with the one value that is supported.
 _OPTIONS = {
     "lowercase": "do_lower_case",
@@ -84,7 +87,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
         )
     given = values.get("config")
     given = given if isinstance(given, dict) else {}
-    options = {} if name.startswith(("Roberta", "XLM")) else {"do_lower_case": False, "strip_accents": False}
+    options = {} if name.startswith(("Roberta", "XLM", "Deberta")) else {"do_lower_case": False, "strip_accents": False}
     for key, value in given.items():
         if key in _EXPECTED:
             if value != _EXPECTED[key]:
@@ -98,7 +101,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
             problems.append(f"unknown option {key!r}")
     if problems:
         raise ValueError(f"The tokenizer in {path} is not one that can be read here: {'; '.join(problems)}.")
-    rules = next(rules for rules in CLASSES if name in rules.names)
+    rules = next(rules for rules in CLASSES if _ALSO_CALLED.get(name, name) in rules.names)
     rules = dataclasses.replace(rules, names=(name,), files=_FILES[name])
     return path.parent / _FOLDER, options, rules
 

@@ -8,8 +8,8 @@ from keras_transformers.files.reading import read_object, shown
 CONFIG_FILE = "tokenizer_config.json"
 _SWITCHES = (
     *("add_bos_token", "add_eos_token", "add_prefix_space", "clean_up_tokenization_spaces", "do_lower_case"),
-    *("keep_accents", "legacy", "separate_vocabs", "split_special_tokens", "strip_accents", "tokenize_chinese_chars"),
-    "trim_offsets",
+    *("keep_accents", "legacy", "separate_vocabs", "split_by_punct", "split_special_tokens", "strip_accents"),
+    *("tokenize_chinese_chars", "trim_offsets"),
 )
 _NUMBERS = ("max_len", "model_max_length")
 _COUNTS = ("extra_ids", "offset")

@@ -12,6 +12,7 @@ below takes the options, the special tokens by role, and the compiled table of c
     qwen          NFC                       a pattern, then byte-level           Qwen2, Qwen3
     unigram       the model's characters    "▁" before words                     XLM-RoBERTa, T5, ALBERT, Pegasus, …
     rembert       quotes, spaces, the same  "▁" for spaces                       RemBERT
+    deberta_v2    NFC, single spaces        "▁" before words                     DeBERTa v2 and v3
     spaces        none                      "▁" for spaces                       Llama, Code Llama
     gemma         "▁" for spaces            none                                 Gemma
 
@@ -206,6 +207,22 @@ def unigram(
         return Pipeline("Unigram", normalizer, words, decoders.Metaspace(prepend_scheme=scheme), {})
 
     return make
+
+
+def deberta_v2(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """DeBERTa v2 and v3: composed accents (NFC), single spaces, "▁" in front of words; not the model's characters."""
+    steps: list[normalizers.Normalizer] = [normalizers.Lowercase()] if options.get("do_lower_case") else []
+    steps += [
+        normalizers.Replace(tokenizers.Regex(r"\s{2,}|[\n\r\t]"), " "),
+        normalizers.NFC(),
+        normalizers.Strip(left=False, right=True),
+    ]
+    scheme = "always" if options.get("add_prefix_space", True) else "first"
+    words: list[pre_tokenizers.PreTokenizer] = [pre_tokenizers.Metaspace(prepend_scheme=scheme)]
+    if options.get("split_by_punct"):
+        words.insert(0, pre_tokenizers.Punctuation(behavior="isolated"))
+    decoder = decoders.Metaspace(prepend_scheme=scheme)
+    return Pipeline("Unigram", normalizers.Sequence(steps), pre_tokenizers.Sequence(words), decoder, {})
 
 
 def albert_steps(options: Options) -> list[normalizers.Normalizer]:

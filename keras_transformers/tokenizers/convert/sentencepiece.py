@@ -154,6 +154,13 @@ def same_pieces(pieces: Pieces, options: Options, special: Special) -> Pieces:
     return pieces
 
 
+def deberta_v2(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """DeBERTa v2 and v3: Unigram with the special tokens that the model lacks, usually the mask, behind."""
+    engine, marked = unigram(same_pieces, pipelines.deberta_v2)(paths, options, special)
+    engine.add_special_tokens([token for token in special.values() if engine.token_to_id(token) is None])
+    return engine, marked
+
+
 def camembert_pieces(pieces: Pieces, options: Options, special: Special) -> Pieces:
     """The pieces as CamemBERT numbers them."""
     first = [("<s>NOTUSED", 0.0), (special["pad_token"], 0.0), ("</s>NOTUSED", 0.0), (special["unk_token"], 0.0)]
