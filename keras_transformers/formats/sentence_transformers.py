@@ -19,7 +19,7 @@ import pathlib
 from typing import Any
 
 from keras_transformers.files.reading import is_plain, parse, read_bytes, read_object, read_text, shown
-from keras_transformers.formats import preset, vector_steps
+from keras_transformers.formats import preset, task_adapters, vector_steps
 from keras_transformers.layers.projections import Step, width_after
 
 # Names of poolings in sentence-transformers, in the order of its older files, and this library's names.
@@ -40,6 +40,7 @@ _OLDER = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _PACKAGES = ("sentence_transformers.", "pylate.models.")
+_CHOOSING = "custom_st.Transformer"  # of jina-embeddings-v3
 MODULES, LENGTH, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 MEASURES = ("cosine", "dot", "euclidean", "manhattan")
 # Arguments in `sentence_bert_config.json` for loading the model that change no vector.
@@ -74,7 +75,20 @@ def modules_of(folder: pathlib.Path) -> list[Module]:
     modules = parse(read_text(path), path)
     if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
         raise ValueError(f"Expected a list of modules in {path}, got {shown(modules)}. Download it again.")
-    return [module_at(each.get("type"), each.get("path", ""), path) for each in modules]
+    found = [module_at(each.get("type"), each.get("path", ""), path) for each in modules]
+    return [dataclasses.replace(each, kind="Transformer") if _chooses(folder, each) else each for each in found]
+
+
+def _chooses(folder: pathlib.Path, module: Module) -> bool:
+    """Return whether a module is the class of jina-embeddings-v3, a Transformer that chooses one of its adapters."""
+    return module.kind == _CHOOSING and bool(task_adapters.listed(_optional(folder / module.path, "config.json")))
+
+
+def forget_choice(kept: dict[str, bytes], values: collections.abc.Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files to keep of a model with this `config.json`: without a class that chooses adapters, if the model
+    has none to choose any more."""
+    chooses = _CHOOSING.encode() in kept.get(MODULES, b"") and not task_adapters.listed(values)
+    return {name: content for name, content in kept.items() if not (chooses and name == MODULES)}
 
 
 def module_at(type_name: Any, path: Any, where: pathlib.Path) -> Module:

@@ -28,6 +28,12 @@ _KEYS = (
 )
 
 
+def listed(values: collections.abc.Mapping[str, typing.Any]) -> list[str]:
+    """Return the names of the tasks whose adapters a `config.json` lists."""
+    tasks = values.get("lora_adaptations")
+    return [str(each) for each in tasks] if isinstance(tasks, list) else []
+
+
 class MergedTensors(collections.abc.Mapping):
     """The tensors of a file with the adapter of one task merged, as float32; others as they are.
 
@@ -85,8 +91,7 @@ def merge(
     Raises:
         ValueError: for an adapter that the folder does not hold.
     """
-    tasks = values.get("lora_adaptations") if any(_ADAPTER in name for name in tensors) else None
-    known = [str(each) for each in tasks] if isinstance(tasks, list) else []
+    known = listed(values) if any(_ADAPTER in name for name in tensors) else []
     if adapter is None:
         if not known:
             return values, tensors, ()

@@ -287,7 +287,8 @@ class TextEmbedder(VectorTraining):
 
     def _remember(self, folder: pathlib.Path) -> None:
         if modules := sentence_transformers.modules_of(folder):
-            self._was, self._kept = sentence_transformers.read(folder, modules)
+            self._was, kept = sentence_transformers.read(folder, modules)
+            self._kept = sentence_transformers.forget_choice(kept, getattr(self.origin, "values", {}))
             steps = sentence_transformers.dense_steps(folder, modules)
             self._kept_weights = {n: kept for n, step in enumerate(steps) if (kept := vector_steps.keep(step))}
 

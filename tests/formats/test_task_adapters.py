@@ -1,6 +1,8 @@
 """Folders with adapters for tasks, as jina-embeddings-v3 has them: one is merged, or none, and none is lost."""
 
 import json
+import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -49,12 +51,12 @@ def folder(parts, tmp_path_factory):
     plain, adapters = parts
     tensors = {}
     for name, array in plain.items():
-        path = f"roberta.{name.removesuffix('.weight')}.parametrizations.weight"
+        path = f"{name.removesuffix('.weight')}.parametrizations.weight"
         if name in adapters:
             tensors |= {f"{path}.original": array}
             tensors |= {f"{path}.0.lora_{side}": each for side, each in zip("AB", adapters[name], strict=True)}
         else:
-            tensors[f"roberta.{name}"] = array
+            tensors[name] = array
     return _saved(tmp_path_factory.mktemp("adapters") / "model", tensors, CASE.config_file(HEAD) | KEYS)
 
 
@@ -104,3 +106,27 @@ def test_an_adapter_that_is_not_there_is_an_error(parts, folder, tmp_path):
     plain = _saved(tmp_path / "plain", parts[0], CASE.config_file(HEAD))
     with pytest.raises(ValueError, match="Expected no adapter: .* holds none, got adapter='separation'"):
         kt.TextEmbedder.from_preset(plain, adapter="separation")
+
+
+@pytest.mark.parametrize("adapter", [None, TASKS[0]])
+def test_a_folder_of_sentence_transformers_with_the_class_that_chooses(adapter, folder, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(folder, source)
+    kinds = {"": "custom_st.Transformer", "1_Pooling": "sentence_transformers.models.Pooling"}
+    modules = [{"idx": n, "name": str(n), "path": path, "type": kind} for n, (path, kind) in enumerate(kinds.items())]
+    (source / "modules.json").write_text(json.dumps(modules))
+    (source / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (source / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = kt.TextEmbedder.from_preset(source, adapter=adapter)
+        model.save_to_preset(tmp_path / "again")
+        again = kt.TextEmbedder.from_preset(tmp_path / "again")
+    assert not model.normalize
+    saved = json.loads((tmp_path / "again" / "modules.json").read_bytes())
+    assert saved[0]["type"] == (
+        "custom_st.Transformer" if adapter is None else "sentence_transformers.models.Transformer"
+    )
+    inputs = outputs.inputs(CASE)
+    np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
