@@ -61,16 +61,19 @@ def run():
         "FAISS, IndexFlatIP": FAISS
         + f"index = faiss.IndexFlatIP({WIDTH}); index.add(np.array(load('float32')))\n"
         + "run = lambda: index.search(queries, k)[1]\n",
-        "kt.search": OURS + 'run = lambda: kt.search(queries, f"{folder}/float32.npy", k, measure="dot").indices\n',
+        "kt.search": OURS
+        + 'corpus = load("float32"); run = lambda: kt.search(queries, corpus, k, measure="dot").indices\n',
     },
     "int8": {
-        "kt.search": OURS + 'run = lambda: kt.search(queries, f"{folder}/int8.npy", k, measure="dot").indices\n',
+        "kt.search": OURS
+        + 'corpus = load("int8"); run = lambda: kt.search(queries, corpus, k, measure="dot").indices\n',
     },
     "bits": {
         "FAISS, IndexBinaryFlat": FAISS
         + f"index = faiss.IndexBinaryFlat({WIDTH}); index.add(np.array(load('bits')))\n"
         + "run = lambda: index.search(bits, k)[0]\n",
-        "kt.search": OURS + 'run = lambda: -kt.search(bits, f"{folder}/bits.npy", k, measure="hamming").scores\n',
+        "kt.search": OURS
+        + 'corpus = load("bits"); run = lambda: -kt.search(bits, corpus, k, measure="hamming").scores\n',
     },
 }
 

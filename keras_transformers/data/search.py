@@ -20,6 +20,7 @@ from keras_transformers.data.vector_files import Rows, open_vectors
 from keras_transformers.spelling import did_you_mean
 
 BLOCK = 4_000_000  # numbers of a block of the corpus, and of its similarities
+BITS_BLOCK = 16_384  # vectors of bits in a block: their distances stay in the cache
 MEASURES = ("cosine", "dot", "euclidean", "manhattan", "hamming")
 Vectors: typing.TypeAlias = typing.Any
 """An array `[N, D]`, or the path of a `.npy` or `.parquet` file of one."""
@@ -70,7 +71,8 @@ def search(queries: Vectors, corpus: Vectors, k: int = 10, *, measure: str = "co
     best = _Best(len(asked), k)
     if len(asked):
         compare = _bits if measure == "hamming" else _floats
-        for begin, block in rows.blocks(max(BLOCK // rows.width, 1)):
+        size = BLOCK // rows.width if measure != "hamming" else min(BLOCK // rows.width, BITS_BLOCK)
+        for begin, block in rows.blocks(max(size, 1)):
             for rows_of, similarities in compare(asked, block, measure):
                 best.add(rows_of, similarities, begin)
     found = Found(best.indices, best.scores)
@@ -133,13 +135,15 @@ def _floats(queries: np.ndarray, block: np.ndarray, measure: str) -> Iterator[tu
 def _bits(queries: np.ndarray, block: np.ndarray, measure: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield rows of queries and their negative Hamming distances to a block of packed bits, float32 `[n, R]`."""
     words = np.ascontiguousarray(_words(block).T)  # [W, R], so that one operation runs over the whole block
+    counts = np.uint16 if len(words) < 1024 else np.uint32
     step = max(BLOCK // len(block), 1)
     for begin in range(0, len(queries), step):
         some = _words(queries[begin : begin + step])
-        apart = np.zeros((len(some), len(block)), "float32")
-        for word, row in enumerate(words):
-            apart -= _ones(some[:, word, None] ^ row)
-        yield slice(begin, begin + len(some)), apart
+        apart, differing = np.zeros((len(some), len(block)), counts), np.empty(len(block), "uint64")
+        for query, row in zip(some, apart, strict=True):
+            for word, of_block in zip(query, words, strict=True):
+                row += _ones(np.bitwise_xor(of_block, word, out=differing))
+        yield slice(begin, begin + len(some)), -apart.astype("float32")
 
 
 def _words(packed: np.ndarray) -> np.ndarray:

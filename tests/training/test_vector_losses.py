@@ -261,6 +261,11 @@ def test_a_model_trains_with_each_loss():
     )
     with pytest.raises(TypeError, match="Expected a loss of vectors, such as"):
         model.compile("sgd", loss="mse")
+    model.compile("sgd", loss=L.MaxSim())
+    with pytest.raises(
+        ValueError, match="a vector for each token .* for MaxSim, got .* Use InBatchNegatives for models"
+    ):
+        model.evaluate(groups(), batch_size=6, verbose=0)
     model.compile("sgd", loss=L.MarginMSE(), metrics=["mse"])
     with pytest.raises(ValueError, match="Expected no metrics with the loss MarginMSE"):
         model.evaluate(groups(scores=scores), batch_size=6, verbose=0)

@@ -76,6 +76,11 @@ class MaxSim:
 
     def similarities(self, batch: Vectors) -> Tensor:
         """The scaled similarity of each text to each candidate, float32 `[B, M]`."""
+        if len(batch.vectors.shape) != 4:
+            raise ValueError(
+                f"Expected a vector for each token [B, C, T, D] for MaxSim, got {tuple(batch.vectors.shape)}. Use "
+                "InBatchNegatives for models with one vector for each text."
+            )
         mask, others = batch.mask, candidates(batch.vectors)
         known = None if mask is None else candidates(mask)
         similarities = max_similarities(batch.vectors[:, 0], others, None if mask is None else mask[:, 0], known)
@@ -84,11 +89,6 @@ class MaxSim:
     def __call__(self, batch: Vectors) -> Tensor:
         """The loss of each row, float32 `[B]`."""
         count_texts("MaxSim", batch.vectors.shape[1], 2)
-        if len(batch.vectors.shape) != 4:
-            raise ValueError(
-                f"Expected a vector for each token [B, C, T, D] for MaxSim, got {tuple(batch.vectors.shape)}. Use "
-                "InBatchNegatives for models with one vector for each text."
-            )
         return _cross_entropy(self.similarities(batch))
 
 
