@@ -297,7 +297,10 @@ def test_a_cache_changes_nothing(settings, pieces):
         ({"num_heads": 0}, "'num_heads' is 0, expected int of at least 1"),
         ({"num_heads": 4, "window": 0}, "'window' is 0, expected int of at least 1 or None"),
         ({"num_heads": 4, "scale": -0.5}, "'scale' is -0.5, expected float above 0 or None"),
-        ({"num_heads": 4, "use_bias": "outputs"}, "use_bias to be True, False or \"inputs\", got 'outputs'"),
+        (
+            {"num_heads": 4, "use_bias": "outputs"},
+            "use_bias to be one of True, False, 'inputs', 'all_but_keys', got 'outputs'",
+        ),
     ],
 )
 def test_settings_that_cannot_be(settings, expected):
