@@ -13,7 +13,8 @@ import keras_transformers as kt
 from keras_transformers.apps.runs import read_run, train_translation
 from keras_transformers.apps.runs.translation import _Epochs
 
-pytestmark = pytest.mark.one_backend("torch")
+# Sources are numbers.
+pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.filterwarnings("default:.*hold no letter")]
 
 NAMES = "zero one two three four five six seven eight nine".split()
 
