@@ -26,6 +26,7 @@ HOMES = {
     "layers.norms": ("RMSNormalization",),
     "layers.positions": ("RelativePosition",),
     "layers.projections": ("UnitLength", "VectorProjection"),
+    "layers.relative_sinusoids": ("RelativeScores",),
     "layers.stack": ("Decoder", "Encoder"),
     "models.backbone": ("Backbone",),
     "tasks.causal_lm": ("CausalLM",),

@@ -35,6 +35,7 @@ MODULES = {
     "rotary_encoders": ("esm", "roformer"),
     "sparse_encoders": ("longformer",),
     "t5": ("t5", "mt5", "umt5"),
+    "xlnet": ("xlnet",),
 }
 # Published code that is not in transformers, and whose files name a `model_type` of transformers for another model: the
 # key that tells them, its value (None for any), and the family.

@@ -58,7 +58,7 @@ class Entry:
         transposed: whether their weight is `[out, in]`, as in `torch.nn.Linear`.
         groups: the number of groups in which theirs holds several of ours, with an equal part of each in every group.
         input_heads, output_heads: the number of heads on a separate axis of theirs, among the inputs or the outputs, as
-            in `keras.layers.EinsumDense`; 0 for none. With such an axis, theirs is not transposed.
+            in `keras.layers.EinsumDense`; 0 for none. Of a transposed kernel, `output_heads` are among the inputs.
         zero: whether a file that lacks theirs means zeros.
         merged: whether theirs is a matrix that holds ours, which has an axis of experts, expert below expert.
         convolution: whether the kernel is of `keras.layers.Conv1D`, `[size, in, out]`, and of `torch.nn.Conv1d`,
@@ -222,8 +222,8 @@ class WeightMap:
             place, array = in_order[0]
             if len(in_order) > 1:
                 array = place.flat(np.concatenate([place.grouped(each) for _, each in in_order], axis=-1))
-            array = array.reshape(place.apart(array.shape))
             array = place.turned(array)
+            array = array.reshape(place.apart(array.shape))
             if place.experts:
                 array = array.reshape(-1, array.shape[-1])
             if place.zero and like is not None and theirs not in like and not array.any():

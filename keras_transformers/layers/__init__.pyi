@@ -36,6 +36,8 @@ from keras_transformers.layers.positions import Sinusoidal as Sinusoidal
 from keras_transformers.layers.positions import sinusoids as sinusoids
 from keras_transformers.layers.projections import Normalize as Normalize
 from keras_transformers.layers.projections import Projection as Projection
+from keras_transformers.layers.relative_sinusoids import RelativeScores as RelativeScores
+from keras_transformers.layers.relative_sinusoids import RelativeSinusoids as RelativeSinusoids
 from keras_transformers.layers.rotary_scaling import DynamicScaling as DynamicScaling
 from keras_transformers.layers.rotary_scaling import LinearScaling as LinearScaling
 from keras_transformers.layers.rotary_scaling import Llama3Scaling as Llama3Scaling

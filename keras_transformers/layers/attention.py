@@ -21,6 +21,7 @@ from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePositions, relative_layer, rotate
+from keras_transformers.layers.relative_sinusoids import RelativeScores, RelativeSinusoids
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import KeysAndValues, visible_length
 from keras_transformers.records import Count, Positive, Rate, Size, record
@@ -85,7 +86,8 @@ class MultiHeadAttention(Layer):
         num_key_value_heads: key/value heads, `K`, a divisor of `num_heads`; by default `num_heads`. 1 is multi-query
             attention.
         head_dim: width of a head, `H`; by default the width of the input divided by `num_heads`.
-        positions: a `Rotary`, `Alibi`, `RelativeBuckets` or `Disentangled` record (self-attention only).
+        positions: a `Rotary`, `Alibi`, `RelativeBuckets`, `Disentangled` or `RelativeSinusoids` record (self-attention
+            only).
         window: sliding window: a query sees only keys fewer than this many positions away.
         soft_cap: bound that smoothly limits the scores to ±`soft_cap`.
         use_bias: whether the projections have biases; "inputs" for only those of queries, keys and values,
@@ -206,7 +208,11 @@ class MultiHeadAttention(Layer):
             self.global_query = projection("global_query", self.num_heads, width)
             self.global_key = projection("global_key", self.num_key_value_heads, width)
             self.global_value = projection("global_value", self.num_key_value_heads, width)
-        self.relative = self.position_key = self.position_query = self.position_dropout = None
+        self.relative = self.position_key = self.position_query = self.position_dropout = self.relative_scores = None
+        if isinstance(self.positions, RelativeSinusoids):
+            options = {"dtype": self.dtype_policy, "name": "relative_scores"}
+            self.relative_scores = RelativeScores(self.positions, self.num_heads, self.head_dim, width, **options)
+            self.relative_scores.build()
         if self.positions is not None:
             self.relative = relative_layer(
                 self.positions,
@@ -308,7 +314,7 @@ class MultiHeadAttention(Layer):
             value,
             scale=self.scale,
             mask=scope.mask,
-            bias=scope.bias if scope.distances is None else self._position_scores(query_BNTH, key, scope, training),
+            bias=self._bias(query_BNTH, key, scope, training),
             causal=scope.causal,
             soft_cap=self.soft_cap,
             dropout=self.dropout if training else None,
@@ -320,6 +326,15 @@ class MultiHeadAttention(Layer):
             x_BNTH = attention.unfold_rows(x_BNTH, rows)
             scores = None if scores is None else attention.unfold_rows(scores, rows)
         return outputs(products.dense(self.output_projection, attention.merge_heads(x_BNTH)), cache, scores)
+
+    def _bias(self, query_BNTH: Tensor, key_BNSH: Tensor, scope: Scope, training: bool | None) -> Tensor:
+        """The scaled scores of positions, broadcastable to `[B, N, T, S]`, or None."""
+        if scope.distances is not None:
+            return self._position_scores(query_BNTH, key_BNSH, scope, training)
+        if self.relative_scores is None:
+            return scope.bias
+        scores = self.relative_scores(query_BNTH, key_BNSH, same=scope.same_segment)
+        return scores * ops.cast(self.scale, scores.dtype)
 
     def _with_global_tokens(
         self, inputs: Tensor, scope: Scope, x_BNTH: Tensor, scores: Tensor, training: bool | None
@@ -374,7 +389,7 @@ class MultiHeadAttention(Layer):
             )
         if source is not None:
             return cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
-        if self.positions is not None and self.relative is None:
+        if isinstance(self.positions, Disentangled) and self.relative is None:
             raise ValueError(
                 "Expected a table of Disentangled positions, got None: only a stack gives the vectors of distances to "
                 "its blocks. Pass Disentangled(DistanceTable(…))."

@@ -157,15 +157,15 @@ def position_scores(
     scores = []
     if position_key_NWH is not None:
         by_distance = ops.matmul(query_BNTH, ops.swapaxes(position_key_NWH, 1, 2))
-        scores.append(_by_place(by_distance, length - 1, key_length))
+        scores.append(by_place(by_distance, length - 1, key_length))
     if position_query_NWH is not None:
         ascending = ops.flip(position_query_NWH, axis=1)  # the row of a key needs its queries in order
         by_distance = ops.matmul(key_BNSH, ops.swapaxes(ascending, 1, 2))
-        scores.append(ops.swapaxes(_by_place(by_distance, key_length, length), 2, 3))
+        scores.append(ops.swapaxes(by_place(by_distance, key_length, length), 2, 3))
     return scores[0] if len(scores) == 1 else scores[0] + scores[1]
 
 
-def _by_place(x_BNTW: Tensor, first: Tensor, places: Tensor) -> Tensor:
+def by_place(x_BNTW: Tensor, first: Tensor, places: Tensor) -> Tensor:
     """Columns of distances as columns of places: `[B, N, T, places]`. Row 0 begins at column `first`, and each row
     begins one column before the last."""
     batch, heads, length, width = ops.shape(x_BNTW)

@@ -1,7 +1,8 @@
 """Position encodings: a record and a function for each scheme.
 
 `Learned` and `Sinusoidal` are added to the embeddings. `Rotary` rotates queries and keys. `Alibi` and `RelativeBuckets`
-are biases on the attention scores. `Disentangled` compares contents with positions (`disentangled.py`).
+are biases on the attention scores. `Disentangled` compares contents with positions (`disentangled.py`), and so does
+`RelativeSinusoids` (`relative_sinusoids.py`).
 
 Legend: `B` batch, `N` query heads, `T` query length, `S` key length, `D` model width, `H` head width, `R` rotated
 width.
@@ -18,6 +19,7 @@ from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.disentangled import Disentangled, DistanceVectors
 from keras_transformers.layers.layer import Layer
+from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
 from keras_transformers.layers.rotary_scaling import RotaryScaling, plain_frequencies
 from keras_transformers.records import Count, Range, Size, record
 
@@ -122,7 +124,7 @@ class RelativeBuckets:
 
 
 AbsolutePositions = Learned | Sinusoidal
-RelativePositions = Rotary | Alibi | RelativeBuckets | Disentangled
+RelativePositions = Rotary | Alibi | RelativeBuckets | Disentangled | RelativeSinusoids
 
 
 def sinusoids(max_length: int, hidden_dim: int, layout: str = "interleaved", endpoint: bool = False) -> np.ndarray:
@@ -299,10 +301,13 @@ def relative_layer(
     causal: bool,
     **kwargs: typing.Any,
 ) -> RelativePosition | DistanceVectors | None:
-    """The built layer of a record of positions; None for `Disentangled` without a table. `kwargs` go to the layer."""
+    """The built layer of a record of positions; None for `Disentangled` without a table, and
+    for `RelativeSinusoids`, of which each attention has its own. `kwargs` go to the layer."""
     layer: typing.Any
     if isinstance(positions, Disentangled):
         layer = None if positions.table is None else DistanceVectors(positions.table, hidden_dim, **kwargs)
+    elif isinstance(positions, RelativeSinusoids):
+        layer = None
     else:
         layer = RelativePosition(positions, num_heads, head_dim, causal, **kwargs)
     if layer is not None:

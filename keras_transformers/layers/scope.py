@@ -32,6 +32,7 @@ class Scope:
     `starts`, `[B, 1]` or `[B, T]`: the positions where the texts begin; None without padding in front.
     `global_mask`: the mask of global tokens, which see beyond the window.
     `distances`, `[T + S, D]`: the vectors of distances for disentangled attention, from the largest down.
+    `same_segment`, bool `[B, T, S]`: whether query and key are of one segment, for `RelativeSinusoids`.
 
     It is not a tuple, so that Keras passes it on unchanged, without casting its tensors.
     """
@@ -45,6 +46,7 @@ class Scope:
     rotates_values: bool = False
     global_mask: Tensor = None
     distances: Tensor = None
+    same_segment: Tensor = None
 
 
 @dataclasses.dataclass(frozen=True)

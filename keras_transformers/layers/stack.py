@@ -21,6 +21,7 @@ from keras_transformers.layers.fourier import Fourier
 from keras_transformers.layers.layer import Layer, given_as_call, like
 from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import relative_layer
+from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
 from keras_transformers.layers.rematerialization import rematerialized
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import State
@@ -114,11 +115,12 @@ class StackConfig:
 
 def _without_positions(attention: Mixer) -> Mixer:
     """An attention without positions and window, for a block: the stack computes these. The projections of
-    `Disentangled` positions stay, for the vectors that the stack computes."""
+    `Disentangled` positions stay, for the vectors that the stack computes, and so do `RelativeSinusoids`."""
     if isinstance(attention, Fourier):
         return attention
     positions = attention.positions
-    kept = dataclasses.replace(positions, table=None) if isinstance(positions, Disentangled) else None
+    kept = positions if isinstance(positions, RelativeSinusoids) else None
+    kept = dataclasses.replace(positions, table=None) if isinstance(positions, Disentangled) else kept
     return dataclasses.replace(attention, positions=kept, window=None)
 
 
@@ -366,8 +368,8 @@ class Encoder(_Stack):
         feed_forward_pattern, bidirectional, convolution: see `StackConfig`.
 
     Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
-    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `return_hidden_states`,
-    `return_attention_scores`.
+    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `segment_ids`, int32 `[B, T]`,
+    for `RelativeSinusoids`; `return_hidden_states`, `return_attention_scores`.
 
     Returns: `[B, T, D]`, or `[B, T, output_dim]`. If extra outputs were asked for, a dictionary of `output`,
     `hidden_states` (the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`) and
@@ -390,14 +392,19 @@ class Encoder(_Stack):
         inputs: Tensor,
         padding_mask: Tensor = None,
         attention_mask: Tensor = None,
+        segment_ids: Tensor = None,
         return_hidden_states: bool = False,
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> typing.Any:
         places = Places.of(inputs, padding_mask)
+        scopes = self._scopes(places, attention_mask)
+        if segment_ids is not None:
+            same = ops.equal(segment_ids[:, :, None], segment_ids[:, None, :])
+            scopes = [dataclasses.replace(scope, same_segment=same) for scope in scopes]
         return self._through_blocks(
             inputs,
-            self._scopes(places, attention_mask),
+            scopes,
             padding_mask=places.padding_mask,
             return_hidden_states=return_hidden_states,
             return_attention_scores=return_attention_scores,

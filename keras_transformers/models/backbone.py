@@ -146,6 +146,8 @@ class Backbone(ShapesOfSpec, keras.Model):
         if padding_mask is None:
             padding_mask = self.padding_mask(token_ids)
         x = self.embedding(token_ids, segment_ids, training=training)
+        if self.config.compares_segments:
+            returns = {**returns, "segment_ids": segment_ids}
         return self.encoder(x, padding_mask=padding_mask, training=training, **returns)
 
     def start_cache(
@@ -192,7 +194,7 @@ class Backbone(ShapesOfSpec, keras.Model):
         expected, optional = {"token_ids"}, {"padding_mask"}
         if self.encoder is not None and self.decoder is not None:
             (optional if self.config.reading is not None else expected).add("decoder_token_ids")
-        if self.config.embeddings.num_segments:
+        if self.config.num_segments:
             optional.add("segment_ids")
         if self.encoder is None:
             optional.add("starts")

@@ -9,6 +9,7 @@ ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal,
 
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
+from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.records import Count, Size, record
 
@@ -108,6 +109,17 @@ class ModelConfig:
     def head_dim(self) -> int | None:
         """Width that the transform of a vocabulary head narrows to; None for the width of the output."""
         return self.head.embedding_dim or self.embeddings.embedding_dim
+
+    @property
+    def compares_segments(self) -> bool:
+        """Whether the encoder compares the segments of tokens, which then need no embeddings."""
+        positions = None if self.encoder is None else self.encoder.block.attention.positions
+        return isinstance(positions, RelativeSinusoids)
+
+    @property
+    def num_segments(self) -> int:
+        """The number of segments that a text may have; 0 if the model knows none."""
+        return 2**31 - 1 if self.compares_segments else self.embeddings.num_segments
 
     @property
     def target_embeddings(self) -> EmbeddingsConfig:

@@ -90,7 +90,7 @@ class DataTask(Trained):
             sides=sides or self.sides,
             labels=self.label_columns,
             padding_id=self.config.padding_id,
-            segments=self.config.embeddings.num_segments > 1,
+            segments=self.config.num_segments > 1,
             masked=self._needs_mask(),
             columns=columns,
         )

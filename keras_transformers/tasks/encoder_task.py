@@ -88,7 +88,7 @@ class EncoderTask(Task):
 
     def _columns(self, packed: PackedTexts, prefix: str = "") -> dict[str, Ragged]:
         columns = {f"{prefix}token_ids": Ragged.join(packed.token_ids)}
-        if self.config.embeddings.num_segments > 1:
+        if self.config.num_segments > 1:
             columns[f"{prefix}segment_ids"] = Ragged.join(packed.segment_ids)
         if self._needs_mask():
             columns[f"{prefix}padding_mask"] = Ragged.join(np.ones_like(ids) for ids in packed.token_ids)
@@ -152,7 +152,7 @@ class EncoderTask(Task):
 
             def read(texts: Tensor) -> Tensor:
                 inputs = in_graph.pack(texts, length=longest)
-                if self.config.embeddings.num_segments <= 1:
+                if self.config.num_segments <= 1:
                     inputs.pop("segment_ids")
                 return self(inputs, training=False)
 

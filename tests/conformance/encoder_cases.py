@@ -28,7 +28,23 @@ _ESM = {"position_embedding_type": "rotary", "rope_theta": 50.0}
 _ESM_LACKS = (*_NO_DROPOUT, "hidden_act", "type_vocab_size")
 _UNTIED = {"tie_word_embeddings": False}
 
+_XLNET = {
+    "vocab_size": 67,
+    "d_model": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "d_inner": 48,
+    "ff_activation": "relu",
+    "layer_norm_eps": 1e-3,
+    "dropout": 0.2,
+    "clamp_len": 5,
+    "summary_last_dropout": 0.3,
+    "summary_first_dropout": 0.25,
+    "pad_token_id": 5,
+}
+
 CASES = {
+    "xlnet": ("xlnet", _XLNET, 16),
     "ernie": _bert("ernie", {"hidden_act": "relu"}),
     "ernie-tasks": _bert("ernie", {"use_task_id": True, "task_type_vocab_size": 4} | _UNTIED),
     "megatron-bert": _bert("megatron-bert", _UNTIED, without=_NO_DROPOUT),

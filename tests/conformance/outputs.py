@@ -9,8 +9,11 @@ from keras import ops
 # A text that fills its row, and two padded ones: at their ends, and at their beginnings.
 PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
 AT_ENDS = ((0.0, 0.0), (0.0, 0.3), (0.0, 0.25))
+IN_FRONT = ((0.0, 0.0), (0.3, 0.0), (0.25, 0.0))
 # In front of a text, transformers would classify it by its padding: ESM's has no vectors, and Longformer's sees all.
 PADDED_AT_ENDS = ("esm", "longformer")
+# At the end of a text, transformers would classify it by its padding; its tokenizer puts padding in front.
+PADDED_IN_FRONT = ("xlnet",)
 
 
 def inputs(case, *, segments=True, length=None):
@@ -23,13 +26,14 @@ def inputs(case, *, segments=True, length=None):
     at_ends = at_ends or case.model_type in PADDED_AT_ENDS
     # whose classifier reads the first token: at padding, transformers' DeBERTa has the mean of all tokens, padding too
     at_ends = at_ends or (case.task == "TextClassifier" and case.model_type in ("deberta", "deberta-v2"))
-    made = {"token_ids": _texts(random, config, config.embeddings, length, AT_ENDS if at_ends else PADDING)}
+    padding = IN_FRONT if case.model_type in PADDED_IN_FRONT else AT_ENDS if at_ends else PADDING
+    made = {"token_ids": _texts(random, config, config.embeddings, length, padding)}
     if case.writes:
         target = max(length - 5, 1)
         made["decoder_token_ids"] = _texts(random, config, config.target_embeddings, target, AT_ENDS)
     token_ids = made["token_ids"]
-    if segments and config.embeddings.num_segments:
-        made["segment_ids"] = random.integers(0, config.embeddings.num_segments, token_ids.shape).astype("int32")
+    if segments and config.num_segments:
+        made["segment_ids"] = random.integers(0, min(config.num_segments, 4), token_ids.shape).astype("int32")
     if case.decodes:
         made["starts"] = np.array([[round(left * length)] for left, _ in PADDING], "int32")
     return made

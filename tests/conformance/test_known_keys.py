@@ -43,12 +43,18 @@ def test_other_names_of_keys_are_those_of_transformers(model_type):
     assert theirs.items() <= dict(families()[model_type].aliases).items()
 
 
+# By these names alone, transformers contradicts the d_head that it made of its defaults.
+CONTRADICTED = {("xlnet", "hidden_size"), ("xlnet", "num_attention_heads")}
+
+
 @pytest.mark.parametrize("model_type", [name for name in IN_TRANSFORMERS if families()[name].aliases])
 def test_another_name_says_what_the_usual_one_says(model_type):
     import transformers
 
     family, values = families()[model_type], _defaults(model_type)
     for alias, name in family.aliases:
+        if (model_type, alias) in CONTRADICTED:
+            continue
         values[name] *= 2
         usual = family.config(values)
         spelled = {alias if key == name else key: value for key, value in values.items()}

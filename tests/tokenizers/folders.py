@@ -167,6 +167,16 @@ FOLDERS = {
             }
         },
     ),
+    "xlnet": (
+        sentence_pieces,
+        {
+            "name": "spiece",
+            **{"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": 5},
+            "control_symbols": "<cls>,<sep>",
+            "user_defined_symbols": "<mask>,<eod>,<eop>",
+        },
+        {"config.json": {"model_type": "xlnet"}},
+    ),
     "t5": (
         sentence_pieces,
         {"name": "spiece", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},

@@ -53,7 +53,14 @@ _WRAPPING = (
     *("BartTokenizer", "BertTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
     *("DebertaTokenizer", "DebertaV2Tokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
-    *("GPTNeoXTokenizer", "RemBertTokenizer", "RobertaTokenizer", "T5Tokenizer", "XLMRobertaTokenizer"),
+    *(
+        "GPTNeoXTokenizer",
+        "RemBertTokenizer",
+        "RobertaTokenizer",
+        "T5Tokenizer",
+        "XLMRobertaTokenizer",
+        "XLNetTokenizer",
+    ),
 )
 _TELLING = (
     "Paris in France, Zoë's naïve İstanbul cafés.",

@@ -29,6 +29,7 @@ from keras_transformers.tokenizers.convert.sentencepiece import (
     t5,
     unigram,
     with_languages,
+    xlnet,
 )
 from keras_transformers.tokenizers.convert.word_piece import jieba, letters, word_piece
 from keras_transformers.tokenizers.languages import M2M100, MARIAN, MBART, MBART50, NLLB, NO_LANGUAGES, LanguageRules
@@ -177,6 +178,18 @@ CLASSES = (
         pipeline=pipelines.ALBERT_WORDS,
         wrap=_SEGMENTS,
         special=_ALBERT,
+    ),
+    TokenizerClass(
+        names=("XLNetTokenizer",),
+        model_types=("xlnet",),
+        files=("*.model",),
+        read=xlnet,
+        pipeline=pipelines.XLNET,
+        wrap=around(
+            "$A:0 sep_token:0 cls_token:2",
+            "$A:0 sep_token:0 $B:1 sep_token:1 cls_token:2",
+        ),
+        special={**_ANGLE, "sep_token": "<sep>", "cls_token": "<cls>"},
     ),
     TokenizerClass(
         names=("RemBertTokenizer",),

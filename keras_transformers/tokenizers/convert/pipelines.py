@@ -235,6 +235,12 @@ def albert_steps(options: Options) -> list[normalizers.Normalizer]:
     return steps
 
 
+def xlnet_steps(options: Options) -> list[normalizers.Normalizer]:
+    """XLNet: plain quotes, no accents, lowercase if `do_lower_case`."""
+    steps = [*_PLAIN_QUOTES, normalizers.NFKD(), normalizers.StripAccents()]
+    return [*steps, normalizers.Lowercase()] if options.get("do_lower_case", False) else steps
+
+
 def rembert(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
     """RemBERT: plain quotes, single spaces, no accents if `keep_accents` is false, lowercase if `do_lower_case`."""
     steps: list[normalizers.Normalizer] = [*_PLAIN_QUOTES, _ONE_SPACE]
@@ -266,6 +272,7 @@ _NEWLINES_ARE_SPACES = (normalizers.Replace(tokenizers.Regex(r"\n"), " "),)
 
 WORDS = unigram()
 PREFIXED = unigram(may_lack_prefix=True)
+XLNET = unigram(xlnet_steps)
 ALBERT_WORDS = unigram(albert_steps, may_lack_prefix=True)
 PEGASUS = unigram(splits_at_any_space=False, without_characters=_NEWLINES_ARE_SPACES)
 MBART = unigram(maps_characters=False)

@@ -175,6 +175,12 @@ def t5(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
     return engine, marked + [AddedToken(piece, special=True) for piece in extra]
 
 
+def xlnet(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
+    """XLNet: Unigram, and the ends of paragraphs and of documents."""
+    engine, marked = unigram(same_pieces, pipelines.XLNET)(paths, options, special)
+    return engine, marked + [AddedToken(piece, special=True) for piece in ("<eop>", "<eod>")]
+
+
 def llama(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
     """Llama: BPE with bytes for unknown characters."""
     model = _sentencepiece(paths, "bpe")
