@@ -10,6 +10,7 @@ from keras_transformers import training as training
 from keras_transformers import transforms as transforms
 from keras_transformers.apps import runs as runs
 from keras_transformers.data.search import search as search
+from keras_transformers.data.vector_precision import quantize_embeddings as quantize_embeddings
 from keras_transformers.formats.verification import verify as verify
 from keras_transformers.generation.settings import GenerationConfig as GenerationConfig
 from keras_transformers.models.backbone import Backbone as Backbone
