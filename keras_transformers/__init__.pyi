@@ -21,8 +21,10 @@ from keras_transformers.tasks.causal_lm import CausalLM as CausalLM
 from keras_transformers.tasks.classification import TextClassifier as TextClassifier
 from keras_transformers.tasks.embedding import TextEmbedder as TextEmbedder
 from keras_transformers.tasks.masked_lm import MaskedLM as MaskedLM
+from keras_transformers.tasks.multi_vector_embedding import MultiVectorEmbedder as MultiVectorEmbedder
 from keras_transformers.tasks.question_answering import QuestionAnswerer as QuestionAnswerer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
+from keras_transformers.tasks.sparse_embedding import SparseEmbedder as SparseEmbedder
 from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
 from keras_transformers.tokenizers.tokenizer import Tokenizer as Tokenizer
 from keras_transformers.training import losses as losses

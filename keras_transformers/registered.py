@@ -33,9 +33,11 @@ HOMES = {
     "tasks.classification": ("TextClassifier",),
     "tasks.embedding": ("TextEmbedder",),
     "tasks.masked_lm": ("MaskedLM",),
+    "tasks.multi_vector_embedding": ("MultiVectorEmbedder",),
     "tasks.question_answering": ("QuestionAnswerer",),
     "tasks.seq2seq_lm": ("Seq2SeqLM",),
     "tasks.token_classification": ("TokenClassifier",),
+    "tasks.sparse_embedding": ("SparseEmbedder",),
     "training.metrics": ("Perplexity", "TokenAccuracy", "TokenMean"),
     "training.schedules": ("CoolDown", "InverseSquareRoot", "LinearDecay", "PerUpdate"),
 }

@@ -119,13 +119,13 @@ class Checkpoint:
         """Return the `Origin`, which saving reproduces. With `read`, the result of `read` for a model of the same task,
         tensors that the model does not use are kept."""
         unused = () if read is None else (*read.ignored, *read.heads, *read.outside)
-        headers, index = _headers(self.folder)
+        headers, index = headers_of(self.folder)
         return Origin(
             self.family,
             self.head(self.task),
             self.values,
             self.text,
-            {name: _dtype(self.tensors, name) for name in self.tensors},
+            {name: dtype_of(self.tensors, name) for name in self.tensors},
             {name: self.tensors[name] for name in unused},
             headers,
             index,
@@ -205,7 +205,7 @@ def write(
     of_task = of_family if of_family is not None and of_family.head is head else None
     arrays = _arrays(config, weights, family, head, of_task)
     if dtype is None:
-        arrays = _as_stored(arrays, {} if of_family is None else of_family.dtypes)
+        arrays = as_stored(arrays, {} if of_family is None else of_family.dtypes)
     stored = dtype or next(array.dtype.name for array in arrays.values() if array.dtype.kind not in "iub")
     written = family.write(config)
     told = {"architectures": [head.architecture], **(values or {})}
@@ -216,7 +216,7 @@ def write(
         config_file = _changed_config(of_family, config, written, told, of_task is not None, stored)
     return {
         "config.json": config_file,
-        **_tensor_files(arrays, of_task, dtype),
+        **tensor_files(arrays, *((of_task.headers, of_task.index) if of_task else ({}, None)), dtype),
     }
 
 
@@ -256,7 +256,7 @@ def _changed_config(
     return origin.text if values == origin.values else preset.json_bytes(values)
 
 
-def _as_stored(arrays: dict[str, np.ndarray], dtypes: collections.abc.Mapping[str, str]) -> dict[str, np.ndarray]:
+def as_stored(arrays: dict[str, np.ndarray], dtypes: collections.abc.Mapping[str, str]) -> dict[str, np.ndarray]:
     """Convert the arrays to the dtypes of a file if no value is lost; otherwise return them unchanged."""
     import ml_dtypes
 
@@ -273,16 +273,26 @@ def _as_stored(arrays: dict[str, np.ndarray], dtypes: collections.abc.Mapping[st
     return stored
 
 
-def _tensor_files(arrays: dict[str, np.ndarray], origin: Origin | None, dtype: str | None) -> dict[str, typing.Any]:
-    if dtype is None and origin is not None and origin.headers:
-        layouts = {name: _layout(header) for name, header in origin.headers.items()}
+def tensor_files(
+    arrays: dict[str, np.ndarray], headers: dict[str, bytes], index: bytes | None, dtype: str | None
+) -> dict[str, typing.Any]:
+    """Return the files of tensors, as for `preset.save_folder`: with the headers of the files that they come from, if
+    these describe the same tensors.
+
+    Args:
+        arrays: the tensors by name.
+        headers, index: as `headers_of` returns them.
+        dtype: the dtype to store weights as; None for their own.
+    """
+    if dtype is None and headers:
+        layouts = {name: _layout(header) for name, header in headers.items()}
         described = {
             tensor: (entry["dtype"], tuple(entry["shape"])) for each in layouts.values() for tensor, entry in each
         }
         names = {ours: theirs for theirs, ours in _DTYPES.items()}
         if described == {name: (names.get(array.dtype.name), array.shape) for name, array in arrays.items()}:
-            files = {name: _writer(header, layouts[name], arrays) for name, header in origin.headers.items()}
-            return files if origin.index is None else {**files, preset.INDEX: origin.index}
+            files = {name: _writer(header, layouts[name], arrays) for name, header in headers.items()}
+            return files if index is None else {**files, preset.INDEX: index}
     return {preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype)}
 
 
@@ -307,7 +317,7 @@ def _layout(header: bytes) -> list[tuple[str, dict[str, typing.Any]]]:
     return sorted(entries.items(), key=lambda item: item[1]["data_offsets"])
 
 
-def _headers(folder: pathlib.Path) -> tuple[dict[str, bytes], bytes | None]:
+def headers_of(folder: pathlib.Path) -> tuple[dict[str, bytes], bytes | None]:
     """Return the raw headers of a folder's safetensors files, by file name, and the index's bytes; empty and None for
     other weights."""
     index = None
@@ -407,6 +417,7 @@ class TorchTensors(collections.abc.Mapping):
         return str(self._tensors[name].dtype).removeprefix("torch.")
 
 
-def _dtype(tensors: typing.Any, name: str) -> str:
+def dtype_of(tensors: typing.Any, name: str) -> str:
+    """Return the dtype of one of a folder's tensors, as numpy names it."""
     dtype = tensors.dtype(name)
     return _DTYPES.get(dtype, dtype)

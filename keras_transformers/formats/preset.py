@@ -47,7 +47,8 @@ _OWN_FILES = (
     "target.spm",
     "sentencepiece.bpe.model",
     "modules.json",
-    *("*_Pooling", "*_Dense", "*_LayerNorm", "*_Normalize"),
+    *("*_Pooling", "*_Dense", "*_LayerNorm", "*_Normalize", "*_SpladePooling", "*_MultiVectorMask"),
+    *("router_config.json", "query_[0-9]*_*", "document_[0-9]*_*"),
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
     WEIGHTS,
@@ -140,7 +141,9 @@ def check_replaceable(folder: str | os.PathLike[str], marker: str = "config.json
         raise FileExistsError(
             f"Expected a folder to replace, got {folder}, which this program works in. Name a folder inside it."
         )
-    if not folder.exists() or (folder.is_dir() and ((folder / marker).is_file() or not any(folder.iterdir()))):
+    markers = (marker, "modules.json") if marker == "config.json" else (marker,)
+    is_preset = folder.is_dir() and any((folder / each).is_file() for each in markers)
+    if not folder.exists() or is_preset or (folder.is_dir() and not any(folder.iterdir())):
         return
     found = f"a folder without {marker}" if folder.is_dir() else "a file"
     raise FileExistsError(

@@ -19,7 +19,7 @@ import pathlib
 from typing import Any
 
 from keras_transformers.files.reading import is_plain, parse, read_bytes, read_object, read_text, shown
-from keras_transformers.formats import preset, task_adapters, vector_steps
+from keras_transformers.formats import own, preset, task_adapters, vector_steps
 from keras_transformers.layers.projections import Step, width_after
 
 # Names of poolings in sentence-transformers, in the order of its older files, and this library's names.
@@ -116,6 +116,16 @@ def refuse_kinds(folder: pathlib.Path, modules: collections.abc.Sequence[Module]
 
 
 # Text embeddings
+
+
+def is_static(folder: pathlib.Path, modules: list[Module]) -> bool:
+    """Return whether a folder holds a table of embeddings in its own format, and not in this library's."""
+    kinds = [each.kind for each in modules]
+    return kinds[:1] == ["StaticEmbedding"] and not _is_own(folder / modules[0].path)
+
+
+def _is_own(folder: pathlib.Path) -> bool:
+    return _optional(folder, "config.json").get("model_type") == own.MODEL_TYPE
 
 
 def dense_steps(folder: pathlib.Path, modules: list[Module]) -> list[vector_steps.StepFolder]:

@@ -51,11 +51,18 @@ class StepFolder:
         folder: its path.
         step: the record.
         width: the width of the vectors that it reads; None for any.
+        only: the names of its tensors, if its file holds others too.
     """
 
     folder: pathlib.Path
     step: Step
     width: int | None
+    only: tuple[str, ...] = ()
+
+    def tensors(self) -> typing.Any:
+        """Open its tensors by their names in the file."""
+        tensors = hugging_face.open_tensors(self.folder)
+        return Renamed({name: name for name in self.only}, tensors) if self.only else tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,14 +197,46 @@ class Checkpoint:
     def read(self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None) -> typing.Any:
         """Return the tensors by this library's names; see `hugging_face.Checkpoint.read`."""
         rest = {name: weight for name, weight in weights.items() if not is_weight(name)}
-        parts = [
-            _table(n).read(hugging_face.open_tensors(self._steps[n].folder), own, closed=True)
-            for n, own in _by_step(weights).items()
-        ]
-        return _Joined(self._inner.read(rest, task), parts)
+        parts = [_table(n).read(self._steps[n].tensors(), own, closed=True) for n, own in _by_step(weights).items()]
+        return Joined(self._inner.read(rest, task), parts)
 
 
-class _Joined(collections.abc.Mapping):
+class Renamed(collections.abc.Mapping):
+    """Tensors by other names, each read on access.
+
+    Args:
+        names: the names in a file, by ours.
+        tensors: the tensors by their names in the file.
+    """
+
+    def __init__(self, names: dict[str, str], tensors: typing.Any) -> None:
+        self._names = names
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[self._names[name]]
+
+    def __iter__(self) -> collections.abc.Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of one array, a tuple."""
+        return self._tensors.shape(self._names[name])
+
+    def dtype(self, name: str) -> str:
+        """Return the dtype of one array."""
+        return self._tensors.dtype(self._names[name])
+
+
+def without(tensors: typing.Any, names: collections.abc.Collection[str]) -> Renamed:
+    """Return tensors without some of them."""
+    return Renamed({name: name for name in tensors if name not in names}, tensors)
+
+
+class Joined(collections.abc.Mapping):
     """The tensors of a checkpoint and of its steps by name, each read on access."""
 
     def __init__(self, body: typing.Any, parts: list[typing.Any]) -> None:
@@ -218,7 +257,8 @@ class _Joined(collections.abc.Mapping):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of one array, a tuple."""
-        return self._homes[name].shape(name)
+        home = self._homes[name]
+        return home.shape(name) if hasattr(home, "shape") else home[name].shape
 
     def dtype(self, name: str) -> str | None:
         """Return the dtype of one array; None if unknown."""
@@ -226,12 +266,12 @@ class _Joined(collections.abc.Mapping):
         return None if dtype is None else dtype(name)
 
 
-def keep(step: StepFolder) -> StepWeights | None:
-    """Return a module's weights as they are stored; None for a module without weights."""
+def keep(folder: pathlib.Path) -> StepWeights | None:
+    """Return the weights of a module's folder as they are stored; None for a module without weights."""
     for name in (preset.WEIGHTS, hugging_face.TORCH_WEIGHTS):
-        if is_plain(step.folder / name):
-            tensors = hugging_face.open_tensors(step.folder)
-            return StepWeights(name, read_bytes(step.folder / name), {each: tensors[each] for each in tensors})
+        if is_plain(folder / name):
+            tensors = hugging_face.open_tensors(folder)
+            return StepWeights(name, read_bytes(folder / name), {each: tensors[each] for each in tensors})
     return None
 
 
@@ -252,12 +292,24 @@ def weight_files(
     files: dict[str, typing.Any] = {}
     for n, own in _by_step(weights).items():
         arrays = _table(n).write({name: ops.convert_to_numpy(weight) for name, weight in own.items()})
-        stored = kept.get(n)
-        if stored is not None and dtype is None and _equal(stored.tensors, arrays):
-            files[f"{folders[n]}/{stored.file}"] = stored.content
-        else:
-            files[f"{folders[n]}/{preset.WEIGHTS}"] = _writer(arrays, dtype)
+        files |= stored_or_new(arrays, folders[n], kept.get(n), dtype)
     return files
+
+
+def stored_or_new(
+    arrays: dict[str, np.ndarray], folder: str, kept: StepWeights | None, dtype: str | None
+) -> dict[str, typing.Any]:
+    """Return the file of one module's weights: as it was, if it holds the same numbers, or a new one.
+
+    Args:
+        arrays: the tensors by their names in the file.
+        folder: the module's folder.
+        kept: the result of `keep`, or None.
+        dtype: the dtype to store weights as; None for their own.
+    """
+    if kept is not None and dtype is None and _equal(kept.tensors, arrays):
+        return {f"{folder}/{kept.file}": kept.content}
+    return {f"{folder}/{preset.WEIGHTS}": lambda path: preset.write_tensors(path, arrays, dtype=dtype)}
 
 
 def _equal(stored: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:
@@ -267,10 +319,6 @@ def _equal(stored: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool
         stored[name].shape == array.shape and np.array_equal(stored[name].astype(array.dtype), array, equal_nan=True)
         for name, array in arrays.items()
     )
-
-
-def _writer(arrays: dict[str, np.ndarray], dtype: str | None) -> collections.abc.Callable[[pathlib.Path], None]:
-    return lambda path: preset.write_tensors(path, arrays, dtype=dtype)
 
 
 # Configurations
@@ -300,9 +348,13 @@ def config_of(step: Step, width: int, level: str) -> bytes | None:
     return _bytes(told)
 
 
-def check_expressible(steps: collections.abc.Iterable[Step]) -> None:
-    """Refuse steps that no module of sentence-transformers computes."""
+def check_expressible(steps: collections.abc.Iterable[Step], norms: bool = True) -> None:
+    """Refuse steps that no module of sentence-transformers computes. `norms` is whether a norm may be among them."""
     for step in steps:
+        if isinstance(step, LayerNorm) and not norms:
+            raise ValueError(
+                f"Expected no norm on the vectors of tokens, got {step}: folders of others cannot be saved."
+            )
         if isinstance(step, Projection) and step.activation not in _ACTIVATIONS:
             known = ", ".join(str(each) for each in _ACTIVATIONS)
             raise ValueError(f"Expected a projection's activation to be one of {known}, got {step.activation!r}.")

@@ -25,7 +25,7 @@ from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
 from keras_transformers.layers.rematerialization import rematerialized
 from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
 from keras_transformers.layers.state import State
-from keras_transformers.records import Rate, Size, arguments_of, record
+from keras_transformers.records import Count, Rate, Size, arguments_of, record
 
 Shape: typing.TypeAlias = typing.Any
 Mixer: typing.TypeAlias = AttentionConfig | Fourier
@@ -36,7 +36,7 @@ class StackConfig:
     """Configuration of a stack: equal blocks, except where a pattern says otherwise, and an optional final norm.
 
     Attributes:
-        num_layers: the number of layers.
+        num_layers: the number of layers; 0 for embeddings alone.
         block: the configuration of each block.
         final_norm: whether a norm follows the last block.
         pattern: the attentions of consecutive layers, repeated, if layers differ in positions, window or scale;
@@ -53,7 +53,7 @@ class StackConfig:
         convolution: a convolution of the inputs, added to the output of the first layer; None for none (encoders only).
     """
 
-    num_layers: Size
+    num_layers: Count
     block: BlockConfig
     final_norm: bool = False
     pattern: tuple[AttentionConfig, ...] = ()

@@ -7,6 +7,8 @@ ModelConfig ─┬─ embeddings, decoder_embeddings ─ Learned │ Sinusoidal,
              └─ head, pooler, token_head, span_head, reading
 """
 
+import dataclasses
+
 from keras_transformers.layers.embeddings import EmbeddingsConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig
 from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
@@ -69,6 +71,8 @@ class ModelConfig:
             "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
             "ends": decoder and getattr(target.positions, "skip_padding", False),
             **dict.fromkeys(self._uneven_heads(), True),
+            "a stack of no layers, which an encoder alone may be": decoder
+            and not all(stack.num_layers for stack in (encoder, decoder) if stack),
             "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
             "bidirectional=True, which is for a decoder without an encoder": (
                 encoder and (encoder.bidirectional or getattr(decoder, "bidirectional", False))
@@ -120,6 +124,13 @@ class ModelConfig:
     def num_segments(self) -> int:
         """The number of segments that a text may have; 0 if the model knows none."""
         return 2**31 - 1 if self.compares_segments else self.embeddings.num_segments
+
+    @property
+    def is_static(self) -> bool:
+        """Whether the model is a table of token embeddings alone, without positions, norms and layers."""
+        table = dataclasses.replace(self.embeddings, vocabulary_size=1, context_length=None)
+        stack = self.encoder
+        return stack is not None and stack.num_layers == 0 and not stack.final_norm and table == EmbeddingsConfig(1)
 
     @property
     def target_embeddings(self) -> EmbeddingsConfig:

@@ -281,3 +281,26 @@ def decoder(
         pooler=PoolerConfig("last", classifier_bias=False),
         token_head=TokenHeadConfig(),
     )
+
+
+@spelled
+def static(vocabulary_size: int, *, hidden_dim: int = 256, max_length: int | None = None) -> ModelConfig:
+    """A table of token embeddings and no layer, for text embeddings that cost a look-up and a mean.
+
+    Args:
+        vocabulary_size: number of tokens.
+        hidden_dim: width of the embeddings.
+        max_length: the longest text in tokens; None for any length.
+
+    Returns: a `ModelConfig`.
+
+    Example:
+        >>> embedder = kt.TextEmbedder(kt.models.static(tokenizer.vocabulary_size), tokenizer)
+
+    Source: `StaticEmbedding` of sentence-transformers; Model2Vec, https://github.com/MinishLab/model2vec
+    """
+    return ModelConfig(
+        hidden_dim,
+        EmbeddingsConfig(vocabulary_size, context_length=max_length),
+        encoder=StackConfig(0, BlockConfig(AttentionConfig(1), FeedForwardConfig(1))),
+    )

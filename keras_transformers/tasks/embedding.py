@@ -15,7 +15,7 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
-from keras_transformers.formats import keras_hub, own, sentence_transformers, vector_steps
+from keras_transformers.formats import keras_hub, own, sentence_transformers, static_embeddings, vector_steps
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.layers.projections import Step, make_steps, width_after
 from keras_transformers.layers.rematerialization import in_parts
@@ -24,11 +24,15 @@ from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.prompts import encode_prompted, find_prompt, prompt_length
 from keras_transformers.tasks.vector_training import VectorTraining, loss_of, sides_of
+from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses.ranking import InBatchNegatives
 from keras_transformers.training.losses.vectors import normalized
 from keras_transformers.training.losses.wrappers import Cached
 from keras_transformers.training.metrics import TokenMean
+
+
+_BARE = Template((("A", 0),), (("A", 0), ("B", 0)))  # texts without special tokens
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -73,6 +77,7 @@ class TextEmbedder(VectorTraining):
     _was: dict = {}  # the settings of a sentence-transformers folder, and its files
     _kept: dict = {}
     _kept_weights: dict = {}
+    _kept_table: typing.Any = None
 
     def __init__(
         self,
@@ -243,7 +248,7 @@ class TextEmbedder(VectorTraining):
         tokenizer = self._tokenizer()
         inputs, packed = self.encode_texts(encode_prompted(tokenizer, prompt, texts))
         if prompt and not self.include_prompt:
-            length = prompt_length(tokenizer, prompt)
+            length = prompt_length(tokenizer, self._template(), prompt)
             inputs["pooling_mask"] = Ragged.join(
                 (np.arange(len(ids)) >= length).astype("int32") for ids in packed.token_ids
             )
@@ -253,10 +258,22 @@ class TextEmbedder(VectorTraining):
         """Similarities of texts by the model's `measure`, by default the cosine. Returns a number for two strings, a
         list if one argument is a list, and for two lists a list of lists, `first` by `second`."""
         a, b = (self.embed(texts_of(each)[0], batch_size=batch_size) for each in (first, second))
-        table = _compared(a, b, self.measure)
+        table = compared(a, b, self.measure)
         if isinstance(second, str):
             table = table[:, 0]
         return (table[0] if isinstance(first, str) else table).tolist()
+
+    # Tables of embeddings alone
+
+    def _template(self) -> Template:
+        return _BARE if self.config.is_static else super()._template()
+
+    def _needs_mask(self) -> bool:
+        return self.config.is_static or super()._needs_mask()  # a token of a text may be the one that fills rows
+
+    def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
+        if not self.config.is_static or tokenizer.vocabulary_size > self.config.embeddings.vocabulary_size:
+            super()._check_tokenizer(tokenizer)
 
     # sentence-transformers folders
 
@@ -269,7 +286,10 @@ class TextEmbedder(VectorTraining):
     def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None, adapter: str | None = None) -> typing.Any:
         modules = sentence_transformers.modules_of(folder)
         steps = sentence_transformers.dense_steps(folder, modules) if modules else []
-        checkpoint = super()._open_checkpoint(folder, model_type, adapter)
+        if sentence_transformers.is_static(folder, modules):
+            checkpoint = static_embeddings.read(cls._model_folder(folder))
+        else:
+            checkpoint = super()._open_checkpoint(folder, model_type, adapter)
         return vector_steps.Checkpoint(checkpoint, steps) if steps and not own.is_own(checkpoint) else checkpoint
 
     @classmethod
@@ -289,26 +309,35 @@ class TextEmbedder(VectorTraining):
         if modules := sentence_transformers.modules_of(folder):
             self._was, kept = sentence_transformers.read(folder, modules)
             self._kept = sentence_transformers.forget_choice(kept, getattr(self.origin, "values", {}))
+            if sentence_transformers.is_static(folder, modules):
+                self._kept_table = static_embeddings.keep(static_embeddings.read(self._model_folder(folder)))
             steps = sentence_transformers.dense_steps(folder, modules)
-            self._kept_weights = {n: kept for n, step in enumerate(steps) if (kept := vector_steps.keep(step))}
+            self._kept_weights = {n: held for n, step in enumerate(steps) if (held := vector_steps.keep(step.folder))}
 
     def _files(self) -> dict[str, typing.Any]:
         own = self._own_arguments()
-        return {**super()._files(), **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept)}
+        return {
+            **super()._files(),
+            **sentence_transformers.write(own, self.config.output_dim, self._was, self._kept, self.config.is_static),
+        }
 
     def _checkpoint_files(
         self, weights: Mapping[str, typing.Any], values: dict[str, typing.Any], dtype: str | None
     ) -> dict[str, typing.Any] | None:
         steps = {name: weight for name, weight in weights.items() if vector_steps.is_weight(name)}
         rest = {name: weight for name, weight in weights.items() if name not in steps}
-        files = super()._checkpoint_files(rest, values, dtype)
+        static = self.config.is_static and self.pooler.pooling == "mean" and self.include_prompt
+        if static:
+            files = static_embeddings.write(rest, self._kept_table, dtype)
+        else:
+            files = super()._checkpoint_files(rest, values, dtype)
         if files is None:
             return None
-        folders = sentence_transformers.step_folders(self._own_arguments())
+        folders = sentence_transformers.step_folders(self._own_arguments(), self.config.is_static)
         return {**files, **vector_steps.weight_files(steps, folders, self._kept_weights, dtype)}
 
 
-def _compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
+def compared(a: np.ndarray, b: np.ndarray, measure: str) -> np.ndarray:
     """The similarities `[N, M]` of vectors `[N, D]` and `[M, D]`."""
     if measure in ("euclidean", "manhattan"):
         order = 2 if measure == "euclidean" else 1

@@ -19,7 +19,7 @@ from keras_transformers.data.sources import Source
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.task import Task
-from keras_transformers.tokenizers.packing import PackedTexts, pack_texts
+from keras_transformers.tokenizers.packing import PackedTexts, Template, pack_texts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
@@ -78,13 +78,21 @@ class EncoderTask(Task):
             for side in (texts, seconds)
         ]
         limit = self.max_length if max_length is None else min(max_length, self.max_length or max_length)
-        packed = pack_texts(*ids, template=tokenizer.template, max_length=limit, **options)
-        if packed.truncated:
-            warnings.warn(
-                f"{packed.truncated} of {len(texts)} texts are longer than {limit} tokens and were cut.",
-                stacklevel=outside(),
-            )
+        packed = pack_texts(*ids, template=self._template(), max_length=limit, **options)
+        self._say_cut(packed.truncated, len(texts), limit)
         return self._columns(packed), packed
+
+    @staticmethod
+    def _say_cut(truncated: int, count: int, limit: int | None) -> None:
+        """Warn of texts that are longer than the model reads."""
+        if truncated:
+            warnings.warn(
+                f"{truncated} of {count} texts are longer than {limit} tokens and were cut.", stacklevel=outside()
+            )
+
+    def _template(self) -> Template:
+        """The special tokens around a text, or a pair."""
+        return self._tokenizer().template
 
     def _columns(self, packed: PackedTexts, prefix: str = "") -> dict[str, Ragged]:
         columns = {f"{prefix}token_ids": Ragged.join(packed.token_ids)}
@@ -102,7 +110,7 @@ class EncoderTask(Task):
 
     def room(self, pair: bool = False) -> int | None:
         """How many tokens of a text, or pair of texts, fit in one row besides special tokens; None for any number."""
-        longest, special = self.max_length, self._tokenizer().template.num_special(pair)
+        longest, special = self.max_length, self._template().num_special(pair)
         if longest is not None and longest <= special:
             raise ValueError(
                 f"Expected a model that reads more than the {special} special tokens of a row, got one of {longest}."

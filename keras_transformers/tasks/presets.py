@@ -157,7 +157,7 @@ def read_generation(path: typing.Any) -> GenerationConfig:
 
 def save(model: typing.Any, folder: typing.Any, dtype: str | None = None) -> None:
     """Save a task as a folder. Takes the arguments of `Task.save_to_preset`."""
-    preset.save_folder(folder, {**_model_files(model, dtype), **model._files()})
+    preset.save_folder(folder, model._all_files(_model_files(model, dtype)))
 
 
 def push(

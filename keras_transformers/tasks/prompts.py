@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from keras_transformers.spelling import did_you_mean
+from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 # Names of prompts for each kind of text, in the order in which they are tried.
@@ -65,9 +66,9 @@ def encode_prompted(tokenizer: Tokenizer, prompt: str, texts: Sequence[str]) -> 
     return ids
 
 
-def prompt_length(tokenizer: Tokenizer, prompt: str) -> int:
+def prompt_length(tokenizer: Tokenizer, template: Template, prompt: str) -> int:
     """How many tokens of a row belong to a prompt, those at its start included, as sentence-transformers counts."""
-    parts = tokenizer.template.single
+    parts = template.single
     ends_in_special = bool(parts) and not isinstance(parts[-1][0], str)
     (ids,) = tokenizer.encode([prompt], parse_special=True)
-    return len(ids) + tokenizer.template.num_special() - ends_in_special
+    return len(ids) + template.num_special() - ends_in_special

@@ -250,6 +250,10 @@ class Task(ShapesOfSpec, DataTask):
         """Further files of a preset's folder: bytes by file name."""
         return {} if self.tokenizer is None else self.tokenizer.files()
 
+    def _all_files(self, of_model: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        """All files of a preset's folder, from those of the model."""
+        return {**of_model, **self._files()}
+
     # Training
 
     def compile(self, optimizer: Optimizer | None = None, *, rematerialize: bool = False, **kwargs: typing.Any) -> None:
