@@ -12,6 +12,7 @@ https://github.com/huggingface/sentence-transformers
 
 import collections.abc
 import dataclasses
+import math
 import pathlib
 import typing
 
@@ -23,16 +24,44 @@ from keras_transformers.models import recipes
 from keras_transformers.models.config import ModelConfig
 
 _OURS, _THEIRS, _FOLDED = "embedding.token.embeddings", "embedding.weight", "embeddings"
+_MOST = 64  # times the numbers of a file that its table may have, several tokens sharing a row
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class _Table(collections.abc.Mapping):
+    """The table by this library's name, folded on access."""
+
+    def __init__(self, stored: typing.Any, shape: tuple[int, int], dtype: str) -> None:
+        self._stored, self._shape, self._dtype = stored, shape, dtype
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name != _OURS:
+            raise KeyError(name)
+        return _folded(self._stored)
+
+    def __iter__(self) -> collections.abc.Iterator[str]:
+        return iter((_OURS,))
+
+    def __len__(self) -> int:
+        return 1
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of the table."""
+        return self._shape
+
+    def dtype(self, name: str) -> str:
+        """Return the dtype of the table, as numpy names it."""
+        return self._dtype
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An opened folder; see `hugging_face.Checkpoint`."""
+    """An opened folder; see `hugging_face.Checkpoint`. `stored` are the tensors by their names in the file."""
 
     folder: pathlib.Path
     config: ModelConfig
-    tensors: collections.abc.Mapping
+    tensors: _Table
+    stored: typing.Any
     task: str = "TextEmbedder"
     values: dict = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -41,9 +70,9 @@ class Checkpoint:
         """Return an empty dictionary: there are no classes."""
         return self.values
 
-    def read(self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None) -> dict[str, np.ndarray]:
+    def read(self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None) -> _Table:
         """Return the table by this library's name."""
-        return {_OURS: _folded(self.tensors)}
+        return self.tensors
 
     def origin(self, read: typing.Any = None) -> None:
         """Return None: `keep` returns what saving needs."""
@@ -80,7 +109,14 @@ def read(folder: pathlib.Path) -> Checkpoint:
             f"Expected floats {_THEIRS} [V, D], or {_FOLDED} [R, D] with mapping [V] and weights [V], in {folder}, got "
             f"{told:.200}."
         )
-    return Checkpoint(folder, recipes.static(rows[0], hidden_dim=shapes[name][1]), tensors)
+    shape = rows[0], shapes[name][1]
+    if math.prod(shape) > _MOST * sum(map(math.prod, shapes.values())):
+        raise ValueError(
+            f"Expected a table of at most {_MOST} times the numbers in {folder}, got one of {shape[0]:,} rows of "
+            f"{shape[1]:,}. Nothing was built. Download it again."
+        )
+    config = recipes.static(shape[0], hidden_dim=shape[1])
+    return Checkpoint(folder, config, _Table(tensors, shape, hugging_face.dtype_of(tensors, name)), tensors)
 
 
 def _folded(tensors: collections.abc.Mapping) -> np.ndarray:
@@ -101,7 +137,7 @@ def _folded(tensors: collections.abc.Mapping) -> np.ndarray:
 
 def keep(checkpoint: Checkpoint) -> Kept:
     """Return what `write` needs to write an unchanged table byte for byte."""
-    tensors = checkpoint.tensors
+    tensors = checkpoint.stored
     sides = {name: tensors[name] for name in tensors} if set(tensors) & {"mapping", "weights"} else {}
     dtypes = {name: hugging_face.dtype_of(tensors, name) for name in tensors}
     name = _THEIRS if _THEIRS in tensors else _FOLDED

@@ -246,9 +246,7 @@ class MultiVectorEmbedder(EmbedderTask):
         if found is None:
             return arguments
         if (tokenizer := arguments["tokenizer"]) is not None:
-            known = tokenizer.engine.get_vocab()
-            markers = [next((each for each in (one, one.split()[0]) if each in known), None) for one in found.markers]
-            tokenizer.add_tokens([each for each in markers if each is not None], special=True)
+            _keep_whole(tokenizer, found.markers)
         return arguments | found.told
 
     def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
@@ -274,6 +272,15 @@ class MultiVectorEmbedder(EmbedderTask):
             return None
         folders = multi_vector_folders.step_folders(self._own_arguments())
         return {**files, **vector_steps.weight_files(steps, folders, self._kept_weights, dtype)}
+
+
+def _keep_whole(tokenizer: Tokenizer, markers: Sequence[str]) -> None:
+    """Make the tokens at the start of prompts special tokens, unless the tokenizer leaves them whole anyway."""
+    known = tokenizer.engine.get_vocab()
+    for marker in markers:
+        token = next((each for each in (marker, marker.split()[0]) if each in known), None)
+        if token is not None and tokenizer.encode([token], parse_special=True) != [[known[token]]]:
+            tokenizer.add_tokens([token], special=True)
 
 
 def _filled(

@@ -301,7 +301,7 @@ def test_tables_of_embeddings(st, words, tmp_path, kinds):
     assert np.abs(model.embed(texts) - opened).max() < 1e-6 * np.abs(opened).max()
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(model))
     again.set_weights(model.get_weights())
-    np.testing.assert_array_equal(again.embed(texts), model.embed(texts))
+    np.testing.assert_allclose(again.embed(texts), model.embed(texts), atol=1e-5)
     model.fit(TEXTS, [text.lower() for text in TEXTS], batch_size=6, verbose=0)
 
 
@@ -501,6 +501,7 @@ def test_vectors_of_tokens(st, body, tmp_path, expansion):
     check_tokens(st.MultiVectorEncoder(str(tmp_path / "new")), tmp_path / "new")
 
 
+@pytest.mark.filterwarnings("ignore:The vocabulary has no token for")
 def test_folders_of_pylate(st, body, tmp_path):
     """Version 3: two modules, and the rest in one file; markers are tokens, whatever the tokenizer makes of them."""
     from sentence_transformers.base.modules.dense import Dense
@@ -525,19 +526,20 @@ def test_folders_of_pylate(st, body, tmp_path):
     check_tokens(st.MultiVectorEncoder(str(tmp_path / "new")), tmp_path / "new")
 
 
+@pytest.mark.filterwarnings("ignore:The vocabulary has no token for")
 def test_folders_of_colbert_itself(st, body, tmp_path):
     import safetensors.numpy
 
-    for name in ("vocab.txt", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((body / name).read_bytes())
+    (tmp_path / "tokenizer_config.json").write_bytes((body / "tokenizer_config.json").read_bytes())
+    words = (body / "vocab.txt").read_text().split()
+    (tmp_path / "vocab.txt").write_text("\n".join([*words[:-2], "[unused0]", "[unused1]"]) + "\n")
     config = json.loads((body / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["HF_ColBERT"]}))
     tensors = safetensors.numpy.load_file(body / "model.safetensors")
     tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()}
     tensors["linear.weight"] = np.random.default_rng(0).normal(size=(16, 32)).astype("float32")
     safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    words = [word for word in (body / "vocab.txt").read_text().split() if word.isalpha() and len(word) > 1]
-    settings = {"query_token_id": words[0], "doc_token_id": words[1], "query_maxlen": 30, "doc_maxlen": 40}
+    settings = {"query_token_id": "[unused0]", "doc_token_id": "[unused1]", "query_maxlen": 30, "doc_maxlen": 40}
     (tmp_path / "artifact.metadata").write_text(json.dumps(settings))
     model = check_tokens(st.MultiVectorEncoder(str(tmp_path)), tmp_path)
     model.save_to_preset(tmp_path / "new")

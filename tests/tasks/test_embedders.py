@@ -1,0 +1,92 @@
+"""Static, sparse and multi-vector embedders on each backend, compared with NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_transformers as kt
+from tests.layers.reference import fill
+
+TEXTS = ["A man rides a horse.", "It rains, and rains.", "horse", ""]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    special = {"class_token": "[CLS]", "separator_token": "[SEP]", "mask_token": "[MASK]"}
+    return kt.Tokenizer.train(TEXTS[:3] * 2, kind="wordpiece", vocabulary_size=60, **special)
+
+
+@pytest.fixture(scope="module")
+def config(tokenizer):
+    return kt.models.encoder(
+        tokenizer.vocabulary_size, num_layers=1, hidden_dim=8, num_heads=2, max_length=24, dropout=0.0
+    )
+
+
+def rows(tokenizer, texts, length=0):
+    """Ids with special tokens, filled up with masks to `length`."""
+    start, end = tokenizer.class_id, tokenizer.separator_id
+    ids = [[start, *each, end] for each in tokenizer.encode(texts)]
+    return [each + [tokenizer.mask_id] * (length - len(each)) for each in ids]
+
+
+def states(model, ids, real):
+    inputs = {"token_ids": np.array([ids], "int32"), "padding_mask": np.array([real], bool)}
+    if model.config.embeddings.num_segments > 1:
+        inputs["segment_ids"] = np.zeros((1, len(ids)), "int32")
+    return keras.ops.convert_to_numpy(model.backbone(inputs))[0]
+
+
+def test_a_table_is_averaged(tokenizer):
+    model = fill(kt.TextEmbedder(kt.models.static(tokenizer.vocabulary_size, hidden_dim=6), tokenizer, normalize=False))
+    (table,) = model.get_weights()
+    expected = [table[each].mean(0) if each else np.zeros(6) for each in tokenizer.encode(TEXTS)]
+    np.testing.assert_allclose(model.embed(TEXTS), expected, atol=1e-6)
+    assert model.embed("rains " * 500).shape == (6,)  # of any length
+
+
+@pytest.mark.parametrize("options", [{}, {"pooling": "sum", "num_logs": 2}])
+def test_tokens_are_weighed(tokenizer, config, options):
+    model = fill(kt.SparseEmbedder(config, tokenizer, **options))
+    masked = kt.MaskedLM(config, tokenizer)
+    masked.set_weights(model.get_weights())
+    vectors = model.embed(TEXTS)
+    for ids, vector in zip(rows(tokenizer, TEXTS), vectors.dense(), strict=True):
+        scores = np.maximum(masked.predict({"token_ids": [ids]})[0], 0)
+        for _ in range(options.get("num_logs", 1)):
+            scores = np.log1p(scores)
+        expected = scores.sum(0) if options else scores.max(0)
+        np.testing.assert_allclose(vector, expected, atol=1e-4)
+    assert vectors.values.min() > 0 and vectors.shape == (4, tokenizer.vocabulary_size)
+
+
+def test_queries_without_a_model(tokenizer, config):
+    model = kt.SparseEmbedder(config, tokenizer, static_queries=True)
+    weights = np.linspace(0, 1, tokenizer.vocabulary_size).astype("float32")
+    model.query.scale.assign(weights)
+    for ids, (places, values) in zip(tokenizer.encode(TEXTS), model.embed(TEXTS, task="query"), strict=True):
+        assert places.tolist() == sorted(set(ids))
+        np.testing.assert_allclose(values, weights[places])
+
+
+@pytest.mark.parametrize("attend", [False, True])
+def test_each_token_has_a_vector(tokenizer, config, attend):
+    steps = [kt.layers.Projection(4, None, False)]
+    expansion = kt.tasks.QueryExpansion(12, attend=attend)
+    model = fill(kt.MultiVectorEmbedder(config, tokenizer, steps, expansion=expansion, skip_words=["."]))
+    kernel = keras.ops.convert_to_numpy(model.get_layer("projection_0").dense.kernel)
+
+    def vectors(ids, real):
+        x = states(model, ids, real) @ kernel
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+    queries, documents = model.embed(TEXTS, task="query"), model.embed(TEXTS)
+    for row, ids in enumerate(rows(tokenizer, TEXTS)):
+        kept = np.array(ids) != tokenizer.encode(["."])[0][0]
+        np.testing.assert_allclose(documents[row], vectors(ids, [True] * len(ids))[kept], atol=1e-5)
+        (filled,) = rows(tokenizer, TEXTS[row : row + 1], 12)
+        real = [attend or place < len(ids) for place in range(12)]
+        np.testing.assert_allclose(queries[row], vectors(filled, real), atol=1e-5)
+    expected = [[(a @ b.T).max(1).sum() for b in documents] for a in queries]
+    np.testing.assert_allclose(model.similarity(TEXTS, TEXTS), expected, rtol=1e-5)
+    assert model.embed("horse").shape == (3, 4)
