@@ -172,7 +172,7 @@ def _read_colbert(folder: pathlib.Path) -> Folder | None:
     if len(shape) != 2:
         raise ValueError(f"Expected a projection {_LINEAR} [P, D] beside the body in {folder}, got {list(shape)}.")
     step = Projection(shape[0], None, False)
-    pylate = {
+    pylate: dict[str, typing.Any] = {
         "query_prefix": f"{values.get('query_token_id') or '[unused0]'} ",
         "document_prefix": f"{values.get('doc_token_id') or '[unused1]'} ",
         "query_length": values.get("query_maxlen"),

@@ -144,7 +144,8 @@ def dense_steps(folder: pathlib.Path, modules: list[Module]) -> list[vector_step
         )
     steps = [vector_steps.read(folder / each.path, each.kind, "sentence_embedding") for each in modules[first:]]
     pooling = None if first == 1 else _read_pooling(folder / modules[1].path)
-    vector_steps.check_widths(steps, pooling and pooling["width"], modules[first - 1].path or modules[0].kind)
+    width = None if pooling is None else pooling["width"]
+    vector_steps.check_widths(steps, width, modules[first - 1].path or modules[0].kind)
     return steps
 
 

@@ -60,7 +60,7 @@ def layout_of(folder: pathlib.Path) -> Layout | None:
         return None
     kinds = [each.kind for each in modules]
     if kinds in (["Transformer", "SpladePooling"], ["MLMTransformer", "SpladePooling"]):
-        return Layout(*(each.path for each in modules))
+        return Layout(modules[0].path, modules[1].path)
     if kinds != ["Router"] or modules[0].path:
         sentence_transformers.refuse_kinds(folder, modules, "Transformer and SpladePooling, or a Router")
     where = folder / _ROUTER
@@ -79,7 +79,7 @@ def layout_of(folder: pathlib.Path) -> Layout | None:
             f"Expected a route query of SparseStaticEmbedding, and a route document of Transformer and SpladePooling, "
             f"in {where}, got {shown(found)}{' and route_mappings' if mappings else ''}. Others are not supported."
         )
-    return Layout(*(each.path for each in routes["document"]), routes["query"][0].path)
+    return Layout(routes["document"][0].path, routes["document"][1].path, routes["query"][0].path)
 
 
 def _route(values: dict[str, typing.Any], name: str, where: pathlib.Path) -> list[Module]:

@@ -103,15 +103,15 @@ def read(folder: pathlib.Path, kind: str, level: str, default_level: str = "sent
         return StepFolder(folder, Normalize(), None)
     _check_keys(values, _DENSE_KEYS, where)
     theirs = values.get("activation_function", _ACTIVATIONS["tanh"])
-    name = theirs.rpartition(".")[2] if isinstance(theirs, str) and theirs.startswith("torch.nn.") else None
-    if name not in _BY_CLASS:
+    function = theirs.rpartition(".")[2] if isinstance(theirs, str) and theirs.startswith("torch.nn.") else ""
+    if function not in _BY_CLASS:
         raise ValueError(
             f"Expected activation_function in {where} to be one of {', '.join(_ACTIVATIONS.values())}, got "
             f"{shown(theirs)}. Others are not supported."
         )
     step = Projection(
         _size(values, "out_features", where),
-        _BY_CLASS[name],
+        _BY_CLASS[function],
         _flag(values, "bias", True, where),
         _flag(values, "use_residual", False, where),
     )

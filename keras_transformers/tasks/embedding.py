@@ -327,6 +327,7 @@ class TextEmbedder(VectorTraining):
         steps = {name: weight for name, weight in weights.items() if vector_steps.is_weight(name)}
         rest = {name: weight for name, weight in weights.items() if name not in steps}
         static = self.config.is_static and self.pooler.pooling == "mean" and self.include_prompt
+        files: dict[str, typing.Any] | None
         if static:
             files = static_embeddings.write(rest, self._kept_table, dtype)
         else:
