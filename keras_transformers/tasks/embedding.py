@@ -31,7 +31,6 @@ from keras_transformers.training.losses.vectors import normalized
 from keras_transformers.training.losses.wrappers import Cached
 from keras_transformers.training.metrics import TokenMean
 
-
 _BARE = Template((("A", 0),), (("A", 0), ("B", 0)))  # texts without special tokens
 
 

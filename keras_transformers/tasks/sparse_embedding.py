@@ -89,7 +89,7 @@ class SparseEmbedder(EmbedderTask):
         self.head = VocabularyHead(
             size,
             **arguments_of(config.head),
-            embedding_dim=config.embeddings.embedding_dim,
+            embedding_dim=config.head_dim,
             dtype=self.dtype_policy,
             name="head",
         )
