@@ -81,7 +81,8 @@ class Examples:
         shapes = dict(zip(self.token_columns, ((size, length) for length in lengths), strict=True))
         inputs = {}
         for name, column in self.columns.items():
-            kind = re.sub("(segment_ids|padding_mask|starts)$", "token_ids", name)  # the column with the same lengths
+            # the column with the same lengths
+            kind = re.sub("(segment_ids|padding_mask|pooling_mask|starts)$", "token_ids", name)
             fill = self.padding_id if kind == name else 0
             inputs[name], _ = column.padded(rows, shapes[kind], fill)
         along = shapes.get("decoder_token_ids", shapes["token_ids"])  # the shape of labels of tokens

@@ -171,14 +171,6 @@ class TextEmbedder(VectorTraining):
             return self._vectors(sides[""], training)
         return ops.stack([self._in_parts(side, training) for side in sides.values()], axis=1)
 
-    def stateless_call(self, *arguments: typing.Any, **options: typing.Any) -> typing.Any:
-        # On JAX, Keras treats each call of the backbone as separate: the losses of the second would replace the first.
-        self._get_call_context()
-        try:
-            return super().stateless_call(*arguments, **options)
-        finally:
-            self._maybe_reset_call_context()
-
     def _vectors(self, inputs: dict[str, Tensor], training: bool | None) -> Tensor:
         pooling_mask = inputs.get("pooling_mask")
         x, padding_mask = self.hidden_states({k: v for k, v in inputs.items() if k != "pooling_mask"}, training)

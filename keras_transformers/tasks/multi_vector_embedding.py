@@ -6,6 +6,7 @@ Legend: `N` texts, `B` batch, `T` length, `P` width of the vectors.
 """
 
 import dataclasses
+import functools
 import pathlib
 import typing
 import warnings
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
@@ -26,8 +28,11 @@ from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.embedder_task import EmbedderTask
 from keras_transformers.tasks.prompts import TASKS, encode_prompted
+from keras_transformers.tasks.vector_training import sides_of
 from keras_transformers.tokenizers.packing import pack_texts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.training.losses.ranking import MaxSim
+from keras_transformers.training.losses.vectors import Vectors
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -47,6 +52,7 @@ class MultiVectorEmbedder(EmbedderTask):
         skip_words: words of one token whose vectors are dropped, such as punctuation.
         skip_tasks: the texts that `skip_words` are dropped from: "query", "document".
         max_length, prompts, default_prompt_name: see `TextEmbedder`.
+        loss: the loss of training, a record of `kt.losses`; by default `MaxSim()`.
         measure: "maxsim", or "meanmaxsim", which divides the score by the number of the query's vectors.
 
     Call arguments: as for `TextClassifier`.
@@ -76,9 +82,10 @@ class MultiVectorEmbedder(EmbedderTask):
         expansion: QueryExpansion | None = None,
         skip_words: Sequence[str] = (),
         skip_tasks: Sequence[str] = ("document",),
+        loss: typing.Any = None,
         **kwargs: typing.Any,
     ) -> None:
-        super().__init__(config, tokenizer, **kwargs)
+        super().__init__(config, tokenizer, loss=MaxSim() if loss is None else loss, **kwargs)
         self.projections = tuple(from_json(each) for each in projections)
         vector_steps.check_expressible(self.projections, norms=False)
         self._steps = make_steps(self.projections, config.output_dim, dtype=self.dtype_policy)
@@ -126,14 +133,34 @@ class MultiVectorEmbedder(EmbedderTask):
     def compute_output_spec(
         self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
-        x = self.backbone.compute_output_spec(inputs)
-        return keras.KerasTensor((*x.shape[:-1], self.output_dim), dtype=x.dtype)
+        sides = [_without_pooling(side) for side in sides_of(inputs).values()]
+        x = [self.backbone.compute_output_spec(side) for side in sides]
+        lengths = [each.shape[1] for each in x]
+        longest = None if None in lengths else max(lengths)
+        shape = (x[0].shape[0], *((len(sides),) if len(sides) > 1 else ()), longest, self.output_dim)
+        return keras.KerasTensor(shape, dtype=x[0].dtype)
 
-    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
-        x, _ = self.hidden_states(inputs, training)
+    def _vectors(self, inputs: dict[str, Tensor], training: bool | None = None, is_query: bool = False) -> Tensor:
+        x, _ = self.hidden_states(_without_pooling(inputs), training)
         for step in self._steps:
             x = step(x)
         return x if self.unit is None else self.unit(x)
+
+    def _stacked(self, sides: list[Tensor]) -> Tensor:
+        return ops.stack(_of_one_length(sides), axis=1)
+
+    def _compared(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor) -> Vectors:
+        """One batch, as a loss sees it, with the tokens that count."""
+        masks = [side.get("pooling_mask", self.padding_mask(side)) for side in sides_of(x).values()]
+        masks = [ops.cast(each, "int32") for each in masks]
+        mask = ops.cast(ops.stack(_of_one_length(masks), axis=1), "bool")
+        return super()._compared(x, y, y_pred, sample_weight)._replace(mask=mask)
+
+    def _encode_side(self, side: str, texts: Sequence[str], max_length: int | None) -> tuple[dict[str, Ragged], int]:
+        task = "document" if side else "query"
+        columns, counts, truncated = self._rows(texts, self._prompt(None, task), task, max_length)
+        columns["pooling_mask"] = Ragged.join(each.astype("int32") for each in counts)
+        return {f"{side}{name}": column for name, column in columns.items()}, truncated
 
     def embed(
         self,
@@ -161,19 +188,21 @@ class MultiVectorEmbedder(EmbedderTask):
         texts, single = texts_of(texts)
         if not texts:
             return []
-        inputs, counts = self._rows(texts, prompt, task)
+        inputs, counts, _ = self._rows(texts, prompt, task)
         vectors = self.run(inputs, batch_size, progress)
         told = [each[of].astype("float32") for each, of in zip(vectors, counts, strict=True)]
         return told[0] if single else told
 
-    def _rows(self, texts: Sequence[str], prompt: str, task: str) -> tuple[dict[str, Ragged], list[np.ndarray]]:
-        """The inputs of texts, and of each text which of its tokens have a vector."""
+    def _rows(
+        self, texts: Sequence[str], prompt: str, task: str, max_length: int | None = None
+    ) -> tuple[dict[str, Ragged], list[np.ndarray], int]:
+        """The inputs of texts, of each text which of its tokens have a vector, and how many texts were cut."""
         tokenizer = self._tokenizer()
         expansion = self.expansion if task == "query" else None
         limit = {"query": self.query_length, "document": self.document_length}[task]
         if expansion is not None and expansion.fixed:
             limit = expansion.length
-        limits = [each for each in (limit, self.max_length) if each]
+        limits = [each for each in (limit, self.max_length, max_length) if each]
         packed = pack_texts(
             encode_prompted(tokenizer, prompt, texts), template=self._template(), max_length=min(limits, default=None)
         )
@@ -187,7 +216,7 @@ class MultiVectorEmbedder(EmbedderTask):
         if self.config.embeddings.num_segments > 1:
             columns["segment_ids"] = Ragged.join(segments for _, _, segments in rows)
         skipped = self._skipped() if task in self.skip_tasks else []
-        return columns, [~np.isin(ids, skipped) for ids, _, _ in rows]
+        return columns, [~np.isin(ids, skipped) for ids, _, _ in rows], packed.truncated
 
     def _expansion_id(self, expansion: QueryExpansion) -> int:
         tokenizer = self._tokenizer()
@@ -272,6 +301,22 @@ class MultiVectorEmbedder(EmbedderTask):
             return None
         folders = multi_vector_folders.step_folders(self._own_arguments())
         return {**files, **vector_steps.weight_files(steps, folders, self._kept_weights, dtype)}
+
+
+def _without_pooling(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: each for name, each in inputs.items() if name != "pooling_mask"}
+
+
+def _of_one_length(sides: list[Tensor]) -> list[Tensor]:
+    """Tensors `[B, T, …]`, filled up with zeros to the longest `T`."""
+    lengths = [ops.shape(each)[1] for each in sides]
+    fixed = all(isinstance(each, int) for each in lengths)
+    longest = max(lengths) if fixed else functools.reduce(ops.maximum, lengths)
+    filled = []
+    for each, length in zip(sides, lengths, strict=True):
+        rest = ops.zeros((ops.shape(each)[0], longest - length, *each.shape[2:]), dtype=each.dtype)
+        filled.append(ops.concatenate([each, rest], axis=1))
+    return filled
 
 
 def _keep_whole(tokenizer: Tokenizer, markers: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Shape, Tensor
+from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.data.sparse_vectors import SparseVectors, largest
 from keras_transformers.formats import own, sparse_folders, vector_steps
@@ -24,8 +25,11 @@ from keras_transformers.tasks.embedder_task import EmbedderTask
 from keras_transformers.tasks.embedding import compared
 from keras_transformers.tasks.prompts import encode_prompted
 from keras_transformers.tasks.stacks import wrong_stacks
+from keras_transformers.tasks.vector_training import sides_of
 from keras_transformers.tokenizers.packing import Template, pack_texts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
+from keras_transformers.training.losses.ranking import InBatchNegatives
+from keras_transformers.training.losses.wrappers import Flops
 
 _BARE = Template((("A", 0),), (("A", 0), ("B", 0)))
 _POOLINGS = ("max", "sum")
@@ -50,6 +54,7 @@ class SparseEmbedder(EmbedderTask):
         max_active_dims: the most numbers above 0 of a vector; None for any.
         max_length, prompts, default_prompt_name: see `TextEmbedder`.
         measure: how `similarity` compares vectors: "dot", "cosine", "euclidean" or "manhattan".
+        loss: the loss of training, a record of `kt.losses`; by default in-batch negatives and `Flops`.
 
     Call arguments: as for `TextClassifier`.
 
@@ -76,9 +81,12 @@ class SparseEmbedder(EmbedderTask):
         num_logs: int = 1,
         static_queries: bool = False,
         max_active_dims: int | None = None,
+        loss: typing.Any = None,
         **kwargs: typing.Any,
     ) -> None:
-        super().__init__(config, tokenizer, **kwargs)
+        if loss is None:
+            loss = Flops(InBatchNegatives(1.0, "dot"), 3e-5, None if static_queries else 5e-5)
+        super().__init__(config, tokenizer, loss=loss, **kwargs)
         if pooling not in _POOLINGS or num_logs not in (1, 2):
             raise ValueError(f'Expected pooling="max" or "sum" and num_logs of 1 or 2, got {pooling!r} and {num_logs}.')
         self.pooling = pooling
@@ -88,8 +96,7 @@ class SparseEmbedder(EmbedderTask):
         size = config.embeddings.vocabulary_size
         self.head = VocabularyHead(
             size,
-            **arguments_of(config.head),
-            embedding_dim=config.head_dim,
+            **arguments_of(config.head) | {"embedding_dim": config.head_dim},
             dtype=self.dtype_policy,
             name="head",
         )
@@ -121,13 +128,15 @@ class SparseEmbedder(EmbedderTask):
     def compute_output_spec(
         self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
-        x = self.backbone.compute_output_spec(inputs)
-        return keras.KerasTensor((x.shape[0], self.config.embeddings.vocabulary_size), dtype=x.dtype)
+        sides = sides_of(inputs)
+        x = self.backbone.compute_output_spec(sides[""])
+        size = self.config.embeddings.vocabulary_size
+        shape = (x.shape[0], size) if len(sides) == 1 else (x.shape[0], len(sides), size)
+        return keras.KerasTensor(shape, dtype=x.dtype)
 
-    def call(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
-        return self._vectors(inputs, training)
-
-    def _vectors(self, inputs: dict[str, Tensor] | Tensor, training: bool | None = None) -> Tensor:
+    def _vectors(self, inputs: dict[str, Tensor], training: bool | None = None, is_query: bool = False) -> Tensor:
+        if is_query and self.query is not None:
+            return self._weights_of_tokens(inputs)
         x, padding_mask = self.hidden_states(inputs, training)
         scores_BTV = self.head(x, embedding=self.backbone.embedding)
         real_BT1 = ops.cast(padding_mask, "bool")[:, :, None]
@@ -135,6 +144,23 @@ class SparseEmbedder(EmbedderTask):
         if self.pooling == "max":  # the logarithm keeps the order
             return self._log(ops.max(scores_BTV, axis=1))
         return ops.sum(self._log(scores_BTV), axis=1)
+
+    def _weights_of_tokens(self, inputs: dict[str, Tensor]) -> Tensor:
+        """The weights `[B, V]` of the tokens of queries."""
+        real_BT1 = ops.cast(self.padding_mask(inputs), self.compute_dtype)[:, :, None]
+        size = self.config.embeddings.vocabulary_size
+        present_BTV = ops.one_hot(inputs["token_ids"], size, dtype=self.compute_dtype) * real_BT1
+        return ops.max(present_BTV, axis=1) * ops.cast(self.query.scale, self.compute_dtype)  # type: ignore[union-attr]
+
+    def _encode_side(self, side: str, texts: Sequence[str], max_length: int | None) -> tuple[dict[str, Ragged], int]:
+        task = "document" if side else "query"
+        ids = encode_prompted(self._tokenizer(), self._prompt(None, task), texts)
+        if side or self.query is None:
+            _, packed = self.encode_texts(ids, None, max_length)
+        else:
+            packed = pack_texts(ids, template=_BARE, max_length=max_length or self._tokenizer().max_length)
+            self._say_cut(packed.truncated, len(texts), max_length)
+        return self._columns(packed, side), packed.truncated
 
     def _log(self, x: Tensor) -> Tensor:
         for _ in range(self.num_logs):

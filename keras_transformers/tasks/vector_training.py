@@ -40,6 +40,14 @@ class VectorTraining(EncoderTask):
     training_loss: typing.Any
     accuracy: TokenMean
 
+    def stateless_call(self, *arguments: typing.Any, **options: typing.Any) -> typing.Any:
+        # On JAX, Keras treats each call of the backbone as separate: the losses of the second would replace the first.
+        self._get_call_context()
+        try:
+            return super().stateless_call(*arguments, **options)
+        finally:
+            self._maybe_reset_call_context()
+
     def compute_loss(
         self,
         x: Tensor = None,
@@ -114,10 +122,15 @@ class VectorTraining(EncoderTask):
         inputs: dict[str, Ragged] = {}
         truncated = 0
         for side, texts in read.sides.items():
-            _, packed = self.encode_texts(texts, None, max_length)
-            inputs |= self._columns(packed, side)
-            truncated += packed.truncated
+            columns_of_side, cut = self._encode_side(side, texts, max_length)
+            inputs |= columns_of_side
+            truncated += cut
         return Examples(inputs, read.scores, read.sample_weight, self.config.filler, truncated)
+
+    def _encode_side(self, side: str, texts: Sequence[str], max_length: int | None) -> tuple[dict[str, Ragged], int]:
+        """The inputs of the texts of one side, and how many of them were cut."""
+        _, packed = self.encode_texts(texts, None, max_length)
+        return self._columns(packed, side), packed.truncated
 
     def _read_ids(
         self,

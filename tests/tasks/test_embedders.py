@@ -90,3 +90,35 @@ def test_each_token_has_a_vector(tokenizer, config, attend):
     expected = [[(a @ b.T).max(1).sum() for b in documents] for a in queries]
     np.testing.assert_allclose(model.similarity(TEXTS, TEXTS), expected, rtol=1e-5)
     assert model.embed("horse").shape == (3, 4)
+
+
+def make(kind, config, tokenizer):
+    if kind == "tokens":
+        steps, expansion = [kt.layers.Projection(4, None, False)], kt.tasks.QueryExpansion(10)
+        return fill(kt.MultiVectorEmbedder(config, tokenizer, steps, expansion=expansion, skip_words=["."]))
+    if kind == "static":
+        return fill(kt.TextEmbedder(kt.models.static(tokenizer.vocabulary_size, hidden_dim=6), tokenizer))
+    return fill(kt.SparseEmbedder(config, tokenizer, static_queries=kind == "weights"))
+
+
+@pytest.mark.parametrize("kind", ["static", "sparse", "weights", "tokens"])
+def test_they_train(tokenizer, config, kind):
+    """The loss is that of the vectors which `embed` gives, and it falls."""
+    model = make(kind, config, tokenizer)
+    queries, documents = ["horse", "It rains", "A man"], ["A man rides a horse.", "rains and rains", "man"]
+    if kind == "tokens":
+        scores = np.array(model.similarity(queries, documents))
+    elif kind == "static":
+        scores = model.embed(queries) @ model.embed(documents).T * 20
+    else:
+        scores = model.embed(queries, task="query").dense() @ model.embed(documents).dense().T
+    losses = np.log(np.exp(scores - scores.max(1, keepdims=True)).sum(1)) + scores.max(1) - np.diag(scores)
+    options = {} if kind in ("static", "tokens") else {"loss": kt.losses.InBatchNegatives(1.0, "dot")}
+    model.compile(keras.optimizers.SGD(0.01), **options)
+    before = model.evaluate(queries, documents, batch_size=3, verbose=0)["loss"]
+    assert before == pytest.approx(losses.mean(), rel=1e-4)
+    model.fit(queries, documents, batch_size=3, epochs=4, verbose=0)
+    assert model.evaluate(queries, documents, batch_size=3, verbose=0)["loss"] < before
+    if kind != "static":
+        with pytest.raises(ValueError, match="Expected a loss that is not Cached"):
+            model.compile(loss=kt.losses.Cached(kt.losses.InBatchNegatives(), 2))
