@@ -213,7 +213,7 @@ class MultiVectorEmbedder(EmbedderTask):
             rows = [_filled(*row, expansion, token) for row in rows]
         columns = {"token_ids": Ragged.join(ids for ids, _, _ in rows)}
         columns["padding_mask"] = Ragged.join(real for _, real, _ in rows)
-        if self.config.embeddings.num_segments > 1:
+        if self.config.num_segments > 1:
             columns["segment_ids"] = Ragged.join(segments for _, _, segments in rows)
         skipped = self._skipped() if task in self.skip_tasks else []
         return columns, [~np.isin(ids, skipped) for ids, _, _ in rows], packed.truncated
