@@ -296,7 +296,8 @@ class DecoderBlock(_Block):
                 "Pass cross_attention=False."
             )
         if cross_attention:
-            across = dataclasses.replace(self.attention, positions=None, window=None)
+            own: typing.Any = self.attention
+            across = dataclasses.replace(own, positions=None, window=None)
             self._add("cross_attention", MultiHeadAttention, across)
 
     def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:

@@ -119,8 +119,9 @@ def _without_positions(attention: Mixer) -> Mixer:
     if isinstance(attention, Fourier):
         return attention
     positions = attention.positions
+    if isinstance(positions, Disentangled):
+        return dataclasses.replace(attention, positions=dataclasses.replace(positions, table=None), window=None)
     kept = positions if isinstance(positions, RelativeSinusoids) else None
-    kept = dataclasses.replace(positions, table=None) if isinstance(positions, Disentangled) else kept
     return dataclasses.replace(attention, positions=kept, window=None)
 
 

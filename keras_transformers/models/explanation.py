@@ -281,7 +281,8 @@ def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int
     causal = "causal " if label == "decoder" and not stack.bidirectional else ""
     positions = () if stack.pattern else _positions(attention)
     yield _line("", f"  {causal}self-attention: {shared[0]}", *shared[1:], *positions)
-    for each in dict.fromkeys(stack.attentions if stack.pattern else ()):
+    pattern: tuple[typing.Any, ...] = stack.attentions if stack.pattern else ()
+    for each in dict.fromkeys(pattern):
         first, *rest = _positions(each)
         yield _line("", f"    in layers {_layers(stack.attentions, each)}: {first}", *rest)
     if label == "decoder" and backbone.encoder is not None:
