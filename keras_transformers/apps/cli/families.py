@@ -1,6 +1,7 @@
 """`keras-transformers families`: the families of models that load, and the keys of `config.json` that each reads."""
 
 import collections
+import collections.abc
 import typing
 
 import typer
@@ -75,5 +76,5 @@ def _values(values: tuple[typing.Any, ...]) -> str:
     return " or ".join(f"`{value!r}`" for value in values)
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: collections.abc.Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows))
