@@ -79,7 +79,7 @@ def pairwise(one: Tensor, other: Tensor, measure: str) -> Tensor:
 def candidates(vectors: Tensor) -> Tensor:
     """The positives and hard negatives of all rows `[(C - 1) B, …]`: all positives, then all first negatives, …"""
     others = ops.swapaxes(vectors[:, 1:], 0, 1)
-    return ops.reshape(others, (-1, *others.shape[2:]))
+    return ops.reshape(others, (-1, *ops.shape(others)[2:]))
 
 
 def check_measure(name: str, measure: str, known: tuple[str, ...]) -> None:
