@@ -48,10 +48,8 @@ class Task(ShapesOfSpec, DataTask):
     def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Self:
         spelling.check_constructor(cls, kwargs)
         if not args and "config" not in kwargs:
-            raise TypeError(
-                f"Expected a ModelConfig (see kt.models), got none. A model that is there already is loaded by "
-                f"kt.{cls.__name__}.from_preset(…)."
-            )
+            loader = f"kt.{cls.__name__}.from_preset"
+            raise TypeError(f"Expected a ModelConfig (see kt.models), got none. {loader}(…) loads a model.")
         return super().__new__(cls, *args, **kwargs)
 
     def __init_subclass__(cls, **options: typing.Any) -> None:
@@ -109,8 +107,7 @@ class Task(ShapesOfSpec, DataTask):
                 default the global policy of Keras, whatever the file stores.
             model_type: the model family, if an old `config.json` does not name it.
             verify: whether to first read all files and compare them with the stored hashes: see `kt.verify`.
-            adapter: the adapter to merge into the weights, for a folder that holds adapters for some tasks, as that of
-                jina-embeddings-v3 does; by default none.
+            adapter: the adapter to merge, if a folder holds some, such as jina-embeddings-v3 for its tasks.
             **arguments: arguments of the constructor that replace those of the preset. If they ask for other classes,
                 or the preset was made for another task, the head is initialized anew, and a warning says so.
 
@@ -127,8 +124,7 @@ class Task(ShapesOfSpec, DataTask):
 
     @classmethod
     def _checkpoint_task(cls) -> str:
-        """The task whose head a checkpoint of this task holds."""
-        return cls.__name__
+        return cls.__name__  # the task whose head a checkpoint of this task holds
 
     @classmethod
     def _model_folder(cls, folder: pathlib.Path) -> pathlib.Path:
@@ -137,7 +133,6 @@ class Task(ShapesOfSpec, DataTask):
 
     @classmethod
     def _open_checkpoint(cls, folder: pathlib.Path, model_type: str | None, adapter: str | None = None) -> typing.Any:
-        """The checkpoint in a preset's folder, with the tensors of all its files."""
         from keras_transformers.tasks import presets
 
         return presets.open_checkpoint(cls._model_folder(folder), model_type, cls._checkpoint_task(), adapter)
@@ -145,7 +140,6 @@ class Task(ShapesOfSpec, DataTask):
     def _checkpoint_files(
         self, weights: Mapping[str, typing.Any], values: dict[str, typing.Any], dtype: str | None
     ) -> dict[str, typing.Any] | None:
-        """The files of a Hugging Face checkpoint, as `hugging_face.write` returns them."""
         from keras_transformers.formats import hugging_face
 
         return hugging_face.write(self.config, weights, self._checkpoint_task(), self.origin, values, dtype)
@@ -275,9 +269,8 @@ class Task(ShapesOfSpec, DataTask):
     def default_optimizer(self) -> keras.optimizers.Optimizer:
         """AdamW as for fine-tuning BERT (Devlin et al. 2019, appendix A.3): weight decay 0.01 except on norms and
         biases, and a learning rate that rises to 5e-5 over the first tenth of `fit` and then falls to 0."""
-        return compiling.without_decay(
-            keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01), self.trainable_variables
-        )
+        optimizer = keras.optimizers.AdamW(LinearDecay(5e-5), weight_decay=0.01)
+        return compiling.without_decay(optimizer, self.trainable_variables)
 
     def get_compile_config(self) -> dict[str, typing.Any] | None:
         config = super().get_compile_config()
@@ -287,14 +280,13 @@ class Task(ShapesOfSpec, DataTask):
         compiling.restore(self, dict(config))
 
     def freeze(self, embeddings: bool = True, layers: int | bool = 0) -> None:
-        """Freeze the embeddings and the first layers of the backbone in training.
+        """Freeze the embeddings and the first layers of the backbone in training. Call it before `compile`. A later
+        call replaces an earlier one.
 
         Args:
             embeddings: whether to freeze the embeddings.
             layers: the number of first layers to freeze, counted in the encoder if there is one; True for all layers
                 and the weights that they share.
-
-        Call it before `compile`. A later call replaces an earlier one.
 
         Raises:
             ValueError: for more layers than the model has, for layers that share weights with others, and for a model
@@ -438,13 +430,6 @@ class Task(ShapesOfSpec, DataTask):
         model = changes.from_config(rest, lambda rest: cls(**{**rest, **values}))
         model.pretrained = config.get("pretrained", False)
         return model
-
-    def load_assets(self, folder: str | os.PathLike[str]) -> None:
-        """Load the tokenizer of files that were written before the configuration held it."""
-        from keras_transformers.tasks import presets
-
-        if presets.has_tokenizer(pathlib.Path(folder)):
-            self.tokenizer = Tokenizer.load(folder)
 
 
 spelling.spell_out(Task, but=_KERAS_CALLS)
