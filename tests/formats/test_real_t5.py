@@ -13,7 +13,7 @@ from tests.conformance import reference
 from tests.formats import onnx_t5
 from tests.layers.reference import relative_error
 
-pytestmark = pytest.mark.one_backend("torch")
+pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.filterwarnings("default:The tokenizer files in")]
 
 TEXTS = [
     "translate English to German: The house is wonderful.",

@@ -118,9 +118,8 @@ def test_of_prompts_and_chats_the_answers_are_learnt(tokenizer):
         whole, answer = learnt(source)
         assert whole == tokenizer.apply_chat_template(chat, tokenize=True)
         assert answer == [token for each in tokenizer.encode(["or not</s>", "that is</s>"], True) for token in each]
-    model.fit([chat, chat[:2]], epochs=1, verbose=0)
     with pytest.warns(UserWarning, match="1 of 2 chats are longer than 30 tokens and were cut"):
-        model.fit([chat * 4, chat[:2]], verbose=0)
+        model.fit([chat, chat[:2]], epochs=1, verbose=0)
     with pytest.raises(ValueError, match="Expected something to learn"):
         model._examples([chat[:1]], None, None, None)
     with pytest.raises(ValueError, match="got y too"):

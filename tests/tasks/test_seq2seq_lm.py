@@ -98,6 +98,7 @@ def test_a_million_characters_are_cut_and_it_says_so(model):
 
 @once
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x\udfffy", "\U0001f600", "ﷺ\u0301\u200b", "</s><s><pad>"])
+@pytest.mark.filterwarnings("default:Special tokens that a text spells")
 def test_odd_text_is_translated_or_refused_by_name(model, text):
     try:
         result = model.translate([text, "the cat"], max_new_tokens=4)
@@ -640,6 +641,7 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         (lambda value: value["config"]["encoder"]["block"]["feed_forward"].update(activation="x"), "activation to be"),
     ],
 )
+@pytest.mark.filterwarnings("default:.*neither this library nor transformers")
 def test_a_configuration_that_does_not_fit(model, tmp_path, change, expected):
     model.save_to_preset(tmp_path / "mine")
     path = tmp_path / "mine" / "config.json"
