@@ -18,6 +18,8 @@ PACKAGE = "keras_transformers"
 HOMES = {
     "layers.attention": ("MultiHeadAttention",),
     "layers.blocks": ("DecoderBlock", "EncoderBlock"),
+    "layers.convolution": ("Convolution",),
+    "layers.disentangled": ("DistanceVectors",),
     "layers.embeddings": ("PositionalEmbedding",),
     "layers.experts": ("StackedDense",),
     "layers.feed_forward": ("FeedForward",),

@@ -20,7 +20,7 @@ from keras import ops
 from keras_transformers.backends import arrays, attention
 from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.disentangled import by_place
-from keras_transformers.layers.layer import Layer, like
+from keras_transformers.layers.layer import Layer
 from keras_transformers.records import Size, record
 
 
@@ -72,7 +72,7 @@ class RelativeScores(Layer):
             table.build()
 
     def compute_output_spec(self, query: Tensor, key: Tensor, same: Tensor = None) -> keras.KerasTensor:
-        return keras.KerasTensor((*query.shape[:3], key.shape[2]), dtype=like(query).dtype)
+        return keras.KerasTensor((*query.shape[:3], key.shape[2]), dtype=self.compute_dtype)
 
     def _position_keys(self, length: Tensor, key_length: Tensor, dtype: str) -> Tensor:
         """The keys of the distances from `T - 1` down to `-S`: `[N, W, H]`."""

@@ -36,7 +36,7 @@ class StackConfig:
     """Configuration of a stack: equal blocks, except where a pattern says otherwise, and an optional final norm.
 
     Attributes:
-        num_layers: the number of layers; 0 for embeddings alone.
+        num_layers: the number of layers. An encoder may have 0, in a model of embeddings alone.
         block: the configuration of each block.
         final_norm: whether a norm follows the last block.
         pattern: the attentions of consecutive layers, repeated, if layers differ in positions, window or scale;
@@ -72,8 +72,9 @@ class StackConfig:
         scales = {attention.scale for attention in self.pattern}
         expected = {
             f"num_distinct to divide num_layers={self.num_layers}, got {self.num_distinct}": (
-                self.num_distinct is None or self.num_layers % self.num_distinct == 0
+                self.num_distinct is None or self.num_layers % self.num_distinct == 0 < self.num_layers
             ),
+            "a first layer, to whose output a convolution is added": self.num_layers > 0 or self.convolution is None,
             "the pattern to begin with block.attention": self.pattern[:1] in ((), (self.block.attention,)),
             "the attentions of the pattern to differ in positions, window and scale alone": len(plain) <= 1,
             "one scale of attention where a block serves several layers, as num_distinct says": (
@@ -238,7 +239,8 @@ class _Stack(Layer):
         return_hidden_states: bool = False,
         return_attention_scores: bool = False,
     ) -> typing.Any:
-        self.blocks[0].check_source(source)
+        for block in self.blocks[:1]:
+            block.check_source(source)
         x = like(inputs, dtype=self.compute_dtype)
         scores: list[keras.KerasTensor] = []
         cross_scores: list[keras.KerasTensor] = []
@@ -445,6 +447,8 @@ class Decoder(_Stack):
     def __init__(self, *args: typing.Any, cross_attention: bool = True, **kwargs: typing.Any) -> None:
         self._block_options = {"cross_attention": cross_attention}  # for making the blocks
         super().__init__(*args, **kwargs)
+        if not self.num_layers:
+            raise ValueError("Expected num_layers of at least 1 in a decoder, got 0.")
 
     def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:
         self._build_blocks(inputs_shape, source_shape)

@@ -9,8 +9,10 @@ from keras_transformers.layers import (
     Alibi,
     AttentionConfig,
     BlockConfig,
+    ConvolutionConfig,
     Decoder,
     DecoderBlock,
+    EmbeddingsConfig,
     Encoder,
     EncoderBlock,
     FeedForwardConfig,
@@ -22,6 +24,7 @@ from keras_transformers.layers import (
 )
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.state import KeysAndValues
+from keras_transformers.models import ModelConfig
 from tests.layers.reference import fill, numbers, relative_error
 from tests.parameters import few
 
@@ -267,9 +270,22 @@ def test_rows_of_a_cache_are_reordered_selected_and_grown():
     assert caches.grow(cache, 6) is cache
 
 
-def test_a_stack_of_no_layers_is_an_error():
-    with pytest.raises(ValueError, match="'num_layers' is 0, expected int of at least 1"):
-        Encoder(0, BlockConfig(AttentionConfig(4), FeedForwardConfig(24)))
+def test_an_encoder_alone_may_have_no_layers():
+    block, x = BlockConfig(AttentionConfig(4), FeedForwardConfig(24)), numbers((2, 3, 8))
+    np.testing.assert_array_equal(ops.convert_to_numpy(Encoder(0, block)(x)), x)
+    with pytest.raises(ValueError, match="Expected num_layers of at least 1 in a decoder, got 0"):
+        Decoder(0, block)
+    for encoder, decoder in ((0, 1), (1, 0), (None, 0)):
+        stacks = {"encoder": encoder, "decoder": decoder}
+        stacks = {name: None if layers is None else StackConfig(layers, block) for name, layers in stacks.items()}
+        with pytest.raises(ValueError, match="a stack of no layers, which an encoder alone may be"):
+            ModelConfig(8, EmbeddingsConfig(20), **stacks)
+
+
+@pytest.mark.parametrize("options", [{"num_distinct": 2}, {"convolution": ConvolutionConfig()}])
+def test_what_needs_a_layer_is_refused_without(options):
+    with pytest.raises(ValueError, match="num_distinct to divide num_layers=0, got 2|a first layer, to whose output"):
+        StackConfig(0, BlockConfig(AttentionConfig(4), FeedForwardConfig(24)), **options)
 
 
 def test_patterns_that_do_not_fit_are_all_told():
