@@ -71,8 +71,11 @@ class ModelConfig:
             "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
             "ends": decoder and getattr(target.positions, "skip_padding", False),
             **dict.fromkeys(self._uneven_heads(), True),
-            "a stack of no layers, which an encoder alone may be": decoder
-            and not all(stack.num_layers for stack in (encoder, decoder) if stack),
+            **{
+                f"{name}: field 'num_layers' is 0, and only an encoder without a decoder may have no layers": True
+                for name, stack in (("encoder", encoder), ("decoder", decoder))
+                if decoder and stack and not stack.num_layers
+            },
             "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
             "bidirectional=True, which is for a decoder without an encoder": (
                 encoder and (encoder.bidirectional or getattr(decoder, "bidirectional", False))

@@ -43,6 +43,13 @@ class OwnCode:
         found = self.tensors.get(self.prefix + name)
         return self.tensors.get(name) if found is None else found
 
+    def words(self):
+        """The token embeddings, or the matrix of the head if the file has that name alone: tied, they are one parameter
+        when the file is loaded."""
+        found = self.tensor("embeddings.word_embeddings.weight")
+        heads = (array for name, array in self.tensors.items() if name.endswith("decoder.weight"))
+        return next(heads) if found is None else found
+
     def linear(self, name, x):
         weight, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
         return x @ weight.T if bias is None else x @ weight.T + bias
@@ -57,7 +64,7 @@ class OwnCode:
     def __call__(self, input_ids, attention_mask, token_type_ids=None, output_hidden_states=False, **_):
         import torch
 
-        x = self.tensor("embeddings.word_embeddings.weight")[input_ids]
+        x = self.words()[input_ids]
         segments = self.tensor("embeddings.token_type_embeddings.weight")
         if segments is not None:
             x = x + segments[torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids]
@@ -81,11 +88,12 @@ class OwnCode:
         return _Outputs(last_hidden_state=x)
 
     def scores(self, dense, norm, decoder, x, function, epsilon, bias=None):
-        """A head over the vocabulary, whose matrix is the token embeddings if the file has no other."""
+        """A head over the vocabulary, whose matrix is the token embeddings if the file has no other. Two names of its
+        bias are one parameter, into which the tensor of the decoder is loaded last."""
         x = self.norm(norm, function(self.linear(dense, x)), epsilon)
-        matrix, biases = self.tensor(f"{decoder}.weight"), [self.tensor(f"{bias or decoder}.bias")]
-        bias = next((each for each in (*biases, self.tensor(f"{decoder}.bias")) if each is not None), None)
-        scores = x @ (self.tensor("embeddings.word_embeddings.weight") if matrix is None else matrix).T
+        biases = (self.tensor(f"{each}.bias") for each in (decoder, bias) if each)
+        bias, matrix = next((each for each in biases if each is not None), None), self.tensor(f"{decoder}.weight")
+        scores = x @ (self.words() if matrix is None else matrix).T
         return scores if bias is None else scores + bias
 
     def encoded(self, x, attention, feed_forward, norms):

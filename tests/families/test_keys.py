@@ -84,7 +84,7 @@ def test_what_is_wrong_is_said_with_the_key():
         read({"vocab_size": "9", "dropout": 2.0})
     with pytest.raises(ValueError, match="kind: expected cls or mean, got 'max'"):
         read({"kind": "max"}, KEYS.but(None, choice("kind", "cls", "pooler.pooling", {"cls": "first", "mean": "mean"})))
-    with pytest.raises(ValueError, match="field 'num_layers' is 0"):
+    with pytest.raises(ValueError, match="decoder: field 'num_layers' is 0"):
         read({"layers": 0})
 
 

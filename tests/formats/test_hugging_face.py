@@ -336,7 +336,7 @@ def test_an_unknown_family_is_told_with_another_spelling(tmp_path):
     values = {name: value for name, value in values_of(TEXT).items() if name != "model_type"}
     folder = written(tmp_path / "theirs", tensors_of(TEXT), values)
     assert computes_the_same(kt.TextClassifier.from_preset(folder), TEXT)
-    folder = written(tmp_path / "theirs", tensors_of(TEXT), values | {"architectures": ["XLNetModel"]})
+    folder = written(tmp_path / "theirs", tensors_of(TEXT), values | {"architectures": ["XLMModel"]})
     with pytest.raises(ValueError, match="got none: pass model_type="):
         kt.TextClassifier.from_preset(folder)
     del values["architectures"]

@@ -624,7 +624,7 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
         (lambda value: value["config"]["encoder"].update(block=None), "'block' is None, expected BlockConfig"),
         (
             lambda value: value["config"]["encoder"].update(num_layers=0),
-            "a stack of no layers, which an encoder alone may be",
+            "encoder: field 'num_layers' is 0, and only an encoder without a decoder may have no layers",
         ),
         (
             lambda value: value["config"]["encoder"]["block"]["attention"].update(num_heads=0),
