@@ -278,7 +278,7 @@ def test_an_encoder_alone_may_have_no_layers():
     for encoder, decoder in ((0, 1), (1, 0), (None, 0)):
         stacks = {"encoder": encoder, "decoder": decoder}
         stacks = {name: None if layers is None else StackConfig(layers, block) for name, layers in stacks.items()}
-        with pytest.raises(ValueError, match="a stack of no layers, which an encoder alone may be"):
+        with pytest.raises(ValueError, match="only an encoder without a decoder may have no layers"):
             ModelConfig(8, EmbeddingsConfig(20), **stacks)
 
 
