@@ -168,7 +168,7 @@ _OPT = {
 _BLOOM = {
     "vocab_size": 67,
     "hidden_size": 36,
-    "n_layer": 2,
+    "n_layer": 3,
     "n_head": 6,
     "layer_norm_epsilon": 1e-3,
     "hidden_dropout": 0.2,

@@ -18,6 +18,8 @@ _BERT = {
 }
 _ROTARY = {"rope_theta": 50.0}
 _LINEAR = {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 50.0}}
+# as version 4 of transformers writes it
+_OLD_LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 3.0}}
 _UNTIED = {"tie_word_embeddings": False, "hidden_act": "silu"}
 _NOMIC = {
     "vocab_size": 67,
@@ -35,7 +37,7 @@ _NOMIC = {
     "classifier_dropout": 0.35,
     "qkv_proj_bias": False,
     "mlp_fc1_bias": False,
-    "mlp_fc2_bias": True,
+    "mlp_fc2_bias": False,
     "rotary_emb_base": 50.0,
     "rotary_emb_fraction": 0.5,
     "rotary_emb_interleaved": True,
@@ -61,7 +63,7 @@ _EUROBERT = {
 }
 
 CASES = {
-    "gte": ("gte", _BERT | _LINEAR),
+    "gte": ("gte", _BERT | _ROTARY | _OLD_LINEAR),
     "gte-untied": ("gte", _BERT | _ROTARY | _UNTIED | {"type_vocab_size": 0}),
     "jina_embeddings_v3": ("jina_embeddings_v3", _BERT | _ROTARY),
     "jina_embeddings_v3-untied": ("jina_embeddings_v3", _BERT | _LINEAR | _UNTIED),
@@ -79,7 +81,7 @@ CASES = {
     "new-untied": ("new", _BERT | _ROTARY | _UNTIED | {"type_vocab_size": 0}),
     "jina_xlm_roberta": (
         "jina_xlm_roberta",
-        _BERT | {"position_embedding_type": "rotary", "rotary_emb_base": 50.0},
+        _BERT | {"position_embedding_type": "rotary", "rotary_emb_base": 50.0, "tie_word_embeddings": False},
     ),
     # 6 heads: their slopes are of two geometric sequences
     "jina_bert": (
@@ -102,7 +104,7 @@ CASES = {
             "auto_map": {"AutoModel": "jinaai/jina-bert-v2-qk-post-norm--modeling_bert.JinaBertModel"},
         },
     ),
-    "nomic_bert": ("nomic_bert", _BERT | _LINEAR | {"head_dim": 12}),
+    "nomic_bert": ("nomic_bert", _BERT | _ROTARY | _OLD_LINEAR | {"head_dim": 12}),
     "nomic_bert-untied": ("nomic_bert", _BERT | _ROTARY | {"tie_word_embeddings": False, "hidden_act": "gelu"}),
     "hf_nomic_bert": ("hf_nomic_bert", _NOMIC),
     "hf_nomic_bert-experts": (
@@ -113,6 +115,7 @@ CASES = {
             "activation_function": "gelu",
             "qkv_proj_bias": True,
             "mlp_fc1_bias": True,
+            "mlp_fc2_bias": True,
             "moe_every_n_layers": 2,
             "num_experts": 5,
             "moe_top_k": 2,
@@ -120,6 +123,7 @@ CASES = {
             "rotary_emb_fraction": 1.0,
             "rotary_emb_interleaved": False,
             "rotary_scaling_factor": None,
+            "classifier_dropout": None,  # that of embeddings is taken
             "tie_word_embeddings": False,
         },
     ),

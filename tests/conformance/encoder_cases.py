@@ -40,7 +40,7 @@ _XLNET = {
     "clamp_len": 5,
     "summary_last_dropout": 0.3,
     "summary_first_dropout": 0.25,
-    "pad_token_id": 5,
+    "pad_token_id": 3,
 }
 
 CASES = {
@@ -55,14 +55,18 @@ CASES = {
     ),
     "bert-generation": _bert("bert-generation", without=(*_NO_DROPOUT, "tie_word_embeddings", "type_vocab_size")),
     "roberta-prelayernorm": _bert("roberta-prelayernorm", _UNTIED),
-    "xlm-roberta-xl": _bert("xlm-roberta-xl"),
+    "xlm-roberta-xl": _bert("xlm-roberta-xl", _UNTIED),
     "data2vec-text": _bert("data2vec-text", _UNTIED),
     "luke": _bert("luke", {"entity_vocab_size": 9, "entity_emb_size": 8}, without=("tie_word_embeddings",)),
     "longformer": _bert("longformer", {"attention_window": [4, 8, 8], "num_hidden_layers": 3}, without=_NO_DROPOUT),
     "longformer-alike": _bert(
         "longformer", {"attention_window": 6, "hidden_act": "relu"} | _UNTIED, without=_NO_DROPOUT
     ),
-    "fnet": _bert("fnet", without=(*_NO_DROPOUT, "num_attention_heads", "attention_probs_dropout_prob")),
+    "fnet": _bert(
+        "fnet",
+        {"hidden_act": "relu"} | _UNTIED,
+        without=(*_NO_DROPOUT, "num_attention_heads", "attention_probs_dropout_prob"),
+    ),
     # its texts have masked tokens, by chance: 8 is one of few ids
     "esm": _bert("esm", _ESM | {"vocab_size": 13, "token_dropout": True, "mask_token_id": 8}, without=_ESM_LACKS),
     "esm-absolute": _bert(

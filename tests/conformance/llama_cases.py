@@ -83,7 +83,7 @@ CASES = {
     "qwen3-windows": _llama("qwen3", _UNTIED, _WINDOWS),
     "smollm3": _llama("smollm3", _UNTIED, _BIASES, {"no_rope_layers": [1, 0], "rope_scaling": _LINEAR}),
     "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1]}, without=("layer_types",)),
-    "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1]}),
+    "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [1, 0]}),
     "olmo2": _llama("olmo2", {"attention_bias": True, "rope_scaling": _LINEAR}, without=_TOKENS),
     "olmo2-untied": _llama("olmo2", _UNTIED, without=_TOKENS),
     "olmo3": _llama(

@@ -8,7 +8,8 @@ from keras_transformers.tokenizers import Tokenizer
 from tests.tokenizers import folders
 from tests.tokenizers.test_tokenizer import SENTENCES
 
-pytestmark = pytest.mark.one_backend  # no tensor is touched
+# no tensor is touched; that files differ is said in other tests
+pytestmark = [pytest.mark.one_backend, pytest.mark.filterwarnings("default:The tokenizer files in")]
 
 TOKENS = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO", ".", "-", "<null_1>", "<mask>"]
 

@@ -95,5 +95,5 @@ def test_decay_leaves_out_what_it_left_out():
     keep_in_float32(optimizer, [kernel, bias])
     optimizer.build([kernel, bias])
     optimizer.apply([keras.ops.zeros((2, 2), "bfloat16"), keras.ops.zeros((2,), "bfloat16")], [kernel, bias])
-    assert float(keras.ops.max(keras.ops.cast(kernel, "float32"))) < 0.95
-    assert float(keras.ops.min(keras.ops.cast(bias, "float32"))) == 1.0
+    found = [keras.ops.convert_to_numpy(keras.ops.cast(each, "float32")) for each in (kernel, bias)]
+    assert found[0].max() < 0.95 and found[1].min() == 1.0

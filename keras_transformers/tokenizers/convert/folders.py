@@ -12,6 +12,7 @@ from keras_transformers.tokenizers.convert.numbered_pieces import NumberedPieces
 from keras_transformers.tokenizers.convert.pipelines import Options
 from keras_transformers.tokenizers.convert.readers import built, paths_of
 from keras_transformers.tokenizers.convert.sentencepiece_model import read_sentencepiece
+from keras_transformers.tokenizers.convert.word_piece import jieba
 
 
 def convert(folder: pathlib.Path, config: Options, rules: TokenizerClass) -> tokenizers.Tokenizer:
@@ -116,6 +117,8 @@ def class_by_files(folder: pathlib.Path, config: Options) -> TokenizerClass:
             "with merges.txt, or one *.model. Check the folder, or fetch it again."
         )
     named = config.get("tokenizer_class")
+    # a class that splits words by jieba is refused, by its name alone
+    fitting = [rules for rules in fitting if rules.read is not jieba]
     for rules in [] if named or fitting[0].files == ("*.model",) else fitting:
         engine, _ = rules.read(paths_of(folder, rules.files), config, rules.special)
         if all(engine.token_to_id(token) is not None for token in rules.special.values()):
