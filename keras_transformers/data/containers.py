@@ -247,6 +247,7 @@ def flat_texts(x: Any) -> Any:
 
 
 def array_or_self(x: Any) -> Any:
+    """Return the NumPy array that a container holds, or the container itself if it holds none."""
     array = as_array(x)
     return x if array is None else array
 
@@ -287,6 +288,7 @@ def _is_string(value: Any) -> bool:
 
 
 def are_strings(values: Iterable[Any]) -> bool:
+    """Return whether all values are strings or bytes."""
     return all(map(_is_string, values))
 
 
@@ -297,6 +299,7 @@ def are_words(x: Any) -> bool:
 
 
 def are_texts(x: Any) -> bool:
+    """Return whether a container of at least one row begins with a string or bytes."""
     return holds_many(x) and len(x) > 0 and isinstance(rows(x)[0], (str, bytes))
 
 
