@@ -297,35 +297,19 @@ class WeightMap:
         places: dict[str, _Place] = {}
         for name in weights:
             layer, _, leaf = name.rpartition(".")
-            for pattern, position, entry, before in patterns:
+            for pattern, position, entry, before in patterns if leaf in LEAVES else ():
                 match = pattern.fullmatch(name if entry.is_weight else layer)
-                if match and leaf in LEAVES:
-                    numbers = match.groupdict()
-                    leaves = _OLD_LEAVES if old and "LayerNorm" in entry.theirs else LEAVES
-                    theirs = before + entry.name.format(leaf=leaves[leaf], **numbers)
-                    is_there = theirs in names or theirs.replace("*", "0") in names
-                    if name in places and not is_there:
-                        continue
+                if match is None:
+                    continue
+                leaves = _OLD_LEAVES if old and "LayerNorm" in entry.theirs else LEAVES
+                theirs = before + entry.name.format(leaf=leaves[leaf], **match.groupdict())
+                is_there = theirs in names or theirs.replace("*", "0") in names
+                if name not in places or is_there:
                     named = "" if entry.is_weight else f".{leaf}"
-                    shapes = [weights[f"{each.format(**numbers)}{named}"].shape for each in _several(entry.ours)]
-                    widths = [shape[-1] for shape in shapes]
-                    start, whole = sum(widths[:position]), len(widths) == 1
-                    in_kernel = entry.input_heads and leaf == "kernel"
-                    places[name] = _Place(
-                        theirs,
-                        entry.transposed and leaf == "kernel",
-                        start,
-                        None if whole else start + widths[position],
-                        sum(widths),
-                        entry.groups,
-                        entry.input_heads if in_kernel else entry.output_heads,
-                        0 if in_kernel else len(weights[name].shape) - 1,
-                        entry.zero,
-                        shapes[0][0] if entry.merged else 0,
-                        entry.convolution,
-                    )
-                    if is_there:
-                        break
+                    parts = [f"{each.format(**match.groupdict())}{named}" for each in _several(entry.ours)]
+                    places[name] = _place(theirs, entry, leaf, position, [weights[part].shape for part in parts])
+                if is_there:
+                    break
         return places
 
 
@@ -491,6 +475,25 @@ class _Stacked(collections.abc.Mapping):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _place(theirs: str, entry: Entry, leaf: str, position: int, shapes: list[tuple[int, ...]]) -> _Place:
+    """Return the place in the tensor `theirs` of one of several weights of ours, whose `shapes` these are."""
+    widths = [shape[-1] for shape in shapes]
+    start, in_kernel = sum(widths[:position]), entry.input_heads and leaf == "kernel"
+    return _Place(
+        theirs,
+        entry.transposed and leaf == "kernel",
+        start,
+        None if len(widths) == 1 else start + widths[position],
+        sum(widths),
+        entry.groups,
+        entry.input_heads if in_kernel else entry.output_heads,
+        0 if in_kernel else len(shapes[position]) - 1,
+        entry.zero,
+        shapes[0][0] if entry.merged else 0,
+        entry.convolution,
+    )
 
 
 def both_ways(prefix: str, pairs: collections.abc.Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
