@@ -113,6 +113,8 @@ class DistanceVectors(Layer):
     Returns: `[W, D]`, from the largest distance (last query, first key) down; the last vector is not needed.
     """
 
+    gives_distances = True  # for `self_scope`, which also sees views of layers (backends/torch/direct.py)
+
     def __init__(self, table: DistanceTable, hidden_dim: int, **kwargs: typing.Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.table = table

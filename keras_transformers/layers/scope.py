@@ -18,7 +18,6 @@ from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.layers import masks
-from keras_transformers.layers.disentangled import DistanceVectors
 from keras_transformers.layers.state import visible_length
 
 
@@ -116,7 +115,7 @@ def self_scope(
     """
     queries, keys = places.queries, places.keys
     bias = angles = distances = None
-    if isinstance(relative, DistanceVectors):
+    if getattr(relative, "gives_distances", False):
         distances = relative(queries, keys)
     elif relative is not None:
         bias, angles = relative(queries, keys, starts)

@@ -18,7 +18,7 @@ from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Source
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks.stacks import wrong_stacks
-from keras_transformers.tasks.task import Task
+from keras_transformers.tasks.task import Task, check_tokenizer
 from keras_transformers.tokenizers.packing import PackedTexts, Template, pack_texts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
@@ -120,9 +120,15 @@ class EncoderTask(Task):
     def _needs_mask(self) -> bool:
         if self.config.encoder is None:
             return True  # a decoder's padding may be any id
-        # A tokenizer may end texts with the token that also fills rows (EuroBERT).
-        template = None if self.tokenizer is None else self.tokenizer.template
-        return template is not None and (self.config.padding_id, 0) in template.single
+        return self.tokenizer is not None and self._writes_padding(self.tokenizer)
+
+    def _writes_padding(self, tokenizer: Tokenizer) -> bool:
+        """Whether each text has the token that also fills rows: its end (EuroBERT), or its start."""
+        return tokenizer.template is not None and (self.config.padding_id, 0) in tokenizer.template.single
+
+    def _check_tokenizer(self, tokenizer: Tokenizer) -> None:
+        # Then masks tell padding, whatever fills the rows (paraphrase-multilingual-MiniLM-L12-v2).
+        check_tokenizer(tokenizer, self.config, any_padding=self._writes_padding(tokenizer))
 
     def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:
         return self._input_columns(read_columns(source, labelled=False, words=self.form.words, columns=columns))

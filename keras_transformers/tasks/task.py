@@ -444,8 +444,9 @@ def check_config(config: typing.Any, task: str) -> None:
         raise TypeError(f"Expected config to be a ModelConfig (see kt.models), got {config!r:.80}: {way}.")
 
 
-def check_tokenizer(tokenizer: Tokenizer, config: ModelConfig) -> None:
-    """Refuse a tokenizer with larger vocabularies than the embeddings of a model, or with another padding id."""
+def check_tokenizer(tokenizer: Tokenizer, config: ModelConfig, *, any_padding: bool = False) -> None:
+    """Refuse a tokenizer with larger vocabularies than the embeddings of a model, or with another padding id, unless
+    `any_padding` will do."""
     sizes = {
         (tokenizer.vocabulary_size, config.embeddings.vocabulary_size),
         (tokenizer.target_vocabulary_size, config.target_embeddings.vocabulary_size),
@@ -454,7 +455,7 @@ def check_tokenizer(tokenizer: Tokenizer, config: ModelConfig) -> None:
         f"a vocabulary of {theirs} tokens, where the model has {own}" for theirs, own in sorted(sizes) if theirs > own
     ]
     # a decoder alone knows its padding from masks and starts
-    if config.encoder is not None and tokenizer.padding_id != config.padding_id:
+    if config.encoder is not None and not any_padding and tokenizer.padding_id != config.padding_id:
         problems.append(f"padding_id={tokenizer.padding_id}, where the model has {config.padding_id}")
         if tokenizer.padding_id is None:
             problems[-1] += " (is its tokenizer_config.json missing?)"
