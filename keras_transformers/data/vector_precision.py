@@ -18,8 +18,27 @@ import numpy as np
 from keras_transformers.callers import outside
 from keras_transformers.spelling import did_you_mean
 
-PRECISIONS = ("int8", "uint8", "binary", "ubinary")
-_FEW = 100  # vectors from which ranges can be told
+_ENOUGH = 100  # vectors to take ranges from
+
+
+class _Form(typing.NamedTuple):
+    """How the numbers of a precision are stored: the dtype, and how many numbers share a byte."""
+
+    dtype: str
+    per_byte: int
+
+    def stored(self, numbers: np.ndarray) -> np.ndarray:
+        """Return numbers from 0 to 255 in the dtype; int8 holds them less 128."""
+        return numbers.astype("uint8") if self.dtype == "uint8" else (numbers.astype("int16") - 128).astype("int8")
+
+
+_FORMS = {
+    "int8": _Form("int8", 1),
+    "uint8": _Form("uint8", 1),
+    "binary": _Form("int8", 8),
+    "ubinary": _Form("uint8", 8),
+}
+PRECISIONS = tuple(_FORMS)
 
 
 def quantize_embeddings(
@@ -50,23 +69,23 @@ def quantize_embeddings(
         >>> kt.quantize_embeddings(embedder.embed("A man rides."), "int8", ranges=ranges).dtype
         dtype('int8')
     """
-    if precision not in PRECISIONS:
+    if precision not in _FORMS:
         raise ValueError(
             f"Expected precision to be one of {', '.join(PRECISIONS)}, got {precision!r}"
             f"{did_you_mean(precision, PRECISIONS)}."
         )
+    form = _FORMS[precision]
     several = isinstance(vectors, Sequence) and any(np.ndim(each) == 2 for each in vectors)
     arrays = [_floats(each) for each in (vectors if several else [vectors])]
-    if not arrays or not several and arrays[0].size == 0:
-        width = arrays[0].shape[-1] if arrays and arrays[0].ndim == 2 else 0
-        dtype = np.dtype(precision if "int8" in precision else "uint8" if precision == "ubinary" else "int8")
-        return np.zeros((0, width if "int8" in precision else -(-width // 8)), dtype)
-    if "binary" in precision:
-        packed = [np.packbits(each > 0, axis=-1) for each in arrays]
-        done = packed if precision == "ubinary" else [(each.astype("int16") - 128).astype("int8") for each in packed]
+    if not several and arrays[0].size == 0:
+        width = arrays[0].shape[-1] if arrays[0].ndim == 2 else 0
+        return np.zeros((0, -(-width // form.per_byte)), form.dtype)
+    if form.per_byte == 8:
+        numbers = [np.packbits(each > 0, axis=-1) for each in arrays]
     else:
         least, largest = _ranges(arrays, ranges, calibration)
-        done = [_in_steps(each, least, largest, precision) for each in arrays]
+        numbers = [_in_steps(each, least, largest) for each in arrays]
+    done = [form.stored(each) for each in numbers]
     return done if several else done[0]
 
 
@@ -87,10 +106,10 @@ def _ranges(arrays: list[np.ndarray], ranges: typing.Any, calibration: typing.An
                 "Expected ranges or calibration vectors to quantize a single vector, got none. Pass ranges=, the least "
                 "and the largest number of each column of many vectors."
             )
-        if calibration is None and len(rows) < _FEW:
+        if calibration is None and len(rows) < _ENOUGH:
             warnings.warn(
                 f"The ranges of {width} columns are taken from {len(rows)} vectors. Pass ranges= or calibration= of "
-                f"{_FEW} or more.",
+                f"{_ENOUGH} or more.",
                 stacklevel=outside(),
             )
         ranges = np.stack([rows.min(axis=0), rows.max(axis=0)])
@@ -100,8 +119,8 @@ def _ranges(arrays: list[np.ndarray], ranges: typing.Any, calibration: typing.An
     return ranges[0], ranges[1]
 
 
-def _in_steps(vectors: np.ndarray, least: np.ndarray, largest: np.ndarray, precision: str) -> np.ndarray:
+def _in_steps(vectors: np.ndarray, least: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """The place of each number between the least and the largest of its column, a float from 0 to 255."""
     steps = (largest - least) / 255
     steps = np.where(steps == 0, 1, steps)
-    places = np.clip(np.floor((vectors - least) / steps), 0, 255)
-    return places.astype("uint8") if precision == "uint8" else (places - 128).astype("int8")
+    return np.clip(np.floor((vectors - least) / steps), 0, 255)

@@ -126,8 +126,24 @@ def rotary_of(
     if fraction != 1.0 and not partial:
         raise ValueError(f"{where}: only partial_rotary_factor=1.0 is supported, got {fraction}")
     record, names = _KINDS.get(kind, (None, {}))
-    if kind == "yarn":
-        values = _without_multipliers(values)
+    arguments = _arguments(read, kind, names, values, context_length, where, original_length)
+    try:
+        return Rotary(base, fraction, scaling=None if record is None else record(**arguments))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _arguments(
+    read: ConfigReader,
+    kind: str,
+    names: Mapping[str, str],
+    values: Mapping[str, typing.Any],
+    context_length: int,
+    where: str,
+    original_length: int | None,
+) -> dict[str, typing.Any]:
+    """Return the arguments of a scaling's record, whose fields have these `names`; none for the kind "default"."""
+    values = _without_multipliers(values) if kind == "yarn" else dict(values)
     for name in [name for name in values if name not in names]:  # transformers ignores them as well
         if values.pop(name) != context_length or name != _LENGTH:
             read.pass_by(f"{where}: {name}")
@@ -137,12 +153,8 @@ def rotary_of(
             values.setdefault("factor", context_length / original)
     if kind == "dynamic":
         values[_LENGTH] = context_length
-    names = {**names, _LENGTH: "original_length"}
-    values = {names[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    try:
-        return Rotary(base, fraction, scaling=None if record is None else record(**values))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {error}") from None
+    fields = {**names, _LENGTH: "original_length"}
+    return {fields[name]: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _without_multipliers(given: Mapping[str, typing.Any]) -> dict[str, typing.Any]:

@@ -213,28 +213,43 @@ def write(
         static: whether the model is a table of embeddings alone.
     """
     steps = all_steps(now)
-    paths = _paths(static, steps)
-    kinds = ["StaticEmbedding" if static else "Transformer", *(path.partition("_")[2] for path in paths[1:])]
-    modules = [
-        {"idx": n, "name": str(n), "path": path, "type": f"{_PACKAGES[0]}models.{kind}"}
-        for n, (kind, path) in enumerate(zip(kinds, paths, strict=True))
-    ]
     same_steps = bool(was) and all_steps(was) == steps
-    files = {MODULES: kept[MODULES] if same_steps and MODULES in kept else preset.json_bytes(modules)}
+    paths = _paths(static, steps)
+    files = {MODULES: kept[MODULES] if same_steps and MODULES in kept else _modules_bytes(static, paths)}
     if not static:
-        same_pooling = all(was.get(name) == now[name] for name in ("pooling", "include_prompt"))
         name = f"{paths[1]}/config.json"
-        files[name] = kept[name] if same_pooling and name in kept else _pooling_bytes(now, width)
+        same_pooling = name in kept and all(was.get(each) == now[each] for each in ("pooling", "include_prompt"))
+        files[name] = kept[name] if same_pooling else _pooling_bytes(now, width)
         width *= 1 if isinstance(now["pooling"], str) else len(now["pooling"])
-    for step, path in zip(steps, paths[-len(steps) :] if steps else [], strict=True):
-        name = f"{path}/config.json"
-        content = kept.get(name) if same_steps else vector_steps.config_of(step, width, "sentence_embedding")
+        files |= length_file({"max_seq_length": now["max_length"]}, {"max_seq_length": was.get("max_length")}, kept)
+    names = [f"{path}/config.json" for path in step_folders(now, static)]
+    if same_steps:
+        files |= {name: kept[name] for name in names if name in kept}
+    else:
+        files |= _step_files(names, steps, width)
+    return {**files, **prompt_file(now, was, kept, MEASURES[0])}
+
+
+def _modules_bytes(static: bool, paths: list[str]) -> bytes:
+    """Return the bytes of `modules.json` for modules at these paths."""
+    kinds = ["StaticEmbedding" if static else "Transformer", *(path.partition("_")[2] for path in paths[1:])]
+    return preset.json_bytes(
+        [
+            {"idx": n, "name": str(n), "path": path, "type": f"{_PACKAGES[0]}models.{kind}"}
+            for n, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+        ]
+    )
+
+
+def _step_files(names: list[str], steps: collections.abc.Sequence[Step], width: int) -> dict[str, bytes]:
+    """Return the configurations, by their names, of steps that read vectors of a width; some steps need none."""
+    files = {}
+    for name, step in zip(names, steps, strict=True):
+        content = vector_steps.config_of(step, width, "sentence_embedding")
         width = width_after([step], width)
         if content is not None:
             files[name] = content
-    if not static:
-        files |= length_file({"max_seq_length": now["max_length"]}, {"max_seq_length": was.get("max_length")}, kept)
-    return {**files, **prompt_file(now, was, kept, MEASURES[0])}
+    return files
 
 
 def _pooling_bytes(now: dict[str, Any], width: int) -> bytes:

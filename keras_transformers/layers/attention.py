@@ -172,43 +172,55 @@ class MultiHeadAttention(Layer):
     def build(self, query_shape: Shape, source_shape: Shape = None) -> None:
         width = query_shape[-1]
         if self.head_dim is None:
-            if width % self.num_heads:
-                raise ValueError(
-                    f"Expected the input's width to be a multiple of num_heads={self.num_heads}, got {width}. "
-                    "Or give head_dim."
-                )
-            self.head_dim = width // self.num_heads
+            self.head_dim = self._equal_share(width)
         disentangled = self.positions if isinstance(self.positions, Disentangled) else None
         if self.scale is None:
             self.scale = default_scale(disentangled, self.head_dim) if disentangled else self.head_dim**-0.5
         projected = source_shape is not None and isinstance(source_shape[0], (tuple, list))
         source_width = width if source_shape is None or projected else source_shape[-1]
-
-        def projection(name: str, heads: int | None, in_width: int, out_width: int | None = None) -> keras.layers.Dense:
-            # Initialize queries, keys and values like one matrix for all three (torch.nn.MultiheadAttention, fairseq).
-            units, scale = (heads * self.head_dim, 0.5) if out_width is None else (out_width, 1.0)
-            layer = keras.layers.Dense(
-                units,
-                use_bias=bool(self.use_bias) and name not in _WITHOUT_BIAS.get(self.use_bias, ()),
-                kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            layer.build((None, None, in_width))
-            return layer
-
-        self.query = projection("query", self.num_heads, width)
-        self.key = projection("key", self.num_key_value_heads, source_width)
-        self.value = projection("value", self.num_key_value_heads, source_width)
-        self.output_projection = projection("output", None, self.num_heads * self.head_dim, width)
+        inner_width = self.num_heads * self.head_dim
+        key_value_width = self.num_key_value_heads * self.head_dim
+        self.query = self._projection("query", width, inner_width)
+        self.key = self._projection("key", source_width, key_value_width)
+        self.value = self._projection("value", source_width, key_value_width)
+        self.output_projection = self._projection("output", inner_width, width, scale=1.0)
         self.query_norm = self._input_norm("query_norm", self.num_heads)
         self.key_norm = self._input_norm("key_norm", self.num_key_value_heads)
         self.global_query = self.global_key = self.global_value = None
         if self.global_tokens:
-            self.global_query = projection("global_query", self.num_heads, width)
-            self.global_key = projection("global_key", self.num_key_value_heads, width)
-            self.global_value = projection("global_value", self.num_key_value_heads, width)
-        self.relative = self.position_key = self.position_query = self.position_dropout = self.relative_scores = None
+            self.global_query = self._projection("global_query", width, inner_width)
+            self.global_key = self._projection("global_key", width, key_value_width)
+            self.global_value = self._projection("global_value", width, key_value_width)
+        self._build_positions(width)
+        self.position_key = self.position_query = self.position_dropout = None
+        if disentangled is not None:
+            self._build_disentangled(disentangled, width)
+
+    def _equal_share(self, width: int) -> int:
+        """Return the width of a head that follows from the model width."""
+        if width % self.num_heads:
+            raise ValueError(
+                f"Expected the input's width to be a multiple of num_heads={self.num_heads}, got {width}. "
+                "Or give head_dim."
+            )
+        return width // self.num_heads
+
+    def _projection(self, name: str, in_width: int, out_width: int, scale: float = 0.5) -> keras.layers.Dense:
+        """Return a built projection. With a scale of 0.5, queries, keys and values begin like one matrix for all three,
+        as in torch.nn.MultiheadAttention and fairseq."""
+        layer = keras.layers.Dense(
+            out_width,
+            use_bias=bool(self.use_bias) and name not in _WITHOUT_BIAS.get(self.use_bias, ()),
+            kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, None, in_width))
+        return layer
+
+    def _build_positions(self, width: int) -> None:
+        """Make the layers of relative positions: a table or angles, and the scores of `RelativeSinusoids`."""
+        self.relative = self.relative_scores = None
         if isinstance(self.positions, RelativeSinusoids):
             options = {"dtype": self.dtype_policy, "name": "relative_scores"}
             self.relative_scores = RelativeScores(self.positions, self.num_heads, self.head_dim, width, **options)
@@ -223,13 +235,16 @@ class MultiHeadAttention(Layer):
                 dtype=self.dtype_policy,
                 name="positions",
             )
-        if disentangled is not None and not disentangled.shared_projections:
-            if disentangled.terms != "position_to_content":
-                self.position_key = projection("position_key", self.num_heads, width)
-            if disentangled.terms != "content_to_position":
-                self.position_query = projection("position_query", self.num_heads, width)
-        if disentangled is not None and disentangled.dropout:
-            self.position_dropout = Dropout(disentangled.dropout, dtype=self.dtype_policy, name="position_dropout")
+
+    def _build_disentangled(self, positions: Disentangled, width: int) -> None:
+        """Make the projections and the dropout of the vectors of distances."""
+        inner_width = self.num_heads * self.head_dim
+        if not positions.shared_projections and positions.terms != "position_to_content":
+            self.position_key = self._projection("position_key", width, inner_width)
+        if not positions.shared_projections and positions.terms != "content_to_position":
+            self.position_query = self._projection("position_query", width, inner_width)
+        if positions.dropout:
+            self.position_dropout = Dropout(positions.dropout, dtype=self.dtype_policy, name="position_dropout")
 
     def _input_norm(self, name: str, heads: int) -> keras.layers.Layer | None:
         if self.query_key_norm is None:

@@ -161,11 +161,15 @@ class VocabularyHead(Layer):
         transform: a `TransformConfig` for a layer before the matrix, or None.
         soft_cap: bound that smoothly limits the scores to ±`soft_cap`, with a tanh (Gemma 2); None for no bound.
         scale: whether to divide the inputs by the root of their width (Raffel et al. 2020, T5).
-        embedding_dim: `E`, the width of the matrix if it is not `D` (only with a transform).
+        embedding_dim: `E`, the width of the transform's output and so of the matrix, by default `D`. For a tied head,
+            the width of the embeddings.
 
     Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
 
     Returns: `[B, T, V]`.
+
+    Raises:
+        ValueError: for an `embedding_dim` without a `transform`, and for a call of a tied head without `embedding`.
     """
 
     def __init__(
@@ -182,6 +186,11 @@ class VocabularyHead(Layer):
     ) -> None:
         super().__init__(**kwargs)
         HeadConfig(soft_cap=soft_cap)  # checks the arguments
+        if embedding_dim is not None and transform is None:
+            raise ValueError(
+                f"Expected a transform with embedding_dim={embedding_dim}, which is the width of the transform's "
+                "output, got transform=None. Give a TransformConfig, or leave embedding_dim out."
+            )
         self.vocabulary_size = vocabulary_size
         self.tied = tied
         self.soft_cap = soft_cap

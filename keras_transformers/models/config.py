@@ -58,42 +58,68 @@ class ModelConfig:
     reading: ShiftedSource | None = None
 
     def __post_init__(self) -> None:
-        encoder, decoder, target = self.encoder, self.decoder, self.target_embeddings
-        both = encoder if decoder else None
+        problems = [*self._contradictions_of_embeddings(), *self._contradictions_of_stacks()]
+        if problems:
+            raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
+
+    def _contradictions_of_embeddings(self) -> list[str]:
+        """Return a sentence for each contradiction between the embeddings, or between them and the rest."""
+        target = self.target_embeddings
+        sizes = {self.embeddings.vocabulary_size, target.vocabulary_size}
         contradictions = {
-            "neither an encoder nor a decoder": not (encoder or decoder),
-            "decoder_embeddings without both an encoder and a decoder": self.decoder_embeddings and not both,
-            "reading without both an encoder and a decoder": self.reading and not both,
+            "decoder_embeddings without both an encoder and a decoder": self.decoder_embeddings and not self._has_both,
             "embeddings with shared_tokens, which are for decoder_embeddings": self.embeddings.shared_tokens,
             "decoder_embeddings that share tokens, and another vocabulary or width than embeddings": (
                 target.shared_tokens and _table_shape(target) != _table_shape(self.embeddings)
             ),
             "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
-            "ends": decoder and getattr(target.positions, "skip_padding", False),
-            **dict.fromkeys(self._uneven_heads(), True),
-            **{
-                f"{name}: field 'num_layers' is 0, and only an encoder without a decoder may have no layers": True
-                for name, stack in (("encoder", encoder), ("decoder", decoder))
-                if decoder and stack and not stack.num_layers
-            },
-            "an output_dim of the encoder, whose decoder reads hidden_dim numbers": both and both.output_dim,
-            "bidirectional=True, which is for a decoder without an encoder": (
-                encoder and (encoder.bidirectional or getattr(decoder, "bidirectional", False))
-            ),
-            "an encoder without a padding_id, by which it knows its padding": encoder and self.padding_id is None,
+            "ends": self.decoder and getattr(target.positions, "skip_padding", False),
+            "an encoder without a padding_id, by which it knows its padding": self.encoder and self.padding_id is None,
             **{
                 f"padding_id={self.padding_id} outside the vocabulary of {size} tokens": not 0 <= self.filler < size
-                for size in {self.embeddings.vocabulary_size, target.vocabulary_size}
+                for size in sizes
             },
         }
-        problems = [sentence for sentence, holds in contradictions.items() if holds]
-        if problems:
-            raise ValueError(f"This ModelConfig contradicts itself: {'; '.join(problems)}.")
+        return [sentence for sentence, holds in contradictions.items() if holds]
+
+    def _contradictions_of_stacks(self) -> list[str]:
+        """Return a sentence for each contradiction between the stacks, or between them and the model width."""
+        encoder, decoder = self.encoder, self.decoder
+        contradictions = {
+            "neither an encoder nor a decoder": not self._stacks,
+            "reading without both an encoder and a decoder": self.reading and not self._has_both,
+            **dict.fromkeys(self._uneven_heads(), True),
+            **dict.fromkeys(self._empty_stacks(), decoder is not None),
+            "an output_dim of the encoder, whose decoder reads hidden_dim numbers": (
+                encoder and self._has_both and encoder.output_dim
+            ),
+            "bidirectional=True, which is for a decoder without an encoder": (
+                encoder and any(stack.bidirectional for stack in self._stacks.values())
+            ),
+        }
+        return [sentence for sentence, holds in contradictions.items() if holds]
+
+    @property
+    def _has_both(self) -> bool:
+        return self.encoder is not None and self.decoder is not None
+
+    @property
+    def _stacks(self) -> dict[str, StackConfig]:
+        """The stacks that there are, by their names."""
+        stacks = {"encoder": self.encoder, "decoder": self.decoder}
+        return {name: stack for name, stack in stacks.items() if stack is not None}
+
+    def _empty_stacks(self) -> list[str]:
+        """Return a sentence for each stack without layers."""
+        return [
+            f"{name}: field 'num_layers' is 0, and only an encoder without a decoder may have no layers"
+            for name, stack in self._stacks.items()
+            if not stack.num_layers
+        ]
 
     def _uneven_heads(self) -> list[str]:
         """Return a sentence for each stack whose heads have no width that follows from the model width."""
-        stacks = {"encoder": self.encoder, "decoder": self.decoder}
-        attentions = {name: stack.block.attention for name, stack in stacks.items() if stack is not None}
+        attentions = {name: stack.block.attention for name, stack in self._stacks.items()}
         return [
             f"{name}: hidden_dim={self.hidden_dim} is no multiple of num_heads={attention.num_heads}, and head_dim is "
             "not given"
@@ -114,8 +140,9 @@ class ModelConfig:
 
     @property
     def head_dim(self) -> int | None:
-        """Width that the transform of a vocabulary head narrows to; None for the width of the output."""
-        return self.head.embedding_dim or self.embeddings.embedding_dim
+        """Width that the transform of a vocabulary head narrows to; None for the width of the output, and for a head
+        without a transform."""
+        return None if self.head.transform is None else self.head.embedding_dim or self.embeddings.embedding_dim
 
     @property
     def compares_segments(self) -> bool:

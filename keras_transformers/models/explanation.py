@@ -103,7 +103,7 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
         matrix = "the embeddings transposed" if head.tied else "its own matrix"
-        inner = config.head_dim or width if head.transform is not None else width
+        inner = config.head_dim or width
         size = f"{inner} → {head.vocabulary_size}"
         yield _line("head", _transform(head.transform, inner), size, matrix, _bias(head), _cap(head))
 

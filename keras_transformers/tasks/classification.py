@@ -264,12 +264,8 @@ class TextClassifier(Classifier):
         """
         _check_top(top)
         hypotheses = None if labels is None else Hypotheses.of(labels, hypothesis, multi_label, self.labels)
-        pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
-        single = isinstance(texts, str) or pair and seconds is None
-        source: typing.Any = [texts] if single else texts
-        if seconds is not None:
-            source = {"text": texts_of(texts)[0], "text_pair": texts_of(seconds)[0]}
-        if is_empty(source) or seconds is not None and not any(source.values()):
+        source, single = _texts_or_pairs(texts, seconds)
+        if source is None:
             return []
         columns = read_columns(source, labelled=False)
         if hypotheses is None:
@@ -353,6 +349,17 @@ class TextClassifier(Classifier):
 
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "activation": self.activation or self._folder_activation}
+
+
+def _texts_or_pairs(texts: Texts, seconds: Texts | None) -> tuple[typing.Any, bool]:
+    """The texts, or the two columns of pairs, and whether they are one text or pair alone; `(None, False)` for none."""
+    if seconds is not None:
+        columns = {"text": texts_of(texts)[0], "text_pair": texts_of(seconds)[0]}
+        return columns if any(columns.values()) else None, isinstance(texts, str)
+    pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
+    if isinstance(texts, str) or pair:
+        return [texts], True
+    return None if is_empty(texts) else texts, False
 
 
 def _several(label: typing.Any) -> list[typing.Any] | None:

@@ -23,14 +23,14 @@ from keras_transformers.generation.settings import (
     to_hugging_face,
     without_effect,
 )
-from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.steps import Steps
-from keras_transformers.records import arguments_of, from_json
+from keras_transformers.records import from_json
 from keras_transformers.spelling import check_arguments
 from keras_transformers.tasks import notices
 from keras_transformers.tasks.answers import Wording
 from keras_transformers.tasks.task import Task
+from keras_transformers.tasks.vocabulary_head import make_head
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
@@ -66,13 +66,7 @@ class GenerativeTask(Steps, Task):
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
         self.generation = generation
-        self.head = VocabularyHead(
-            config.target_embeddings.vocabulary_size,
-            **arguments_of(config.head),
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        self.head.build((None, None, config.output_dim))
+        self.head = make_head(config, self.dtype_policy)
         self.label_smoothing = 0.0
         self.token_accuracy = TokenAccuracy()
         self.mean_perplexity = Perplexity()

@@ -16,12 +16,11 @@ from keras_transformers.data.examples import Examples, read_columns
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Form, Source, Texts, texts_of
 from keras_transformers.data.token_ids import Ids
-from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.records import arguments_of
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.encoder_task import EncoderTask
 from keras_transformers.tasks.stacks import wrong_stacks
+from keras_transformers.tasks.vocabulary_head import make_head
 from keras_transformers.tokenizers.packing import PackedTexts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
@@ -61,13 +60,7 @@ class MaskedLM(EncoderTask):
         if not 0.0 < mask_rate < 1.0:
             raise ValueError(f"Expected mask_rate between 0 and 1, got {mask_rate}.")
         self.mask_rate = mask_rate
-        self.head = VocabularyHead(
-            config.embeddings.vocabulary_size,
-            **arguments_of(config.head) | {"embedding_dim": config.head_dim},
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        self.head.build((None, None, config.output_dim))
+        self.head = make_head(config, self.dtype_policy)
         self.token_accuracy = TokenAccuracy()
         self.perplexity = Perplexity()
         self.built = True

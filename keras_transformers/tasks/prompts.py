@@ -32,19 +32,27 @@ def find_prompt(
         raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
     if task is not None and task not in TASKS:
         raise ValueError(f"Expected task to be one of {', '.join(TASKS)}, got {task!r}{did_you_mean(task, TASKS)}.")
-    if prompt is not None and prompt not in prompts:
-        # A word that is no name would run into the first word of each text.
-        if not (prompt.isascii() and prompt.isidentifier()):
-            return prompt
-    if name is None and prompt is None and task is not None:
+    if prompt is not None and prompt not in prompts and not _is_word(prompt):
+        return prompt
+    name = prompt if name is None else name
+    if name is None and task is not None:
         return next((prompts[each] for each in TASKS[task] if each in prompts), "")
-    name = next((each for each in (prompt, name, default) if each is not None), None)
-    if name is not None and name not in prompts:
+    name = default if name is None else name
+    return "" if name is None else _named(prompts, name)
+
+
+def _is_word(prompt: str) -> bool:
+    """Whether a prompt is a single word: it must be a name, since it would run into the first word of each text."""
+    return prompt.isascii() and prompt.isidentifier()
+
+
+def _named(prompts: Mapping[str, str], name: str) -> str:
+    if name not in prompts:
         raise ValueError(
             f"Expected the name of one of the model's prompts ({', '.join(prompts) or 'it has none'}), got "
             f"{name!r}{did_you_mean(name, prompts)}. A text of your own needs a space or colon at its end."
         )
-    return "" if name is None else prompts[name]
+    return prompts[name]
 
 
 def encode_prompted(tokenizer: Tokenizer, prompt: str, texts: Sequence[str]) -> list[list[int]]:

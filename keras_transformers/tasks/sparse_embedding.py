@@ -16,16 +16,15 @@ from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.data.sparse_vectors import SparseVectors, largest
 from keras_transformers.formats import own, sparse_folders, vector_steps
-from keras_transformers.layers.heads import VocabularyHead
 from keras_transformers.layers.layer import Layer, like
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.records import arguments_of
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.embedder_task import EmbedderTask
 from keras_transformers.tasks.embedding import compared
 from keras_transformers.tasks.prompts import encode_prompted
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.vector_training import sides_of
+from keras_transformers.tasks.vocabulary_head import make_head
 from keras_transformers.tokenizers.packing import Template, pack_texts
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses.ranking import InBatchNegatives
@@ -94,13 +93,7 @@ class SparseEmbedder(EmbedderTask):
         self.max_active_dims = max_active_dims
         self.static_queries = static_queries
         size = config.embeddings.vocabulary_size
-        self.head = VocabularyHead(
-            size,
-            **arguments_of(config.head) | {"embedding_dim": config.head_dim},
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        self.head.build((None, None, config.output_dim))
+        self.head = make_head(config, self.dtype_policy)
         self.query: TokenWeights | None = None
         if static_queries:
             self.query = TokenWeights(size, dtype=self.dtype_policy, name="query")

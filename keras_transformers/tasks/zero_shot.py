@@ -55,27 +55,11 @@ class Hypotheses:
             TypeError: for labels that are no list of strings.
             ValueError: for no labels or equal ones, a template without `{}`, or a model without a class of entailment.
         """
-        if isinstance(labels, str | bytes | dict) or not isinstance(labels, collections.abc.Iterable):
-            raise TypeError(f"Expected labels to be a list of names, got {shown(labels)}.")
-        labels = tuple(labels)
-        if not all(isinstance(label, str) for label in labels):
-            raise TypeError(f"Expected labels to be a list of names, got {shown(labels)}.")
-        if not labels or len(set(labels)) < len(labels):
-            raise ValueError(f"Expected at least one label, each once, got {short_list(labels) or 'none'}.")
+        labels = _checked_labels(labels)
         if not isinstance(template, str) or "{}" not in template:
             raise ValueError(f"Expected a hypothesis with {{}} in the place of a label, got {shown(template)}.")
-        entailment = _number(classes, "entail")
-        if entailment is None or len(classes) < 2:
-            raise ValueError(
-                "Expected a model of natural language inference, with a class whose name begins with 'entail' and "
-                f"another, got one of {short_list(classes)}. If it is one, name its classes: "
-                "from_preset(…, labels=[…])."
-            )
-        contradiction = _number(classes, "contra", "not")
-        if contradiction is None:
-            contradiction = len(classes) - 1 if entailment == 0 else 0
         texts = tuple(template.replace("{}", label) for label in labels)
-        return cls(labels, texts, entailment, contradiction, independent or len(labels) == 1)
+        return cls(labels, texts, *_inference_classes(classes), independent or len(labels) == 1)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return the probability of each label, float64 `[N, L]`, from the model's outputs for the pairs `[N * L, C]`,
@@ -87,6 +71,32 @@ class Hypotheses:
         scores = logits[..., self.entailment]
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return scores / scores.sum(axis=-1, keepdims=True)
+
+
+def _checked_labels(labels: typing.Any) -> tuple[str, ...]:
+    """Return the labels after checking that they are strings that differ."""
+    if isinstance(labels, str | bytes | dict) or not isinstance(labels, collections.abc.Iterable):
+        raise TypeError(f"Expected labels to be a list of names, got {shown(labels)}.")
+    labels = tuple(labels)
+    if not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"Expected labels to be a list of names, got {shown(labels)}.")
+    if not labels or len(set(labels)) < len(labels):
+        raise ValueError(f"Expected at least one label, each once, got {short_list(labels) or 'none'}.")
+    return labels
+
+
+def _inference_classes(classes: collections.abc.Sequence[str]) -> tuple[int, int]:
+    """Return the numbers of the classes of entailment and of contradiction, found by their names."""
+    entailment, contradiction = _number(classes, "entail"), _number(classes, "contra", "not")
+    if entailment is None or len(classes) < 2:
+        raise ValueError(
+            "Expected a model of natural language inference, with a class whose name begins with 'entail' and "
+            f"another, got one of {short_list(classes)}. If it is one, name its classes: "
+            "from_preset(…, labels=[…])."
+        )
+    if contradiction is None:
+        contradiction = len(classes) - 1 if entailment == 0 else 0
+    return entailment, contradiction
 
 
 def _number(classes: collections.abc.Sequence[str], *beginnings: str) -> int | None:

@@ -47,6 +47,11 @@ def test_a_head_may_have_a_width_of_its_own():
     assert relative_error(ops.convert_to_numpy(head(inputs)), wanted) <= 1e-6
 
 
+def test_a_head_without_a_transform_has_no_width_of_its_own():
+    with pytest.raises(ValueError, match="Expected a transform with embedding_dim=5, .* Give a TransformConfig, or"):
+        VocabularyHead(11, embedding_dim=5)
+
+
 @pytest.mark.parametrize("other", [{"tied": True}, {"transform": None}])
 def test_a_tied_head_has_the_width_of_the_embeddings(other):
     with pytest.raises(ValueError, match="Expected tied=False and a transform with embedding_dim=5, got tied="):

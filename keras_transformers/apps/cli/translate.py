@@ -138,9 +138,7 @@ def translate(
 ) -> None:
     """Translate sentences, lines of standard input, or a file. Each line gives one line of output, in order; empty
     lines stay empty. Several translations, or scores, share one line, separated by tabs."""
-    from keras_transformers.apps.cli.texts import progress
     from keras_transformers.extras import require
-    from keras_transformers.files.lines import decoded_lines, in_chunks
 
     texts = texts or []
     files.check([*given(texts=texts or None, attention=attention)])
@@ -148,24 +146,16 @@ def translate(
         require(matplotlib=True)
         _check_one(texts)
     options = {**decoding.options(), **given(**dataclasses.asdict(languages))}
-    # At a keyboard, each line is answered at once.
-    typed = not texts and files.input is None and sys.stdin.isatty()
 
     import keras_transformers as kt
 
     task = kt.Seq2SeqLM.from_preset(preset)
     if files.input is not None:
         _file(task, files, {**options, "documents": files.documents})
-        return
-    if typed:
-        print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
-    lines = texts or decoded_lines(sys.stdin.buffer, "standard input")
-    number, noun = 0, "sentence" if texts else "line"
-    with progress("translating", total=len(texts) if texts else None) as advance:
-        for chunk in in_chunks(lines, 1 if typed else decoding.batch_size * BATCHES_AT_ONCE):
-            names = [f"{noun} {place}" for place in range(number + 1, number + len(chunk) + 1)]
-            write(_lines(chunk, task.translate(chunk, names=names, progress=advance, **options), decoding.scores))
-            number += len(chunk)
+    elif texts:
+        _answer(task, texts, "sentence", decoding, options, total=len(texts))
+    else:
+        _standard_input(task, decoding, options)
     if attention is not None:
         searched = given(num_beams=decoding.num_beams, max_new_tokens=decoding.max_new_tokens)
         kt.plot_attention(task, texts[0], path=attention, **searched)
@@ -174,6 +164,38 @@ def translate(
 def _check_one(texts: list[str]) -> None:
     if len(texts) != 1:
         raise ValueError(f"Expected one sentence to draw the attention of, got {len(texts)}. Give it as an argument.")
+
+
+def _standard_input(task: Any, decoding: Decoding, options: dict[str, Any]) -> None:
+    """Translate the lines of standard input; at a keyboard, each line at once."""
+    from keras_transformers.files.lines import decoded_lines
+
+    typed = sys.stdin.isatty()
+    if typed:
+        print("A sentence a line; Ctrl-D ends.", file=sys.stderr)
+    lines = decoded_lines(sys.stdin.buffer, "standard input")
+    _answer(task, lines, "line", decoding, options, lines_at_once=1 if typed else None)
+
+
+def _answer(
+    task: Any,
+    texts: Iterable[str],
+    noun: str,
+    decoding: Decoding,
+    options: dict[str, Any],
+    total: int | None = None,
+    lines_at_once: int | None = None,
+) -> None:
+    """Print the translations of texts, as soon as some are ready. Messages call a text by the noun and its number."""
+    from keras_transformers.apps.cli.texts import progress
+    from keras_transformers.files.lines import in_chunks
+
+    number = 0
+    with progress("translating", total=total) as advance:
+        for chunk in in_chunks(texts, lines_at_once or decoding.batch_size * BATCHES_AT_ONCE):
+            names = [f"{noun} {place}" for place in range(number + 1, number + len(chunk) + 1)]
+            write(_lines(chunk, task.translate(chunk, names=names, progress=advance, **options), decoding.scores))
+            number += len(chunk)
 
 
 def _file(task: Any, files: Files, options: dict[str, Any]) -> None:
