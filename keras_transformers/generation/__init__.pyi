@@ -1,7 +1,9 @@
 from keras_transformers.generation.beam_search import BeamSearch as BeamSearch
-from keras_transformers.generation.decoding import Generated as Generated
 from keras_transformers.generation.decoding import generate as generate
 from keras_transformers.generation.decoding import stream as stream
+from keras_transformers.generation.generated import Generated as Generated
+from keras_transformers.generation.hugging_face_settings import from_hugging_face as from_hugging_face
+from keras_transformers.generation.hugging_face_settings import to_hugging_face as to_hugging_face
 from keras_transformers.generation.penalties import BadWords as BadWords
 from keras_transformers.generation.penalties import CountPenalty as CountPenalty
 from keras_transformers.generation.penalties import Forced as Forced
@@ -15,7 +17,5 @@ from keras_transformers.generation.samplers import Temperature as Temperature
 from keras_transformers.generation.samplers import TopK as TopK
 from keras_transformers.generation.samplers import TopP as TopP
 from keras_transformers.generation.settings import GenerationConfig as GenerationConfig
-from keras_transformers.generation.settings import from_hugging_face as from_hugging_face
-from keras_transformers.generation.settings import to_hugging_face as to_hugging_face
 from keras_transformers.generation.speculative import DraftModel as DraftModel
 from keras_transformers.generation.speculative import PromptLookup as PromptLookup

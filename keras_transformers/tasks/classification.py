@@ -265,7 +265,7 @@ class TextClassifier(Classifier):
         _check_top(top)
         hypotheses = None if labels is None else Hypotheses.of(labels, hypothesis, multi_label, self.labels)
         source, single = _texts_or_pairs(texts, seconds)
-        if source is None:
+        if is_empty(source):
             return []
         columns = read_columns(source, labelled=False)
         if hypotheses is None:
@@ -352,14 +352,14 @@ class TextClassifier(Classifier):
 
 
 def _texts_or_pairs(texts: Texts, seconds: Texts | None) -> tuple[typing.Any, bool]:
-    """The texts, or the two columns of pairs, and whether they are one text or pair alone; `(None, False)` for none."""
+    """The texts, or the two columns of pairs, and whether they are one text or pair alone; an empty list for none."""
     if seconds is not None:
         columns = {"text": texts_of(texts)[0], "text_pair": texts_of(seconds)[0]}
-        return columns if any(columns.values()) else None, isinstance(texts, str)
+        return columns if any(columns.values()) else [], isinstance(texts, str)
     pair = isinstance(texts, tuple) and len(texts) == 2 and all(isinstance(text, str) for text in texts)
     if isinstance(texts, str) or pair:
         return [texts], True
-    return None if is_empty(texts) else texts, False
+    return texts, False
 
 
 def _several(label: typing.Any) -> list[typing.Any] | None:

@@ -13,7 +13,8 @@ import typing
 from collections.abc import Mapping
 
 from keras_transformers.data.language_names import find_language, language_error, language_of
-from keras_transformers.generation.settings import GenerationConfig, fields_of
+from keras_transformers.generation.hugging_face_settings import fields_of
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 _PAIR = re.compile(r"translation_(.+)_to_(.+)")

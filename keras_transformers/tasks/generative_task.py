@@ -15,12 +15,11 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
+from keras_transformers.generation.hugging_face_settings import from_hugging_face, to_hugging_face
 from keras_transformers.generation.settings import (
     NEW_TOKENS,
     GenerationConfig,
-    from_hugging_face,
     named_ids,
-    to_hugging_face,
     without_effect,
 )
 from keras_transformers.models.config import ModelConfig

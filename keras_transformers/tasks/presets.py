@@ -26,7 +26,8 @@ from keras_transformers.formats import (
     sources,
     verification,
 )
-from keras_transformers.generation.settings import GENERATION_KEYS, GenerationConfig, from_hugging_face
+from keras_transformers.generation.hugging_face_settings import GENERATION_KEYS, from_hugging_face
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models import changes
 from keras_transformers.models.weights import assign, build_empty, is_head, named_weights, unused_tensors
 from keras_transformers.records import to_json

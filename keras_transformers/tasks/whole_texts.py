@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from keras_transformers import spelling
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
-from keras_transformers.generation.settings import GenerationConfig, fields_of, without_effect
+from keras_transformers.generation.hugging_face_settings import fields_of
+from keras_transformers.generation.settings import GenerationConfig, without_effect
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.directions import Direction
 from keras_transformers.tasks.translation import Documents, SourceOptions

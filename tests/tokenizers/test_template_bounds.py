@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keras_transformers.tokenizers.chat import rendering, sandbox
+from keras_transformers.tokenizers.chat import meter, rendering
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -124,7 +124,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_template_ends_soon_and_small(name, monkeypatch, request):
-    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(meter, "SECONDS", 0.5)
     request.addfinalizer(gc.unfreeze)
     gc.freeze()  # what other tests left is not collected here, within the time of the template
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.thread_time()
@@ -160,7 +160,7 @@ def test_a_hostile_template_ends_soon_and_small(name, monkeypatch, request):
     ],
 )
 def test_what_is_refused_is_said(name, message, monkeypatch):
-    monkeypatch.setattr(sandbox, "_SECONDS", 0.5)
+    monkeypatch.setattr(meter, "SECONDS", 0.5)
     with pytest.raises(ValueError, match=message):
         rendering.render(HOSTILE[name], CHAT)
 

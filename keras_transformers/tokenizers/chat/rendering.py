@@ -213,11 +213,12 @@ def _plain(value: Any) -> Any:
 def _run(template: str, values: dict[str, Any]) -> str:
     import jinja2
 
-    from keras_transformers.tokenizers.chat import sandbox
+    from keras_transformers.tokenizers.chat.meter import TooMuch
+    from keras_transformers.tokenizers.chat.sandbox import run
 
     try:
-        return sandbox.run(_compiled(template), values)
-    except sandbox.TooMuch as error:
+        return run(_compiled(template), values)
+    except TooMuch as error:
         raise ValueError(
             f"Expected a chat template that writes a chat, got one that {error}. Do not trust where it comes from; "
             "give another, template=."
