@@ -5,21 +5,12 @@
     task.json, task.weights.h5         class, options and weights of a head
     tokenizer.json, assets/tokenizer   see `tokenizers/convert/keras_hub.py`
 
-So a model loaded from KerasHub is saved as a folder that transformers opens. KerasHub's models differ as follows:
-
-    BERT          the tanh form of GELU in its blocks; the masked language model's head has the exact GELU and another
-                  epsilon. No Hugging Face `config.json` can express this: the model is saved in our own format
-    RoBERTa       positions start at the first row, and there are no segments: the additional rows of Hugging Face
-                  are filled with zeros
-    DistilBERT    the epsilon of the same head
-    DeBERTa v3    the same
-
-KerasHub pads on the right, where RoBERTa's positions are the same. Padded on the left, positions are as in the original
-RoBERTa.
+So a model loaded from KerasHub is saved as a folder that transformers opens. `keras_hub_models.py` is the table of
+KerasHub's models, and says how they differ.
 
 No code of a folder is executed: the classes that it names are looked up in a table here, and h5 files hold numbers.
 
-Source: keras_hub/src/utils/preset_utils.py and keras_hub/src/models of KerasHub 0.32, https://github.com/keras-team/keras-hub
+Source: keras_hub/src/utils/preset_utils.py of KerasHub 0.32, https://github.com/keras-team/keras-hub
 """
 
 import collections.abc
@@ -33,11 +24,11 @@ import numpy as np
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.fields import Fields
-from keras_transformers.families.keys import Key, key
 from keras_transformers.families.registry import family
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
+from keras_transformers.formats.keras_hub_models import MASKED_LM, MODELS, Model, block, dense
 from keras_transformers.formats.keras_weights import Dataset, datasets, weight_files
 from keras_transformers.layers.heads import TransformConfig
 from keras_transformers.layers.norms import LayerNorm
@@ -47,126 +38,8 @@ from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 TASK_WEIGHTS = "task.weights.h5"
 
-# Configurations
-
 _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
 _FLOATS = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Model:
-    """The conversion of one of KerasHub's models to a Hugging Face `config.json`.
-
-    Attributes:
-        model_type: the family.
-        keys: rows for the arguments of KerasHub's backbone; their paths are keys of a `config.json`.
-        values: values that all these models share.
-        embeddings: the names of the embedding tables and their norm in an h5 file, by this library's names.
-        text: the entries of the text classifier's head.
-        pooler: the entries of the body's pooler, if it has one.
-        classifier_dropout: the Hugging Face name of the classifier's dropout.
-        rows_before: whether the position table has rows before the first position.
-        block: the name of a block, without its number.
-        more: the entries of further layers of the body.
-    """
-
-    model_type: str
-    keys: tuple[Key, ...]
-    values: dict
-    embeddings: dict[str, str]
-    text: tuple[Entry, ...]
-    pooler: tuple[Entry, ...] = ()
-    classifier_dropout: str = "classifier_dropout"
-    rows_before: bool = False
-    block: str = "transformer_encoder"
-    more: tuple[Entry, ...] = ()
-
-
-def _dense(ours: str, theirs: str) -> Entry:
-    return Entry(ours, theirs, transposed=False)
-
-
-# Arguments of a backbone, their defaults, and their names in a `config.json`.
-_KEYS = (
-    key("vocabulary_size", 0, "vocab_size"),
-    key("num_layers", 0, "num_hidden_layers"),
-    key("num_heads", 0, "num_attention_heads"),
-    key("hidden_dim", 0, "hidden_size"),
-    key("intermediate_dim", 0, "intermediate_size"),
-    key("dropout", 0.1, "hidden_dropout_prob", "attention_probs_dropout_prob"),
-    key("max_sequence_length", 512, "max_position_embeddings"),
-)
-_TABLE = "model.token_and_position_embedding"
-_EMBEDDINGS = {
-    "token": f"{_TABLE}.token_embedding",
-    "position": f"{_TABLE}.position_embedding",
-    "segment": "model.segment_embedding",  # for models without segments
-    "norm": "model.layer_normalization",
-}
-_TEXT = (_dense("pooler.transform.dense", "task.dense"), _dense("classifier", "task.dense_1"))
-_ROBERTA = {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "type_vocab_size": 1}
-_MODELS = {
-    "Bert": _Model(
-        "bert",
-        (*_KEYS, key("num_segments", 2, "type_vocab_size")),
-        {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12},
-        {
-            "token": "model.reversible_embedding",
-            "position": "model.position_embedding",
-            "segment": "model.embedding",
-            "norm": "model.layer_normalization",
-        },
-        (_dense("classifier", "task.dense"),),
-        (_dense("pooler.transform.dense", "model.dense"),),
-    ),
-    "Roberta": _Model("roberta", _KEYS, _ROBERTA, _EMBEDDINGS, _TEXT, rows_before=True),
-    "XLMRoberta": _Model("xlm-roberta", _KEYS, _ROBERTA, _EMBEDDINGS, _TEXT, rows_before=True),
-    "DistilBert": _Model(
-        "distilbert",
-        (
-            key("vocabulary_size", 0, "vocab_size"),
-            key("num_layers", 0, "n_layers"),
-            key("num_heads", 0, "n_heads"),
-            key("hidden_dim", 0, "dim"),
-            key("intermediate_dim", 0, "hidden_dim"),
-            key("dropout", 0.1, "dropout", "attention_dropout"),
-            key("max_sequence_length", 512, "max_position_embeddings"),
-        ),
-        {"activation": "gelu"},
-        _EMBEDDINGS,
-        _TEXT,
-        classifier_dropout="seq_classif_dropout",
-    ),
-    "DebertaV3": _Model(
-        "deberta-v2",
-        (*_KEYS, key("bucket_size", 256, "position_buckets")),
-        {
-            "hidden_act": "gelu",
-            "layer_norm_eps": 1e-7,
-            "relative_attention": True,
-            "pos_att_type": ["c2p", "p2c"],
-            "share_att_key": True,
-            "norm_rel_ebd": "layer_norm",
-            "position_biased_input": False,
-        },
-        {"token": "model.reversible_embedding", "norm": "model.layer_normalization"},
-        _TEXT,
-        classifier_dropout="pooler_dropout",
-        block="disentangled_attention_encoder",
-        more=(
-            _dense("encoder.positions", "model.relative_embedding"),
-            Entry("encoder.positions.norm", "model.relative_embedding.layer_norm"),
-        ),
-    ),
-}
-
-
-def classes() -> dict[str, list[str]]:
-    """Return the names of KerasHub's backbones that load, by `model_type`."""
-    found: dict[str, list[str]] = {}
-    for name, model in _MODELS.items():
-        found.setdefault(model.model_type, []).append(f"{name}Backbone")
-    return found
 
 
 # Endings of KerasHub's task classes after the model's name, and this library's tasks.
@@ -177,11 +50,6 @@ _TASKS = {
     "TextEmbedder": "TextEmbedder",
 }
 _POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
-_MASKED_LM = (
-    _dense("head.transform.dense", "task.masked_lm_head.intermediate_dense"),
-    Entry("head.transform.norm", "task.masked_lm_head.intermediate_layer_norm"),
-    Entry("head", "task.masked_lm_head"),
-)
 
 
 def is_preset(values: dict[str, typing.Any]) -> bool:
@@ -202,7 +70,7 @@ class Checkpoint:
     """
 
     folder: pathlib.Path
-    model: _Model
+    model: Model
     config: ModelConfig
     task: str | None
     values: dict
@@ -225,7 +93,7 @@ class Checkpoint:
         head: tuple[Entry, ...] = ()
         tensors = self.tensors.datasets
         if task is not None and task == self.task:
-            head = {"TextClassifier": self.model.text, "MaskedLM": _MASKED_LM}.get(task, ())
+            head = {"TextClassifier": self.model.text, "MaskedLM": MASKED_LM}.get(task, ())
             if head:
                 tensors = tensors | datasets(self.folder, [TASK_WEIGHTS], "task")
         tables = self.model.embeddings
@@ -235,8 +103,8 @@ class Checkpoint:
             zero_rows[f"{tables['segment']}.weight"] = config.embeddings.num_segments
         heads = fields("encoder.block.attention.num_heads")
         entries = (
-            *(_dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
-            *_block(self.model.block, heads),
+            *(dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
+            *block(self.model.block, heads),
             *self.model.more,
             *self.model.pooler,
             *head,
@@ -268,13 +136,13 @@ def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: st
     folder = pathlib.Path(folder)
     where, name = folder / "config.json", class_name(values)
     prefix = name.removesuffix("Backbone")
-    if prefix not in _MODELS or not name.endswith("Backbone"):
-        known = ", ".join(f"{each}Backbone" for each in _MODELS)
+    if prefix not in MODELS or not name.endswith("Backbone"):
+        known = ", ".join(f"{each}Backbone" for each in MODELS)
         raise ValueError(
             f"Expected one of KerasHub's classes {known} in {where}, got {name!r}. Load it with KerasHub, or take a "
             "Hugging Face checkpoint of the same model."
         )
-    model = _MODELS[prefix]
+    model = MODELS[prefix]
     file_task, options = _task_of(folder, prefix) or (None, {})
     theirs = _read_body(values, model, folder, where)
     told: dict[str, typing.Any] = {}
@@ -313,7 +181,7 @@ def pooling(folder: pathlib.Path) -> dict[str, typing.Any]:
 
 
 def _read_body(
-    values: dict[str, typing.Any], model: _Model, folder: pathlib.Path, where: pathlib.Path
+    values: dict[str, typing.Any], model: Model, folder: pathlib.Path, where: pathlib.Path
 ) -> dict[str, typing.Any]:
     """Return the Hugging Face `config.json` that is equivalent to KerasHub's."""
     given = _config_of(values, where)
@@ -357,7 +225,7 @@ def _task_of(folder: pathlib.Path, prefix: str) -> tuple[str, dict[str, typing.A
 def _read_task(
     options: dict[str, typing.Any],
     task: str | None,
-    model: _Model,
+    model: Model,
     hidden_dim: typing.Any,
     where: pathlib.Path,
     told: dict[str, typing.Any],
@@ -394,36 +262,6 @@ def _config_of(values: collections.abc.Mapping[str, typing.Any], where: object) 
             f"Expected a JSON object as 'config' in {where}, got {config!r:.80}. Download or save the preset again."
         )
     return config
-
-
-# Weights
-
-
-def _block(name: str, heads: int) -> tuple[Entry, ...]:
-    """Return the entries of a block; in KerasHub, attention heads have a separate axis."""
-    ours, theirs = "encoder.block_{n}", f"model.{name}_{{n}}"
-    attention = [
-        Entry(
-            f"{ours}.self_attention.{part}",
-            f"{theirs}.self_attention_layer.{part}_dense",
-            transposed=False,
-            output_heads=heads,
-        )
-        for part in ("query", "key", "value")
-    ]
-    return (
-        *attention,
-        Entry(
-            f"{ours}.self_attention.output",
-            f"{theirs}.self_attention_layer.output_dense",
-            transposed=False,
-            input_heads=heads,
-        ),
-        Entry(f"{ours}.self_attention_norm_after", f"{theirs}.self_attention_layer_norm"),
-        _dense(f"{ours}.feed_forward.up", f"{theirs}.feedforward_intermediate_dense"),
-        _dense(f"{ours}.feed_forward.down", f"{theirs}.feedforward_output_dense"),
-        Entry(f"{ours}.feed_forward_norm_after", f"{theirs}.feedforward_layer_norm"),
-    )
 
 
 class _Tensors(collections.abc.Mapping):

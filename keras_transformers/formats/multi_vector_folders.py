@@ -15,7 +15,7 @@ import string
 import typing
 
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import hugging_face, preset, sentence_transformers, vector_steps
+from keras_transformers.formats import preset, sentence_transformers, tensor_files, vector_steps
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 from keras_transformers.records import Size, record
 
@@ -167,7 +167,7 @@ def _read_colbert(folder: pathlib.Path) -> Folder | None:
     if "HF_ColBERT" not in (read_object(folder / "config.json").get("architectures") or []):
         return None
     values = read_object(folder / "artifact.metadata", missing={})
-    tensors: typing.Any = hugging_face.open_tensors(folder)
+    tensors: typing.Any = tensor_files.open_tensors(folder)
     shape = tuple(tensors.shape(_LINEAR)) if _LINEAR in tensors else ()
     if len(shape) != 2:
         raise ValueError(f"Expected a projection {_LINEAR} [P, D] beside the body in {folder}, got {list(shape)}.")

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import hugging_face, preset, sentence_transformers, vector_steps
+from keras_transformers.formats import preset, sentence_transformers, tensor_files, vector_steps
 from keras_transformers.formats.sentence_transformers import Module
 
 MEASURES = ("dot", "cosine", "euclidean", "manhattan")
@@ -152,7 +152,7 @@ class Checkpoint:
     def read(self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None) -> typing.Any:
         """Return the tensors by this library's names; see `hugging_face.Checkpoint.read`."""
         rest = {name: weight for name, weight in weights.items() if name != QUERY_WEIGHTS}
-        tensors = hugging_face.open_tensors(self._folder)
+        tensors = tensor_files.open_tensors(self._folder)
         if set(tensors) != {"weight"}:
             raise ValueError(f"Expected one tensor, weight, in {self._folder}, got {', '.join(tensors)}.")
         part = vector_steps.Renamed({QUERY_WEIGHTS: "weight"}, tensors)

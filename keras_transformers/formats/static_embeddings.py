@@ -19,7 +19,7 @@ import typing
 import numpy as np
 from keras import ops
 
-from keras_transformers.formats import hugging_face
+from keras_transformers.formats import tensor_files
 from keras_transformers.models import recipes
 from keras_transformers.models.config import ModelConfig
 
@@ -95,14 +95,14 @@ def read(folder: pathlib.Path) -> Checkpoint:
     Raises:
         FileNotFoundError, ValueError: for missing, damaged and unknown tensors.
     """
-    tensors: typing.Any = hugging_face.open_tensors(folder)
+    tensors: typing.Any = tensor_files.open_tensors(folder)
     shapes = {name: tuple(tensors.shape(name)) for name in tensors}
     name = _THEIRS if _THEIRS in shapes else _FOLDED
     rows = shapes.get("mapping", shapes.get(name, ()))[:1]
     known = {name: 2} if name == _THEIRS else {name: 2, "mapping": 1, "weights": 1}
     fits = name in shapes and all(known.get(each) == len(shape) for each, shape in shapes.items())
     fits = fits and all(shapes.get(each, rows) == rows for each in ("mapping", "weights"))
-    floats = (hugging_face.dtype_of(tensors, each) in _FLOATS for each in shapes if each != "mapping")
+    floats = (tensor_files.dtype_of(tensors, each) in _FLOATS for each in shapes if each != "mapping")
     if not (fits and all(floats)):
         told = ", ".join(f"{each} {list(shape)}" for each, shape in shapes.items())
         raise ValueError(
@@ -116,7 +116,7 @@ def read(folder: pathlib.Path) -> Checkpoint:
             f"{shape[1]:,}. Nothing was built. Download it again."
         )
     config = recipes.static(shape[0], hidden_dim=shape[1])
-    return Checkpoint(folder, config, _Table(tensors, shape, hugging_face.dtype_of(tensors, name)), tensors)
+    return Checkpoint(folder, config, _Table(tensors, shape, tensor_files.dtype_of(tensors, name)), tensors)
 
 
 def _folded(tensors: collections.abc.Mapping) -> np.ndarray:
@@ -139,9 +139,9 @@ def keep(checkpoint: Checkpoint) -> Kept:
     """Return what `write` needs to write an unchanged table byte for byte."""
     tensors = checkpoint.stored
     sides = {name: tensors[name] for name in tensors} if set(tensors) & {"mapping", "weights"} else {}
-    dtypes = {name: hugging_face.dtype_of(tensors, name) for name in tensors}
+    dtypes = {name: tensor_files.dtype_of(tensors, name) for name in tensors}
     name = _THEIRS if _THEIRS in tensors else _FOLDED
-    return Kept(name, sides, dtypes, hugging_face.headers_of(checkpoint.folder)[0])
+    return Kept(name, sides, dtypes, tensor_files.headers_of(checkpoint.folder)[0])
 
 
 def write(
@@ -156,10 +156,10 @@ def write(
     """
     (table,) = (ops.convert_to_numpy(weight) for weight in weights.values())
     if kept is None:
-        return hugging_face.tensor_files({_THEIRS: table}, {}, None, dtype)
+        return tensor_files.files_of({_THEIRS: table}, {}, None, dtype)
     if kept.tensors and dtype is None and np.array_equal(_folded(kept.tensors).astype(table.dtype), table):
-        return hugging_face.tensor_files(kept.tensors, kept.headers, None, None)
+        return tensor_files.files_of(kept.tensors, kept.headers, None, None)
     arrays = {kept.name: table}
-    return hugging_face.tensor_files(
-        hugging_face.as_stored(arrays, kept.dtypes) if dtype is None else arrays, kept.headers, None, dtype
+    return tensor_files.files_of(
+        tensor_files.as_stored(arrays, kept.dtypes) if dtype is None else arrays, kept.headers, None, dtype
     )

@@ -22,7 +22,7 @@ from keras import ops
 
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import hugging_face, preset
+from keras_transformers.formats import preset, tensor_files
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 
@@ -61,7 +61,7 @@ class StepFolder:
 
     def tensors(self) -> typing.Any:
         """Open its tensors by their names in the file."""
-        tensors = hugging_face.open_tensors(self.folder)
+        tensors = tensor_files.open_tensors(self.folder)
         return Renamed({name: name for name in self.only}, tensors) if self.only else tensors
 
 
@@ -268,9 +268,9 @@ class Joined(collections.abc.Mapping):
 
 def keep(folder: pathlib.Path) -> StepWeights | None:
     """Return the weights of a module's folder as they are stored; None for a module without weights."""
-    for name in (preset.WEIGHTS, hugging_face.TORCH_WEIGHTS):
+    for name in (preset.WEIGHTS, tensor_files.TORCH_WEIGHTS):
         if is_plain(folder / name):
-            tensors = hugging_face.open_tensors(folder)
+            tensors = tensor_files.open_tensors(folder)
             return StepWeights(name, read_bytes(folder / name), {each: tensors[each] for each in tensors})
     return None
 

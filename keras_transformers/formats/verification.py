@@ -15,7 +15,7 @@ import numpy as np
 from keras_transformers.files import manifest
 from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.reading import is_plain, parse, read_text
-from keras_transformers.formats import hugging_face, keras_weights, preset, sources
+from keras_transformers.formats import keras_weights, preset, sources, tensor_files
 
 # Files that are read when a folder is opened; a manifest must list them.
 _READ = ("*.json", "*.safetensors", "*.bin", "*.h5", "*.model", "*.spm", "*.txt", "*.jinja")
@@ -161,8 +161,8 @@ class _Folder:
             return iter([opened] if opened is not None else [])
         openers: list[Callable[[], Mapping[str, typing.Any]]] = []
         names = {file.name for file in path.iterdir()}
-        if {preset.WEIGHTS, preset.INDEX, hugging_face.TORCH_WEIGHTS, hugging_face.TORCH_INDEX} & names:
-            openers.append(lambda: hugging_face.open_tensors(path))
+        if {preset.WEIGHTS, preset.INDEX, tensor_files.TORCH_WEIGHTS, tensor_files.TORCH_INDEX} & names:
+            openers.append(lambda: tensor_files.open_tensors(path))
         if "adapter_model.safetensors" in names:
             openers.append(lambda: preset.read_tensors(path / "adapter_model.safetensors"))
         if {keras_weights.WEIGHTS, keras_weights.INDEX} & names:

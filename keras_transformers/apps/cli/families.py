@@ -33,12 +33,12 @@ def families(
 def overview() -> str:
     """Return the page of the families that load, Markdown: `docs/families.md`."""
     from keras_transformers.families import registry
-    from keras_transformers.formats import gguf_config, keras_hub
+    from keras_transformers.formats import gguf_config, keras_hub_models
 
     in_gguf = collections.defaultdict(list)
     for name, architecture in gguf_config.ARCHITECTURES.items():
         in_gguf[architecture.model_type].append(name)
-    in_keras_hub = keras_hub.classes()
+    in_keras_hub = keras_hub_models.classes()
     rows = []
     for name, family in sorted(registry.families().items()):
         tasks = dict.fromkeys(head.task for head in family.heads)
