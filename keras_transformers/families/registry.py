@@ -27,10 +27,9 @@ MODULES = {
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
     "embedders": ("gte", "eurobert", "new"),
     "jina": ("jina_embeddings_v3", "jina_xlm_roberta", "jina_bert"),
-    "llama": (
-        *("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
-        *("gemma", "gemma2", "gemma3_text", "mixtral", "qwen3_moe"),
-    ),
+    "llama": ("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
+    "gemma": ("gemma", "gemma2", "gemma3_text"),
+    "mixtures": ("mixtral", "qwen3_moe"),
     "nomic": ("nomic_bert", "hf_nomic_bert"),
     "rotary_encoders": ("esm", "roformer"),
     "sparse_encoders": ("longformer",),
