@@ -4,7 +4,7 @@
 
 These are the three arrays of `scipy.sparse.csr_array((values, indices, starts), shape)`.
 
-Legend: `N` texts, `V` vocabulary.
+Legend: `N` texts, `R` texts of a block, `V` vocabulary.
 """
 
 import dataclasses
@@ -59,12 +59,45 @@ class SparseVectors:
         begin, end = self.starts[row], self.starts[row + 1]
         return self.indices[begin:end], self.values[begin:end]
 
+    def rows(self, begin: int, end: int) -> "SparseVectors":
+        """The vectors from row `begin` to `end`."""
+        first, last = self.starts[begin], self.starts[end]
+        starts = self.starts[begin : end + 1] - first
+        return SparseVectors(self.values[first:last], self.indices[first:last], starts, self.width)
+
     def dense(self) -> np.ndarray:
         """The same vectors as a float32 array `[N, V]`."""
         table = np.zeros(self.shape, "float32")
         rows = np.repeat(np.arange(len(self)), np.diff(self.starts))
         table[rows, self.indices] = self.values
         return table
+
+
+def products(queries: SparseVectors, block: SparseVectors) -> np.ndarray:
+    """The dot products of queries with the vectors of a block, float32 `[N, R]`.
+
+    A list of the rows with each column (an inverted index) is made of the columns that the queries have.
+    """
+    used = np.zeros(block.width, bool)
+    used[queries.indices] = True
+    kept = np.flatnonzero(used[block.indices])
+    order = kept[np.argsort(block.indices[kept], kind="stable")]
+    rows, values = np.repeat(np.arange(len(block)), np.diff(block.starts))[order], block.values[order]
+    bounds = np.searchsorted(block.indices[order], np.arange(block.width + 1))
+    table = np.zeros((len(queries), len(block)), "float32")
+    for scores, (indices, weights) in zip(table, queries, strict=True):
+        if len(indices):
+            places = [slice(bounds[index], bounds[index + 1]) for index in indices]
+            parts = [values[place] * weight for place, weight in zip(places, weights, strict=True)]
+            found = np.concatenate([rows[place] for place in places])
+            scores[:] = np.bincount(found, np.concatenate(parts), len(block))
+    return table
+
+
+def squares(vectors: SparseVectors) -> np.ndarray:
+    """The squared length of each vector, float32 `[N]`."""
+    rows = np.repeat(np.arange(len(vectors)), np.diff(vectors.starts))
+    return np.bincount(rows, vectors.values.astype("float64") ** 2, len(vectors)).astype("float32")
 
 
 def largest(indices: np.ndarray, values: np.ndarray, count: int | None) -> tuple[np.ndarray, np.ndarray]:

@@ -84,11 +84,17 @@ def _chooses(folder: pathlib.Path, module: Module) -> bool:
     return module.kind == _CHOOSING and bool(task_adapters.listed(_optional(folder / module.path, "config.json")))
 
 
-def forget_choice(kept: dict[str, bytes], values: collections.abc.Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files to keep of a model with this `config.json`: without a class that chooses adapters, if the model
-    has none to choose any more."""
-    chooses = _CHOOSING.encode() in kept.get(MODULES, b"") and not task_adapters.listed(values)
-    return {name: content for name, content in kept.items() if not (chooses and name == MODULES)}
+def forget_choice(
+    was: dict[str, Any], kept: dict[str, bytes], values: collections.abc.Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the settings and the files to keep, as `read` returned them, of a model with this `config.json`: without a
+    class that chooses adapters, and without prompts of adapters, if the model has none to choose any more."""
+    if task_adapters.listed(values):
+        return was, kept
+    chooses = _CHOOSING.encode() in kept.get(MODULES, b"")
+    if PROMPTS not in kept and "task_instructions" not in values:
+        was = {**was, "prompts": {}}
+    return was, {name: content for name, content in kept.items() if not (chooses and name == MODULES)}
 
 
 def module_at(type_name: Any, path: Any, where: pathlib.Path) -> Module:
@@ -180,6 +186,7 @@ def read(folder: pathlib.Path, modules: list[Module]) -> tuple[dict[str, Any], d
         "max_length": _static_length(inner) if static else transformer_settings(inner).get("max_seq_length"),
         **read_prompts(folder),
     }
+    told["prompts"] = told["prompts"] or read_instructions(inner)
     return told, {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
 
 
@@ -394,6 +401,11 @@ def read_prompts(
     return told
 
 
+def read_instructions(folder: pathlib.Path) -> dict[str, str]:
+    """Read prompts from the `config.json` of a transformer's folder (jina-embeddings-v3)."""
+    return task_adapters.instructions(_optional(folder, "config.json"), folder / "config.json")
+
+
 def prompt_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes], default: str) -> dict[str, bytes]:
     """Return `config_sentence_transformers.json`, if it is needed.
 
@@ -403,8 +415,8 @@ def prompt_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes]
         default: the similarity of a folder without the file.
     """
     names = ("prompts", "default_prompt_name", "measure", "truncate_dim")
-    if PROMPTS in kept and all(was.get(name) == now.get(name) for name in names):
-        return {PROMPTS: kept[PROMPTS]}
+    if was and all(was.get(name) == now.get(name) for name in names):
+        return {PROMPTS: kept[PROMPTS]} if PROMPTS in kept else {}
     told = {"prompts": now["prompts"], "default_prompt_name": now["default_prompt_name"]}
     told["similarity_fn_name"] = now["measure"]
     if now.get("truncate_dim") is not None or was.get("truncate_dim") is not None:

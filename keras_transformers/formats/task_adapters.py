@@ -2,6 +2,7 @@
 the weights while they are read.
 
     config.json      "lora_adaptations": ["retrieval.query", …], "lora_rank": 4, "lora_alpha": 1
+                     "task_instructions": {"retrieval.query": "Represent the query …: ", …}
     weights          X.parametrizations.weight.original    [out, in]
     adapters         X.parametrizations.weight.0.lora_A    [tasks, rank, in], of embeddings [tasks, V, rank]
                      X.parametrizations.weight.0.lora_B    [tasks, out, rank], of embeddings [tasks, rank, D]
@@ -32,6 +33,18 @@ def listed(values: collections.abc.Mapping[str, typing.Any]) -> list[str]:
     """Return the names of the tasks whose adapters a `config.json` lists."""
     tasks = values.get("lora_adaptations")
     return [str(each) for each in tasks] if isinstance(tasks, list) else []
+
+
+def instructions(values: collections.abc.Mapping[str, typing.Any], where: object) -> dict[str, str]:
+    """Return the prompts that a `config.json` lists for tasks, by their names.
+
+    Raises:
+        ValueError: for prompts that are no texts.
+    """
+    told = values.get("task_instructions") or {}
+    if not isinstance(told, dict) or not all(isinstance(each, str) for each in told.values()):
+        raise ValueError(f"Expected texts by name as task_instructions in {where}, got {shown(told)}. Mend the file.")
+    return dict(told)
 
 
 class MergedTensors(collections.abc.Mapping):

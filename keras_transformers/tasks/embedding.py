@@ -289,7 +289,8 @@ class TextEmbedder(VectorTraining):
         arguments = super()._read_arguments(inner)
         modules = sentence_transformers.modules_of(folder)
         if not modules:
-            return arguments | keras_hub.pooling(inner)
+            prompts = sentence_transformers.read_instructions(inner)
+            return arguments | keras_hub.pooling(inner) | ({"prompts": prompts} if prompts else {})
         sentence_transformers.check_case(inner, arguments["tokenizer"])
         return arguments | sentence_transformers.read(folder, modules)[0]
 
@@ -298,8 +299,8 @@ class TextEmbedder(VectorTraining):
 
     def _remember(self, folder: pathlib.Path) -> None:
         if modules := sentence_transformers.modules_of(folder):
-            self._was, kept = sentence_transformers.read(folder, modules)
-            self._kept = sentence_transformers.forget_choice(kept, getattr(self.origin, "values", {}))
+            read = sentence_transformers.read(folder, modules)
+            self._was, self._kept = sentence_transformers.forget_choice(*read, getattr(self.origin, "values", {}))
             if sentence_transformers.is_static(folder, modules):
                 self._kept_table = static_embeddings.keep(static_embeddings.read(self._model_folder(folder)))
             steps = sentence_transformers.dense_steps(folder, modules)

@@ -20,6 +20,7 @@ from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
+from keras_transformers.data.token_vectors import max_similarities
 from keras_transformers.formats import multi_vector_folders, own, vector_steps
 from keras_transformers.formats.multi_vector_folders import QueryExpansion
 from keras_transformers.layers.projections import Projection, Step, UnitLength, make_steps, width_after
@@ -335,22 +336,3 @@ def _filled(
     missing = max(expansion.length - len(ids), 0)
     filled = np.pad(ids, (0, missing), constant_values=token)
     return filled, np.pad(real, (0, missing), constant_values=int(expansion.attend)), np.pad(segments, (0, missing))
-
-
-def max_similarities(
-    queries: Sequence[np.ndarray], documents: Sequence[np.ndarray], *, mean: bool = False
-) -> np.ndarray:
-    """MaxSim of each query with each document.
-
-    Args:
-        queries, documents: floats `[T, P]` each.
-        mean: whether scores are divided by the number of the query's vectors.
-
-    Returns: float32 `[N, M]`; the least float32 for a document without vectors.
-    """
-    table = np.full((len(queries), len(documents)), np.finfo("float32").min, "float32")
-    for column, document in enumerate(documents):
-        for row, query in enumerate(queries if len(document) else ()):
-            table[row, column] = (query @ document.T).max(axis=1).sum()
-    counts = np.array([max(len(query), 1) for query in queries], "float32")
-    return table / counts[:, None] if mean else table

@@ -6,6 +6,7 @@ import pytest
 import keras_transformers as kt
 from keras_transformers.data import search as module
 from keras_transformers.data import vector_files
+from keras_transformers.data.sparse_vectors import SparseVectors
 
 pytestmark = pytest.mark.one_backend("torch")
 DRAW = np.random.default_rng(0)
@@ -123,3 +124,99 @@ def test_clear_errors():
         kt.search(QUERIES, CORPUS, measure="cos")
     with pytest.raises(ValueError, match=r'packed bits \(uint8\) with measure="hamming", got float32 and float64'):
         kt.search(QUERIES, CORPUS, measure="hamming")
+
+
+# --- sparse vectors, and vectors of tokens ---
+
+
+def sparse(count, width=50, filled=0.2, seed=0):
+    draw = np.random.default_rng(seed)
+    table = draw.random((count, width)).astype("float32") * (draw.random((count, width)) < filled)
+    table[count // 2] = 0  # a text without any number
+    rows = [(places := np.flatnonzero(row), row[places]) for row in table]
+    return table, SparseVectors.of_rows(rows, width)
+
+
+@pytest.mark.parametrize("block", [module.BLOCK, 130, 7])
+@pytest.mark.parametrize("measure", [None, "cosine", "euclidean"])
+def test_sparse_vectors_are_found_as_dense_ones_are(monkeypatch, measure, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    (asked, queries), (table, corpus) = sparse(9, seed=1), sparse(200)
+    found = kt.search(queries, corpus, 12, measure=measure)
+    indices, scores = by_hand_of_any(asked, table, 12, measure or "dot")
+    np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+    assert (
+        found.indices[np.arange(9) != 4] == indices[np.arange(9) != 4]
+    ).mean() > 0.99  # rounding may swap equal ones
+    assert kt.search(queries.rows(0, 0), corpus, 3).scores.shape == (0, 3)
+
+
+def by_hand_of_any(queries, corpus, k, measure):
+    with np.errstate(invalid="ignore"):
+        a, b = (np.asarray(each, "float64") for each in (queries, corpus))
+        table = -np.linalg.norm(a[:, None] - b, axis=-1) if measure == "euclidean" else a @ b.T
+        if measure == "cosine":
+            table = np.nan_to_num(table / np.linalg.norm(a, axis=1)[:, None] / np.linalg.norm(b, axis=1))
+    order = np.argsort(-table, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(table, order, axis=1)
+
+
+@pytest.mark.parametrize("block", [module.BLOCK, 90, 8])
+def test_vectors_of_tokens_are_found_by_maxsim(monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    draw = np.random.default_rng(0)
+    queries, corpus = (
+        [draw.normal(size=(n % 5, 8)).astype("float32") for n in range(*each)] for each in ((1, 8), (60,))
+    )
+    table = np.full((7, 60), np.finfo("float32").min)
+    for row, query in enumerate(queries):
+        for column, text in enumerate(corpus):
+            if len(text):
+                table[row, column] = (query @ text.T).max(axis=1).sum()
+    order = np.argsort(-table, axis=1, kind="stable")[:, :6]
+    found = kt.search(queries, corpus, 6)
+    assert (found.indices == order).all()
+    np.testing.assert_allclose(found.scores, np.take_along_axis(table, order, axis=1), rtol=1e-4)
+    mean = kt.search(queries, corpus, 6, measure="meanmaxsim")
+    np.testing.assert_allclose(mean.scores[0], found.scores[0] / len(queries[0]), rtol=1e-5)
+    one = kt.search(queries[0], corpus, 6)
+    assert one.indices.shape == (6,) and (one.indices == order[0]).all()
+    assert kt.search([], corpus, 6).indices.shape == (0, 6)
+    whole = np.stack([text for text in corpus if len(text) == 4])  # as an array [M, T, P]
+    assert (kt.search(queries[0], whole, 2).indices == kt.search(queries[0], list(whole), 2).indices).all()
+    assert kt.search([queries[0]], corpus, 60).scores[0, -1] == np.finfo("float32").min  # without vectors: last
+
+
+def test_kinds_do_not_mix():
+    _, vectors = sparse(5)
+    tokens = [np.ones((3, 8)), np.ones((2, 8))]
+    for arguments, error, message in (
+        (
+            (vectors, CORPUS),
+            TypeError,
+            "of one kind, got sparse vectors and dense vectors. Embed both with the same mo",
+        ),
+        ((QUERIES, vectors), TypeError, "of one kind, got dense vectors and sparse vectors"),
+        ((tokens, CORPUS), TypeError, "of one kind, got vectors of tokens and dense vectors"),
+        ((tokens, vectors), TypeError, "of one kind, got vectors of tokens and sparse vectors"),
+        ((QUERIES[0], tokens), TypeError, "of one kind, got dense vectors and vectors of tokens"),
+        ((vectors, sparse(5, 40)[1]), ValueError, "queries of the width of the corpus, 40, got 50"),
+        ((QUERIES, tokens), ValueError, "queries of the width of the corpus, 8, got 24"),
+        ((tokens, [*tokens, np.ones((2, 7))]), ValueError, "of one width in the corpus, 8, got 7 for text 2"),
+        ((vectors, vectors.rows(0, 0)), ValueError, "Expected at least one vector in the corpus, got none"),
+        ((tokens, tokens, 3), ValueError, "Expected k from 1 to the 2 vectors of the corpus, got 3"),
+        (
+            (tokens, [np.ones((1, 8)) * np.nan]),
+            ValueError,
+            "corpus of finite numbers, got NaN or infinity in texts 0 to",
+        ),
+        (([np.ones((1, 8)) * np.inf], tokens), ValueError, "Expected queries of finite numbers, got NaN or infinity"),
+    ):
+        with pytest.raises(error, match=re.escape(message)):
+            kt.search(*arguments, **({"k": 1} if len(arguments) == 2 else {}))
+    for given, measure, known in (
+        (vectors, "hamming", "dot, cosine, euclidean"),
+        (tokens, "dot", "maxsim, meanmaxsim"),
+    ):
+        with pytest.raises(ValueError, match=f"Expected measure to be one of {known}, got '{measure}'"):
+            kt.search(given, given, 1, measure=measure)

@@ -108,16 +108,20 @@ def test_an_adapter_that_is_not_there_is_an_error(parts, folder, tmp_path):
         kt.TextEmbedder.from_preset(plain, adapter="separation")
 
 
-@pytest.mark.parametrize("adapter", [None, TASKS[0]])
-def test_a_folder_of_sentence_transformers_with_the_class_that_chooses(adapter, folder, tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(folder, source)
+def _write_modules(source):
     kinds = {"": "custom_st.Transformer", "1_Pooling": "sentence_transformers.models.Pooling"}
     modules = [{"idx": n, "name": str(n), "path": path, "type": kind} for n, (path, kind) in enumerate(kinds.items())]
     (source / "modules.json").write_text(json.dumps(modules))
     (source / "1_Pooling").mkdir()
     pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
     (source / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+
+
+@pytest.mark.parametrize("adapter", [None, TASKS[0]])
+def test_a_folder_of_sentence_transformers_with_the_class_that_chooses(adapter, folder, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(folder, source)
+    _write_modules(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = kt.TextEmbedder.from_preset(source, adapter=adapter)
@@ -130,3 +134,28 @@ def test_a_folder_of_sentence_transformers_with_the_class_that_chooses(adapter, 
     )
     inputs = outputs.inputs(CASE)
     np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
+
+
+@pytest.mark.parametrize("modules", [False, True])
+@pytest.mark.parametrize("adapter", [None, TASKS[0]])
+def test_instructions_are_prompts(adapter, modules, folder, tmp_path):
+    source, prompts = tmp_path / "source", {"retrieval.query": "Represent the query: ", "text-matching": ""}
+    shutil.copytree(folder, source)
+    values = json.loads((source / "config.json").read_bytes()) | {"task_instructions": prompts}
+    (source / "config.json").write_bytes(preset.json_bytes(values))
+    if modules:
+        _write_modules(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = kt.TextEmbedder.from_preset(source, adapter=adapter)
+        model.save_to_preset(tmp_path / "again")
+        again = kt.TextEmbedder.from_preset(tmp_path / "again")
+    assert model.prompts == again.prompts == prompts and model.default_prompt_name is None
+    if modules and adapter is None:  # no file is added to those of the folder
+        names = {str(each.relative_to(source)) for each in source.rglob("*")}
+        assert {str(each.relative_to(tmp_path / "again")) for each in (tmp_path / "again").rglob("*")} == names
+    (source / "config.json").write_bytes(preset.json_bytes(values | {"task_instructions": ["a"]}))
+    with pytest.raises(
+        ValueError, match="Expected texts by name as task_instructions in .*, got \\['a'\\]. Mend the file"
+    ):
+        kt.TextEmbedder.from_preset(source, adapter=adapter)

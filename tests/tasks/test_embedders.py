@@ -122,3 +122,16 @@ def test_they_train(tokenizer, config, kind):
     if kind != "static":
         with pytest.raises(ValueError, match="Expected a loss that is not Cached"):
             model.compile(loss=kt.losses.Cached(kt.losses.InBatchNegatives(), 2))
+
+
+@pytest.mark.one_backend("torch")
+@pytest.mark.parametrize("kind", ["sparse", "weights", "tokens"])
+def test_they_are_searched_and_evaluated(tokenizer, config, kind):
+    model, documents = make(kind, config, tokenizer), ["rains", "A man", "It", "a horse, a man", "rides."]
+    table = np.array(model.similarity(TEXTS[:3], documents))
+    found = kt.search(model.embed(TEXTS[:3], task="query"), model.embed(documents, task="document"), 5)
+    assert (found.indices == np.argsort(-table, axis=1, kind="stable")).all()
+    np.testing.assert_allclose(found.scores, -np.sort(-table, axis=1), rtol=1e-5)
+    best = {row: {int(place)} for row, place in enumerate(found.indices[:, 0])}
+    quality = kt.training.RetrievalQuality(dict(enumerate(TEXTS[:3])), dict(enumerate(documents)), best, at=(1,))
+    assert quality.scores(model)["accuracy@1"] == 1.0
