@@ -22,6 +22,7 @@ MODULES = {
         *("ernie", "megatron-bert", "rembert", "bert-generation"),
         *("roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text", "luke"),
     ),
+    "convolutional_encoders": ("squeezebert", "convbert"),
     "deberta": ("deberta", "deberta-v2"),
     "fnet": ("fnet",),
     "gpt": ("gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi"),
@@ -32,7 +33,7 @@ MODULES = {
     "mixtures": ("mixtral", "qwen3_moe"),
     "nomic": ("nomic_bert", "hf_nomic_bert"),
     "rotary_encoders": ("esm", "roformer"),
-    "sparse_encoders": ("longformer",),
+    "sparse_encoders": ("longformer", "big_bird"),
     "t5": ("t5", "mt5", "umt5"),
     "xlnet": ("xlnet",),
 }

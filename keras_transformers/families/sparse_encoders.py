@@ -2,30 +2,37 @@
 
 model_type   like      differences
 longformer   roberta   a window for each layer; the first token of a text to be classified sees all tokens
+big_bird     bert      sparse attention by blocks, in rows that are long enough
 
-Longformer's head for question answering is not here: all tokens of a question see all tokens, and where the question
-ends is known from the token ids alone. Nor is BigBird: it also sees blocks that NumPy's random numbers choose.
+Their heads for question answering are not here. All tokens of a question see all tokens in Longformer, and are never an
+answer in BigBird; where the question ends is known from the token ids alone.
 """
 
 from typing import Any
 
 from keras_transformers.families.bert import (
+    ACTIVATION,
     ATTENTION,
     BEFORE_POOLER,
+    BERT_KEYS,
     BERT_LAYER,
     BLOCK,
     ROBERTA_KEYS,
     ROBERTA_TEXT,
     ROBERTA_VOCABULARY,
+    classifier_dropout,
     encoder_heads,
     encoder_weights,
+    vocabulary_head,
 )
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, links
 from keras_transformers.families.fields import Fields, Inexpressible, PerLayer, Values
-from keras_transformers.families.keys import Group, inert, key
+from keras_transformers.families.keys import Group, activation, choice, inert, key
 from keras_transformers.families.registry import register
 from keras_transformers.families.weight_map import Entry
+from keras_transformers.layers.block_sparse import BlockSparse
+from keras_transformers.layers.heads import TransformConfig
 
 _WINDOW, _GLOBAL = ATTENTION + "window", ATTENTION + "global_tokens"
 _CLASSIFIER = "LongformerForSequenceClassification"
@@ -64,6 +71,38 @@ _GLOBALS = tuple(
     for part in ("query", "key", "value")
 )
 
+
+def _read_blocks(read: ConfigReader, values: Values) -> None:
+    size, number = read("block_size", 64), read("num_random_blocks", 3)
+    kind = read("attention_type", "block_sparse")
+    if kind not in ("block_sparse", "original_full"):
+        raise ValueError(f"attention_type: expected 'block_sparse' or 'original_full', got {kind!r}")
+    if size < 1 or number < 0:
+        raise ValueError(f"block_size, num_random_blocks: expected at least 1 and at least 0, got {size} and {number}")
+    values[ATTENTION + "blocks"] = BlockSparse(size, number) if kind == "block_sparse" else None
+
+
+def _write_blocks(fields: Fields) -> dict[str, Any]:
+    blocks = fields(ATTENTION + "blocks")
+    if blocks is None:
+        return {"attention_type": "original_full"}
+    return {
+        "attention_type": "block_sparse",
+        "block_size": blocks.block_size,
+        "num_random_blocks": blocks.num_random,
+    }
+
+
+_BIG_BIRD_KEYS = BERT_KEYS.but(
+    {"vocab_size": 50358, "max_position_embeddings": 4096},
+    activation("hidden_act", "gelu_new", ACTIVATION, "head.transform.activation", "pooler.transform.activation"),
+    choice("use_bias", True, ATTENTION + "use_bias", {True: True, False: "output"}),
+    key("rescale_embeddings", False, "embeddings.scale"),
+    Group(("attention_type", "block_size", "num_random_blocks"), _read_blocks, _write_blocks),
+    classifier_dropout(*BEFORE_POOLER),
+    always={"pooler.transform": TransformConfig, "pooler.transform.norm": None},
+)
+
 register(
     Family(
         "longformer",
@@ -80,5 +119,28 @@ register(
         ),
         encoder_heads("Longformer", ROBERTA_VOCABULARY, ROBERTA_TEXT)[:-1],
         links("longformer"),
+    ),
+    Family(
+        "big_bird",
+        _BIG_BIRD_KEYS,
+        encoder_weights(
+            "embeddings",
+            "encoder.layer.{n}",
+            BERT_LAYER,
+            prefix="bert.",
+            decoder="cls.predictions.decoder",
+            bias="cls.predictions.bias",
+            ignored=("pooler.{leaf}", "cls.seq_relationship.{leaf}"),
+        ),
+        encoder_heads(
+            "BigBird",
+            vocabulary_head(
+                *("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+                *("cls.predictions", "cls.predictions.decoder"),
+            ),
+            ROBERTA_TEXT,
+            others=("BigBirdForPreTraining",),
+        )[:-1],
+        links("big_bird"),
     ),
 )

@@ -44,6 +44,9 @@ class Entry:
         merged: whether theirs is a matrix that holds ours, which has an axis of experts, expert below expert.
         convolution: whether the kernel is of `keras.layers.Conv1D`, `[size, in, out]`, and of `torch.nn.Conv1d`,
             `[out, in, size]`.
+        pointwise: whether their kernel, or the one weight that the entry names, has a last axis of 1, as in a
+            `torch.nn.Conv1d` of size 1. If our kernel has an axis of groups, `[groups, in, out]`, theirs is
+            `[groups * out, in, 1]`.
     """
 
     ours: str | tuple[str, ...]
@@ -55,6 +58,7 @@ class Entry:
     zero: bool = False
     merged: bool = False
     convolution: bool = False
+    pointwise: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -79,7 +83,7 @@ class Place:
     The weight is the part `start:stop` of the tensor's last axis, which is `width` long; with `stop` None it is the
     whole tensor. The last axis consists of `groups`, which hold an equal share of the part each. Unless `heads` is 0,
     `axis` is split in two in their tensor: `heads` and the rest. Unless `experts` is 0, their tensor joins the axis of
-    so many experts with the next. `zero`, `convolution`: see `Entry`."""
+    so many experts or groups with the next. `zero`, `convolution`, `pointwise`: see `Entry`."""
 
     theirs: str
     transposed: bool
@@ -92,6 +96,7 @@ class Place:
     zero: bool = False
     experts: int = 0
     convolution: bool = False
+    pointwise: bool = False
 
     @classmethod
     def of(cls, theirs: str, entry: Entry, leaf: str, position: int, shapes: list[tuple[int, ...]]) -> "Place":
@@ -106,6 +111,7 @@ class Place:
         """
         widths = [shape[-1] for shape in shapes]
         start, in_kernel = sum(widths[:position]), entry.input_heads and leaf == "kernel"
+        pointwise = entry.pointwise and (leaf == "kernel" or entry.is_weight)
         return cls(
             theirs,
             entry.transposed and leaf == "kernel",
@@ -116,8 +122,9 @@ class Place:
             entry.input_heads if in_kernel else entry.output_heads,
             0 if in_kernel else len(shapes[position]) - 1,
             entry.zero,
-            shapes[0][0] if entry.merged else 0,
+            shapes[0][0] if entry.merged or (pointwise and len(shapes[0]) == 3) else 0,
             entry.convolution,
+            pointwise,
         )
 
     def read(self, tensor: np.ndarray) -> np.ndarray:
@@ -150,7 +157,8 @@ class Place:
             array = place._ungrouped(np.concatenate([place._grouped(each) for _, each in in_order], axis=-1))
         array = place._transpose(array)
         array = array.reshape(place._as_theirs(array.shape))
-        return array.reshape(-1, array.shape[-1]) if place.experts else array
+        array = array.reshape(-1, array.shape[-1]) if place.experts else array
+        return array[..., None] if place.pointwise else array
 
     def _transpose(self, array: np.ndarray) -> np.ndarray:
         """Return an array of theirs in our order of axes, or one of ours in theirs."""
@@ -170,6 +178,8 @@ class Place:
         """Return a shape of theirs with the axis of heads merged and that of experts apart, as in ours; unchanged if it
         has others."""
         at = self.axis
+        if self.pointwise and shape[-1] == 1:
+            shape = shape[:-1]
         if self.experts and len(shape) == 2 and shape[0] % self.experts == 0:
             return (self.experts, shape[0] // self.experts, shape[1])
         if not self.heads or len(shape) < at + 2 or shape[at] != self.heads:

@@ -1,6 +1,7 @@
 from keras_transformers.layers.attention import AttentionConfig as AttentionConfig
 from keras_transformers.layers.attention import MultiHeadAttention as MultiHeadAttention
 from keras_transformers.layers.attention import QueryKeyNorm as QueryKeyNorm
+from keras_transformers.layers.block_sparse import BlockSparse as BlockSparse
 from keras_transformers.layers.blocks import BlockConfig as BlockConfig
 from keras_transformers.layers.blocks import DecoderBlock as DecoderBlock
 from keras_transformers.layers.blocks import EncoderBlock as EncoderBlock
@@ -9,6 +10,8 @@ from keras_transformers.layers.convolution import Convolution as Convolution
 from keras_transformers.layers.convolution import ConvolutionConfig as ConvolutionConfig
 from keras_transformers.layers.disentangled import Disentangled as Disentangled
 from keras_transformers.layers.disentangled import DistanceTable as DistanceTable
+from keras_transformers.layers.dynamic_convolution import ConvolutionHeads as ConvolutionHeads
+from keras_transformers.layers.dynamic_convolution import DynamicConvolution as DynamicConvolution
 from keras_transformers.layers.embeddings import EmbeddingsConfig as EmbeddingsConfig
 from keras_transformers.layers.embeddings import PositionalEmbedding as PositionalEmbedding
 from keras_transformers.layers.embeddings import TokenDropout as TokenDropout
@@ -17,6 +20,9 @@ from keras_transformers.layers.feed_forward import FeedForward as FeedForward
 from keras_transformers.layers.feed_forward import FeedForwardConfig as FeedForwardConfig
 from keras_transformers.layers.fourier import Fourier as Fourier
 from keras_transformers.layers.fourier import FourierMixing as FourierMixing
+from keras_transformers.layers.grouped import AttentionGroups as AttentionGroups
+from keras_transformers.layers.grouped import FeedForwardGroups as FeedForwardGroups
+from keras_transformers.layers.grouped import GroupedDense as GroupedDense
 from keras_transformers.layers.heads import HeadConfig as HeadConfig
 from keras_transformers.layers.heads import Pooler as Pooler
 from keras_transformers.layers.heads import PoolerConfig as PoolerConfig

@@ -16,8 +16,11 @@ from keras import ops
 
 from keras_transformers.backends import attention, products
 from keras_transformers.backends.types import Tensor
+from keras_transformers.layers.block_sparse import BlockSparse
 from keras_transformers.layers.disentangled import Disentangled, default_scale, position_scores
 from keras_transformers.layers.dropout import Dropout
+from keras_transformers.layers.dynamic_convolution import ConvolutionHeads, DynamicConvolution
+from keras_transformers.layers.grouped import AttentionGroups, make_dense
 from keras_transformers.layers.layer import Layer, given_as_call, like, outputs
 from keras_transformers.layers.norms import Norm, make_norm
 from keras_transformers.layers.positions import RelativePositions, relative_layer, rotate
@@ -33,8 +36,13 @@ BIASES: dict[bool | str, str] = {
     False: "no biases",
     "inputs": "biases of queries, keys and values",
     "all_but_keys": "biases of all but keys",
+    "output": "bias of the last projection",
 }
-_WITHOUT_BIAS: dict[bool | str, tuple[str, ...]] = {"inputs": ("output",), "all_but_keys": ("key", "position_key")}
+_WITHOUT_BIAS: dict[bool | str, tuple[str, ...]] = {
+    "inputs": ("output",),
+    "all_but_keys": ("key", "position_key"),
+    "output": ("query", "key", "value"),
+}
 
 
 @record
@@ -61,6 +69,9 @@ class AttentionConfig:
     scale: Positive | None = None
     query_key_norm: QueryKeyNorm | None = None
     global_tokens: Count = 0
+    groups: AttentionGroups | None = None
+    blocks: BlockSparse | None = None
+    convolution: DynamicConvolution | None = None
 
     def __post_init__(self) -> None:
         if self.num_heads % (self.num_key_value_heads or self.num_heads):
@@ -70,6 +81,8 @@ class AttentionConfig:
             )
         if self.use_bias not in BIASES:
             raise ValueError(f"Expected use_bias to be one of {', '.join(map(repr, BIASES))}, got {self.use_bias!r}.")
+        if self.blocks is not None and (self.positions, self.window) != (None, None):
+            raise ValueError(f"Expected neither positions nor a window with {self.blocks}.")
         if isinstance(self.positions, Disentangled) and self.num_key_value_heads not in (None, self.num_heads):
             raise ValueError(
                 "Expected no num_key_value_heads with Disentangled positions, which have keys for each query head, got "
@@ -91,13 +104,16 @@ class MultiHeadAttention(Layer):
         window: sliding window: a query sees only keys fewer than this many positions away.
         soft_cap: bound that smoothly limits the scores to ±`soft_cap`.
         use_bias: whether the projections have biases; "inputs" for only those of queries, keys and values,
-            "all_but_keys" for all except those of keys.
+            "all_but_keys" for all except those of keys, "output" for that of the output alone.
         dropout: share of the attention weights dropped in training.
         scale: factor of the scores; None for `H ** -0.5`, with `Disentangled` positions for `(3 * H) ** -0.5`, or 2
             with one of their two terms.
         query_key_norm: a `QueryKeyNorm` record, or None.
         global_tokens: the number of tokens at the beginning of a row that see all keys, by projections of their own,
             and that all queries see, whatever the window (Beltagy et al. 2020, Longformer).
+        groups: an `AttentionGroups` record if projections have groups of channels, or None.
+        blocks: a `BlockSparse` record for sparse self-attention to both sides, or None.
+        convolution: a `DynamicConvolution` record for as many heads again, which convolve the input, or None.
         causal: whether later positions are hidden from a query.
 
     Call arguments:
@@ -143,6 +159,9 @@ class MultiHeadAttention(Layer):
         scale: float | None = None,
         query_key_norm: QueryKeyNorm | None = None,
         global_tokens: int = 0,
+        groups: AttentionGroups | None = None,
+        blocks: BlockSparse | None = None,
+        convolution: DynamicConvolution | None = None,
         causal: bool = False,
         **kwargs: typing.Any,
     ) -> None:
@@ -150,7 +169,10 @@ class MultiHeadAttention(Layer):
         AttentionConfig(  # checks the arguments
             *(num_heads, num_key_value_heads, head_dim, positions, window, soft_cap, use_bias, dropout, scale),
             global_tokens=global_tokens,
+            blocks=blocks,
         )
+        if causal and (blocks or convolution):
+            raise ValueError(f"Expected an attention to both sides with {blocks or convolution}, got causal=True.")
         if global_tokens and (causal or positions is not None):
             raise ValueError(
                 f"Expected an attention to both sides without positions with global_tokens={global_tokens}, got "
@@ -166,6 +188,9 @@ class MultiHeadAttention(Layer):
         self.scale: typing.Any = scale
         self.query_key_norm = query_key_norm
         self.global_tokens = global_tokens
+        self.groups = groups
+        self.blocks = blocks
+        self.dynamic = convolution
         self.causal = causal
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
@@ -183,7 +208,13 @@ class MultiHeadAttention(Layer):
         self.query = self._projection("query", width, inner_width)
         self.key = self._projection("key", source_width, key_value_width)
         self.value = self._projection("value", source_width, key_value_width)
-        self.output_projection = self._projection("output", inner_width, width, scale=1.0)
+        self.convolution = None
+        if self.dynamic is not None:
+            options = {"dtype": self.dtype_policy, "name": "convolution"}
+            self.convolution = ConvolutionHeads(self.num_heads, self.head_dim, self.dynamic.kernel_size, **options)
+            self.convolution.build((None, None, width))
+        joined_width = inner_width if self.convolution is None else 2 * inner_width
+        self.output_projection = self._projection("output", joined_width, width, scale=1.0)
         self.query_norm = self._input_norm("query_norm", self.num_heads)
         self.key_norm = self._input_norm("key_norm", self.num_key_value_heads)
         self.global_query = self.global_key = self.global_value = None
@@ -205,11 +236,12 @@ class MultiHeadAttention(Layer):
             )
         return width // self.num_heads
 
-    def _projection(self, name: str, in_width: int, out_width: int, scale: float = 0.5) -> keras.layers.Dense:
+    def _projection(self, name: str, in_width: int, out_width: int, scale: float = 0.5) -> typing.Any:
         """Return a built projection. With a scale of 0.5, queries, keys and values begin like one matrix for all three,
         as in torch.nn.MultiheadAttention and fairseq."""
-        layer = keras.layers.Dense(
+        layer = make_dense(
             out_width,
+            getattr(self.groups, name, 1),
             use_bias=bool(self.use_bias) and name not in _WITHOUT_BIAS.get(self.use_bias, ()),
             kernel_initializer=keras.initializers.VarianceScaling(scale, "fan_avg", "uniform"),
             dtype=self.dtype_policy,
@@ -337,6 +369,8 @@ class MultiHeadAttention(Layer):
         )
         if self.global_tokens:
             x_BNTH, scores = self._with_global_tokens(query, scope, x_BNTH, scores, training)
+        if self.convolution is not None:
+            x_BNTH = ops.concatenate([x_BNTH, self.convolution(query, query_BNTH)], axis=1)
         if folded:
             x_BNTH = attention.unfold_rows(x_BNTH, rows)
             scores = None if scores is None else attention.unfold_rows(scores, rows)
@@ -397,10 +431,11 @@ class MultiHeadAttention(Layer):
             ValueError: if a causal or windowed attention, or one with positions, gets a source; or if `Disentangled`
                 positions have no table.
         """
-        if source is not None and (self.causal or self.window is not None or self.positions is not None):
+        own = self.causal, self.window, self.positions, self.dynamic
+        if source is not None and any(own):
             raise ValueError(
-                "Expected no source: this attention is causal, has a window or positions, which say nothing of another "
-                "sequence. For self-attention, leave source out."
+                "Expected no source: this attention is causal, has a window or positions, or a convolution, which say "
+                "nothing of another sequence. For self-attention, leave source out."
             )
         if source is not None:
             return cross_scope(query, source, self.num_heads, padding_mask, attention_mask)
@@ -417,6 +452,7 @@ class MultiHeadAttention(Layer):
             causal=self.causal or cache is not None,
             window=self.window,
             global_tokens=self.global_tokens,
+            blocks=self.blocks,
             attention_mask=attention_mask,
         )
 

@@ -297,7 +297,7 @@ class DecoderBlock(_Block):
             )
         if cross_attention:
             own: typing.Any = self.attention
-            across = dataclasses.replace(own, positions=None, window=None)
+            across = dataclasses.replace(own, positions=None, window=None, convolution=None)
             self._add("cross_attention", MultiHeadAttention, across)
 
     def build(self, inputs_shape: Shape, source_shape: Shape = None) -> None:

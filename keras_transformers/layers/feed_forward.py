@@ -12,6 +12,7 @@ from keras_transformers.backends import products
 from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.experts import ExpertsConfig, StackedDense, choose
+from keras_transformers.layers.grouped import FeedForwardGroups, make_dense
 from keras_transformers.layers.layer import ShapePreserving
 from keras_transformers.records import Rate, Size, record
 from keras_transformers.spelling import did_you_mean
@@ -37,6 +38,7 @@ class FeedForwardConfig:
     use_bias: bool | str = True
     dropout: Rate = 0.0
     experts: ExpertsConfig | None = None
+    groups: FeedForwardGroups | None = None
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -51,6 +53,8 @@ class FeedForwardConfig:
                 'Expected use_bias to be True or False with experts, got "output". For one bias of all experts, give '
                 "them output_bias=True."
             )
+        if self.groups is not None and (self.gated or self.experts is not None):
+            raise ValueError(f"Expected neither a gate nor experts with {self.groups}.")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -69,11 +73,12 @@ class FeedForward(ShapePreserving):
         use_bias: whether the projections have biases; "output" for the last one alone.
         dropout: share of the intermediate activations dropped in training.
         experts: an `ExpertsConfig` record, or None for one layer for all tokens.
+        groups: a `FeedForwardGroups` record if the projections have groups of channels, or None.
 
     Shape: `[B, T, D]` to `[B, T, D]`.
 
     Raises:
-        ValueError: for an unknown activation.
+        ValueError: for an unknown activation, and for groups with a gate or experts.
 
     Example:
         >>> FeedForward(64, activation="silu", gated=True)(np.ones((2, 5, 32), "float32")).shape
@@ -89,15 +94,17 @@ class FeedForward(ShapePreserving):
         use_bias: bool | str = True,
         dropout: float = 0.0,
         experts: ExpertsConfig | None = None,
+        groups: FeedForwardGroups | None = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        FeedForwardConfig(intermediate_dim, activation, use_bias=use_bias, experts=experts)  # checks the arguments
+        FeedForwardConfig(intermediate_dim, activation, gated, use_bias, experts=experts, groups=groups)  # checks them
         self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = gated
         self.use_bias = use_bias
         self.experts = experts
+        self.groups = groups
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
     def build(self, inputs_shape: Shape) -> None:
@@ -105,7 +112,7 @@ class FeedForward(ShapePreserving):
             use_bias = self.use_bias is True or (self.use_bias == "output" and name == "down")
             options = {"use_bias": use_bias, "dtype": self.dtype_policy, "name": name}
             if self.experts is None:
-                layer = keras.layers.Dense(out_width, **options)
+                layer = make_dense(out_width, getattr(self.groups, name, 1), **options)
             else:
                 layer = StackedDense(self.experts.num_experts, out_width, **options)
             layer.build((None, None, in_width))

@@ -31,6 +31,7 @@ class Fourier:
     window: typing.ClassVar[None] = None
     scale: typing.ClassVar[None] = None
     global_tokens: typing.ClassVar[int] = 0
+    blocks: typing.ClassVar[None] = None
 
 
 @keras.saving.register_keras_serializable("keras_transformers")

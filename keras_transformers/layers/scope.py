@@ -18,6 +18,7 @@ from keras import ops
 
 from keras_transformers.backends.types import Tensor
 from keras_transformers.layers import masks
+from keras_transformers.layers.block_sparse import BlockSparse, mask_and_bias
 from keras_transformers.layers.state import visible_length
 
 
@@ -97,6 +98,7 @@ def self_scope(
     causal: bool,
     window: int | None = None,
     global_tokens: int = 0,
+    blocks: BlockSparse | None = None,
     attention_mask: Tensor = None,
     starts: Tensor = None,
 ) -> Scope:
@@ -109,6 +111,7 @@ def self_scope(
         causal: whether later keys are hidden from a query.
         window: a query sees only keys fewer than this many positions away; None for all.
         global_tokens: the number of tokens at the beginning that see all keys, and that all queries see.
+        blocks: sparse attention by blocks, or None.
         attention_mask: bool `[T, S]`, `[B, T, S]` or `[B, N, T, S]`, True where a query may see a key, or None.
         starts: int32 `[B, 1]` or `[B, T]`, the position where the text of each query begins; earlier positions are
             padding or another text. None if all texts begin at the first position.
@@ -125,6 +128,8 @@ def self_scope(
         near = masks.window(queries, keys, window)
         if global_tokens:
             near = ops.logical_or(near, keys[:, None, None, :] < global_tokens)
+    if blocks is not None:
+        near, bias = mask_and_bias(blocks, queries)
     elsewhere = (
         masks.padding(places.padding_mask, shape),
         masks.explicit(attention_mask, shape),

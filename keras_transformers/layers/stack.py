@@ -273,6 +273,7 @@ class _Stack(Layer):
                 causal=self._causal,
                 window=attention.window,
                 global_tokens=attention.global_tokens,
+                blocks=attention.blocks,
                 attention_mask=attention_mask,
                 starts=starts,
             )

@@ -12,12 +12,14 @@ from keras_transformers.layers.blocks import NORM_PLACEMENTS
 from keras_transformers.layers.embeddings import EmbeddingsConfig, PositionalEmbedding
 from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.fourier import Fourier
+from keras_transformers.layers.grouped import AttentionGroups, FeedForwardGroups
 from keras_transformers.layers.heads import Pooler, Transform
 from keras_transformers.layers.norms import LayerNorm, Norm
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.records import arguments_of
 
 Lines: typing.TypeAlias = collections.abc.Iterator[str]
 
@@ -181,7 +183,7 @@ def _bias(layer: typing.Any) -> str:
 
 
 def _biases(use_bias: bool | str) -> str:
-    return {**BIASES, "output": "bias of the last projection"}[use_bias]
+    return BIASES[use_bias]
 
 
 def _query_key_norm(norm: QueryKeyNorm | None) -> str:
@@ -206,6 +208,11 @@ def _positions(attention: AttentionConfig) -> tuple[str, ...]:
 
 def _scale(attention: AttentionConfig) -> str:
     return f"scores times {attention.scale:g}" if attention.scale is not None else ""
+
+
+def _groups(groups: AttentionGroups | FeedForwardGroups | None) -> str:
+    shown = [] if groups is None else [f"{name} {count}" for name, count in arguments_of(groups).items()]
+    return f"groups of channels: {', '.join(shown)}" if shown else ""
 
 
 def _experts(experts: ExpertsConfig | None) -> str:
@@ -273,9 +280,11 @@ def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int
         f"{heads} heads of {attention.head_dim or width // heads}",
         f"{key_value_heads} key/value heads" if key_value_heads != heads else "",
         _biases(attention.use_bias),
+        _groups(attention.groups),
         _query_key_norm(attention.query_key_norm),
         f"scores capped at ±{attention.soft_cap:g}" if attention.soft_cap is not None else "",
         f"{attention.global_tokens} global tokens" if attention.global_tokens else "",
+        *(_brief(each) for each in (attention.blocks, attention.convolution) if each is not None),
         _dropout(attention.dropout),
     )
     causal = "causal " if label == "decoder" and not stack.bidirectional else ""
@@ -297,6 +306,7 @@ def _feed_forwards(stack: StackConfig, width: int) -> Lines:
             f"  {'gated ' if each.gated else ''}feed-forward{where}: {width} → {each.intermediate_dim} → {width}",
             each.activation,
             _biases(each.use_bias),
+            _groups(each.groups),
             _experts(each.experts),
             _dropout(each.dropout),
         )

@@ -108,7 +108,12 @@ def _other_patterns(stack, path, name, field, own):
                 if getattr(one, each.name) != getattr(other, each.name)
             }
             shared = not changed.keys() <= set(own)
-            pattern = tuple(dataclasses.replace(each, **changed) if shared or each == one else each for each in usual)
+            try:
+                pattern = tuple(
+                    dataclasses.replace(each, **changed) if shared or each == one else each for each in usual
+                )
+            except ValueError:  # another part refuses it
+                continue
             patterns.append((where, pattern))
     return [
         (where, {name: pattern, "block": dataclasses.replace(stack.block, **{field: (pattern or usual)[0]})})

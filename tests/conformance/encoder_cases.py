@@ -43,6 +43,8 @@ _XLNET = {
     "pad_token_id": 3,
 }
 
+_GROUPS = {"q_groups": 2, "k_groups": 8, "v_groups": 1, "post_attention_groups": 2}
+
 CASES = {
     "xlnet": ("xlnet", _XLNET, 16),
     "ernie": _bert("ernie", {"hidden_act": "relu"}),
@@ -61,6 +63,24 @@ CASES = {
     "longformer": _bert("longformer", {"attention_window": [4, 8, 8], "num_hidden_layers": 3}, without=_NO_DROPOUT),
     "longformer-alike": _bert(
         "longformer", {"attention_window": 6, "hidden_act": "relu"} | _UNTIED, without=_NO_DROPOUT
+    ),
+    # longer than 7 blocks
+    "big_bird": _bert(
+        "big_bird",
+        {"block_size": 2, "num_random_blocks": 1, "use_bias": False, "rescale_embeddings": True, "hidden_act": "relu"},
+    ),
+    "big_bird-full": _bert("big_bird", {"attention_type": "original_full"} | _UNTIED),
+    "squeezebert": _bert(
+        "squeezebert",
+        _GROUPS | {"intermediate_groups": 2, "output_groups": 8, "embedding_size": 32},
+        without=_NO_DROPOUT,
+    ),
+    "squeezebert-untied": _bert(
+        "squeezebert", {"embedding_size": 32, "hidden_act": "relu"} | _UNTIED, without=_NO_DROPOUT
+    ),
+    "convbert": _bert("convbert", {"embedding_size": 16, "head_ratio": 4, "conv_kernel_size": 5, "num_groups": 2}),
+    "convbert-wide": _bert(
+        "convbert", {"embedding_size": 32, "head_ratio": 2, "conv_kernel_size": 3, "hidden_act": "relu"} | _UNTIED
     ),
     "fnet": _bert(
         "fnet",

@@ -10,8 +10,9 @@ from keras import ops
 PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
 AT_ENDS = ((0.0, 0.0), (0.0, 0.3), (0.0, 0.25))
 IN_FRONT = ((0.0, 0.0), (0.3, 0.0), (0.25, 0.0))
-# In front of a text, transformers would classify it by its padding: ESM's has no vectors, and Longformer's sees all.
-PADDED_AT_ENDS = ("esm", "longformer")
+# In front of a text, transformers would classify it by its padding: ESM's has no vectors, Longformer's sees all, and
+# BigBird's nothing.
+PADDED_AT_ENDS = ("esm", "longformer", "big_bird")
 # At the end of a text, transformers would classify it by its padding; its tokenizer puts padding in front.
 PADDED_IN_FRONT = ("xlnet",)
 
@@ -90,6 +91,8 @@ def their_outputs(model, case, inputs, **arguments):
         named["token_type_ids"] = inputs["segment_ids"]
     if "starts" in inputs and "position_ids" in inspect.signature(model.forward).parameters:
         named["position_ids"] = np.maximum(np.arange(inputs["token_ids"].shape[1]) - inputs["starts"], 0)
+    if hasattr(model.base_model, "set_attention_type"):  # BigBird's stays at full attention after one short text
+        model.base_model.set_attention_type(model.config.attention_type)
     with torch.no_grad():
         return model(**{name: torch.tensor(array).long() for name, array in named.items()}, **arguments)
 

@@ -299,7 +299,7 @@ def test_a_cache_changes_nothing(settings, pieces):
         ({"num_heads": 4, "scale": -0.5}, "'scale' is -0.5, expected float above 0 or None"),
         (
             {"num_heads": 4, "use_bias": "outputs"},
-            "use_bias to be one of True, False, 'inputs', 'all_but_keys', got 'outputs'",
+            "use_bias to be one of True, False, 'inputs', 'all_but_keys', 'output', got 'outputs'",
         ),
     ],
 )

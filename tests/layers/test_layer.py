@@ -15,6 +15,7 @@ from keras_transformers.layers import (
     BlockConfig,
     Convolution,
     ConvolutionConfig,
+    ConvolutionHeads,
     Decoder,
     DecoderBlock,
     Encoder,
@@ -23,6 +24,7 @@ from keras_transformers.layers import (
     FeedForward,
     FeedForwardConfig,
     FourierMixing,
+    GroupedDense,
     LayerNorm,
     Learned,
     LinearScaling,
@@ -71,14 +73,15 @@ def fields(record):
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
-def without(arguments, name):
-    return {each: value for each, value in arguments.items() if each != name}
+def without(arguments, *names):
+    return {each: value for each, value in arguments.items() if each not in names}
 
 
+ENCODERS_ALONE = {"global_tokens", "groups", "blocks", "convolution"}
 # Each layer with every argument away from its default.
 CASES = {
-    MultiHeadAttention: {**without(fields(ATTENTION), "global_tokens"), "causal": True},
-    FeedForward: fields(FEED_FORWARD),
+    MultiHeadAttention: {**without(fields(ATTENTION), *ENCODERS_ALONE), "causal": True},
+    FeedForward: without(fields(FEED_FORWARD), "groups"),
     RMSNormalization: {"epsilon": 1e-4, "unit_offset": True},
     PositionalEmbedding: {
         "vocabulary_size": 20,
@@ -114,6 +117,8 @@ CASES = {
     RelativePosition: {"positions": RelativeBuckets(8, 20), "num_heads": 4, "head_dim": 6, "causal": True},
     RelativeScores: {"positions": RelativeSinusoids(3), "num_heads": 4, "head_dim": 6, "hidden_dim": D},
     FourierMixing: {},
+    ConvolutionHeads: {"num_heads": 4, "head_dim": 6, "kernel_size": 5},
+    GroupedDense: {"units": 12, "groups": 4, "use_bias": False},
     EncoderBlock: {**fields(BLOCK), "attention_norm": False},
     DecoderBlock: {**fields(BLOCK), "attention_norm": False, "cross_attention": False},
     Convolution: {"config": ConvolutionConfig(5, "relu", 0.25), "norm": RMSNorm(1e-4)},
@@ -122,7 +127,9 @@ CASES = {
 }
 # Arguments that stand in another's place, or that weights carry.
 OTHER_ARGUMENTS = {
-    MultiHeadAttention: {"global_tokens"},  # not beside the others: the next case has it
+    MultiHeadAttention: ENCODERS_ALONE,  # not beside the others: further cases have them
+    FeedForward: {"groups"},
+    GroupedDense: {"kernel_initializer"},
     FourierMixing: {"causal"},  # is refused
     PositionalEmbedding: {"max_length", "embeddings_initializer", "token", "projected"},  # the last has its own test
     EncoderBlock: {"num_heads", "intermediate_dim"},
@@ -130,7 +137,13 @@ OTHER_ARGUMENTS = {
     Encoder: {"num_distinct", "first_norm"},  # not both at once: test_blocks has them
     Decoder: {"num_distinct", "first_norm", "convolution"},  # the last is refused
 }
-GLOBAL_TOKENS = (MultiHeadAttention, {"num_heads": 4, "window": 3, "global_tokens": 2})
+FURTHER = [
+    (MultiHeadAttention, {"num_heads": 4, "window": 3, "global_tokens": 2}),
+    (MultiHeadAttention, {"num_heads": 4, "groups": layers.AttentionGroups(2, 1, 4, 2), "use_bias": "output"}),
+    (MultiHeadAttention, {"num_heads": 4, "blocks": layers.BlockSparse(1, 0)}),
+    (MultiHeadAttention, {"num_heads": 4, "head_dim": 2, "convolution": layers.DynamicConvolution(3)}),
+    (FeedForward, {"intermediate_dim": 24, "groups": layers.FeedForwardGroups(2, 4)}),
+]
 
 
 def call_arguments(layer):
@@ -140,6 +153,8 @@ def call_arguments(layer):
         return np.arange(9, dtype="int32")[None], np.arange(9, dtype="int32")[None]
     if isinstance(layer, RelativeScores):
         return numbers((B, 4, T, 6)), numbers((B, 4, 5, 6), 1), np.ones((B, T, 5), bool)
+    if isinstance(layer, ConvolutionHeads):
+        return numbers((B, T, D)), numbers((B, 4, T, 6), 1)
     if isinstance(layer, Convolution):
         return numbers((B, T, D)), numbers((B, T, D), 1)
     return (numbers((B, T, D)),)
@@ -194,7 +209,7 @@ def test_a_layer_and_its_record_have_the_same_fields_and_defaults(layer_class, r
 
 
 @pytest.mark.one_backend("torch")
-@pytest.mark.parametrize("layer_class, arguments", [*CASES.items(), GLOBAL_TOKENS])
+@pytest.mark.parametrize("layer_class, arguments", [*CASES.items(), *FURTHER])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_configuration_makes_the_same_layer_again(layer_class, arguments, dtype):
     layer = layer_class(**arguments, name="mine", dtype=dtype)

@@ -177,6 +177,15 @@ FOLDERS = {
         },
         {"config.json": {"model_type": "xlnet"}},
     ),
+    "big_bird": (
+        sentence_pieces,
+        {
+            "name": "spiece",
+            **{"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 4},
+            "user_defined_symbols": "[CLS],[SEP],[MASK]",
+        },
+        {"config.json": {"model_type": "big_bird"}},
+    ),
     "t5": (
         sentence_pieces,
         {"name": "spiece", "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},

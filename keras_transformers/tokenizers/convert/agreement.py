@@ -50,7 +50,14 @@ REGISTERED = {
 MISNAMED = ("qwen2",)
 # Classes that put their own tokens around a text (GPT-NeoX: none); others leave that to tokenizer.json.
 _WRAPPING = (
-    *("BartTokenizer", "BertTokenizer", "CamembertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
+    *(
+        "BartTokenizer",
+        "BertTokenizer",
+        "BigBirdTokenizer",
+        "CamembertTokenizer",
+        "DistilBertTokenizer",
+        "ElectraTokenizer",
+    ),
     *("DebertaTokenizer", "DebertaV2Tokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
     *(

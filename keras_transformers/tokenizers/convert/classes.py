@@ -98,7 +98,16 @@ _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")
 CLASSES = (
     TokenizerClass(
         names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "SqueezeBertTokenizer", "ConvBertTokenizer"),
-        model_types=("bert", "distilbert", "electra", "nomic_bert", "ernie", "megatron-bert"),
+        model_types=(
+            "bert",
+            "distilbert",
+            "electra",
+            "nomic_bert",
+            "ernie",
+            "megatron-bert",
+            "squeezebert",
+            "convbert",
+        ),
         files=("vocab.txt",),
         read=word_piece,
         pipeline=pipelines.word_piece,
@@ -199,6 +208,15 @@ CLASSES = (
         pipeline=pipelines.rembert,
         wrap=_SEGMENTS,
         special=_ALBERT,
+    ),
+    TokenizerClass(
+        names=("BigBirdTokenizer",),
+        model_types=("big_bird",),
+        files=("*.model",),
+        read=unigram(same_pieces, pipelines.big_bird),
+        pipeline=pipelines.big_bird,
+        wrap=_SEGMENTS,
+        special={**_SQUARE, **{role: _ANGLE[role] for role in ("bos_token", "eos_token", "unk_token", "pad_token")}},
     ),
     TokenizerClass(
         names=("BertGenerationTokenizer",),

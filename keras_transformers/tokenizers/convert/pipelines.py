@@ -13,6 +13,7 @@ below takes the options, the special tokens by role, and the compiled table of c
     unigram       the model's characters    "▁" before words                     XLM-RoBERTa, T5, ALBERT, Pegasus, …
     rembert       quotes, spaces, the same  "▁" for spaces                       RemBERT
     deberta_v2    NFC, single spaces        "▁" before words                     DeBERTa v2 and v3
+    big_bird      "▁" for several spaces    "▁" for spaces                       BigBird
     spaces        none                      "▁" for spaces                       Llama, Code Llama
     gemma         "▁" for spaces            none                                 Gemma
 
@@ -250,6 +251,17 @@ def rembert(options: Options, special: Special, characters: bytes = b"") -> Pipe
         steps.append(normalizers.Lowercase())
     if characters:
         steps.append(normalizers.Precompiled(characters))
+    scheme = "always" if options.get("add_prefix_space", True) else "never"
+    words = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    return Pipeline("Unigram", normalizers.Sequence(steps), words, decoders.Metaspace(prepend_scheme=scheme), {})
+
+
+def big_bird(options: Options, special: Special, characters: bytes = b"") -> Pipeline:
+    """BigBird: "▁" for spaces, and for several of them once; not the model's characters."""
+    steps = [
+        normalizers.Strip(left=False, right=False),
+        normalizers.Replace(tokenizers.Regex(" {2,}"), "▁"),
+    ]
     scheme = "always" if options.get("add_prefix_space", True) else "never"
     words = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     return Pipeline("Unigram", normalizers.Sequence(steps), words, decoders.Metaspace(prepend_scheme=scheme), {})
