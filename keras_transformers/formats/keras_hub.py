@@ -28,17 +28,14 @@ from keras_transformers.families.registry import family
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import preset
-from keras_transformers.formats.keras_hub_models import MASKED_LM, MODELS, Model, block, dense
+from keras_transformers.formats.keras_hub_models import MASKED_LM, MODELS, Model, dense
 from keras_transformers.formats.keras_weights import Dataset, datasets, weight_files
-from keras_transformers.layers.heads import TransformConfig
-from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.tokenizers.convert.keras_hub import class_name, is_keras_hub
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 TASK_WEIGHTS = "task.weights.h5"
 
-_SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
 _FLOATS = ("float32", "float16", "bfloat16", "float64", "mixed_float16", "mixed_bfloat16")
 
 
@@ -47,6 +44,8 @@ _TASKS = {
     "TextClassifier": "TextClassifier",
     "Classifier": "TextClassifier",
     "MaskedLM": "MaskedLM",
+    "ProteinClassifier": "TextClassifier",
+    "MaskedPLM": "MaskedLM",
     "TextEmbedder": "TextEmbedder",
 }
 _POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
@@ -104,12 +103,13 @@ class Checkpoint:
         heads = fields("encoder.block.attention.num_heads")
         entries = (
             *(dense(f"embedding.{ours}", theirs) for ours, theirs in tables.items()),
-            *block(self.model.block, heads),
+            *self.model.block.entries(heads),
             *self.model.more,
             *self.model.pooler,
             *head,
         )
-        ignored = tuple(f"{entry.theirs}.{{leaf}}" for entry in self.model.pooler)
+        unused = (*self.model.unused, *(entry.theirs for entry in self.model.pooler))
+        ignored = tuple(f"{name}.{{leaf}}" for name in unused)
         return WeightMap(entries, ignored).read(_Tensors(tensors, zero_rows, config.hidden_dim), weights)
 
     def origin(self, read: typing.Any = None) -> None:
@@ -152,9 +152,10 @@ def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: st
         config = family(model.model_type).config(theirs)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    if file_task == task == "MaskedLM":
-        transform = TransformConfig("gelu", LayerNorm(1e-5))
-        config = dataclasses.replace(config, head=dataclasses.replace(config.head, transform=transform))
+    if model.change is not None:
+        config = model.change(config, values["config"])
+    if file_task == task == "MaskedLM" and model.masked is not None:
+        config = dataclasses.replace(config, head=dataclasses.replace(config.head, transform=model.masked))
     return Checkpoint(folder, model, config, file_task, told)
 
 
@@ -189,11 +190,11 @@ def _read_body(
     told = dict(model.values)
     for row in model.keys:
         row.read(read, told)
-    read.problems += [f"no {name}" for name in _SIZES if name not in given]
+    read.problems += [f"no {name}" for name in model.sizes if name not in given]
     _expect_floats(read)
     _finish(read, {"name", "trainable"}, where)
     padding_id = Tokenizer.load(folder).padding_id if is_plain(folder / "tokenizer.json") else None
-    if padding_id is not None:
+    if padding_id is not None and "pad_token_id" not in told:
         told["pad_token_id"] = padding_id
     if model.rows_before:
         told["max_position_embeddings"] += (1 if padding_id is None else padding_id) + 1

@@ -100,7 +100,7 @@ def datasets(folder: pathlib.Path, names: collections.abc.Iterable[str], prefix:
                 container, *layer, variables, number = path.split("/")
                 if container in ("layers", "_layer_checkpoint_dependencies") and variables == "vars":
                     layer = [part.removeprefix("_") for part in layer]
-                    layer[0] += "_0" if layer[0] in ("transformer_encoder", "disentangled_attention_encoder") else ""
+                    layer[0] += "_0" if layer[0].endswith("_encoder") else ""
                     if "seed_generator" not in layer:
                         found.setdefault(".".join([prefix, *layer]), {})[number] = dataset
     named = {}

@@ -32,14 +32,6 @@ LENGTHS = (24, 13, 7, 1)
 Small = collections.namedtuple("Small", "name folder classifier masked_lm inputs real")
 
 
-@pytest.fixture(scope="session")
-def hub():
-    """KerasHub's models."""
-    if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):
-        pytest.skip(f"KerasHub needs a newer Keras than {keras.__version__}")
-    return pytest.importorskip("keras_hub", reason="keras-hub is not installed").models
-
-
 def perturb(model, random):
     """Move every weight, so that none is at a value where a mistake would not show."""
     for weight in model.weights:

@@ -7,6 +7,11 @@
     RobertaTokenizer       vocabulary.json, merges.txt   RobertaTokenizer
     XLMRobertaTokenizer    vocabulary.spm                XLMRobertaTokenizer
     DebertaV3Tokenizer     vocabulary.spm                DebertaV2Tokenizer
+    AlbertTokenizer        vocabulary.spm                AlbertTokenizer
+    FNetTokenizer          vocabulary.spm                FNetTokenizer
+    ElectraTokenizer       vocabulary.txt                ElectraTokenizer
+    RoformerV2Tokenizer    vocabulary.txt                BertTokenizer
+    ESMTokenizer           vocabulary.txt                EsmTokenizer
 
 Ids agree with KerasHub on ordinary text. They differ on some text, as the rules of the models' authors are kept: with
 `lowercase`, KerasHub folds case too ("ß" becomes "ss"); it splits runs of spaces at other places before byte pairs are
@@ -29,8 +34,22 @@ _FILES = {
     "RobertaTokenizer": ("vocabulary.json", "merges.txt"),
     "XLMRobertaTokenizer": ("vocabulary.spm",),
     "DebertaV3Tokenizer": ("vocabulary.spm",),
+    "AlbertTokenizer": ("vocabulary.spm",),
+    "FNetTokenizer": ("vocabulary.spm",),
+    "ElectraTokenizer": ("vocabulary.txt",),
+    "RoformerV2Tokenizer": ("vocabulary.txt",),
+    "ESMTokenizer": ("vocabulary.txt",),
 }
-_ALSO_CALLED = {"DebertaV3Tokenizer": "DebertaV2Tokenizer"}
+_ALSO_CALLED = {
+    "DebertaV3Tokenizer": "DebertaV2Tokenizer",
+    "RoformerV2Tokenizer": "BertTokenizer",
+    "ESMTokenizer": "EsmTokenizer",
+}
+# The options of a class that KerasHub leaves to the pieces: only their own table changes characters.
+_IMPLIED = {
+    **dict.fromkeys(("AlbertTokenizer", "FNetTokenizer"), {"do_lower_case": False, "keep_accents": True}),
+    **dict.fromkeys(("RobertaTokenizer", "XLMRobertaTokenizer", "DebertaV3Tokenizer", "ESMTokenizer"), {}),
+}
 # The options of KerasHub, by Hugging Face's names; and options with the one value that is supported.
 _OPTIONS = {
     "lowercase": "do_lower_case",
@@ -87,7 +106,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
         )
     given = values.get("config")
     given = given if isinstance(given, dict) else {}
-    options = {} if name.startswith(("Roberta", "XLM", "Deberta")) else {"do_lower_case": False, "strip_accents": False}
+    options = dict(_IMPLIED.get(name, {"do_lower_case": False, "strip_accents": False}))
     for key, value in given.items():
         if key in _EXPECTED:
             if value != _EXPECTED[key]:
