@@ -60,10 +60,12 @@ def in_place_order(rows: Tensor) -> bool:
 
 
 def float32(x: Tensor) -> Tensor:
+    """`x` as float32."""
     return ops.cast(x, "float32")
 
 
 def int32(x: Tensor) -> Tensor:
+    """`x` as int32."""
     return ops.cast(x, "int32")
 
 
@@ -100,6 +102,7 @@ def log_normalizer(x: Tensor) -> Tensor:
 
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`x` in another shape."""
     return ops.reshape(x, shape)
 
 
@@ -174,6 +177,7 @@ def count(n: int, like: Tensor) -> Tensor:
 
 
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`x` where `condition` is True, else `y`."""
     return ops.where(condition, x, y)
 
 

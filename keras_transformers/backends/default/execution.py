@@ -115,14 +115,17 @@ def fast_step(step: Step) -> Step:
 def _as_it_is(
     model: typing.Any, key: tuple[Hashable, ...], function: Callable[..., typing.Any], **options: typing.Any
 ) -> Callable[..., typing.Any]:
+    """Return the function: nothing is compiled."""
     return function
 
 
 def _no_kernels(model: typing.Any, step: Step, shape: Sequence[int], cache: Cache) -> typing.Any:
+    """Return None: the backend transposes no kernels."""
     return None
 
 
 def _called(model: typing.Any, compiled: Callable[..., typing.Any], inputs: Inputs) -> Tensor:
+    """Call a compiled function with the inputs."""
     return compiled(inputs)
 
 
@@ -147,6 +150,7 @@ class Compiled:
     def forward(
         self, model: typing.Any, function: Callable[..., Tensor], vocabulary: bool
     ) -> Callable[[Inputs], np.ndarray]:
+        """See the function `forward`."""
         compiled = self.compile(
             model,
             (function, "forward"),
@@ -156,6 +160,7 @@ class Compiled:
         return lambda inputs: np.asarray(self.call(model, compiled, inputs))
 
     def prefill(self, model: typing.Any, step: Step, token_ids: Tensor, cache: Cache) -> Cache:
+        """See the function `prefill`."""
         return self.compile(model, (step, "prefill"), lambda *arguments: step(*arguments)[1])(token_ids, cache)
 
     def run_segment(
@@ -168,6 +173,8 @@ class Compiled:
         noise: Tensor,
         max_steps: int,
     ) -> tuple[State, Cache]:
+        """See the function `run_segment`."""
+
         def segment(
             state: State, written: typing.Any, read: typing.Any, limit: Tensor, noise: Tensor, max_steps: Tensor
         ) -> tuple[State, typing.Any]:
@@ -199,6 +206,7 @@ class Compiled:
         limit: arrays.Position,
         noise: Tensor,
     ) -> tuple[State, Cache]:
+        """See the function `run_ahead`."""
         strategy = loop.strategy
 
         def ahead(

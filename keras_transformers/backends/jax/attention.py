@@ -9,6 +9,7 @@ from keras_transformers.backends.types import Tensor
 
 
 def score(query_BKQH: Tensor, key_BKSH: Tensor) -> Tensor:
+    """The products of queries and keys: `[B, K, Q, S]`."""
     found = transposed.query_key(query_BKQH, key_BKSH)  # otherwise XLA would copy all keys
     return default.score(query_BKQH, key_BKSH) if found is None else found
 

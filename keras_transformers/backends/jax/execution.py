@@ -46,6 +46,7 @@ def _compile(
 
 
 def _loop(condition: Callable[..., Tensor], body: Callable[..., typing.Any], carried: typing.Any) -> typing.Any:
+    """`jax.lax.while_loop` with several carried values."""
     return jax.lax.while_loop(lambda carried: condition(*carried), lambda carried: body(*carried), carried)
 
 

@@ -14,6 +14,7 @@ from keras_transformers.backends.types import Tensor
 
 
 def dense(layer: typing.Any, inputs: Tensor, **options: typing.Any) -> Tensor:
+    """`layer(inputs, **options)` for a `keras.layers.Dense` or its replacement."""
     transposed, kernel = find.get(), None
     if transposed is not None and is_plain(layer, keras.layers.Dense):
         plain = inputs.dtype == layer.kernel.dtype == layer.compute_dtype == "float32"
@@ -26,6 +27,7 @@ def dense(layer: typing.Any, inputs: Tensor, **options: typing.Any) -> Tensor:
 
 
 def scores(token: typing.Any, inputs: Tensor) -> Tensor:
+    """`inputs [..., D]` times the matrix of a `ReversibleEmbedding`: `[..., V]`."""
     rows = math.prod(inputs.shape[:-1]) if None not in inputs.shape else None
     if not (are_few(rows, FEW) and is_plain(token, keras.layers.ReversibleEmbedding)):
         return default.scores(token, inputs)

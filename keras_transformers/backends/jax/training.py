@@ -17,15 +17,19 @@ def scan(
     inputs: tuple[Tensor, ...],
     shapes: list[typing.Any],
 ) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    """Run `body(carry, inputs) -> (carry, results)` over axis 0 of the inputs in turn. Returns the last carry, and the
+    stacked results, float32 of `shapes`."""
     return jax.lax.scan(body, carry, inputs)
 
 
 def _forward(run: default.Run, settings: typing.Any, *tensors: Tensor) -> tuple[typing.Any, typing.Any]:
+    """The outputs, and for the backward pass the gradients with a scalar of the dtype of each tensor."""
     outputs, gradients = run(settings, *tensors, gradients=True)
     return outputs, (gradients, tuple(jax.numpy.zeros((), each.dtype) for each in tensors))
 
 
 def _backward(run: default.Run, settings: typing.Any, kept: typing.Any, upstream: Sequence[Tensor]) -> typing.Any:
+    """The gradients of the forward pass, times the upstream gradient of the first output."""
     return scaled(kept[0], upstream[0], kept[1])
 
 
@@ -35,4 +39,5 @@ with_gradients = _with_gradients
 
 
 def processes() -> tuple[int, str]:
+    """The number of processes that the backend was configured with, and the source of this number."""
     return jax.process_count(), "jax.process_count()"

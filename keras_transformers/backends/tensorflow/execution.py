@@ -41,6 +41,7 @@ run_segment, run_ahead = _compiled.run_segment, _compiled.run_ahead
 def save_reader(
     folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
 ) -> None:
+    """Write a function of strings `[B]` to a folder as a TensorFlow SavedModel."""
     module = tf.Module()
     read, parts = make()
     for name, part in parts.items():

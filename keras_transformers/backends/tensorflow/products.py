@@ -11,6 +11,7 @@ from keras_transformers.backends.types import Tensor
 
 
 def vectors(token: typing.Any, token_ids: Tensor) -> Tensor:
+    """The rows of a `ReversibleEmbedding` for int32 `token_ids`."""
     if not is_plain(token, keras.layers.ReversibleEmbedding):
         return token(token_ids)
     return tf.cast(_rows(tf.convert_to_tensor(token.embeddings), token_ids), token.compute_dtype)

@@ -14,6 +14,8 @@ SHORTEST_CHUNK = 8  # measured: longer chunks took equally long, and more memory
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """The label-smoothed cross-entropy of each token, and its negative log-likelihood without a gradient: float32 `[…]`
+    from logits `[…, V]` and integer labels `[…]`."""
     # The fused sparse operation of tf.nn takes twice as long on a CPU without XLA, and equally long with it.
     logits = tf.cast(logits, tf.float32)
     labels = tf.cast(labels, tf.int32)
@@ -24,10 +26,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tup
 
 
 def best(logits: Tensor) -> Tensor:
+    """The index of the largest value of the last axis."""
     return tf.argmax(logits, -1, "int32")  # faster than the argmax for XLA
 
 
 def less_at(rows: Tensor, places: Tensor, amounts: Tensor) -> Tensor:
+    """`rows [C, V]` minus `amounts [C, 1]` at `places [C, 1]`."""
     rows_of = tf.range(tf.shape(rows)[0])
     return tf.tensor_scatter_nd_sub(rows, tf.stack((rows_of, places[:, 0]), axis=1), amounts[:, 0])
 
@@ -38,6 +42,8 @@ def scan(
     inputs: tuple[Tensor, ...],
     shapes: list[typing.Any],
 ) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    """Run `body(carry, inputs) -> (carry, results)` over axis 0 of the inputs in turn. Returns the last carry, and the
+    stacked results, float32 of `shapes`."""
     count = tf.shape(inputs[0])[0]
     arrays = tuple(tf.TensorArray("float32", count, element_shape=shape) for shape in shapes)
 
@@ -51,6 +57,8 @@ def scan(
 
 
 def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of `run`. The first one, a scalar, has gradients, which `run` computes together with it."""
+
     @tf.custom_gradient
     def function(*tensors: Tensor) -> typing.Any:
         outputs, gradients = run(settings, *tensors, gradients=True)
@@ -61,6 +69,7 @@ def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Te
 
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
+    """Make an `Adam` compute its update with one operation of the backend, in place, unless a strategy is active."""
     if not tf.distribute.has_strategy():
         optimizer.update_step = _update.__get__(optimizer)
 
@@ -92,6 +101,8 @@ def _update(self: keras.optimizers.Adam, gradient: Tensor, variable: typing.Any,
 def endless(
     source: typing.Any, stream: Callable[[], Iterator[typing.Any]], example: Callable[[], typing.Any]
 ) -> typing.Any:
+    """An endless stream of batches, in the form that `keras.Model.fit` reads."""
+
     # Leave lengths open: Keras would fix those of the first two batches.
     def free(array: typing.Any) -> typing.Any:
         return tf.TensorSpec((None,) * array.ndim, array.dtype)
@@ -101,15 +112,18 @@ def endless(
 
 
 def processes() -> tuple[int, str]:
+    """The number of processes that the backend was configured with, and the source of this number."""
     resolver = getattr(tf.distribute.get_strategy(), "cluster_resolver", None)
     cluster = None if resolver is None else resolver.cluster_spec()
     return (cluster.num_tasks("worker") if cluster and "worker" in cluster.jobs else 1), "the strategy's workers"
 
 
 def replicas() -> int:
+    """The number of replicas that add up their gradients."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def summed(value: Tensor) -> Tensor:
+    """The sum of `value` over all replicas."""
     context = tf.distribute.get_replica_context() if replicas() > 1 else None
     return value if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, value)

@@ -12,18 +12,22 @@ from keras_transformers.backends.types import Tensor
 
 
 def split_heads(x_BTD: Tensor, num_heads: int) -> Tensor:
+    """`[B, T, N*H]` to `[B, N, T, H]`."""
     return x_BTD.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x_BNTH: Tensor) -> Tensor:
+    """`[B, N, T, H]` to `[B, T, N*H]`."""
     return x_BNTH.transpose(1, 2).flatten(2)
 
 
 def fold_rows(query_RNTH: Tensor, sentences: int) -> Tensor:
+    """`[B*beams, N, T, H]` to `[B, N, beams*T, H]`, so that the hypotheses of a sentence read one copy of its keys."""
     return query_RNTH.unflatten(0, (sentences, -1)).transpose(1, 2).flatten(2, 3)
 
 
 def unfold_rows(x_BNXH: Tensor, rows: int) -> Tensor:
+    """The inverse of `fold_rows`: `[B, N, beams*T, H]` to `[B*beams, N, T, H]`."""
     return x_BNXH.unflatten(2, (rows // len(x_BNXH), -1)).transpose(1, 2).flatten(0, 1)
 
 
@@ -40,6 +44,7 @@ def attend(
     dropout: typing.Any = None,
     return_scores: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
+    """Attention of queries to keys. For a query that sees no key, the output is zeros."""
     if return_scores or soft_cap is not None:  # the kernel supports neither
         return default.attend(
             query_BNTH,
@@ -93,10 +98,12 @@ def _kernel_mask(
 
 
 def start() -> Offset:
+    """The offset of an empty cache."""
     return 0
 
 
 def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
+    """Write `new [R, K, T, H]` into `buffer [R, K, S, H]` at `offset`, in place if the backend can."""
     if not isinstance(offset, int):  # compiled: attend to the whole buffer
         places = offset + torch.arange(new.shape[2], device=new.device)
         return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
@@ -106,10 +113,14 @@ def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
 
 
 def visible_length(room: int, offset: Offset, new: int) -> int:
+    """The number of key positions that attention sees after writing `new` positions at `offset`, in buffers with `room`
+    positions."""
     return offset + new if isinstance(offset, int) else room
 
 
 def take_written(buffer: Tensor, rows: Tensor, end: Offset, spare: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The `rows` of a buffer `[R, K, S, H]` with `end` written positions; the other positions hold any finite
+    values."""
     # Gather each buffer into the one that the last call freed: this copies only written positions, and allocates
     # almost nothing.
     if not isinstance(end, int) or len(rows) != len(buffer):

@@ -18,6 +18,7 @@ without_gradients = torch.inference_mode()
 
 
 def fast_step(step: Step) -> Step:
+    """`step` for one generation, without the overhead of Keras for each call of a layer."""
     with torch.inference_mode():
         eager = direct.method(step)
     model = getattr(step, "__self__", None)
@@ -37,6 +38,9 @@ def fast_step(step: Step) -> Step:
 
 
 def forward(model: typing.Any, function: Callable[..., Tensor], vocabulary: bool) -> Callable[[Inputs], np.ndarray]:
+    """`function`, a method of the model, as a function from a dictionary of numpy arrays to a float32 array. It is
+    compiled once for each shape, and fast while the weights do not change. `vocabulary`: whether it multiplies with a
+    vocabulary."""
     computed = _current(model, function, _compiled_pass if getattr(model, "jit_compile", False) else _as_it_is)
 
     def run(inputs: Inputs) -> np.ndarray:
@@ -48,6 +52,7 @@ def forward(model: typing.Any, function: Callable[..., Tensor], vocabulary: bool
 
 
 def prefill(model: typing.Any, step: Step, token_ids: Tensor, cache: Cache) -> Cache:
+    """The cache after reading the prompt, int32 `[B, T]`, without computing logits."""
     with torch.inference_mode():
         return fast_step(step)(token_ids, cache)[1]
 
@@ -61,6 +66,8 @@ def run_segment(
     noise: Tensor,
     max_steps: int,
 ) -> tuple[State, Cache]:
+    """Run up to `max_steps` steps, fewer if `limit` is reached or all sentences are done. Returns the state and the
+    cache."""
     # Checking whether all are done makes the host wait for a GPU, so it checks rarely. Steps after the end change
     # nothing.
     interval = 1 if state.token_ids.device.type == "cpu" else 8
@@ -81,6 +88,8 @@ def run_ahead(
     limit: arrays.Position,
     noise: Tensor,
 ) -> tuple[State, Cache]:
+    """Run a step for each correct guess in `guesses`, a list of ids, and one more, with one pass of the loop's step:
+    `(token_ids [1, T], cache) -> (logits [1, T, V], cache)`. Returns the state and the cache."""
     strategy = loop.strategy
     with torch.inference_mode():
         token_ids = torch.cat((state.token_ids, arrays.tensor(np.array([guesses], "int32"))), dim=1)
@@ -108,6 +117,7 @@ def _current(model: typing.Any, function: Callable[..., typing.Any], made: Calla
 
 
 def _as_it_is(function: Callable[..., typing.Any]) -> Callable[..., typing.Any]:
+    """Return the function: nothing is compiled."""
     return function
 
 

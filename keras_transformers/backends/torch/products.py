@@ -17,6 +17,7 @@ def mix(
     num_experts: int,
     compute: Callable[[Tensor, typing.Any], Tensor],
 ) -> Tensor:
+    """The weighted sum of the outputs of the experts that each token chose: `[X, D]`."""
     if torch.compiler.is_compiling():
         return default.mix(x_XD, weights_Xk, chosen_Xk, num_experts, compute)
     mixed_XD = torch.zeros_like(x_XD)

@@ -16,6 +16,8 @@ _SMALL_CHUNK = 7_500_000  # on a CPU: logits of this size reuse freed memory (`b
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """The label-smoothed cross-entropy of each token, and its negative log-likelihood without a gradient: float32 `[…]`
+    from logits `[…, V]` and integer labels `[…]`."""
     # log_softmax has a fused backward pass, logsumexp has not: half the time, or a third of it with smoothing
     logits, labels = ops.convert_to_tensor(logits), ops.convert_to_tensor(labels)
     log_probabilities = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
@@ -27,14 +29,17 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float) -> tup
 
 
 def chunk(hidden: Tensor) -> int:
+    """The number of logits held at once, which depends on the device of the hidden states."""
     return _SMALL_CHUNK if hidden.device.type == "cpu" else CHUNK
 
 
 def add(whole: Tensor, part: Tensor) -> Tensor:
+    """`x + y`, written into `x`."""
     return whole.add_(part)
 
 
 def times(rows: Tensor, factor: Tensor) -> Tensor:
+    """`x * y`, written into `x`."""
     return rows.mul_(factor)
 
 
@@ -42,10 +47,12 @@ exp = torch.exp_
 
 
 def best(logits: Tensor) -> Tensor:
+    """The index of the largest value of the last axis."""
     return torch.argmax(logits, dim=-1)
 
 
 def less_at(rows: Tensor, places: Tensor, amounts: Tensor) -> Tensor:
+    """`rows [C, V]` minus `amounts [C, 1]` at `places [C, 1]`."""
     return rows.scatter_add_(1, places.long(), -amounts)
 
 
@@ -55,6 +62,8 @@ def scan(
     inputs: tuple[Tensor, ...],
     shapes: list[typing.Any],
 ) -> tuple[tuple[Tensor, ...], Sequence[Tensor]]:
+    """Run `body(carry, inputs) -> (carry, results)` over axis 0 of the inputs in turn. Returns the last carry, and the
+    stacked results, float32 of `shapes`."""
     results = []
     for each in zip(*inputs, strict=True):
         carry, result = body(carry, each)
@@ -77,6 +86,7 @@ class _Function(torch.autograd.Function):
 
 
 def with_gradients(run: Run, settings: typing.Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The outputs of `run`. The first one, a scalar, has gradients, which `run` computes together with it."""
     return _Function.apply(run, settings, *tensors)
 
 
@@ -84,6 +94,7 @@ _LATE = 1e9  # an update at which PyTorch's kernel corrects no bias: it would ad
 
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
+    """Make an `Adam` compute its update with one operation of the backend, in place, if there is one."""
     optimizer._parallel_update_step = _updates.__get__(optimizer)
 
 
@@ -133,6 +144,7 @@ def _order(weight: Tensor) -> list[int] | None:
 
 
 def processes() -> tuple[int, str]:
+    """The number of processes that the backend was configured with, and the source of this number."""
     group = torch.distributed.is_available() and torch.distributed.is_initialized()
     told = os.environ.get("WORLD_SIZE", "1")
     count = torch.distributed.get_world_size() if group else int(told) if told.isdigit() else 1
