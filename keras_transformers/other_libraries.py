@@ -203,8 +203,8 @@ ORGANIZATIONS = {
 
 def attribute_advice(owner: str, name: str) -> str:
     """Return advice on an attribute of another library: a space and a sentence, or an empty string."""
-    told = _ATTRIBUTES.get(name, {})
-    text = told.get(owner, "" if owner == "Tokenizer" else told.get("", ""))
+    texts = _ATTRIBUTES.get(name, {})
+    text = texts.get(owner, "" if owner == "Tokenizer" else texts.get("", ""))
     return text and f" {text}"
 
 

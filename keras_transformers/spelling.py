@@ -86,8 +86,8 @@ def check_arguments(
     unknown = [name for name in given if name not in possible and not name.startswith("_")]
     if unknown:
         named = ", ".join(f"{name!r}{did_you_mean(name, possible)}" for name in unknown)
-        told = [other_libraries.ADVICE[name] for name in unknown if name in other_libraries.ADVICE] + [advice]
-        raise TypeError(" ".join([f"Expected {what} among {', '.join(known)}, got {named}.", *filter(None, told)]))
+        advised = [other_libraries.ADVICE[name] for name in unknown if name in other_libraries.ADVICE] + [advice]
+        raise TypeError(" ".join([f"Expected {what} among {', '.join(known)}, got {named}.", *filter(None, advised)]))
 
 
 _OPEN = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)

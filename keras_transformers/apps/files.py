@@ -229,8 +229,8 @@ def translate_file(
         >>> translate_file(task, "posts.jsonl", "translated.jsonl", rows=JSONLines("body"), num_beams=4)
     """
     _check(rows, documents, forced_words, return_scores)
-    told = {**options, "documents": documents, "forced_words": forced_words, "return_scores": return_scores}
-    job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in told.items()}}
+    settings = {**options, "documents": documents, "forced_words": forced_words, "return_scores": return_scores}
+    job = {"rows": rows, "model": fingerprint(task), **{f"options.{name}": value for name, value in settings.items()}}
     with LineFile(source) as file, Unfinished(pathlib.Path(output), job) as unfinished:
         digest = hashlib.blake2b(digest_size=16)
         lines = enumerate(file, start=1)
@@ -246,7 +246,7 @@ def translate_file(
         advance = Progress(file, unfinished.lines, progress)
         for window in windows(read_rows(lines, rows, place, source), batch_size * BATCHES):
             advance.enter(len(window))
-            translations, scores = _translated(task, window, advance, batch_size=batch_size, **told)
+            translations, scores = _translated(task, window, advance, batch_size=batch_size, **settings)
             for row in window:
                 digest.update(row.raw)
             unfinished.add(map(rows.line, (row.line for row in window), lists(translations), lists(scores)), digest)

@@ -44,18 +44,18 @@ _TERMS = {("p2c", "c2p"): "both", ("c2p",): "content_to_position", ("p2c",): "po
 
 def _read_terms(read: ConfigReader, values: Values) -> None:
     """Read whether there are relative positions, and which terms with them are in the scores."""
-    told = read("pos_att_type", None)
-    names = [each.strip() for each in told.lower().split("|")] if isinstance(told, str) else told or []
+    given = read("pos_att_type", None)
+    names = [each.strip() for each in given.lower().split("|")] if isinstance(given, str) else given or []
     terms = (
         _TERMS.get(tuple(sorted(names, reverse=True)))
         if isinstance(names, list) and all(map(_is_text, names))
         else None
     )
     relative = read("relative_attention", False)
-    if relative != (terms is not None) or not relative and told:
+    if relative != (terms is not None) or not relative and given:
         raise ValueError(
             "relative_attention and pos_att_type: expected true beside c2p, p2c or both, or false beside null, got "
-            f"{relative!r} and {told!r:.80}"
+            f"{relative!r} and {given!r:.80}"
         )
     values |= {_POSITIONS + ".terms": terms} if relative else {_POSITIONS: None}
 
@@ -177,11 +177,11 @@ def _write_convolution(fields: Fields) -> dict[str, Any]:
 
 def _read_norm(read: ConfigReader, values: Values) -> None:
     """Read the norm of the vectors of distances."""
-    told = read("norm_rel_ebd", "none")
-    if told.lower() not in ("none", "layer_norm"):
-        raise ValueError(f"norm_rel_ebd: expected none or layer_norm, got {told!r:.80}")
+    given = read("norm_rel_ebd", "none")
+    if given.lower() not in ("none", "layer_norm"):
+        raise ValueError(f"norm_rel_ebd: expected none or layer_norm, got {given!r:.80}")
     norm = LayerNorm(values[_BLOCK + "norm.epsilon"])
-    values[_TABLE + ".norm"] = norm if told.lower() == "layer_norm" else None
+    values[_TABLE + ".norm"] = norm if given.lower() == "layer_norm" else None
 
 
 def _write_norm(fields: Fields) -> dict[str, Any]:

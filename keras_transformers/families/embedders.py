@@ -147,11 +147,11 @@ _POOLINGS = {"bos": ("first", False), "mean": ("mean", False), "late": ("mean", 
 
 
 def _read_pooling(read: ConfigReader, values: Values) -> None:
-    told = read("classifier_pooling", "late")
-    if told not in _POOLINGS:
-        raise ValueError(f"classifier_pooling: expected one of {', '.join(_POOLINGS)}, got {told!r}")
-    read.repeats("clf_pooling", told, "classifier_pooling")  # the name in the published code
-    values["pooler.pooling"], values["pooler.by_token"] = _POOLINGS[told]
+    pooling = read("classifier_pooling", "late")
+    if pooling not in _POOLINGS:
+        raise ValueError(f"classifier_pooling: expected one of {', '.join(_POOLINGS)}, got {pooling!r}")
+    read.repeats("clf_pooling", pooling, "classifier_pooling")  # the name in the published code
+    values["pooler.pooling"], values["pooler.by_token"] = _POOLINGS[pooling]
 
 
 def _write_pooling(fields: Fields) -> dict[str, Any]:

@@ -146,8 +146,8 @@ class Family:
         reader.passing += passing
         reader.problems += problems
         if reader.problems and (others := named_by(architectures).keys() - {self.model_type}):
-            told = " or ".join(map(repr, sorted(others)))
-            reader.problems.append(f"architectures: {architectures} belongs to model_type {told}")
+            owners = " or ".join(map(repr, sorted(others)))
+            reader.problems.append(f"architectures: {architectures} belongs to model_type {owners}")
         reader.finish(values.keys())
         return config, reader
 

@@ -256,9 +256,9 @@ def _read_architecture(read: ConfigReader, values: Values) -> None:
         read.expect("num_ln_in_parallel_attn", None, 1, 2)
         groups, residual = groups or heads, "parallel" if norms in (None, 2) else "parallel_shared"
     else:
-        told, groups = groups, 1 if alone else heads
-        if told not in (None, heads, groups):
-            raise ValueError(f"num_kv_heads: only num_attention_heads={heads} is supported here, got {told}")
+        given, groups = groups, 1 if alone else heads
+        if given not in (None, heads, groups):
+            raise ValueError(f"num_kv_heads: only num_attention_heads={heads} is supported here, got {given}")
         read.expect("num_ln_in_parallel_attn", None, 1)
         residual = "parallel_shared" if parallel else "sequential"
     values |= {_ATTENTION + "num_key_value_heads": groups, _BLOCK + "residual": residual}

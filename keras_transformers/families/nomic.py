@@ -85,24 +85,24 @@ _BIASES: dict[Any, bool | str] = {(True, True): True, (False, False): False, (Fa
 
 def _read_feed_forward(read: ConfigReader, values: Values) -> None:
     """Read the feed-forward layers of each layer."""
-    told, width = read("activation_function", "gelu_new"), read.optional("n_inner", int)
-    if told not in ("gelu", *_GATES):
-        raise ValueError(f"activation_function: expected gelu, {' or '.join(_GATES)}, got {told!r}")
-    gated = told in _GATES
+    activation, width = read("activation_function", "gelu_new"), read.optional("n_inner", int)
+    if activation not in ("gelu", *_GATES):
+        raise ValueError(f"activation_function: expected gelu, {' or '.join(_GATES)}, got {activation!r}")
+    gated = activation in _GATES
     if gated:  # a multiple of 256
         width = -(-(width or 8 * values["hidden_dim"] // 3) // 256) * 256
     biases = read("mlp_fc1_bias", True), read("mlp_fc2_bias", True)
     if biases not in _BIASES:
         raise ValueError(f"mlp_fc1_bias, mlp_fc2_bias: expected the second with the first, got {biases}")
     plain = FeedForwardConfig(
-        width or 4 * values["hidden_dim"], _GATES.get(told, "gelu"), gated=gated, use_bias=_BIASES[biases]
+        width or 4 * values["hidden_dim"], _GATES.get(activation, "gelu"), gated=gated, use_bias=_BIASES[biases]
     )
     norm = LayerNorm(values[BLOCK + "norm.epsilon"])
     values |= {"head.use_bias": biases[0], "head.transform": TransformConfig(plain.activation, norm, biases[0])}
     every = read.optional(_EVERY, int) or 0
     experts = _read_experts(read) if every > 0 else None
     if experts is not None and gated:
-        raise ValueError(f"activation_function: only gelu is supported with experts, got {told!r}")
+        raise ValueError(f"activation_function: only gelu is supported with experts, got {activation!r}")
     mixed = FeedForwardConfig(plain.intermediate_dim, plain.activation, use_bias=False, experts=experts)
     layers = tuple(mixed if every > 0 and n % every == 1 else plain for n in range(values["encoder.num_layers"]))
     values |= {f"{FEED_FORWARD}{name}": PerLayer(tuple(getattr(each, name) for each in layers)) for name in _FIELDS}

@@ -101,9 +101,9 @@ def family_of(values: collections.abc.Mapping[str, Any], where: object) -> Any:
         if len(named) == 1:
             return next(iter(named.values()))
     if model_type not in known:
-        told = "none: pass model_type=" if model_type is None else repr(model_type)
+        got = "none: pass model_type=" if model_type is None else repr(model_type)
         raise ValueError(
-            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {told}"
+            f"Expected a model_type in {where} that this library knows ({', '.join(sorted(known))}), got {got}"
             f"{_spelled_otherwise(model_type, known)}{_part(values, known)}."
         )
     return family(_form_of(values, model_type))
@@ -149,5 +149,5 @@ def _part(values: collections.abc.Mapping[str, Any], known: collections.abc.Cont
     }
     if not parts:
         return ""
-    told = " and ".join(f"a {model_type!r} in its {key}" for key, model_type in parts.items())
-    return f", which holds {told}: this library reads such a part from a folder of its own"
+    listed = " and ".join(f"a {model_type!r} in its {key}" for key, model_type in parts.items())
+    return f", which holds {listed}: this library reads such a part from a folder of its own"

@@ -304,12 +304,12 @@ class RotaryKeysByKind:
             ("full_attention", "rope_theta", self.base, scaling),
             ("sliding_attention", self.window_key, self.window_base, {}),
         ):
-            told = {"rope_theta": base if name is None else read(name, base), **(given.get(kind) or {}), **scaled}
+            parameters = {"rope_theta": base if name is None else read(name, base), **(given.get(kind) or {}), **scaled}
             if name is not None:
-                read.repeats(name, told["rope_theta"], "rope_parameters")
+                read.repeats(name, parameters["rope_theta"], "rope_parameters")
             elif any(windows):  # version 5 uses "rope_theta" for layers without a window, version 4 for all
-                read.repeats("rope_theta", told["rope_theta"], "the base of the layers with a window")
-            rotaries.append(rotary_of(read, told, values["embeddings.context_length"], "rope_parameters"))
+                read.repeats("rope_theta", parameters["rope_theta"], "the base of the layers with a window")
+            rotaries.append(rotary_of(read, parameters, values["embeddings.context_length"], "rope_parameters"))
         values[f"decoder.{_POSITIONS}"] = PerLayer(tuple(rotaries[window is not None] for window in windows))
 
     def write(self, fields: Fields) -> dict[str, typing.Any]:

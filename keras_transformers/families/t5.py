@@ -44,17 +44,19 @@ def _feed_forward(default: str) -> Group:
     """Return the row of `feed_forward_proj`: the activation of the feed-forward layers, and whether they are gated."""
 
     def read_projection(read: ConfigReader, values: Values) -> None:
-        told = read("feed_forward_proj", default)
-        gate, _, name = told.rpartition("gated-")
-        name = "gelu_new" if told == "gated-gelu" else name
+        projection = read("feed_forward_proj", default)
+        gate, _, name = projection.rpartition("gated-")
+        name = "gelu_new" if projection == "gated-gelu" else name
         if gate or name not in HUGGING_FACE_ACTIVATIONS:
             known = ", ".join(HUGGING_FACE_ACTIVATIONS)
-            raise ValueError(f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {told!r}")
-        ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in told
+            raise ValueError(
+                f"feed_forward_proj: expected one of {known}, or gated- and one of them, got {projection!r}"
+            )
+        ours, gated = HUGGING_FACE_ACTIVATIONS[name], "gated-" in projection
         same = [theirs for theirs, each in HUGGING_FACE_ACTIVATIONS.items() if each == ours]
         given = read.values.get("dense_act_fn")  # files may repeat the activation under another name
-        read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={told!r}")
-        read.repeats("is_gated_act", gated, f"feed_forward_proj={told!r}")
+        read.repeats("dense_act_fn", given if given in same else name, f"feed_forward_proj={projection!r}")
+        read.repeats("is_gated_act", gated, f"feed_forward_proj={projection!r}")
         values |= in_both({"block.feed_forward.activation": ours, "block.feed_forward.gated": gated})
 
     return Group(("feed_forward_proj", "dense_act_fn", "is_gated_act"), read_projection, _write_projection)

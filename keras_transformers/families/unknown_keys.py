@@ -85,11 +85,11 @@ def hint(name: str, known: collections.abc.Iterable[str]) -> str:
 
 def _quantized(value: object) -> str | None:
     """Describe the quantization in a `quantization_config`; None if it says that weights are not quantized."""
-    told = value if isinstance(value, dict) else {}
-    flags = {bits: told.get(f"load_in_{bits}bit", told.get(f"_load_in_{bits}bit")) for bits in (4, 8)}
+    given = value if isinstance(value, dict) else {}
+    flags = {bits: given.get(f"load_in_{bits}bit", given.get(f"_load_in_{bits}bit")) for bits in (4, 8)}
     if not value or (False in flags.values() and not any(flags.values())):
         return None
-    parts = _parts(told)
+    parts = _parts(given)
     method = _first(parts, ("quant_method", "quant_algo")) or ("bitsandbytes" if any(flags.values()) else None)
     bits = next((bits for bits, is_on in flags.items() if is_on), None) or _first(parts, _BITS)
     named = ", ".join(str(each) for each in (method, bits and f"{bits} bits") if each)
@@ -99,9 +99,9 @@ def _quantized(value: object) -> str | None:
     )
 
 
-def _parts(told: dict) -> list[dict]:
+def _parts(given: dict) -> list[dict]:
     """Return the objects that may name a method or its bits: some tools nest them, or list groups of weights."""
-    parts = [told, *_objects(told)]
+    parts = [given, *_objects(given)]
     groups = [group for part in parts for group in _objects(part.get("config_groups"))]
     return parts + [group["weights"] for group in groups if isinstance(group.get("weights"), dict)]
 

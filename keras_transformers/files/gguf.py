@@ -163,11 +163,11 @@ def _headers(files: tuple[tuple[pathlib.Path, int, int], ...]) -> tuple[dict[str
     places: dict[str, _Place] = {}
     for number, (path, _, _) in enumerate(files):
         metadata, here = _Header(path, _mapped(path)).read()
-        told = metadata.get("split.no", 0), metadata.get("split.count", 0) or 1
-        if told != (number, len(files)):
+        split = metadata.get("split.no", 0), metadata.get("split.count", 0) or 1
+        if split != (number, len(files)):
             raise ValueError(
-                f"Expected part {number + 1} of {len(files)} in {path}, as its name says, got split.no={told[0]!r}, "
-                f"counted from 0, of split.count={told[1]!r}. Name the parts NAME-00001-of-0000N.gguf and so on, as "
+                f"Expected part {number + 1} of {len(files)} in {path}, as its name says, got split.no={split[0]!r}, "
+                f"counted from 0, of split.count={split[1]!r}. Name the parts NAME-00001-of-0000N.gguf and so on, as "
                 "they were made, in one folder."
             )
         first = first or metadata

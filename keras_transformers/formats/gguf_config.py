@@ -82,23 +82,23 @@ class _Architecture:
     keys: dict[str, str] = dataclasses.field(default_factory=lambda: _RMS)
     optional: dict[str, str] = dataclasses.field(default_factory=lambda: _GROUPED)
     values: dict[str, typing.Any] = dataclasses.field(default_factory=dict)
-    read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, told: None
+    read: collections.abc.Callable[[ConfigReader, GGUFFile, dict], None] = lambda read, file, values: None
 
 
-def _width(read: ConfigReader, told: dict[str, typing.Any]) -> int:
+def _width(read: ConfigReader, values: dict[str, typing.Any]) -> int:
     """Return the width of a head."""
-    width = read("attention.key_length", None) or told["hidden_size"] // told["num_attention_heads"]
+    width = read("attention.key_length", None) or values["hidden_size"] // values["num_attention_heads"]
     read.expect("attention.value_length", width)
     return width
 
 
-def _rotary(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
+def _rotary(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
     """Read rotary positions over whole heads, and their scaling for longer texts."""
-    told["head_dim"], told["rope_theta"] = _width(read, told), read("rope.freq_base", 10000.0)
-    read.expect("rope.dimension_count", told["head_dim"])
-    _scaling(read, told)
+    values["head_dim"], values["rope_theta"] = _width(read, values), read("rope.freq_base", 10000.0)
+    read.expect("rope.dimension_count", values["head_dim"])
+    _scaling(read, values)
     if "rope_freqs.weight" in file:
-        told["rope_scaling"] = _llama3_scaling(file, told["rope_theta"], told["head_dim"])
+        values["rope_scaling"] = _llama3_scaling(file, values["rope_theta"], values["head_dim"])
 
 
 def _partly(
@@ -106,14 +106,14 @@ def _partly(
 ) -> collections.abc.Callable[[ConfigReader, GGUFFile, dict[str, typing.Any]], None]:
     """Return a function that reads rotary positions over a part of each head: the keys `name` (the part) and `base`."""
 
-    def read_rotary(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-        width = _width(read, told)
-        told |= {name: read("rope.dimension_count", width) / width, base: read("rope.freq_base", 10000.0)}
+    def read_rotary(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+        width = _width(read, values)
+        values |= {name: read("rope.dimension_count", width) / width, base: read("rope.freq_base", 10000.0)}
 
     return read_rotary
 
 
-def _scaling(read: ConfigReader, told: dict[str, typing.Any]) -> None:
+def _scaling(read: ConfigReader, values: dict[str, typing.Any]) -> None:
     kind = read("rope.scaling.type", "none")
     scaling = {"rope_type": kind}
     for key, name in {
@@ -127,7 +127,7 @@ def _scaling(read: ConfigReader, told: dict[str, typing.Any]) -> None:
     for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
         read.expect(f"rope.scaling.{name}", 1.0)
     if kind == "yarn" or kind == "linear":
-        told["rope_scaling"] = scaling
+        values["rope_scaling"] = scaling
     elif kind != "none":
         read.problems.append(f"rope.scaling.type: expected none, linear or yarn, got {kind!r}")
 
@@ -152,22 +152,22 @@ def _llama3_scaling(file: GGUFFile, base: float, width: int) -> dict[str, typing
     }
 
 
-def _llama(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _rotary(read, file, told)
+def _llama(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _rotary(read, file, values)
     experts, used = read("expert_count", 0), read("expert_used_count", 0)
     if experts:
-        told |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
+        values |= {"model_type": "mixtral", "num_local_experts": experts, "num_experts_per_tok": used}
     else:
-        told |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
+        values |= {f"{kind}_bias": f"blk.0.{each}.bias" in file for kind, each in _WITH_A_BIAS.items()}
 
 
 _WITH_A_BIAS = {"attention": "attn_q", "mlp": "ffn_up"}
 
 
-def _windows(read: ConfigReader, told: dict[str, typing.Any], every: int) -> None:
+def _windows(read: ConfigReader, values: dict[str, typing.Any], every: int) -> None:
     """Read windows: in all layers but the last of `every` layers, or in the layers that the file lists."""
-    told["sliding_window"] = read("attention.sliding_window", 4096) or 4096
-    key, layers = "attention.sliding_window_pattern", told["num_hidden_layers"]
+    values["sliding_window"] = read("attention.sliding_window", 4096) or 4096
+    key, layers = "attention.sliding_window_pattern", values["num_hidden_layers"]
     slides = read.values.get(key)
     if not isinstance(slides, np.ndarray):
         every = read(key, every)
@@ -175,42 +175,42 @@ def _windows(read: ConfigReader, told: dict[str, typing.Any], every: int) -> Non
     read.seen.add(key)
     if len(slides) != layers:
         read.problems.append(f"{key}: expected {layers} layers, got {len(slides)}")
-    told["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
+    values["layer_types"] = ["sliding_attention" if each else "full_attention" for each in slides]
 
 
-def _gemma_scale(told: dict[str, typing.Any], largest: int) -> None:
+def _gemma_scale(values: dict[str, typing.Any], largest: int) -> None:
     """Set the number whose root divides attention scores: the width of a head. In the largest model, with `largest`
     layers, it is the model's width divided by the number of heads."""
-    whole = told["hidden_size"] // told["num_attention_heads"]
-    told["query_pre_attn_scalar"] = whole if told["num_hidden_layers"] == largest else told["head_dim"]
+    whole = values["hidden_size"] // values["num_attention_heads"]
+    values["query_pre_attn_scalar"] = whole if values["num_hidden_layers"] == largest else values["head_dim"]
 
 
-def _gemma2(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _rotary(read, file, told)
-    _windows(read, told, 2)
-    _gemma_scale(told, 46)
+def _gemma2(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _rotary(read, file, values)
+    _windows(read, values, 2)
+    _gemma_scale(values, 46)
     for name, default in {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}.items():
-        told[name] = read(name, default)
+        values[name] = read(name, default)
 
 
-def _gemma3(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _rotary(read, file, told)
-    _windows(read, told, 6 if read("attention.sliding_window", 0) else 1)
-    _gemma_scale(told, 62)
-    told["rope_local_base_freq"] = read("rope.freq_base_swa", 10000.0)
-    told["final_logit_softcapping"] = read("final_logit_softcapping", None)
+def _gemma3(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _rotary(read, file, values)
+    _windows(read, values, 6 if read("attention.sliding_window", 0) else 1)
+    _gemma_scale(values, 62)
+    values["rope_local_base_freq"] = read("rope.freq_base_swa", 10000.0)
+    values["final_logit_softcapping"] = read("final_logit_softcapping", None)
 
 
-def _phi3(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _partly("partial_rotary_factor")(read, file, told)
-    told["sliding_window"] = told["sliding_window"] or None
-    original, factor = told["original_max_position_embeddings"], read("rope.scaling.attn_factor", 1.0)
-    growth = told["max_position_embeddings"] / original
+def _phi3(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _partly("partial_rotary_factor")(read, file, values)
+    values["sliding_window"] = values["sliding_window"] or None
+    original, factor = values["original_max_position_embeddings"], read("rope.scaling.attn_factor", 1.0)
+    growth = values["max_position_embeddings"] / original
     if "rope_factors_long.weight" in file:
         kinds = {kind: file[f"rope_factors_{kind}.weight"] for kind in ("short", "long")}
-        told["rope_scaling"] = {"type": "longrope"} | {f"{kind}_factor": _decimals(kinds[kind]) for kind in kinds}
+        values["rope_scaling"] = {"type": "longrope"} | {f"{kind}_factor": _decimals(kinds[kind]) for kind in kinds}
         if not math.isclose(factor, math.sqrt(1 + math.log(max(growth, 1)) / math.log(original)), rel_tol=1e-6):
-            told["rope_scaling"]["attention_factor"] = factor
+            values["rope_scaling"]["attention_factor"] = factor
     else:
         read.expect("rope.scaling.attn_factor", 1.0)
 
@@ -220,35 +220,35 @@ def _decimals(array: np.ndarray) -> list[float]:
     return [float(str(number)) for number in array]
 
 
-def _alone(read: ConfigReader, told: dict[str, typing.Any], heads: str) -> None:
+def _alone(read: ConfigReader, values: dict[str, typing.Any], heads: str) -> None:
     """Refuse grouped-query attention: keys and values that several heads share."""
-    read.expect("attention.head_count_kv", told[heads])
+    read.expect("attention.head_count_kv", values[heads])
 
 
-def _gpt2(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _alone(read, told, "n_head")
+def _gpt2(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _alone(read, values, "n_head")
 
 
-def _bloom(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _alone(read, told, "n_head")
-    read.expect("feed_forward_length", 4 * told["hidden_size"])
+def _bloom(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _alone(read, values, "n_head")
+    read.expect("feed_forward_length", 4 * values["hidden_size"])
 
 
-def _falcon(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    told["rope_theta"], told["bias"] = read("rope.freq_base", 10000.0), "blk.0.attn_qkv.bias" in file
-    heads, groups = told["num_attention_heads"], read("attention.head_count_kv", told["num_attention_heads"])
+def _falcon(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    values["rope_theta"], values["bias"] = read("rope.freq_base", 10000.0), "blk.0.attn_qkv.bias" in file
+    heads, groups = values["num_attention_heads"], read("attention.head_count_kv", values["num_attention_heads"])
     norms = 2 if "blk.0.attn_norm_2.weight" in file else 1
-    told["new_decoder_architecture"] = norms == 2 or groups not in (1, heads)
-    if told["new_decoder_architecture"]:
-        told |= {"num_kv_heads": groups, "num_ln_in_parallel_attn": norms}
+    values["new_decoder_architecture"] = norms == 2 or groups not in (1, heads)
+    if values["new_decoder_architecture"]:
+        values |= {"num_kv_heads": groups, "num_ln_in_parallel_attn": norms}
     else:
-        told["multi_query"] = groups == 1
+        values["multi_query"] = groups == 1
 
 
-def _gpt_neox(read: ConfigReader, file: GGUFFile, told: dict[str, typing.Any]) -> None:
-    _alone(read, told, "num_attention_heads")
-    _partly("rotary_pct", "rotary_emb_base")(read, file, told)
-    told["use_parallel_residual"] = read("use_parallel_residual", True)
+def _gpt_neox(read: ConfigReader, file: GGUFFile, values: dict[str, typing.Any]) -> None:
+    _alone(read, values, "num_attention_heads")
+    _partly("rotary_pct", "rotary_emb_base")(read, file, values)
+    values["use_parallel_residual"] = read("use_parallel_residual", True)
 
 
 _GEMMA = {"hidden_activation": "gelu_pytorch_tanh"}
@@ -298,14 +298,14 @@ def _values(file: GGUFFile, name: str, architecture: _Architecture) -> dict[str,
     mine = {key.removeprefix(f"{name}."): value for key, value in file.metadata.items() if key.startswith(f"{name}.")}
     read = ConfigReader({key: one_of(value) for key, value in mine.items()})
     _check_required(read, file, architecture.keys)
-    told = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
-    told |= architecture.values
+    values = {"model_type": architecture.model_type, "vocab_size": file.shape("token_embd.weight")[0]}
+    values |= architecture.values
     given = {theirs: read(key, None) for key, theirs in {**architecture.keys, **architecture.optional}.items()}
-    told |= {key: value for key, value in given.items() if value is not None}
-    architecture.read(read, file, told)
+    values |= {key: value for key, value in given.items() if value is not None}
+    architecture.read(read, file, values)
     read.finish(_INERT)
-    told["tie_word_embeddings"] = _tied(file)
-    return told | _token_ids(file) | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
+    values["tie_word_embeddings"] = _tied(file)
+    return values | _token_ids(file) | {"torch_dtype": _FLOATS.get(file.kind("token_embd.weight"), "float32")}
 
 
 def _check_required(read: ConfigReader, file: GGUFFile, keys: collections.abc.Iterable[str]) -> None:

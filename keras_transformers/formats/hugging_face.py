@@ -160,12 +160,12 @@ def read(
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     tensors, architectures, text = tensor_files.open_tensors(folder), values.get("architectures"), where.read_bytes()
-    values, tensors, told = task_adapters.merge(values, tensors, adapter, folder)
+    values, tensors, notes = task_adapters.merge(values, tensors, adapter, folder)
     text = text if adapter is None else preset.json_bytes(values)
     foreign.refuse_quantized(tensors, folder)
     own = family.task(architectures)
     settled = settle(family, config, family.head(own if task is None else task, architectures), tensors, folder)
-    notes = (*told, *settled.notes, *computed.check(settled.config, tensors, folder))
+    notes = (*notes, *settled.notes, *computed.check(settled.config, tensors, folder))
     return Checkpoint(folder, values, text, family, settled.config, tensors, settled.apart, notes)
 
 
@@ -201,12 +201,12 @@ def write(
         arrays = tensor_files.as_stored(arrays, {} if of_family is None else of_family.dtypes)
     stored = dtype or next(array.dtype.name for array in arrays.values() if array.dtype.kind not in "iub")
     written = family.write(config)
-    told = {"architectures": [head.architecture], **(values or {})}
+    added = {"architectures": [head.architecture], **(values or {})}
     if of_family is None:
-        told = {**written, **told, "torch_dtype": stored}
-        config_file = preset.json_bytes({"model_type": family.written_type or family.model_type, **told})
+        added = {**written, **added, "torch_dtype": stored}
+        config_file = preset.json_bytes({"model_type": family.written_type or family.model_type, **added})
     else:
-        config_file = _changed_config(of_family, config, written, told, of_task is not None, stored)
+        config_file = _changed_config(of_family, config, written, added, of_task is not None, stored)
     return {
         "config.json": config_file,
         **tensor_files.files_of(arrays, *((of_task.headers, of_task.index) if of_task else ({}, None)), dtype),
@@ -231,7 +231,7 @@ def _changed_config(
     origin: Origin,
     config: typing.Any,
     written: dict[str, typing.Any],
-    told: dict[str, typing.Any],
+    added: dict[str, typing.Any],
     same_task: bool,
     stored: str | None,
 ) -> bytes:
@@ -239,10 +239,10 @@ def _changed_config(
     values = origin.values
     changes = {} if origin.config == config else dict(written)
     if same_task:
-        told = {name: value for name, value in told.items() if name != "architectures"}
-    if set(told) & TASK_VALUES:  # replaced all at once: old values that stayed would contradict new ones
+        added = {name: value for name, value in added.items() if name != "architectures"}
+    if set(added) & TASK_VALUES:  # replaced all at once: old values that stayed would contradict new ones
         values = {name: value for name, value in values.items() if name not in (*TASK_VALUES, "num_labels")}
-    changes |= told
+    changes |= added
     for name in {"dtype", "torch_dtype"} & set(values):
         changes[name] = stored if values[name] not in (None, "auto") else values[name]
     values = {**values, **changes}

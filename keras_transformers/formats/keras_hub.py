@@ -145,9 +145,9 @@ def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: st
     model = MODELS[prefix]
     file_task, options = _task_of(folder, prefix) or (None, {})
     theirs = _read_body(values, model, folder, where)
-    told: dict[str, typing.Any] = {}
+    labels: dict[str, typing.Any] = {}
     if file_task == task:
-        theirs |= _read_task(options, task, model, values["config"]["hidden_dim"], folder / "task.json", told)
+        theirs |= _read_task(options, task, model, values["config"]["hidden_dim"], folder / "task.json", labels)
     try:
         config = family(model.model_type).config(theirs)
     except ValueError as error:
@@ -156,7 +156,7 @@ def read(folder: str | os.PathLike[str], values: dict[str, typing.Any], task: st
         config = model.change(config, values["config"])
     if file_task == task == "MaskedLM" and model.masked is not None:
         config = dataclasses.replace(config, head=dataclasses.replace(config.head, transform=model.masked))
-    return Checkpoint(folder, model, config, file_task, told)
+    return Checkpoint(folder, model, config, file_task, labels)
 
 
 def pooling(folder: pathlib.Path) -> dict[str, typing.Any]:
@@ -187,18 +187,18 @@ def _read_body(
     """Return the Hugging Face `config.json` that is equivalent to KerasHub's."""
     given = _config_of(values, where)
     read = ConfigReader(given)
-    told = dict(model.values)
+    converted = dict(model.values)
     for row in model.keys:
-        row.read(read, told)
+        row.read(read, converted)
     read.problems += [f"no {name}" for name in model.sizes if name not in given]
     _expect_floats(read)
     _finish(read, {"name", "trainable"}, where)
     padding_id = Tokenizer.load(folder).padding_id if is_plain(folder / "tokenizer.json") else None
-    if padding_id is not None and "pad_token_id" not in told:
-        told["pad_token_id"] = padding_id
+    if padding_id is not None and "pad_token_id" not in converted:
+        converted["pad_token_id"] = padding_id
     if model.rows_before:
-        told["max_position_embeddings"] += (1 if padding_id is None else padding_id) + 1
-    return told
+        converted["max_position_embeddings"] += (1 if padding_id is None else padding_id) + 1
+    return converted
 
 
 def _expect_floats(read: ConfigReader) -> None:
@@ -229,15 +229,15 @@ def _read_task(
     model: Model,
     hidden_dim: typing.Any,
     where: pathlib.Path,
-    told: dict[str, typing.Any],
+    labels: dict[str, typing.Any],
 ) -> dict[str, typing.Any]:
-    """Return the keys that a task's options add to the `config.json`, and add the number of classes to `told`."""
+    """Return the keys that a task's options add to the `config.json`, and add the number of classes to `labels`."""
     read, found = ConfigReader(options), {}
     inert = {"backbone", "preprocessor", "name", "trainable", "dtype"}
     if task == "TextClassifier":
-        told["num_labels"] = read("num_classes", 0)
-        if told["num_labels"] < 1:
-            read.problems.append(f"num_classes: expected at least 1, got {told['num_labels']}")
+        labels["num_labels"] = read("num_classes", 0)
+        if labels["num_labels"] < 1:
+            read.problems.append(f"num_classes: expected at least 1, got {labels['num_labels']}")
         # The task turns logits into scores, whatever activation KerasHub put after them.
         read.expect("activation", "linear", None, "softmax")
         read.expect("hidden_dim", None, hidden_dim)

@@ -53,13 +53,13 @@ class Folder:
     """A folder of a multi-vector model.
 
     Attributes:
-        told: its settings, by `MultiVectorEmbedder`'s arguments.
+        settings: the settings, by `MultiVectorEmbedder`'s arguments.
         steps: the folders of the steps after the transformer.
         markers: tokens at the start of prompts that the tokenizer must not split.
         files: files to keep, by their names in a saved folder.
     """
 
-    told: dict[str, typing.Any]
+    settings: dict[str, typing.Any]
     steps: list[vector_steps.StepFolder]
     markers: tuple[str, ...]
     files: dict[str, bytes]
@@ -88,17 +88,17 @@ def read(folder: pathlib.Path) -> Folder | None:
         if each.kind == _MASK:
             mask = _read_mask(folder / each.path / "config.json")
     inner = folder / modules[0].path
-    told = {**_lengths(inner), **sentence_transformers.read_prompts(folder, MEASURES, MEASURES[0])}
+    settings = {**_lengths(inner), **sentence_transformers.read_prompts(folder, MEASURES, MEASURES[0])}
     markers: tuple[str, ...] = ()
     records: tuple[Step, ...] = tuple(each.step for each in steps)
     if old:
-        pylate, markers = _read_pylate(values, folder / sentence_transformers.PROMPTS, told["prompts"])
-        told |= pylate
+        pylate, markers = _read_pylate(values, folder / sentence_transformers.PROMPTS, settings["prompts"])
+        settings |= pylate
         mask = {"skip_words": pylate.pop("skip_words"), "skip_tasks": ["document"]}
         records = (*records, Normalize())
     normalize = records[-1:] == (Normalize(),)
-    told |= {**mask, "projections": records[:-1] if normalize else records, "normalize": normalize}
-    return Folder(told, steps, markers, {} if old else _kept(folder, modules, told))
+    settings |= {**mask, "projections": records[:-1] if normalize else records, "normalize": normalize}
+    return Folder(settings, steps, markers, {} if old else _kept(folder, modules, settings))
 
 
 def _lengths(folder: pathlib.Path) -> dict[str, typing.Any]:
@@ -143,14 +143,14 @@ def _read_pylate(
     prefixes = {"query": values.get("query_prefix") or "", "document": values.get("document_prefix") or ""}
     if not all(isinstance(each, str) for each in prefixes.values()):
         raise ValueError(f"Expected texts as query_prefix and document_prefix in {where}, got {shown(prefixes)}.")
-    told = {name: prefix + prompts.get(name, "").removeprefix(prefix) for name, prefix in prefixes.items()}
+    prefixed = {name: prefix + prompts.get(name, "").removeprefix(prefix) for name, prefix in prefixes.items()}
     words, length = values.get("skiplist_words"), values.get("query_length") or 32
     expansion = None
     if values.get("do_query_expansion") is not False:
         attend = values.get("attend_to_expansion_tokens", values.get("attend_to_mask_tokens"))
         expansion = QueryExpansion(length, attend=bool(attend))
     settings = {
-        "prompts": prompts | told,
+        "prompts": prompts | prefixed,
         "expansion": expansion,
         "query_length": None if expansion else values.get("query_length"),
         "document_length": values.get("document_length"),
@@ -180,12 +180,12 @@ def _read_colbert(folder: pathlib.Path) -> Folder | None:
         "attend_to_mask_tokens": values.get("attend_to_mask_tokens"),
         "skiplist_words": None if values.get("mask_punctuation", True) else [],
     }
-    settings, markers = _read_pylate(pylate, folder / "artifact.metadata", {})
-    told = {
+    of_pylate, markers = _read_pylate(pylate, folder / "artifact.metadata", {})
+    settings = {
         **{"max_length": None, "default_prompt_name": None, "measure": MEASURES[0], "skip_tasks": ["document"]},
-        **{**settings, "projections": (step,), "normalize": True},
+        **{**of_pylate, "projections": (step,), "normalize": True},
     }
-    return Folder(told, [vector_steps.StepFolder(folder, step, shape[1], (_LINEAR,))], markers, {})
+    return Folder(settings, [vector_steps.StepFolder(folder, step, shape[1], (_LINEAR,))], markers, {})
 
 
 def _paths(now: dict[str, typing.Any]) -> list[tuple[str, str]]:
@@ -201,10 +201,10 @@ def step_folders(now: dict[str, typing.Any]) -> list[str]:
 
 
 def _kept(
-    folder: pathlib.Path, modules: list[sentence_transformers.Module], told: dict[str, typing.Any]
+    folder: pathlib.Path, modules: list[sentence_transformers.Module], settings: dict[str, typing.Any]
 ) -> dict[str, bytes]:
     names = [sentence_transformers.PROMPTS]
-    if [(each.kind, each.path) for each in modules] == _paths(told):
+    if [(each.kind, each.path) for each in modules] == _paths(settings):
         names += [sentence_transformers.MODULES, *(f"{each.path}/config.json" for each in modules[1:])]
     files = {name: folder / name for name in names}
     files[sentence_transformers.LENGTH] = folder / modules[0].path / sentence_transformers.LENGTH
@@ -250,7 +250,7 @@ def write(
 def _told(now: dict[str, typing.Any]) -> dict[str, typing.Any]:
     """Return the keys of `sentence_bert_config.json`."""
     expansion = now["expansion"]
-    told = {
+    written = {
         "max_seq_length": now["max_length"],
         "query_length": now["query_length"],
         "document_length": now["document_length"],
@@ -258,8 +258,8 @@ def _told(now: dict[str, typing.Any]) -> dict[str, typing.Any]:
     }
     if expansion is not None:
         strategy = "fixed" if expansion.fixed else "min"
-        told["query_expansion"] = {
+        written["query_expansion"] = {
             **{"strategy": strategy, "attend": expansion.attend},
             **{"token": expansion.token, "length": expansion.length},
         }
-    return told
+    return written

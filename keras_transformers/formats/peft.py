@@ -373,9 +373,9 @@ def _other_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
     """Return a sentence about the shapes of A and B if they are not the expected ones; else None."""
     if shapes == expected:
         return None
-    told = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
+    found = ", ".join(f"{part} {list(shapes[part]) if part in shapes else 'missing'}" for part in ADAPTER)
     wanted = ", ".join(f"{part} {list(shape)}" for part, shape in expected.items())
-    return f"expected {wanted}, got {told}"
+    return f"expected {wanted}, got {found}"
 
 
 def _used_ranks(parts: dict[str, np.ndarray]) -> dict[str, tuple[typing.Any, np.ndarray]]:

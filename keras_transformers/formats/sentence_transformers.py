@@ -178,7 +178,7 @@ def read(folder: pathlib.Path, modules: list[Module]) -> tuple[dict[str, Any], d
         files[f"{path}/config.json"] = folder / module.path / "config.json"
     if [module.path for module in modules] != paths:
         del files[MODULES]  # saved folders have other module paths
-    told = {
+    settings = {
         "pooling": pooling["pooling"],
         "include_prompt": pooling["include_prompt"],
         "normalize": normalize,
@@ -186,8 +186,8 @@ def read(folder: pathlib.Path, modules: list[Module]) -> tuple[dict[str, Any], d
         "max_length": _static_length(inner) if static else transformer_settings(inner).get("max_seq_length"),
         **read_prompts(folder),
     }
-    told["prompts"] = told["prompts"] or read_instructions(inner)
-    return told, {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
+    settings["prompts"] = settings["prompts"] or read_instructions(inner)
+    return settings, {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
 
 
 def _paths(static: bool, steps: collections.abc.Sequence[Step]) -> list[str]:
@@ -284,9 +284,9 @@ def _read_pooling(folder: pathlib.Path) -> dict[str, Any]:
     if newer is not None:
         on = newer if isinstance(newer, list) else [newer]
     if not on or not all(each in list(_POOLINGS) for each in on):
-        told = " and ".join(map(str, on)) or "none"
+        named = " and ".join(map(str, on)) or "none"
         raise ValueError(
-            f"Expected one or several poolings of {', '.join(_POOLINGS)} in {folder}, got {told:.80}. Others are not "
+            f"Expected one or several poolings of {', '.join(_POOLINGS)} in {folder}, got {named:.80}. Others are not "
             "supported."
         )
     include = values.get("include_prompt", True)
@@ -315,12 +315,12 @@ def transformer_settings(folder: pathlib.Path, task: str = "feature-extraction")
         ValueError: for settings that change the vectors and are not supported.
     """
     values, where = _optional(folder, LENGTH), folder / LENGTH
-    if (told := values.get("transformer_task") or task) != task:
-        raise ValueError(f"Expected transformer_task in {where} to be {task!r}, got {shown(told)}.")
+    if (given := values.get("transformer_task") or task) != task:
+        raise ValueError(f"Expected transformer_task in {where} to be {task!r}, got {shown(given)}.")
     for name in (*_ARGUMENTS, "processing_kwargs"):
-        told = values.get(name) or {}
-        if not isinstance(told, dict) or set(told) - _HARMLESS:
-            raise ValueError(f"Expected no {name} in {where} that change a vector, got {shown(told)}.")
+        given = values.get(name) or {}
+        if not isinstance(given, dict) or set(given) - _HARMLESS:
+            raise ValueError(f"Expected no {name} in {where} that change a vector, got {shown(given)}.")
     modalities = values.get("modality_config")
     text = {"method": "forward", "method_output_name": "logits" if task == "fill-mask" else "last_hidden_state"}
     if modalities is not None and modalities != {"text": text}:
@@ -353,11 +353,11 @@ def length_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes]
     """
     if LENGTH in kept and all(was.get(name) == value for name, value in now.items()):
         return {LENGTH: kept[LENGTH]}
-    told = {name: value for name, value in now.items() if value is not None}
+    values = {name: value for name, value in now.items() if value is not None}
     if LENGTH in kept:
         old = {name: value for name, value in json.loads(kept[LENGTH]).items() if name not in now}
-        return {LENGTH: preset.json_bytes({**told, **old})}
-    return {LENGTH: preset.json_bytes({**told, "do_lower_case": False})} if told else {}
+        return {LENGTH: preset.json_bytes({**values, **old})}
+    return {LENGTH: preset.json_bytes({**values, "do_lower_case": False})} if values else {}
 
 
 def _static_length(folder: pathlib.Path) -> int | None:
@@ -395,10 +395,10 @@ def read_prompts(
         )
     if measure not in measures:
         raise ValueError(f"Expected similarity_fn_name in {where} to be one of {', '.join(measures)}, got {measure!r}.")
-    told = {"prompts": dict(prompts), "default_prompt_name": name, "measure": measure}
+    settings = {"prompts": dict(prompts), "default_prompt_name": name, "measure": measure}
     if (width := values.get("truncate_dim")) is not None:
-        told["truncate_dim"] = width
-    return told
+        settings["truncate_dim"] = width
+    return settings
 
 
 def read_instructions(folder: pathlib.Path) -> dict[str, str]:
@@ -417,11 +417,11 @@ def prompt_file(now: dict[str, Any], was: dict[str, Any], kept: dict[str, bytes]
     names = ("prompts", "default_prompt_name", "measure", "truncate_dim")
     if was and all(was.get(name) == now.get(name) for name in names):
         return {PROMPTS: kept[PROMPTS]} if PROMPTS in kept else {}
-    told = {"prompts": now["prompts"], "default_prompt_name": now["default_prompt_name"]}
-    told["similarity_fn_name"] = now["measure"]
+    written = {"prompts": now["prompts"], "default_prompt_name": now["default_prompt_name"]}
+    written["similarity_fn_name"] = now["measure"]
     if now.get("truncate_dim") is not None or was.get("truncate_dim") is not None:
-        told["truncate_dim"] = now.get("truncate_dim")
+        written["truncate_dim"] = now.get("truncate_dim")
     if PROMPTS in kept:
-        return {PROMPTS: preset.json_bytes({**json.loads(kept[PROMPTS]), **told})}
-    needed = now["prompts"] or now["measure"] != default or "truncate_dim" in told
-    return {PROMPTS: preset.json_bytes(told)} if needed else {}
+        return {PROMPTS: preset.json_bytes({**json.loads(kept[PROMPTS]), **written})}
+    needed = now["prompts"] or now["measure"] != default or "truncate_dim" in written
+    return {PROMPTS: preset.json_bytes(written)} if needed else {}

@@ -104,18 +104,18 @@ def read(folder: pathlib.Path, layout: Layout) -> tuple[dict[str, typing.Any], d
             f"{shown(pooling)} and {shown(function)}."
         )
     inner = folder / layout.transformer
-    settings = sentence_transformers.transformer_settings(inner, "fill-mask")
+    of_transformer = sentence_transformers.transformer_settings(inner, "fill-mask")
     prompts = sentence_transformers.read_prompts(folder, MEASURES, "dot")
     if prompts.pop("truncate_dim", None) is not None:
         raise ValueError(f"Expected no truncate_dim in {folder / sentence_transformers.PROMPTS}, got one.")
     most = read_object(folder / sentence_transformers.PROMPTS, missing={}).get("max_active_dims")
     if most is not None and (type(most) is not int or most < 1):
         raise ValueError(f"Expected max_active_dims to be a number above 0, got {shown(most)}.")
-    told = {
+    settings = {
         "pooling": pooling,
         "num_logs": _LOGS[function],
         "static_queries": layout.query is not None,
-        "max_length": settings.get("max_seq_length"),
+        "max_length": of_transformer.get("max_seq_length"),
         "max_active_dims": most,
         **prompts,
     }
@@ -126,7 +126,7 @@ def read(folder: pathlib.Path, layout: Layout) -> tuple[dict[str, typing.Any], d
         _check_query(query)
         names.append(_ROUTER)
         names += [f"{layout.query}/{each.name}" for each in query.iterdir() if each.suffix in (".json", ".txt")]
-    return told, {name: read_bytes(folder / name) for name in names if is_plain(folder / name)}
+    return settings, {name: read_bytes(folder / name) for name in names if is_plain(folder / name)}
 
 
 def _within(path: str, name: str) -> str:
@@ -207,8 +207,8 @@ def _prompts(now: dict[str, typing.Any], was: dict[str, typing.Any], kept: dict[
     if name in kept and same:
         return files
     values = json.loads(files.get(name, b"{}"))
-    told = {"model_type": "SparseEncoder", "similarity_fn_name": now["measure"], **values}
-    return {name: preset.json_bytes({**told, "max_active_dims": now["max_active_dims"]})}
+    written = {"model_type": "SparseEncoder", "similarity_fn_name": now["measure"], **values}
+    return {name: preset.json_bytes({**written, "max_active_dims": now["max_active_dims"]})}
 
 
 def _routes(layout: Layout) -> dict[str, typing.Any]:

@@ -104,10 +104,10 @@ def read(folder: pathlib.Path) -> Checkpoint:
     fits = fits and all(shapes.get(each, rows) == rows for each in ("mapping", "weights"))
     floats = (tensor_files.dtype_of(tensors, each) in _FLOATS for each in shapes if each != "mapping")
     if not (fits and all(floats)):
-        told = ", ".join(f"{each} {list(shape)}" for each, shape in shapes.items())
+        held = ", ".join(f"{each} {list(shape)}" for each, shape in shapes.items())
         raise ValueError(
             f"Expected floats {_THEIRS} [V, D], or {_FOLDED} [R, D] with mapping [V] and weights [V], in {folder}, got "
-            f"{told:.200}."
+            f"{held:.200}."
         )
     shape = rows[0], shapes[name][1]
     if math.prod(shape) > _MOST * sum(map(math.prod, shapes.values())):

@@ -97,8 +97,8 @@ def read(folder: pathlib.Path, kind: str, level: str, default_level: str = "sent
         _check_keys(values, {"dimension"}, where)
         return StepFolder(folder, LayerNorm(), _size(values, "dimension", where))
     for name in ("module_input_name", "module_output_name"):
-        if (told := values.get(name) or (default_level if kind == "Dense" else "sentence_embedding")) != level:
-            raise ValueError(f"Expected {name} in {where} to be {level!r}, got {shown(told)}. It is not supported.")
+        if (given := values.get(name) or (default_level if kind == "Dense" else "sentence_embedding")) != level:
+            raise ValueError(f"Expected {name} in {where} to be {level!r}, got {shown(given)}. It is not supported.")
     if kind == "Normalize":
         return StepFolder(folder, Normalize(), None)
     _check_keys(values, _DENSE_KEYS, where)
@@ -337,7 +337,7 @@ def config_of(step: Step, width: int, level: str) -> bytes | None:
         return None if level == "sentence_embedding" else _bytes(names)
     if isinstance(step, LayerNorm):
         return _bytes({"dimension": width})
-    told = {
+    values = {
         "in_features": width,
         "out_features": step.output_dim,
         "bias": step.use_bias,
@@ -345,7 +345,7 @@ def config_of(step: Step, width: int, level: str) -> bytes | None:
         **({} if level == "sentence_embedding" else names),
         **({"use_residual": True} if step.residual else {}),
     }
-    return _bytes(told)
+    return _bytes(values)
 
 
 def check_expressible(steps: collections.abc.Iterable[Step], norms: bool = True) -> None:

@@ -77,18 +77,18 @@ class Classifier(EncoderTask):
         return problem or ("regression" if len(labels) == 1 and "regression" in cls._PROBLEMS else "single_label")
 
     @classmethod
-    def _merged(cls, told: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    def _merged(cls, from_files: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
         given = {name: value for name, value in given.items() if value is not None}
         if {"labels", "num_classes"} & set(given):
             count = len(_label_names(given.get("labels"), given.get("num_classes")))
-            if count == len(told.get("labels", ())):  # the same classes, perhaps with other names
+            if count == len(from_files.get("labels", ())):  # the same classes, perhaps with other names
                 given.pop("num_classes", None)
             else:
-                told = {name: value for name, value in told.items() if name not in ("labels", "problem")}
-        return {**told, **given}
+                from_files = {name: value for name, value in from_files.items() if name not in ("labels", "problem")}
+        return {**from_files, **given}
 
-    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
-        return len(self.labels) == len(told.get("labels", self.labels))
+    def _head_is_of(self, from_files: dict[str, typing.Any]) -> bool:
+        return len(self.labels) == len(from_files.get("labels", self.labels))
 
     def _preset_values(self) -> dict[str, typing.Any]:
         values = {

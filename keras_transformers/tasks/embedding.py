@@ -294,8 +294,8 @@ class TextEmbedder(VectorTraining):
         sentence_transformers.check_case(inner, arguments["tokenizer"])
         return arguments | sentence_transformers.read(folder, modules)[0]
 
-    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
-        return self.projections == tuple(told.get("projections", ()))
+    def _head_is_of(self, from_files: dict[str, typing.Any]) -> bool:
+        return self.projections == tuple(from_files.get("projections", ()))
 
     def _remember(self, folder: pathlib.Path) -> None:
         if modules := sentence_transformers.modules_of(folder):

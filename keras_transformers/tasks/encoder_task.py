@@ -50,8 +50,8 @@ class EncoderTask(Task):
     def padding_mask(self, inputs: dict[str, Tensor] | Tensor) -> Tensor:
         """Which tokens of the inputs are real, bool `[B, T]`: by their `padding_mask`, else by the ids."""
         inputs = inputs if isinstance(inputs, dict) else {"token_ids": inputs}
-        told = inputs.get("padding_mask")
-        return self.backbone.padding_mask(inputs["token_ids"]) if told is None else told
+        given = inputs.get("padding_mask")
+        return self.backbone.padding_mask(inputs["token_ids"]) if given is None else given
 
     # Texts to ids
 
@@ -105,8 +105,8 @@ class EncoderTask(Task):
     @property
     def max_length(self) -> int | None:
         """The most tokens that the model reads at once, including special tokens; None for any number."""
-        told = None if self.tokenizer is None else self.tokenizer.max_length
-        return min((limit for limit in (self._longest("embeddings"), told) if limit), default=None)
+        longest = None if self.tokenizer is None else self.tokenizer.max_length
+        return min((limit for limit in (self._longest("embeddings"), longest) if limit), default=None)
 
     def room(self, pair: bool = False) -> int | None:
         """How many tokens of a text, or pair of texts, fit in one row besides special tokens; None for any number."""

@@ -191,8 +191,8 @@ class MultiVectorEmbedder(EmbedderTask):
             return []
         inputs, counts, _ = self._rows(texts, prompt, task)
         vectors = self.run(inputs, batch_size, progress)
-        told = [each[of].astype("float32") for each, of in zip(vectors, counts, strict=True)]
-        return told[0] if single else told
+        arrays = [each[of].astype("float32") for each, of in zip(vectors, counts, strict=True)]
+        return arrays[0] if single else arrays
 
     def _rows(
         self, texts: Sequence[str], prompt: str, task: str, max_length: int | None = None
@@ -277,14 +277,14 @@ class MultiVectorEmbedder(EmbedderTask):
             return arguments
         if (tokenizer := arguments["tokenizer"]) is not None:
             _keep_whole(tokenizer, found.markers)
-        return arguments | found.told
+        return arguments | found.settings
 
-    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
-        return self.projections == tuple(told.get("projections", ()))
+    def _head_is_of(self, from_files: dict[str, typing.Any]) -> bool:
+        return self.projections == tuple(from_files.get("projections", ()))
 
     def _remember(self, folder: pathlib.Path) -> None:
         if (found := multi_vector_folders.read(folder)) and found.files:
-            self._was, self._kept = found.told, found.files
+            self._was, self._kept = found.settings, found.files
             kept = {n: vector_steps.keep(step.folder) for n, step in enumerate(found.steps)}
             self._kept_weights = {n: each for n, each in kept.items() if each is not None}
 

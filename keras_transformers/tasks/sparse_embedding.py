@@ -217,12 +217,12 @@ class SparseEmbedder(EmbedderTask):
             vectors: the result of `embed`.
             top: the most tokens of each vector; None for all.
         """
-        told = []
+        named = []
         for indices, values in vectors:
             order = np.argsort(-values, kind="stable")[:top]
             names = self._tokenizer().tokens(indices[order].tolist())
-            told.append(dict(zip(names, values[order].tolist(), strict=True)))
-        return told
+            named.append(dict(zip(names, values[order].tolist(), strict=True)))
+        return named
 
     def similarity(self, queries: Texts, documents: Texts, *, batch_size: int = 32) -> float | list[typing.Any]:
         """Similarities of queries and documents by the model's `measure`: a number for two strings, a list if one

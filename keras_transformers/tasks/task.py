@@ -148,11 +148,11 @@ class Task(ShapesOfSpec, DataTask):
         """Keep the other contents of a preset's folder, so that saving can reproduce them."""
 
     @classmethod
-    def _merged(cls, told: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    def _merged(cls, from_files: dict[str, typing.Any], given: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """The arguments of the constructor: those of a preset, replaced by those that the user gave."""
-        return {**told, **given}
+        return {**from_files, **given}
 
-    def _head_is_of(self, told: dict[str, typing.Any]) -> bool:
+    def _head_is_of(self, from_files: dict[str, typing.Any]) -> bool:
         """Whether the head of this model has the classes of a preset."""
         return True
 

@@ -167,11 +167,11 @@ class LearningCurve(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._step += self.model.steps_per_execution
-        told = logs or {}
+        logs = logs or {}
         if not self._has_points:  # a short epoch has only one record
             names = {metric.name for metric in self.model.metrics}
-            self._record({name: value for name, value in told.items() if name in names})
-        self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in told.items()})
+            self._record({name: value for name, value in logs.items() if name in names})
+        self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
         plot_learning_curve(self.records_path, self.path, title=self.title)
 
     def _totals(self) -> dict[typing.Any, tuple[float, ...]]:

@@ -284,8 +284,8 @@ def _read_state(folder: pathlib.Path) -> dict[str, typing.Any]:
     if not known or not all(isinstance(path, str) for each in paths.values() for path in each):
         wrong.append("paths")
     if wrong:
-        told = ", ".join(f"{name}={shown(state.get(name))}" for name in wrong)
-        raise ValueError(f"Expected numbers, names and places in {folder / STATE}, got {told}.")
+        found = ", ".join(f"{name}={shown(state.get(name))}" for name in wrong)
+        raise ValueError(f"Expected numbers, names and places in {folder / STATE}, got {found}.")
     return state
 
 

@@ -24,11 +24,11 @@ def check_processes() -> None:
 
 def check_fit(options: dict[str, typing.Any]) -> None:
     """Refuse options of `keras.Model.fit` that would be ignored: all except those left in `options`."""
-    told = {
+    reasons = {
         "steps_per_epoch": "an epoch is all the examples. Pass fewer of them, or more epochs.",
         "validation_steps": "validation is on all of its examples. Pass fewer of them.",
     }
-    for name, reason in told.items():
+    for name, reason in reasons.items():
         if options.pop(name, None) is not None:
             raise ValueError(f"Expected no {name}: {reason}")
 

@@ -48,6 +48,6 @@ def embed(
     embedder, begin = kt.TextEmbedder.from_preset(preset), time.perf_counter()
     options: dict[str, Any] = {"rows": rows, "batch_size": batch_size, "dtype": dtype}
     options |= given(prompt_name=prompt_name, task=task, truncate_dim=truncate_dim)
-    with file_progress("embedding") as told:
-        count = embed_file(embedder, input, output, progress=told, **options)
+    with file_progress("embedding") as report:
+        count = embed_file(embedder, input, output, progress=report, **options)
     print(f"{count:,} vectors in {output}; {time.perf_counter() - begin:.1f} s", file=sys.stderr)

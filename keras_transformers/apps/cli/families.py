@@ -51,7 +51,7 @@ def keys(family: typing.Any) -> str:
     """Return the keys of `config.json` that a family reads: a Markdown table."""
     from keras_transformers.families import keys as rows_of
 
-    told = {
+    descriptions = {
         rows_of.Expect: lambda row: (_values(row.allowed), "any other value is refused"),
         rows_of.Repeat: lambda row: ("", f"may repeat {row.of}, not contradict it"),
         rows_of.InTraining: lambda row: (
@@ -66,7 +66,7 @@ def keys(family: typing.Any) -> str:
             default = "" if callable(row.default) else _values((row.default,))
             about = default, ", ".join(f"`{path}`" for path in row.paths)
         else:
-            about = told.get(type(row), lambda row: ("", "read together"))(row)
+            about = descriptions.get(type(row), lambda row: ("", "read together"))(row)
         if row.names:
             rows.append((", ".join(f"`{name}`" for name in row.names), *about))
     return _table(("key", "default", "field of ModelConfig"), rows)

@@ -135,7 +135,7 @@ def _options(cls: type, chosen: Fields | None) -> typing.Iterator[inspect.Parame
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _option(annotation: Any, told: str) -> Any:
+def _option(annotation: Any, help_text: str) -> Any:
     """Return the annotation that typer reads, made from a record's annotation such as `Size | None`."""
     kind, *others = alternatives(annotation)
     limits: dict[str, Any] = {}
@@ -144,7 +144,7 @@ def _option(annotation: Any, told: str) -> Any:
             limits = {"min": limit.least, **({"max": limit.most} if limit.most <= 1 else {})}
     kind = getattr(kind, "__origin__", kind)
     optional = types.NoneType in others
-    return Annotated[kind | None if optional else kind, typer.Option(**limits, help=told)]
+    return Annotated[kind | None if optional else kind, typer.Option(**limits, help=help_text)]
 
 
 def _help(cls: type, name: str) -> str:
@@ -152,5 +152,5 @@ def _help(cls: type, name: str) -> str:
     paragraph = re.search(rf"^ +{name}: (.+?)(?=^ *\w[\w, ]*: |\Z)", cls.__doc__ or "", re.MULTILINE | re.DOTALL)
     if paragraph is None:
         raise LookupError(f"Expected {name} below Attributes in the docstring of {cls.__name__}, found none.")
-    told = " ".join(paragraph[1].split())
-    return told[:1].upper() + told[1:]
+    help_text = " ".join(paragraph[1].split())
+    return help_text[:1].upper() + help_text[1:]

@@ -66,10 +66,10 @@ def file_progress(description: str) -> Iterator[Callable[[int, float], None] | N
     ) as bar:
         task: typing.Any = None
 
-        def told(lines: int, share: float) -> None:
+        def report(lines: int, share: float) -> None:
             nonlocal task
             if task is None:  # the lines of an earlier run must not count for this run's speed
                 task = bar.add_task(description, total=1.0, completed=share, lines=lines)  # type: ignore[arg-type]  # any number
             bar.update(task, completed=share, lines=lines)
 
-        yield told
+        yield report

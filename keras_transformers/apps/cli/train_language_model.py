@@ -80,9 +80,9 @@ def train_language_model(
         optimizer = task.default_optimizer()
         optimizer.learning_rate = LinearDecay(learning_rate)
         task.compile(optimizer)
-    told = f", {len(held_out)} held out" if held_out else ""
+    aside = f", {len(held_out)} held out" if held_out else ""
     print(
-        f"{len(learnt)} texts{told}; {tokenizer.vocabulary_size} tokens; {task.count_params():,} parameters",
+        f"{len(learnt)} texts{aside}; {tokenizer.vocabulary_size} tokens; {task.count_params():,} parameters",
         file=sys.stderr,
     )
     callbacks = []

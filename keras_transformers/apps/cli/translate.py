@@ -203,9 +203,9 @@ def _file(task: Any, files: Files, options: dict[str, Any]) -> None:
     from keras_transformers.apps.files import translate_file
 
     begin = time.perf_counter()
-    with file_progress("translating") as told:
+    with file_progress("translating") as report:
         source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)  # as `check` has made sure
-        count = translate_file(task, source, output, rows=files.rows(), progress=told, **options)
+        count = translate_file(task, source, output, rows=files.rows(), progress=report, **options)
     print(f"{count:,} lines in {files.output}; {time.perf_counter() - begin:.1f} s", file=sys.stderr)
 
 

@@ -146,6 +146,6 @@ def _order(weight: Tensor) -> list[int] | None:
 def processes() -> tuple[int, str]:
     """The number of processes that the backend was configured with, and the source of this number."""
     group = torch.distributed.is_available() and torch.distributed.is_initialized()
-    told = os.environ.get("WORLD_SIZE", "1")
-    count = torch.distributed.get_world_size() if group else int(told) if told.isdigit() else 1
+    world_size = os.environ.get("WORLD_SIZE", "1")
+    count = torch.distributed.get_world_size() if group else int(world_size) if world_size.isdigit() else 1
     return count, "torch.distributed's world" if group else "WORLD_SIZE, as torchrun sets it"

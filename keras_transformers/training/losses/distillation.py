@@ -36,8 +36,8 @@ class MarginMSE:
         """The loss of each row, float32 `[B]`."""
         count = batch.vectors.shape[1]
         count_texts("MarginMSE", count, 3)
-        told = "one for the positive and each negative, or a margin for each negative"
-        scores = score_shape("MarginMSE", batch.scores, told, count - 1, count - 2)
+        wanted = "one for the positive and each negative, or a margin for each negative"
+        scores = score_shape("MarginMSE", batch.scores, wanted, count - 1, count - 2)
         margins = scores[:, :1] - scores[:, 1:] if scores.shape[1] == count - 1 else scores
         similarities_BK = _of_candidates(batch, self.measure)
         return ops.mean(ops.square(similarities_BK[:, :1] - similarities_BK[:, 1:] - margins), axis=-1)
