@@ -9,7 +9,7 @@ _SAID = re.compile(r"(?i)out of memory|\boom when|resource_exhausted|can't alloc
 
 @contextlib.contextmanager
 def advice(text: str) -> Iterator[None]:
-    """Add the note `text`, which says what to lower, to any backend's out-of-memory error."""
+    """Add the note `text`, advice on a smaller computation, to any backend's out-of-memory error."""
     try:
         yield
     except Exception as error:

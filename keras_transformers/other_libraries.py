@@ -103,7 +103,7 @@ ADVICE = {
     "lr": "A learning rate belongs to an optimizer: compile(keras.optimizers.AdamW(5e-5)).",
     "return_tensors": "Ids come as lists; methods of a model take texts, and make tensors themselves.",
     "padding": "Methods of a model take texts, and pad them themselves.",
-    "truncation": "Methods of a model take texts, and cut what is longer than it reads.",
+    "truncation": "Methods of a model take texts, and cut texts that are longer than the model reads.",
     "device_map": "Keras chooses the device.",
     "trust_remote_code": "No code of a preset is ever run.",
 }

@@ -139,7 +139,7 @@ MISTAKES = {
         TypeError,
         ["Tokenizer.encode", "Ids come as lists"],
     ),
-    "truncation": (lambda w: w.classifier.classify(["a"], truncation=True), TypeError, ["cut what is longer"]),
+    "truncation": (lambda w: w.classifier.classify(["a"], truncation=True), TypeError, ["cut texts that are longer"]),
     "max_tokens": (lambda w: w.lm.generate("the", max_tokens=3), TypeError, ["'max_new_tokens'?"]),
     "top_k of a classifier": (lambda w: w.classifier.classify("a", top_k=2), TypeError, ["'top'?"]),
     "tgt_lang": (lambda w: w.translator.translate("a", tgt_lang="fr"), TypeError, ["'target_language'?"]),

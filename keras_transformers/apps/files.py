@@ -133,7 +133,7 @@ class JSONLines:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"expected a JSON object, got what is none ({error}). Mend that line.") from None
+            raise ValueError(f"expected a JSON object, got another text ({error}). Mend that line.") from None
         if not isinstance(value, dict) or self.field not in value:
             got = f"the fields {', '.join(map(repr, value))}" if isinstance(value, dict) else type(value).__name__
             raise ValueError(f"expected a JSON object with a text in {self.field!r}, got {got}. Mend that line.")

@@ -79,7 +79,7 @@ class Unfinished:
             self.lines, self._size, self._input, job = (state[name] for name in ("lines", "bytes", "input", "job"))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"Expected {self.record} as it was written, got what cannot be read ({error}). {advice}"
+                f"Expected {self.record} as it was written, got a file that cannot be read ({error}). {advice}"
             ) from None
         other = [
             f"{name}: {self.job.get(name, 'none')!s:.80} instead of {job.get(name, 'none')!s:.80}"

@@ -3,7 +3,7 @@
     sentences.txt ──► windows of lines ──► embed ──► vectors.npy.partial ──► vectors.npy, or vectors.parquet
 
 The partial file is a `.npy` file whose header is written last. See `apps.files` for the formats of a line, and
-`apps.unfinished` for what a stopped run leaves.
+`apps.unfinished` for the files that a stopped run leaves.
 """
 
 import hashlib

@@ -153,7 +153,7 @@ def _of_chat(messages: typing.Any, tokenizer: typing.Any, weight: float) -> Docu
         whole = tokenizer.apply_chat_template(messages[: number + 1])
         if not whole.startswith(prompt) or not text.startswith(whole.rstrip()):
             raise ValueError(
-                f"Expected a chat template that only adds what the assistant says, got one that writes "
+                f"Expected a chat template that only adds the words of the assistant, got one that writes "
                 f"{short(messages[number])} otherwise. Render the chats yourself, and pass prompts and answers."
             )
         spans.append((len(prompt), len(whole)))

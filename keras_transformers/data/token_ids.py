@@ -120,7 +120,7 @@ def _ours(table: Mapping, columns: Mapping[str, str] | None) -> dict[str, Any]:
     for name, column in renamed(table, columns).items():
         ours = _ALIASES.get(name, name)
         if ours in result:
-            raise ValueError(f"Expected token ids once, got both {ours} and what stands for it, {name}. Leave one out.")
+            raise ValueError(f"Expected token ids once, got both {ours} and its other name, {name}. Leave one out.")
         result[ours] = column
     return result
 
@@ -304,7 +304,7 @@ def _shifted(ids: Ids, padding_id: int) -> Examples:
     if short_row is not None:
         raise ValueError(
             "Expected a start, and something to say, in each row of decoder_token_ids, got "
-            f"{parts[short_row].tolist()} in row {short_row}. Pass the labels too, if they are not what follows."
+            f"{parts[short_row].tolist()} in row {short_row}. Pass the labels too, if they are not the next tokens."
         )
     columns = ids.columns | {"decoder_token_ids": Ragged.join(part[:-1] for part in parts)}
     return Examples(columns, Ragged.join(part[1:] for part in parts), weights, padding_id)

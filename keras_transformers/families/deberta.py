@@ -161,7 +161,7 @@ _DEBERTA_KEYS = Keys(
 
 
 def _read_convolution(read: ConfigReader, values: Values) -> None:
-    """Read the convolution beside the first layer, if there is one."""
+    """Read the convolution beside the first layer, if the model has one."""
     size, name = read("conv_kernel_size", 0), read.activation("conv_act", "tanh")
     if size > 0:
         path = "encoder.convolution."

@@ -209,7 +209,7 @@ EMBEDDINGS = (
 
 
 def in_layers(path: str, names: Mapping[Any, str]) -> tuple[Entry, ...]:
-    """Return the entries of what is in layer `{n}` at a path, given names there by ours."""
+    """Return the entries of the weights in layer `{n}` at a path, given their names there by ours."""
 
     def ours(name: str | tuple[str, ...]) -> str | tuple[str, ...]:
         block = "encoder.block_{n}."

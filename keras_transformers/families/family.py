@@ -60,8 +60,8 @@ class Family:
             a "TextEmbedder".
         links: the files that define configuration and model, in transformers or where they were published.
         written_type: the `model_type` that files have, if that is another family's (`registry.FORMS`).
-        own_code: whether published folders have code of their own, which `auto_map` names, for what this family
-            computes.
+        own_code: whether published folders have code of their own, which `auto_map` names, for the model of this
+            family.
     """
 
     model_type: str

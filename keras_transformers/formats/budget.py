@@ -58,8 +58,8 @@ def check(config: ModelConfig, tensors: collections.abc.Mapping[str, typing.Any]
             problems.append(f"{table.max_length:,} positions of {config.hidden_dim:,} numbers")
     if problems:
         raise ValueError(
-            f"Expected a configuration of what {where} holds, {len(tensors):,} tensors of {held:,} numbers in all, got "
-            f"one that asks for {'; '.join(dict.fromkeys(problems))}. Nothing was built. Download or save it again."
+            f"Expected a configuration of the content of {where}, {len(tensors):,} tensors of {held:,} numbers in all, "
+            f"got one that asks for {'; '.join(dict.fromkeys(problems))}. Nothing was built. Download or save it again."
         )
 
 
@@ -85,7 +85,7 @@ def check_weights(
     begun = sum(math.prod(shapes[name]) for name in new)
     if asked > 4 * held or 4 * begun > max(4 * held, _FREE):
         raise ValueError(
-            f"Expected a configuration of what {where} holds, {held:,} numbers, got one that asks for {asked:,} of "
+            f"Expected a configuration of the content of {where}, {held:,} numbers, got one that asks for {asked:,} of "
             f"them and {begun:,} new ones. Nothing was loaded. Download or save it again, or name the classes with "
             "labels=."
         )

@@ -120,7 +120,7 @@ def _refuse(method: str, names: list[str], tensors: Any, where: object) -> None:
 
 
 def way_on(path: pathlib.Path) -> str | None:
-    """Describe what is at a path without a preset, with advice, for the end of a message.
+    """Describe the content of a path without a preset, with advice, for the end of a message.
 
     Args:
         path: a folder without configuration or without weights, or a file.

@@ -26,7 +26,7 @@ from keras_transformers.formats.ties import settle
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What the files hold besides the weights, kept so that saving can reproduce them.
+    """The content of the files besides the weights, kept so that saving can reproduce them.
 
     Attributes:
         family, head: the checkpoint's family and head; `head` is None if the architecture belongs to no task.

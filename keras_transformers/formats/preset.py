@@ -111,7 +111,7 @@ def save_folder(
             if (number := _failure(error)) is not None:
                 raise OSError(
                     number,
-                    f"Expected room to save {folder}, got: {os.strerror(number)}. What was there before is whole; make "
+                    f"Expected room to save {folder}, got: {os.strerror(number)}. The old folder is whole; make "
                     "room, or save elsewhere",
                 ) from error
             raise

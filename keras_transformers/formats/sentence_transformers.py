@@ -2,7 +2,7 @@
 
     modules.json                         the modules in order, each with its class and folder
     1_Pooling/config.json                how tokens become one vector
-    2_Dense/config.json, …               what follows: see `vector_steps`
+    2_Dense/config.json, …               the steps after it: see `vector_steps`
     sentence_bert_config.json            the longest text
     config_sentence_transformers.json    prompts, and how two vectors are compared
 

@@ -75,7 +75,7 @@ class Checkpoint:
         return self.tensors
 
     def origin(self, read: typing.Any = None) -> None:
-        """Return None: `keep` returns what saving needs."""
+        """Return None: `keep` returns all that saving needs."""
         return None
 
 
@@ -136,7 +136,7 @@ def _folded(tensors: collections.abc.Mapping) -> np.ndarray:
 
 
 def keep(checkpoint: Checkpoint) -> Kept:
-    """Return what `write` needs to write an unchanged table byte for byte."""
+    """Return the values by which `write` writes an unchanged table byte for byte."""
     tensors = checkpoint.stored
     sides = {name: tensors[name] for name in tensors} if set(tensors) & {"mapping", "weights"} else {}
     dtypes = {name: tensor_files.dtype_of(tensors, name) for name in tensors}

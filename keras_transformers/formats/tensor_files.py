@@ -45,7 +45,7 @@ def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarra
         except Exception as error:  # a pickle can fail in any way
             problem = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(
-                f"Expected tensors and nothing else in {path}, got what torch's weights-only loader refuses "
+                f"Expected tensors and nothing else in {path}, got a file that torch's weights-only loader refuses "
                 f"({problem:.200}). Nothing was executed. Download it again, or convert it to "
                 "safetensors where you trust it."
             ) from None

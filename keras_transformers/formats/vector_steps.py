@@ -124,7 +124,7 @@ def check_widths(steps: collections.abc.Sequence[StepFolder], width: int | None,
     Args:
         steps: the modules in order.
         width: the width of the vectors that the first one reads; None if unknown.
-        first: the name of what computes these vectors.
+        first: the name of the module that computes these vectors.
     """
     for each in steps:
         if None not in (width, each.width) and width != each.width:

@@ -243,7 +243,7 @@ class Decoding:
         wanted = int((array >= 0).sum(axis=(1, 2)).max()) + 1 + (self.config.forced_start_id is not None)
         if wanted > self.limit:
             raise ValueError(
-                f"Expected room for the words that have to occur, {wanted} tokens with what stands around them, got a "
+                f"Expected room for the words that have to occur, {wanted} tokens with those around them, got a "
                 f"limit of {self.limit}. Raise max_new_tokens, or ask for fewer words."
             )
         return array

@@ -109,7 +109,7 @@ def from_hugging_face(values: Mapping[str, typing.Any]) -> GenerationConfig:
     if unknown:
         raise ValueError(
             f"Expected settings among {', '.join(_HUGGING_FACE_NAMES)} and eos_token_id, got also {unknown}. "
-            "They would change what is generated: set them to null if that is all right."
+            "They would change the generated tokens: set them to null if that is all right."
         )
     values = {
         name: None if name in _MAY_BE_NEGATIVE and _is_negative(value) else value for name, value in values.items()

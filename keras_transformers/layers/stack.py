@@ -334,7 +334,9 @@ class _Stack(Layer):
         if not (training and self.rematerialize):
             return block(*inputs, scope=scope, training=training, **options)
 
-        def call(trained: tuple[Tensor, Tensor], *inputs: Tensor) -> typing.Any:  # what of the scope may have gradients
+        def call(
+            trained: tuple[Tensor, Tensor], *inputs: Tensor
+        ) -> typing.Any:  # the parts of the scope that may have gradients
             bias, distances = trained
             of_layer = dataclasses.replace(scope, bias=bias, distances=distances)
             return block(*inputs, scope=of_layer, training=True, **options)

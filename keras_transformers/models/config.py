@@ -32,7 +32,7 @@ class ModelConfig:
         hidden_dim: model width.
         embeddings: the embeddings of the source, or of the only stack.
         encoder: an encoder stack, or None.
-        decoder: a decoder stack, or None; it attends to the encoder if there is one.
+        decoder: a decoder stack, or None; it attends to the encoder if the model has one.
         decoder_embeddings: the decoder's own embeddings; None if it shares those of the encoder.
         head: the head over the vocabulary.
         padding_id: the token id that fills short rows; None if there is no such token, as in many decoders, which need

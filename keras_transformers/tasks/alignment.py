@@ -167,6 +167,6 @@ def _place(ids: Sequence[int], text_ids: Sequence[int]) -> int:
         if list(ids[place : place + len(text_ids)]) == list(text_ids):
             return place
     raise ValueError(
-        "Expected a text whose tokens are the same by themselves and with what stands around them, got other ones (or "
+        "Expected a text whose tokens are the same by themselves and within the whole text, got other ones (or "
         "more than the model reads). Align a shorter text, without a prefix."
     )

@@ -84,8 +84,8 @@ class CausalLM(GivenTexts, DocumentTask):
             y: answers, if `x` holds prompts; or pass pairs in one source. The model learns the answer and its end. With
                 token ids: for each id the one that follows it, -100 for those not to learn.
             packing: whether several texts share a row. They do not see each other.
-            max_length: by default what the model reads, but at most 1,024. Longer chats, and longer prompts with
-                answers, are cut, and a warning says how many.
+            max_length: by default as many tokens as the model reads, but at most 1,024. Longer chats, and longer
+                prompts with answers, are cut, and a warning says how many.
             **kwargs: arguments of `Task.fit`: `epochs`, `batch_tokens`, `validation_split`, `callbacks`, …
 
         Returns: a `keras.callbacks.History`.

@@ -151,8 +151,8 @@ class Classifier(EncoderTask):
         return values.index(1)
 
     def _of_truth(self, truth: bool) -> int | None:
-        """The class number for True or False: the class of that name if there is one, else 1 for True and 0 for False;
-        None with more than two classes."""
+        """The class number for True or False: the class of that name if the model has it, else 1 for True and 0 for
+        False; None with more than two classes."""
         named = {label.lower(): number for number, label in enumerate(self.labels)}
         if {"true", "false"} <= set(named):
             return named[str(truth).lower()]

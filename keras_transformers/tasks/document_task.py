@@ -58,7 +58,7 @@ class DocumentTask(GenerativeTask):
         if len(repeats) and repeats.all() and not follows.all():
             raise ValueError(
                 "Expected as labels the ids that follow, got each id as its own label. Leave the labels out, or shift "
-                "them by one: labels[:, t] is what comes after token_ids[:, t]."
+                "them by one: labels[:, t] comes after token_ids[:, t]."
             )
         examples = Examples(ids.columns, labels, ids.weights_of(), self.config.filler)
         self._check_label_ids(examples)

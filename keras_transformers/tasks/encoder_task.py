@@ -66,8 +66,8 @@ class EncoderTask(Task):
 
         Args:
             texts, seconds: lists of strings, or of lists of ids.
-            max_length: the most tokens of a row; by default what the model reads. Longer texts are cut, and a warning
-                says how many.
+            max_length: the most tokens of a row; by default as many as the model reads. Longer texts are cut, and a
+                warning says how many.
             **options: arguments of `tokenizers.packing.pack_texts`.
 
         Returns: `(columns, packed)`: the model's inputs by name, each a `Ragged`, and the result of `pack_texts`.
@@ -146,7 +146,7 @@ class EncoderTask(Task):
 
         Args:
             folder: where to write.
-            length: the number of tokens to which each text is padded or cut; by default what the model reads.
+            length: the number of tokens to which each text is padded or cut; by default as many as the model reads.
 
         Raises:
             RuntimeError: on another backend.

@@ -51,8 +51,8 @@ class GivenTexts:
             with one number for each token of `tokenizer.encode`.
 
         Raises:
-            TypeError, ValueError: for values that are not texts, a `max_length` below 2 or above what the model reads,
-                and a `stride` outside [1, max_length].
+            TypeError, ValueError: for values that are not texts, a `max_length` below 2 or above the model's longest
+                text, and a `stride` outside [1, max_length].
 
         Example:
             >>> lm.score(["The cat sat.", "Cat the sat."])  # doctest: +SKIP
@@ -122,7 +122,7 @@ class GivenTexts:
             template: how the model is asked; the default is for Qwen3-Reranker. `YesNo(instruction=…)` says what to
                 look for.
             top: how many texts to return; None for all.
-            max_length: the most tokens of a row; by default what the model reads. Longer questions are cut, and a
+            max_length: the most tokens of a row; by default as many as the model reads. Longer questions are cut, and a
                 warning says how many.
             batch_size: texts computed together.
             progress: a function called with the number of finished texts, after each batch.

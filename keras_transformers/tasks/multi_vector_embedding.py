@@ -48,7 +48,7 @@ class MultiVectorEmbedder(EmbedderTask):
         projections: the layers after the last hidden states, in order: see `TextEmbedder`. By default the vectors
             have 128 numbers.
         normalize: whether vectors have length 1.
-        query_length, document_length: the most tokens of a query and of a document; None for what the model reads.
+        query_length, document_length: the most tokens of a query and of a document; None for the model's most.
         expansion: how queries are filled up, a `kt.tasks.QueryExpansion`; None if they are not.
         skip_words: words of one token whose vectors are dropped, such as punctuation.
         skip_tasks: the texts that `skip_words` are dropped from: "query", "document".

@@ -118,7 +118,7 @@ def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_
         notes.append(
             f"{folder} holds {'no head of this task' if task != name else 'a head of other classes'}"
             f"{f' (it was made for {task})' if task else ''}: {', '.join(new)} begin anew. Train the model before "
-            "you rely on what it says."
+            "you rely on its answers."
         )
     return notes
 

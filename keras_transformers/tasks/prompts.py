@@ -1,4 +1,4 @@
-"""Prompts of embedders: texts put in front of what is embedded, which tell queries from documents."""
+"""Prompts of embedders: texts put in front of the embedded text, which tell queries from documents."""
 
 from collections.abc import Mapping, Sequence
 

@@ -285,8 +285,8 @@ class Task(ShapesOfSpec, DataTask):
 
         Args:
             embeddings: whether to freeze the embeddings.
-            layers: the number of first layers to freeze, counted in the encoder if there is one; True for all layers
-                and the weights that they share.
+            layers: the number of first layers to freeze, counted in the encoder if the model has one; True for all
+                layers and the weights that they share.
 
         Raises:
             ValueError: for more layers than the model has, for layers that share weights with others, and for a model

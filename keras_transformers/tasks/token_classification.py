@@ -185,7 +185,7 @@ class TokenClassifier(Classifier):
         self, row: int, words: collections.abc.Sequence[tuple[int, int]], spans: collections.abc.Iterable[typing.Any]
     ) -> list[int]:
         """The label numbers of the words of one text, from its labelled spans. Words are spans of characters too."""
-        numbers = [self._numbered("O", "the label of what no span covers")] * len(words)
+        numbers = [self._numbered("O", "the label of words that no span covers")] * len(words)
         length = words[-1][1] if words else 0
         for span in spans:
             if not holds_many(span) or len(span) != 3:

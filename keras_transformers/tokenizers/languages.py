@@ -1,6 +1,6 @@
 """The languages of published translation models, and which tokens stand around a source and a target.
 
-                  source                      target                      the target's language is told by
+                  source                      target                      the target's language is given by
     mBART         text </s> en_XX             text </s> ro_RO             the token that the decoder starts from
     mBART-50      en_XX text </s>             ro_RO text </s>             the first token, forced
     M2M100        __en__ text </s>            __fr__ text </s>            the first token, forced
@@ -29,7 +29,7 @@ class LanguageRules:
         token: a language as a token, "{}" standing for its code.
         code: a regular expression of the codes.
         source, target: the parts of a side, of "language", "text" and "end".
-        place: how the model is told the language to write: "forced", by the decoder's first token; "start", by the
+        place: how the language to write is given to the model: "forced", by the decoder's first token; "start", by the
             token that the decoder starts from; "source", by a token in the source; None: not at all.
         codes: the languages that the class adds to a vocabulary, in the order of their ids.
         key: the name of a language here, "{}" standing for its code.

@@ -1,4 +1,4 @@
-"""What the files of a tokenizer say: a folder of ours, of Hugging Face or of KerasHub, or a GGUF file."""
+"""The content of the files of a tokenizer: a folder of ours, of Hugging Face or of KerasHub, or a GGUF file."""
 
 import dataclasses
 import pathlib
@@ -29,7 +29,7 @@ from keras_transformers.tokenizers.special_tokens import SpecialTokens
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """What the files of a tokenizer say.
+    """The content of the files of a tokenizer.
 
     Attributes:
         engine: of `tokenizer.json`, or made of older files.

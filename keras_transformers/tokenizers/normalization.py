@@ -15,7 +15,7 @@ stays if it shapes the text for a reader: in emoji, and in scripts whose letters
 
 "nmt_nfkc" is the default of SentencePiece, which most published translation models were trained with. It agrees with
 SentencePiece 0.2 on each code point but those that Unicode has added since version 10. Marks behind one letter come in
-Unicode's canonical order here; SentencePiece keeps the order in which they were written.
+Unicode's canonical order here; SentencePiece keeps the written order.
 
 Both are steps of the engine, written to `tokenizer.json`, so that transformers makes the same ids.
 

@@ -22,7 +22,7 @@ _INT32_MAX = np.iinfo(np.int32).max
 
 
 class Packed(NamedTuple):
-    """What `pack` returns.
+    """The result of `pack`.
 
     Attributes:
         token_ids: int32 `[B, T]`, padded at the end.
@@ -171,7 +171,7 @@ class Template:
 
 
 class PackedTexts(NamedTuple):
-    """What `pack_texts` returns: rows of unequal length, int32 `[T]` each.
+    """The result of `pack_texts`: rows of unequal length, int32 `[T]` each.
 
     Attributes:
         token_ids: the ids that the model reads.

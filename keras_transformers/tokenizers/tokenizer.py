@@ -386,7 +386,7 @@ class Tokenizer:
 
     @property
     def language_place(self) -> str | None:
-        """How a translation model is told which language to write; None if there are no languages.
+        """How the language to write is given to a translation model; None if there are no languages.
 
         "forced": by the first token; "start": by the token that the decoder starts from; "source": by a token in the
         source.
@@ -417,7 +417,7 @@ class Tokenizer:
 
     @property
     def language_pair(self) -> tuple[str | None, str | None]:
-        """From what to what language a model of one pair translates, as Marian's `tokenizer_config.json` says."""
+        """The source and target language of a model of one pair, from Marian's `tokenizer_config.json`."""
         source, target = (self._options.get(f"{side}_lang") for side in ("source", "target"))
         return source if isinstance(source, str) else None, target if isinstance(target, str) else None
 

@@ -43,7 +43,7 @@ from keras_transformers.tokenizers.vocabulary import Vocabulary
 
 _KINDS = ("bpe", "wordpiece", "unigram")
 # Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
-# (80,000 letters without a space took 2.3 s, four times what 40,000 took).
+# (80,000 letters without a space took 2.3 s, four times as long as 40,000).
 _LONGEST_TRAINING_TEXT = 1000
 
 

@@ -21,7 +21,7 @@ _CHUNK = 8192
 
 
 class EncodedWords(NamedTuple):
-    """What `Tokenizer.encode_words` returns.
+    """The result of `Tokenizer.encode_words`.
 
     Attributes:
         token_ids: a list of ids for each row.
@@ -33,7 +33,7 @@ class EncodedWords(NamedTuple):
 
 
 class EncodedSpans(NamedTuple):
-    """What `Tokenizer.encode_with_offsets` returns.
+    """The result of `Tokenizer.encode_with_offsets`.
 
     Attributes:
         token_ids: a list of ids for each text.

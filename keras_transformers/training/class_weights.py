@@ -37,8 +37,8 @@ def class_weights(
             )
         if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 <= weight < math.inf:
             raise ValueError(
-                f"Expected a finite weight of at least 0 for class {label!r}, got {weight!r}. 1 is what a class counts "
-                "that is not named."
+                f"Expected a finite weight of at least 0 for class {label!r}, got {weight!r}. 1 is the weight of a "
+                "class that is not named."
             )
         named[number], table[number] = label, weight
     return table

@@ -97,7 +97,7 @@ def add_lora(
     train: str | Sequence[str] | None = None,
     seed: int | None = None,
 ) -> None:
-    """Put LoRA adapters beside dense layers of a model. Only these, and the head of labels if there is one, train.
+    """Put LoRA adapters beside dense layers of a model. Only these, and the head of labels if the model has one, train.
 
     Until it is trained, the model computes the same as before. Compile it again: its optimizer and compiled functions
     are dropped. (Setting `trainable` of the whole model would make Keras forget which weights are frozen.)
@@ -244,7 +244,7 @@ def describe(model: keras.Model) -> dict[str, typing.Any] | None:
 
 
 def problem_of(described: typing.Any) -> str | None:
-    """Return what is wrong with a description that should be from `describe`; None if it is valid."""
+    """Return the problem of a description that should be from `describe`; None if it is valid."""
     if not isinstance(described, dict) or set(described) != {"adapters", "trained"}:
         return f"{shown(described)} instead of adapters and trained"
     trained = described["trained"]
@@ -303,7 +303,7 @@ def adapters_of(model: keras.Model) -> dict[str, LoraDense]:
 
 
 def check_plain(model: typing.Any) -> None:
-    """Refuse a model that has adapters already, and what is no model of this library."""
+    """Refuse a model that has adapters already, and an object that is no model of this library."""
     if not hasattr(model, "config"):
         raise TypeError(f"Expected a task or a Backbone, got {type(model).__name__}.")
     if has_lora(model):

@@ -105,7 +105,7 @@ def describe(model: keras.Model) -> list[dict[str, typing.Any]] | None:
 
 
 def problem_of(described: typing.Any) -> str | None:
-    """Return what is wrong with a description that should be from `describe`; None if it is valid."""
+    """Return the problem of a description that should be from `describe`; None if it is valid."""
     return problem_of_groups(
         described,
         {

@@ -198,7 +198,9 @@ def test_what_cannot_be_gone_on_with_is_refused(source, begun):
         translate_file(Reverser(), source, begun, num_beams=3)
 
     record.write_bytes(state[:50])
-    with pytest.raises(ValueError, match=r"as it was written, got what cannot be read .* Remove .* to begin anew"):
+    with pytest.raises(
+        ValueError, match=r"as it was written, got a file that cannot be read .* Remove .* to begin anew"
+    ):
         call()
     record.unlink()
     with pytest.raises(ValueError, match=r"to say how much of .*out.partial counts, got none\. Remove"):
@@ -277,7 +279,7 @@ def test_json_lines_come_back_character_by_character_with_a_field_more(tmp_path)
         (b'{"text": "a", "w": ["\\ud800"]}\n', JSONLines(words="w"), "line 1: Expected Unicode text, got a lone"),
         ("a\n".encode("utf-16"), files.LINES, "Expected UTF-8 text in .*wrong, got UTF-16"),
         (b"[]\n", JSONLines(), "line 1: expected a JSON object with a text in 'text', got list"),
-        (b"{'a'}\n", JSONLines(), "line 1: expected a JSON object, got what is none"),
+        (b"{'a'}\n", JSONLines(), "line 1: expected a JSON object, got another text"),
         (b'{"text": "a", "translation": ""}\n', JSONLines(), "expected no field 'translation' yet, got one"),
     ],
 )

@@ -402,7 +402,7 @@ def test_given_twice(models):
         read_columns(iter([("a", 0), ("b", 1, 0.5)]))
     with pytest.raises(ValueError, match="got labels too, which may say that some do not"):
         models["embedder"].fit({"sentence1": TEXTS, "sentence2": TEXTS, "label": LABELS})
-    with pytest.raises(ValueError, match="both token_ids and what stands for it, input_ids"):
+    with pytest.raises(ValueError, match="both token_ids and its other name, input_ids"):
         models["lm"].fit({"token_ids": [[1, 2]], "input_ids": [[1, 2]]})
 
 

@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_old_preset_and_says_what_to_do(tmp_path, number)
         raise safetensors.SafetensorError(f"I/O error: {os.strerror(number)} (os error {number})")
 
     for write in (full, full_in_rust):
-        with pytest.raises(OSError, match="Expected room to save .*What was there before is whole; make room") as error:
+        with pytest.raises(OSError, match="Expected room to save .*The old folder is whole; make room") as error:
             preset.save_folder(folder, {"config.json": b"[]", "model.safetensors": write})
         assert error.value.errno == number
         assert (folder / "config.json").read_bytes() == b"{}" and os.listdir(tmp_path) == ["preset"]

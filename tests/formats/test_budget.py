@@ -60,7 +60,7 @@ def test_a_hugging_face_folder(folder, tmp_path, values, message):
 def test_a_new_head_out_of_proportion():
     tensors = {"body": np.zeros((10, 10), "float32")}
     budget.check_weights({"body": (10, 10), "head": (10, 1000)}, ["head"], tensors, "a folder")
-    with pytest.raises(ValueError, match="of what a folder holds, 100 numbers, got one that asks for 100 of them"):
+    with pytest.raises(ValueError, match="of the content of a folder, 100 numbers, got one that asks for 100 of them"):
         budget.check_weights({"body": (10, 10), "head": (10, 10**7)}, ["head"], tensors, "a folder")
     with pytest.raises(ValueError, match="asks for 10,000,000,000 of them and 0 new ones"):
         budget.check_weights({"body": (10**5, 10**5)}, [], tensors, "a folder")

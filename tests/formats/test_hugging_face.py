@@ -278,7 +278,7 @@ def test_a_new_head_is_warned_about():
         UserWarning, match=r"no head of this task \(it was made for MaskedLM\): .*classifier\.kernel"
     ) as told:
         model = kt.TextClassifier.from_preset(checkpoints.folder(MASKED), num_classes=5)
-    assert any("begin anew. Train the model before you rely on what it says." in str(each.message) for each in told)
+    assert any("begin anew. Train the model before you rely on its answers." in str(each.message) for each in told)
     assert model.classifier.kernel.shape == (32, 5)
     np.testing.assert_array_equal(
         ops.convert_to_numpy(model.backbone.embedding.token.embeddings), tensors_of(MASKED)[WORDS]

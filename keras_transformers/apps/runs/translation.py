@@ -86,7 +86,7 @@ def train_translation(
     folder = pathlib.Path(run.output)
     report = _finished(run, folder)
     if report is not None:
-        say(f"{folder} is done already: {folder / 'report.json'} says what it gave.")
+        say(f"{folder} is done already: {folder / 'report.json'} has the results.")
         return Trained(Seq2SeqLM.from_preset(folder / "preset", dtype=run.training.dtype), report)
     preset.check_replaceable(folder / "preset")
     ownership.take(folder)

@@ -98,7 +98,7 @@ def scaled(gradients: Sequence[Tensor | None], upstream: Tensor, likes: Sequence
 
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
-    """Make an `Adam` compute its update with one operation of the backend, in place, if there is one."""
+    """Make an `Adam` compute its update in place, with one operation, if the backend has such an operation."""
 
 
 def adam_moments(optimizer: keras.optimizers.Adam, variable: typing.Any) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ _LATE = 1e9  # an update at which PyTorch's kernel corrects no bias: it would ad
 
 
 def fuse_adam(optimizer: keras.optimizers.Adam) -> None:
-    """Make an `Adam` compute its update with one operation of the backend, in place, if there is one."""
+    """Make an `Adam` compute its update with one operation of PyTorch, in place."""
     optimizer._parallel_update_step = _updates.__get__(optimizer)
 
 

@@ -24,7 +24,7 @@ def apply_chat_template(
         messages: a list of dictionaries, `{"role": "user", "content": "…"}`; roles are "system", "user",
             "assistant", and others that the template knows.
         tools: functions that the model may call, with type hints and a docstring in Google's style, or JSON
-            schemas. The template named "tool_use" is used if there is one.
+            schemas. A template named "tool_use" is used if the tokenizer has one.
         documents: texts that the model may read: a list of dictionaries, `{"title": "…", "text": "…"}`.
         add_generation_prompt: whether the opening of the assistant's next turn follows.
         continue_final_message: whether the chat stays open behind the last message, for the model to go on with

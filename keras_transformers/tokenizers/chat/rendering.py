@@ -260,7 +260,7 @@ def _read(template: str) -> frozenset[str]:
 
 
 def _understood(template: Any, understand: Callable[[str], Any]) -> Any:
-    """The result of `understand(template)`, or a `ValueError` that says what is wrong with the template."""
+    """The result of `understand(template)`, or a `ValueError` that names the problem of the template."""
     require("chat", jinja2=True)
     import jinja2
 

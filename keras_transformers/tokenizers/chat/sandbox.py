@@ -62,7 +62,7 @@ def _measured(value: Any) -> Any:
 
 
 class Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """jinja2's sandbox, with what transformers gives to chat templates, within bounds."""
+    """jinja2's sandbox within bounds, with the functions that transformers gives to chat templates."""
 
     intercepted_binops = frozenset("+ - * / // ** %".split())
     # `_Counting` calls these.

@@ -179,7 +179,7 @@ class _Values:
         return value.tolist()
 
     def expect(self, fits: bool, got: str) -> None:
-        """Refuse the file unless it `fits`, and say what it has."""
+        """Refuse the file unless it `fits`, and name its value."""
         if not fits:
             raise ValueError(
                 f"Expected a tokenizer under tokenizer.ggml in {self._path}, got {got}. Convert the model again, or "

@@ -50,7 +50,7 @@ _IMPLIED = {
     **dict.fromkeys(("AlbertTokenizer", "FNetTokenizer"), {"do_lower_case": False, "keep_accents": True}),
     **dict.fromkeys(("RobertaTokenizer", "XLMRobertaTokenizer", "DebertaV3Tokenizer", "ESMTokenizer"), {}),
 }
-# The options of KerasHub, by Hugging Face's names; and options with the one value that is supported.
+# The options of KerasHub, by their Hugging Face names; and options with the one value that is supported.
 _OPTIONS = {
     "lowercase": "do_lower_case",
     "strip_accents": "strip_accents",
@@ -90,8 +90,8 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
         path: `tokenizer.json` in a preset's folder.
 
     Returns:
-        The arguments of `folders.convert`: the folder of the pieces, options by Hugging Face's names, and the rules of
-        a class. None if there is no such file, or another library wrote it.
+        The arguments of `folders.convert`: the folder of the pieces, options by their Hugging Face names, and the rules
+        of a class. None if there is no such file, or another library wrote it.
 
     Raises:
         ValueError: for a class that is not known, and for options that are unknown or not supported; all are listed.

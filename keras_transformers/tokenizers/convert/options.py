@@ -1,4 +1,4 @@
-"""`tokenizer_config.json`, read with an error that says what was expected of each value."""
+"""`tokenizer_config.json`, read with an error that names the expected form of each value."""
 
 import pathlib
 from typing import Any

@@ -136,7 +136,7 @@ def marian(paths: list[pathlib.Path], options: Options, special: Special) -> Eng
 
 def pegasus(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
     """Pegasus: Unigram, ids moved by 103 tokens of its pre-training."""
-    # What stood for whole sentences and for words in pre-training, and 101 that never came to be used.
+    # The masks of whole sentences and of words in pre-training, and 101 tokens that were never used.
     sentence, unused = options.get("mask_token_sent", "<mask_1>"), range(2, options.get("offset", 103))
     extra = [*([sentence] if sentence else []), *(f"<unk_{i}>" for i in unused)]
 

@@ -1,4 +1,4 @@
-"""Distillation of a cross-encoder: its scores of a text with each candidate are what the vectors should give.
+"""Distillation of a cross-encoder: its scores of a text with each candidate are the targets of the vectors.
 
 Legend: `B` rows, `K` candidates of a row: its positive and its hard negatives.
 """
