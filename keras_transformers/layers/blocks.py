@@ -232,9 +232,12 @@ class EncoderBlock(_Block):
         residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.
         attention_norm: False omits the norm before the attention, for inputs that are normalised already.
 
-    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
-    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `scope`, given by a stack;
-    `return_attention_scores`.
+    Call arguments:
+        inputs: `[B, T, D]`.
+        padding_mask: bool `[B, T]`, True where a token is real; by default the attached Keras mask.
+        attention_mask: bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`, True where a query may see a key.
+        scope: given by a stack.
+        return_attention_scores: whether to return the attention weights too.
 
     Returns: `[B, T, D]`, and the attention weights `[B, N, T, T]` if asked for.
 
@@ -270,10 +273,14 @@ class DecoderBlock(_Block):
         attention_norm: as for `EncoderBlock`.
         cross_attention: whether the block attends to a source; False for a decoder-only (GPT-style) model.
 
-    Call arguments: `inputs [B, T, D]`; `source [B, S, D']`, or the pair from `cross_attention.project_source`;
-    `padding_mask` and `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
-    `attention_mask` for the self-attention; `cache` and `offset` as for `MultiHeadAttention`; `scope` and
-    `source_scope`, given by a stack; `return_attention_scores`.
+    Call arguments:
+        inputs: `[B, T, D]`.
+        source: `[B, S, D']`, or the pair from `cross_attention.project_source`.
+        padding_mask, source_padding_mask: bool, True where a token is real; by default the attached Keras masks.
+        attention_mask: for the self-attention, as for `EncoderBlock`.
+        cache, offset: as for `MultiHeadAttention`.
+        scope, source_scope: given by a stack.
+        return_attention_scores: whether to return the attention weights too.
 
     Returns: `[B, T, D]`, then the extra outputs that the call asked for: the updated cache, the self-attention weights
     `[B, N, T, S]`, the cross-attention weights.

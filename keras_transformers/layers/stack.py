@@ -373,9 +373,12 @@ class Encoder(_Stack):
         num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
         feed_forward_pattern, bidirectional, convolution: see `StackConfig`.
 
-    Call arguments: `inputs [B, T, D]`; `padding_mask`, bool `[B, T]`, True where a token is real (by default the
-    attached Keras mask); `attention_mask`, bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`; `segment_ids`, int32 `[B, T]`,
-    for `RelativeSinusoids`; `return_hidden_states`, `return_attention_scores`.
+    Call arguments:
+        inputs: `[B, T, D]`.
+        padding_mask: bool `[B, T]`, True where a token is real; by default the attached Keras mask.
+        attention_mask: bool `[T, T]`, `[B, T, T]` or `[B, N, T, T]`, True where a query may see a key.
+        segment_ids: int32 `[B, T]`, for `RelativeSinusoids`.
+        return_hidden_states, return_attention_scores: extra outputs.
 
     Returns: `[B, T, D]`, or `[B, T, output_dim]`. If extra outputs were asked for, a dictionary of `output`,
     `hidden_states` (the input of each block and the output, `num_layers + 1` tensors `[B, T, D]`) and
@@ -427,11 +430,15 @@ class Decoder(_Stack):
         feed_forward_pattern, bidirectional: see `StackConfig`.
         cross_attention: whether the blocks attend to a source.
 
-    Call arguments: `inputs [B, T, D]`; with cross-attention `source [B, S, D]`, or its projections by `project_source`;
-    `padding_mask`, `source_padding_mask`, bool, True where a token is real (by default the attached Keras masks);
-    `attention_mask`; `cache` (the state of each layer, as from `start_states`) and `offset`, the number of positions in
-    the states; `starts`, int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins, if
-    not at the first; `return_hidden_states`, `return_attention_scores`.
+    Call arguments:
+        inputs: `[B, T, D]`.
+        source: with cross-attention `[B, S, D]`, or its projections by `project_source`.
+        padding_mask, source_padding_mask: bool, True where a token is real; by default the attached Keras masks.
+        attention_mask: as for `Encoder`.
+        cache, offset: the state of each layer, as from `start_states`, and the number of positions in the states.
+        starts: int32 `[B, 1]` or `[B, T]`, the position in the row at which the text of each token begins; by default
+            the first.
+        return_hidden_states, return_attention_scores: extra outputs.
 
     Returns: `[B, T, D]`, or `[B, T, output_dim]`. If a cache was given or extra outputs were asked for, a dictionary of
     `output`, `cache` (the updated state of each layer), `hidden_states` and `attention_scores` as for `Encoder`, and
