@@ -15,7 +15,7 @@ import string
 import typing
 
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import preset, sentence_transformers, tensor_files, vector_steps
+from keras_transformers.formats import preset, sentence_settings, sentence_transformers, tensor_files, vector_steps
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 from keras_transformers.records import Size, record
 
@@ -81,18 +81,18 @@ def read(folder: pathlib.Path) -> Folder | None:
         vector_steps.read(folder / each.path, each.kind, _LEVEL, _LEVEL) for each in modules[1:] if each.kind != _MASK
     ]
     vector_steps.check_widths(steps, None, kinds[0])
-    values = read_object(folder / sentence_transformers.PROMPTS, missing={})
+    values = read_object(folder / sentence_settings.PROMPTS, missing={})
     old = values.get("model_type") == "ColBERT"
     mask = {} if old else {"skip_words": [], "skip_tasks": ["document"]}
     for each in modules:
         if each.kind == _MASK:
             mask = _read_mask(folder / each.path / "config.json")
     inner = folder / modules[0].path
-    settings = {**_lengths(inner), **sentence_transformers.read_prompts(folder, MEASURES, MEASURES[0])}
+    settings = {**_lengths(inner), **sentence_settings.read_prompts(folder, MEASURES, MEASURES[0])}
     markers: tuple[str, ...] = ()
     records: tuple[Step, ...] = tuple(each.step for each in steps)
     if old:
-        pylate, markers = _read_pylate(values, folder / sentence_transformers.PROMPTS, settings["prompts"])
+        pylate, markers = _read_pylate(values, folder / sentence_settings.PROMPTS, settings["prompts"])
         settings |= pylate
         mask = {"skip_words": pylate.pop("skip_words"), "skip_tasks": ["document"]}
         records = (*records, Normalize())
@@ -102,13 +102,13 @@ def read(folder: pathlib.Path) -> Folder | None:
 
 
 def _lengths(folder: pathlib.Path) -> dict[str, typing.Any]:
-    values = sentence_transformers.transformer_settings(folder)
+    values = sentence_settings.transformer_settings(folder)
     expansion = values.get("query_expansion")
     return {
         "max_length": values.get("max_seq_length"),
         "query_length": values.get("query_length"),
         "document_length": values.get("document_length"),
-        "expansion": None if expansion is None else _expansion(expansion, folder / sentence_transformers.LENGTH),
+        "expansion": None if expansion is None else _expansion(expansion, folder / sentence_settings.LENGTH),
     }
 
 
@@ -203,11 +203,11 @@ def step_folders(now: dict[str, typing.Any]) -> list[str]:
 def _kept(
     folder: pathlib.Path, modules: list[sentence_transformers.Module], settings: dict[str, typing.Any]
 ) -> dict[str, bytes]:
-    names = [sentence_transformers.PROMPTS]
+    names = [sentence_settings.PROMPTS]
     if [(each.kind, each.path) for each in modules] == _paths(settings):
         names += [sentence_transformers.MODULES, *(f"{each.path}/config.json" for each in modules[1:])]
     files = {name: folder / name for name in names}
-    files[sentence_transformers.LENGTH] = folder / modules[0].path / sentence_transformers.LENGTH
+    files[sentence_settings.LENGTH] = folder / modules[0].path / sentence_settings.LENGTH
     return {name: read_bytes(path) for name, path in files.items() if is_plain(path)}
 
 
@@ -238,12 +238,12 @@ def write(
             content, unchanged = vector_steps.config_of(step, width, _LEVEL), same
             width = width_after([step], width)
         files[name] = kept[name] if unchanged and name in kept else typing.cast(bytes, content)
-    files |= sentence_transformers.length_file(_told(now), _told(was) if was else {}, kept)
-    prompts = sentence_transformers.prompt_file(now, was, kept, "")
-    if sentence_transformers.PROMPTS not in kept:
+    files |= sentence_settings.length_file(_told(now), _told(was) if was else {}, kept)
+    prompts = sentence_settings.prompt_file(now, was, kept, "")
+    if sentence_settings.PROMPTS not in kept:
         values = {"model_type": "MultiVectorEncoder", "prompts": now["prompts"]}
         values |= {"default_prompt_name": now["default_prompt_name"], "similarity_fn_name": now["measure"]}
-        prompts = {sentence_transformers.PROMPTS: preset.json_bytes(values)}
+        prompts = {sentence_settings.PROMPTS: preset.json_bytes(values)}
     return files | prompts
 
 

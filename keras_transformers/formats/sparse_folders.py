@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import preset, sentence_transformers, tensor_files, vector_steps
+from keras_transformers.formats import preset, sentence_settings, sentence_transformers, tensor_files, vector_steps
 from keras_transformers.formats.sentence_transformers import Module
 
 MEASURES = ("dot", "cosine", "euclidean", "manhattan")
@@ -104,11 +104,11 @@ def read(folder: pathlib.Path, layout: Layout) -> tuple[dict[str, typing.Any], d
             f"{shown(pooling)} and {shown(function)}."
         )
     inner = folder / layout.transformer
-    of_transformer = sentence_transformers.transformer_settings(inner, "fill-mask")
-    prompts = sentence_transformers.read_prompts(folder, MEASURES, "dot")
+    of_transformer = sentence_settings.transformer_settings(inner, "fill-mask")
+    prompts = sentence_settings.read_prompts(folder, MEASURES, "dot")
     if prompts.pop("truncate_dim", None) is not None:
-        raise ValueError(f"Expected no truncate_dim in {folder / sentence_transformers.PROMPTS}, got one.")
-    most = read_object(folder / sentence_transformers.PROMPTS, missing={}).get("max_active_dims")
+        raise ValueError(f"Expected no truncate_dim in {folder / sentence_settings.PROMPTS}, got one.")
+    most = read_object(folder / sentence_settings.PROMPTS, missing={}).get("max_active_dims")
     if most is not None and (type(most) is not int or most < 1):
         raise ValueError(f"Expected max_active_dims to be a number above 0, got {shown(most)}.")
     settings = {
@@ -119,8 +119,8 @@ def read(folder: pathlib.Path, layout: Layout) -> tuple[dict[str, typing.Any], d
         "max_active_dims": most,
         **prompts,
     }
-    names = [sentence_transformers.MODULES, sentence_transformers.PROMPTS, f"{layout.pooling}/config.json"]
-    names.append(_within(layout.transformer, sentence_transformers.LENGTH))
+    names = [sentence_transformers.MODULES, sentence_settings.PROMPTS, f"{layout.pooling}/config.json"]
+    names.append(_within(layout.transformer, sentence_settings.LENGTH))
     if layout.query is not None:
         query = folder / layout.query
         _check_query(query)
@@ -192,18 +192,18 @@ def write(
         files[_ROUTER] = kept.get(_ROUTER) or preset.json_bytes(_routes(layout))
         files.setdefault(f"{layout.query}/config.json", preset.json_bytes({"frozen": False}))
     length = {"max_seq_length": now["max_length"]}, {"max_seq_length": was.get("max_length")}
-    inner = _within(layout.transformer, sentence_transformers.LENGTH)
-    own = {sentence_transformers.LENGTH: kept[inner]} if inner in kept else {}
-    lengths = sentence_transformers.length_file(*length, own)
+    inner = _within(layout.transformer, sentence_settings.LENGTH)
+    own = {sentence_settings.LENGTH: kept[inner]} if inner in kept else {}
+    lengths = sentence_settings.length_file(*length, own)
     files |= {_within(layout.transformer, each): content for each, content in lengths.items()}
     return files | _prompts(now, was, kept)
 
 
 def _prompts(now: dict[str, typing.Any], was: dict[str, typing.Any], kept: dict[str, bytes]) -> dict[str, bytes]:
     """Return `config_sentence_transformers.json`, which says that the folder is of a SparseEncoder."""
-    name = sentence_transformers.PROMPTS
+    name = sentence_settings.PROMPTS
     same = was.get("max_active_dims") == now["max_active_dims"]
-    files = sentence_transformers.prompt_file(now, was, kept, "dot")
+    files = sentence_settings.prompt_file(now, was, kept, "dot")
     if name in kept and same:
         return files
     values = json.loads(files.get(name, b"{}"))

@@ -15,7 +15,14 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
-from keras_transformers.formats import keras_hub, own, sentence_transformers, static_embeddings, vector_steps
+from keras_transformers.formats import (
+    keras_hub,
+    own,
+    sentence_settings,
+    sentence_transformers,
+    static_embeddings,
+    vector_steps,
+)
 from keras_transformers.layers.heads import Pooler
 from keras_transformers.layers.projections import Step, make_steps, width_after
 from keras_transformers.layers.rematerialization import in_parts
@@ -97,8 +104,8 @@ class TextEmbedder(VectorTraining):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(config, tokenizer, **kwargs)
-        if measure not in sentence_transformers.MEASURES:
-            known = ", ".join(sentence_transformers.MEASURES)
+        if measure not in sentence_settings.MEASURES:
+            known = ", ".join(sentence_settings.MEASURES)
             raise ValueError(f"Expected measure to be one of {known}, got {measure!r}.")
         self.prompts = dict(prompts or {})
         self.default_prompt_name = default_prompt_name
@@ -289,9 +296,9 @@ class TextEmbedder(VectorTraining):
         arguments = super()._read_arguments(inner)
         modules = sentence_transformers.modules_of(folder)
         if not modules:
-            prompts = sentence_transformers.read_instructions(inner)
+            prompts = sentence_settings.read_instructions(inner)
             return arguments | keras_hub.pooling(inner) | ({"prompts": prompts} if prompts else {})
-        sentence_transformers.check_case(inner, arguments["tokenizer"])
+        sentence_settings.check_case(inner, arguments["tokenizer"])
         return arguments | sentence_transformers.read(folder, modules)[0]
 
     def _head_is_of(self, from_files: dict[str, typing.Any]) -> bool:
