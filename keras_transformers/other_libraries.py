@@ -2,7 +2,7 @@
 
 import re
 
-# Other libraries' names of arguments and settings, and this library's: the first that a function has is suggested.
+# Names of arguments and settings in other libraries and in this library: the first that a function has is suggested.
 NAMES: dict[str, tuple[str, ...]] = {
     "hidden_size": ("hidden_dim",),
     "d_model": ("hidden_dim",),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-_TO_LISTS = ("to_pylist", "to_list", "tolist")  # pyarrow's; of pandas, polars and ragged tensors; of arrays
+_TO_LISTS = ("to_pylist", "to_list", "tolist")  # of pyarrow; of pandas, polars and ragged tensors; of arrays
 _COMPUTE = ("collect", "compute", "read_all", "to_table")  # methods of lazy data in polars, dask and pyarrow
 
 

@@ -38,7 +38,7 @@ from keras_transformers.models.config import ModelConfig, ShiftedSource
 
 
 def _own_embeddings(values: Values, **changes: object) -> None:
-    """Give the decoder separate embeddings: the encoder's, with some fields changed."""
+    """Give the decoder separate embeddings: those of the encoder, with some fields changed."""
     source = "embeddings."
     copy = {path.removeprefix(source): value for path, value in values.items() if path.startswith(source)}
     values |= {f"decoder_{source}{path}": value for path, value in {**copy, **changes}.items()}
@@ -54,8 +54,8 @@ def _separate_if_untied(values: Values) -> None:
 
 
 def _count_tokens(values: Values) -> None:
-    """Set fairseq's positions: the first real token has the row after the padding's. A target has no padding before its
-    end."""
+    """Set the positions of fairseq: the first real token has the row after that of padding. A target has no padding
+    before its end."""
     if values["padding_id"] is None:
         raise ValueError("pad_token_id: expected a token id, after which positions are counted, got none")
     values["embeddings.positions.offset"] = values["padding_id"] + 1
@@ -69,7 +69,7 @@ _COUNTED = {**_SINUSOIDAL, "embeddings.positions.endpoint": True}
 
 
 def _stack(side: str) -> tuple[Row, ...]:
-    """Return the keys of one stack, with transformers' further names for the encoder's."""
+    """Return the keys of one stack, with further names in transformers for those of the encoder."""
     second = (
         {"attention_heads": ("num_attention_heads",), "layers": ("num_hidden_layers",)} if side == "encoder" else {}
     )

@@ -73,7 +73,7 @@ class TokenId(Plain):
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some values, as pairs of the file's value and this library's."""
+    """One of some values, as pairs of the value in a file and the value of this library."""
 
     pairs: tuple[tuple[Any, Any], ...]
 

@@ -141,7 +141,7 @@ class WeightMap:
         return (self.prefix, *self.other_prefixes)
 
     def _is_in_body(self, name: str, spellings: set[str]) -> bool:
-        """Return whether a tensor's name, or a spelling of it, is one of the body's."""
+        """Return whether a tensor's name, or a spelling of it, belongs to the body."""
         roots = {entry.theirs.partition(".")[0] for entry in self.body}
         is_prefixed = any(prefix and name.startswith(prefix) for prefix in self._prefixes)
         return not roots or is_prefixed or any(one.partition(".")[0] in roots for one in spellings)

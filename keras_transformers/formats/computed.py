@@ -1,6 +1,6 @@
 """Tensors in old files that a model computes itself: positions, frequencies, masks.
 
-…embed_positions.weight     sines and cosines; transformers uses the file's: other values are refused
+…embed_positions.weight     sines and cosines; transformers uses those of the file: other values are refused
 …rotary_emb.inv_freq        frequencies     ┐
 …embeddings.position_ids    0, 1, 2, …      │ transformers computes its own: other values are reported
 …attn.bias                  a causal mask   ┘

@@ -184,7 +184,7 @@ def pooling(folder: pathlib.Path) -> dict[str, typing.Any]:
 def _read_body(
     values: dict[str, typing.Any], model: Model, folder: pathlib.Path, where: pathlib.Path
 ) -> dict[str, typing.Any]:
-    """Return the Hugging Face `config.json` that is equivalent to KerasHub's."""
+    """Return the Hugging Face `config.json` that is equivalent to the `config.json` of KerasHub."""
     given = _config_of(values, where)
     read = ConfigReader(given)
     converted = dict(model.values)

@@ -1,4 +1,4 @@
-"""Folders of models with a vector for each token (ColBERT): sentence-transformers' MultiVectorEncoder, and PyLate's.
+"""Folders of models with a vector for each token (ColBERT): MultiVectorEncoder of sentence-transformers, and PyLate.
 
     modules.json                         Transformer, Dense, MultiVectorMask, Normalize; of PyLate without the last two
     artifact.metadata                    of ColBERT's authors, without the other files

@@ -36,7 +36,7 @@ class Checkpoint:
     def read(
         self, weights: collections.abc.Mapping[str, typing.Any], task: str | None = None
     ) -> collections.abc.Mapping[str, typing.Any]:
-        """Return the tensors, which have this library's names already; without a task, the body's alone."""
+        """Return the tensors, which have this library's names already; without a task, those of the body alone."""
         if task:
             return self.tensors
         return {name: self.tensors[name] for name in self.tensors if not is_head(name)}

@@ -285,7 +285,7 @@ _PATTERNS = {"rank_pattern": _is_rank, "alpha_pattern": _is_number}
 
 
 def _malformed(values: dict[str, typing.Any]) -> list[str]:
-    """Return the problems with an adapter_config.json whose values have other types than PEFT's."""
+    """Return the problems with an adapter_config.json whose values have other types than in PEFT."""
     problems = [
         f"{name}: expected a number, got {shown(values[name])}"
         for name, fits in _NUMBERS.items()

@@ -122,7 +122,7 @@ def refuse_kinds(folder: pathlib.Path, modules: collections.abc.Sequence[Module]
 
 
 def is_static(folder: pathlib.Path, modules: list[Module]) -> bool:
-    """Return whether a folder holds a table of embeddings in its own format, and not in this library's."""
+    """Return whether a folder holds a table of embeddings in its own format, and not in that of this library."""
     kinds = [each.kind for each in modules]
     return kinds[:1] == ["StaticEmbedding"] and not _is_own(folder / modules[0].path)
 

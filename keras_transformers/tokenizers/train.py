@@ -42,7 +42,7 @@ from keras_transformers.tokenizers.special_tokens import SpecialTokens
 from keras_transformers.tokenizers.vocabulary import Vocabulary
 
 _KINDS = ("bpe", "wordpiece", "unigram")
-# Longer texts are learnt from in parts: BPE's and WordPiece's training time grows with the square of a word's length
+# Longer texts are learnt from in parts: the training time of BPE and WordPiece grows with the square of a word's length
 # (80,000 letters without a space took 2.3 s, four times as long as 40,000).
 _LONGEST_TRAINING_TEXT = 1000
 

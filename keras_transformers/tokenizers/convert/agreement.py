@@ -1,4 +1,4 @@
-"""A `tokenizer.json` beside the other files of its folder, which say some things again: which of them counts.
+"""A `tokenizer.json` and the other files of its folder: which of them counts if they disagree.
 
 Transformers reads them so, and so do we. If another file changes the tokens of a text, a warning says it.
 
@@ -100,7 +100,7 @@ def class_in_transformers(folder: pathlib.Path, config: dict[str, Any], values: 
 
 
 def _is_byte_level(values: dict[str, Any]) -> bool:
-    """Whether a `tokenizer.json` reads or writes bytes, as Llama 3's does and a `LlamaTokenizer` does not."""
+    """Whether a `tokenizer.json` reads or writes bytes, as that of Llama 3 does and a `LlamaTokenizer` does not."""
     return any(part.get("type") == "ByteLevel" for name in PARTS for part in parts_of(values.get(name)))
 
 
@@ -149,13 +149,13 @@ def agreed(
         or (pipeline is not None and (pipeline.differences(engine) or written.keys() - tokens.keys()))
     )
     if not differs:
-        _tell_ends(engine, special, folder, config)
+        _warn_of_ends(engine, special, folder, config)
         return engine
     changed = _copied(engine, pipeline, _unigram(values, contents) if unigram else None)
     _put_tokens(changed, tokens, special, folder, config)
     changed.post_processor = own
-    _tell(engine, changed, folder, None if pipeline is None else str(name))
-    _tell_ends(changed, special, folder, config)
+    _warn_of_difference(engine, changed, folder, None if pipeline is None else str(name))
+    _warn_of_ends(changed, special, folder, config)
     return changed
 
 
@@ -286,7 +286,9 @@ def _put_tokens(
             known.add(token.content)
 
 
-def _tell(engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: pathlib.Path, name: str | None) -> None:
+def _warn_of_difference(
+    engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: pathlib.Path, name: str | None
+) -> None:
     """Warn if a text becomes other tokens than `tokenizer.json` makes of it."""
     special = "a ".join(token.content for token in changed.get_added_tokens_decoder().values())[:1000]
     source = f"the options of {name} in {CONFIG_FILE}" if name else CONFIG_FILE
@@ -302,7 +304,7 @@ def _tell(engine: tokenizers.Tokenizer, changed: tokenizers.Tokenizer, folder: p
             return
 
 
-def _tell_ends(
+def _warn_of_ends(
     engine: tokenizers.Tokenizer, special: dict[str, AddedToken], folder: pathlib.Path, config: dict[str, Any]
 ) -> None:
     """Warn of a start or end token that is asked for and not put around a text, or put there and not asked for."""

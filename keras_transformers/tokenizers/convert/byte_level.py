@@ -32,7 +32,7 @@ def luke(paths: list[pathlib.Path], options: Options, special: Special) -> Engin
 
 
 def no_conversion(paths: list[pathlib.Path], options: Options, special: Special) -> Engine:
-    """Refuse older files of a class that only `tokenizer.json` is read of."""
+    """Refuse older files of a class of which `tokenizer.json` alone is read."""
     raise ValueError(
         f"Expected tokenizer.json for a {options.get('tokenizer_class')}, got older files alone. Open them with "
         "transformers, and save them."

@@ -26,14 +26,14 @@ from keras_transformers.files.gguf import NO_TOKEN, GGUFFile
 from keras_transformers.tokenizers.convert.around import around_as_asked
 from keras_transformers.tokenizers.convert.sentencepiece_model import merges_of
 
-# GPT-2's (Radford et al. 2019): a word with the space before it, numbers, signs.
+# The pattern of GPT-2 (Radford et al. 2019): a word with the space before it, numbers, signs.
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# GPT-4's: any sign before a word, numbers by {digits}, line ends with the signs before them.
+# The pattern of GPT-4: any sign before a word, numbers by {digits}, line ends with the signs before them.
 _WORDS_AND_LINES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}"
     r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# GPT-4o's: words split where capitals begin, too, {ending} an English ending.
+# The pattern of GPT-4o: words split where capitals begin, too, {ending} an English ending.
 _CASED_WORDS = (
     r"[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]*[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]+{ending}"
     r"|[^\r\n\p{{L}}\p{{N}}]?[\p{{Lu}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{M}}]+[\p{{Ll}}\p{{Lm}}\p{{Lo}}\p{{M}}]*{ending}"

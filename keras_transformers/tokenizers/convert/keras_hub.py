@@ -74,7 +74,7 @@ _INERT = {
 
 
 def is_keras_hub(values: dict[str, Any]) -> bool:
-    """Whether the content of a file is KerasHub's: it names a Python class, as Keras writes it."""
+    """Whether the content of a file is from KerasHub: it names a Python class, as Keras writes it."""
     return isinstance(values.get("registered_name") or values.get("class_name"), str)
 
 
@@ -126,7 +126,7 @@ def read_keras_hub(path: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any], To
 
 
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
-    """The content of the file if it is KerasHub's, else None; `Tokenizer.load` complains of a broken one."""
+    """The content of the file if it is from KerasHub, else None. `Tokenizer.load` refuses a broken file."""
     try:
         content = read_text(path)
         values = parse(content, path) if '"class_name"' in content else None  # others are long

@@ -67,7 +67,7 @@ def _marked(model: SentencePieceModel) -> list[AddedToken]:
 
 def fairseq_pieces(pieces: Pieces, options: Options, special: Special, codes: tuple[str, ...] = ()) -> Pieces:
     """The pieces as fairseq numbers them (XLM-RoBERTa, mBART); `codes` are languages, behind them."""
-    # fairseq's own four come first; SentencePiece's first three are unknown, start and end.
+    # The four tokens of fairseq come first. The first three of SentencePiece are unknown, start and end.
     first = [
         special.get("bos_token", special["cls_token"]),
         *(special[role] for role in ("pad_token", "eos_token", "unk_token")),

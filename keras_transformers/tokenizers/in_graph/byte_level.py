@@ -22,7 +22,8 @@ _CONTRACTIONS = ("s", "t", "m", "d", "re", "ve", "ll")
 
 
 class _ByteLevel(tf.Module):
-    """GPT-2's: the ids of a text are those of its words, and a word is bytes. A subclass gives the ids of words.
+    """Byte-level words, as in GPT-2: the ids of a text are those of its words, and a word is bytes. A subclass gives
+    the ids of words.
 
     GPT-2 parts a text by the pattern
 

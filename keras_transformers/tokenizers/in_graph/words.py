@@ -48,7 +48,7 @@ def model_of(engine: tokenizers.Tokenizer) -> tf.Module:
 
 
 class WordPiece(tf.Module):
-    """BERT's: words, and in each the longest pieces from its start.
+    """WordPiece, as in BERT: the longest pieces of each word, from its start.
 
     Source: Devlin et al. 2019, https://arxiv.org/abs/1810.04805; the match: Song et al. 2021,
     https://arxiv.org/abs/2012.15524.
