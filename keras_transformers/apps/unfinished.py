@@ -93,7 +93,7 @@ class Unfinished:
         os.ftruncate(self._file.fileno(), self._size)
 
     @property
-    def begun(self) -> bool:
+    def has_output(self) -> bool:
         """Whether some output is valid already."""
         return self._size > 0
 

@@ -82,7 +82,7 @@ def embed_file(
         for _, line in itertools.islice(lines, max(unfinished.lines - (header is not None), 0)):
             digest.update(line)
         unfinished.check_input(digest, source)
-        if not unfinished.begun:
+        if not unfinished.has_output:
             unfinished.append(npy_header(0, width, kind), int(header is not None), digest)
         advance = files.Progress(file, unfinished.lines, progress)
         for window in files.windows(files.read_rows(lines, rows, place, source), batch_size * files.BATCHES):

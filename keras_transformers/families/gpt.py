@@ -150,14 +150,14 @@ _GPT_NEOX_KEYS = Keys(
 )
 
 
-def _turned_share(turned: int, values: Values) -> float:
+def _rotated_share(rotated: int, values: Values) -> float:
     width = _width_of_a_head(values)
-    if not 0 < turned <= width:
-        raise ValueError(f"rotary_dim: expected from 1 to {width}, the width of a head, got {turned}")
-    return turned / width
+    if not 0 < rotated <= width:
+        raise ValueError(f"rotary_dim: expected from 1 to {width}, the width of a head, got {rotated}")
+    return rotated / width
 
 
-def _turned(fields: Fields) -> int:
+def _rotated(fields: Fields) -> int:
     width = fields("hidden_dim") // fields(_ATTENTION + "num_heads")
     return int(width * fields(_POSITIONS + ".fraction"))
 
@@ -167,7 +167,7 @@ _GPTJ_KEYS = Keys(
         *_vocabulary(50400, tied=False),
         *_OPENAI,
         key(_LENGTH, 2048, "embeddings.context_length"),
-        key("rotary_dim", 64, _POSITIONS + ".fraction", adapt=_turned_share, restore=_turned),
+        key("rotary_dim", 64, _POSITIONS + ".fraction", adapt=_rotated_share, restore=_rotated),
         inert("n_ctx", "rotary", "scale_attn_weights"),
         _SUMMARY,
     ),

@@ -182,14 +182,14 @@ _QWEN2_KEYS = KEYS.but(
 _QWEN3_KEYS = _QWEN2_KEYS.but({}, ATTENTION_BIAS, heads_of_width(128), norm_heads(by_head=True), without=("use_mrope",))
 
 
-def _read_turned(read: ConfigReader, values: Values) -> None:
+def _read_rotated(read: ConfigReader, values: Values) -> None:
     """Read which layers have no rotary positions."""
     layers, every = values["decoder.num_layers"], read("no_rope_layer_interval", 4)
-    turned = read("no_rope_layers", None) or [int((n + 1) % every != 0) for n in range(layers)]
-    if len(turned) != layers or not set(turned) <= {0, 1}:
-        raise ValueError(f"no_rope_layers: expected num_hidden_layers={layers} of 0 and 1, got {turned!r:.80}")
+    rotated = read("no_rope_layers", None) or [int((n + 1) % every != 0) for n in range(layers)]
+    if len(rotated) != layers or not set(rotated) <= {0, 1}:
+        raise ValueError(f"no_rope_layers: expected num_hidden_layers={layers} of 0 and 1, got {rotated!r:.80}")
     positions = values[_POSITIONS]
-    values[_POSITIONS] = PerLayer(tuple(positions if each else None for each in turned))
+    values[_POSITIONS] = PerLayer(tuple(positions if each else None for each in rotated))
 
 
 def _smollm3_layers(read: ConfigReader, values: Values, window: int | None) -> tuple[int | None, Slides]:
@@ -214,7 +214,7 @@ _SMOLLM3_KEYS = KEYS.but(
     RotaryKeys(default_base=2000000.0),
     Group(
         ("no_rope_layers", "no_rope_layer_interval"),
-        _read_turned,
+        _read_rotated,
         lambda fields: {"no_rope_layers": [int(each is not None) for each in fields.layers(_POSITIONS)]},
     ),
     WindowKeys(_smollm3_layers, default=None, switched=True),

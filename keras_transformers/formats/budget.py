@@ -82,11 +82,11 @@ def check_weights(
     """
     held, new = numbers_in(tensors), set(new)
     asked = sum(math.prod(shape) for name, shape in shapes.items() if name not in new)
-    begun = sum(math.prod(shapes[name]) for name in new)
-    if asked > 4 * held or 4 * begun > max(4 * held, _FREE):
+    added = sum(math.prod(shapes[name]) for name in new)
+    if asked > 4 * held or 4 * added > max(4 * held, _FREE):
         raise ValueError(
             f"Expected a configuration of the content of {where}, {held:,} numbers, got one that asks for {asked:,} of "
-            f"them and {begun:,} new ones. Nothing was loaded. Download or save it again, or name the classes with "
+            f"them and {added:,} new ones. Nothing was loaded. Download or save it again, or name the classes with "
             "labels=."
         )
 

@@ -162,8 +162,8 @@ def rotary_angles(rotary: Rotary, positions: Tensor, head_dim: int) -> Tensor:
     if isinstance(frequency, np.ndarray):
         frequency = arrays.constant(frequency, positions)
     angles = positions * frequency
-    turned = ops.stack([ops.cos(angles), ops.sin(angles)])
-    return turned if factor == 1 else turned * factor
+    rotation = ops.stack([ops.cos(angles), ops.sin(angles)])
+    return rotation if factor == 1 else rotation * factor
 
 
 def rotate(x_BNTH: Tensor, angles: Tensor, layout: str = "halves") -> Tensor:

@@ -226,7 +226,7 @@ class CausalLM(GivenTexts, DocumentTask):
         return self.stream_ids(ids, config, draft=draft, limited=names_a_limit(generation))
 
     def _report_cut(self, cut: dict[int, int], total: int) -> None:
-        notices.tell_cut(cut, total, None, self._longest("embeddings"), "texts")
+        notices.warn_of_cut(cut, total, None, self._longest("embeddings"), "texts")
 
     def chat(
         self,
@@ -385,5 +385,5 @@ class CausalLM(GivenTexts, DocumentTask):
         if parse_special:
             return (), encoded
         if spelled := tokenizer.spelled_special(texts):
-            notices.tell_spelled(spelled)
+            notices.warn_of_spelled(spelled)
         return around(tokenizer)[0], encoded

@@ -79,11 +79,11 @@ class EncoderTask(Task):
         ]
         limit = self.max_length if max_length is None else min(max_length, self.max_length or max_length)
         packed = pack_texts(*ids, template=self._template(), max_length=limit, **options)
-        self._say_cut(packed.truncated, len(texts), limit)
+        self._warn_of_cut(packed.truncated, len(texts), limit)
         return self._columns(packed), packed
 
     @staticmethod
-    def _say_cut(truncated: int, count: int, limit: int | None) -> None:
+    def _warn_of_cut(truncated: int, count: int, limit: int | None) -> None:
         """Warn of texts that are longer than the model reads."""
         if truncated:
             warnings.warn(

@@ -193,7 +193,7 @@ class GenerativeTask(Steps, Task):
         """Warn of given settings that have no effect."""
         sampling, beams = without_effect(config, given, scored)
         if sampling or beams:
-            notices.tell_unused(sampling, beams)
+            notices.warn_of_unused(sampling, beams)
 
     def _wording(self, config: GenerationConfig) -> Wording:
         """The `Wording` that turns generated ids into text."""

@@ -207,7 +207,7 @@ class MultiVectorEmbedder(EmbedderTask):
         packed = pack_texts(
             encode_prompted(tokenizer, prompt, texts), template=self._template(), max_length=min(limits, default=None)
         )
-        self._say_cut(packed.truncated, len(texts), min(limits, default=None))
+        self._warn_of_cut(packed.truncated, len(texts), min(limits, default=None))
         rows = [(ids, np.ones_like(ids), segments) for ids, segments in zip(*packed[:2], strict=True)]
         if expansion is not None:
             token = self._expansion_id(expansion)

@@ -19,7 +19,7 @@ LOOKED_AT = 200  # training sources that are checked for letters
 SHOWN = 10  # texts, or pieces of text, that a warning lists
 
 
-def tell_unused(sampling: dict[str, typing.Any], beams: dict[str, typing.Any]) -> None:
+def warn_of_unused(sampling: dict[str, typing.Any], beams: dict[str, typing.Any]) -> None:
     """Warn of given settings without effect: see `generation.settings.without_effect`."""
     if sampling:
         warnings.warn(
@@ -34,7 +34,7 @@ def tell_unused(sampling: dict[str, typing.Any], beams: dict[str, typing.Any]) -
         )
 
 
-def tell_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, longest: int | None, what: str) -> None:
+def warn_of_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, longest: int | None, what: str) -> None:
     """Warn of results that were cut before their end.
 
     Args:
@@ -57,12 +57,12 @@ def tell_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, longe
     )
 
 
-def tell_long(rows: Sequence[int], total: int, names: Sequence[str] | None, longest: int | None) -> None:
+def warn_of_long(rows: Sequence[int], total: int, names: Sequence[str] | None, longest: int | None) -> None:
     """Warn of texts that are longer than a model reads.
 
     Args:
         rows: the indices of these texts.
-        total, names, longest: as for `tell_cut`.
+        total, names, longest: as for `warn_of_cut`.
     """
     warnings.warn(
         f"{len(rows)} of {total} texts are longer than the {longest} tokens that this model reads; the rest of each is "
@@ -71,7 +71,7 @@ def tell_long(rows: Sequence[int], total: int, names: Sequence[str] | None, long
     )
 
 
-def tell_unknown(
+def warn_of_unknown(
     tokenizer: Tokenizer,
     rows: Sequence[int],
     texts: Sequence[str],
@@ -101,7 +101,7 @@ def tell_unknown(
     )
 
 
-def tell_spelled(spelled: Sequence[str]) -> None:
+def warn_of_spelled(spelled: Sequence[str]) -> None:
     """Warn that special tokens spelled in texts are read as text."""
     shown, more = ", ".join(map(repr, spelled[:5])), ", …" if len(spelled) > 5 else ""
     warnings.warn(
@@ -111,21 +111,21 @@ def tell_spelled(spelled: Sequence[str]) -> None:
     )
 
 
-def tell_pairs(tokenizer: Tokenizer, pairs: Pairs) -> None:
+def warn_of_pairs(tokenizer: Tokenizer, pairs: Pairs) -> None:
     """Warn of training pairs that teach unwanted behaviour: empty sides, and sources without letters.
 
     Args:
         tokenizer: a `Tokenizer`.
         pairs: a `data.pairs.Pairs`.
     """
-    tell_empty(pairs.lengths, [len(tokenizer.encode_sources([""])[0]), len(tokenizer.encode_targets([""])[0])])
+    warn_of_empty(pairs.lengths, [len(tokenizer.encode_sources([""])[0]), len(tokenizer.encode_targets([""])[0])])
     if tokenizer.target is None and len(pairs):
         ids, offsets = pairs.sources
         first = [ids[begin:end] for begin, end in itertools.pairwise(offsets[: LOOKED_AT + 1])]
-        tell_letterless(tokenizer.decode(first))
+        warn_of_letterless(tokenizer.decode(first))
 
 
-def tell_letterless(texts: Sequence[str]) -> None:
+def warn_of_letterless(texts: Sequence[str]) -> None:
     """Warn if half or more of the training sources hold no letter: `translate` would return them unchanged."""
     texts = [text for text in texts if text.strip()]
     count = sum(not has_letter(text) for text in texts)
@@ -137,7 +137,7 @@ def tell_letterless(texts: Sequence[str]) -> None:
         )
 
 
-def tell_empty(lengths: np.ndarray, empty: Sequence[int]) -> None:
+def warn_of_empty(lengths: np.ndarray, empty: Sequence[int]) -> None:
     """Warn of training pairs with an empty side.
 
     Args:

@@ -46,7 +46,7 @@ class PairTask(GenerativeTask):
             columns=columns,
         )
         if isinstance(pairs, Pairs) and self.tokenizer is not None:
-            notices.tell_pairs(self.tokenizer, pairs)
+            notices.warn_of_pairs(self.tokenizer, pairs)
         return pairs
 
     def _seen(self, source: Source, columns: dict[str, str] | None = None) -> dict[str, Ragged]:

@@ -226,7 +226,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             rows = answers.rows(batch_size)
             answers.add(batch, self.generate(sources, scored, rows, batch, prefixes=prefixes, words=words))
         if answers.cut:
-            notices.tell_cut(answers.cut, len(prompts), names, self._longest("target_embeddings"), "translations")
+            notices.warn_of_cut(answers.cut, len(prompts), names, self._longest("target_embeddings"), "translations")
         return answers.results(single, return_scores)
 
     def stream(
@@ -260,7 +260,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         yield from self._wording(config).pieces(source, token_ids, self._report_cut)
 
     def _report_cut(self, cut: dict[int, int], total: int) -> None:
-        notices.tell_cut(cut, total, None, self._longest("target_embeddings"), "translations")
+        notices.warn_of_cut(cut, total, None, self._longest("target_embeddings"), "translations")
 
     def _source_options(
         self, direction: Direction, parse_special: bool = False, names: Sequence[str] | None = None

@@ -152,7 +152,7 @@ class SparseEmbedder(EmbedderTask):
             _, packed = self.encode_texts(ids, None, max_length)
         else:
             packed = pack_texts(ids, template=_BARE, max_length=max_length or self._tokenizer().max_length)
-            self._say_cut(packed.truncated, len(texts), max_length)
+            self._warn_of_cut(packed.truncated, len(texts), max_length)
         return self._columns(packed, side), packed.truncated
 
     def _log(self, x: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class SparseEmbedder(EmbedderTask):
         ids = encode_prompted(self._tokenizer(), prompt, texts)
         limit = self._tokenizer().max_length
         packed = pack_texts(ids, template=_BARE, max_length=limit)
-        self._say_cut(packed.truncated, len(texts), limit)
+        self._warn_of_cut(packed.truncated, len(texts), limit)
         self._check_ids("token_ids", np.concatenate(packed.token_ids), "embeddings")
         places = [np.unique(row) for row in packed.token_ids]
         return [(row[weights[row] != 0], weights[row][weights[row] != 0]) for row in places]

@@ -55,8 +55,8 @@ def prompts(
     words = word_ids(tokenizer, forced_words, len(texts), direction) if forced_words else nothing
     plain = [without_language(tokenizer, text, direction) for text in texts]
     asked = [
-        bool(not keep_letterless or has_letter(text) or begun or forced)
-        for text, begun, forced in zip(plain, prefixes, words, strict=True)
+        bool(not keep_letterless or has_letter(text) or prefix or forced)
+        for text, prefix, forced in zip(plain, prefixes, words, strict=True)
     ]
     sources = source_ids(tokenizer, [text if each else "" for text, each in zip(texts, asked, strict=True)], options)
     answers = [answer if text.strip() else "" for text, answer in zip(texts, plain, strict=True)]
@@ -82,15 +82,15 @@ def source_ids(tokenizer: Tokenizer, texts: list[str], options: SourceOptions) -
     longest = options.longest
     long = [row for row, ids in enumerate(sources) if longest is not None and len(ids) > longest]
     if long:
-        notices.tell_long(long, len(sources), options.names, longest)
+        notices.warn_of_long(long, len(sources), options.names, longest)
         cut = wrapped(tokenizer, [texts[row] for row in long], options, longest)
         for row, ids in zip(long, cut, strict=True):
             sources[row] = ids
     if not options.parse_special and (spelled := tokenizer.spelled_special(texts)):
-        notices.tell_spelled(spelled)
+        notices.warn_of_spelled(spelled)
     unknown = tokenizer.unknown_id
     if rows := [row for row, ids in enumerate(sources) if unknown is not None and unknown in ids]:
-        notices.tell_unknown(tokenizer, rows, texts, sources, options.parse_special)
+        notices.warn_of_unknown(tokenizer, rows, texts, sources, options.parse_special)
     return sources
 
 

@@ -130,12 +130,12 @@ def _averages_last(model: keras.Model, more: Callable[[], bool]) -> Iterator[Non
 class _OneTraining(keras.callbacks.CallbackList):
     """The callbacks of a training in two parts: they see its beginning and its end only once."""
 
-    begun = more = False
+    has_begun = more = False
 
     def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
-        if not self.begun:
+        if not self.has_begun:
             super().on_train_begin(logs)
-        self.begun = True
+        self.has_begun = True
 
     def on_train_end(self, logs: dict[str, typing.Any] | None = None) -> None:
         self.last_logs = logs

@@ -29,8 +29,8 @@ from keras_transformers.transforms.sublayers import (
     ROUTER,
     label_weights,
     named_sublayers,
-    renew,
     replace,
+    uncompile,
 )
 
 _FROZEN = "_frozen_by_lora"
@@ -171,7 +171,7 @@ def remove_lora(model: keras.Model) -> None:
     for weight in getattr(model, _FROZEN, ()):
         weight.trainable = True
     replace(model, [(adapter, adapter.base) for adapter in adapters.values()])
-    renew(model)
+    uncompile(model)
 
 
 def merge_lora(model: keras.Model) -> None:
@@ -287,7 +287,7 @@ def adapt(model: keras.Model, adapters: Mapping[str, LoraDense], trained: Collec
         own[name].trainable = True
     object.__setattr__(model, _FROZEN, frozen)  # past Keras's attribute tracking
     replace(model, [(adapter.base, adapter) for adapter in adapters.values()])
-    renew(model)
+    uncompile(model)
 
 
 def adapters_of(model: keras.Model) -> dict[str, LoraDense]:

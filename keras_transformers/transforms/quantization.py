@@ -18,7 +18,7 @@ import numpy as np
 from keras_transformers.models.changes import problem_of_groups
 from keras_transformers.models.weights import fill
 from keras_transformers.spelling import spelled
-from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, renew
+from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, uncompile
 
 MODES = ("int8", "int4")
 _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmbedding)
@@ -55,7 +55,7 @@ def quantize(model: keras.Model, mode: str = "int8", *, block_size: int | None =
     if done:
         raise ValueError(f"Expected a model with float weights, got quantized ones in {', '.join(sorted(done)[:3])}.")
     _quantize(layers.values(), config)
-    renew(model)
+    uncompile(model)
 
 
 def _config(mode: str, activations: bool, block_size: int | None) -> typing.Any:
@@ -126,4 +126,4 @@ def restore(model: keras.Model, described: list[dict[str, typing.Any]]) -> None:
                 if weight._value is None:  # in a model that is built without values
                     fill(weight, np.zeros(weight.shape, "float32"))
         _quantize(there, _config(each["mode"], each["activations"], each["block_size"]))
-    renew(model)
+    uncompile(model)

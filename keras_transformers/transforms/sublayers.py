@@ -63,7 +63,7 @@ def replace(model: keras.Model, replacements: Iterable[tuple[keras.layers.Layer,
                 setattr(parent, name, new)
 
 
-def renew(model: keras.Model) -> None:
+def uncompile(model: keras.Model) -> None:
     """Drop a model's compiled functions and its optimizer, so that `compile` must be called again."""
     for layer in model._flatten_layers():
         getattr(layer, "_modules", {}).pop("_torch_params", None)  # PyTorch's parameters: collected again on access

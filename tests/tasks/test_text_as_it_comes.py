@@ -184,7 +184,7 @@ def test_a_text_that_is_too_long_is_named(model):
 @once
 def test_many_that_were_cut_are_not_all_listed():
     with pytest.warns(UserWarning, match=r"12 of 20 texts .*: index 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, …\. The model has"):
-        notices.tell_cut(dict.fromkeys(range(12), 8), 20, None, 8, "texts")
+        notices.warn_of_cut(dict.fromkeys(range(12), 8), 20, None, 8, "texts")
 
 
 @once

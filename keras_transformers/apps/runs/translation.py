@@ -161,15 +161,15 @@ def _finished(run: TranslationRun, folder: pathlib.Path) -> dict[str, typing.Any
     """
     if not (folder / "run.yaml").exists():
         return None
-    begun, now = flat(read_run(folder / "run.yaml")), flat(run)
-    other = [name for name in now if begun[name] != now[name] and not name.startswith(FREE) and name != "output"]
+    saved, now = flat(read_run(folder / "run.yaml")), flat(run)
+    other = [name for name in now if saved[name] != now[name] and not name.startswith(FREE) and name != "output"]
     if other:
-        what = "; ".join(f"{name}={now[name]!r} instead of {begun[name]!r}" for name in other)
+        what = "; ".join(f"{name}={now[name]!r} instead of {saved[name]!r}" for name in other)
         raise ValueError(
             f"Expected the settings that the run in {folder} was begun with, got {what}. Give the same, or another "
             "output."
         )
-    same = all(begun[name] == now[name] for name in now if name != "output")
+    same = all(saved[name] == now[name] for name in now if name != "output")
     return preset.read_json(folder, "report.json") if same and (folder / "report.json").exists() else None
 
 

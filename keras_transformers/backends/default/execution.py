@@ -214,14 +214,14 @@ class Compiled:
         ) -> tuple[State, typing.Any]:
             before = loop.joined(written, read)
             logits, after = loop.step(arrays.join(state.token_ids, guesses), before)
-            begun, right = state.position, keras.ops.convert_to_tensor(True)
+            start, right = state.position, keras.ops.convert_to_tensor(True)
             for place in range(logits.shape[1]):
                 next_state, _ = strategy.advance(state, logits[:, place], limit, noise)
                 state = type(state)(*(keras.ops.where(right, *pair) for pair in zip(next_state, state, strict=True)))
                 if place < guesses.shape[1]:
-                    over = keras.ops.any(strategy.done(state)) | (state.position >= limit)
-                    right = right & (state.token_ids[0, 0] == guesses[0, place]) & ~over
-            return state, loop.split(loop.trim(after, before.offset + state.position - begun))[0]
+                    stopped = keras.ops.any(strategy.done(state)) | (state.position >= limit)
+                    right = right & (state.token_ids[0, 0] == guesses[0, place]) & ~stopped
+            return state, loop.split(loop.trim(after, before.offset + state.position - start))[0]
 
         tokens = arrays.tensor(np.array([guesses], "int32"))
         kernels = self.kernels(model, loop.step, (1, 1 + tokens.shape[1]), cache)
