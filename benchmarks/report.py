@@ -9,15 +9,17 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 
-HEAD = """# What was measured
+HEAD = """# Benchmark results
 
-Made by `python benchmarks/report.py` from [benchmarks/results](../benchmarks/results), where the rest of each run is:
-compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures anew how fast ours
-and the peers decode, translate, encode, train and load; the other scripts of `benchmarks/` are run one at a time.
-A figure is a rate and, after ×, its ratio to the first row's in the same round: the median, the smallest and the
-largest. Each table is of one run; tables of different runs are not to be compared but by their ratios. Percentages
-are of `memory`, a contestant of older runs that reads the weights once a step, and MiB what was needed above what the
-process held before.
+Made by `python benchmarks/report.py` from [benchmarks/results](../benchmarks/results). The files there have the rest
+of each run: compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures again
+how fast this library and its peers decode, translate, encode, train and load. Run the other scripts of `benchmarks/`
+one at a time.
+
+A figure is a rate. After × follows its ratio to the first row in the same round: the median, the smallest and the
+largest. Each table is of one run. Compare tables of different runs by their ratios alone. Percentages are relative to
+`memory`, a contestant of older runs that reads the weights once a step. MiB is the memory beyond that which the process
+held before.
 """
 
 
