@@ -100,7 +100,7 @@ root = sources._PACKAGE / "presets"
 assert (root / "README.md").is_file(), root
 for name, folder in sources.embedded_presets().items():
     assert sources.resolve(name) == folder == root / name
-    print(name, len(preset.read_tensors(folder)))
+    print(name, len(safetensors_files.read_tensors(folder)))
 """
     found = [line.split()[0] for line in installed("-c", program).splitlines()]
     assert found == sorted(sources.embedded_presets())

@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 import typing
 
-from keras_transformers.formats import preset
+from keras_transformers.formats import safetensors_files
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.weights import is_head
 from keras_transformers.records import from_json
@@ -78,7 +78,7 @@ def read(folder: pathlib.Path, values: dict[str, typing.Any]) -> Checkpoint:
         raise ValueError(f"{where}: {error}") from None
     if not isinstance(config, ModelConfig):
         raise ValueError(f"Expected a ModelConfig as config in {where}, got {values['config']!r:.80}.")
-    return Checkpoint(values, config, preset.read_tensors(folder))
+    return Checkpoint(values, config, safetensors_files.read_tensors(folder))
 
 
 def is_own(checkpoint: typing.Any) -> bool:

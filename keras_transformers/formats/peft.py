@@ -20,7 +20,7 @@ import numpy as np
 from keras_transformers.callers import outside
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain, shown
-from keras_transformers.formats import preset, sources
+from keras_transformers.formats import preset, safetensors_files, sources
 from keras_transformers.models.weights import named_weights
 from keras_transformers.spelling import did_you_mean, spelled
 from keras_transformers.transforms.lora import (
@@ -134,7 +134,7 @@ def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: st
         "bias": "none",
         "inference_mode": True,
     }
-    files = {CONFIG: preset.json_bytes(config), WEIGHTS: lambda path: preset.write_tensors(path, tensors)}
+    files = {CONFIG: preset.json_bytes(config), WEIGHTS: lambda path: safetensors_files.write_tensors(path, tensors)}
     preset.save_folder(folder, files, marker=CONFIG)
 
 
@@ -231,7 +231,7 @@ def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(
             f"Expected {WEIGHTS} in {folder}, found none. Save the adapter with PEFT's safe_serialization=True."
         )
-    tensors = preset.read_tensors(folder / WEIGHTS)
+    tensors = safetensors_files.read_tensors(folder / WEIGHTS)
     problems = _malformed(values)
     if problems:
         raise ValueError(f"Expected an adapter's configuration in {folder / CONFIG}, got {'; '.join(problems)}.")
@@ -337,7 +337,7 @@ def _refused(values: dict[str, typing.Any]) -> list[str]:
 def _fitted(
     model: keras.Model,
     values: dict[str, typing.Any],
-    tensors: preset.Tensors,
+    tensors: safetensors_files.Tensors,
     pairs: Mapping[str, dict[str, str]],
     problems: list[str],
 ) -> dict[str, typing.Any]:

@@ -14,7 +14,7 @@ import zipfile
 import numpy as np
 
 from keras_transformers.files.reading import is_plain
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 
 TORCH_WEIGHTS, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # The safetensors dtypes of weights.
@@ -28,7 +28,7 @@ def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarra
     """Open the arrays of a folder's safetensors or PyTorch files by name, each read on access."""
     torch_files = [folder / name for name in (TORCH_WEIGHTS, TORCH_INDEX) if is_plain(folder / name)]
     if any(is_plain(folder / name) for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
-        return preset.read_tensors(folder)
+        return safetensors_files.read_tensors(folder)
     path = torch_files[0]
     try:
         import torch
@@ -37,7 +37,7 @@ def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarra
             f"{path} is PyTorch's own format, and PyTorch is not installed: `pip install torch`, or convert the file "
             "to safetensors."
         ) from error
-    paths = [path] if path.name == TORCH_WEIGHTS else preset.indexed_files(folder, TORCH_INDEX, ".bin")
+    paths = [path] if path.name == TORCH_WEIGHTS else safetensors_files.indexed_files(folder, TORCH_INDEX, ".bin")
     tensors: dict[str, typing.Any] = {}
     for path in paths:
         try:
@@ -170,7 +170,7 @@ def files_of(
         if described == {name: (names.get(array.dtype.name), array.shape) for name, array in arrays.items()}:
             files = {name: _writer(header, layouts[name], arrays) for name, header in headers.items()}
             return files if index is None else {**files, preset.INDEX: index}
-    return {preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype)}
+    return {preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, arrays, dtype=dtype)}
 
 
 def _writer(

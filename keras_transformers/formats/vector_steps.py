@@ -22,7 +22,7 @@ from keras import ops
 
 from keras_transformers.families.weight_map import Entry, WeightMap
 from keras_transformers.files.reading import is_plain, read_bytes, read_object, shown
-from keras_transformers.formats import preset, tensor_files
+from keras_transformers.formats import preset, safetensors_files, tensor_files
 from keras_transformers.layers.norms import LayerNorm
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 
@@ -309,7 +309,7 @@ def stored_or_new(
     """
     if kept is not None and dtype is None and _equal(kept.tensors, arrays):
         return {f"{folder}/{kept.file}": kept.content}
-    return {f"{folder}/{preset.WEIGHTS}": lambda path: preset.write_tensors(path, arrays, dtype=dtype)}
+    return {f"{folder}/{preset.WEIGHTS}": lambda path: safetensors_files.write_tensors(path, arrays, dtype=dtype)}
 
 
 def _equal(stored: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> bool:

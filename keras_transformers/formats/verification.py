@@ -15,7 +15,7 @@ import numpy as np
 from keras_transformers.files import manifest
 from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.reading import is_plain, parse, read_text
-from keras_transformers.formats import keras_weights, preset, sources, tensor_files
+from keras_transformers.formats import keras_weights, preset, safetensors_files, sources, tensor_files
 
 # Files that are read when a folder is opened; a manifest must list them.
 _READ = ("*.json", "*.safetensors", "*.bin", "*.h5", "*.model", "*.spm", "*.txt", "*.jinja")
@@ -164,7 +164,7 @@ class _Folder:
         if {preset.WEIGHTS, preset.INDEX, tensor_files.TORCH_WEIGHTS, tensor_files.TORCH_INDEX} & names:
             openers.append(lambda: tensor_files.open_tensors(path))
         if "adapter_model.safetensors" in names:
-            openers.append(lambda: preset.read_tensors(path / "adapter_model.safetensors"))
+            openers.append(lambda: safetensors_files.read_tensors(path / "adapter_model.safetensors"))
         if {keras_weights.WEIGHTS, keras_weights.INDEX} & names:
             openers.append(lambda: keras_weights.Arrays(path, keras_weights.weight_files(path), "model"))
         if "task.weights.h5" in names and is_plain(path / "task.weights.h5"):

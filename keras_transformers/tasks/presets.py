@@ -23,6 +23,7 @@ from keras_transformers.formats import (
     keras_hub,
     own,
     preset,
+    safetensors_files,
     sources,
     verification,
 )
@@ -202,5 +203,5 @@ def _model_files(model: typing.Any, dtype: str | None) -> dict[str, typing.Any]:
     arrays = {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items()}
     return {
         "config.json": preset.json_bytes(config),
-        preset.WEIGHTS: lambda path: preset.write_tensors(path, arrays, dtype=dtype),
+        preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, arrays, dtype=dtype),
     }

@@ -22,7 +22,7 @@ import keras
 from keras_transformers.data.batches import Position
 from keras_transformers.files import manifest, ownership
 from keras_transformers.files.reading import shown
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.spelling import spelled
 
 STATE = "state.json"
@@ -182,7 +182,10 @@ class Checkpoint(keras.callbacks.Callback):
         tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _named(groups).items()}
         preset.save_folder(
             self.folder / f"step-{step:09d}",
-            {preset.WEIGHTS: lambda path: preset.write_tensors(path, tensors), STATE: preset.json_bytes(state)},
+            {
+                preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, tensors),
+                STATE: preset.json_bytes(state),
+            },
         )
         every = checkpoints(self.folder)
         for folder in {*every[:-1]} - {*kept_checkpoints(self.folder)[-self.keep :]}:
@@ -262,7 +265,7 @@ def _read_whole(folder: pathlib.Path) -> tuple[dict[str, typing.Any], Mapping[st
     Raises:
         OSError, ValueError: if files are missing or damaged.
     """
-    state, tensors = _read_state(folder), preset.read_tensors(folder)
+    state, tensors = _read_state(folder), safetensors_files.read_tensors(folder)
     entries = manifest.read(folder)  # older versions wrote no manifest
     problems = [] if entries is None else manifest.differences(folder, entries)
     if problems:

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.models.weights import named_weights
 from tests.conformance.cases import CHECKPOINTS, task_class
 
@@ -39,7 +39,7 @@ def folder(name):
         path,
         {
             "config.json": preset.json_bytes(case.config_file(head)),
-            preset.WEIGHTS: lambda file: preset.write_tensors(file, arrays),
+            preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, arrays),
         },
     )
     return path

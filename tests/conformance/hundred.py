@@ -16,7 +16,7 @@ import tempfile
 import numpy as np
 
 import keras_transformers as kt
-from keras_transformers.formats import preset
+from keras_transformers.formats import safetensors_files
 from tests.conformance import checkpoints
 from tests.conformance.cases import Case
 from tests.tasks.checkpoints import TEXTS
@@ -230,7 +230,7 @@ def write(layout, folder):
 
 def write_tensors(folder, tensors, pickled=False):
     if not pickled:
-        preset.write_tensors(folder / "model.safetensors", tensors)
+        safetensors_files.write_tensors(folder / "model.safetensors", tensors)
         return
     import torch
 

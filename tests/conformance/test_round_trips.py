@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 from keras_transformers.families.registry import family_of
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CASES, CHECKPOINTS, EACH_HEAD, soon
@@ -55,7 +55,7 @@ def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
     files = {"config.json": (checkpoints.folder(name) / "config.json").read_bytes()}
     preset.save_folder(
         tmp_path / "theirs",
-        files | {preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)},
+        files | {preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, tensors)},
     )
     model, inputs = checkpoints.load(tmp_path / "theirs", head), outputs.inputs(case)
     wanted = outputs.theirs(reference.load(tmp_path / "theirs", head), case, inputs)

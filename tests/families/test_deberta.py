@@ -7,7 +7,7 @@ import pytest
 
 from keras_transformers.families.fields import Inexpressible
 from keras_transformers.families.registry import families
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CASES, CHECKPOINTS
 from tests.layers.reference import relative_error
@@ -30,7 +30,7 @@ def test_the_head_of_a_masked_language_model_may_have_its_authors_names(tmp_path
     tensors |= {f"mask_predictions.{name}": np.ones((1, 32), "float32") for name in ("dense.weight", "LayerNorm.bias")}
     tensors["deberta.embeddings.position_embeddings.weight"] = np.ones((40, 32), "float32")
     files = {"config.json": preset.json_bytes(case.config_file(head) | {"legacy": False})}
-    files |= {preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)}
+    files |= {preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, tensors)}
     preset.save_folder(tmp_path / "theirs", files)
     theirs, ours = reference.load(tmp_path / "theirs", head), checkpoints.load(tmp_path / "theirs", head)
     inputs = outputs.inputs(case)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from keras_transformers.files import replacement
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 
 pytestmark = pytest.mark.one_backend
 
@@ -28,7 +28,7 @@ def save(folder, number, **options):
         folder,
         {
             "config.json": preset.json_bytes({"number": number}),
-            preset.WEIGHTS: lambda path: preset.write_tensors(path, weights, **options),
+            preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, weights, **options),
         },
     )
 
@@ -37,7 +37,7 @@ def number_in(folder):
     """The number that all of a preset's files agree on."""
     replacement.recover(folder)
     number = preset.read_json(folder, "config.json")["number"]
-    assert np.all(preset.read_tensors(folder)["w"] == number)
+    assert np.all(safetensors_files.read_tensors(folder)["w"] == number)
     return number
 
 
@@ -190,7 +190,7 @@ while True:
     array = np.full((512, 512), number, "float32")
     preset.save_folder(sys.argv[1], {
         "config.json": preset.json_bytes({"number": number}),
-        preset.WEIGHTS: lambda path: preset.write_tensors(path, {"w": array}),
+        preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, {"w": array}),
     })
     print(number, flush=True)
 """
@@ -241,8 +241,8 @@ def test_tensors_come_back_as_written(tmp_path):
         "empty": np.zeros((0, 4), "float32"),
         "scalar": np.asarray(3.5, "float32"),
     }
-    preset.write_tensors(path, tensors)
-    read = preset.read_tensors(path)
+    safetensors_files.write_tensors(path, tensors)
+    read = safetensors_files.read_tensors(path)
     assert set(read) == set(tensors) and len(read) == len(tensors)
     for name, tensor in tensors.items():
         assert read[name].dtype == tensor.dtype and read.shape(name) == tensor.shape
@@ -254,8 +254,8 @@ def test_tensors_come_back_as_written(tmp_path):
 def test_floating_tensors_are_stored_narrower_on_request(tmp_path, dtype):
     path = tmp_path / "w.safetensors"
     tensors = {"w": np.linspace(-2, 2, 7, dtype="float32"), "inf": np.array([np.inf, -np.inf]), "ids": np.arange(3)}
-    preset.write_tensors(path, tensors, dtype=dtype)
-    read = preset.read_tensors(path)
+    safetensors_files.write_tensors(path, tensors, dtype=dtype)
+    read = safetensors_files.read_tensors(path)
     assert read["w"].dtype == read["inf"].dtype == dtype and read["ids"].dtype == "int64"
     np.testing.assert_array_equal(read["w"], tensors["w"].astype(read["w"].dtype))
     np.testing.assert_array_equal(read["inf"].astype("float32"), [np.inf, -np.inf])
@@ -263,12 +263,14 @@ def test_floating_tensors_are_stored_narrower_on_request(tmp_path, dtype):
 
 def test_a_value_that_float16_cannot_hold_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected values that fit in float16, got 70000 in 'w'. Save with"):
-        preset.write_tensors(tmp_path / "w.safetensors", {"w": np.array([1.0, -7e4], "float32")}, dtype="float16")
+        safetensors_files.write_tensors(
+            tmp_path / "w.safetensors", {"w": np.array([1.0, -7e4], "float32")}, dtype="float16"
+        )
 
 
 def test_transformers_opens_the_file(tmp_path):
     torch_files = pytest.importorskip("safetensors.torch")
-    preset.write_tensors(tmp_path / "w.safetensors", {"w": np.ones((2, 3), "float32")})
+    safetensors_files.write_tensors(tmp_path / "w.safetensors", {"w": np.ones((2, 3), "float32")})
     assert torch_files.load_file(tmp_path / "w.safetensors")["w"].shape == (2, 3)
 
 
@@ -276,14 +278,14 @@ def sharded(folder, weight_map=None):
     folder.mkdir(exist_ok=True)
     names = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     for number, name in enumerate(names):
-        preset.write_tensors(folder / name, {f"w{number}": np.full((2,), number, "float32")})
+        safetensors_files.write_tensors(folder / name, {f"w{number}": np.full((2,), number, "float32")})
     index = {"metadata": {}, "weight_map": {"w0": names[0], "w1": names[1]} if weight_map is None else weight_map}
     (folder / preset.INDEX).write_bytes(preset.json_bytes(index))
     return folder
 
 
 def test_reads_weights_in_several_files(tmp_path):
-    read = preset.read_tensors(sharded(tmp_path))
+    read = safetensors_files.read_tensors(sharded(tmp_path))
     assert {name: read[name].tolist() for name in read} == {"w0": [0, 0], "w1": [1, 1]}
 
 
@@ -302,7 +304,7 @@ def test_reads_weights_in_several_files(tmp_path):
 )
 def test_a_wrong_index_is_refused(tmp_path, weight_map, error, message):
     with pytest.raises(error, match=message):
-        preset.read_tensors(sharded(tmp_path, weight_map))
+        safetensors_files.read_tensors(sharded(tmp_path, weight_map))
 
 
 def test_a_shortened_file_is_refused_with_both_lengths(tmp_path):
@@ -312,7 +314,7 @@ def test_a_shortened_file_is_refused_with_both_lengths(tmp_path):
     for length in (0, 7, 8, 40, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=rf"Expected a whole safetensors file, got .* of {length} bytes"):
-            preset.read_tensors(tmp_path / "preset")
+            safetensors_files.read_tensors(tmp_path / "preset")
     assert_claims(tmp_path / "preset", rf"{len(whole) - 1} bytes, whose header claims {len(whole)} bytes")
 
 
@@ -330,24 +332,24 @@ def test_a_header_that_claims_more_than_the_file_holds_is_refused(tmp_path):
 
 def assert_claims(folder, message):
     with pytest.raises(ValueError, match=message):
-        preset.read_tensors(folder)
+        safetensors_files.read_tensors(folder)
 
 
 def test_a_dtype_that_numpy_lacks_is_named(tmp_path):
     header = json.dumps({"w": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
     (tmp_path / preset.WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header + bytes(2))
     with pytest.raises(ValueError, match="got F8_E4M3 in 'w'. Convert it"):
-        preset.read_tensors(tmp_path)["w"]
+        safetensors_files.read_tensors(tmp_path)["w"]
 
 
 def test_missing_weights_and_missing_folders_say_what_is_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="Expected model.safetensors in .* found nothing. Check"):
-        preset.read_tensors(tmp_path)
+        safetensors_files.read_tensors(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="Expected model.safetensors in .* found pytorch_model.bin. Check"):
-        preset.read_tensors(tmp_path)
+        safetensors_files.read_tensors(tmp_path)
     with pytest.raises(FileNotFoundError, match="Expected a preset folder at .* found nothing there"):
-        preset.read_tensors(tmp_path / "absent")
+        safetensors_files.read_tensors(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="Expected a preset folder at .* found a file there"):
         preset.read_json(tmp_path / "pytorch_model.bin", "config.json")
 

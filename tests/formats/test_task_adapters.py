@@ -9,7 +9,7 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.families.registry import families
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CASES
 from tests.layers.reference import relative_error
@@ -61,7 +61,10 @@ def folder(parts, tmp_path_factory):
 
 
 def _saved(path, tensors, values):
-    files = {"config.json": preset.json_bytes(values), preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)}
+    files = {
+        "config.json": preset.json_bytes(values),
+        preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, tensors),
+    }
     preset.save_folder(path, files)
     return path
 

@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 
 import keras_transformers as kt
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from tests.conformance import checkpoints
 from tests.conformance.cases import CHECKPOINTS
 
@@ -54,7 +54,7 @@ def folder(family):
         if name == "final_logits_bias":
             array[..., END] += 5 if family == "pegasus" else 3
     files = {"config.json": preset.json_bytes(case.config_file(head))}
-    preset.save_folder(path, files | {preset.WEIGHTS: lambda file: preset.write_tensors(file, tensors)})
+    preset.save_folder(path, files | {preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, tensors)})
     return path
 
 

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.layers.heads import HeadConfig
 from tests.layers.reference import fill, relative_error
 
@@ -560,7 +560,10 @@ def test_a_preset_gives_the_same_model(model, tmp_path):
 @pytest.mark.parametrize("dtype", [None, "float16", "bfloat16", "mixed_bfloat16"])
 def test_precision_of_presets(model, tmp_path, stored, dtype):
     model.save_to_preset(tmp_path / "mine", dtype=stored)
-    kinds = {preset.read_tensors(tmp_path / "mine").dtype(name) for name in preset.read_tensors(tmp_path / "mine")}
+    kinds = {
+        safetensors_files.read_tensors(tmp_path / "mine").dtype(name)
+        for name in safetensors_files.read_tensors(tmp_path / "mine")
+    }
     assert kinds == {"F16" if stored else "F32"}
     again = kt.Seq2SeqLM.from_preset(tmp_path / "mine", dtype=dtype)
     kept = dtype if dtype in ("float16", "bfloat16") else "float32"
@@ -585,11 +588,11 @@ def test_a_preset_with_dropout_trains(tokenizer, tmp_path):
 def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
     model.save_to_preset(tmp_path / "mine")
     path = tmp_path / "mine" / preset.WEIGHTS
-    tensors = dict(preset.read_tensors(tmp_path / "mine"))
+    tensors = dict(safetensors_files.read_tensors(tmp_path / "mine"))
     del tensors["encoder.block_0.feed_forward.up.bias"]
     tensors["encoder.block_0.feed_forward.up.bais"] = np.zeros(64, "float32")
     tensors["decoder.block_0.feed_forward.down.bias"] = np.zeros(3, "float32")
-    preset.write_tensors(path, tensors)
+    safetensors_files.write_tensors(path, tensors)
     with pytest.raises(ValueError) as error:
         kt.Seq2SeqLM.from_preset(tmp_path / "mine")
     for expected in (

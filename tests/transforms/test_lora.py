@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
-from keras_transformers.formats import preset
+from keras_transformers.formats import safetensors_files
 from keras_transformers.transforms import add_lora, load_lora, merge_lora, remove_lora, save_lora
 from keras_transformers.transforms.lora import LoraDense
 from keras_transformers.transforms.sublayers import named_sublayers
@@ -246,7 +246,7 @@ def test_a_model_of_no_family_has_adapters_by_our_names(tmp_path):
         weight.path for weight in model.trainable_variables
     ]
     save_lora(again, tmp_path / "adapter")  # in the place of the other
-    names = list(preset.read_tensors(tmp_path / "adapter/adapter_model.safetensors"))
+    names = list(safetensors_files.read_tensors(tmp_path / "adapter/adapter_model.safetensors"))
     assert "base_model.model.decoder.block_0.cross_attention.query.lora_A.weight" in names
 
 
@@ -330,7 +330,9 @@ def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path):
     load_lora(model, tmp_path / "theirs")
     assert relative_error(outputs(model), their_outputs(theirs, name)) <= 1e-5
     save_lora(model, tmp_path / "ours")
-    ours, back = (preset.read_tensors(tmp_path / each / "adapter_model.safetensors") for each in ("theirs", "ours"))
+    ours, back = (
+        safetensors_files.read_tensors(tmp_path / each / "adapter_model.safetensors") for each in ("theirs", "ours")
+    )
     assert set(ours) == set(back) and all((ours[each] == back[each]).all() for each in ours)
 
 
@@ -469,10 +471,10 @@ def adapter(tmp_path):
     def change(settings=None, tensors=None):
         path = folder / "adapter_config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | (settings or {})))
-        arrays = dict(preset.read_tensors(folder / "adapter_model.safetensors"))
+        arrays = dict(safetensors_files.read_tensors(folder / "adapter_model.safetensors"))
         for name, array in (tensors or {}).items():
             arrays.pop(name) if array is None else arrays.update({name: array})
-        preset.write_tensors(folder / "adapter_model.safetensors", arrays)
+        safetensors_files.write_tensors(folder / "adapter_model.safetensors", arrays)
         return folder
 
     return change

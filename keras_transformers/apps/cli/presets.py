@@ -26,9 +26,9 @@ def presets() -> None:
 
 def describe(folder: pathlib.Path) -> tuple[str, ...]:
     """Return a preset's row: name, task, parameters in millions, megabytes of weights, and the title of its card."""
-    from keras_transformers.formats import preset
+    from keras_transformers.formats import preset, safetensors_files
 
-    tensors = preset.read_tensors(folder)
+    tensors = safetensors_files.read_tensors(folder)
     values = preset.read_json(folder, "config.json")
     parameters = sum(math.prod(tensors.shape(name)) for name in tensors)
     size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -449,7 +449,7 @@ def test_explain_prints_the_recipe():
 
 
 def test_presets_lists_what_ships(tmp_path, monkeypatch):
-    from keras_transformers.formats import preset, sources
+    from keras_transformers.formats import preset, safetensors_files, sources
 
     (tmp_path / "pyproject.toml").touch()
     weights = {"w": [[1.0, 2.0]] * 50_000}
@@ -457,7 +457,7 @@ def test_presets_lists_what_ships(tmp_path, monkeypatch):
         tmp_path / "presets" / "tiny",
         {
             "config.json": preset.json_bytes({"task": "Seq2SeqLM"}),
-            preset.WEIGHTS: lambda path: preset.write_tensors(path, weights, dtype="float16"),
+            preset.WEIGHTS: lambda path: safetensors_files.write_tensors(path, weights, dtype="float16"),
             "README.md": b"---\nlicense: mit\n---\n# A tiny model\n",
         },
     )
