@@ -3,7 +3,8 @@
     adapter_config.json          rank, alpha, and the names of the layers
     adapter_model.safetensors    A and B of each layer, transposed, and the layers that are trained whole
 
-Layers have transformers' names, from the family's weight table; if no family describes the model, this library's names.
+Layers have their names in transformers, from the weight table of the family. If no family describes the model, they
+have their names in this library.
 """
 
 import collections
@@ -19,8 +20,8 @@ import numpy as np
 
 from keras_transformers.callers import outside
 from keras_transformers.families.weight_map import Entry, WeightMap
-from keras_transformers.files.reading import is_plain, shown
-from keras_transformers.formats import preset, safetensors_files, sources
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats import adapter_config, preset, safetensors_files, sources
 from keras_transformers.models.weights import named_weights
 from keras_transformers.spelling import did_you_mean, spelled
 from keras_transformers.transforms.lora import (
@@ -45,17 +46,6 @@ _TASKS = {
     "CausalLM": "CAUSAL_LM",
     "Seq2SeqLM": "SEQ_2_SEQ_LM",
 }
-# Keys of an adapter_config.json that do not change an adapter's computation: names, initialisation and training. The
-# tensors show which layers have adapters.
-_INERT = frozenset(
-    """
-    task_type auto_mapping peft_version base_model_name_or_path revision inference_mode target_modules exclude_modules
-    fan_in_fan_out modules_to_save layers_to_transform layers_pattern megatron_config megatron_core loftq_config
-    eva_config corda_config lora_ga_config qalora_group_size ensure_weight_tying
-    """.split()
-)
-# Initialisations that leave the base unchanged.
-_INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
 
 
 def _table(model: keras.Model) -> tuple[WeightMap, Collection[str] | None]:
@@ -127,7 +117,7 @@ def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: st
         "peft_type": "LORA",
         "task_type": _TASKS.get(type(model).__name__),
         "base_model_name_or_path": base_model,
-        **_written_sizes(sizes),
+        **adapter_config.written_sizes(sizes),
         "lora_dropout": 0.0 if dropout is None else dropout.rate,
         "modules_to_save": modules or None,
         "fan_in_fan_out": not all(place.transposed for place in places.values()),
@@ -136,20 +126,6 @@ def save_lora(model: keras.Model, folder: str | os.PathLike[str], base_model: st
     }
     files = {CONFIG: preset.json_bytes(config), WEIGHTS: lambda path: safetensors_files.write_tensors(path, tensors)}
     preset.save_folder(folder, files, marker=CONFIG)
-
-
-def _written_sizes(sizes: Mapping[str, tuple[int, float]]) -> dict[str, typing.Any]:
-    """Return the keys of adapter_config.json for `(rank, alpha)` by module: the most common pair, and the others by the
-    names of their modules."""
-    (rank, alpha), _ = collections.Counter(sizes.values()).most_common(1)[0]
-    other = {module: size for module, size in sizes.items() if size != (rank, alpha)}
-    return {
-        "r": rank,
-        "lora_alpha": alpha,
-        "rank_pattern": {module: size[0] for module, size in other.items()},
-        "alpha_pattern": {module: size[1] for module, size in other.items()},
-        "target_modules": sorted(sizes),
-    }
 
 
 def _joined(parts: typing.Any) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
@@ -232,10 +208,10 @@ def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
             f"Expected {WEIGHTS} in {folder}, found none. Save the adapter with PEFT's safe_serialization=True."
         )
     tensors = safetensors_files.read_tensors(folder / WEIGHTS)
-    problems = _malformed(values)
+    problems = adapter_config.malformed(values)
     if problems:
         raise ValueError(f"Expected an adapter's configuration in {folder / CONFIG}, got {'; '.join(problems)}.")
-    problems = _refused(values)
+    problems = adapter_config.refused(values)
     pairs: dict[str, dict[str, str]] = collections.defaultdict(dict)
     whole = {}
     for name in tensors:
@@ -268,72 +244,6 @@ def load_lora(model: keras.Model, source: str | os.PathLike[str]) -> None:
     adapt(model, layers, list(trained))
 
 
-def _is_rank(value: typing.Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_number(value: typing.Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_amount(value: typing.Any) -> bool:
-    return _is_number(value) and value >= 0
-
-
-_NUMBERS = {"r": _is_rank, "lora_alpha": _is_amount, "lora_dropout": _is_amount}
-_PATTERNS = {"rank_pattern": _is_rank, "alpha_pattern": _is_number}
-
-
-def _malformed(values: dict[str, typing.Any]) -> list[str]:
-    """Return the problems with an adapter_config.json whose values have other types than in PEFT."""
-    problems = [
-        f"{name}: expected a number, got {shown(values[name])}"
-        for name, fits in _NUMBERS.items()
-        if name in values and not fits(values[name])
-    ]
-    if not problems and values.get("lora_dropout", 0) >= 1:
-        problems.append(f"lora_dropout: expected a share below 1, got {shown(values['lora_dropout'])}")
-    for name, fits in _PATTERNS.items():
-        pattern = values.get(name) or {}
-        if isinstance(pattern, dict):
-            odd = [{key: value} for key, value in pattern.items() if not (fits(value) and _is_pattern(key))]
-            problems += [f"{name}: expected a number by the name of a layer, got {shown(each)}" for each in odd]
-        else:
-            problems.append(f"{name}: expected numbers by names of layers, got {shown(pattern)}")
-    return problems
-
-
-def _is_pattern(text: str) -> bool:
-    """Return whether a text is a valid regular expression without repeated groups, which could be slow to match."""
-    if re.search(r"\)[*+?{]", text):
-        return False
-    try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError):
-        return False
-    return True
-
-
-def _refused(values: dict[str, typing.Any]) -> list[str]:
-    """Return the options of an adapter_config.json that this library does not compute."""
-    read = {"peft_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"}
-    problems = []
-    for name, value in values.items():
-        if name == "peft_type":
-            fits, wanted = value == "LORA", "'LORA'"
-        elif name == "bias":
-            fits, wanted = value == "none", "'none'"
-        elif name == "init_lora_weights":
-            # Other initialisations subtract their product from the base, which changes the base.
-            fits, wanted = value in _INITIALISERS, f"one of {', '.join(map(repr, _INITIALISERS))}"
-        else:
-            # Options of future PEFT versions do nothing as long as they are off.
-            fits, wanted = name in read or name in _INERT or not value, "it off"
-        if not fits:
-            problems.append(f"{name}: expected {wanted}, got {shown(value)}")
-    return problems
-
-
 def _fitted(
     model: keras.Model,
     values: dict[str, typing.Any],
@@ -354,7 +264,7 @@ def _fitted(
         if module not in groups:
             problems.append(f"no layer {module}{did_you_mean(module, groups)}")
             continue
-        names, (rank, scale) = groups[module], _sizes(values, module)
+        names, (rank, scale) = groups[module], adapter_config.sizes(values, module)
         width = dense[names[0].removesuffix(".kernel")].input_spec.axes[-1]
         out = sum(zeros[name].shape[1] for name in names)
         shapes = {part: tensors.shape(name) for part, name in pair.items()}
@@ -402,15 +312,3 @@ def _fitted_whole(model: keras.Model, tensors: Mapping[str, np.ndarray], problem
     if unused := [*read.ignored, *read.heads]:
         warnings.warn(f"The model has no place for {', '.join(unused)}: left out.", stacklevel=outside())
     return {name: np.asarray(read[name]) for name in read if name in weights}
-
-
-def _sizes(values: dict[str, typing.Any], module: str) -> tuple[int, float]:
-    """Return the rank of a layer's adapter and the factor of its product."""
-
-    def of(pattern: typing.Any, default: typing.Any) -> typing.Any:
-        named = [value for key, value in (pattern or {}).items() if re.fullmatch(rf"(.*\.)?({key})", module)]
-        return named[0] if named else default
-
-    rank = of(values.get("rank_pattern"), values.get("r", 8))
-    alpha = of(values.get("alpha_pattern"), values.get("lora_alpha", 8))
-    return rank, float(alpha / (math.sqrt(rank) if values.get("use_rslora") else rank))
