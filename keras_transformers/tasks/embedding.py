@@ -15,6 +15,7 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.data.sources import Texts, texts_of
+from keras_transformers.data.table_means import means_of_rows
 from keras_transformers.formats import (
     keras_hub,
     own,
@@ -38,6 +39,7 @@ from keras_transformers.training.losses.vectors import normalized
 from keras_transformers.training.losses.wrappers import Cached
 from keras_transformers.training.metrics import TokenMean
 
+_CHUNK = 4096  # texts whose tokens are held at once, if no model reads them
 _BARE = Template((("A", 0),), (("A", 0), ("B", 0)))  # texts without special tokens
 
 
@@ -237,7 +239,10 @@ class TextEmbedder(VectorTraining):
         texts, single = texts_of(texts)
         if not texts:
             return np.zeros((0, dim or self.output_dim), "float32")
-        vectors = self.run(self._prompted(texts, prompt), batch_size, progress).astype("float32")
+        if self._is_table():
+            vectors = self._means(texts, prompt, progress)
+        else:
+            vectors = self.run(self._prompted(texts, prompt), batch_size, progress).astype("float32")
         vectors = vectors if dim is None else np.ascontiguousarray(vectors[:, :dim])
         return vectors[0] if single else vectors
 
@@ -262,6 +267,31 @@ class TextEmbedder(VectorTraining):
         return (table[0] if isinstance(first, str) else table).tolist()
 
     # Tables of embeddings alone
+
+    def _is_table(self) -> bool:
+        """Whether vectors are means of the rows of a table of float32."""
+        token = self.backbone.embedding.token
+        changed = token.quantization_mode or getattr(token, "lora_enabled", False)
+        mean = self.pooler.pooling == "mean" and self.include_prompt
+        return self.config.is_static and mean and self.compute_dtype == "float32" and not changed
+
+    def _means(self, texts: Sequence[str], prompt: str, progress: Progress | None) -> np.ndarray:
+        """The vectors of texts, from a table."""
+        table = ops.convert_to_numpy(self.backbone.embedding.token.embeddings)
+        limit, parts = self.max_length, []
+        for begin in range(0, len(texts), _CHUNK):
+            ids = encode_prompted(self._tokenizer(), prompt, texts[begin : begin + _CHUNK])
+            if limit is not None:
+                self._say_cut(sum(len(each) > limit for each in ids), len(ids), limit)
+                ids = [each[:limit] for each in ids]
+            self._check_ids("token_ids", np.array([max(each) for each in ids if each]), "embeddings")
+            vectors = ops.convert_to_tensor(means_of_rows(table, ids))
+            for step in self._steps:
+                vectors = step(vectors)
+            parts.append(ops.convert_to_numpy(normalized(vectors) if self.normalize else vectors))
+            if progress is not None:
+                progress(len(ids))
+        return np.concatenate(parts)
 
     def _template(self) -> Template:
         return _BARE if self.config.is_static else super()._template()

