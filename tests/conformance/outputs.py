@@ -91,8 +91,9 @@ def their_outputs(model, case, inputs, **arguments):
         named["token_type_ids"] = inputs["segment_ids"]
     if "starts" in inputs and "position_ids" in inspect.signature(model.forward).parameters:
         named["position_ids"] = np.maximum(np.arange(inputs["token_ids"].shape[1]) - inputs["starts"], 0)
-    if hasattr(model.base_model, "set_attention_type"):  # BigBird's stays at full attention after one short text
-        model.base_model.set_attention_type(model.config.attention_type)
+    base = getattr(model, "base_model", None)  # published code of its own has none
+    if hasattr(base, "set_attention_type"):  # BigBird stays at full attention after one short text
+        base.set_attention_type(model.config.attention_type)
     with torch.no_grad():
         return model(**{name: torch.tensor(array).long() for name, array in named.items()}, **arguments)
 
