@@ -18,6 +18,7 @@ PACKAGE = "keras_transformers"
 HOMES = {
     "layers.attention": ("MultiHeadAttention",),
     "layers.blocks": ("DecoderBlock", "EncoderBlock"),
+    "layers.bottleneck": ("BottleneckBlock",),
     "layers.convolution": ("Convolution",),
     "layers.disentangled": ("DistanceVectors",),
     "layers.dynamic_convolution": ("ConvolutionHeads",),
@@ -27,7 +28,7 @@ HOMES = {
     "layers.fourier": ("FourierMixing",),
     "layers.grouped": ("GroupedDense",),
     "layers.heads": ("Pooler", "Transform", "VocabularyHead"),
-    "layers.norms": ("RMSNormalization",),
+    "layers.norms": ("AffineTransform", "RMSNormalization"),
     "layers.positions": ("RelativePosition",),
     "layers.projections": ("UnitLength", "VectorProjection"),
     "layers.relative_sinusoids": ("RelativeScores",),

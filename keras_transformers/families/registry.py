@@ -31,6 +31,7 @@ MODULES = {
     "llama": ("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
     "gemma": ("gemma", "gemma2", "gemma3_text"),
     "mixtures": ("mixtral", "qwen3_moe"),
+    "mobilebert": ("mobilebert",),
     "nomic": ("nomic_bert", "hf_nomic_bert"),
     "rotary_encoders": ("esm", "roformer"),
     "sparse_encoders": ("longformer", "big_bird"),

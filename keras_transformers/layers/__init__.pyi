@@ -5,6 +5,8 @@ from keras_transformers.layers.block_sparse import BlockSparse as BlockSparse
 from keras_transformers.layers.blocks import BlockConfig as BlockConfig
 from keras_transformers.layers.blocks import DecoderBlock as DecoderBlock
 from keras_transformers.layers.blocks import EncoderBlock as EncoderBlock
+from keras_transformers.layers.bottleneck import Bottleneck as Bottleneck
+from keras_transformers.layers.bottleneck import BottleneckBlock as BottleneckBlock
 from keras_transformers.layers.cache import Cache as Cache
 from keras_transformers.layers.convolution import Convolution as Convolution
 from keras_transformers.layers.convolution import ConvolutionConfig as ConvolutionConfig
@@ -30,6 +32,8 @@ from keras_transformers.layers.heads import TokenHeadConfig as TokenHeadConfig
 from keras_transformers.layers.heads import Transform as Transform
 from keras_transformers.layers.heads import TransformConfig as TransformConfig
 from keras_transformers.layers.heads import VocabularyHead as VocabularyHead
+from keras_transformers.layers.norms import Affine as Affine
+from keras_transformers.layers.norms import AffineTransform as AffineTransform
 from keras_transformers.layers.norms import LayerNorm as LayerNorm
 from keras_transformers.layers.norms import RMSNorm as RMSNorm
 from keras_transformers.layers.norms import RMSNormalization as RMSNormalization

@@ -191,6 +191,7 @@ class MultiHeadAttention(Layer):
         self.groups = groups
         self.blocks = blocks
         self.dynamic = convolution
+        self.value_width: int | None = None  # set by a block whose values are of other vectors than its keys
         self.causal = causal
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
 
@@ -207,7 +208,7 @@ class MultiHeadAttention(Layer):
         key_value_width = self.num_key_value_heads * self.head_dim
         self.query = self._projection("query", width, inner_width)
         self.key = self._projection("key", source_width, key_value_width)
-        self.value = self._projection("value", source_width, key_value_width)
+        self.value = self._projection("value", self.value_width or source_width, key_value_width)
         self.convolution = None
         if self.dynamic is not None:
             options = {"dtype": self.dtype_policy, "name": "convolution"}
@@ -293,12 +294,14 @@ class MultiHeadAttention(Layer):
             return norm(attention.split_heads(x, num_heads))
         return attention.split_heads(norm(x), num_heads)
 
-    def project_source(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`, computed once for any number of queries."""
+    def project_source(self, source: Tensor, values: Tensor = None) -> tuple[Tensor, Tensor]:
+        """Keys and values of `source [B, S, D']`, two `[B, K, S, H]`, computed once for any number of queries. The
+        values may be of other vectors, `values [B, S, D'']`."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
         key = self._heads(products.dense(self.key, source), self.key_norm, self.num_key_value_heads)
-        return key, attention.split_heads(products.dense(self.value, source), self.num_key_value_heads)
+        value = products.dense(self.value, source if values is None else values)
+        return key, attention.split_heads(value, self.num_key_value_heads)
 
     def start_state(self, rows: int, length: int) -> KeysAndValues:
         """An empty cache for `rows` sequences of up to `length` tokens."""
@@ -445,11 +448,19 @@ class MultiHeadAttention(Layer):
                 "its blocks. Pass Disentangled(DistanceTable(…))."
             )
         room = None if cache is None else KeysAndValues(*cache).room
+        places = Places.of(query, padding_mask, room, offset)
+        return self._scope_at(places, attention_mask, causal=self.causal or cache is not None)
+
+    def own_scope(self, query: Tensor, padding_mask: Tensor, attention_mask: Tensor) -> Scope:
+        """The scope of self-attention of `query [B, T, D]`, for a block that projects keys and values itself."""
+        return self._scope_at(Places.of(query, padding_mask), attention_mask, self.causal)
+
+    def _scope_at(self, places: Places, attention_mask: Tensor, causal: bool) -> Scope:
         return self_scope(
             self.relative,
-            Places.of(query, padding_mask, room, offset),
+            places,
             num_heads=self.num_heads,
-            causal=self.causal or cache is not None,
+            causal=causal,
             window=self.window,
             global_tokens=self.global_tokens,
             blocks=self.blocks,

@@ -19,7 +19,7 @@ from keras_transformers.layers.positions import AbsolutePositions, Learned, Sinu
 from keras_transformers.layers.scope import positions_of
 from keras_transformers.records import Count, Rate, Size, record
 
-PROJECTED = ("sum", "tokens", "sum_before_norm")
+PROJECTED = ("sum", "tokens", "sum_before_norm", "trigrams")
 
 
 @record
@@ -83,7 +83,8 @@ class PositionalEmbedding(Layer):
         embedding_dim: `E`, if a dense layer projects the embeddings to `D`; None for embeddings of the model width.
         projected: the input of that layer: the "sum" (Lan et al. 2020, section 3.1), or only the "tokens"; positions
             and segments are then added after it, and it has no bias (Zhang et al. 2022, OPT of 350 million parameters);
-            or the "sum_before_norm", whose norm follows the layer, which has no bias (DeBERTa).
+            or the "sum_before_norm", whose norm follows the layer, which has no bias (DeBERTa); or "trigrams", the
+            vectors of the next, this and the last token side by side (Sun et al. 2020, MobileBERT).
         num_tasks: the number of tasks that the model was pre-trained on at once (Sun et al. 2020, ERNIE 2.0). Each
             token gets the vector of the first task; 0 for no task embeddings.
         token_dropout: a `TokenDropout` record for models whose masked tokens have no vector, or None.
@@ -141,7 +142,8 @@ class PositionalEmbedding(Layer):
         self.scale = scale
         self.padding_id = padding_id
         self.embedding_dim = embedding_dim or hidden_dim
-        self._sum_dim = hidden_dim if projected == "tokens" else self.embedding_dim
+        self._sum_dim = hidden_dim if projected in ("tokens", "trigrams") else self.embedding_dim
+        self._trigrams = projected == "trigrams"
         self._norm_dim = hidden_dim if projected == "sum_before_norm" else self._sum_dim
         self.token_dropout = token_dropout
         self._check_padding()
@@ -163,8 +165,11 @@ class PositionalEmbedding(Layer):
             self.segment = keras.layers.Embedding(num_segments, self._sum_dim, name="segment", **options)
         if num_tasks:
             self.task = keras.layers.Embedding(num_tasks, self._sum_dim, name="task", **options)
-        if embedding_dim is not None and projected == "tokens":
-            self.token_projection = keras.layers.Dense(hidden_dim, use_bias=False, name="token_projection", **options)
+        if embedding_dim is not None and projected in ("tokens", "trigrams"):
+            use_bias = projected == "trigrams"
+            self.token_projection = keras.layers.Dense(
+                hidden_dim, use_bias=use_bias, name="token_projection", **options
+            )
         elif embedding_dim is not None:
             use_bias = projected == "sum"
             self.projection = keras.layers.Dense(hidden_dim, use_bias=use_bias, name="projection", **options)
@@ -210,7 +215,7 @@ class PositionalEmbedding(Layer):
             if table is not None and not table.built:  # a shared token layer may be built already
                 table.build()
         widths = (
-            (self.token_projection, self.embedding_dim),
+            (self.token_projection, self.embedding_dim * (3 if self._trigrams else 1)),
             (self.norm, self._norm_dim),
             (self.projection, self._sum_dim),
         )
@@ -311,6 +316,8 @@ class PositionalEmbedding(Layer):
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
         if self.token_dropout is not None:
             x = self._without_masked(x, token_ids, self.token_dropout)
+        if self._trigrams:
+            x = ops.concatenate([_moved(x, -1), x, _moved(x, 1)], axis=-1)
         if self.token_projection is not None:
             x = self.token_projection(x)
         if self.segment is not None:
@@ -326,3 +333,10 @@ class PositionalEmbedding(Layer):
         if self.dropout is not None:
             x = self.dropout(x, training=training)
         return x if self.projection is None or self._projects_first else self.projection(x)
+
+
+def _moved(x: Tensor, places: int) -> Tensor:
+    """`x [B, T, E]` moved by one place to the right or the left, with zeros at the end of the row."""
+    if places > 0:
+        return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    return ops.pad(x[:, 1:], ((0, 0), (0, 1), (0, 0)))

@@ -44,7 +44,8 @@ class TransformConfig:
 @record
 class HeadConfig:
     """Configuration of a `VocabularyHead`; the fields are its arguments. If there is a `transform`, its width is
-    `embedding_dim`, by default that of the token embeddings. Only a head that is not tied may have another."""
+    `embedding_dim`, by default that of the token embeddings. Only a head that is not tied may have another; or, with
+    `wide`, the transform keeps the model width."""
 
     tied: bool = True
     use_bias: bool = False
@@ -52,8 +53,11 @@ class HeadConfig:
     soft_cap: Positive | None = None
     scale: bool = False
     embedding_dim: Size | None = None
+    wide: bool = False
 
     def __post_init__(self) -> None:
+        if self.wide and self.transform is None:
+            raise ValueError("Expected a transform with wide=True, got None.")
         if self.embedding_dim is not None and (self.tied or self.transform is None):
             raise ValueError(
                 f"Expected tied=False and a transform with embedding_dim={self.embedding_dim}, got tied={self.tied} "
@@ -163,6 +167,8 @@ class VocabularyHead(Layer):
         scale: whether to divide the inputs by the root of their width (Raffel et al. 2020, T5).
         embedding_dim: `E`, the width of the transform's output and so of the matrix, by default `D`. For a tied head,
             the width of the embeddings.
+        wide: whether the transform's output is `D` wide instead, and a second matrix `[D - E, V]` multiplies the
+            channels beyond `E` (Sun et al. 2020, MobileBERT).
 
     Call arguments: `inputs [B, T, D]`; `embedding`, the `PositionalEmbedding` whose matrix a tied head uses.
 
@@ -182,10 +188,11 @@ class VocabularyHead(Layer):
         soft_cap: float | None = None,
         scale: bool = False,
         embedding_dim: int | None = None,
+        wide: bool = False,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        HeadConfig(soft_cap=soft_cap)  # checks the arguments
+        HeadConfig(transform=transform, soft_cap=soft_cap, wide=wide)  # checks the arguments
         if embedding_dim is not None and transform is None:
             raise ValueError(
                 f"Expected a transform with embedding_dim={embedding_dim}, which is the width of the transform's "
@@ -196,10 +203,13 @@ class VocabularyHead(Layer):
         self.soft_cap = soft_cap
         self.scale = scale
         self.use_bias = use_bias
-        self.transform = self.dense = None
+        self.transform = self.dense = self.wide = None
+        self._wide_from = embedding_dim if wide else None
         if transform is not None:
             options = {"dtype": self.dtype_policy, "name": "transform"}
-            self.transform = make_transform(transform, output_dim=embedding_dim, **options)
+            self.transform = make_transform(transform, output_dim=None if wide else embedding_dim, **options)
+        if wide:
+            self.wide = keras.layers.Dense(vocabulary_size, use_bias=False, dtype=self.dtype_policy, name="wide")
         if not tied:
             self.dense = keras.layers.Dense(vocabulary_size, use_bias=use_bias, dtype=self.dtype_policy, name="dense")
 
@@ -207,6 +217,12 @@ class VocabularyHead(Layer):
         if self.transform is not None:
             self.transform.build(inputs_shape)
             inputs_shape = (*inputs_shape[:-1], self.transform.output_dim or inputs_shape[-1])
+        if self.wide is not None:
+            width, inner = inputs_shape[-1], self._wide_from
+            if inner is None or inner >= width:
+                raise ValueError(f"Expected an embedding_dim below the width {width} with wide=True, got {inner}.")
+            self.wide.build((*inputs_shape[:-1], width - inner))
+            inputs_shape = (*inputs_shape[:-1], inner)
         if self.dense is not None:
             self.dense.build(inputs_shape)
         elif self.use_bias:
@@ -243,12 +259,15 @@ class VocabularyHead(Layer):
         self._check(embedding)
         if self.transform is not None:
             inputs = self.transform(inputs)
-        inputs = self.scaled(inputs)
+        inputs, beyond = self.scaled(inputs), None
+        if self.wide is not None:
+            inputs, beyond = inputs[..., : self._wide_from], products.dense(self.wide, inputs[..., self._wide_from :])
         if self.dense is not None:
             logits = products.dense(self.dense, inputs)
         else:
             logits = products.scores(embedding.token, inputs)
             logits = logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits
+        logits = logits if beyond is None else logits + beyond
         return logits if self.soft_cap is None else ops.tanh(logits / self.soft_cap) * self.soft_cap
 
 

@@ -31,7 +31,12 @@ class RMSNorm:
     unit_offset: bool = False  # Gemma stores the scale minus one
 
 
-Norm = LayerNorm | RMSNorm
+@record
+class Affine:
+    """A scale and a shift of each channel, in the place of a norm (Sun et al. 2020, MobileBERT)."""
+
+
+Norm = LayerNorm | RMSNorm | Affine
 
 
 def make_norm(norm: Norm, **kwargs: typing.Any) -> keras.layers.Layer:
@@ -40,7 +45,9 @@ def make_norm(norm: Norm, **kwargs: typing.Any) -> keras.layers.Layer:
         return keras.layers.LayerNormalization(epsilon=norm.epsilon, center=norm.use_bias, **kwargs)
     if isinstance(norm, RMSNorm):
         return RMSNormalization(epsilon=norm.epsilon, unit_offset=norm.unit_offset, **kwargs)
-    raise ValueError(f"Expected `norm` to be a LayerNorm or RMSNorm record, got {norm!r}.")
+    if isinstance(norm, Affine):
+        return AffineTransform(**kwargs)
+    raise ValueError(f"Expected `norm` to be a LayerNorm, RMSNorm or Affine record, got {norm!r}.")
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
@@ -76,3 +83,26 @@ class RMSNormalization(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         scale = ops.cast(self.scale, "float32") + 1.0 if self.unit_offset else self.scale
         return ops.cast(ops.rms_normalization(ops.cast(inputs, "float32"), scale, epsilon=self.epsilon), inputs.dtype)
+
+
+@keras.saving.register_keras_serializable("keras_transformers")
+class AffineTransform(Layer):
+    """`x * gamma + beta`, with a number for each channel.
+
+    Shape: `[..., D]` to `[..., D]`.
+
+    Example:
+        >>> AffineTransform()(np.ones((2, 3, 4), "float32")).shape
+        (2, 3, 4)
+    """
+
+    def build(self, inputs_shape: Shape) -> None:
+        self.gamma = self.add_weight(name="gamma", shape=(inputs_shape[-1],), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(inputs_shape[-1],), initializer="zeros")
+
+    def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
+        return like(inputs)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        gamma, beta = (ops.cast(ops.convert_to_tensor(each), inputs.dtype) for each in (self.gamma, self.beta))
+        return inputs * gamma + beta

@@ -13,6 +13,7 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig, DecoderBlock, EncoderBlock
+from keras_transformers.layers.bottleneck import Bottleneck, BottleneckBlock
 from keras_transformers.layers.convolution import Convolution, ConvolutionConfig
 from keras_transformers.layers.disentangled import Disentangled
 from keras_transformers.layers.dropout import Dropout
@@ -51,6 +52,8 @@ class StackConfig:
         bidirectional: whether the tokens of a decoder alone see later tokens too, as in embedders that were made of
             language models (EmbeddingGemma). An encoder's always do.
         convolution: a convolution of the inputs, added to the output of the first layer; None for none (encoders only).
+        bottleneck: the width inside of each block, if that is not the model width; None for the model width (encoders
+            only).
     """
 
     num_layers: Count
@@ -65,6 +68,7 @@ class StackConfig:
     feed_forward_pattern: tuple[FeedForwardConfig, ...] = ()
     bidirectional: bool = False
     convolution: ConvolutionConfig | None = None
+    bottleneck: Bottleneck | None = None
 
     def __post_init__(self) -> None:
         shared = self.num_distinct is not None
@@ -92,6 +96,8 @@ class StackConfig:
             "a table with Disentangled positions": all(
                 getattr(each.positions, "table", ...) is not None for each in self.attentions
             ),
+            "norms after each branch, one after the other, and an attention with a head_dim and without global tokens, "
+            "in blocks with a bottleneck": self.bottleneck is None or self._may_be_narrow(),
             "first_norm=False with norms before attention, and blocks of their own weights": (
                 self.first_norm or (not shared and self.block.norm_placement in ("pre", "around"))
             ),
@@ -99,6 +105,11 @@ class StackConfig:
         problems = [what for what, holds in expected.items() if not holds]
         if problems:
             raise ValueError(f"Expected {'; '.join(problems)}.")
+
+    def _may_be_narrow(self) -> bool:
+        attention = self.block.attention
+        after = (self.block.norm_placement, self.block.residual) == ("post", "sequential")
+        return after and attention.head_dim is not None and not attention.global_tokens
 
     @property
     def attentions(self) -> tuple[Mixer, ...]:
@@ -158,6 +169,7 @@ class _Stack(Layer):
         feed_forward_pattern: tuple[FeedForwardConfig, ...] = (),
         bidirectional: bool = False,
         convolution: ConvolutionConfig | None = None,
+        bottleneck: Bottleneck | None = None,
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -172,22 +184,16 @@ class _Stack(Layer):
             first_norm,
             feed_forward_pattern=feed_forward_pattern,
             convolution=convolution,
+            bottleneck=bottleneck,
         )
         if convolution is not None and type(self)._causal:
             raise ValueError(f"Expected no convolution in a decoder, which would read later tokens, got {convolution}.")
+        if bottleneck is not None and type(self)._causal:
+            raise ValueError(f"Expected no bottleneck in a decoder, got {bottleneck}.")
         self.attentions = config.attentions
         self.num_layers = num_layers
         self.block = block
-        options = {**arguments_of(block), **self._block_options, "dtype": self.dtype_policy}
-        self.blocks = [
-            self._block_class(
-                name=f"block_{n}",
-                attention_norm=first_norm or n > 0,
-                **options
-                | {"attention": _without_positions(self.attentions[n]), "feed_forward": config.feed_forwards[n]},
-            )
-            for n in range(num_distinct or num_layers)
-        ]
+        self.blocks = [self._make_block(n, config) for n in range(num_distinct or num_layers)]
 
         def dropout(rate: float, name: str) -> keras.layers.Layer | None:
             return Dropout(rate, name=name, dtype=self.dtype_policy) if rate else None
@@ -201,6 +207,14 @@ class _Stack(Layer):
             self.convolution = Convolution(convolution, block.norm, dtype=self.dtype_policy, name="convolution")
         self.layer_dropout = dropout(layer_dropout, "layer_dropout")
         self.final_dropout = dropout(final_dropout, "final_dropout")
+
+    def _make_block(self, n: int, config: StackConfig) -> Layer:
+        own = {"attention": _without_positions(config.attentions[n]), "feed_forward": config.feed_forwards[n]}
+        options = {"name": f"block_{n}", "dtype": self.dtype_policy}
+        if config.bottleneck is not None:
+            return BottleneckBlock(dataclasses.replace(config.block, **own), config.bottleneck, **options)
+        options |= {**self._block_options, "attention_norm": config.first_norm or n > 0}
+        return self._block_class(**arguments_of(config.block) | own, **options)
 
     def _build_blocks(self, inputs_shape: Shape, *source_shape: Shape) -> None:
         for block in self.blocks:
@@ -371,7 +385,7 @@ class Encoder(_Stack):
 
     Args:
         num_layers, block, final_norm, pattern, num_distinct, first_norm, layer_dropout, final_dropout, output_dim,
-        feed_forward_pattern, bidirectional, convolution: see `StackConfig`.
+        feed_forward_pattern, bidirectional, convolution, bottleneck: see `StackConfig`.
 
     Call arguments:
         inputs: `[B, T, D]`.

@@ -74,6 +74,7 @@ class ModelConfig:
             ),
             "positions that skip padding, in a decoder, whose texts begin where `starts` say, or have it at their "
             "ends": self.decoder and getattr(target.positions, "skip_padding", False),
+            "trigrams, of which the next token is one, in a decoder": self.decoder and target.projected == "trigrams",
             "an encoder without a padding_id, by which it knows its padding": self.encoder and self.padding_id is None,
             **{
                 f"padding_id={self.padding_id} outside the vocabulary of {size} tokens": not 0 <= self.filler < size

@@ -14,7 +14,7 @@ from keras_transformers.layers.experts import ExpertsConfig
 from keras_transformers.layers.fourier import Fourier
 from keras_transformers.layers.grouped import AttentionGroups, FeedForwardGroups
 from keras_transformers.layers.heads import Pooler, Transform
-from keras_transformers.layers.norms import LayerNorm, Norm
+from keras_transformers.layers.norms import Affine, LayerNorm, Norm
 from keras_transformers.layers.projections import Normalize, Projection, Step, width_after
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
@@ -105,7 +105,7 @@ def _heads(model: typing.Any, config: ModelConfig) -> Lines:
         yield _line("span", f"{width} → 2", "bias", dropped, "first and last token of the answer")
     if head is not None:
         matrix = "the embeddings transposed" if head.tied else "its own matrix"
-        inner = config.head_dim or width
+        inner = width if head.wide is not None else config.head_dim or width
         size = f"{inner} → {head.vocabulary_size}"
         yield _line("head", _transform(head.transform, inner), size, matrix, _bias(head), _cap(head))
 
@@ -173,6 +173,8 @@ def _brief(record: typing.Any) -> str:
 
 
 def _norm(norm: Norm) -> str:
+    if isinstance(norm, Affine):
+        return "a scale and a shift of each channel"
     if isinstance(norm, LayerNorm):
         return f"LayerNorm ε={norm.epsilon:g}{'' if norm.use_bias else ' without bias'}"
     return f"RMSNorm ε={norm.epsilon:g}{' with unit offset' if norm.unit_offset else ''}"
@@ -233,6 +235,9 @@ def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsCo
         "the source's token vectors" if embeddings.shared_tokens else "",
         f"times √{layer.embedding_dim}" if embeddings.scale else "",
         f"projected from {embeddings.embedding_dim}" if embeddings.projected == "tokens" else "",
+        f"of three tokens, projected from {embeddings.embedding_dim} each"
+        if embeddings.projected == "trigrams"
+        else "",
         f"plus {_brief(embeddings.positions)}" if embeddings.positions else "no positions added",
         f"plus {embeddings.num_segments} segments" if embeddings.num_segments else "",
         f"plus {embeddings.num_tasks} tasks" if embeddings.num_tasks else "",
@@ -258,6 +263,9 @@ def _stack(label: str, backbone: typing.Any, config: ModelConfig) -> Lines:
         _dropout(stack.block.dropout),
         f"whole blocks left out {stack.layer_dropout:g}" if stack.layer_dropout else "",
     )
+    if stack.bottleneck is not None:
+        narrow, layers = stack.bottleneck.dim, stack.bottleneck.num_feed_forwards
+        yield _line("", f"  narrowed to {narrow} within a block, with {layers} feed-forward layers in a row")
     yield from _attentions(label, stack, backbone, config.hidden_dim)
     yield from _feed_forwards(stack, config.hidden_dim)
     if stack.convolution is not None:

@@ -44,6 +44,7 @@ _XLNET = {
 }
 
 _GROUPS = {"q_groups": 2, "k_groups": 8, "v_groups": 1, "post_attention_groups": 2}
+_MOBILE = {"embedding_size": 8, "intra_bottleneck_size": 16, "num_feedforward_networks": 2}
 
 CASES = {
     "xlnet": ("xlnet", _XLNET, 16),
@@ -77,6 +78,11 @@ CASES = {
     ),
     "squeezebert-untied": _bert(
         "squeezebert", {"embedding_size": 32, "hidden_act": "relu"} | _UNTIED, without=_NO_DROPOUT
+    ),
+    "mobilebert": _bert("mobilebert", _MOBILE),
+    "mobilebert-plain": _bert(
+        "mobilebert",
+        _MOBILE | {"num_feedforward_networks": 1, "classifier_activation": False, "hidden_act": "gelu"} | _UNTIED,
     ),
     "convbert": _bert("convbert", {"embedding_size": 16, "head_ratio": 4, "conv_kernel_size": 5, "num_groups": 2}),
     "convbert-wide": _bert(

@@ -10,9 +10,13 @@ from keras import ops
 
 from keras_transformers import layers
 from keras_transformers.layers import (
+    Affine,
+    AffineTransform,
     Alibi,
     AttentionConfig,
     BlockConfig,
+    Bottleneck,
+    BottleneckBlock,
     Convolution,
     ConvolutionConfig,
     ConvolutionHeads,
@@ -54,6 +58,7 @@ ATTENTION = AttentionConfig(4, 2, 8, ROTARY, 3, 5.0, "inputs", 0.25, 0.3, QUERY_
 FEED_FORWARD = FeedForwardConfig(24, "gelu_tanh", True, False, 0.25, ExpertsConfig(5, 3, False))
 BLOCK = BlockConfig(ATTENTION, FEED_FORWARD, RMSNorm(1e-4, True), "pre", 0.25, "parallel")
 
+NARROW = BlockConfig(AttentionConfig(4, head_dim=2), FeedForwardConfig(24), Affine(), dropout=0.25)
 
 OTHER_ATTENTION = dataclasses.replace(ATTENTION, positions=Alibi(), window=None)
 STACK = {
@@ -82,6 +87,7 @@ ENCODERS_ALONE = {"global_tokens", "groups", "blocks", "convolution"}
 CASES = {
     MultiHeadAttention: {**without(fields(ATTENTION), *ENCODERS_ALONE), "causal": True},
     FeedForward: without(fields(FEED_FORWARD), "groups"),
+    AffineTransform: {},
     RMSNormalization: {"epsilon": 1e-4, "unit_offset": True},
     PositionalEmbedding: {
         "vocabulary_size": 20,
@@ -105,6 +111,7 @@ CASES = {
         "soft_cap": 3.0,
         "scale": True,
         "embedding_dim": 6,
+        "wide": True,
     },
     Transform: {"activation": "relu", "norm": RMSNorm(1e-4), "use_bias": False, "output_dim": 6},
     Pooler: {
@@ -121,6 +128,7 @@ CASES = {
     GroupedDense: {"units": 12, "groups": 4, "use_bias": False},
     EncoderBlock: {**fields(BLOCK), "attention_norm": False},
     DecoderBlock: {**fields(BLOCK), "attention_norm": False, "cross_attention": False},
+    BottleneckBlock: {"block": NARROW, "bottleneck": Bottleneck(8, 2)},
     Convolution: {"config": ConvolutionConfig(5, "relu", 0.25), "norm": RMSNorm(1e-4)},
     Encoder: {**STACK, "convolution": ConvolutionConfig(5)},
     Decoder: {**STACK, "cross_attention": False},
@@ -134,14 +142,15 @@ OTHER_ARGUMENTS = {
     PositionalEmbedding: {"max_length", "embeddings_initializer", "token", "projected"},  # the last has its own test
     EncoderBlock: {"num_heads", "intermediate_dim"},
     DecoderBlock: {"num_heads", "intermediate_dim"},
-    Encoder: {"num_distinct", "first_norm"},  # not both at once: test_blocks has them
-    Decoder: {"num_distinct", "first_norm", "convolution"},  # the last is refused
+    Encoder: {"num_distinct", "first_norm", "bottleneck"},  # not both at once: test_blocks has them
+    Decoder: {"num_distinct", "first_norm", "convolution", "bottleneck"},  # the last two are refused
 }
 FURTHER = [
     (MultiHeadAttention, {"num_heads": 4, "window": 3, "global_tokens": 2}),
     (MultiHeadAttention, {"num_heads": 4, "groups": layers.AttentionGroups(2, 1, 4, 2), "use_bias": "output"}),
     (MultiHeadAttention, {"num_heads": 4, "blocks": layers.BlockSparse(1, 0)}),
     (MultiHeadAttention, {"num_heads": 4, "head_dim": 2, "convolution": layers.DynamicConvolution(3)}),
+    (Encoder, {"num_layers": 2, "block": NARROW, "bottleneck": Bottleneck(8)}),
     (FeedForward, {"intermediate_dim": 24, "groups": layers.FeedForwardGroups(2, 4)}),
 ]
 

@@ -9,10 +9,13 @@ from keras import ops
 
 from keras_transformers import layers
 from keras_transformers.layers import (
+    AffineTransform,
     Alibi,
     AttentionConfig,
     BlockConfig,
     BlockSparse,
+    Bottleneck,
+    BottleneckBlock,
     Convolution,
     ConvolutionConfig,
     ConvolutionHeads,
@@ -74,6 +77,12 @@ CALLS = {
     "experts": (lambda: StackedDense(3, 6), [numbers((B, D))], {}),
     "one expert": (lambda: StackedDense(3, 6), [numbers((B, D))], {"experts": 1}),
     "chosen experts": (lambda: StackedDense(3, 6), [numbers((B, D)), ids(B, 2)], {}),
+    "affine": (lambda: AffineTransform(), [numbers((B, T, D))], {}),
+    "block with a bottleneck": (
+        lambda: BottleneckBlock(BlockConfig(AttentionConfig(N, head_dim=2), FeedForwardConfig(24)), Bottleneck(8)),
+        [numbers((B, T, D))],
+        SCORES,
+    ),
     "norm": (lambda: RMSNormalization(), [numbers((B, T, D))], {}),
     "transform": (lambda: Transform(output_dim=6), [numbers((B, T, D))], {}),
     "head": (lambda: VocabularyHead(30, tied=False), [numbers((B, T, D))], {}),

@@ -97,16 +97,17 @@ _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")
 
 CLASSES = (
     TokenizerClass(
-        names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "SqueezeBertTokenizer", "ConvBertTokenizer"),
+        names=(
+            "BertTokenizer",
+            "DistilBertTokenizer",
+            "ElectraTokenizer",
+            "SqueezeBertTokenizer",
+            "ConvBertTokenizer",
+            "MobileBertTokenizer",
+        ),
         model_types=(
-            "bert",
-            "distilbert",
-            "electra",
-            "nomic_bert",
-            "ernie",
-            "megatron-bert",
-            "squeezebert",
-            "convbert",
+            *("bert", "distilbert", "electra", "nomic_bert", "ernie", "megatron-bert"),
+            *("squeezebert", "convbert", "mobilebert"),
         ),
         files=("vocab.txt",),
         read=word_piece,
