@@ -52,7 +52,8 @@ class Unfinished:
             if not self.partial.exists():
                 self.record.unlink(missing_ok=True)  # left by a kill after the output was complete
             raise FileExistsError(
-                f"Expected no file at {self.output} yet, got one: finished, or another's. Name another, or remove it."
+                f"Expected no file at {self.output} yet, got one: a finished file, or one from elsewhere. Name "
+                "another, or remove it."
             )
 
     def _lock(self) -> None:
@@ -87,7 +88,10 @@ class Unfinished:
             if job.get(name) != self.job.get(name)
         ]
         if other:
-            raise ValueError(f"{self.partial} was begun with others, got {'; '.join(other)}. Give the same. {advice}")
+            raise ValueError(
+                f"Expected the settings that {self.partial} was begun with, got {'; '.join(other)}. Give the "
+                f"same. {advice}"
+            )
         if size < self._size:
             raise ValueError(f"Expected {self._size} bytes in {self.partial} at least, got {size}. {advice}")
         os.ftruncate(self._file.fileno(), self._size)

@@ -205,7 +205,7 @@ def _check_counts(values: collections.abc.Mapping[str, typing.Any]) -> None:
     counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1:
         raise ValueError(
-            f"Expected as many of each, got {', '.join(f'{count} {name}' for name, count in counts.items())}."
+            f"Expected columns of one length, got {', '.join(f'{count} {name}' for name, count in counts.items())}."
         )
 
 

@@ -67,7 +67,9 @@ def read_groups(source: Source, scored: bool, columns: Mapping[str, str] | None 
     sides = {"": read.texts, "positive_": [as_text(text, f"positive {row}") for row, text in enumerate(positives)]}
     for name, texts in negatives.items():
         if len(texts) != len(read.texts):
-            raise ValueError(f"Expected as many of each, got {len(read.texts)} texts and {len(texts)} of {name[:-1]}.")
+            raise ValueError(
+                f"Expected columns of one length, got {len(read.texts)} texts and {len(texts)} of {name[:-1]}."
+            )
     return Groups({**sides, **negatives}, scores, read.sample_weight)
 
 

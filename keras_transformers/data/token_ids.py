@@ -150,7 +150,7 @@ def _check_counts(values: Mapping[str, Any]) -> None:
     counts = {name: len(each) for name, each in values.items() if each is not None}
     if len(set(counts.values())) > 1 or not max(counts.values()):
         raise ValueError(
-            "Expected as many rows of each, and one at least, got "
+            "Expected as many rows in each column, and at least one, got "
             f"{', '.join(f'{count} {name}' for name, count in counts.items())}."
         )
 

@@ -86,7 +86,7 @@ def specification(task: typing.Any) -> typing.Any:
         problems.append("quantized weights")
     if problems:
         raise ValueError(
-            f"Expected a model that CTranslate2 can say, got {'; '.join(problems)}. Save it with save_to_preset "
+            f"Expected a model that CTranslate2 can express, got {'; '.join(problems)}. Save it with save_to_preset "
             "instead."
         )
     weights = {name: keras.ops.convert_to_numpy(weight) for name, weight in merged_weights(task).items()}

@@ -41,10 +41,10 @@ def instructions(values: collections.abc.Mapping[str, typing.Any], where: object
     Raises:
         ValueError: for prompts that are no texts.
     """
-    told = values.get("task_instructions") or {}
-    if not isinstance(told, dict) or not all(isinstance(each, str) for each in told.values()):
-        raise ValueError(f"Expected texts by name as task_instructions in {where}, got {shown(told)}. Mend the file.")
-    return dict(told)
+    found = values.get("task_instructions") or {}
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError(f"Expected texts by name as task_instructions in {where}, got {shown(found)}. Mend the file.")
+    return dict(found)
 
 
 class MergedTensors(collections.abc.Mapping):

@@ -62,7 +62,7 @@ def explicit(attention_mask: Tensor, scores_shape: Shape) -> Tensor:
     if "float" in keras.backend.standardize_dtype(attention_mask.dtype):
         raise ValueError(
             f"Expected an attention_mask that is True where a query may look, got {attention_mask.dtype}. "
-            "Of a mask to add to scores, pass `mask == 0`."
+            "If your mask is to be added to scores, pass `mask == 0`."
         )
     mask = ops.cast(attention_mask, "bool")
     return mask if len(shape) == 4 else mask[None, None] if len(shape) == 2 else mask[:, None]

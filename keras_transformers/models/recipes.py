@@ -137,7 +137,7 @@ def encoder(
         >>> model = kt.MaskedLM(config)
     """
     if num_segments < 1:
-        raise ValueError(f"Expected num_segments of at least 1, got {num_segments}. Give 1 where texts come alone.")
+        raise ValueError(f"Expected num_segments of at least 1, got {num_segments}. Give 1 if texts come alone.")
     attention_dropout = dropout if attention_dropout is None else attention_dropout
     block = BlockConfig(
         AttentionConfig(num_heads, dropout=attention_dropout),

@@ -120,7 +120,7 @@ class Classifier(EncoderTask):
             label = as_text(label, where)
             if label not in self._numbers:
                 known = short_list(self.labels)
-                raise ValueError(f"Expected one of the labels {known}, got {label!r} as {where}. Is it spelled so?")
+                raise ValueError(f"Expected one of the labels {known}, got {label!r} as {where}. Check the spelling.")
             return self._numbers[label]
         if holds_many(label) and len(label) == 1:
             return self._numbered(rows(label)[0], where)

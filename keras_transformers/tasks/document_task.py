@@ -57,8 +57,8 @@ class DocumentTask(GenerativeTask):
         repeats, follows = ((labels.token_ids == each)[learnt] for each in (column.token_ids, follows))
         if len(repeats) and repeats.all() and not follows.all():
             raise ValueError(
-                "Expected as labels the ids that follow, got each id as its own label. Leave the labels out, or shift "
-                "them by one: labels[:, t] comes after token_ids[:, t]."
+                "Expected labels to be the ids that follow, got each id as its own label. Leave the labels out, or "
+                "shift them by one: labels[:, t] comes after token_ids[:, t]."
             )
         examples = Examples(ids.columns, labels, ids.weights_of(), self.config.filler)
         self._check_label_ids(examples)

@@ -37,7 +37,7 @@ def check_shuffle(shuffle: object) -> None:
     """Refuse values that are neither true nor false, such as "batch" of Keras."""
     if not isinstance(shuffle, bool):
         raise ValueError(
-            f"Expected shuffle to be True or False, got {shuffle!r}. True deals the examples of similar length anew, "
+            f"Expected shuffle to be True or False, got {shuffle!r}. True shuffles examples of similar length, "
             "and the batches."
         )
 

@@ -168,7 +168,7 @@ def begun(source, tmp_path):
 
 def test_what_was_begun_goes_on_with_the_same_and_refuses_others(source, begun, tmp_path):
     same = {"batch_size": 3, "num_beams": 3}  # how many go together is the run's own affair
-    with pytest.raises(ValueError, match=r"begun with others, got options.num_beams: 5 instead of 3\. Give the same"):
+    with pytest.raises(ValueError, match=r"was begun with, got options.num_beams: 5 instead of 3\. Give the same"):
         translate_file(Reverser(), source, begun, num_beams=5)
     with pytest.raises(ValueError, match=r"options.target_language: fr instead of none"):
         translate_file(Reverser(), source, begun, num_beams=3, target_language="fr")
@@ -219,7 +219,7 @@ def test_what_cannot_be_gone_on_with_is_refused(source, begun):
     call()
     assert begun.read_text("utf-8") == turned(source)
     record.write_bytes(state)  # as a kill right before the end leaves it
-    with pytest.raises(FileExistsError, match=r"Expected no file at .*out yet, got one: finished, or another's"):
+    with pytest.raises(FileExistsError, match=r"Expected no file at .*out yet, got one: a finished file, or one from"):
         call()
     assert not record.exists()
 

@@ -89,7 +89,7 @@ def test_clear_errors(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         embed_file(Embedder(1), source, output, batch_size=4)
     for embedder, options in ((Embedder(settings=1), {}), (Embedder(), {"truncate_dim": 1})):
-        with pytest.raises(ValueError, match="was begun with others, got (settings|truncate_dim): "):
+        with pytest.raises(ValueError, match="was begun with, got (settings|truncate_dim): "):
             embed_file(embedder, source, output, batch_size=4, **options)
     write(source, "another\nfile")
     with pytest.raises(ValueError, match="to begin with the 8 lines that .* was made from, got others"):

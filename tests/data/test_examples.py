@@ -115,7 +115,7 @@ def test_weights():
         ((["a", None], [0, 1]), TypeError, "Expected text 1 to be a string, got None"),
         (([("a", "b"), ("a", 2)], [0, 1]), TypeError, "Expected second text 1 to be a string, got 2"),
         (([("a", "b"), ("a",)], [0, 1]), TypeError, "Expected pairs of texts throughout, got .* as text 1"),
-        ((["a", "b"], [0]), ValueError, "Expected as many of each, got 2 texts, 1 labels, 2 weights"),
+        ((["a", "b"], [0]), ValueError, "Expected columns of one length, got 2 texts, 1 labels, 2 weights"),
         ((["a"], [0], [1, 1]), ValueError, "got 1 texts, 1 labels, 2 weights"),
         (([], []), ValueError, "at least one text, got none. Is the generator used up"),
         ((iter([]),), ValueError, "at least one text, got none"),

@@ -225,7 +225,7 @@ def test_truth_goes_by_its_names(models, tokenizer):
         (pd.Series([1, None, 0, 0]), "got nan .* as label 1"),
         (pd.Series([1, None, 0, 0], dtype="Int64"), "got <NA> .* as label 1"),
         (pl.Series(["good", None, "bad", "bad"]), "got None .* as label 1"),
-        ([0, 1], "Expected as many of each, got 4 texts, 2 labels"),
+        ([0, 1], "Expected columns of one length, got 4 texts, 2 labels"),
         (pd.DataFrame({"x": LABELS, "y": LABELS}), "a value for each of the labels bad, good, got x, y as label 0"),
         (["good", "Bad", "bad", "bad"], "Expected one of the labels bad, good, got 'Bad' as label 1"),
     ],

@@ -170,7 +170,7 @@ def test_what_has_no_place_there_is_listed(tokenizer):
     config = dataclasses.replace(config, encoder=StackConfig(2, block))
     task = kt.Seq2SeqLM(config, tokenizer)
     task.generation = dataclasses.replace(task.generation, end_ids=(3, 4))
-    with pytest.raises(ValueError, match="Expected a model that CTranslate2 can say, got ") as caught:
+    with pytest.raises(ValueError, match="Expected a model that CTranslate2 can express, got ") as caught:
         specification(task)
     for problem in (
         "encoder.block.attention.num_key_value_heads=2",

@@ -69,7 +69,7 @@ def test_the_recipe_is_berts_base_model():
     for name in set(written) & set(theirs) - {"classifier_dropout"}:
         assert written[name] == theirs[name], name
     assert describing(kt.models.encoder(100, activation="relu", tied_head=False, padding_id=3)).model_type == "bert"
-    with pytest.raises(ValueError, match="num_segments of at least 1, got 0. Give 1 where texts come alone"):
+    with pytest.raises(ValueError, match="num_segments of at least 1, got 0. Give 1 if texts come alone"):
         kt.models.encoder(100, num_segments=0)
     with pytest.raises(ValueError, match="hidden_dim=30 is no multiple of num_heads=4"):
         kt.models.encoder(100, hidden_dim=30, num_heads=4)

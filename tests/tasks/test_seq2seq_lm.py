@@ -388,7 +388,8 @@ def test_weights_of_labels(tokenizer):
     assert history["loss"] == pytest.approx([expected.mean()], rel=1e-4)
     for wrong in ({"sample_weight": first[:, 1:]}, {"sample_weight": first[0]}):
         with pytest.raises(
-            ValueError, match=r"sample_weight \[N\], or \[N, T\]|Expected as many rows of each, .* 13 sample_weight"
+            ValueError,
+            match=r"sample_weight \[N\], or \[N, T\]|Expected as many rows in each column, .* 13 sample_weight",
         ):
             trained.fit(x, y, **wrong)
     with pytest.raises(ValueError, match="a finite number as sample_weight 0"):

@@ -246,7 +246,7 @@ BERT = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"
         (
             {"tokenizer_config__json": XLM_R, "x__model": b"", "y__model": b""},
             ValueError,
-            "got x.model, y.model. Leave the tokenizer's own.",
+            "got x.model, y.model. Keep the file of the tokenizer only.",
         ),
         ({"vocab__txt": b"\xff\xfe"}, ValueError, "vocab.txt, got byte 0xff at 0. Download or save it again."),
         (

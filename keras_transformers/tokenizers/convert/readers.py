@@ -32,8 +32,8 @@ def paths_of(folder: pathlib.Path, patterns: tuple[str, ...]) -> list[pathlib.Pa
             )
         if len(found) > 1:
             raise ValueError(
-                f"Expected one {pattern} in {folder}, got {', '.join(path.name for path in found)}. Leave the "
-                "tokenizer's own."
+                f"Expected one {pattern} in {folder}, got {', '.join(path.name for path in found)}. Keep "
+                "the file of the tokenizer only."
             )
         paths += found
     return paths
