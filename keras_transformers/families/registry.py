@@ -16,8 +16,9 @@ MODULES = {
     "bart": ("bart", "mbart", "marian", "pegasus", "m2m_100"),
     "bert": (
         *("bert", "roberta", "xlm-roberta", "camembert", "distilbert"),
-        *("electra", "albert", "mpnet", "modernbert"),
+        *("electra", "albert", "mpnet"),
     ),
+    "modernbert": ("modernbert",),
     "bert_relatives": (
         *("ernie", "megatron-bert", "rembert", "bert-generation"),
         *("roberta-prelayernorm", "xlm-roberta-xl", "data2vec-text", "luke"),
