@@ -52,12 +52,12 @@ class _Comparison(typing.NamedTuple):
     """Queries and a corpus that fit each other.
 
     Attributes:
-        count, number: how many queries and how many texts of the corpus there are.
+        asked, number: how many queries and how many texts of the corpus there are.
         single: whether the queries are one query alone.
         blocks: the number of the first text of a block, which of the queries, and their similarities `[n, R]`.
     """
 
-    count: int
+    asked: int
     number: int
     single: bool
     blocks: Iterator[tuple[int, slice, np.ndarray]]
@@ -98,8 +98,8 @@ def search(queries: Vectors, corpus: Vectors, k: int = 10, *, measure: str | Non
     comparison = _COMPARISONS[kind](queries, corpus, measure)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= comparison.number:
         raise ValueError(f"Expected k from 1 to the {comparison.number} vectors of the corpus, got {k!r}.")
-    best = _Best(comparison.count, k)
-    if comparison.count:
+    best = _Best(comparison.asked, k)
+    if comparison.asked:
         for begin, rows, similarities in comparison.blocks:
             best.add(rows, similarities, begin)
     found = Found(best.indices, best.scores)
