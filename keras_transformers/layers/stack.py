@@ -209,12 +209,15 @@ class _Stack(Layer):
         self.final_dropout = dropout(final_dropout, "final_dropout")
 
     def _make_block(self, n: int, config: StackConfig) -> Layer:
-        own = {"attention": _without_positions(config.attentions[n]), "feed_forward": config.feed_forwards[n]}
+        """The block of layer `n`, without the positions that the stack computes."""
+        attention, feed_forward = _without_positions(config.attentions[n]), config.feed_forwards[n]
+        block = dataclasses.replace(config.block, attention=attention, feed_forward=feed_forward)
         options = {"name": f"block_{n}", "dtype": self.dtype_policy}
         if config.bottleneck is not None:
-            return BottleneckBlock(dataclasses.replace(config.block, **own), config.bottleneck, **options)
+            return BottleneckBlock(block, config.bottleneck, **options)
         options |= {**self._block_options, "attention_norm": config.first_norm or n > 0}
-        return self._block_class(**arguments_of(config.block) | own, **options)
+        made: Layer = self._block_class(**arguments_of(block), **options)
+        return made
 
     def _build_blocks(self, inputs_shape: Shape, *source_shape: Shape) -> None:
         for block in self.blocks:
