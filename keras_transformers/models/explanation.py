@@ -266,8 +266,9 @@ def _stack(label: str, backbone: typing.Any, config: ModelConfig) -> Lines:
     if stack.bottleneck is not None:
         narrow, layers = stack.bottleneck.dim, stack.bottleneck.num_feed_forwards
         yield _line("", f"  narrowed to {narrow} within a block, with {layers} feed-forward layers in a row")
-    yield from _attentions(label, stack, backbone, config.hidden_dim)
-    yield from _feed_forwards(stack, config.hidden_dim)
+    width = config.hidden_dim if stack.bottleneck is None else stack.bottleneck.dim
+    yield from _attentions(label, stack, backbone, width)
+    yield from _feed_forwards(stack, width)
     if stack.convolution is not None:
         size, activation = stack.convolution.kernel_size, stack.convolution.activation
         yield _line("", f"  convolution of the input over {size} tokens, added after the first block", activation)

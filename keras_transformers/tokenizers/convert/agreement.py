@@ -58,7 +58,7 @@ _WRAPPING = (
         "DistilBertTokenizer",
         "ElectraTokenizer",
     ),
-    *("DebertaTokenizer", "DebertaV2Tokenizer"),
+    *("DebertaTokenizer", "DebertaV2Tokenizer", "MobileBertTokenizer"),
     *("MBart50Tokenizer", "MBartTokenizer", "MPNetTokenizer", "NllbTokenizer", "PegasusTokenizer"),
     *(
         "GPTNeoXTokenizer",

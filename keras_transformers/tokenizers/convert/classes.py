@@ -97,18 +97,20 @@ _THREE = {role: _ANGLE[role] for role in ("eos_token", "unk_token", "pad_token")
 
 CLASSES = (
     TokenizerClass(
-        names=(
-            "BertTokenizer",
-            "DistilBertTokenizer",
-            "ElectraTokenizer",
-            "SqueezeBertTokenizer",
-            "ConvBertTokenizer",
-            "MobileBertTokenizer",
-        ),
+        names=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "SqueezeBertTokenizer", "ConvBertTokenizer"),
         model_types=(
             *("bert", "distilbert", "electra", "nomic_bert", "ernie", "megatron-bert"),
-            *("squeezebert", "convbert", "mobilebert"),
+            *("squeezebert", "convbert"),
         ),
+        files=("vocab.txt",),
+        read=word_piece,
+        pipeline=pipelines.word_piece,
+        wrap=_SEGMENTS,
+        special=_SQUARE,
+    ),
+    TokenizerClass(
+        names=("MobileBertTokenizer",),
+        model_types=("mobilebert",),
         files=("vocab.txt",),
         read=word_piece,
         pipeline=pipelines.word_piece,
