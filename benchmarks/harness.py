@@ -49,7 +49,8 @@ import numpy as np
 BUSY = 0.15
 SMOKE = bool(os.environ.get("BENCH_SMOKE"))
 RESULTS = pathlib.Path(__file__).parent / "results"
-LIBRARIES = ("keras", "keras-hub", "transformers", "jax", "tensorflow", "tensorflow_cpu", "torch", "numpy")
+LIBRARIES = ("keras", "keras-hub", "transformers", "sentence-transformers", "jax", "tensorflow", "tensorflow_cpu")
+LIBRARIES += ("torch", "numpy")
 
 
 class NotMeant(Exception):
