@@ -226,7 +226,7 @@ class EncoderBlock(_Block):
     Args:
         num_heads, intermediate_dim: number of heads and feed-forward width, with defaults for everything else; or
         attention, feed_forward: an `AttentionConfig` (or `Fourier`) and a `FeedForwardConfig`, to set all options.
-        norm: a `LayerNorm` or `RMSNorm` record.
+        norm: a `LayerNorm`, `RMSNorm` or `Affine` record.
         norm_placement: "post", "pre", "around" or "branch"; see the picture at the top of this file.
         dropout: share of the output of each branch dropped in training.
         residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.

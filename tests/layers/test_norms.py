@@ -52,5 +52,5 @@ def test_rms_norm_of_values_whose_squares_leave_float16(dtype):
 
 
 def test_only_a_record_names_a_norm():
-    with pytest.raises(ValueError, match="to be a LayerNorm or RMSNorm record, got 'rms'"):
+    with pytest.raises(ValueError, match="to be a LayerNorm, RMSNorm or Affine record, got 'rms'"):
         make_norm("rms")

@@ -281,7 +281,9 @@ def test_tokens_are_projected_alone_or_with_all_that_is_added():
     assert PositionalEmbedding(20, 16, **options).token_projection is None
     with pytest.raises(ValueError, match="Expected an embedding_dim with projected='tokens', got None"):
         PositionalEmbedding(20, 16, projected="tokens")
-    with pytest.raises(ValueError, match="Expected projected to be one of sum, tokens, sum_before_norm, got 'all'"):
+    with pytest.raises(
+        ValueError, match="Expected projected to be one of sum, tokens, sum_before_norm, trigrams, got 'all'"
+    ):
         PositionalEmbedding(20, 16, embedding_dim=6, projected="all")
 
 
