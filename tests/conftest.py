@@ -22,6 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 BACKEND = os.environ["KERAS_BACKEND"]
 _WHOLE_MODULE = re.compile(r"^pytestmark = \[?pytest\.mark\.one_backend(?:\(\"(\w+)\"\))?", re.MULTILINE)
+_EACH_KERAS = "torch"  # where tests marked `each_keras` run: it compiles nothing
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -35,11 +36,14 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the `one_backend` tests to the one backend that they name (JAX if they name none)."""
+    """Leave the `one_backend` tests to the one backend that they name (JAX if they name none), and those marked
+    `each_keras` to PyTorch."""
     kept, left_out = [], []
     for item in items:
         marker = item.get_closest_marker("one_backend")
         wanted = (marker.args[0] if marker.args else marker.kwargs.get("name", "jax")) if marker else BACKEND
+        if marker is None and item.get_closest_marker("each_keras"):
+            wanted = _EACH_KERAS
         (kept if wanted == BACKEND else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -1,7 +1,7 @@
 """Each backend computes what transformers did (see make_expected.py), compiled too, and about that in bfloat16.
 
-On PyTorch `test_parity.py` compares every checkpoint with transformers itself. Here each model is compared once, with
-one of its heads; `make test-all` compares all heads on each backend.
+On PyTorch `test_parity.py` compares every checkpoint with transformers itself. Here the models are compared that hold
+every kind of part between them (`variety.py`); `make test-all` compares all on each backend.
 """
 
 import keras
@@ -10,7 +10,8 @@ import pytest
 from keras import ops
 
 from tests.conformance import checkpoints, make_expected, outputs
-from tests.conformance.cases import CHECKPOINTS, ONE_HEAD, soon
+from tests.conformance.cases import CHECKPOINTS, soon
+from tests.conformance.variety import OF_EVERY_PART
 from tests.layers.reference import relative_error
 
 
@@ -43,7 +44,7 @@ def test_every_checkpoint_has_its_outputs(expected):
     assert set(expected) == set(CHECKPOINTS), "Run python -m tests.conformance.make_expected."
 
 
-@pytest.mark.parametrize("name", soon(ONE_HEAD))
+@pytest.mark.parametrize("name", soon(OF_EVERY_PART))
 def test_the_backends_agree(name, expected):
     found = outputs.ours(checkpoints.model(name), outputs.inputs(CHECKPOINTS[name][0]))
     assert relative_error(make_expected.kept(found, name), expected[name]) <= 1e-5

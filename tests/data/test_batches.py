@@ -181,6 +181,7 @@ class Told(keras.callbacks.Callback):
         self.heard.append("end")
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("epochs, expected", [(2, ["begin", 1, "end"]), (4, ["begin", 1, 2, 3, "end"])])
 def test_a_resumed_training_is_one_to_the_callbacks(epochs, expected):
     told, model = Told(), compiled()
@@ -210,6 +211,7 @@ def test_refuses_executions_that_do_not_divide_an_epoch():
         fit_batches(model.fit, batches)
 
 
+@pytest.mark.each_keras
 def test_fit_finishes_an_interrupted_epoch():
     batches = make(100)
     by_hand = compiled()

@@ -131,6 +131,7 @@ def test_ids_are_read_alike_in_every_form(task):
             assert np.asarray(ours).tolist() == np.asarray(theirs).tolist(), x
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", few(SAME, "TextClassifier", "Seq2SeqLM"))
 def test_a_model_without_a_tokenizer_trains_on_ids(task):
     make, forms = SAME[task]
@@ -232,6 +233,7 @@ TEXT_TASKS = {
 }
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", few(TEXT_TASKS, "TextClassifier", "Seq2SeqLM"))
 def test_batches_of_texts(task):
     make, x, y = TEXT_TASKS[task]

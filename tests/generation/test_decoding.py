@@ -17,6 +17,7 @@ from keras_transformers.generation.settings import penalties, samplers
 from keras_transformers.layers import cache as caches
 from keras_transformers.records import from_json, to_json
 from tests.generation.models import END, HistoryModel, issue_table, likeliest_hypotheses
+from tests.parameters import few
 
 SOURCES = np.random.default_rng(5).normal(size=(11, 8)).astype("float32") * 2
 
@@ -90,7 +91,9 @@ def test_greedy_with_a_cache_is_greedy_without(model):
         assert row == expected[1:]
 
 
-@pytest.mark.parametrize("early_stopping, length_penalty", [(False, 1.0), (True, 0.0), ("never", 2.0)])
+@pytest.mark.parametrize(
+    "early_stopping, length_penalty", few([(False, 1.0), (True, 0.0), ("never", 2.0)], (False, 1.0))
+)
 def test_beams_as_wide_as_the_space_find_the_best_hypotheses(early_stopping, length_penalty):
     small = HistoryModel(vocabulary_size=4, end_logit=0.3, seed=3)
     config = GenerationConfig(
@@ -119,7 +122,7 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", ["greedy", "beams, early", "beams, never"])
+@pytest.mark.parametrize("name", few(["greedy", "beams, early", "beams, never"], "beams, early"))
 def test_a_batch_equals_its_rows_alone(model, name):
     config = CONFIGS[name]
     prompts = np.random.default_rng(0).integers(6, 13, (7, 2))
@@ -150,7 +153,7 @@ def odd(monkeypatch):
     return compactions
 
 
-@pytest.mark.parametrize("name", ["greedy", "beams", "beams, early", "no end"])
+@pytest.mark.parametrize("name", few(["greedy", "beams", "beams, early", "no end"], "beams, early"))
 def test_segments_room_and_compaction_change_nothing(model, name, odd):
     config, sources = CONFIGS[name], SOURCES[:5]
     in_one = run(model, sources, config, length=32, segment_length=1000)
@@ -428,7 +431,7 @@ def test_samplers_of_a_config():
     assert samplers(config) == (Temperature(0.5), TopK(5), TopP(0.9), MinP(0.1))
 
 
-@pytest.mark.parametrize("length", [8, 9, 12, 21, 25])
+@pytest.mark.parametrize("length", few([8, 9, 12, 21, 25], 9, 21))
 def test_a_long_prompt_is_read_in_pieces(model, length, monkeypatch):
     prompts = np.random.default_rng(length).integers(4, 13, (3, length))
     config = GenerationConfig(end_ids=(END,), max_new_tokens=6, num_beams=2)

@@ -21,6 +21,7 @@ def has(row, word):
     return any(tuple(row[place : place + len(word)]) == tuple(word) for place in range(len(row)))
 
 
+@pytest.mark.each_keras
 def test_how_much_of_a_word_a_text_has():
     texts = np.array([[[5, 6, 7, 0], [7, 5, 5, 5], [8, 5, 6, 7]], [[5, 6, 5, 9], [9, 9, 9, 9], [6, 7, 5, 6]]], "int32")
     words = packed([[[5, 6, 7], [7]], [[5, 6, 5, 9], [9, 9]]])
@@ -55,6 +56,7 @@ def test_a_wide_beam_finds_the_likeliest_text_with_a_word(word, length_penalty):
         assert tuple(row[:length]) == ids and score == pytest.approx(best, rel=1e-4)
 
 
+@pytest.mark.each_keras
 def test_words_occur_and_the_rest_is_as_it_was():
     model = HistoryModel(end_logit=-1.0, end_growth=0.3)
     words = [[[5], [6, 7]], [], [[8, 9, 10]], [[11], [12], [4]]]

@@ -93,6 +93,7 @@ def test_sampling_draws_from_what_penalties_leave():
         assert len(set(zip(row, row[1:], strict=False))) == 29
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_settings_of_translators_hold_in_a_loop(num_beams):
     model = HistoryModel(end_logit=-2.0, end_growth=0.5)

@@ -75,6 +75,7 @@ def test_the_tokens_are_those_without_guesses(model, small, name):
             np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-5)
 
 
+@pytest.mark.each_keras
 def test_right_guesses_save_passes(model, monkeypatch):
     config, passes = kt.GenerationConfig(max_new_tokens=40), []
     for name in ("run_segment", "run_ahead"):
@@ -85,6 +86,7 @@ def test_right_guesses_save_passes(model, monkeypatch):
     assert ahead == 5, "one token, and then eight at a time"
 
 
+@pytest.mark.each_keras
 def test_guesses_end_with_the_context(small):
     model = fill(decoder_alone(40, context_length=24), scale=0.6)
     config = kt.GenerationConfig(max_new_tokens=60)
@@ -103,6 +105,7 @@ def test_look_up_guesses_what_followed_last_time():
     assert guess([1, 2, 3]) == guess([1]) == []
 
 
+@pytest.mark.each_keras
 def test_text_and_stop_strings(writer_of_text):
     plain = writer_of_text.generate(SENTENCES, max_new_tokens=30)
     draft = DraftModel(writer_of_text, 4)

@@ -24,6 +24,7 @@ from keras_transformers.layers.scope import positions_of
 from keras_transformers.layers.state import ANY_NUMBER, KeysAndValues, write
 from keras_transformers.models.sizes import pieces_to_read
 from tests.layers.reference import fill
+from tests.parameters import few
 
 V, D = 40, 16
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12, 13], [14, 15, 16, 5]]
@@ -137,7 +138,7 @@ class Convolution(Mixer):
         return mixed, Newest(inputs[:, x.shape[1] :])
 
 
-@pytest.fixture(params=["recurrent", "convolution", "attention and recurrent"])
+@pytest.fixture(params=few(["recurrent", "convolution", "attention and recurrent"], "attention and recurrent"))
 def model(request, monkeypatch):
     mixers = {"recurrent": [RunningMean] * 2, "convolution": [Convolution] * 2}
     mixers = iter(mixers.get(request.param, [blocks.MultiHeadAttention, RunningMean]))

@@ -110,6 +110,7 @@ def test_token_by_token_is_as_whole():
         assert relative_error(result["output"], whole[:, place : place + 1]) < 1e-5
 
 
+@pytest.mark.each_keras
 def test_a_stack_holds_one_table_that_is_trained_also_where_layers_are_computed_again():
     import keras
 

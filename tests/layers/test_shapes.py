@@ -227,6 +227,7 @@ def sequential():
     )
 
 
+@pytest.mark.each_keras
 def test_a_sequential_model_leaves_padding_out_and_shows_its_shapes():
     model = sequential()
     short, long = np.array([[4, 5, 6]], "int32"), np.array([[4, 5, 6, 0, 0]], "int32")

@@ -36,6 +36,7 @@ def symbolic(config):
     return {name: keras.Input((None,), dtype="int32", name=name) for name in inputs}
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("name", CONFIGS)
 def test_pooling_after_a_backbone_leaves_padding_out(name):
     """The model has 12 positions, fewer than the 83 tokens that Keras tries."""
@@ -171,6 +172,7 @@ def test_a_mask_breaks_no_compiled_graph():
     assert explained.graph_break_count == 0, explained.break_reasons
 
 
+@pytest.mark.each_keras
 def test_a_model_around_a_backbone_learns_and_comes_back_from_its_file(tmp_path):
     inputs = keras.Input((None,), dtype="int32")
     x = keras.layers.GlobalAveragePooling1D()(Backbone(CONFIGS["encoder"])(inputs))

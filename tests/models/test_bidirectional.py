@@ -21,6 +21,7 @@ def backbone():
     return kt.Backbone(CONFIG)
 
 
+@pytest.mark.each_keras
 def test_it_computes_what_an_encoder_computes(backbone):
     stack = dataclasses.replace(CONFIG.decoder, bidirectional=False)
     encoder = kt.Backbone(dataclasses.replace(CONFIG, decoder=None, encoder=stack))
@@ -34,6 +35,7 @@ def test_it_computes_what_an_encoder_computes(backbone):
     assert relative_error(ops.convert_to_numpy(causal(padded))[0], wanted[0]) > 1e-2
 
 
+@pytest.mark.each_keras
 def test_padding_in_front_changes_nothing(backbone):
     alone = ops.convert_to_numpy(backbone(TOKEN_IDS[:1, 3:]))
     behind = ops.convert_to_numpy(backbone({"token_ids": TOKEN_IDS[:1], "starts": np.array([[3]], "int32")}))

@@ -8,6 +8,7 @@ import keras_transformers as kt
 from keras_transformers.models.token_ids import check_token_ids
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("wrong", [-1, 40, 2**30])
 def test_ids_outside_of_the_vocabulary_are_refused(wrong):
     model = kt.CausalLM(kt.models.gpt(40, num_layers=1, hidden_dim=8, num_heads=2, max_length=12))

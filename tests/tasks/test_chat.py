@@ -44,6 +44,7 @@ def ids(model, messages, **options):
     return model.tokenizer.apply_chat_template(messages, tokenize=True, **options)
 
 
+@pytest.mark.each_keras
 def test_replies_are_those_to_the_whole_chat_read_anew(model, read):
     chat = model.chat(system="The cat sat.", max_new_tokens=10)
     for text in SENTENCES[:3]:
@@ -60,6 +61,7 @@ def test_replies_are_those_to_the_whole_chat_read_anew(model, read):
     assert of_the_chat[0] == whole[0] and of_the_chat[2] < whole[2] / 2, "what was said must not be read again"
 
 
+@pytest.mark.each_keras
 def test_a_stream_joins_to_the_reply_and_may_be_left(model):
     reply = model.chat(max_new_tokens=12).send(SENTENCES[0])
     chat = model.chat(max_new_tokens=12)
@@ -101,6 +103,7 @@ def test_a_chat_that_outgrows_the_context_says_so_and_stays_as_it_was(model):
     assert chat.send(SENTENCES[0])
 
 
+@pytest.mark.each_keras
 def test_a_reader_gives_what_reading_anew_gives(model, read):
     config = model.generation_config(max_new_tokens=12)
     reader, random = model.reader(), np.random.default_rng(0)

@@ -9,6 +9,7 @@ import pytest
 import keras_transformers as kt
 from keras_transformers.data.examples import NO_LABEL
 from tests.layers.reference import fill
+from tests.parameters import few
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS, outputs, softmax
 from tests.tasks.sources import framework_sources, sources
@@ -78,6 +79,7 @@ def test_preprocessing_is_transformers(folder, model):
         assert columns["segment_ids"].token_ids.tolist() == sum(expected["token_type_ids"], [])
 
 
+@pytest.mark.each_keras
 def test_labels_and_scores_are_those_of_transformers_logits(folder, model):
     reference, tokenizer = theirs("BertForSequenceClassification", folder)
     for seconds in (None, SECONDS):
@@ -173,7 +175,7 @@ def test_several_labels_and_numbers(tokenizer):
     assert isinstance(fill(small(tokenizer, num_classes=1)).classify("a"), float)
 
 
-@pytest.mark.parametrize("problem", ["single_label", "multi_label", "regression"])
+@pytest.mark.parametrize("problem", few(["single_label", "multi_label", "regression"], "single_label"))
 def test_losses_are_those_written_in_numpy(tokenizer, problem):
     """Over two batches with padding rows, and weights below one."""
     model = fill(small(tokenizer, labels=NAMES, problem=problem), seed=3)
@@ -440,6 +442,7 @@ def test_words_and_labels_of_unequal_count(tagger):
         tagger.fit([["a"]], verbose=0)
 
 
+@pytest.mark.each_keras
 def test_tags_are_those_of_transformers_logits(tagger_folder, tagger):
     reference, tokenizer = theirs("BertForTokenClassification", tagger_folder)
     words = [text.replace(",", " ,").split() for text in TEXTS[:4]]
@@ -552,6 +555,7 @@ def _rows(ragged):
     return [ragged.token_ids[a:b] for a, b in zip(ragged.offsets[:-1], ragged.offsets[1:], strict=True)]
 
 
+@pytest.mark.each_keras
 def test_token_loss_is_the_one_written_in_numpy(tagger):
     words = [["Angela", "Merkel", "lived"], ["in", "Hamburg"], ["unflinchingly"]]
     labels = [["B-PER", "I-PER", "O"], ["O", "B-LOC"], ["O"]]

@@ -32,6 +32,7 @@ def make(task, tokenizer, **arguments):
     return fill(getattr(kt, task)(config_of(tokenizer), tokenizer, **arguments), scale=0.1)
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", ["TextClassifier", pytest.param("TokenClassifier", marks=once), "TextEmbedder"])
 def test_a_text_is_read_as_it_is_alone(task, tokenizer):
     """However long the others of its batch are, and whatever stands for their padding."""
@@ -53,6 +54,7 @@ def test_the_last_token_speaks_for_the_text(tokenizer):
     assert model.classifier.bias is None
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize(
     ("task", "x", "y"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 import keras_transformers as kt
 from tests.layers.reference import fill
+from tests.parameters import few
 
 TEXTS = ["A man rides a horse.", "It rains, and rains.", "horse", ""]
 
@@ -45,6 +46,7 @@ def test_a_table_is_averaged(tokenizer):
     assert model.embed("rains " * 500).shape == (6,)  # of any length
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("options", [{}, {"pooling": "sum", "num_logs": 2}])
 def test_tokens_are_weighed(tokenizer, config, options):
     model = fill(kt.SparseEmbedder(config, tokenizer, **options))
@@ -69,6 +71,7 @@ def test_queries_without_a_model(tokenizer, config):
         np.testing.assert_allclose(values, weights[places])
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("attend", [False, True])
 def test_each_token_has_a_vector(tokenizer, config, attend):
     steps = [kt.layers.Projection(4, None, False)]
@@ -101,7 +104,7 @@ def make(kind, config, tokenizer):
     return fill(kt.SparseEmbedder(config, tokenizer, static_queries=kind == "weights"))
 
 
-@pytest.mark.parametrize("kind", ["static", "sparse", "weights", "tokens"])
+@pytest.mark.parametrize("kind", few(["static", "sparse", "weights", "tokens"], "tokens"))
 def test_they_train(tokenizer, config, kind):
     """The loss is that of the vectors which `embed` gives, and it falls."""
     model = make(kind, config, tokenizer)

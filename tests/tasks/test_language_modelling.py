@@ -46,6 +46,7 @@ def losses(model, texts):
     return parts
 
 
+@pytest.mark.each_keras
 def test_packed_texts_do_not_see_each_other(tokenizer):
     model = make(tokenizer)
     expected = np.concatenate(losses(model, TEXTS))
@@ -134,6 +135,7 @@ def test_a_template_that_changes_what_was_said_is_refused(tokenizer):
         read_documents([[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]], tokenizer=other)
 
 
+@pytest.mark.each_keras
 def test_a_step_in_chunks_is_a_step_by_whole_logits(tokenizer):
     weights = []
     for metrics in (None, [keras.metrics.MeanMetricWrapper(lambda y, p: ops.mean(p, axis=-1), name="logits")]):
@@ -191,6 +193,7 @@ def test_a_new_model_learns_fast_and_a_loaded_one_slowly(tokenizer, tmp_path):
     assert loaded.optimizer._learning_rate.peak == 5e-5
 
 
+@pytest.mark.each_keras
 def test_scores_are_the_logarithms_of_probabilities(tokenizer):
     model = make(tokenizer)
     expected = [-loss[:-1] for loss in losses(model, TEXTS)]  # without the end token

@@ -38,6 +38,7 @@ def small(tokenizer, **arguments):
     return kt.MaskedLM(config, tokenizer, **arguments)
 
 
+@pytest.mark.each_keras
 def test_masks_are_filled_as_transformers_does(folder, model):
     import torch
     import transformers
@@ -176,6 +177,7 @@ def test_a_text_of_nothing_hides_nothing(model):
     assert np.isfinite(model.evaluate(["", " "], verbose=0)["loss"])
 
 
+@pytest.mark.each_keras
 def test_logits_are_made_for_masked_positions_alone(model):
     token_ids = np.array([[5, 6, 7, 8], [9, 6, 0, 0]], "int32")
     whole = keras.ops.convert_to_numpy(model({"token_ids": token_ids}))
@@ -185,6 +187,7 @@ def test_logits_are_made_for_masked_positions_alone(model):
     np.testing.assert_allclose(some, np.stack([whole[0, [1, 3]], whole[1, [0, 0]]]), atol=1e-5)
 
 
+@pytest.mark.each_keras
 def test_the_loss_is_the_one_written_in_numpy(model):
     inputs, labels, weights = Batches(
         model._examples(TEXTS, None, [1, 0.5, 0.1, 1, 2, 0], None), batch_size=4, num_buckets=1, shuffle=False

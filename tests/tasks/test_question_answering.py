@@ -61,6 +61,7 @@ def spans_of(reference, tokenizer, question, context):
     return found[len(here)], found[len(here) + 1], p[0] * q[0]
 
 
+@pytest.mark.each_keras
 def test_answers_are_those_of_transformers_logits(folder, model):
     import transformers
 
@@ -134,6 +135,7 @@ def test_windows_cover_what_transformers_windows_do(folder, model):
     assert spans[0][places[1][1]].tolist() == list(offsets[0])
 
 
+@pytest.mark.each_keras
 def test_a_long_context_is_read_whole(model):
     question, needle = "where", "Hamburg"
     filler = "the lazy dog of charm and often a film about engines . " * 20
@@ -351,6 +353,7 @@ def test_every_source_gives_the_same(model):
         assert model.evaluate(source, verbose=0)["loss"] == pytest.approx(expected["loss"], rel=1e-5), number
 
 
+@pytest.mark.each_keras
 def test_the_loss_is_the_one_written_in_numpy(model):
     weights = np.array([0.1, 0.2, 0.3, 0.1])
     pairs = list(zip(QUESTIONS, CONTEXTS, strict=True))

@@ -65,6 +65,7 @@ def test_a_string_for_a_string_and_a_list_for_a_list(model):
     assert model.translate(tuple(SOURCES), max_new_tokens=8) == results
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("num_beams", [3, *on_torch(1)])
 def test_batches_change_nothing(model, num_beams):
     options = {"max_new_tokens": 8, "num_beams": num_beams}
@@ -75,6 +76,7 @@ def test_batches_change_nothing(model, num_beams):
     assert model.translate(SOURCES[::-1], batch_size=5, **options) == together[::-1]
 
 
+@pytest.mark.each_keras
 def test_nothing_in_nothing_out(model):
     assert model.translate([]) == []
     assert model.translate("") == ""
@@ -115,6 +117,7 @@ def test_what_is_no_text_is_an_error(model, texts):
         model.translate(texts)
 
 
+@pytest.mark.each_keras
 def test_several_translations_with_scores(model):
     options = {"num_beams": 4, "num_return_sequences": 3, "max_new_tokens": 6}
     results, scores = model.translate(SOURCES[:2] + [""], return_scores=True, **options)
@@ -129,6 +132,7 @@ def test_several_translations_with_scores(model):
     assert single == results[0] and np.allclose(score, scores[0], rtol=1e-4)
 
 
+@pytest.mark.each_keras
 def test_a_score_is_the_sum_of_log_probabilities_by_length(model):
     """Found again by teacher forcing."""
     config = dataclasses.replace(model.generation, num_beams=3, max_new_tokens=6, length_penalty=0.7)
@@ -179,6 +183,7 @@ def test_settings_that_do_not_exist_or_contradict(model, tokenizer):
         without.translate("a")
 
 
+@pytest.mark.each_keras
 def test_sampling_repeats_itself_by_its_seed(model):
     options = {"do_sample": True, "max_new_tokens": 8, "temperature": 2.0}
     first = model.translate(SOURCES, seed=1, **options)
@@ -334,6 +339,7 @@ def fitted(tokenizer):
     return trained.get_weights(), loss, trained.evaluate(SOURCES, TARGETS, verbose=0, batch_size=8)
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("kind", ["lists", "arrays", *on_torch(*sorted(KINDS.keys() - {"lists", "arrays"}))])
 def test_every_source_trains_alike(kind, tokenizer, fitted):
     weights, loss, scores = fitted
@@ -361,6 +367,7 @@ def test_training_learns_the_pairs(tokenizer):
     assert "".join(trained.stream(SOURCES[4])) == TARGETS[4]
 
 
+@pytest.mark.each_keras
 def test_the_loss_is_the_mean_over_tokens_however_they_are_batched(tokenizer):
     trained = fill(make(tokenizer), scale=0.3)
     trained.compile(keras.optimizers.SGD(0.0), label_smoothing=0.0)
@@ -465,6 +472,7 @@ def test_a_part_for_validation(tokenizer):
     assert history["val_loss"] == pytest.approx([alone["loss"]], rel=1e-4)
 
 
+@pytest.mark.each_keras
 def test_padding_is_out_of_the_loss_and_the_metrics(tokenizer):
     trained = fill(make(tokenizer), scale=0.3)
     trained.compile(keras.optimizers.SGD(0.0), label_smoothing=0.1)
@@ -504,6 +512,7 @@ def test_training_needs_a_tokenizer_for_text(tokenizer):
         make(tokenizer).fit(SOURCES, TARGETS[1:])
 
 
+@pytest.mark.each_keras
 def test_a_scaled_heads_step_in_chunks_is_a_step_by_whole_logits(tokenizer):
     weights = []
     for metrics in (None, [keras.metrics.MeanMetricWrapper(lambda y, p: ops.mean(p, axis=-1), name="logits")]):
@@ -539,6 +548,7 @@ def test_models_that_cannot_be(tokenizer):
 # --- presets ---
 
 
+@pytest.mark.each_keras
 def test_a_preset_gives_the_same_model(model, tmp_path):
     model.save_to_preset(tmp_path / "mine")
     names = {path.name for path in (tmp_path / "mine").iterdir()}
@@ -693,6 +703,7 @@ def test_values_of_a_wrong_kind_name_the_file(model, tmp_path, name, change):
 # --- Keras's own file ---
 
 
+@pytest.mark.each_keras
 def test_a_keras_file_keeps_everything(tokenizer, tmp_path):
     trained = make(tokenizer)
     trained.generation = dataclasses.replace(trained.generation, num_beams=3, max_new_tokens=7)

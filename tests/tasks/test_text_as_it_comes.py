@@ -56,6 +56,7 @@ def silent(call, *arguments, **options):
 # --- invisible characters
 
 
+@pytest.mark.each_keras
 def test_dirty_text_translates_as_clean(embedded):
     clean = "Où est-il ? The house is small."
     variants = [
@@ -74,6 +75,7 @@ def test_dirty_text_translates_as_clean(embedded):
 # --- texts without a letter
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("num_beams", [1, 2])
 def test_texts_without_a_letter_come_back_as_they_are(model, num_beams):
     options = {"num_beams": num_beams, "max_new_tokens": 6}
@@ -136,6 +138,7 @@ def test_who_trains_on_figures_is_told_that_they_are_kept():
 # --- limits
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_translations_that_are_cut_are_said(embedded, num_beams):
     texts = ["Yes.", "I don't know where she lives.", "My friend lives in Paris."]

@@ -19,6 +19,7 @@ from keras_transformers.layers.positions import RelativeBuckets
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.tasks import compiling
 from keras_transformers.training.schedules import InverseSquareRoot, LinearDecay
+from tests.parameters import few
 
 TOKENS, WIDTH = 30, 16
 
@@ -44,7 +45,7 @@ def batches(model):
     return dict(zip(names, ids, strict=False)), draw.integers(1, TOKENS, (8, 12), dtype="int32")
 
 
-@pytest.mark.parametrize("make", [gpt, t5])
+@pytest.mark.parametrize("make", few([gpt, t5], t5))
 def test_the_same_weights_are_learned_and_each_block_is_computed_again(make, monkeypatch):
     remat, blocks = keras.remat, []
     monkeypatch.setattr(keras, "remat", lambda function: blocks.append(function) or remat(function))
@@ -95,6 +96,7 @@ def test_a_compiled_step_learns_the_same():
         np.testing.assert_allclose(compiled, usual, atol=1e-5)
 
 
+@pytest.mark.each_keras
 def test_a_file_remembers(tmp_path):
     model = gpt()
     model.compile(keras.optimizers.SGD(0.1), rematerialize=True)
@@ -106,7 +108,10 @@ def test_a_file_remembers(tmp_path):
     assert model.backbone.decoder.rematerialize is False
 
 
-@pytest.mark.parametrize("schedule", [lambda: InverseSquareRoot(0.5, 3), lambda: LinearDecay(0.5)])
+SCHEDULES = [lambda: InverseSquareRoot(0.5, 3), lambda: LinearDecay(0.5)]
+
+
+@pytest.mark.parametrize("schedule", few(SCHEDULES, SCHEDULES[0]))
 def test_half_the_batch_accumulated_twice_is_the_batch(schedule):
     draw = np.random.default_rng(0)
     rows = draw.integers(1, TOKENS, (16, 13), dtype="int32")
@@ -127,6 +132,7 @@ def test_half_the_batch_accumulated_twice_is_the_batch(schedule):
         np.testing.assert_allclose(accumulated, whole, atol=1e-5)
 
 
+@pytest.mark.each_keras
 def test_a_decay_is_as_long_as_fit_where_one_ends_within_an_update():
     rows = np.random.default_rng(0).integers(1, TOKENS, (10, 13), dtype="int32")
     examples = Examples({"token_ids": Ragged.join(rows[:, :-1])}, Ragged.join(rows[:, 1:]), np.ones(10, "float32"), 0)
@@ -144,6 +150,7 @@ def test_a_decay_is_as_long_as_fit_where_one_ends_within_an_update():
     assert (followed.first_step, followed.total_steps) == spans[1]
 
 
+@pytest.mark.each_keras
 def test_an_accumulating_optimizer_and_its_schedule_go_through_a_file(tmp_path):
     model = gpt()
     model.compile(keras.optimizers.SGD(InverseSquareRoot(0.1, 3), gradient_accumulation_steps=2))

@@ -149,6 +149,7 @@ def test_a_model_of_one_pair_knows_it(model):
 # --- prefixes ---
 
 
+@pytest.mark.each_keras
 def test_translations_begin_as_they_are_told(model):
     prefixes = ["une", "", "le chat rouge", "le", "une", "", "x", "Je"]
     results, scores = model.translate(SOURCES, prefix=prefixes, return_scores=True, **OPTIONS)
@@ -239,6 +240,7 @@ def test_a_line_of_a_million_characters_is_translated_whole(model, monkeypatch):
 # --- scores of given translations ---
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("batch_size", [32, 3])
 def test_scores_are_log_probabilities_of_the_labels(model, batch_size):
     scores = model.score(SOURCES, TARGETS, batch_size=batch_size)
@@ -311,6 +313,7 @@ def test_an_alignment_is_the_attention_by_words(model):
     assert both[0].pairs == alignment.pairs and both[1].pairs == [] and both[1].scores.shape == (0, 2)
 
 
+@pytest.mark.each_keras
 def test_alignments_in_batches_are_those_of_each(model, monkeypatch):
     sources = [*SOURCES, "The small house is red and the cat sleeps in it."]
     targets = [*TARGETS, ""]
@@ -370,6 +373,7 @@ def test_the_embedded_translator_aligns_words():
 # --- words that have to occur ---
 
 
+@pytest.mark.each_keras
 def test_forced_words_occur(model):
     options = {"num_beams": 4, "max_new_tokens": 30}
     words = [["chien"], [], ["voiture bleue", "le"], []]

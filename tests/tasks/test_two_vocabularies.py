@@ -77,6 +77,7 @@ def test_what_makes_no_pair(tokenizer):
         tokenizer.target.with_target(told)
 
 
+@pytest.mark.each_keras
 def test_it_learns_and_comes_back(tokenizer, tmp_path):
     model = make(tokenizer)
     model.compile(keras.optimizers.Adam(1e-2), label_smoothing=0.0)

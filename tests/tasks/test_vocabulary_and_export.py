@@ -29,6 +29,7 @@ def make(task, model_type="bert", **sizes):
     return model
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", [kt.TextClassifier, kt.MaskedLM])
 @pytest.mark.parametrize(
     "model_type, sizes",
@@ -52,6 +53,7 @@ def test_new_tokens_change_nothing_for_the_old_ones(task, model_type, sizes):
         grown.with_vocabulary(size + 1)
 
 
+@pytest.mark.each_keras
 def test_a_model_goes_to_the_hub_as_it_is_saved(tmp_path, monkeypatch):
     uploaded = {}
 

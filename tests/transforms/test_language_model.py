@@ -31,6 +31,7 @@ def make(tokenizer, mode=None):
     return model
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("mode", [pytest.param(None, marks=once), pytest.param("int8", marks=needs_quantization)])
 def test_adapters_learn_texts_and_the_rest_stays(tokenizer, mode, tmp_path):
     model = make(tokenizer, mode)

@@ -32,6 +32,7 @@ def values(weights):
 # --- what they compute, and what trains ---
 
 
+@pytest.mark.each_keras
 def test_adapters_begin_without_effect_and_a_low_rank_product_follows():
     model = classifier()
     plain = outputs(model)
@@ -90,6 +91,7 @@ def test_removed_adapters_leave_the_model_as_it_was():
     assert {each.rank for each in adapters(model).values()} == {3}
 
 
+@pytest.mark.each_keras
 def test_a_merged_model_computes_the_same_with_plain_layers():
     model = classifier()
     add_lora(model, rank=3, alpha=5, targets="all")
@@ -145,6 +147,7 @@ def test_the_same_seed_begins_the_same_and_each_layer_for_itself():
 # --- generation ---
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("num_beams", [1, pytest.param(3, marks=once)])
 def test_generation_sees_adapters_come_and_go(num_beams):
     model = translator()

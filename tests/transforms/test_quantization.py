@@ -136,6 +136,7 @@ def test_keras_own_quantize_is_saved_too(mode, tmp_path):
 # --- adapters on a quantized base ---
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=once)])
 def test_adapters_train_on_a_quantized_base(mode, tmp_path):
     model = quantized(mode)

@@ -1,0 +1,46 @@
+"""The fewest models that hold every kind of part, for what need not be tried with every model.
+
+A backend can compute a part otherwise than another backend does, such as a kind of attention, of norm or of positions.
+That two families are made of the same parts is no reason to compile both. A part is a class of record with those of its
+fields that differ from their defaults, and each name, switch and class of record that a field holds.
+"""
+
+import dataclasses
+
+from keras_transformers.records import is_record
+from tests.conformance.cases import CHECKPOINTS, MODELS, ONE_HEAD
+
+
+def _parts(record):
+    """All parts of a configuration."""
+    set_fields = set()
+    for field in dataclasses.fields(record):
+        value, place = getattr(record, field.name), (type(record).__name__, field.name)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value != field.default and not is_number:
+            set_fields.add(field.name)
+        for each in value if isinstance(value, tuple) else (value,):
+            if is_record(each):
+                yield (*place, type(each).__name__)
+                yield from _parts(each)
+            elif each is None or isinstance(each, (bool, str)):
+                yield (*place, each)
+            else:  # of numbers, whether there is one
+                yield (*place, bool(each))
+    yield type(record).__name__, frozenset(set_fields)
+
+
+def _chosen():
+    """By turns, the checkpoint that has most of the parts which none has yet."""
+    parts = {}
+    for name, (config, _) in zip(ONE_HEAD, MODELS.values(), strict=True):
+        stacks = config.encoder is None, config.decoder is None
+        parts[name] = {*_parts(config), (CHECKPOINTS[name][1].task, stacks)}
+    left, chosen = set().union(*parts.values()), []
+    while left:
+        chosen.append(max(parts, key=lambda name: len(parts[name] & left)))
+        left -= parts[chosen[-1]]
+    return chosen
+
+
+OF_EVERY_PART = _chosen()
