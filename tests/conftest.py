@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests import assets
+from tests.forks import Forks
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # Tests compile a lot and compute a little, so JAX spends a third less on each compilation; the conformance suite
@@ -80,3 +81,11 @@ def asset_folder():
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory):
+    """Programs that begin where Keras and the command line are imported. For PyTorch: threads of JAX end in a fork."""
+    started = Forks(tmp_path_factory.mktemp("forks"), "keras", "keras_transformers.apps.cli.app")
+    yield started
+    started.stop()

@@ -2,8 +2,8 @@
 
 import pathlib
 import re
+import shlex
 import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -63,7 +63,7 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("code", RUN, ids=title)
-def test_commands_run(code, tmp_path, monkeypatch):
+def test_commands_run(code, tmp_path, monkeypatch, forks):
     for module in ("typer", "sacrebleu", "matplotlib", "ctranslate2"):
         pytest.importorskip(module)
     (tmp_path / "pairs.tsv").write_text(PAIRS * 20, "utf-8")
@@ -71,8 +71,9 @@ def test_commands_run(code, tmp_path, monkeypatch):
     (tmp_path / "test.tsv").write_text(held_out, "utf-8")
     (tmp_path / "plays.txt").write_text("JULIET:\nO Romeo, Romeo!\n" * 10, "utf-8")
     (tmp_path / "sentences.txt").write_text("The house is small.\n\nI see a cat.\n", "utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    command = f'keras-transformers() {{ "{sys.executable}" -m keras_transformers "$@"; }}\nset -euo pipefail\n{code}'
+    command = (
+        f'keras-transformers() {{ {shlex.join(forks.command)} keras_transformers "$@"; }}\nset -euo pipefail\n{code}'
+    )
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(answer in done.stdout for answer in answers(code)), done.stdout

@@ -1,9 +1,6 @@
 import os
 import pathlib
 import random
-import signal
-import subprocess
-import sys
 import time
 
 import keras
@@ -104,42 +101,40 @@ def test_averages_take_the_place_of_weights_when_training_ends_and_it_may_go_on(
             np.testing.assert_array_equal(ours, average)
 
 
-def start(folder, losses):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, "-m", "tests.training.interrupted_run", str(folder), str(losses)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 def kill_while_it_writes(process, folder, rng, deadline=120):
     """SIGKILL one of the first saves at some point of it. Says whether files were found half written."""
     saves, limit = rng.randrange(3), time.monotonic() + deadline
     seen = set()
-    while process.poll() is None and time.monotonic() < limit:
+    while not process.has_ended() and time.monotonic() < limit:
         now = {path.name for path in folder.glob(".step-*.partial")} - seen
         if now and len(seen) >= saves:
             time.sleep(rng.random() * 0.01)
             break
         seen |= now
-    process.send_signal(signal.SIGKILL)
+    if not process.has_ended():
+        process.kill()
     process.wait()
     return bool(list(folder.glob(".step-*.partial")))
 
 
 @once
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path):
+def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path, forks):
+    def start():
+        return forks.start("tests.training.interrupted_run", str(folder), str(losses))
+
     rng = random.Random(0)
     folder, losses = tmp_path / "run", tmp_path / "losses"
     folder.mkdir()
     half_written = 0
     for kill in range(1, 6):
-        half_written += kill_while_it_writes(start(folder, losses), folder, rng)
+        half_written += kill_while_it_writes(start(), folder, rng)
         for path in checkpoints(folder):  # whatever bears a checkpoint's name is whole
             assert {item.name for item in path.iterdir()} == {"SHA256SUMS", "model.safetensors", "state.json"}
         if half_written and kill >= 2:
             break
     assert half_written >= 1
-    assert start(folder, losses).wait(120) == 0
+    assert start().wait() == 0
     assert not list(folder.glob(".step-*"))
 
     model, data = interrupted_run.train(tmp_path / "whole", tmp_path / "expected")
