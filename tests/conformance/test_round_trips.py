@@ -1,6 +1,6 @@
 """What is saved comes back, here and in transformers: configurations, weights to the bit, files to the byte.
 
-`make test-all` tries every head of every case.
+Of the checkpoints, those of `variety.py` are tried; `make test-all` tries every head of every case.
 """
 
 import json
@@ -15,7 +15,8 @@ from keras_transformers.families.registry import family_of
 from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.models.weights import named_weights
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CASES, CHECKPOINTS, EACH_HEAD, soon
+from tests.conformance.cases import CASES, CHECKPOINTS, soon
+from tests.conformance.variety import OF_EVERY_FAMILY
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -30,7 +31,7 @@ def test_a_configuration_comes_back(name):
     assert case.family.describes(case.config)
 
 
-@pytest.mark.parametrize("name", soon(EACH_HEAD))
+@pytest.mark.parametrize("name", soon(OF_EVERY_FAMILY))
 def test_what_transformers_saved_comes_back_byte_for_byte(name, tmp_path):
     case, head = CHECKPOINTS[name]
     reference.model(name).save_pretrained(tmp_path / "theirs")
@@ -71,7 +72,7 @@ def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
     np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
 
 
-@pytest.mark.parametrize("name", soon(EACH_HEAD))
+@pytest.mark.parametrize("name", soon(OF_EVERY_FAMILY))
 def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_path, monkeypatch):
     case, head = CHECKPOINTS[name]
     model = checkpoints.model(name)

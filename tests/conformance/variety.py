@@ -43,4 +43,19 @@ def _chosen():
     return chosen
 
 
+def _first(keys):
+    """The first name of each key."""
+    return list({key: name for name, key in reversed(keys.items())}.values())
+
+
+def _written(name):
+    """What decides how the tensors of a head are written."""
+    head = CHECKPOINTS[name][1]
+    return head.task, repr(head.entries)
+
+
 OF_EVERY_PART = _chosen()
+# And of every kind of head.
+OF_EVERY_HEAD = [*OF_EVERY_PART, *_first({name: _written(name) for name in CHECKPOINTS})]
+# And of every family: each has rows of its own for its configuration and its tensors.
+OF_EVERY_FAMILY = [*OF_EVERY_HEAD, *_first({name: CHECKPOINTS[name][0].model_type for name in ONE_HEAD})]

