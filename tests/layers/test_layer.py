@@ -388,9 +388,7 @@ def test_torch_compile_breaks_no_graph():
     decoder.build((B, T, D))
     fill(decoder)
     x, source = (torch.from_numpy(numbers((B, length, D))) for length in (T, 5))
-    explained = torch._dynamo.explain(decoder)(x, source)
-    assert explained.graph_break_count == 0, explained.break_reasons
-    traced = torch.compile(decoder, backend="eager", fullgraph=True)
+    traced = torch.compile(decoder, backend="eager", fullgraph=True)  # a break would be an error
     assert relative_error(traced(x, source), decoder(x, source)) < 1e-5
 
 

@@ -7,6 +7,9 @@ from tests.layers.reference import relative_error
 from tests.models import make_expected
 from tests.parameters import few
 
+# One optimizer and one kind of positions on each backend; PyTorch has another of both.
+LEARNED = [("rotary", "adam"), ("buckets", "sgd")]
+
 
 @pytest.fixture(scope="module")
 def expected():
@@ -35,7 +38,7 @@ def test_beam_search_agrees(named_model, expected):
     np.testing.assert_allclose(found.scores, expected[f"{name}/scores"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name, optimizer", few(make_expected.TRAINED.items(), ("rotary", "adam")))
+@pytest.mark.parametrize("name, optimizer", few(LEARNED, LEARNED[0]))
 def test_the_loss_of_100_steps_agrees(name, optimizer, expected):
     losses = make_expected.losses(name, optimizer)
     assert losses[-1] < 0.8 * losses[0]

@@ -1,10 +1,7 @@
 """A whole run on a little text: what it leaves, that it goes on after a kill, and what it refuses."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -87,15 +84,14 @@ def test_a_run_that_is_done_says_so_and_one_with_others_is_refused(trained, sett
         train_translation(other)
 
 
-def test_a_killed_run_goes_on(trained, settings, tmp_path):
+def test_a_killed_run_goes_on(trained, settings, tmp_path, forks):
     whole, output = trained[1].report, tmp_path / "killed"
     changes = [part for each in [*settings, f"output={output}"] for part in ("--set", each)]
-    command = [sys.executable, "-m", "keras_transformers", "run", *changes]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    child = forks.start("keras_transformers", "run", *changes)
     deadline = time.monotonic() + 300
-    while not list(output.glob("checkpoints/step-*")) and child.poll() is None and time.monotonic() < deadline:
+    while not list(output.glob("checkpoints/step-*")) and not child.has_ended() and time.monotonic() < deadline:
         time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
+    child.kill()
     assert child.wait() == -signal.SIGKILL
     begun = len((output / "epochs.jsonl").read_text().splitlines())
     assert 1 <= begun <= 3 and not (output / "report.json").exists()
