@@ -8,6 +8,10 @@ import pytest
 
 
 def few(values, *everywhere):
-    """A test's parameters: those in `everywhere` for each backend, the others for PyTorch alone."""
-    torch = pytest.mark.one_backend("torch")
-    return [value if value in everywhere else pytest.param(value, marks=torch) for value in values]
+    """A test's parameters: those in `everywhere` for each backend, the others for PyTorch alone. A tuple is the values
+    of several names."""
+
+    def on_torch(value):
+        return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.one_backend("torch"))
+
+    return [value if value in everywhere else on_torch(value) for value in values]
