@@ -183,7 +183,7 @@ def test_killed_at_any_moment_in_a_loop_of_saves(tmp_path):
     save(folder, 0)
     loop = """
 import sys, numpy as np
-from keras_transformers.formats import preset
+from keras_transformers.formats import preset, safetensors_files
 number = int(sys.argv[2])
 while True:
     number += 1
