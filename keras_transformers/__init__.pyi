@@ -20,6 +20,7 @@ from keras_transformers.tasks.attention_plots import plot_attention as plot_atte
 from keras_transformers.tasks.causal_lm import CausalLM as CausalLM
 from keras_transformers.tasks.classification import TextClassifier as TextClassifier
 from keras_transformers.tasks.embedding import TextEmbedder as TextEmbedder
+from keras_transformers.tasks.entity_tagging import EntityTagger as EntityTagger
 from keras_transformers.tasks.masked_lm import MaskedLM as MaskedLM
 from keras_transformers.tasks.multi_vector_embedding import MultiVectorEmbedder as MultiVectorEmbedder
 from keras_transformers.tasks.question_answering import QuestionAnswerer as QuestionAnswerer

@@ -37,6 +37,7 @@ HOMES = {
     "tasks.causal_lm": ("CausalLM",),
     "tasks.classification": ("TextClassifier",),
     "tasks.embedding": ("TextEmbedder",),
+    "tasks.entity_tagging": ("EntityTagger",),
     "tasks.masked_lm": ("MaskedLM",),
     "tasks.multi_vector_embedding": ("MultiVectorEmbedder",),
     "tasks.question_answering": ("QuestionAnswerer",),

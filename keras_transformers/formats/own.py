@@ -66,6 +66,7 @@ def read(folder: pathlib.Path, values: dict[str, typing.Any]) -> Checkpoint:
         "keras_transformers_version",
         "transforms",
         "sentence_transformers",
+        "gliner",
     }
     known |= TASK_VALUES
     problems = [f"unknown keys {sorted(set(values) - known)}"] if set(values) - known else []

@@ -29,6 +29,7 @@ INDEX = "model.safetensors.index.json"
 # the user and stay.
 _OWN_FILES = (
     "config.json",
+    "gliner_config.json",
     "generation_config.json",
     "tokenizer.json",
     "target_tokenizer.json",
@@ -137,7 +138,7 @@ def check_replaceable(folder: str | os.PathLike[str], marker: str = "config.json
         raise FileExistsError(
             f"Expected a folder to replace, got {folder}, which this program works in. Name a folder inside it."
         )
-    markers = (marker, "modules.json") if marker == "config.json" else (marker,)
+    markers = (marker, "modules.json", "gliner_config.json") if marker == "config.json" else (marker,)
     is_preset = folder.is_dir() and any((folder / each).is_file() for each in markers)
     if not folder.exists() or is_preset or (folder.is_dir() and not any(folder.iterdir())):
         return

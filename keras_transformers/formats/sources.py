@@ -24,20 +24,22 @@ from keras_transformers.spelling import did_you_mean
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 # File names that are downloaded: configuration, weights and tokenizers, no pickles and no code. KerasHub has h5 files.
-_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", "*.safetensors", "*.weights.h5", "*.model", "*.spm", "*.txt", "*.jinja"]
+_WEIGHT_FILES = ["*.safetensors", "*.weights.h5"]
+_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", *_WEIGHT_FILES, "*.model", "*.spm", "*.txt", "*.jinja"]
 # Weights of repositories without safetensors; their reader executes no code (`formats/hugging_face.py`).
 _TORCH_FILES = ["pytorch_model*.bin"]
 # Copies of the weights for other runtimes.
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 
 
-def resolve(name: str | os.PathLike[str], revision: str | None = None) -> pathlib.Path:
+def resolve(name: str | os.PathLike[str], revision: str | None = None, *, weights: bool = True) -> pathlib.Path:
     """Find a preset; download it first if its name is on a hub.
 
     Args:
         name: a name, a path, or `hf://`, `kaggle://` or `package://`, as listed in the module's docstring. An existing
             folder or file has precedence over an embedded preset of the same name.
         revision: a branch, tag or commit of a Hugging Face repository, or a version number of a Kaggle model.
+        weights: whether a download from Hugging Face needs the weights, besides configuration and tokenizer.
 
     Returns:
         `pathlib.Path` of an existing folder or file.
@@ -54,7 +56,7 @@ def resolve(name: str | os.PathLike[str], revision: str | None = None) -> pathli
     text = os.fspath(name)
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "hf":
-        return _from_hugging_face(text, rest, revision)
+        return _from_hugging_face(text, rest, revision, weights)
     if separator and scheme == "kaggle":
         return _from_kaggle(text, rest, revision)
     if revision is not None:
@@ -113,7 +115,7 @@ def _from_disk(text: str) -> pathlib.Path:
     )
 
 
-def _from_hugging_face(text: str, rest: str, revision: str | None) -> pathlib.Path:
+def _from_hugging_face(text: str, rest: str, revision: str | None, weights: bool) -> pathlib.Path:
     place, _, written = rest.partition("@")
     match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/((?:[\w.-]+/)*[\w.-]+\.gguf))?", place)
     if not match:
@@ -138,6 +140,8 @@ def _from_hugging_face(text: str, rest: str, revision: str | None) -> pathlib.Pa
             at = written or revision
             parts = [huggingface_hub.hf_hub_download(repository, part, revision=at) for part in part_names(file)]
             return pathlib.Path(parts[0])
+        if not weights:
+            return download([each for each in _HUGGING_FACE_FILES if each not in _WEIGHT_FILES])
         folder = download(_HUGGING_FACE_FILES)
         if not any(folder.rglob("*.safetensors")):
             folder = download([*_HUGGING_FACE_FILES, *_TORCH_FILES])

@@ -55,7 +55,7 @@ class Hypotheses:
             TypeError: for labels that are no list of strings.
             ValueError: for no labels or equal ones, a template without `{}`, or a model without a class of entailment.
         """
-        labels = _checked_labels(labels)
+        labels = checked_labels(labels)
         if not isinstance(template, str) or "{}" not in template:
             raise ValueError(f"Expected a hypothesis with {{}} in the place of a label, got {shown(template)}.")
         texts = tuple(template.replace("{}", label) for label in labels)
@@ -73,7 +73,7 @@ class Hypotheses:
         return scores / scores.sum(axis=-1, keepdims=True)
 
 
-def _checked_labels(labels: typing.Any) -> tuple[str, ...]:
+def checked_labels(labels: typing.Any) -> tuple[str, ...]:
     """Return the labels after checking that they are strings that differ."""
     if isinstance(labels, str | bytes | dict) or not isinstance(labels, collections.abc.Iterable):
         raise TypeError(f"Expected labels to be a list of names, got {shown(labels)}.")

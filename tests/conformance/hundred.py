@@ -615,5 +615,6 @@ ROWS = {
         classes=("contradiction", "neutral", "entailment"),
     ),
     "deberta-v3-base-zeroshot": _deberta("zero-shot", classes=("entailment", "not_entailment")),
+    "gliner_medium-v2.1": Layout("", "", {}, "deberta", "entities", pickled=True),
     "Prompt-Guard-86M": _deberta("classify", classes=("BENIGN", "INJECTION", "JAILBREAK")),
 }
