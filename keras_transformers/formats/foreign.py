@@ -127,6 +127,8 @@ def way_on(path: pathlib.Path) -> str | None:
 
     Returns: "found GGUF files (a.gguf, b.gguf). Give the path of one of them."; None if nothing is known.
     """
+    if path.is_dir() and (path / "gliner_config.json").is_file() and not (path / "config.json").is_file():
+        return "found a model of GLiNER (gliner_config.json). Open it by kt.EntityTagger.from_preset."
     there = [path] if path.is_file() else path.iterdir()
     if any(_WEIGHTS.fullmatch(each.name) for each in there):
         return None

@@ -11,7 +11,7 @@ import pytest
 
 import keras_transformers as kt
 from tests.layers.reference import relative_error
-from tests.tasks import gliner
+from tests.tasks import checkpoints, gliner
 from tests.tasks.checkpoints import TEXTS
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -241,6 +241,9 @@ def test_an_unknown_setting_is_named(theirs, folder, tmp_path):
         kt.EntityTagger.from_preset(tmp_path / "other")
 
 
-def test_other_folders_are_refused(encoder, tmp_path):
-    with pytest.raises((FileNotFoundError, ValueError)):
-        kt.EntityTagger.from_preset(encoder)
+def test_folders_of_other_tasks_and_this_folder_for_other_tasks(theirs, folder, tmp_path):
+    checkpoints.save(tmp_path / "bert", "BertModel")
+    with pytest.raises(ValueError, match=r"Expected a folder of GLiNER, with gliner_config\.json, got"):
+        kt.EntityTagger.from_preset(tmp_path / "bert")
+    with pytest.raises(FileNotFoundError, match=r"found a model of GLiNER .* kt\.EntityTagger"):
+        kt.TextEmbedder.from_preset(folder)
