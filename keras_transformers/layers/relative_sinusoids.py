@@ -87,18 +87,18 @@ class RelativeScores(Layer):
 
     def call(self, query: Tensor, key: Tensor, same: Tensor = None) -> Tensor:
         length, key_length, dtype = ops.shape(query)[2], ops.shape(key)[2], query.dtype
-        content = ops.matmul(_of_heads(self.content_bias, dtype), ops.swapaxes(key, 2, 3))
+        content = ops.matmul(self._of_heads(self.content_bias), ops.swapaxes(key, 2, 3))
         position_keys = self._position_keys(length, key_length, dtype)
-        by_distance = ops.matmul(query + _of_heads(self.position_bias, dtype), ops.swapaxes(position_keys, 1, 2))
+        by_distance = ops.matmul(query + self._of_heads(self.position_bias), ops.swapaxes(position_keys, 1, 2))
         scores = content + by_place(by_distance, length - 1, key_length)
         if same is None:  # one number more for all keys of a query changes no weight
             return scores
-        segment_key = ops.reshape(ops.cast(self.segment_key.embeddings, dtype), (2, self.num_heads, self.head_dim))
+        segment_key = self.segment_key(ops.arange(2, dtype="int32"))
+        segment_key = ops.reshape(segment_key, (2, self.num_heads, self.head_dim))
         segment_key = ops.transpose(segment_key, (1, 2, 0))
-        by_segment = ops.matmul(query + _of_heads(self.segment_bias, dtype), segment_key)
+        by_segment = ops.matmul(query + self._of_heads(self.segment_bias), segment_key)
         return scores + ops.where(same[:, None], by_segment[..., :1], by_segment[..., 1:])
 
-
-def _of_heads(bias: keras.layers.Embedding, dtype: str) -> Tensor:
-    """A bias of each head: `[N, 1, H]`."""
-    return ops.cast(bias.embeddings, dtype)[:, None]
+    def _of_heads(self, bias: keras.layers.Embedding) -> Tensor:
+        """A bias of each head: `[N, 1, H]`."""
+        return bias(ops.arange(self.num_heads, dtype="int32"))[:, None]

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_transformers as kt
+from keras_transformers.generation import executors
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CHECKPOINTS
+from tests.conformance.variety import OF_EVERY_PART
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -54,3 +57,13 @@ def test_the_model_finds_the_padding_mask_by_itself(name):
     inputs, model = outputs.inputs(case), checkpoints.model(name)
     given = {**inputs, "padding_mask": outputs.real(case, inputs, "encoder_hidden_states")}
     np.testing.assert_array_equal(outputs.ours(model, given), outputs.ours(model, inputs))
+
+
+@pytest.mark.parametrize("name", OF_EVERY_PART)
+def test_tasks_predict_what_their_models_compute(name):
+    """By layers called directly, without what Keras does around each call (`backends/torch/direct.py`)."""
+    case, _ = CHECKPOINTS[name]
+    inputs, model = outputs.inputs(case), checkpoints.model(name)
+    called = model.backbone if isinstance(model, kt.TextEmbedder) else model
+    found, wanted = executors.forward(model, called.call)(inputs), outputs.ours(model, inputs)
+    assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
