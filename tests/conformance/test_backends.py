@@ -11,7 +11,7 @@ from keras import ops
 
 from tests.conformance import checkpoints, make_expected, outputs
 from tests.conformance.cases import CHECKPOINTS, soon
-from tests.conformance.variety import OF_EVERY_PART
+from tests.conformance.variety import OF_EVERY_PART, fewest
 from tests.layers.reference import relative_error
 
 
@@ -27,9 +27,10 @@ def _one_of_each_family():
 
 
 def _one_of_each_attention():
-    """One of each kind of attention; `make test-all` takes one of each family."""
-    names = _one_of_each_family()
-    return soon({CHECKPOINTS[name][0].attention: name for name in names}.values(), names)
+    """Of every kind of attention in every kind of stack; `make test-all` takes one of each family."""
+    kinds = {name: CHECKPOINTS[name][0].attention for name in _one_of_each_family()}
+    parts = {name: {(stacks, each) for each in (*found, windows)} for name, (stacks, found, windows) in kinds.items()}
+    return soon(fewest(parts), kinds)
 
 
 ON_TORCH = keras.backend.backend() == "torch"

@@ -30,12 +30,8 @@ def _parts(record):
     yield type(record).__name__, frozenset(set_fields)
 
 
-def _chosen():
-    """By turns, the checkpoint that has most of the parts which none has yet."""
-    parts = {}
-    for name, (config, _) in zip(ONE_HEAD, MODELS.values(), strict=True):
-        stacks = config.encoder is None, config.decoder is None
-        parts[name] = {*_parts(config), (CHECKPOINTS[name][1].task, stacks)}
+def fewest(parts):
+    """Of names with their sets of parts, by turns the one that has most of the parts which none has yet."""
     left, chosen = set().union(*parts.values()), []
     while left:
         chosen.append(max(parts, key=lambda name: len(parts[name] & left)))
@@ -54,7 +50,12 @@ def _written(name):
     return head.task, repr(head.entries)
 
 
-OF_EVERY_PART = _chosen()
+OF_EVERY_PART = fewest(
+    {
+        name: {*_parts(config), (CHECKPOINTS[name][1].task, config.encoder is None, config.decoder is None)}
+        for name, (config, _) in zip(ONE_HEAD, MODELS.values(), strict=True)
+    }
+)
 # And of every kind of head.
 OF_EVERY_HEAD = [*OF_EVERY_PART, *_first({name: _written(name) for name in CHECKPOINTS})]
 # And of every family: each has rows of its own for its configuration and its tensors.

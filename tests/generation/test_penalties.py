@@ -15,6 +15,7 @@ from keras_transformers.generation.penalties import (
 )
 from tests.generation.models import END, HistoryModel
 from tests.generation.test_decoding import SOURCES, run, trimmed
+from tests.parameters import few
 
 LOGITS = np.array([[1.0, -2.0, 3.0, 0.5, -1.0, 2.0], [0.0, 1.0, -1.0, 2.0, -2.0, 0.5]], "float32")
 # Two rows of a buffer of eight places: a prompt of three (the second has two and padding), then four generated.
@@ -66,7 +67,7 @@ def test_no_end_too_soon():
     assert ruled_out(Suppressed((0, 3), until=4)) == [[], []]
 
 
-@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("num_beams", few([1, 3], 3))
 def test_penalties_hold_in_a_loop_whatever_its_room_and_segments(num_beams):
     model = HistoryModel(end_logit=-2.0, end_growth=0.5)
     settings = {"num_beams": num_beams, "end_ids": (END,), "max_new_tokens": 40, "min_new_tokens": 8}

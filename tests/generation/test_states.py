@@ -194,7 +194,7 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", few(CONFIGS, "beams"))
 def test_any_state_goes_through_generation(model, name):
     """Prompts of unequal length, together; each is what the whole text says alone."""
     config = CONFIGS[name]
@@ -228,6 +228,7 @@ def test_guesses_are_taken_back_or_refused(model):
         model.generate_ids([prompt], config, draft=PromptLookup(length=9))
 
 
+@pytest.mark.each_keras
 def test_a_reader_goes_back_as_far_as_states_can(model):
     """Where they cannot, it reads from the beginning; the text is the same."""
     config, reader = GenerationConfig(max_new_tokens=5), model.reader()

@@ -16,7 +16,7 @@ def expected():
     return np.load(make_expected.PATH)
 
 
-@pytest.fixture(scope="module", params=few(make_expected.CONFIGS, "rotary", "alibi"))
+@pytest.fixture(scope="module", params=few(make_expected.CONFIGS, "alibi"))
 def named_model(request):
     return request.param, make_expected.model(request.param)
 

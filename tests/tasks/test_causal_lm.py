@@ -141,6 +141,7 @@ def test_a_text_goes_on_as_its_ids_do(writer, tokenizer):
     np.testing.assert_array_equal(whole[len(ids) : -1].argmax(-1), generated.token_ids[0])
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize(
     "options",
     few([{}, {"do_sample": True, "seed": 3, "temperature": 2.0}, {"stop": ("e", "at")}], {"stop": ("e", "at")}),

@@ -115,6 +115,7 @@ def test_a_reader_gives_what_reading_anew_gives(model, read):
     assert read == [30, 10, 1, 1, 3, 26, 1]
 
 
+@pytest.mark.one_backend
 def test_few_compilations(model):
     def talk(sentences):
         before, chat = executors.compilations.copy(), model.chat(max_new_tokens=8)

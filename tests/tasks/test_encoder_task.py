@@ -300,6 +300,7 @@ def test_training_says_nothing_and_resumes(task, tokenizer, tmp_path):
         np.testing.assert_allclose(weights_of(resumed)[path], value, atol=2e-5, err_msg=path)
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("dtype", few(["mixed_float16", "bfloat16"], "mixed_float16"))
 @pytest.mark.parametrize("task", ["TextEmbedder"] + [pytest.param(t, marks=once) for t in EXAMPLES])
 def test_half_precision_is_finite(task, dtype, tokenizer):
@@ -321,6 +322,7 @@ def test_half_precision_is_finite(task, dtype, tokenizer):
 # --- files ---
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("task", ["TextClassifier"] + [pytest.param(t, marks=once) for t in EXAMPLES])
 def test_a_keras_file_holds_it_all(task, tokenizer, tmp_path):
     arguments = {

@@ -88,6 +88,7 @@ def test_answers_are_those_of_transformers_logits(folder, model):
             np.testing.assert_allclose([e["score"] for e in one], [e["score"] for e in two], rtol=1e-4)
 
 
+@pytest.mark.each_keras
 def test_predict_gives_both_logits_of_each_token(folder, model):
     import transformers
 

@@ -493,6 +493,7 @@ def test_padding_is_out_of_the_loss_and_the_metrics(tokenizer):
         assert float(padded[name]) == pytest.approx(float(value), rel=1e-4), name
 
 
+@pytest.mark.each_keras
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", *on_torch("mixed_float16")])
 def test_training_in_mixed_precision(tokenizer, policy):
     keras.utils.set_random_seed(0)
