@@ -87,7 +87,13 @@ np.save(sys.argv[2], served.serve(tf.constant(sys.argv[3:]))["outputs"].numpy())
 
 @pytest.mark.one_backend("tensorflow")
 @pytest.mark.parametrize(
-    "model_type, sizes", [("bert", {}), ("distilbert", {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32})]
+    "model_type, sizes",
+    [
+        ("bert", {}),
+        pytest.param(
+            *("distilbert", {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}), marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_one_graph_of_tokenizer_and_model(tmp_path, model_type, sizes):
     pytest.importorskip("tensorflow_text")

@@ -262,18 +262,20 @@ def in_a_new_process(program, *arguments):
 
 
 RELOAD = """
-loaded = tf.saved_model.load(sys.argv[1])
-print(json.dumps(loaded(tf.constant(json.loads(sys.argv[2]))).to_list()))
+texts = tf.constant(json.loads(sys.argv[1]))
+print(json.dumps([tf.saved_model.load(folder)(texts).to_list() for folder in sys.argv[2:]]))
 """
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
-def test_saved_and_loaded_where_this_library_is_not(kind, tmp_path):
-    tokenizer = trained(kind)
-    tf.saved_model.save(tokenizer.in_graph(), str(tmp_path))
+@pytest.mark.parametrize("needed, kinds", [("import tensorflow_text\n", ["wordpiece"]), ("", ["bpe", "unigram"])])
+def test_saved_and_loaded_where_this_library_is_not(needed, kinds, tmp_path):
     texts = [text for text in SENTENCES + HARD if "\0" not in text]
-    needed = "import tensorflow_text\n" if kind == "wordpiece" else ""
-    assert in_a_new_process(needed + RELOAD, tmp_path, json.dumps(texts)) == tokenizer.encode(texts)
+    folders, expected = [tmp_path / kind for kind in kinds], []
+    for kind, folder in zip(kinds, folders, strict=True):
+        tokenizer = trained(kind)
+        tf.saved_model.save(tokenizer.in_graph(), str(folder))
+        expected.append(tokenizer.encode(texts))
+    assert in_a_new_process(needed + RELOAD, json.dumps(texts), *folders) == expected
 
 
 def test_a_classifier_of_strings_in_one_saved_model(bert, bert_in_graph, tmp_path):
