@@ -1,7 +1,7 @@
 from keras_transformers.generation.beam_search import BeamSearch as BeamSearch
+from keras_transformers.generation.decoding import Generated as Generated
 from keras_transformers.generation.decoding import generate as generate
 from keras_transformers.generation.decoding import stream as stream
-from keras_transformers.generation.generated import Generated as Generated
 from keras_transformers.generation.hugging_face_settings import from_hugging_face as from_hugging_face
 from keras_transformers.generation.hugging_face_settings import to_hugging_face as to_hugging_face
 from keras_transformers.generation.penalties import BadWords as BadWords

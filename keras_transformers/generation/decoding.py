@@ -16,7 +16,7 @@ Legend: `B` sentences, `R` rows, `T` prompt length, `V` vocabulary, `L` generate
 """
 
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from keras import ops
@@ -27,27 +27,75 @@ from keras_transformers.backends.types import Tensor
 from keras_transformers.generation import executors, forced_words
 from keras_transformers.generation.beam_search import BeamSearch
 from keras_transformers.generation.forced_words import ForcedWords
-from keras_transformers.generation.generated import Generated
-from keras_transformers.generation.prompts import (
-    Numbers,
-    Prompts,
-    checked_prompts,
-    checked_sources,
-    limits,
-    without_padding,
-)
 from keras_transformers.generation.samplers import Sampling
-from keras_transformers.generation.settings import GenerationConfig, penalties, samplers
+from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig, penalties, samplers
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache
 from keras_transformers.models import sizes
 
+Prompts: typing.TypeAlias = np.ndarray | Sequence[Sequence[int]]
+"""Ids of prompts, `[B, T]`: a NumPy array, or nested lists of one length."""
+Numbers: typing.TypeAlias = np.ndarray | Sequence[int]
+"""The number of the random stream of each prompt, `[B]`."""
 StopRule: typing.TypeAlias = Callable[[int, np.ndarray], bool]
 """A function of the index of a prompt and its generated ids. It returns whether they contain a stop string."""
 SEGMENT_LENGTH = 16
 WATCHED_SEGMENT_LENGTH = 4  # with stop strings: tokens generated after one are wasted
 # Initial room for new tokens if rows keep their places: more room costs little time, another compilation seconds.
 ROOM_AHEAD = 128
+
+
+class Generated(typing.NamedTuple):
+    """The result of `generate`: NumPy arrays. The results of a sentence are adjacent, the best first.
+
+    token_ids: int32 `[B * num_return_sequences, L]`: the generated tokens without the prompt, with the end token if
+        there is one, then padding up to the longest.
+    lengths: int `[B * num_return_sequences]`: the number of tokens before the padding.
+    scores: float32 `[B * num_return_sequences]`: sum of log-probabilities / length ** length_penalty. None without a
+        beam search and without `log_probabilities`.
+    log_probabilities: float32 `[B * num_return_sequences, L]`: the log-probability of each token before any setting
+        changed it; 0 after the end. None unless the settings ask for it.
+    """
+
+    token_ids: np.ndarray
+    lengths: np.ndarray
+    scores: np.ndarray | None = None
+    log_probabilities: np.ndarray | None = None
+
+    @classmethod
+    def joined(
+        cls, parts: Sequence["Generated"], padding_id: int, groups: Sequence[np.ndarray] | None = None
+    ) -> "Generated":
+        """Join the results of several batches to one, in the order of the sentences.
+
+        Args:
+            parts: the `Generated` of each batch.
+            padding_id: an int, the padding of shorter results.
+            groups: the sentences of each batch, a list of int arrays; by default consecutive sentences.
+        """
+
+        def join(arrays: Iterable[np.ndarray], value: float) -> np.ndarray:
+            longest = max(array.shape[1] for array in arrays)
+            return np.concatenate(
+                [np.pad(array, ((0, 0), (0, longest - array.shape[1])), constant_values=value) for array in arrays]
+            )
+
+        token_ids, lengths, scores, details = zip(*parts, strict=True)
+        whole = cls(
+            join(token_ids, padding_id),
+            np.concatenate(lengths),
+            None if scores[0] is None else np.concatenate(scores),
+            None if details[0] is None else join(details, 0.0),
+        )
+        if groups is None:
+            return whole
+        sentences = np.concatenate(groups)
+        count = len(whole.lengths) // len(sentences)
+        return whole.select(np.argsort((sentences[:, None] * count + np.arange(count)).ravel()))
+
+    def select(self, rows: np.ndarray | slice) -> "Generated":
+        """The results of the given rows, a NumPy index."""
+        return Generated._make(None if each is None else each[rows] for each in self)
 
 
 @memory.advice("generate fewer rows at once, of fewer beams, or fewer new tokens.")
@@ -409,3 +457,87 @@ class Decoding:
             while self.stop_rule(sentence, row[:-1]):
                 row = row[:-1]
         return row
+
+
+# Prompts
+
+
+def checked_prompts(token_ids: Prompts, config: GenerationConfig, vocabulary_size: int | None) -> np.ndarray:
+    """Prompts as an int32 array `[B, T]`. Refuses ids outside of the vocabulary, in prompts and in the config."""
+    prompts = np.asarray(token_ids)
+    if prompts.ndim != 2 or prompts.shape[1] < 1:
+        raise ValueError(
+            f"Expected prompts [B, T] with T at least 1, got shape {prompts.shape}. "
+            "A single prompt is a batch of one: [[...]]."
+        )
+    if not np.issubdtype(prompts.dtype, np.integer):
+        raise ValueError(
+            f"Expected prompts of token ids, an int dtype, got {prompts.dtype}. Encode text with a tokenizer first."
+        )
+    end = np.iinfo("int32").max if vocabulary_size is None else vocabulary_size
+    if prompts.size and (prompts.min() < 0 or prompts.max() >= end):
+        raise ValueError(
+            f"Expected token ids in [0, {end}), got ids from {prompts.min()} to {prompts.max()}. "
+            "Does the tokenizer belong to the model?"
+        )
+    beyond = [token_id for token_id in (*config.end_ids, config.padding_id) if token_id >= end]
+    if beyond:
+        raise ValueError(
+            f"Expected end_ids and padding_id in [0, {end}), got {beyond}. "
+            "Does the generation config belong to the model?"
+        )
+    return prompts.astype("int32")
+
+
+def limits(config: GenerationConfig, lengths: np.ndarray, longest: int | None = None) -> np.ndarray:
+    """The most new tokens for prompts of these lengths, int NumPy `[B]`: int `[B]`.
+
+    Raises:
+        ValueError: for a prompt that leaves no room.
+    """
+    most, new = config.max_length, config.max_new_tokens
+    if longest is not None and lengths.max() > longest:
+        raise ValueError(
+            f"Expected prompts of at most {longest} tokens, the longest this model has positions for, got "
+            f"{lengths.max()}. Leave out the beginning, or ask for less."
+        )
+    if new is None and most is not None and lengths.max() >= most:
+        raise ValueError(
+            f"Expected prompts shorter than max_length={most}, got {lengths.max()} tokens. "
+            "Raise max_length, or set max_new_tokens."
+        )
+    if new is None and most is not None:
+        allowed = most - lengths
+    else:
+        allowed = np.full(len(lengths), NEW_TOKENS if new is None else new)
+    # The last token needs no position, since nothing is computed from it.
+    return allowed if longest is None else np.minimum(allowed, longest + 1 - lengths)
+
+
+def without_padding(token_ids: np.ndarray, cache: Cache) -> np.ndarray:
+    """Prompts with -1 in place of their padding."""
+    if cache.starts is None:
+        return token_ids
+    places = np.arange(token_ids.shape[1])
+    return np.where(places < ops.convert_to_numpy(cache.starts), -1, token_ids).astype("int32")
+
+
+def checked_sources(sources: np.ndarray | None, config: GenerationConfig, rows: int) -> np.ndarray:
+    """The ids that the encoder has read, int32 NumPy `[B, S]`, or `[B, 0]` if no setting needs them.
+
+    Raises:
+        ValueError: if a setting needs the ids and they are missing.
+    """
+    if not config.encoder_no_repeat_ngram_size:
+        return np.zeros((rows, 0), "int32")
+    if sources is None:
+        raise ValueError(
+            "Expected sources for encoder_no_repeat_ngram_size, got none: a decoder alone reads no source. Set it to 0."
+        )
+    return np.asarray(sources, "int32")
+
+
+def alike(numbers: np.ndarray | Sequence[int]) -> list[np.ndarray]:
+    """The indices of equal numbers, an int array for each number."""
+    numbers = np.asarray(numbers)
+    return [np.flatnonzero(numbers == each) for each in np.unique(numbers)]

@@ -9,8 +9,7 @@ import typing
 from collections.abc import Callable, Sequence
 
 from keras_transformers.backends import arrays, execution
-from keras_transformers.generation.decoding import Decoding, StopRule
-from keras_transformers.generation.prompts import Numbers, checked_prompts
+from keras_transformers.generation.decoding import Decoding, Numbers, StopRule, checked_prompts
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.layers import cache as caches
 from keras_transformers.layers.cache import Cache

@@ -14,8 +14,7 @@ import typing
 
 import numpy as np
 
-from keras_transformers.generation.generated import Generated
-from keras_transformers.generation.prompts import limits
+from keras_transformers.generation.decoding import Generated, limits
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 

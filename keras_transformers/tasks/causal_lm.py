@@ -11,9 +11,15 @@ import numpy as np
 
 from keras_transformers.data.documents import around
 from keras_transformers.data.sources import Texts, texts_of
-from keras_transformers.generation.decoding import Decoding, check_streaming, generate
-from keras_transformers.generation.generated import Generated
-from keras_transformers.generation.prompts import Numbers, alike, limits
+from keras_transformers.generation.decoding import (
+    Decoding,
+    Generated,
+    Numbers,
+    alike,
+    check_streaming,
+    generate,
+    limits,
+)
 from keras_transformers.generation.reader import Reader
 from keras_transformers.generation.settings import GenerationConfig, names_a_limit
 from keras_transformers.generation.speculative import Draft, accepting

@@ -282,7 +282,7 @@ class TextEmbedder(VectorTraining):
         for begin in range(0, len(texts), _CHUNK):
             ids = encode_prompted(self._tokenizer(), prompt, texts[begin : begin + _CHUNK])
             if limit is not None:
-                self._say_cut(sum(len(each) > limit for each in ids), len(ids), limit)
+                self._warn_of_cut(sum(len(each) > limit for each in ids), len(ids), limit)
                 ids = [each[:limit] for each in ids]
             self._check_ids("token_ids", np.array([max(each) for each in ids if each]), "embeddings")
             vectors = ops.convert_to_tensor(means_of_rows(table, ids))

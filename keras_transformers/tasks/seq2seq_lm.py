@@ -16,10 +16,8 @@ from keras_transformers.data.containers import as_text
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.generation.beam_search import IMPOSSIBLE
-from keras_transformers.generation.decoding import generate, stream
+from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
 from keras_transformers.generation.forced_words import ForcedWords
-from keras_transformers.generation.generated import Generated
-from keras_transformers.generation.prompts import Numbers, alike
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks import notices, translation

@@ -236,7 +236,7 @@ def test_labels_by_name_and_number(tokenizer):
         (
             "single_label",
             [0, "Good"],
-            "one of the labels bad, fair, good, got 'Good' as label 1. Is it spelled",
+            "one of the labels bad, fair, good, got 'Good' as label 1. Check the spelling",
         ),
         ("multi_label", [[0], 1], r"Expected a list of labels, got 1 \(int\) as label 1. Put it in a list"),
         ("multi_label", [[0], "good"], "Expected a list of labels, got 'good'"),

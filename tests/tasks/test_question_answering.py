@@ -249,7 +249,7 @@ def test_a_million_characters_are_windows(model, monkeypatch):
         ),
         ([("q", "c")], [(1, 1)], ValueError, "inside its context"),
         ([("q", "c")], ["c"], TypeError, r"an answer as \(start, end\), .* or None, got 'c' \(str\) in row 0"),
-        ([("q", "c")], [], ValueError, "as many of each, got 1 questions, 1 second texts, 0 labels"),
+        ([("q", "c")], [], ValueError, "columns of one length, got 1 questions, 1 second texts, 0 labels"),
         ([], [], ValueError, "at least one question, got none"),
         (["q"], [None], TypeError, r"Expected pairs \(question, context\), got single texts"),
         (["q"], None, TypeError, r"Expected \(\(question, context\), answer\) .* got 'q' \(str\) as item 0"),
@@ -283,7 +283,7 @@ def test_examples_that_are_none(model, x, y, error, message):
 
 @once
 def test_weights_of_unequal_count(model):
-    with pytest.raises(ValueError, match="as many of each, got 1 questions, .* 2 weights"):
+    with pytest.raises(ValueError, match="columns of one length, got 1 questions, .* 2 weights"):
         model.fit([("q", "c")], [None], sample_weight=[1, 1], verbose=0)
 
 

@@ -626,7 +626,10 @@ def test_weights_that_do_not_fit_are_listed_together(model, tmp_path):
 @pytest.mark.parametrize(
     "change, expected",
     [
-        (lambda value: value.update(model_type="bert"), "Expected a configuration of what .* Nothing was built"),
+        (
+            lambda value: value.update(model_type="bert"),
+            "Expected a configuration of the content of .* Nothing was built",
+        ),
         (lambda value: value.update(model_type="brt"), "a model_type in .*config.json that this library knows .*'brt'"),
         (lambda value: value.update(colour="red"), r"unknown keys \['colour'\]"),
         (lambda value: value.pop("config"), "a preset of this library in .*config.json, got no config"),
