@@ -2,8 +2,7 @@
 else. Two kinds of fields are left out: dropouts, which have a test of their own, and the longest length of a text.
 
 Building a model costs most of the time, so a change is tried with the heads that read its field alone, and once in an
-encoder and once in a decoder; a change outside of them once more in a model with both. `make test-all` tries it in each
-model.
+encoder, once in a decoder and once in a model with both. `make test-all` tries it in each model.
 """
 
 import dataclasses
@@ -58,12 +57,10 @@ def _corruptions(name):
     return [(path, each) for path, each in changed if not _is_a_length(path, config)]
 
 
-def _kind(name, path):
-    """What decides whether a change is noticed in one model as in another: the class of stack that computes with it,
-    and for what is outside of the stacks, which of them there are."""
+def _kind(name):
+    """What decides whether a change is noticed in one model as in another: its stacks, which one class computes."""
     config, _ = MODELS[name]
-    stack = re.match(r"encoder|decoder", path)
-    return stack[0] if stack else (config.encoder is None, config.decoder is None)
+    return config.encoder is None, config.decoder is None
 
 
 @functools.cache
@@ -73,7 +70,7 @@ def _tried_before():
     for name, (config, _) in MODELS.items():
         for path, changed in _corruptions(name):
             value = repr(_at(path, changed))
-            tried = _kind(name, path), path, repr(_at(path, config)), value
+            tried = _kind(name), path, repr(_at(path, config)), value
             if tried in seen:
                 repeated.add((name, path, value))
             seen.add(tried)
@@ -95,7 +92,7 @@ def _of_new_dropouts():
     """The paths of dropouts, by model: those that no earlier model of the same kind has."""
     seen, found = set(), {}
     for name, (config, _) in MODELS.items():
-        kinds = {path: (_kind(name, path[0]), path) for path in _dropouts(config) if path[0] in _fields(name)}
+        kinds = {path: (_kind(name), path) for path in _dropouts(config) if path[0] in _fields(name)}
         paths = [path for path, kind in kinds.items() if kind not in seen]
         seen.update(kinds.values())
         if paths:
