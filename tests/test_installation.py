@@ -95,7 +95,7 @@ def test_embedded_presets_are_found_in_a_checkout():
 
 def test_embedded_presets_are_found_in_an_installed_wheel(installed):
     program = """
-from keras_transformers.formats import preset, sources
+from keras_transformers.formats import safetensors_files, sources
 root = sources._PACKAGE / "presets"
 assert (root / "README.md").is_file(), root
 for name, folder in sources.embedded_presets().items():

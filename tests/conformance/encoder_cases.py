@@ -44,7 +44,12 @@ _XLNET = {
 }
 
 _GROUPS = {"q_groups": 2, "k_groups": 8, "v_groups": 1, "post_attention_groups": 2}
-_MOBILE = {"embedding_size": 8, "intra_bottleneck_size": 16, "num_feedforward_networks": 2}
+_MOBILE = {
+    "embedding_size": 8,
+    "intra_bottleneck_size": 16,
+    "num_feedforward_networks": 2,
+    "num_attention_heads": 2,
+}
 
 CASES = {
     "xlnet": ("xlnet", _XLNET, 16),
