@@ -57,10 +57,10 @@ def _corruptions(name):
     return [(path, each) for path, each in changed if not _is_a_length(path, config)]
 
 
-def _kind(name, before="", after=""):
+def _kind(name, path="", before="", after=""):
     """What decides whether a change is noticed in one model as in another: its stacks, which one class computes. Two
-    forms of GELU are nearly the same function, so that each family tries to exchange them."""
-    if "gelu" in before and "gelu" in after:
+    forms of GELU are nearly the same function, so that each family tries to exchange them in its blocks."""
+    if ".block." in path and "gelu" in before and "gelu" in after:
         return CHECKPOINTS[name][0].model_type
     config, _ = MODELS[name]
     return config.encoder is None, config.decoder is None
@@ -73,7 +73,7 @@ def _tried_before():
     for name, (config, _) in MODELS.items():
         for path, changed in _corruptions(name):
             before, value = repr(_at(path, config)), repr(_at(path, changed))
-            tried = _kind(name, before, value), path, before, value
+            tried = _kind(name, path, before, value), path, before, value
             if tried in seen:
                 repeated.add((name, path, value))
             seen.add(tried)
