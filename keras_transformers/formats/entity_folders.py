@@ -295,10 +295,10 @@ def read_tokenizer(folder: pathlib.Path) -> Tokenizer:
     label, separator = (arguments(values)[name] for name in ("label_token", "separator_token"))
     if any(tokenizer.engine.token_to_id(token) is None for token in (label, separator)):
         tokenizer.add_tokens(["[FLERT]", label, separator], special=True)
-    found, told = tokenizer.engine.token_to_id(label), values.get("class_token_index", -1)
-    if told not in (-1, found):
+    found, expected = tokenizer.engine.token_to_id(label), values.get("class_token_index", -1)
+    if expected not in (-1, found):
         raise ValueError(
-            f"Expected {label!r} to have the id {told} of class_token_index in {folder / CONFIG}, got {found}. The "
+            f"Expected {label!r} to have the id {expected} of class_token_index in {folder / CONFIG}, got {found}. The "
             "tokenizer does not belong to the model."
         )
     return tokenizer
@@ -323,34 +323,59 @@ def write(
             gets it.
         dtype: as for `hugging_face.write`.
     """
-    same = origin is not None and origin.config == config
-    naming = None if same else naming_of(config, "TextEmbedder")
-    if origin is not None and same:
-        family, apart = origin.family, origin.apart
-    elif naming is not None:
-        family, apart = naming[0], ()
-    else:
+    same = origin if origin is not None and origin.config == config else None
+    described = (same.family, same.apart) if same else _described(config)
+    if described is None:
         return None
-    names = [name.removeprefix(_BODY) for name in origin.dtypes if name.startswith(_BODY)] if origin and same else []
+    family, apart = described
+    arrays = _arrays(config, weights, family, apart, same)
+    if dtype is None:
+        arrays = tensor_files.as_stored(arrays, {} if origin is None else origin.dtypes)
+    if same and same.is_whole and not values:
+        files = {CONFIG: same.text}
+    else:
+        files = {CONFIG: _configuration(config, values, label_id, family, origin)}
+    if same and same.encoder_text is not None:
+        files["config.json"] = same.encoder_text
+    headers, index = (origin.headers, origin.index) if origin else ({}, None)
+    return {**files, **tensor_files.files_of(arrays, headers, index, dtype)}
+
+
+def _described(config: ModelConfig) -> tuple[Family, tuple[str, ...]] | None:
+    """The family that describes an encoder, and its parts that are apart: none."""
+    naming = naming_of(config, "TextEmbedder")
+    return None if naming is None else (naming[0], ())
+
+
+def _arrays(
+    config: ModelConfig,
+    weights: collections.abc.Mapping[str, typing.Any],
+    family: Family,
+    apart: tuple[str, ...],
+    origin: Origin | None,
+) -> dict[str, typing.Any]:
+    """The arrays of the encoder and the head by their names in the files, with those that `origin` keeps."""
+    names = [name.removeprefix(_BODY) for name in origin.dtypes if name.startswith(_BODY)] if origin else []
     body = {name: weight for name, weight in weights.items() if not is_head(name)}
     head = {name: weight for name, weight in weights.items() if is_head(name)}
     of_body = family.table(config, family.head("TextEmbedder"), apart).write(body, names)
-    arrays = {_BODY + name: array for name, array in of_body.items()} | _HEAD.write(head)
-    if origin is not None and same:
-        arrays |= {name: array for name, array in origin.kept.items() if name not in arrays}
-    if dtype is None:
-        arrays = tensor_files.as_stored(arrays, {} if origin is None else origin.dtypes)
-    was = {} if origin is None else origin.values["gliner"]
-    if origin is not None and same and origin.is_whole and not values:
-        files = {CONFIG: origin.text}
-    else:
-        encoder = dict(origin.encoder) if origin else {"model_type": family.written_type or family.model_type}
-        encoder |= {} if same else family.write(config)
-        size = config.embeddings.vocabulary_size
-        written = {"model_name": family.model_type, **was, **_FIXED, **values, "vocab_size": size}
-        written |= {} if label_id is None else {"class_token_index": label_id}
-        files = {CONFIG: preset.json_bytes({**written, "encoder_config": {**encoder, "vocab_size": size}})}
-    if origin is not None and origin.encoder_text is not None and same:
-        files["config.json"] = origin.encoder_text
-    headers, index = (origin.headers, origin.index) if origin else ({}, None)
-    return {**files, **tensor_files.files_of(arrays, headers, index, dtype)}
+    written = {_BODY + name: array for name, array in of_body.items()} | _HEAD.write(head)
+    return {
+        **written,
+        **{name: array for name, array in (origin.kept if origin else {}).items() if name not in written},
+    }
+
+
+def _configuration(
+    config: ModelConfig, values: dict[str, typing.Any], label_id: int | None, family: Family, origin: Origin | None
+) -> bytes:
+    """The content of `gliner_config.json`, with the encoder's configuration in it."""
+    encoder = dict(origin.encoder) if origin else {"model_type": family.written_type or family.model_type}
+    if origin is None or origin.config != config:
+        encoder |= family.write(config)
+    size = config.embeddings.vocabulary_size
+    was = origin.values["gliner"] if origin else {}
+    written = {"model_name": family.model_type, **was, **_FIXED, **values, "vocab_size": size}
+    if label_id is not None:
+        written["class_token_index"] = label_id
+    return preset.json_bytes({**written, "encoder_config": {**encoder, "vocab_size": size}})
