@@ -43,12 +43,14 @@ BEFORE_POOLER = (*CLASSIFIERS, "pooler.input_dropout")
 
 
 def not_negative(padding_id: int, values: Values) -> int:
+    """The padding id. Refuses a negative one: an encoder recognizes padding by its id."""
     if padding_id < 0:
         raise ValueError(f"pad_token_id: expected the id by which an encoder tells padding, got {padding_id}")
     return padding_id
 
 
 def padding_id(default: int) -> Row:
+    """The row of `pad_token_id`, with the default of a family for null."""
     return optional("pad_token_id", int, None, "padding_id", null=lambda values: default, adapt=not_negative)
 
 
@@ -59,6 +61,7 @@ def _some_segments(number: int, values: Values) -> int:
 
 
 def classifier_dropout(*paths: str) -> Row:
+    """The row of `classifier_dropout`, for these fields; null is the dropout of the blocks."""
     return optional("classifier_dropout", float, None, *paths, null=lambda values: values[BLOCK + "dropout"])
 
 

@@ -176,6 +176,11 @@ def read_json(folder: str | os.PathLike[str], name: str) -> dict[str, typing.Any
 
 
 def existing(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The path of a file of a folder.
+
+    Raises:
+        FileNotFoundError: if it is missing. The error says what is there instead.
+    """
     path = folder / name
     if is_plain(path):
         return path
@@ -193,6 +198,7 @@ def existing(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def check_plain_name(name: str, where: object) -> None:
+    """Refuse a file name that leads out of the folder of `where`."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
         raise ValueError(
