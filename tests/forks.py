@@ -61,9 +61,12 @@ class Program:
     def kill(self):
         os.kill(self._pid, signal.SIGKILL)
 
-    def wait(self):
-        """The exit status, -9 of a program that was killed."""
+    def wait(self, seconds=None):
+        """The exit status, -9 of a program that was killed; a program that takes longer is an error."""
         with self._socket, self._answers:
+            if not select.select([self._socket], [], [], seconds)[0]:
+                self.kill()
+                raise TimeoutError(f"The program took more than {seconds} seconds.")
             return int(self._answers.readline())
 
 

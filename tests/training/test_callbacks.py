@@ -134,7 +134,7 @@ def test_a_run_killed_while_it_saves_comes_to_the_same_losses(tmp_path, forks):
         if half_written and kill >= 2:
             break
     assert half_written >= 1
-    assert start().wait() == 0
+    assert start().wait(120) == 0
     assert not list(folder.glob(".step-*"))
 
     model, data = interrupted_run.train(tmp_path / "whole", tmp_path / "expected")

@@ -1,6 +1,7 @@
 """The command line on real, tiny models: train, save, translate, generate, evaluate, explain."""
 
 import subprocess
+import sys
 
 import pytest
 import typer.testing
@@ -91,8 +92,10 @@ def test_the_recipe_is_printed(preset):
     assert "encoder" in call("explain", preset)
 
 
-def test_as_a_program(preset, forks):
-    command = [*forks.command, "keras_transformers", "translate", "--preset", str(preset), "--max-new-tokens", "20"]
+def test_as_a_program(preset):
+    """In a new interpreter, as the only test of a command that translates: others are forks."""
+    command = [sys.executable, "-m", "keras_transformers", "translate"]
+    command += ["--preset", str(preset), "--max-new-tokens", "20"]
     done = subprocess.run(command, input="12\n\n3\n", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 3 and done.stdout.split("\n")[1] == ""
