@@ -47,7 +47,7 @@ def open_vectors(source: typing.Any, what: str) -> Rows:
             return _checked(_parquet(path), what)
         if path.suffix != ".npy":
             raise ValueError(f"Expected {what} in a .npy or .parquet file, got {path}. Convert it first.")
-        source = np.load(path, mmap_mode="r", allow_pickle=False)
+        source = _npy(path, what)
     array = np.asanyarray(source)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         if array.ndim == 1 and not array.size:
@@ -63,6 +63,18 @@ def open_vectors(source: typing.Any, what: str) -> Rows:
             yield begin, array[begin : begin + size]
 
     return _checked(Rows(array.shape[0], array.shape[1], array.dtype, blocks), what)
+
+
+def _npy(path: pathlib.Path, what: str) -> np.ndarray:
+    """The array of a `.npy` file, mapped into memory."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"Expected {what} at {path}, found nothing. Check the path.") from None
+    except (ValueError, EOFError) as error:  # cut off, or no array
+        raise ValueError(
+            f"Expected {what} in {path} as a whole array, got a file that NumPy does not read ({error}). Write it again."
+        ) from None
 
 
 def _checked(rows: Rows, what: str) -> Rows:

@@ -152,6 +152,26 @@ def dense_steps(folder: pathlib.Path, modules: list[Module]) -> list[vector_step
     return steps
 
 
+def check_pooling(folder: pathlib.Path, modules: list[Module], width: int) -> None:
+    """Refuse a pooling of vectors of another width than the model's.
+
+    Args:
+        folder: the whole folder.
+        modules: as `modules_of` returns them.
+        width: the width of the model's hidden states.
+    """
+    if [each.kind for each in modules[1:2]] != ["Pooling"]:
+        return
+    pooling = _read_pooling(folder / modules[1].path)
+    count = 1 if isinstance(pooling["pooling"], str) else len(pooling["pooling"])
+    if pooling["width"] not in (None, count * width):
+        raise ValueError(
+            f"Expected {folder / modules[1].path / 'config.json'} to read vectors of the {width} numbers that the "
+            f"Transformer gives, got {pooling['width'] // count}. The modules do not belong together: download the "
+            "folder again."
+        )
+
+
 def read(folder: pathlib.Path, modules: list[Module]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return a folder's settings, by `TextEmbedder`'s arguments, and the files to keep, by their names in a saved
     folder.

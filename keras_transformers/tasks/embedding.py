@@ -30,7 +30,7 @@ from keras_transformers.layers.rematerialization import in_parts
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import from_json, to_json
 from keras_transformers.tasks.answers import Progress
-from keras_transformers.tasks.prompts import encode_prompted, find_prompt, prompt_length
+from keras_transformers.tasks.prompts import checked_prompts, encode_prompted, find_prompt, prompt_length
 from keras_transformers.tasks.vector_training import VectorTraining, loss_of, sides_of
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -109,7 +109,7 @@ class TextEmbedder(VectorTraining):
         if measure not in sentence_settings.MEASURES:
             known = ", ".join(sentence_settings.MEASURES)
             raise ValueError(f"Expected measure to be one of {known}, got {measure!r}.")
-        self.prompts = dict(prompts or {})
+        self.prompts = checked_prompts(prompts)
         self.default_prompt_name = default_prompt_name
         self.measure = measure
         find_prompt(self.prompts, default_prompt_name)  # checks the default
@@ -318,6 +318,7 @@ class TextEmbedder(VectorTraining):
             checkpoint = static_embeddings.read(cls._model_folder(folder))
         else:
             checkpoint = super()._open_checkpoint(folder, model_type, adapter)
+        sentence_transformers.check_pooling(folder, modules, checkpoint.config.output_dim)
         return vector_steps.Checkpoint(checkpoint, steps) if steps and not own.is_own(checkpoint) else checkpoint
 
     @classmethod

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
+from keras_transformers.data.containers import short
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 # Names of prompts for each kind of text, in the order in which they are tried.
 TASKS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+def checked_prompts(prompts: Mapping[str, str] | None) -> dict[str, str]:
+    """A model's prompts by name.
+
+    Raises:
+        TypeError: for another value than texts by name.
+    """
+    known = {} if prompts is None else prompts
+    if not isinstance(known, Mapping) or not all(isinstance(each, str) for pair in known.items() for each in pair):
+        raise TypeError(f'Expected prompts by name, such as {{"query": "query: "}}, got {short(prompts)}.')
+    return dict(known)
 
 
 def find_prompt(
@@ -26,8 +39,12 @@ def find_prompt(
         task: "query" or "document", whose prompt is used unless another is named.
 
     Raises:
+        TypeError: for a prompt or a name that is not a string.
         ValueError: for unknown names, and a prompt that is given twice.
     """
+    for given in (prompt, name):
+        if not isinstance(given, str | None):
+            raise TypeError(f"Expected a prompt to be a name or a text, a string, got {short(given)}.")
     if prompt is not None and name is not None:
         raise ValueError(f"Expected prompt or prompt_name, got both: {prompt!r} and {name!r}. Give one of the two.")
     if task is not None and task not in TASKS:

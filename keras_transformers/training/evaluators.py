@@ -64,7 +64,7 @@ class SimilarityQuality(Evaluator):
         every_epochs, name, **options: see `Evaluator`.
 
     Raises:
-        ValueError: for lists of unequal length, fewer than two pairs, and scores that are missing.
+        ValueError: for lists of unequal length, fewer than two pairs, and scores that are missing or all equal.
 
     Example:
         >>> quality = kt.training.SimilarityQuality(first, second, scores)
@@ -88,6 +88,10 @@ class SimilarityQuality(Evaluator):
             raise ValueError(
                 f"Expected two texts and a score for each of at least two pairs, got {len(self.first)} and "
                 f"{len(self.second)} texts, and {len(self.gold)} scores."
+            )
+        if self.gold.min() == self.gold.max():
+            raise ValueError(
+                f"Expected scores that differ, got {self.gold[0]:g} for each pair. Nothing correlates with a constant."
             )
         for measure in measures or ():
             if measure not in _MEASURES:
