@@ -73,7 +73,7 @@ def _npy(path: pathlib.Path, what: str) -> np.ndarray:
         raise FileNotFoundError(f"Expected {what} at {path}, found nothing. Check the path.") from None
     except (ValueError, EOFError) as error:  # cut off, or no array
         raise ValueError(
-            f"Expected {what} in {path} as a whole array, got a file that NumPy does not read ({error}). Write it again."
+            f"Expected {what} in {path} as a whole array, got one that NumPy does not read ({error}). Write it again."
         ) from None
 
 
