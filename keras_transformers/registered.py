@@ -32,6 +32,7 @@ HOMES = {
     "layers.positions": ("RelativePosition",),
     "layers.projections": ("UnitLength", "VectorProjection"),
     "layers.relative_sinusoids": ("RelativeScores",),
+    "layers.simple_recurrence": ("SimpleRecurrentUnit",),
     "layers.stack": ("Decoder", "Encoder"),
     "models.backbone": ("Backbone",),
     "tasks.causal_lm": ("CausalLM",),

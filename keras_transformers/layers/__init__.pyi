@@ -54,6 +54,8 @@ from keras_transformers.layers.rotary_scaling import Llama3Scaling as Llama3Scal
 from keras_transformers.layers.rotary_scaling import LongScaling as LongScaling
 from keras_transformers.layers.rotary_scaling import NtkScaling as NtkScaling
 from keras_transformers.layers.rotary_scaling import YarnScaling as YarnScaling
+from keras_transformers.layers.simple_recurrence import SimpleRecurrence as SimpleRecurrence
+from keras_transformers.layers.simple_recurrence import SimpleRecurrentUnit as SimpleRecurrentUnit
 from keras_transformers.layers.stack import Decoder as Decoder
 from keras_transformers.layers.stack import Encoder as Encoder
 from keras_transformers.layers.stack import StackConfig as StackConfig

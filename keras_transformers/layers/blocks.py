@@ -18,6 +18,7 @@
 
     encoder block    x ─► self-attention ─────────────────────► feed-forward ─►
     decoder block    x ─► causal self-attention ─► cross-attention ─► feed-forward ─►
+                          (or an SSRU)
 
 Legend: `B` batch, `T` length, `S` source length, `D` model width, `N` heads.
 """
@@ -35,6 +36,7 @@ from keras_transformers.layers.fourier import Fourier, FourierMixing
 from keras_transformers.layers.layer import Layer, given_as_call, outputs
 from keras_transformers.layers.norms import LayerNorm, Norm, make_norm
 from keras_transformers.layers.scope import Scope
+from keras_transformers.layers.simple_recurrence import SimpleRecurrence, SimpleRecurrentUnit
 from keras_transformers.layers.state import State
 from keras_transformers.records import Rate, arguments_of, record
 from keras_transformers.spelling import did_you_mean
@@ -60,8 +62,15 @@ class BlockConfig:
     norm_placement: str = "post"
     dropout: Rate = 0.0
     residual: str = "sequential"
+    recurrence: SimpleRecurrence | None = None
 
     def __post_init__(self) -> None:
+        if self.recurrence is not None and _is_positioned(self.attention):
+            raise ValueError(
+                "Expected an AttentionConfig without positions, window, global tokens, blocks and convolution with "
+                f"{self.recurrence}, which takes the place of self-attention: it describes the cross-attention alone, "
+                f"got {self.attention}."
+            )
         if self.norm_placement not in NORM_PLACEMENTS:
             raise ValueError(
                 f"Expected norm_placement to be one of {', '.join(NORM_PLACEMENTS)}, got {self.norm_placement!r}"
@@ -75,6 +84,14 @@ class BlockConfig:
                 f'Expected norm_placement="pre" with residual={self.residual!r}, got {self.norm_placement!r}: branches '
                 "that read the same input have no norm after them."
             )
+
+
+def _is_positioned(attention: AttentionConfig | Fourier) -> bool:
+    """Whether an attention has options that only self-attention can have."""
+    if isinstance(attention, Fourier):
+        return True
+    own = (attention.positions, attention.window, attention.blocks, attention.convolution, attention.global_tokens)
+    return any(own)
 
 
 class _Block(Layer):
@@ -97,6 +114,7 @@ class _Block(Layer):
         norm_placement: str = "post",
         dropout: float = 0.0,
         residual: str = "sequential",
+        recurrence: SimpleRecurrence | None = None,
         attention_norm: bool = True,
         **kwargs: typing.Any,
     ) -> None:
@@ -111,15 +129,24 @@ class _Block(Layer):
             branches["attention"] = AttentionConfig(num_heads)
         if intermediate_dim is not None:
             branches["feed_forward"] = FeedForwardConfig(intermediate_dim)
-        config = BlockConfig(**branches, norm=norm, norm_placement=norm_placement, dropout=dropout, residual=residual)
+        config = BlockConfig(
+            **branches,
+            norm=norm,
+            norm_placement=norm_placement,
+            dropout=dropout,
+            residual=residual,
+            recurrence=recurrence,
+        )
         self.attention = config.attention
         self.norm = norm
         self.norm_placement = norm_placement
         self.residual = residual
         self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy) if dropout else None
         self.cross_attention: typing.Any = None
-        mixer = FourierMixing if isinstance(self.attention, Fourier) else MultiHeadAttention
-        self._add("self_attention", mixer, self.attention, norm_before=attention_norm, causal=self._causal)
+        self.recurrence = recurrence
+        mixer: type = FourierMixing if isinstance(self.attention, Fourier) else MultiHeadAttention
+        mixer, of_mixer = (mixer, self.attention) if recurrence is None else (SimpleRecurrentUnit, recurrence)
+        self._add("self_attention", mixer, of_mixer, norm_before=attention_norm, causal=self._causal)
         self._add("feed_forward", FeedForward, config.feed_forward, norm_before=residual != "parallel_shared")
 
     def _add(
@@ -204,10 +231,12 @@ class _Block(Layer):
     ) -> typing.Any:
         self.check_source(source)
         options = {"return_attention_scores": return_attention_scores}
-        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **options)
+        own = options if self.recurrence is None else {}
+        spec = self.self_attention.compute_output_spec(inputs, cache=cache, offset=offset, **own)
         if source is None or not return_attention_scores:
             return spec
-        return *spec, self.cross_attention.compute_output_spec(inputs, source, **options)[1]
+        across = self.cross_attention.compute_output_spec(inputs, source, **options)[1]
+        return outputs(*(spec if isinstance(spec, tuple) else (spec,)), across)
 
     def check_source(self, source: Tensor) -> None:
         """Refuse a source if the block has no cross-attention, and a missing source if it has one."""
@@ -230,6 +259,7 @@ class EncoderBlock(_Block):
         norm_placement: "post", "pre", "around" or "branch"; see the picture at the top of this file.
         dropout: share of the output of each branch dropped in training.
         residual: "sequential", "parallel" or "parallel_shared"; see the second picture there.
+        recurrence: for decoders, a `SimpleRecurrence` record in the place of self-attention, or None.
         attention_norm: False omits the norm before the attention, for inputs that are normalised already.
 
     Call arguments:
@@ -269,7 +299,7 @@ class DecoderBlock(_Block):
     """One layer of a decoder: causal self-attention, cross-attention to a source, then a feed-forward layer.
 
     Args:
-        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual,
+        num_heads, intermediate_dim, attention, feed_forward, norm, norm_placement, dropout, residual, recurrence,
         attention_norm: as for `EncoderBlock`.
         cross_attention: whether the block attends to a source; False for a decoder-only (GPT-style) model.
 
@@ -283,7 +313,7 @@ class DecoderBlock(_Block):
         return_attention_scores: whether to return the attention weights too.
 
     Returns: `[B, T, D]`, then the extra outputs that the call asked for: the updated cache, the self-attention weights
-    `[B, N, T, S]`, the cross-attention weights.
+    `[B, N, T, S]` (none with a recurrence), the cross-attention weights.
 
     Example:
         >>> target, source = np.ones((2, 5, 32), "float32"), np.ones((2, 7, 32), "float32")
@@ -327,7 +357,8 @@ class DecoderBlock(_Block):
         training: bool | None = None,
     ) -> typing.Any:
         to_itself = {"padding_mask": padding_mask, "attention_mask": attention_mask, "scope": scope}
-        to_itself |= {"cache": cache, "offset": offset, "return_attention_scores": return_attention_scores}
+        to_itself |= {"cache": cache, "offset": offset}
+        to_itself["return_attention_scores"] = return_attention_scores and self.recurrence is None
         to_source = {"padding_mask": source_padding_mask, "scope": source_scope}
         to_source["return_attention_scores"] = return_attention_scores
         return self._transform(inputs, source, to_itself=to_itself, to_source=to_source, training=training)

@@ -56,6 +56,7 @@ class EmbeddingsConfig:
     projected: str = "sum"
     num_tasks: Count = 0
     token_dropout: TokenDropout | None = None
+    zero_id: Count | None = None
 
     def __post_init__(self) -> None:
         if self.projected not in PROJECTED:
@@ -88,6 +89,8 @@ class PositionalEmbedding(Layer):
         num_tasks: the number of tasks that the model was pre-trained on at once (Sun et al. 2020, ERNIE 2.0). Each
             token gets the vector of the first task; 0 for no task embeddings.
         token_dropout: a `TokenDropout` record for models whose masked tokens have no vector, or None.
+        zero_id: the id of a token whose vector is zero, whatever the table holds: the start token of Marian. None if
+            all tokens have vectors.
         padding_id: the id that the Keras mask of the output hides; None for no mask.
         embeddings_initializer: a Keras initializer, or pre-trained word vectors `[V, E]`.
         trainable_embeddings: False freezes the token embeddings. Setting `trainable` of a whole model resets this;
@@ -126,6 +129,7 @@ class PositionalEmbedding(Layer):
         projected: str = "sum",
         num_tasks: int = 0,
         token_dropout: TokenDropout | None = None,
+        zero_id: int | None = None,
         padding_id: int | None = None,
         embeddings_initializer: typing.Any = None,
         trainable_embeddings: bool = True,
@@ -146,6 +150,7 @@ class PositionalEmbedding(Layer):
         self._trigrams = projected == "trigrams"
         self._norm_dim = hidden_dim if projected == "sum_before_norm" else self._sum_dim
         self.token_dropout = token_dropout
+        self.zero_id = zero_id
         self._check_padding()
         options = {"dtype": self.dtype_policy}
         if token is None:
@@ -316,6 +321,8 @@ class PositionalEmbedding(Layer):
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
         if self.token_dropout is not None:
             x = self._without_masked(x, token_ids, self.token_dropout)
+        if self.zero_id is not None:
+            x = arrays.where((token_ids != self.zero_id)[:, :, None], x, ops.zeros_like(x))
         if self._trigrams:
             x = ops.concatenate([_moved(x, -1), x, _moved(x, 1)], axis=-1)
         if self.token_projection is not None:

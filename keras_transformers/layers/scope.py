@@ -146,6 +146,21 @@ def self_scope(
     return Scope(mask, bias, kernel_causal, angles, layout, starts, rotates_values, global_mask, distances)
 
 
+def recurrent_scope(inputs: Tensor, padding_mask: Tensor, attention_mask: Tensor, starts: Tensor) -> Scope:
+    """The `Scope` of a recurrence over `inputs [B, T, D]`: the starts of texts, and the mask of padding. A padding mask
+    `[B, T]` is by default the Keras mask attached to the inputs; one of a cache, which is longer, has no effect.
+
+    Raises:
+        ValueError: for an attention mask.
+    """
+    if attention_mask is not None:
+        raise ValueError("Expected no attention_mask for a recurrence, which attends to nothing, got one.")
+    padding_mask = masks.attached(inputs) if padding_mask is None else padding_mask
+    if padding_mask is None or padding_mask.shape[1] != inputs.shape[1]:
+        return Scope(starts=starts)
+    return Scope(mask=padding_mask[:, None, None, :], starts=starts)
+
+
 def cross_scope(
     query: Tensor, source: Tensor, num_heads: int, padding_mask: Tensor = None, attention_mask: Tensor = None
 ) -> Scope:

@@ -24,7 +24,7 @@ from keras_transformers.layers.norms import make_norm
 from keras_transformers.layers.positions import relative_layer
 from keras_transformers.layers.relative_sinusoids import RelativeSinusoids
 from keras_transformers.layers.rematerialization import rematerialized
-from keras_transformers.layers.scope import Places, Scope, cross_scope, self_scope
+from keras_transformers.layers.scope import Places, Scope, cross_scope, recurrent_scope, self_scope
 from keras_transformers.layers.state import State
 from keras_transformers.records import Count, Rate, Size, arguments_of, record
 
@@ -90,6 +90,8 @@ class StackConfig:
             "no feed_forward_pattern where a block serves several layers, as num_distinct says": (
                 not shared or not self.feed_forward_pattern
             ),
+            "neither a pattern nor bidirectional=True in a stack with a recurrence": self.block.recurrence is None
+            or not (self.pattern or self.bidirectional),
             "no positions with global tokens, whose queries know none": not any(
                 attention.global_tokens and attention.positions is not None for attention in self.attentions
             ),
@@ -183,6 +185,7 @@ class _Stack(Layer):
             num_distinct,
             first_norm,
             feed_forward_pattern=feed_forward_pattern,
+            bidirectional=bidirectional,
             convolution=convolution,
             bottleneck=bottleneck,
         )
@@ -191,6 +194,7 @@ class _Stack(Layer):
         if bottleneck is not None and type(self)._causal:
             raise ValueError(f"Expected no bottleneck in a decoder, got {bottleneck}.")
         self.attentions = config.attentions
+        self._num_own_scores = 0 if block.recurrence is not None else 1  # of a block that is asked for its scores
         self.num_layers = num_layers
         self.block = block
         self.blocks = [self._make_block(n, config) for n in range(num_distinct or num_layers)]
@@ -266,8 +270,8 @@ class _Stack(Layer):
             across = () if source is None else (_of_layer(source, n),)
             _, *extras = block.compute_output_spec(x, *across, **of_state, return_attention_scores=True)
             of_layer = extras[cache is not None :]
-            scores.append(of_layer[0])
-            cross_scores += of_layer[1:]
+            scores += of_layer[: self._num_own_scores]
+            cross_scores += of_layer[self._num_own_scores :]
         return _results(
             x if self.projection is None else like(x, width=self.projection.units),
             cache=None if cache is None else tuple(keras.tree.map_structure(like, state) for state in cache),
@@ -331,8 +335,8 @@ class _Stack(Layer):
             if n == 0 and self.convolution is not None:
                 x = self.convolution(hidden_states[0], x, padding_mask=padding_mask, training=training)
             states += extras[: cache is not None]
-            scores += extras[cache is not None :][:1]
-            cross_scores += extras[cache is not None :][1:]
+            scores += extras[cache is not None :][: self._num_own_scores]
+            cross_scores += extras[cache is not None :][self._num_own_scores :]
         x = x if self.norm is None else self.norm(x)
         x = x if self.projection is None else self.projection(x)
         x = x if self.final_dropout is None else self.final_dropout(x, training=training)
@@ -514,9 +518,13 @@ class Decoder(_Stack):
             source_scope = cross_scope(
                 inputs, _of_layer(source, 0), self.block.attention.num_heads, source_padding_mask
             )
+        if self.block.recurrence is None:
+            scopes = self._scopes(Places.of(inputs, padding_mask, room, offset), attention_mask, starts)
+        else:
+            scopes = [recurrent_scope(inputs, padding_mask, attention_mask, starts)] * self.num_layers
         return self._through_blocks(
             inputs,
-            self._scopes(Places.of(inputs, padding_mask, room, offset), attention_mask, starts),
+            scopes,
             source,
             cache,
             offset=offset,

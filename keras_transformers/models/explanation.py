@@ -234,6 +234,7 @@ def _embeddings(label: str, layer: PositionalEmbedding, embeddings: EmbeddingsCo
         f"{embeddings.vocabulary_size} → {layer.hidden_dim} ({_size(layer)})",
         "the source's token vectors" if embeddings.shared_tokens else "",
         f"times √{layer.embedding_dim}" if embeddings.scale else "",
+        f"zeros for token {embeddings.zero_id}" if embeddings.zero_id is not None else "",
         f"projected from {embeddings.embedding_dim}" if embeddings.projected == "tokens" else "",
         f"of three tokens, projected from {embeddings.embedding_dim} each"
         if embeddings.projected == "trigrams"
@@ -298,7 +299,10 @@ def _attentions(label: str, stack: StackConfig, backbone: typing.Any, width: int
     )
     causal = "causal " if label == "decoder" and not stack.bidirectional else ""
     positions = () if stack.pattern else _positions(attention)
-    yield _line("", f"  {causal}self-attention: {shared[0]}", *shared[1:], *positions)
+    if stack.block.recurrence is None:
+        yield _line("", f"  {causal}self-attention: {shared[0]}", *shared[1:], *positions)
+    else:
+        yield _line("", "  simpler simple recurrent unit (SSRU) in the place of self-attention")
     pattern: tuple[typing.Any, ...] = stack.attentions if stack.pattern else ()
     for each in dict.fromkeys(pattern):
         first, *rest = _positions(each)

@@ -1,5 +1,7 @@
 """Model configurations for training from scratch."""
 
+import dataclasses
+
 from keras_transformers.layers.attention import AttentionConfig
 from keras_transformers.layers.blocks import BlockConfig
 from keras_transformers.layers.embeddings import EmbeddingsConfig
@@ -7,6 +9,7 @@ from keras_transformers.layers.feed_forward import FeedForwardConfig
 from keras_transformers.layers.heads import HeadConfig, PoolerConfig, TokenHeadConfig, TransformConfig
 from keras_transformers.layers.norms import LayerNorm, Norm, RMSNorm
 from keras_transformers.layers.positions import Learned, RelativePositions, Rotary, Sinusoidal
+from keras_transformers.layers.simple_recurrence import SimpleRecurrence
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.spelling import spelled
@@ -33,6 +36,7 @@ def transformer(
     tied_head: bool = True,
     head_bias: bool = False,
     padding_id: int = 0,
+    recurrence: SimpleRecurrence | None = None,
 ) -> ModelConfig:
     """The original encoder-decoder (Vaswani et al. 2017); its defaults are the paper's base model.
 
@@ -51,6 +55,7 @@ def transformer(
         tied_head: whether the head is the target embeddings transposed.
         head_bias: whether the head has a bias.
         padding_id: the id that fills short rows.
+        recurrence: a `SimpleRecurrence` record for a decoder without self-attention, or None.
 
     Returns: a `ModelConfig`.
 
@@ -86,7 +91,7 @@ def transformer(
         hidden_dim,
         embeddings(vocabulary_size),
         encoder=StackConfig(encoder_layers, block, final_norm),
-        decoder=StackConfig(decoder_layers, block, final_norm),
+        decoder=StackConfig(decoder_layers, dataclasses.replace(block, recurrence=recurrence), final_norm),
         decoder_embeddings=None if shared_embeddings else embeddings(target_vocabulary_size or vocabulary_size),
         head=HeadConfig(tied_head, head_bias),
         padding_id=padding_id,

@@ -43,6 +43,7 @@ from keras_transformers.layers import (
     RMSNorm,
     RMSNormalization,
     Rotary,
+    SimpleRecurrentUnit,
     Sinusoidal,
     TokenDropout,
     Transform,
@@ -100,6 +101,7 @@ CASES = {
         "embedding_dim": 6,
         "num_tasks": 3,
         "token_dropout": TokenDropout(7, 0.25),
+        "zero_id": 4,
         "padding_id": 3,
         "trainable_embeddings": False,
     },
@@ -124,10 +126,11 @@ CASES = {
     RelativePosition: {"positions": RelativeBuckets(8, 20), "num_heads": 4, "head_dim": 6, "causal": True},
     RelativeScores: {"positions": RelativeSinusoids(3), "num_heads": 4, "head_dim": 6, "hidden_dim": D},
     FourierMixing: {},
+    SimpleRecurrentUnit: {},
     ConvolutionHeads: {"num_heads": 4, "head_dim": 6, "kernel_size": 5},
     GroupedDense: {"units": 12, "groups": 4, "use_bias": False},
-    EncoderBlock: {**fields(BLOCK), "attention_norm": False},
-    DecoderBlock: {**fields(BLOCK), "attention_norm": False, "cross_attention": False},
+    EncoderBlock: {**without(fields(BLOCK), "recurrence"), "attention_norm": False},
+    DecoderBlock: {**without(fields(BLOCK), "recurrence"), "attention_norm": False, "cross_attention": False},
     BottleneckBlock: {"block": NARROW, "bottleneck": Bottleneck(8, 2)},
     Convolution: {"config": ConvolutionConfig(5, "relu", 0.25), "norm": RMSNorm(1e-4)},
     Encoder: {**STACK, "convolution": ConvolutionConfig(5)},
@@ -139,18 +142,21 @@ OTHER_ARGUMENTS = {
     FeedForward: {"groups"},
     GroupedDense: {"kernel_initializer"},
     FourierMixing: {"causal"},  # is refused
+    SimpleRecurrentUnit: {"causal"},  # is always True
     PositionalEmbedding: {"max_length", "embeddings_initializer", "token", "projected"},  # the last has its own test
-    EncoderBlock: {"num_heads", "intermediate_dim"},
-    DecoderBlock: {"num_heads", "intermediate_dim"},
+    EncoderBlock: {"num_heads", "intermediate_dim", "recurrence"},  # the last is refused
+    DecoderBlock: {"num_heads", "intermediate_dim", "recurrence"},  # not beside positions: a further case has it
     Encoder: {"num_distinct", "first_norm", "bottleneck"},  # not both at once: test_blocks has them
     Decoder: {"num_distinct", "first_norm", "convolution", "bottleneck"},  # the last two are refused
 }
+RECURRENT = {"num_heads": 4, "intermediate_dim": 24}
 FURTHER = [
     (MultiHeadAttention, {"num_heads": 4, "window": 3, "global_tokens": 2}),
     (MultiHeadAttention, {"num_heads": 4, "groups": layers.AttentionGroups(2, 1, 4, 2), "use_bias": "output"}),
     (MultiHeadAttention, {"num_heads": 4, "blocks": layers.BlockSparse(1, 0)}),
     (MultiHeadAttention, {"num_heads": 4, "head_dim": 2, "convolution": layers.DynamicConvolution(3)}),
     (Encoder, {"num_layers": 2, "block": NARROW, "bottleneck": Bottleneck(8)}),
+    (DecoderBlock, {**RECURRENT, "recurrence": layers.SimpleRecurrence(), "cross_attention": False}),
     (FeedForward, {"intermediate_dim": 24, "groups": layers.FeedForwardGroups(2, 4)}),
 ]
 

@@ -220,3 +220,13 @@ def within(x: Tensor, indices: Tensor) -> Tensor:
     rows = indices + ops.arange(sentences, dtype="int32")[:, None] * entries
     taken = ops.take(ops.reshape(x, (sentences * entries, *x.shape[2:])), ops.reshape(rows, (-1,)), axis=0)
     return ops.reshape(taken, (sentences, indices.shape[1], *x.shape[2:]))
+
+
+def linear_recurrence(kept: Tensor, added: Tensor) -> Tensor:
+    """The states `h[t] = kept[t] * h[t - 1] + added[t]` from `h[-1] = 0`, for `[B, T, D]`, in order log T steps."""
+
+    def composed(first: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return first[0] * then[0], first[1] * then[0] + then[1]
+
+    states: Tensor = ops.associative_scan(composed, (kept, added), axis=1)[1]
+    return states
