@@ -25,9 +25,9 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 
 # File names that are downloaded: configuration, weights and tokenizers, no pickles and no code. KerasHub has h5 files.
 _WEIGHT_FILES = ["*.safetensors", "*.weights.h5"]
-_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", *_WEIGHT_FILES, "*.model", "*.spm", "*.txt", "*.jinja"]
+_HUGGING_FACE_FILES = ["SHA256SUMS", "*.json", *_WEIGHT_FILES, "*.model", "*.spm", "*.txt", "*.jinja", "hparams.yaml"]
 # Weights of repositories without safetensors; their reader executes no code (`formats/hugging_face.py`).
-_TORCH_FILES = ["pytorch_model*.bin"]
+_TORCH_FILES = ["pytorch_model*.bin", "checkpoints/model.ckpt"]
 # Copies of the weights for other runtimes.
 _OTHER_RUNTIMES = ["onnx/*", "openvino/*", "coreml/*"]
 

@@ -30,6 +30,29 @@ def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarra
     if any(is_plain(folder / name) for name in (preset.WEIGHTS, preset.INDEX)) or not torch_files:
         return safetensors_files.read_tensors(folder)
     path = torch_files[0]
+    paths = [path] if path.name == TORCH_WEIGHTS else safetensors_files.indexed_files(folder, TORCH_INDEX, ".bin")
+    tensors: dict[str, typing.Any] = {}
+    for path in paths:
+        tensors |= _checked(_load(path), path)
+    return TorchTensors(tensors)
+
+
+def open_lightning(path: pathlib.Path) -> tuple["TorchTensors", dict[str, typing.Any]]:
+    """Open a checkpoint of PyTorch Lightning: its tensors by name, each read on access, and its settings.
+
+    Raises:
+        ImportError: if PyTorch is not installed.
+        ValueError: for another file, and for objects that the weights-only loader refuses.
+    """
+    content = _load(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ValueError(f"Expected a checkpoint of PyTorch Lightning with a state_dict in {path}, got another file.")
+    settings = content.get("hyper_parameters")
+    return TorchTensors(_checked(dict(content["state_dict"]), path)), settings if isinstance(settings, dict) else {}
+
+
+def _load(path: pathlib.Path) -> typing.Any:
+    """The content of a file of PyTorch, by its weights-only loader."""
     try:
         import torch
     except ImportError as error:
@@ -37,23 +60,25 @@ def open_tensors(folder: pathlib.Path) -> collections.abc.Mapping[str, np.ndarra
             f"{path} is PyTorch's own format, and PyTorch is not installed: `pip install torch`, or convert the file "
             "to safetensors."
         ) from error
-    paths = [path] if path.name == TORCH_WEIGHTS else safetensors_files.indexed_files(folder, TORCH_INDEX, ".bin")
-    tensors: dict[str, typing.Any] = {}
-    for path in paths:
-        try:
-            part = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        except Exception as error:  # a pickle can fail in any way
-            problem = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ValueError(
-                f"Expected tensors and nothing else in {path}, got a file that torch's weights-only loader refuses "
-                f"({problem:.200}). Nothing was executed. Download it again, or convert it to "
-                "safetensors where you trust it."
-            ) from None
-        if not isinstance(part, dict) or not all(isinstance(each, torch.Tensor) for each in part.values()):
-            raise ValueError(f"Expected a dictionary of tensors in {path}, got {type(part).__name__}.")
-        _check_storage(part, path)
-        tensors |= part
-    return TorchTensors(tensors)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # a pickle can fail in any way
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"Expected tensors and nothing else in {path}, got a file that torch's weights-only loader refuses "
+            f"({problem:.200}). Nothing was executed. Download it again, or convert it to "
+            "safetensors where you trust it."
+        ) from None
+
+
+def _checked(part: typing.Any, path: pathlib.Path) -> dict[str, typing.Any]:
+    """A file's content, after refusing all but tensors by name, which the file holds whole."""
+    import torch
+
+    if not isinstance(part, dict) or not all(isinstance(each, torch.Tensor) for each in part.values()):
+        raise ValueError(f"Expected a dictionary of tensors in {path}, got {type(part).__name__}.")
+    _check_storage(part, path)
+    return part
 
 
 def _check_storage(tensors: collections.abc.Mapping[str, typing.Any], path: pathlib.Path) -> None:

@@ -32,6 +32,7 @@ from keras_transformers.layers.heads import TokenHeadConfig as TokenHeadConfig
 from keras_transformers.layers.heads import Transform as Transform
 from keras_transformers.layers.heads import TransformConfig as TransformConfig
 from keras_transformers.layers.heads import VocabularyHead as VocabularyHead
+from keras_transformers.layers.layer_mix import LayerMix as LayerMix
 from keras_transformers.layers.norms import Affine as Affine
 from keras_transformers.layers.norms import AffineTransform as AffineTransform
 from keras_transformers.layers.norms import LayerNorm as LayerNorm

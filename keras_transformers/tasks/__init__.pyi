@@ -13,3 +13,4 @@ from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
 from keras_transformers.tasks.sparse_embedding import SparseEmbedder as SparseEmbedder
 from keras_transformers.tasks.task import Task as Task
 from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
+from keras_transformers.tasks.translation_scoring import TranslationScorer as TranslationScorer
