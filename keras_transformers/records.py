@@ -83,7 +83,7 @@ def record(cls: type[_T]) -> type[_T]:
 
 def is_record(value: typing.Any) -> bool:
     """Return whether `value` is an instance of a class made by `record`."""
-    return type(value) in _kinds.values()
+    return _kinds.get(type(value).__name__) is type(value)
 
 
 def arguments_of(value: typing.Any) -> dict[str, typing.Any]:
@@ -158,19 +158,26 @@ def _raise_for(cls: typing.Any, problems: list[str]) -> None:
 
 def _fits(value: typing.Any, annotation: typing.Any) -> bool:
     """Return whether a value is of an annotated type, so far as its class tells, and in its range."""
-    return any(_fits_one(value, each) for each in alternatives(annotation))
+    for kind, items, limits in _allowed(annotation):
+        if kind is typing.Any:
+            return True
+        if _is_of(value, kind):
+            within = all(limit.holds(value) for limit in limits) if limits else True
+            if within and (items is None or all(_fits(each, items) for each in value)):
+                return True
+    return False
 
 
-def _fits_one(value: typing.Any, annotation: typing.Any) -> bool:
-    limits = getattr(annotation, "__metadata__", ())
-    kind = annotation.__origin__ if limits else typing.get_origin(annotation) or annotation
-    if kind is typing.Any:
-        return True
-    if not _is_of(value, kind):
-        return False
-    if kind is tuple and typing.get_args(annotation)[1:] == (...,):
-        return all(_fits(each, typing.get_args(annotation)[0]) for each in value)
-    return all(limit.holds(value) for limit in limits)
+@functools.cache  # the fields of each record ask
+def _allowed(annotation: typing.Any) -> tuple[tuple[typing.Any, typing.Any, tuple[Range, ...]], ...]:
+    """Return for each alternative of an annotation its class, the annotation of a tuple's items, and its limits."""
+    allowed = []
+    for each in alternatives(annotation):
+        limits = getattr(each, "__metadata__", ())
+        kind = each.__origin__ if limits else typing.get_origin(each) or each
+        items = typing.get_args(each)
+        allowed.append((kind, items[0] if kind is tuple and items[1:] == (...,) else None, limits))
+    return tuple(allowed)
 
 
 def _is_of(value: typing.Any, kind: type) -> bool:

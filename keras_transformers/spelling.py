@@ -81,10 +81,11 @@ def check_arguments(
     Raises:
         TypeError: naming each unknown name, and the nearest possible name.
     """
-    known = [name for name in dict.fromkeys(known) if not name.startswith("_")]
-    possible = [*known, *beside]
-    unknown = [name for name in given if name not in possible and not name.startswith("_")]
+    known, beside = list(known), list(beside)
+    unknown = [name for name in given if name not in known and name not in beside and not name.startswith("_")]
     if unknown:
+        known = [name for name in dict.fromkeys(known) if not name.startswith("_")]
+        possible = [*known, *beside]
         named = ", ".join(f"{name!r}{did_you_mean(name, possible)}" for name in unknown)
         advised = [other_libraries.ADVICE[name] for name in unknown if name in other_libraries.ADVICE] + [advice]
         raise TypeError(" ".join([f"Expected {what} among {', '.join(known)}, got {named}.", *filter(None, advised)]))

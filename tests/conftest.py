@@ -1,6 +1,7 @@
 """What all tests share: the backend, where data and published checkpoints lie, and which tests one backend is enough
 for."""
 
+import gc
 import os
 import pathlib
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from tests import assets
 from tests.forks import Forks
+from tests.quick_building import build_quickly
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 # Tests compile a lot and compute a little, so JAX spends a third less on each compilation; the conformance suite
@@ -49,6 +51,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = kept
+
+
+def pytest_collection_finish():
+    """The tests build many small models: with a Keras that does so quickly, and without looking for garbage among the
+    million objects of the libraries again and again."""
+    if "keras" in sys.modules:
+        build_quickly()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

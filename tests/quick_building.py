@@ -1,0 +1,63 @@
+"""Keras builds layers in two thirds of the time, for the tests alone: they build some hundred thousand.
+
+What a layer holds and computes stays the same. Two things are left out that Keras does anew each time: to find out the
+signature of a function, and to look for variables, layers and metrics in numbers, strings and functions.
+"""
+
+import functools
+import inspect
+import os
+import types
+
+_HOLDS_NOTHING = {bool, int, float, str, type(None), types.FunctionType, types.MethodType}
+
+
+class _RemembersSignatures(types.ModuleType):
+    """The module `inspect`, which finds out the signature of a function once; a signature never changes."""
+
+    def __init__(self):
+        super().__init__("inspect")
+        remember = functools.lru_cache(maxsize=4096)
+        self._of_function, self.getfullargspec = remember(inspect.signature), remember(inspect.getfullargspec)
+        # By its function: the method of another layer is another object.
+        self._of_method = remember(lambda function: inspect.signature(types.MethodType(function, object())))
+
+    def __getattr__(self, name):
+        return getattr(inspect, name)
+
+    def signature(self, function):
+        is_method = type(function) is types.MethodType
+        return self._of_method(function.__func__) if is_method else self._of_function(function)
+
+
+def build_quickly():
+    """Change the Keras of this process."""
+    from keras.src.layers import layer
+    from keras.src.ops import operation
+    from keras.src.utils import tracking
+
+    operation.inspect = layer.inspect = _RemembersSignatures()
+    track = tracking.Tracker.track
+    tracking.Tracker.track = lambda self, value: value if type(value) in _HOLDS_NOTHING else track(self, value)
+    if os.environ["KERAS_BACKEND"] == "torch":
+        _set_attributes_quickly(layer.Layer)
+
+
+def _set_attributes_quickly(cls):
+    """On PyTorch, without its own search for parameters and modules, for an attribute that neither is nor replaces
+    one."""
+    import torch
+
+    set_attribute = cls.__setattr__
+
+    def __setattr__(self, name, value):
+        held = self.__dict__
+        if "_tracker" not in held or name == "_tracker" or isinstance(value, (torch.nn.Module, torch.Tensor)):
+            return set_attribute(self, name, value)
+        if name in held.get("_modules", ()) or name in held.get("_parameters", ()) or name in held.get("_buffers", ()):
+            return set_attribute(self, name, value)
+        if type(value) not in _HOLDS_NOTHING:
+            value = held["_tracker"].track(value)
+        return object.__setattr__(self, name, value)
+
+    cls.__setattr__ = __setattr__
