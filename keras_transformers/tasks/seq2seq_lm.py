@@ -20,7 +20,7 @@ from keras_transformers.generation.decoding import Generated, Numbers, alike, ge
 from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.tasks import notices, translation
+from keras_transformers.tasks import candidates, notices, translation
 from keras_transformers.tasks.answers import Answers, Progress
 from keras_transformers.tasks.directions import Direction, find_direction
 from keras_transformers.tasks.given_translations import GivenTranslations
@@ -151,6 +151,8 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         keep_letterless: bool = True,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
+        rerank: typing.Any = None,
+        num_candidates: int | None = None,
         **generation: typing.Any,
     ) -> typing.Any: ...
 
@@ -168,6 +170,8 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         keep_letterless: bool = True,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
+        rerank: typing.Any = None,
+        num_candidates: int | None = None,
         **generation: typing.Any,
     ) -> typing.Any:
         """Translate texts, by default with the generation settings of the preset. The same text always gives the same
@@ -197,6 +201,11 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
                 a prefix or a forced word.
             names: a list of names for the texts in warnings, such as "line 7"; by default "index 6".
             progress: a function called with the number of finished texts, after each batch.
+            rerank: another judge of the translations: a `TranslationScorer` that needs no references (CometKiwi), or
+                `kt.tasks.MinimumBayesRisk`. Scores are then the judge's; a text without a choice has the score 0.
+            num_candidates: how many translations of each text the judge chooses from; by default `num_beams`, and 16
+                samples with `do_sample`. Decoding takes as long as for so many beams or samples. The judge reads each
+                candidate; `MinimumBayesRisk` compares each with each.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
 
@@ -211,6 +220,12 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             >>> nllb = kt.Seq2SeqLM.from_preset("hf://facebook/nllb-200-distilled-600M")
             >>> nllb.translate("The house is small.", "English", "French")
         """
+        if rerank is not None or num_candidates is not None:
+            options = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
+            options |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
+            options |= {"source_language": source_language, "target_language": target_language}
+            judging = candidates.Judging(rerank, num_candidates, batch_size, return_scores)
+            return candidates.translate_with(self, texts, judging, options, generation)
         direction, config = self.direction(source_language, target_language, **generation)
         self._check_effect(config, generation, return_scores)
         texts, single = texts_of(texts, inputs=SOURCES)

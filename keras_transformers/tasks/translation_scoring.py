@@ -37,14 +37,15 @@ class TranslationScorer:
     Source: Rei et al. 2022a (COMET-22) and 2022b (CometKiwi); Juraska et al. 2024 (MetricX-24).
     """
 
-    def __init__(self, judge: CometJudge | MetricXJudge) -> None:
+    def __init__(self, judge: CometJudge | MetricXJudge, place: str = "") -> None:
         self._judge = judge
+        self._place = place
         self.name = judge.name
         self.references = judge.references
         self.lower_is_better = judge.lower_is_better
 
     def __repr__(self) -> str:
-        return f"TranslationScorer({self.name}, references {self.references})"
+        return f"TranslationScorer({self._place!r}, {self.name}, references {self.references})"
 
     @classmethod
     def from_preset(
@@ -71,9 +72,9 @@ class TranslationScorer:
         path = sources.resolve(name)
         found = comet_folders.find(path)
         if found is not None:
-            return cls(CometJudge(comet_folders.read(*found, base), dtype))
+            return cls(CometJudge(comet_folders.read(*found, base), dtype), str(path))
         if path.is_dir() and is_plain(path / "config.json") and is_metricx(read_object(path / "config.json")):
-            return cls(MetricXJudge(path, base, dtype))
+            return cls(MetricXJudge(path, base, dtype), str(path))
         raise ValueError(
             f"Expected a model that judges translations, {comet_folders.CONFIG} of COMET or a config.json with the "
             f"architecture {ARCHITECTURE} of MetricX, got neither in {path}."

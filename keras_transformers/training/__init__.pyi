@@ -3,6 +3,8 @@ from keras_transformers.training.callbacks import Speed as Speed
 from keras_transformers.training.callbacks import TranslationQuality as TranslationQuality
 from keras_transformers.training.checkpoints import Checkpoint as Checkpoint
 from keras_transformers.training.checkpoints import average_weights as average_weights
+from keras_transformers.training.comparison import Comparison as Comparison
+from keras_transformers.training.comparison import compare_systems as compare_systems
 from keras_transformers.training.evaluators import RerankingQuality as RerankingQuality
 from keras_transformers.training.evaluators import RetrievalQuality as RetrievalQuality
 from keras_transformers.training.evaluators import SimilarityQuality as SimilarityQuality
@@ -13,6 +15,7 @@ from keras_transformers.training.metrics import TokenAccuracy as TokenAccuracy
 from keras_transformers.training.metrics import TokenMean as TokenMean
 from keras_transformers.training.metrics import bleu as bleu
 from keras_transformers.training.metrics import chrf as chrf
+from keras_transformers.training.metrics import ter as ter
 from keras_transformers.training.schedules import CoolDown as CoolDown
 from keras_transformers.training.schedules import InverseSquareRoot as InverseSquareRoot
 from keras_transformers.training.schedules import LinearDecay as LinearDecay

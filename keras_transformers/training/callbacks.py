@@ -17,7 +17,7 @@ import keras
 
 from keras_transformers.extras import require
 from keras_transformers.training.curves import plot_learning_curve, read_curve
-from keras_transformers.training.metrics import Perplexity, bleu, chrf
+from keras_transformers.training.metrics import Perplexity, metric_of, score_by
 
 
 class Speed(keras.callbacks.Callback):
@@ -59,7 +59,7 @@ class Speed(keras.callbacks.Callback):
 
 
 class TranslationQuality(keras.callbacks.Callback):
-    """Translates a held-out text after an epoch, and adds `val_bleu` and `val_chrf` to the logs.
+    """Translates a held-out text after an epoch, and adds `val_bleu` and `val_chrf` to the logs, or other scores.
 
     Put it before the callbacks that read the logs (`LearningCurve`, `EarlyStopping(monitor="val_bleu", mode="max")`).
     The attribute `signatures` holds the signatures of sacreBLEU, `hypotheses` the last translations.
@@ -68,10 +68,13 @@ class TranslationQuality(keras.callbacks.Callback):
         sources: list of strings.
         references: list of as many strings, or of lists of alternatives.
         every_epochs: number of epochs between two translations.
+        metrics: of "bleu", "chrf", "chrf++" and "ter"; the logs call them `val_bleu` and so on.
+        scorer: a `TranslationScorer`, whose mean score is logged under its name: `val_comet`, `val_cometkiwi`,
+            `val_metricx`. It judges by the references if it reads them.
         **options: options of `model.translate(list of str, **options) -> list of str`, such as `num_beams=1`.
 
     Raises:
-        ValueError: for lists of unequal length, or empty ones.
+        ValueError: for lists of unequal length, or empty ones, and an unknown metric.
 
     Example:
         >>> quality = TranslationQuality(english, french, num_beams=4)
@@ -83,10 +86,16 @@ class TranslationQuality(keras.callbacks.Callback):
         sources: Sequence[str],
         references: Sequence[str | Sequence[str]],
         every_epochs: int = 1,
+        *,
+        metrics: Sequence[str] = ("bleu", "chrf"),
+        scorer: typing.Any = None,
         **options: typing.Any,
     ) -> None:
         super().__init__()
         require(sacrebleu=True)
+        for name in metrics:
+            metric_of(name)  # refuses unknown ones
+        self.metrics, self.scorer = tuple(metrics), scorer
         self.sources, self.references = list(sources), list(references)
         if len(self.sources) != len(self.references) or not self.sources:
             raise ValueError(
@@ -106,10 +115,21 @@ class TranslationQuality(keras.callbacks.Callback):
             # Early in training, few translations end before the limit.
             warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut")
             self.hypotheses = self.model.translate(self.sources, **self.options)
-        for name, metric in (("val_bleu", bleu), ("val_chrf", chrf)):
-            score, self.signatures[name] = metric(self.hypotheses, self.references)
-            if logs is not None:
-                logs[name] = score
+        scores = {}
+        for metric in self.metrics:
+            name = f"val_{metric}"
+            scores[name], self.signatures[name] = score_by(metric, self.hypotheses, self.references)
+        if self.scorer is not None:
+            judged = self.scorer.score(self.sources, self.hypotheses, self._first_references())
+            scores[f"val_{self.scorer.name.lower()}"] = sum(judged) / len(judged)
+        if logs is not None:
+            logs |= scores
+
+    def _first_references(self) -> list[str] | None:
+        """One reference for each source, if the scorer reads them."""
+        if self.scorer.references == "unused":
+            return None
+        return [each if isinstance(each, str) else each[0] for each in self.references]
 
 
 class LearningCurve(keras.callbacks.Callback):

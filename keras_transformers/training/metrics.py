@@ -1,4 +1,4 @@
-"""Metrics: token accuracy and perplexity in training, BLEU and chrF of translations.
+"""Metrics: token accuracy and perplexity in training; BLEU, chrF and TER of translations.
 
 Shapes: `B` batch, `T` tokens, `V` vocabulary.
 """
@@ -10,6 +10,7 @@ import keras
 
 from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Tensor
+from keras_transformers.spelling import did_you_mean
 from keras_transformers.training.losses import token_cross_entropy
 
 
@@ -99,8 +100,17 @@ class Perplexity(TokenMean):
         return keras.ops.exp(super().result())
 
 
+# Metrics of translations: the name in a table, the class of sacreBLEU, and its options.
+METRICS: dict[str, tuple[str, str, dict[str, typing.Any]]] = {
+    "bleu": ("BLEU", "BLEU", {}),
+    "chrf": ("chrF", "CHRF", {}),
+    "chrf++": ("chrF2++", "CHRF", {"word_order": 2}),
+    "ter": ("TER", "TER", {}),
+}
+
+
 class Score(typing.NamedTuple):
-    """A score from 0 to 100, and the sacreBLEU signature that identifies its computation."""
+    """A score from 0 to 100 (TER may exceed it), and the sacreBLEU signature that identifies its computation."""
 
     score: float
     signature: str
@@ -127,9 +137,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], *
 
     Source: Papineni et al. 2002; Post 2018.
     """
-    import sacrebleu
-
-    return _score(sacrebleu.metrics.BLEU(**options), hypotheses, references)
+    return score_by("bleu", hypotheses, references, **options)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any) -> Score:
@@ -137,12 +145,42 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], *
 
     Source: Popović 2015.
     """
+    return score_by("chrf", hypotheses, references, **options)
+
+
+def ter(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any) -> Score:
+    """Corpus TER by sacreBLEU: edits per word of the reference, in percent, so that less is better. Arguments, results
+    and errors are as for `bleu`.
+
+    Source: Snover et al. 2006.
+    """
+    return score_by("ter", hypotheses, references, **options)
+
+
+def score_by(
+    name: str, hypotheses: Sequence[str], references: Sequence[str | Sequence[str]], **options: typing.Any
+) -> Score:
+    """The score by one of `METRICS`. Arguments, results and errors are as for `bleu`."""
+    streams, metric = alternatives_of(hypotheses, references), metric_of(name, **options)
+    return Score(metric.corpus_score(list(hypotheses), streams).score, str(metric.get_signature()))
+
+
+def metric_of(name: str, **options: typing.Any) -> typing.Any:
+    """The metric of sacreBLEU, one of `METRICS`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in METRICS:
+        raise ValueError(f"Expected a metric of {', '.join(METRICS)}, got {name!r}{did_you_mean(str(name), METRICS)}.")
     import sacrebleu
 
-    return _score(sacrebleu.metrics.CHRF(**options), hypotheses, references)
+    _, kind, given = METRICS[name]
+    return getattr(sacrebleu.metrics, kind)(**given, **options)
 
 
-def _score(metric: typing.Any, hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> Score:
+def alternatives_of(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> list[tuple[str, ...]]:
+    """The references as sacreBLEU takes them: a stream for each alternative."""
     hypotheses, references = list(hypotheses), list(references)
     if len(hypotheses) != len(references) or not hypotheses:
         raise ValueError(
@@ -158,5 +196,4 @@ def _score(metric: typing.Any, hypotheses: Sequence[str], references: Sequence[s
             )
     if len({len(texts) for texts in alternatives}) != 1:
         raise ValueError("Expected the same number of references for each hypothesis, got unequal numbers.")
-    score = metric.corpus_score(hypotheses, list(zip(*alternatives, strict=True)))
-    return Score(score.score, str(metric.get_signature()))
+    return list(zip(*alternatives, strict=True))

@@ -1,22 +1,64 @@
-"""`keras-transformers evaluate`: BLEU and chrF of a preset's translations, with their signatures."""
+"""`keras-transformers evaluate`: scores of a preset's translations, alone or beside those of another system."""
 
 import dataclasses
 import pathlib
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_transformers.apps.cli.options import (
+    TEXT_FILE,
     BatchSize,
     Languages,
     MaxNewTokens,
     NumBeams,
     PairFiles,
     Preset,
+    ReportOptions,
     command_of_records,
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Judging:
+    """How the translations are scored."""
+
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="bleu, chrf, chrf++ or ter; repeat for more. By default bleu and chrf."),
+    ] = None
+    scorer: Annotated[
+        str | None, typer.Option(help="A model that judges translations, COMET or MetricX: a folder or hf://org/name.")
+    ] = None
+    scorer_base: Annotated[
+        str | None, typer.Option(help="The model that --scorer builds on: its configuration and tokenizer.")
+    ] = None
+    beside: Annotated[
+        pathlib.Path | None,
+        typer.Option(**TEXT_FILE, help="Translations by another system, one a line: test whether this one is better."),
+    ] = None
+    test: Annotated[str, typer.Option(help="The test with --beside: bootstrap or randomization.")] = "bootstrap"
+
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics, after checking them."""
+        from keras_transformers.training.metrics import metric_of
+
+        names = tuple(self.metric or ("bleu", "chrf"))
+        for name in names:
+            metric_of(name)
+        return names
+
+    def model(self) -> Any:
+        """Return the `TranslationScorer`, or None."""
+        if self.scorer is None and self.scorer_base is not None:
+            raise ValueError("Expected --scorer with --scorer-base, got none. Give both.")
+        if self.scorer is None:
+            return None
+        import keras_transformers as kt
+
+        return kt.TranslationScorer.from_preset(self.scorer, base=self.scorer_base)
 
 
 @command_of_records
@@ -27,15 +69,20 @@ def evaluate(
     num_beams: NumBeams = None,
     max_new_tokens: MaxNewTokens = None,
     batch_size: BatchSize = 32,
+    *,
+    judging: Judging,
+    reporting: ReportOptions,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Draw BLEU by sentence length here (PNG).")] = None,
     translations: Annotated[pathlib.Path | None, typer.Option(help="Write the translations here.")] = None,
 ) -> None:
-    """Translate a test set and score it: BLEU and chrF by sacreBLEU, each with its signature."""
+    """Translate a test set and score it: by sacreBLEU, each metric with its signature, and by a model that judges."""
     from keras_transformers.apps.cli.texts import given, progress
     from keras_transformers.extras import require
 
     require(sacrebleu=True, matplotlib=picture)
     sources, references = files.read()
+    reporting.check()
+    metrics, others = judging.metrics(), _others(judging, len(sources))
     for path in (picture, translations):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,10 +90,11 @@ def evaluate(
     import keras_transformers as kt
     from keras_transformers import backends
     from keras_transformers.apps.files import one_line
+    from keras_transformers.training.comparison import compare_systems
     from keras_transformers.training.curves import plot_quality_by_length
-    from keras_transformers.training.metrics import bleu, chrf
+    from keras_transformers.training.metrics import METRICS, score_by
 
-    task = kt.Seq2SeqLM.from_preset(preset)
+    scorer, task = judging.model(), kt.Seq2SeqLM.from_preset(preset)
     options = given(
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,
@@ -59,13 +107,67 @@ def evaluate(
         hypotheses = [one_line(text) for text in task.translate(sources, names=names, progress=advance, **options)]
     seconds = time.perf_counter() - begin
     print(f"{len(sources)} sentences in {seconds:.1f} s on {backends.NAME}", file=sys.stderr)
-    for name, (score, signature) in {
-        "BLEU": bleu(hypotheses, references),
-        "chrF": chrf(hypotheses, references),
-    }.items():
-        print(f"{name}\t{score:.2f}\t{signature}")
+    for metric in metrics:
+        score, signature = score_by(metric, hypotheses, references)
+        print(f"{METRICS[metric][0]}\t{score:.2f}\t{signature}")
+    judged = None if scorer is None else _judge(scorer, sources, hypotheses, references)
+    if others is not None:
+        scores = {} if scorer is None else {scorer.name: (_judge(scorer, sources, others, references, False), judged)}
+        compared = compare_systems(others, hypotheses, references, test=judging.test, metrics=metrics, scores=scores)
+        for each in compared:
+            print(f"{each.metric}, other\t{each.baseline:.2f}\tp = {each.p_value:.4f}\t{each.signature}")
+    _report(reporting, sources, hypotheses, references, scorer, judged)
     if translations is not None:
         translations.write_text("".join(line + "\n" for line in hypotheses), "utf-8")
     if picture is not None:
         plot_quality_by_length(sources, hypotheses, references, picture)
         print(f"picture\t{picture}")
+
+
+def _others(judging: Judging, count: int) -> list[str] | None:
+    """The translations of another system."""
+    from keras_transformers.files.lines import read_lines
+    from keras_transformers.training.comparison import TESTS
+
+    if judging.test not in TESTS:
+        raise ValueError(f"Expected --test to be one of {', '.join(TESTS)}, got {judging.test!r}.")
+    if judging.beside is None:
+        return None
+    others = read_lines(judging.beside)
+    if len(others) != count:
+        raise ValueError(f"Expected {count} lines in {judging.beside}, as there are sentences, got {len(others)}.")
+    return others
+
+
+def _judge(
+    scorer: Any, sources: list[str], translations: list[str], references: list[str], shown: bool = True
+) -> list[float]:
+    """The scores by a model, whose mean is printed."""
+    from keras_transformers.apps.cli.texts import progress
+
+    given = [] if scorer.references == "unused" else [references]
+    with progress("judging", total=len(sources)) as advance:
+        scores = scorer.score(sources, translations, *given, progress=advance)
+    if shown:
+        print(f"{scorer.name}\t{sum(scores) / max(len(scores), 1):.4f}")
+    return scores
+
+
+def _report(
+    reporting: ReportOptions,
+    sources: list[str],
+    hypotheses: list[str],
+    references: list[str],
+    scorer: Any,
+    judged: list[float] | None,
+) -> None:
+    """Check the translations, write the report, and print its counts. A score that counts errors is negated."""
+    if reporting.report is None:
+        return
+    from keras_transformers.apps.translation_report import write_report
+    from keras_transformers.data.translation_checks import check_translations
+
+    scores = judged if judged is None or not scorer.lower_is_better else [-score for score in judged]
+    report = check_translations(sources, hypotheses, references=references, scores=scores, checks=reporting.checks())
+    write_report(reporting.report, report)
+    print(report.table(), file=sys.stderr)

@@ -83,6 +83,33 @@ class Languages:
     ] = None
 
 
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Checks of translations for hallucinations and copies."""
+
+    report: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            help="Write a report here (JSON): too long, too short, repeated, untranslated, in another script, badly "
+            "scored, with the first lines of each."
+        ),
+    ] = None
+    min_score: Annotated[
+        float | None, typer.Option(help="With --report: the least score of a translation that is not reported.")
+    ] = None
+
+    def checks(self) -> Any:
+        """Return the `TranslationChecks`."""
+        from keras_transformers.data.translation_checks import TranslationChecks
+
+        return TranslationChecks(min_score=self.min_score)
+
+    def check(self) -> None:
+        """Refuse --min-score without --report."""
+        if self.min_score is not None and self.report is None:
+            raise ValueError("Expected --report with --min-score, got none. Give both.")
+
+
 class Fields:
     """The record's fields that a command takes as options, and defaults that the command changes."""
 

@@ -16,6 +16,7 @@ from keras_transformers.apps.cli.options import (
     Languages,
     MaxNewTokens,
     NumBeams,
+    ReportOptions,
     command_of_records,
 )
 from keras_transformers.apps.cli.texts import given
@@ -131,6 +132,7 @@ def translate(
     files: Files,
     languages: Languages,
     decoding: Decoding,
+    reporting: ReportOptions,
     attention: Annotated[
         pathlib.Path | None,
         typer.Option(help="Draw the attention between one sentence and its translation here (PNG)."),
@@ -142,6 +144,7 @@ def translate(
 
     texts = texts or []
     files.check([*given(texts=texts or None, attention=attention)])
+    _check_report(reporting, files, decoding)
     if attention is not None:
         require(matplotlib=True)
         _check_one(texts)
@@ -152,6 +155,7 @@ def translate(
     task = kt.Seq2SeqLM.from_preset(preset)
     if files.input is not None:
         _file(task, files, {**options, "documents": files.documents})
+        _report(files, reporting, decoding.scores)
     elif texts:
         _answer(task, texts, "sentence", decoding, options, total=len(texts))
     else:
@@ -159,6 +163,26 @@ def translate(
     if attention is not None:
         searched = given(num_beams=decoding.num_beams, max_new_tokens=decoding.max_new_tokens)
         kt.plot_attention(task, texts[0], path=attention, **searched)
+
+
+def _check_report(reporting: ReportOptions, files: Files, decoding: Decoding) -> None:
+    reporting.check()
+    if reporting.report is not None and files.input is None:
+        raise ValueError("Expected --input and --output with --report, got none. Give both.")
+    if reporting.min_score is not None and not decoding.scores:
+        raise ValueError("Expected --scores with --min-score, got none. Give both.")
+
+
+def _report(files: Files, reporting: ReportOptions, scored: bool) -> None:
+    """Check the translated file, write the report, and print its counts."""
+    if reporting.report is None:
+        return
+    from keras_transformers.apps.translation_report import report_of_file, write_report
+
+    source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)
+    report = report_of_file(source, output, rows=files.rows(), scored=scored, checks=reporting.checks())
+    write_report(reporting.report, report)
+    print(report.table(), file=sys.stderr)
 
 
 def _check_one(texts: list[str]) -> None:
