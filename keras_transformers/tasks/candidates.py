@@ -20,7 +20,6 @@ from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.extras import require
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.records import record
-from keras_transformers.tasks.translation_scoring import TranslationScorer
 
 SAMPLES = 16  # candidates of a text in sampling, if no number is given
 
@@ -42,7 +41,7 @@ class MinimumBayesRisk:
     utility: typing.Any = "chrf"
 
     def __post_init__(self) -> None:
-        if isinstance(self.utility, TranslationScorer):
+        if _is_scorer(self.utility):
             if self.utility.references == "unused":
                 raise ValueError(
                     f"Expected a utility that compares with references, got {self.utility.name}, which reads none. "
@@ -50,6 +49,11 @@ class MinimumBayesRisk:
                 )
         elif self.utility != "chrf":
             raise ValueError(f'Expected utility to be "chrf" or a TranslationScorer, got {self.utility!r:.80}.')
+
+
+def _is_scorer(value: typing.Any) -> bool:
+    """Whether a value is a `TranslationScorer`, or an object with its `score`, `references` and `lower_is_better`."""
+    return callable(getattr(value, "score", None)) and isinstance(getattr(value, "references", None), str)
 
 
 def check_judge(rerank: typing.Any) -> None:
@@ -60,7 +64,7 @@ def check_judge(rerank: typing.Any) -> None:
     """
     if isinstance(rerank, MinimumBayesRisk):
         return
-    if not isinstance(rerank, TranslationScorer):
+    if not _is_scorer(rerank):
         raise TypeError(
             f"Expected rerank to be a TranslationScorer or MinimumBayesRisk, got {type(rerank).__name__}: "
             f"{rerank!r:.80}."

@@ -20,10 +20,12 @@ from keras_transformers.files.reading import shown
 from keras_transformers.formats.comet_folders import named_folder
 from keras_transformers.formats.sources import resolve
 from keras_transformers.generation import executors
+from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length
+from keras_transformers.tasks.generative_task import GenerativeTask
 from keras_transformers.tasks.presets import has_tokenizer
-from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 ARCHITECTURE = "MT5ForRegression"
@@ -33,8 +35,13 @@ MAX_LENGTH = 1536
 _BASE = "google/mt5-base"  # every mT5 has the same tokenizer
 
 
-class MetricX(Seq2SeqLM):
+class MetricX(GenerativeTask):
     """An mT5 that answers with a number."""
+
+    @classmethod
+    def _check_stacks(cls, config: ModelConfig) -> None:
+        if config.encoder is None or config.decoder is None:
+            raise wrong_stacks("a ModelConfig with an encoder and a decoder, as mT5 has", config)
 
     @classmethod
     def _checkpoint_task(cls) -> str:
