@@ -43,7 +43,7 @@ NEVER = -1e9
 _SAID = {
     "ModelConfig": "hidden_dim embeddings encoder decoder decoder_embeddings head padding_id pooler token_head "
     "span_head reading",
-    "EmbeddingsConfig": "vocabulary_size positions scale norm dropout context_length shared_tokens",
+    "EmbeddingsConfig": "vocabulary_size positions scale norm dropout context_length shared_tokens zero_id",
     "StackConfig": "num_layers block final_norm layer_dropout final_dropout",
     "BlockConfig": "attention feed_forward norm norm_placement dropout",
     "AttentionConfig": "num_heads head_dim positions use_bias dropout scale",
@@ -195,6 +195,8 @@ def _embed(
 ) -> None:
     shared = getattr(embeddings, "shared_tokens", False)
     spec.weight = weights[f"{'embedding' if shared else name}.token.embeddings"]
+    if embeddings.zero_id is not None:
+        spec.weight[embeddings.zero_id] = 0.0
     stack.scale_embeddings = math.sqrt(config.hidden_dim) if embeddings.scale else 1.0
     positions = embeddings.positions
     if isinstance(positions, Learned):

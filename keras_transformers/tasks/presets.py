@@ -12,6 +12,7 @@ import keras
 
 from keras_transformers import spelling
 from keras_transformers.callers import outside
+from keras_transformers.files import marian_folder
 from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.git_lfs import refuse_pointers
 from keras_transformers.files.reading import is_plain
@@ -21,6 +22,7 @@ from keras_transformers.formats import (
     gguf_config,
     hugging_face,
     keras_hub,
+    marian,
     own,
     preset,
     safetensors_files,
@@ -77,13 +79,16 @@ def load(
 
 def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str, adapter: str | None = None) -> typing.Any:
     """Open the checkpoint in a folder with a `config.json`, or in a GGUF file, with one of its adapters or none."""
-    values = {} if path.suffix == GGUF else preset.read_json(path, "config.json")
+    is_marian = marian_folder.is_marian(path)
+    values = {} if path.suffix == GGUF or is_marian else preset.read_json(path, "config.json")
     if adapter is not None and (
         not values or values.get("model_type") == own.MODEL_TYPE or keras_hub.is_preset(values)
     ):
         raise ValueError(f"Expected no adapter: {path} holds none, got adapter={adapter!r}.")
     if path.suffix == GGUF:
         return gguf.read(path)
+    if is_marian:
+        return marian.read(path)
     if model_type is not None:
         values.setdefault("model_type", model_type)
     if values.get("model_type") == own.MODEL_TYPE:
@@ -128,6 +133,8 @@ def has_tokenizer(folder: pathlib.Path) -> bool:
     """Whether a folder, or a GGUF file, holds a tokenizer."""
     if folder.suffix == GGUF:
         return "tokenizer.ggml.tokens" in GGUFFile(folder).metadata
+    if marian_folder.is_marian(folder):
+        return True
     files = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json")
     return any(is_plain(folder / name) for name in files) or any(folder.glob("*.model"))
 
@@ -140,6 +147,8 @@ def read_generation(path: typing.Any) -> GenerationConfig:
         ValueError: for settings that do not fit, naming the file.
     """
     folder, name = pathlib.Path(path), "generation_config.json"
+    if marian_folder.is_marian(folder):
+        return marian.generation(folder)
     if not folder.is_dir() or not is_plain(folder / name):
         of_file = folder.suffix == GGUF
         values = gguf_config.config_values(folder) if of_file else preset.read_json(folder, "config.json")

@@ -4,6 +4,7 @@ Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target len
 """
 
 import os
+import pathlib
 import typing
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from keras_transformers.callers import outside
 from keras_transformers.data.containers import as_text
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
+from keras_transformers.files import marian_folder
 from keras_transformers.generation.beam_search import IMPOSSIBLE
 from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
 from keras_transformers.generation.forced_words import ForcedWords
@@ -391,6 +393,38 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         from keras_transformers.formats import ctranslate2
 
         ctranslate2.export(self, folder, quantization)
+
+    _marian_origin: typing.Any = None  # of a folder of Marian, for writing the same again
+
+    def _remember(self, folder: pathlib.Path) -> None:
+        super()._remember(folder)
+        if marian_folder.is_marian(folder):
+            from keras_transformers.formats import marian
+
+            self._marian_origin = marian.Origin.of(marian.read(folder))
+
+    def export_marian(self, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
+        """Export the model as a folder of Marian, which Marian and, with int8 numbers, Firefox's engine load.
+
+        A model from such a folder is written with the options, the shortlist apart, and the order of tensors that it
+        had. If it was not changed, the file of its parameters is the same byte for byte.
+
+        Args:
+            folder: created if it does not exist; an earlier export is replaced in one step.
+            quantization: "int8" for `model.intgemm.bin`, by the rule of intgemm; by default float32, as `model.npz`.
+
+        Raises:
+            FileExistsError: if `folder` holds something else.
+            ValueError: for a model that Marian cannot express, which is named, and for a tokenizer that was not read
+                from a folder of Marian.
+
+        Example:
+            >>> translator = kt.Seq2SeqLM.from_preset("firefox-enpt")  # doctest: +SKIP
+            >>> translator.export_marian("enpt-int8", quantization="int8")  # doctest: +SKIP
+        """
+        from keras_transformers.formats import marian
+
+        marian.export(self, folder, quantization)
 
 
 def _without_failures(generated: Generated) -> Generated:

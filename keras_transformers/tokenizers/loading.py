@@ -9,10 +9,12 @@ from typing import Any
 import tokenizers
 
 from keras_transformers.callers import outside
+from keras_transformers.files import marian_folder
 from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.git_lfs import refuse_pointers
 from keras_transformers.files.reading import is_plain, read_bytes
 from keras_transformers.tokenizers.chat.templates import template_files
+from keras_transformers.tokenizers.convert import marian_folders
 from keras_transformers.tokenizers.convert.added_tokens import special_tokens
 from keras_transformers.tokenizers.convert.agreement import agreed, class_in_transformers, passed_over, rules_named
 from keras_transformers.tokenizers.convert.classes import TokenizerClass
@@ -60,12 +62,16 @@ def load(folder: pathlib.Path) -> Loaded:
     A folder has `tokenizer.json`, with its special tokens in `tokenizer_config.json` or `special_tokens_map.json`.
     Without it, the older formats are converted by the rules of the class that `tokenizer_config.json` or `config.json`
     names: see `convert.classes.CLASSES`. In a preset of KerasHub, `tokenizer.json` names a class: see
-    `convert/keras_hub.py`. The metadata of a GGUF file describe a tokenizer: see `convert/gguf.py`.
+    `convert/keras_hub.py`. The metadata of a GGUF file describe a tokenizer: see `convert/gguf.py`. A folder of Marian
+    has SentencePiece models: see `convert/marian_folders.py`.
     """
     refuse_pointers(folder)
     if folder.suffix == GGUF:
         engine, options = read_gguf(GGUFFile(folder))
         return Loaded(engine, SpecialTokens.of_roles(options), _named(None, options))
+    if marian_folder.is_marian(folder):
+        with marian_folders.written(marian_folders.as_marian_tokenizer(marian_folder.find(folder))) as converted:
+            return load(pathlib.Path(converted))
     options = read_options(folder)
     rules, path = class_of(folder, options), folder / "tokenizer.json"
     keras_hub = read_keras_hub(path)

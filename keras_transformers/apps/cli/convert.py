@@ -2,43 +2,48 @@
 
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_transformers.apps.cli.texts import given
 
-FORMATS = ("hugging-face", "ctranslate2")
+FORMATS = ("hugging-face", "ctranslate2", "marian")
+
+_NAMES = {"ctranslate2": "CTranslate2", "marian": "Marian"}
+# The files whose presence allows replacing an earlier export.
+_MARKERS = {"ctranslate2": "model.bin", "marian": "decoder.yml"}
 
 
 def convert(
     preset: Annotated[str, typer.Argument(help="A preset: a name, a folder, a GGUF file, hf://…")],
     output: Annotated[pathlib.Path, typer.Argument(help="The folder to write.")],
-    to: Annotated[str, typer.Option(help="hugging-face, or ctranslate2 for translation models.")] = "hugging-face",
+    to: Annotated[
+        str, typer.Option(help="hugging-face, or, for translation models, ctranslate2 or marian.")
+    ] = "hugging-face",
     task: Annotated[str, typer.Option(help="The task of the preset.")] = "Seq2SeqLM",
     dtype: Annotated[
         str | None, typer.Option(help="With --to hugging-face: the dtype of stored floats, such as float16.")
     ] = None,
     quantization: Annotated[
-        str | None, typer.Option(help="With --to ctranslate2: int8, int8_float16, float16, …")
+        str | None, typer.Option(help="With --to ctranslate2: int8, int8_float16, float16, … With --to marian: int8.")
     ] = None,
 ) -> None:
-    """Write a preset as a folder for transformers (if one of its model families fits) or for CTranslate2."""
+    """Write a preset as a folder for transformers (if one of its model families fits), CTranslate2 or Marian."""
     if to not in FORMATS:
         raise ValueError(f"Expected --to to be {' or '.join(FORMATS)}, got {to!r}.")
-    leaving = to == "ctranslate2"
+    leaving = to != "hugging-face"
     other = {"--dtype": dtype} if leaving else {"--quantization": quantization}
     if given(**other):
         raise ValueError(f"Expected no {next(iter(other))} with --to {to}. Leave it out.")
     if leaving and task != "Seq2SeqLM":
-        raise ValueError(f"Expected a Seq2SeqLM for CTranslate2, got --task {task}.")
+        raise ValueError(f"Expected a Seq2SeqLM for {_NAMES[to]}, got --task {task}.")
 
     from keras_transformers.extras import require
-    from keras_transformers.formats.ctranslate2 import MODEL
     from keras_transformers.formats.preset import check_replaceable
 
-    require("ctranslate2", ctranslate2=leaving)
-    check_replaceable(output, *([MODEL] if leaving else []))
+    require("ctranslate2", ctranslate2=to == "ctranslate2")
+    check_replaceable(output, *([_MARKERS[to]] if leaving else []))
 
     import keras_transformers as kt
 
@@ -47,7 +52,25 @@ def convert(
         raise ValueError(f"Expected --task to be one of {', '.join(tasks)}, got {task!r}.")
     model = getattr(kt, task).from_preset(preset)
     if leaving:
-        model.export_ctranslate2(output, quantization)
+        {"ctranslate2": model.export_ctranslate2, "marian": model.export_marian}[to](output, quantization)
     else:
+        _check_hugging_face(model, task)
         model.save_to_preset(output, dtype)
     print(f"Saved {output}.", file=sys.stderr)
+
+
+def _check_hugging_face(model: Any, task: str) -> None:
+    """Refuse a model from a folder of Marian that no model family of transformers describes."""
+    from keras_transformers.families.naming import naming_of
+
+    if getattr(model, "_marian_origin", None) is not None and naming_of(model.config, task, None) is None:
+        recurrent = model.config.decoder.block.recurrence is not None
+        why = (
+            "its decoder has an SSRU in the place of self-attention"
+            if recurrent
+            else ("transformers' Marian has other wavelengths of positions, and norms with an epsilon of 1e-5")
+        )
+        raise ValueError(
+            f"Expected a model that a family of transformers describes, got one that none does: {why}. Save it with "
+            "save_to_preset for this library, or convert it --to marian."
+        )

@@ -65,10 +65,14 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
     read_sentencepiece(pathlib.Path("spiece.model")).pieces[0]  # ("<pad>", 0.0)
     ```
     """
+    return parse_sentencepiece(read_bytes(path), path)
+
+
+def parse_sentencepiece(content: bytes, path: object) -> SentencePieceModel:
+    """Read the content of a SentencePiece model; `path` names it in errors, which are those of `read_sentencepiece`."""
     pieces, kinds = [], []
     training: dict[int, Any] | None = None
     normalizer: dict[int, Any] | None = None
-    content = read_bytes(path)
     try:
         for field, value in _fields(content):
             if field == 1:
