@@ -51,6 +51,13 @@ def test_scores_of_a_model(test):
     assert "seed:12345" in other.signature and ":200" in other.signature
 
 
+@pytest.mark.parametrize("test", ["bootstrap", "randomization"])
+def test_a_system_is_as_good_as_itself(test):
+    a = system(1, 0.3)
+    found = compare_systems(a, a, references(), test=test, samples=20, scores={"COMET": ([0.5] * 30, [0.5] * 30)})
+    assert [each.p_value for each in found] == [1.0] * 3
+
+
 def test_ter_and_chrf_plus_plus():
     a = system(1, 0.3)
     assert ter(a, references()).score == sacrebleu.corpus_ter(a, [references()]).score
