@@ -74,10 +74,8 @@ def _translation(line: str, result: str, rows: typing.Any, scored: bool) -> tupl
     """The first translation in a line of output, and its score; an empty text for an empty line."""
     if isinstance(rows, JSONLines):
         values = json.loads(result) if result.strip() else {}
-        first, score = (
-            each[0] if isinstance(each, list) else each
-            for each in (values.get(rows.into, ""), values.get(f"{rows.into}_score"))
-        )
-        return first, score
+        found, scores = values.get(rows.into, ""), values.get(f"{rows.into}_score")
+        first, score = (each[0] if isinstance(each, list) else each for each in (found, scores))
+        return str(first), None if score is None else float(score)
     cells = result.split("\t")[len(line.split("\t")) if isinstance(rows, Columns) else 0 :]
     return (cells[0] if cells else ""), float(cells[1]) if scored and len(cells) > 1 else None

@@ -79,7 +79,7 @@ class Comet(keras.Model):
 
     def apart(self, inputs: dict[str, Tensor]) -> Tensor:
         """The scores `[B]` of vectors `[B, D]` of a source `src`, a translation `mt` and perhaps a reference `ref`."""
-        mt, src, ref = (inputs.get(name) for name in ("mt", "src", "ref"))
+        mt, src, ref = inputs["mt"], inputs["src"], inputs.get("ref")
         beside_source = [mt * src, ops.abs(mt - src)]
         beside_reference = [] if ref is None else [mt * ref, ops.abs(mt - ref)]
         first = [mt, src if ref is None else ref]

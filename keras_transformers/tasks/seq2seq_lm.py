@@ -223,11 +223,11 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             >>> nllb.translate("The house is small.", "English", "French")
         """
         if rerank is not None or num_candidates is not None:
-            options = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
-            options |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
-            options |= {"source_language": source_language, "target_language": target_language}
+            passed = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
+            passed |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
+            passed |= {"source_language": source_language, "target_language": target_language}
             judging = candidates.Judging(rerank, num_candidates, batch_size, return_scores)
-            return candidates.translate_with(self, texts, judging, options, generation)
+            return candidates.translate_with(self, texts, judging, passed, generation)
         direction, config = self.direction(source_language, target_language, **generation)
         self._check_effect(config, generation, return_scores)
         texts, single = texts_of(texts, inputs=SOURCES)

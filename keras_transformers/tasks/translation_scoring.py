@@ -119,6 +119,6 @@ class TranslationScorer:
         columns = [texts for texts, _ in read]
         found: list[float] = []
         for begin in range(0, counts[0], _BLOCK):
-            block = [texts[begin : begin + _BLOCK] for texts in columns]
-            found += self._judge.scores(*block[:2], block[2] if len(block) > 2 else None, batch_size, progress).tolist()
+            first, second, *rest = (texts[begin : begin + _BLOCK] for texts in columns)
+            found += self._judge.scores(first, second, rest[0] if rest else None, batch_size, progress).tolist()
         return found[0] if read[0][1] else found

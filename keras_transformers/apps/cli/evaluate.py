@@ -112,7 +112,9 @@ def evaluate(
         print(f"{METRICS[metric][0]}\t{score:.2f}\t{signature}")
     judged = None if scorer is None else _judge(scorer, sources, hypotheses, references)
     if others is not None:
-        scores = {} if scorer is None else {scorer.name: (_judge(scorer, sources, others, references, False), judged)}
+        scores = {}
+        if scorer is not None and judged is not None:
+            scores[scorer.name] = (_judge(scorer, sources, others, references, False), judged)
         compared = compare_systems(others, hypotheses, references, test=judging.test, metrics=metrics, scores=scores)
         for each in compared:
             print(f"{each.metric}, other\t{each.baseline:.2f}\tp = {each.p_value:.4f}\t{each.signature}")
