@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import pathlib
@@ -21,14 +22,17 @@ WORDS = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 
 @dataclasses.dataclass(frozen=True)
 class Door:
     """`make(folder)` writes folders that are whole inside of `folder`; `open(folder)` reads one of them. `files` are
-    patterns of those that are damaged; `verified` tells whether they have a manifest."""
+    patterns of those that are damaged; `verified` tells whether they have a manifest. If `make` only names the folders,
+    since they are many, `write(folder)` writes one of them."""
 
     make: Callable[[pathlib.Path], None]
     open: Callable[[pathlib.Path], object]
     files: tuple[str, ...] = ("*.json", "*.safetensors")
     verified: bool = False
+    write: Callable[[pathlib.Path], None] = lambda folder: None
 
 
+@functools.cache
 def _tokenizer(**options):
     return kt.Tokenizer.train(TEXTS, vocabulary_size=300, **options)
 
@@ -134,8 +138,7 @@ def _make_torch(folder):
     torch.save(state, folder / "classifier" / "pytorch_model.bin")
 
 
-def _make_families(folder):
-    from tests.conformance import checkpoints
+def _name_families(folder):
     from tests.conformance.cases import CHECKPOINTS
 
     seen = set()
@@ -145,13 +148,24 @@ def _make_families(folder):
         if kind not in seen:
             seen.add(kind)
             target = folder / name.replace("/", "-")
-            checkpoints.folder(name).rename(target)
-            (target / "task.txt").write_text(head.task)
-            (target / "SHA256SUMS").unlink(missing_ok=True)
+            target.mkdir()
+            (target / "name.txt").write_text(name)
+
+
+def _write_family(folder):
+    from tests.conformance import checkpoints
+
+    if not (folder / "config.json").is_file():
+        written = checkpoints.folder((folder / "name.txt").read_text())
+        for file in ("config.json", "model.safetensors"):
+            (written / file).rename(folder / file)
 
 
 def _open_family(folder):
-    task = getattr(kt, (folder / "task.txt").read_text())
+    from tests.conformance.cases import CHECKPOINTS, task_class
+
+    _, head = CHECKPOINTS[(folder / "name.txt").read_text()]
+    task = task_class(head)
     model = task.from_preset(folder)
     random, sizes = np.random.default_rng(0), [model.config.embeddings, model.config.target_embeddings]
     ids = [random.integers(3, min(each.vocabulary_size, 30), (2, 12)).astype("int32") for each in sizes]
@@ -285,7 +299,7 @@ def _open_tokenizer(folder):
 DOORS = {
     "classifiers": Door(_make_classifiers, _open_classifier, ("*.json", "*.safetensors", "*/*.json"), verified=True),
     "generators": Door(_make_generators, _open_generator, verified=True),
-    "families": Door(_make_families, _open_family),
+    "families": Door(_name_families, _open_family, write=_write_family),
     "torch": Door(_make_torch, _open_classifier, ("*.json", "*.bin", "*.bin")),
     "gguf": Door(_make_gguf, _open_gguf, ("*.gguf",)),
     "adapters": Door(_make_adapters, _open_adapter, verified=True),
