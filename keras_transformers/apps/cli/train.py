@@ -62,9 +62,10 @@ def train(
 
     import keras_transformers as kt
     from keras_transformers.apps.runs.translation import config_for, learn_vocabulary
+    from keras_transformers.apps.seeds import set_random_seed
     from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
 
-    keras.utils.set_random_seed(training.seed)
+    set_random_seed(training.seed)
 
     shared = not separate_vocabularies
     options = {"kind": "bpe", "vocabulary_size": vocabulary_size, "normalization": "nmt_nfc"}

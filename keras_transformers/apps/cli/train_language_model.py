@@ -52,12 +52,11 @@ def train_language_model(
     learnt = read_texts(texts, lines)
     held_out = read_texts(validation_texts, lines) if validation_texts else None
 
-    import keras
-
     import keras_transformers as kt
+    from keras_transformers.apps.seeds import set_random_seed
     from keras_transformers.training import Checkpoint, LearningCurve, LinearDecay
 
-    keras.utils.set_random_seed(training.seed)
+    set_random_seed(training.seed)
     # Byte-level tokens spell any text, so the only special token is the one that ends a text.
     special: dict[str, Any] = {
         "padding_token": None,

@@ -29,6 +29,7 @@ import keras
 
 from keras_transformers import __version__, backends
 from keras_transformers.apps.runs.settings import TranslationRun, as_values, flat, read_run, run_yaml
+from keras_transformers.apps.seeds import set_random_seed
 from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
 from keras_transformers.extras import require
@@ -104,7 +105,7 @@ def _trained(
     verbose: str | int,
 ) -> Trained:
     """Start or resume a run that is not finished."""
-    keras.utils.set_random_seed(run.training.seed)
+    set_random_seed(run.training.seed)
     (sources, targets), validation, test = _data(run.data, run.training.seed)
     held_out = [*zip(*validation, strict=True)] + ([] if test is validation else [*zip(*test, strict=True)])
     cleaned = clean(sources, targets, run.cleaning, held_out)
