@@ -22,6 +22,7 @@ from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.records import record
 
 SAMPLES = 16  # candidates of a text in sampling, if no number is given
+_BLOCK = 128  # texts whose candidates are compared at once: n * n rows of each are held
 
 
 @record
@@ -125,7 +126,11 @@ def translate_with(
     given = {**options, **generation, **settings}
     made = model.translate(texts, batch_size=judging.batch_size, **given)
     count = config.num_return_sequences
-    found = [_ranked(*each, count) for each in _judged(texts, made, judging.rerank, judging.batch_size)]
+    found: list[list[tuple[str, float]]] = []
+    for begin in range(0, len(texts), _BLOCK):
+        block = slice(begin, begin + _BLOCK)
+        judged = _judged(texts[block], made[block], judging.rerank, judging.batch_size)
+        found += [_ranked(*each, count) for each in judged]
     results: list[typing.Any] = [[text for text, _ in each] for each in found]
     scores: list[typing.Any] = [[score for _, score in each] for each in found]
     if count == 1:

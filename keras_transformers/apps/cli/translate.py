@@ -105,6 +105,16 @@ class Decoding:
     scores: Annotated[bool, typer.Option("--scores", help="Print the score of each translation.")] = False
     max_new_tokens: MaxNewTokens = None
     batch_size: BatchSize = 32
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose among several translations: chrf for the one most like the others (minimum Bayes risk), or a "
+            "model that judges, a folder or hf://org/name."
+        ),
+    ] = None
+    candidates: Annotated[
+        int | None, typer.Option(min=2, help="With --rerank: how many translations to choose from.")
+    ] = None
     keep_letterless: Annotated[
         bool, typer.Option(help="Keep texts without a letter, such as 12:30, as they are, or translate them too.")
     ] = True
@@ -119,7 +129,22 @@ class Decoding:
             forced_words=self.word or None,
             return_scores=self.scores or None,
             keep_letterless=None if self.keep_letterless else False,
+            rerank=self.judge(),
+            num_candidates=self.candidates,
         )
+
+    def judge(self) -> Any:
+        """Return the judge that --rerank names, or None."""
+        if self.rerank is None and self.candidates is not None:
+            raise ValueError("Expected --rerank with --candidates, got none. Give both.")
+        if self.rerank is None:
+            return None
+        import keras_transformers as kt
+
+        if self.rerank == "chrf":
+            return kt.tasks.MinimumBayesRisk()
+        scorer = kt.TranslationScorer.from_preset(self.rerank)
+        return kt.tasks.MinimumBayesRisk(scorer) if scorer.references == "needed" else scorer
 
 
 @command_of_records

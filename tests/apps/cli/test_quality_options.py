@@ -19,6 +19,7 @@ SOURCES = ["a b c d", "e f g h", "i j k l", "m n o p"]
 class Copier:
     """Stands in for `Seq2SeqLM`: translates to capitals, but for one text."""
 
+    judges = []
     weights, config, generation = (), None, types.SimpleNamespace(num_return_sequences=1)
     tokenizer = types.SimpleNamespace(files=dict)
 
@@ -26,7 +27,8 @@ class Copier:
     def from_preset(cls, name):
         return cls()
 
-    def translate(self, texts, progress, return_scores=False, **options):
+    def translate(self, texts, progress, return_scores=False, rerank=None, num_candidates=None, **options):
+        Copier.judges.append((rerank, num_candidates))
         progress(len(texts))
         found = ["x x x x x" if text.startswith("i") else " ".join(text.upper()) for text in texts]
         return (found, [-0.5 - text.startswith("m") for text in texts]) if return_scores else found
@@ -39,7 +41,7 @@ class Judge:
 
     @classmethod
     def from_preset(cls, name, base=None):
-        assert (name, base) == ("judge", "mt5")
+        assert name == "judge" and base in ("mt5", None)
         return cls()
 
     def score(self, sources, translations, references=None, progress=None):
@@ -122,12 +124,20 @@ def test_each_format_of_lines(tmp_path, rows, lines):
         report_of_file(tmp_path / "in.txt", tmp_path / "out.txt", rows=rows)
 
 
+def test_translate_chooses_among_candidates():
+    for name in ("chrf", "judge"):
+        assert call("translate", "a b", "--rerank", name, "--candidates", 6).stdout == "A   B\n"
+    (by_chrf, _), (by_model, count) = Copier.judges[-2:]
+    assert by_chrf == kt.tasks.MinimumBayesRisk("chrf") and isinstance(by_model, Judge) and count == 6
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["translate", "a", "--report", "r"], "Expected --input and --output with --report"),
         (["translate", "a", "--min-score", "1"], "Expected --report with --min-score"),
         (["translate", "--input", "FILE", "--output", "o", "--report", "r", "--min-score", "1"], "Expected --scores"),
+        (["translate", "a", "--candidates", "4"], "Expected --rerank with --candidates"),
         (["evaluate", "x", "--pairs", "FILE", "--metric", "comet"], "Expected a metric of bleu, chrf"),
         (["evaluate", "x", "--pairs", "FILE", "--test", "wild"], "--test to be one of bootstrap, randomization"),
         (["evaluate", "x", "--pairs", "FILE", "--scorer-base", "b"], "Expected --scorer with --scorer-base"),
