@@ -58,7 +58,7 @@ test-jax test-torch test-tensorflow: test-%: $(VENV)/.installed-dev
 # tested with, since what one backend is enough for, one Keras is too, where Keras does the work: layers, models, fit,
 # files (`test-all` leaves out nothing).
 test-lowest-keras: .cache/keras-$(LOWEST_KERAS)
-	PYTHONPATH=$< KERAS_BACKEND=torch $(PYTEST) $(if $(MARKED),-m "not slow and not one_backend") \
+	PYTHONPATH=$< KERAS_BACKEND=torch KERAS_AS_IT_IS=1 $(PYTEST) $(if $(MARKED),-m "not slow and not one_backend") \
 		$(if $(filter tests,$(if $(MARKED),$(TESTS))),$(addprefix tests/,$(OF_KERAS)),$(TESTS))
 
 .cache/keras-$(LOWEST_KERAS): $(VENV)/.installed-dev

@@ -12,11 +12,12 @@ import pytest
 from tests import assets
 from tests.forks import Forks
 from tests.quick_building import build_quickly
+from tests.quick_compilation import compile_quickly
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# Tests compile a lot and compute a little, so JAX spends a third less on each compilation; the conformance suite
-# compiles its models as users do.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Tests compile a lot and compute a little, so XLA spends half of the time on each compilation.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the conformance suite compiles as users do
+compile_quickly(os.environ["KERAS_BACKEND"])
 # What one process has compiled, another reads, and so does the next run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(assets.CACHE.with_name("jax")))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -54,20 +55,33 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """The tests build many small models: with a Keras that does so quickly, and without looking for garbage among the
-    million objects of the libraries again and again."""
-    if "keras" in sys.modules:
+    """The tests build many small models: on PyTorch, which has most of them, with a Keras that does so quickly (other
+    backends and the oldest Keras take Keras as it is); and without looking for garbage among the million objects of the
+    libraries again and again."""
+    if BACKEND == "torch" and "keras" in sys.modules and not os.environ.get("KERAS_AS_IT_IS"):
         build_quickly()
     gc.collect()
     gc.freeze()
+
+
+MEMORY = 4 << 30  # bytes that a process of tests may hold before JAX forgets what it compiled
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_what_was_compiled():
     """JAX keeps all that it compiles: gigabytes, over a whole run of the tests."""
     yield
-    if os.environ["KERAS_BACKEND"] == "jax" and "jax" in sys.modules:
+    if BACKEND == "jax" and "jax" in sys.modules and _resident() > MEMORY:
         sys.modules["jax"].clear_caches()
+
+
+def _resident():
+    """The bytes of memory that this process holds; where it cannot be read, too many."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return MEMORY + 1
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ signature of a function, and to look for variables, layers and metrics in number
 
 import functools
 import inspect
-import os
 import types
 
 _HOLDS_NOTHING = {bool, int, float, str, type(None), types.FunctionType, types.MethodType}
@@ -39,12 +38,11 @@ def build_quickly():
     operation.inspect = layer.inspect = _RemembersSignatures()
     track = tracking.Tracker.track
     tracking.Tracker.track = lambda self, value: value if type(value) in _HOLDS_NOTHING else track(self, value)
-    if os.environ["KERAS_BACKEND"] == "torch":
-        _set_attributes_quickly(layer.Layer)
+    _set_attributes_quickly(layer.Layer)
 
 
 def _set_attributes_quickly(cls):
-    """On PyTorch, without its own search for parameters and modules, for an attribute that neither is nor replaces
+    """Without PyTorch's own search for parameters and modules, for an attribute that neither is nor replaces
     one."""
     import torch
 

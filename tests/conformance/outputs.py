@@ -62,9 +62,13 @@ def real(case, inputs, of="outputs"):
     return inputs["decoder_token_ids" if is_target else "token_ids"] != case.config.padding_id
 
 
-def ours(model, inputs, **arguments):
-    """What a task of ours computes, of a `TextEmbedder` the hidden states: a numpy array."""
-    computed = (model.backbone if type(model).__name__ == "TextEmbedder" else model)(inputs, **arguments)
+def ours(model, inputs, through=None, **arguments):
+    """What a task of ours computes, of a `TextEmbedder` the hidden states: a numpy array. `through(model)` is called in
+    its place."""
+    called = model.backbone if type(model).__name__ == "TextEmbedder" else model
+    if through is not None:
+        called, inputs = through(called), {name: ops.convert_to_tensor(array) for name, array in inputs.items()}
+    computed = called(inputs, **arguments)
     return ops.convert_to_numpy(ops.cast(computed, "float32"))
 
 
