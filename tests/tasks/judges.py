@@ -178,7 +178,7 @@ def write_comet(folder, encoder, settings):
         "epoch": 1,
         "global_step": 10,
         "pytorch-lightning_version": "1.8.2",
-        "state_dict": model.state_dict(),
+        "state_dict": model.state_dict() | {"encoder.model.embeddings.position_ids": torch.arange(POSITIONS)[None]},
         "hparams_name": "kwargs",
         "hyper_parameters": settings,
     }
