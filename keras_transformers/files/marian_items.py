@@ -22,7 +22,6 @@ import io
 import math
 import pathlib
 import struct
-import typing
 import zipfile
 
 import numpy as np
@@ -304,7 +303,7 @@ def write_npz(path: pathlib.Path, items: collections.abc.Sequence[Item]) -> None
     """Write an `.npz` file. Its members have plain heads: the reader of Marian knows no 64-bit sizes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for item in items:
-            kind = typing.cast(str, {FLOAT32: "<f4", CHARACTERS: "i1"}[item.kind])
+            kind = {FLOAT32: "<f4", CHARACTERS: "i1"}[item.kind]
             buffer = io.BytesIO()
             np.lib.format.write_array(
                 buffer, np.frombuffer(item.data, kind, item.count).reshape(item.shape), version=(1, 0)

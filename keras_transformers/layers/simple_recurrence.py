@@ -140,7 +140,7 @@ class SimpleRecurrentUnit(Layer):
         if cache is None:
             states_BTD = arrays.linear_recurrence(kept_BTD, added_BTD)
             return ops.cast(ops.relu(states_BTD), self.compute_dtype)
-        (recent_RSD,) = cache
+        recent_RSD = arrays.float32(cache[0])  # Keras casts what a call takes to the compute dtype
         first_R1D = kept_BTD[:, :1] * recent_RSD[:, -1:] + added_BTD[:, :1]
         if inputs.shape[1] == 1:
             states_BTD = first_R1D

@@ -57,7 +57,12 @@ def attention(model: typing.Any, source_ids: list[int], read_ids: list[int], whi
     """
     inputs = {"token_ids": source_ids, "decoder_token_ids": read_ids}
     tensors = {name: ops.convert_to_tensor([ids], "int32") for name, ids in inputs.items()}
-    layers = model.backbone(tensors, return_attention_scores=True)[which]
+    layers = model.backbone(tensors, return_attention_scores=True).get(which)
+    if layers is None:
+        raise ValueError(
+            'Expected the attention "cross" or "encoder" of a decoder with a recurrence, which has no self-attention, '
+            f"got a request for {which}."
+        )
     return [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in layers]
 
 

@@ -101,7 +101,7 @@ class Task(ShapesOfSpec, DataTask):
 
         Args:
             name: the name of an embedded preset (`keras-transformers presets` lists them); a folder in our format or
-                that of Hugging Face or KerasHub; a GGUF file; `hf://org/name[@revision]`; `kaggle://…`; or
+                that of Hugging Face, KerasHub or Marian; a GGUF file; `hf://org/name[@revision]`; `kaggle://…`; or
                 `package://package/path`.
             dtype: the dtype or dtype policy of computation and weights, such as "bfloat16" or "mixed_float16"; by
                 default the global policy of Keras, whatever the file stores.

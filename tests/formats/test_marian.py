@@ -6,6 +6,7 @@ import json
 import shutil
 import struct
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -15,6 +16,7 @@ from keras_transformers.apps.cli.convert import convert
 from keras_transformers.families import marian_options
 from keras_transformers.files import flat_yaml, marian_folder, marian_items
 from keras_transformers.formats import marian
+from keras_transformers.tasks import alignment
 from keras_transformers.tokenizers import Tokenizer
 from tests.formats import marian_models
 from tests.formats.marian_models import OPTIONS, STUDENT, TEACHER
@@ -159,20 +161,19 @@ def test_beams_batches_scores_alignments_and_files(folder, tmp_path):
     texts = ["the house is small", "rain falls on our old street near two trees", "a box"]
     assert model.generation.num_beams == 2
     assert model.generation.length_penalty == 0.6
-    for beams in (1, 4):
-        together = model.translate(texts, num_beams=beams, max_new_tokens=8)
-        assert together == [model.translate(text, num_beams=beams, max_new_tokens=8) for text in texts]
+    together = model.translate(texts, max_new_tokens=8)
+    assert together == [model.translate(text, max_new_tokens=8) for text in texts]
     scores = model.score(texts, ["the cat", "a box", "rain"])
     assert np.isfinite(scores).all()
     assert model.align(["the house"], ["a house"])
+    with pytest.raises(ValueError, match='Expected the attention "cross" or "encoder" of a decoder with a recurrence'):
+        alignment.attention(model, [5, 0], [40, 5], "attention_scores")
     model.save_to_preset(tmp_path / "preset")
     again = kt.Seq2SeqLM.from_preset(tmp_path / "preset")
-    assert again.translate(texts, max_new_tokens=8) == model.translate(texts, max_new_tokens=8)
+    assert again.translate(texts, max_new_tokens=8) == together
     model.save(tmp_path / "model.keras")
-    import keras
-
     again = keras.saving.load_model(tmp_path / "model.keras")
-    assert again.translate(texts, max_new_tokens=8) == model.translate(texts, max_new_tokens=8)
+    assert again.translate(texts, max_new_tokens=8) == together
 
 
 def test_fine_tuning_adapters_and_quantization(folder, tmp_path):

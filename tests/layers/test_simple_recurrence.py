@@ -99,6 +99,17 @@ def test_a_batch_is_each_text_alone(num_beams):
         assert [ids[: len(row)].tolist() for ids, row in zip(best, rows, strict=True)] == rows
 
 
+@pytest.mark.one_backend("tensorflow")
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_texts_of_unknown_length(jit_compile):
+    import tensorflow as tf
+
+    layer, x = unit(), numbers((B, T, D))
+    signature = [tf.TensorSpec((None, None, D))]
+    found = tf.function(lambda x: layer(x), input_signature=signature, jit_compile=jit_compile)(x)
+    assert relative_error(found, wanted(layer, x)) <= 1e-6
+
+
 @pytest.mark.one_backend("torch")
 def test_a_decoder_alone_with_guesses():
     block = dataclasses.replace(translator().config.decoder.block, norm_placement="pre")

@@ -44,6 +44,7 @@ def overview() -> str:
         tasks = dict.fromkeys(head.task for head in family.heads)
         called = f"`{name}`" + (f" (in files `{family.written_type}`)" if family.written_type else "")
         rows.append((called, ", ".join(tasks), ", ".join(in_gguf[name]), ", ".join(in_keras_hub.get(name, ()))))
+    rows.append(("folders of Marian itself, without `config.json` (Firefox, OPUS-MT)", "Seq2SeqLM", "", ""))
     return f"{_TITLE}\n\n{_table(('model_type', 'tasks', 'architecture in GGUF', 'class in KerasHub'), rows)}"
 
 

@@ -223,10 +223,14 @@ def within(x: Tensor, indices: Tensor) -> Tensor:
 
 
 def linear_recurrence(kept: Tensor, added: Tensor) -> Tensor:
-    """The states `h[t] = kept[t] * h[t - 1] + added[t]` from `h[-1] = 0`, for `[B, T, D]`, in order log T steps."""
+    """The states `h[t] = kept[t] * h[t - 1] + added[t]` from `h[-1] = 0`, for `[B, T, D]`.
 
-    def composed(first: tuple[Tensor, Tensor], then: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return first[0] * then[0], first[1] * then[0] + then[1]
-
-    states: Tensor = ops.associative_scan(composed, (kept, added), axis=1)[1]
-    return states
+    It takes log2(T) steps on all positions. After each, position `t` holds the effect of twice as many inputs (Hillis
+    and Steele 1986).
+    """
+    length, distance = kept.shape[1], 1
+    while distance < length:
+        before = (ops.pad(x[:, : length - distance], ((0, 0), (distance, 0), (0, 0))) for x in (kept, added))
+        kept_before, added_before = before
+        kept, added, distance = kept * kept_before, added + kept * added_before, 2 * distance
+    return added

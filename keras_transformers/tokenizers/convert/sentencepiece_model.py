@@ -13,6 +13,7 @@ https://protobuf.dev/programming-guides/encoding/.
 """
 
 import dataclasses
+import functools
 import pathlib
 import struct
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 from keras_transformers.files.reading import read_bytes
 
+_PLACE = "<the file>"  # in an error, for the path
 _ALGORITHMS = {1: "unigram", 2: "bpe"}
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 2, 3, 4, 5
 
@@ -70,6 +72,14 @@ def read_sentencepiece(path: pathlib.Path) -> SentencePieceModel:
 
 def parse_sentencepiece(content: bytes, path: object) -> SentencePieceModel:
     """Read the content of a SentencePiece model; `path` names it in errors, which are those of `read_sentencepiece`."""
+    try:
+        return _parse(content)
+    except ValueError as error:
+        raise ValueError(str(error).replace(_PLACE, str(path))) from None
+
+
+@functools.lru_cache(maxsize=2)  # both sides of a translator often have the same model
+def _parse(content: bytes) -> SentencePieceModel:
     pieces, kinds = [], []
     training: dict[int, Any] | None = None
     normalizer: dict[int, Any] | None = None
@@ -85,21 +95,21 @@ def parse_sentencepiece(content: bytes, path: object) -> SentencePieceModel:
                 normalizer = dict(_fields(value))
     except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error) as error:
         raise ValueError(
-            f"Expected a SentencePiece model in {path}, got a broken or truncated file, or one of another kind "
+            f"Expected a SentencePiece model in {_PLACE}, got a broken or truncated file, or one of another kind "
             f"({error}). Fetch it again."
         ) from None
     if not pieces:
-        raise ValueError(f"Expected a SentencePiece model in {path}, got a file without pieces. Fetch it again.")
+        raise ValueError(f"Expected a SentencePiece model in {_PLACE}, got a file without pieces. Fetch it again.")
     if training is None or normalizer is None:  # the file has them behind the pieces
         raise ValueError(
-            f"Expected a SentencePiece model in {path}, got a truncated file, which ends after piece {len(pieces)}. "
+            f"Expected a SentencePiece model in {_PLACE}, got a truncated file, which ends after piece {len(pieces)}. "
             "Fetch it again."
         )
     algorithm = training.get(3, 1)
     if algorithm not in _ALGORITHMS:
         raise ValueError(
-            f"Expected a Unigram (1) or BPE (2) model in {path}, got algorithm {algorithm}. Words and characters need "
-            "no such model."
+            f"Expected a Unigram (1) or BPE (2) model in {_PLACE}, got algorithm {algorithm}. Words and characters "
+            "need no such model."
         )
     by_kind: dict[int, list[str]] = {}
     for (piece, _), kind in zip(pieces, kinds, strict=True):
