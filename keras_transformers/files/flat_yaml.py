@@ -61,6 +61,9 @@ def parse(text: str, where: object) -> dict[str, typing.Any]:
                     raise ValueError("an item of no list")
                 values[key] = [*(values[key] or ()), _scalar(bare[1:].strip())]
                 continue
+            if line[0].isspace() and key is not None and values[key] is None and bare.startswith("["):
+                values[key], key = _value(bare), None  # a list on a line of its own
+                continue
             if line[0].isspace():
                 raise ValueError("nesting")
             if bare.startswith("? "):

@@ -198,6 +198,8 @@ def _read_bin(path: pathlib.Path) -> list[Item]:
     for name, shape, (_, kind, _, length) in zip(names, shapes, heads, strict=True):
         _check_item(file, name, shape, kind, length)
         items.append(Item(name, kind, shape, file.take(length, name)))
+        if kind == INT8 and items[-1].is_weight and not 0 < items[-1].multiplier < math.inf:
+            raise file.wrong(f"the multiplier {items[-1].multiplier} of {name}, where a number above 0 is expected")
     file.finish()
     return items
 

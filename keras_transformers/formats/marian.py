@@ -99,11 +99,21 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         )
     where = f"{files.model} ({marian_items.YAML})"
     options = flat_yaml.parse(text.decode("utf-8", "replace"), where)
+    if not any(options.get("dim-vocabs") or ()):  # some published students leave them to the tables
+        options["dim-vocabs"] = _table_sizes(items)
     config = marian_options.read_options(options, where)
     sizes = Sizes(*options["dim-vocabs"])
     if files.shortlist is not None:
         marian_folder.check_shortlist(files.shortlist, *sizes)
     return Checkpoint(files, options, text, config, items, sizes)
+
+
+def _table_sizes(items: MarianItems) -> list[int]:
+    """The numbers of tokens of source and target, by the tables of embeddings; empty if there are none."""
+    tables = [
+        next((name for name in (f"{side}_Wemb", "Wemb") if name in items), None) for side in ("encoder", "decoder")
+    ]
+    return [items.shape(name)[0] for name in tables if name is not None]
 
 
 def generation(path: pathlib.Path) -> GenerationConfig:

@@ -10,7 +10,8 @@ TEXT = """# options
 dim-vocabs:
   - 32000
   - 31999
-input-types: []
+input-types:
+  []
 tied: [1, 2]
 transformer-preprocess: ""
 skip: false

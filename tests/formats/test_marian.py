@@ -307,6 +307,29 @@ def test_unknown_options_and_settings_are_refused_by_name(spm, tmp_path):
     assert marian.generation(path).suppress_tokens == (40,)
 
 
+SIZES = {"tiny": (256, 2, 1536), "base-memory": (384, 4, 1536), "base": (512, 2, 2048)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_three_sizes_of_firefox(name):
+    """With the options of newer files, as pipeline/train/configs/model of mozilla/translations has the sizes."""
+    width, layers, intermediate = SIZES[name]
+    newer = {"transformer-decoder-dim-ffn": 0, "transformer-decoder-ffn-depth": 0, "factors-combine": "sum"}
+    sizes = {"dim-emb": width, "dec-depth": layers, "enc-depth": 6, "transformer-dim-ffn": intermediate}
+    config = marian_options.read_options({**STUDENT, **newer, **sizes, "dim-vocabs": [32000, 32000]}, "model.bin")
+    assert (config.hidden_dim, config.decoder.num_layers, config.encoder.num_layers) == (width, layers, 6)
+    assert config.decoder.block.feed_forward.intermediate_dim == intermediate
+    assert marian_options.write_options(config)["dim-emb"] == width
+
+
+def test_sizes_of_vocabularies_may_be_left_to_the_tables(spm, tmp_path):
+    reference = marian_models.made(STUDENT)
+    wanted = reference.logits(SOURCES[0], TARGETS[0])
+    reference.options = {**STUDENT, "dim-vocabs": []}
+    model = kt.Seq2SeqLM.from_preset(marian_models.write(tmp_path / "model", reference, {"vocab.spm": spm}))
+    assert relative_error(logits(model, SOURCES[:1], TARGETS[:1])[0][:, :40], wanted) <= 1e-5
+
+
 def test_a_folder_of_firefox_without_settings(folder, spm, tmp_path):
     path = tmp_path / "enfr"
     marian_models.write(path, marian_models.made(STUDENT), {"vocab.enfr.spm": spm}, kind="bin", quantized=True)
@@ -328,6 +351,7 @@ def test_a_file_that_is_cut_or_lies_is_refused(spm, tmp_path):
     )
     file = path / "model.bin"
     whole = file.read_bytes()
+    (path / "whole.bin").write_bytes(whole)
     for length in sorted(
         {*range(0, 64, 7), *np.random.default_rng(0).integers(64, len(whole), 40).tolist(), len(whole) - 1}
     ):
@@ -336,6 +360,7 @@ def test_a_file_that_is_cut_or_lies_is_refused(spm, tmp_path):
             marian_items.MarianItems(file)
     count = struct.unpack_from("<Q", whole, 8)[0]
     names = 16 + 32 * count
+    multiplier = marian_items.MarianItems(path / "whole.bin").items_by_name["Wemb"].multiplier.tobytes()
     lies = {
         "version 2, where only 1 is supported": (0, struct.pack("<Q", 2)),
         f"{2**40} tensors": (8, struct.pack("<Q", 2**40)),
@@ -344,6 +369,7 @@ def test_a_file_that_is_cut_or_lies_is_refused(spm, tmp_path):
         f"{2**50} axes": (32, struct.pack("<Q", 2**50)),
         "whose shape .* needs": (40, struct.pack("<Q", 3)),
         "which is no UTF-8": (names, b"\xff"),
+        "the multiplier 0.0 of Wemb": (whole.index(multiplier), bytes(4)),
     }
     for message, (at, content) in lies.items():
         file.write_bytes(whole[:at] + content + whole[at + len(content) :])
