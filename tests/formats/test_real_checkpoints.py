@@ -3,6 +3,7 @@
 import functools
 import gzip
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -110,13 +111,17 @@ def test_all_minilm_computes_what_transformers_does(asset_folder, data_folder):
 
 @functools.cache
 def their_language_model(file):
-    """What transformers makes of a GGUF file: its model and its tokenizer."""
+    """What transformers makes of a GGUF file: its model and its tokenizer. It reads the file four times, for seconds each,
+    and lists the names of tensors for each module: here once."""
+    import gguf
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).eval()
-    return model, transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    once = {name: functools.cache(getattr(gguf, name)) for name in ("GGUFReader", "get_tensor_name_map")}
+    with mock.patch.multiple(gguf, **once):
+        model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name).eval()
+        return model, transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
 
 
 def their_logits(model, token_ids):
