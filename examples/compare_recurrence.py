@@ -182,7 +182,7 @@ def matching(transformer, vocabulary_size, embedding_dim, dropout):
     return model
 
 
-def translate(model, tokenizer, texts, num_tokens=64, batch_size=64):
+def translate(model, tokenizer, texts, num_tokens, batch_size=64):
     """Greedy translations, and the seconds they took. The loop is the same for both models: only `read` and `step`
     differ."""
     config = GenerationConfig(max_new_tokens=num_tokens, start_id=tokenizer.start_id, end_ids=(tokenizer.end_id,))
@@ -375,14 +375,16 @@ def finish(results):
     print(summary(records))
 
 
-def tested(models, tokenizer, test, batch):
+def tested(models, tokenizer, test, batch, num_tokens):
     """BLEU, seconds and memory of each model on the test pairs."""
     texts, references = [pair[0] for pair in test], [pair[1] for pair in test]
-    translations = {name: translate(model, tokenizer, texts)[0] for name, model in models.items()}  # compiles
+    translations = {
+        name: translate(model, tokenizer, texts, num_tokens)[0] for name, model in models.items()
+    }  # compiles
     seconds = {name: [] for name in NAMES}
     for turn in range(4):
         for name in NAMES if turn % 2 else NAMES[::-1]:
-            seconds[name].append(translate(models[name], tokenizer, texts)[1])
+            seconds[name].append(translate(models[name], tokenizer, texts, num_tokens)[1])
     record = {}
     for name, model in models.items():
         score = bleu(translations[name], references)
@@ -398,6 +400,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path(".cache/compare_recurrence"))
     parser.add_argument("--pairs", type=int, default=60_000, help="the most pairs to train on")
     parser.add_argument("--test-pairs", type=int, default=1000, help="the most pairs to score at the end")
+    parser.add_argument("--num-tokens", type=int, default=64, help="the longest translation")
     parser.add_argument("--vocabulary-size", type=int, default=4000)
     parser.add_argument("--num-layers", type=int, default=3, help="of the Transformer's encoder and decoder each")
     parser.add_argument("--hidden-dim", type=int, default=128)
@@ -499,13 +502,13 @@ def main():
         if update % options.validate_every == 0 or update == options.updates:
             record = {"kind": "validation", "update": update}
             for name, model in models.items():
-                translations, _ = translate(model, tokenizer, [pair[0] for pair in validation])
+                translations, _ = translate(model, tokenizer, [pair[0] for pair in validation], options.num_tokens)
                 record[name] = {"bleu": round(bleu(translations, [pair[1] for pair in validation]).score, 2)}
             report(record)
             save(options.work / "state.npz", models, update)
 
     record = {"kind": "test", "update": max(first, options.updates), "sentences": len(test)}
-    report(record | tested(models, tokenizer, test, batches.batch(0, 0)))
+    report(record | tested(models, tokenizer, test, batches.batch(0, 0), options.num_tokens))
     finish(results)
 
 

@@ -54,7 +54,7 @@ def test_the_comparison_with_recurrence_runs_small_and_goes_on(tmp_path, monkeyp
     pytest.importorskip("matplotlib")
     pytest.importorskip("sacrebleu")
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    sizes = "--num-layers 1 --hidden-dim 16 --num-heads 2 --vocabulary-size 320 --test-pairs 4".split()
+    sizes = "--num-layers 1 --hidden-dim 16 --num-heads 2 --vocabulary-size 320 --test-pairs 4 --num-tokens 4".split()
 
     def run(*options):
         arguments = [*sizes, "--work", str(tmp_path), "--validate-every", "2", "--report-every", "2", *options]

@@ -111,8 +111,8 @@ def test_all_minilm_computes_what_transformers_does(asset_folder, data_folder):
 
 @functools.cache
 def their_language_model(file):
-    """What transformers makes of a GGUF file: its model and its tokenizer. It reads the file four times, for seconds each,
-    and lists the names of tensors for each module: here once."""
+    """What transformers makes of a GGUF file: its model and its tokenizer. It would read the file four times and list
+    the names of tensors for each module, all of which takes seconds: here once."""
     import gguf
     import transformers
 

@@ -223,7 +223,7 @@ def test_what_cannot_be_answered(model):
 
 
 @once
-def test_a_million_characters_are_windows(model, monkeypatch):
+def test_a_text_as_long_as_a_book_is_windows(model, monkeypatch):
     seen = []
 
     def run(columns, *_):
@@ -233,7 +233,7 @@ def test_a_million_characters_are_windows(model, monkeypatch):
     monkeypatch.setattr(model, "run", run)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        answer = model.answer("where", "word " * 200_000)
+        answer = model.answer("where", "word " * 50_000)
     assert answer["text"] == "w" and seen[0] > 500
 
 
