@@ -9,19 +9,11 @@ import keras_transformers as kt
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CHECKPOINTS
 from tests.layers.reference import relative_error
+from tests.quick_compilation import fast
 
 DECODERS = [name for name, (_, head) in CHECKPOINTS.items() if head.task == "CausalLM"]
 if keras.backend.backend() != "torch":  # of each kind of attention: other backends compile each operation first
     DECODERS = list({CHECKPOINTS[name][0].attention: name for name in reversed(DECODERS)}.values())
-
-
-def fast(function):
-    """A function of tensors as its backend computes it soonest: JAX would compile each operation by itself."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.jit(function)
-    return function
 
 
 def computed(model):

@@ -15,6 +15,7 @@ from keras_transformers.layers import (
 from keras_transformers.layers import cache as caches
 from tests.layers.reference import attention, fill, merge, numbers, projections, relative_error, split
 from tests.parameters import few
+from tests.quick_compilation import fast
 
 B, T, S, D = 3, 6, 5, 16
 
@@ -273,13 +274,15 @@ def test_dropout_keeps_the_mean():
 def test_a_cache_changes_nothing(settings, pieces):
     layer = built(causal=True, **settings)
     x = numbers((B, T, D))
-    whole, whole_scores = (ops.convert_to_numpy(each) for each in layer(x, return_attention_scores=True))
+    with_scores = fast(lambda x, **state: layer(x, **state, return_attention_scores=True))
+    alone = fast(lambda x, cache, offset: layer(x, cache=cache, offset=offset))
+    whole, whole_scores = (ops.convert_to_numpy(each) for each in with_scores(x))
     cache, offset = layer.start_state(B, 8), caches.start()
     for piece in pieces:
         begin = int(offset)
         part = x[:, begin : begin + piece]
-        output, _, scores = layer(part, cache=cache, offset=offset, return_attention_scores=True)
-        output_alone, cache = layer(part, cache=cache, offset=offset)
+        output, _, scores = with_scores(part, cache=cache, offset=offset)
+        output_alone, cache = alone(part, cache, offset)
         seen = min(scores.shape[-1], T)
         assert relative_error(output, whole[:, begin : begin + piece]) < 1e-5
         assert relative_error(output_alone, whole[:, begin : begin + piece]) < 1e-5

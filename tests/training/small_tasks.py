@@ -64,8 +64,9 @@ def examples(name, count=13, seed=0, sample_weight=None):
 
 
 def batches(name, batch_size=4, shuffle=False, **options):
-    """`Batches` of them, the last of which is filled up."""
-    return Batches(examples(name, **options), batch_size=batch_size, num_buckets=2, shuffle=shuffle)
+    """`Batches` of them, the last of which is filled up; of two lengths where that is no second compilation."""
+    num_buckets = 2 if keras.backend.backend() == "torch" else 1
+    return Batches(examples(name, **options), batch_size=batch_size, num_buckets=num_buckets, shuffle=shuffle)
 
 
 def weights(model):

@@ -47,7 +47,7 @@ def test_regularizers_count_in_training_and_evaluation(name="TextClassifier"):
     np.testing.assert_allclose(one - without, -0.1 * kernel, atol=1e-6)  # the gradient of what was added
 
 
-@pytest.mark.parametrize("name", few(TASKS, "TextClassifier", "Seq2SeqLM"))
+@pytest.mark.parametrize("name", few(TASKS, "TextClassifier"))
 def test_what_layers_add_counts_in_each_task(name, monkeypatch):
     plain = standing(name).evaluate(batches(name), verbose=0)["loss"]
     call = FeedForward.call
