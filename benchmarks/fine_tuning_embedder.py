@@ -12,7 +12,7 @@ Dropout draws other numbers in each library, so several seeds are run. Without d
 the same: the losses are compared step by step. Each backend is a process of its own. Data sets are found by
 KERAS_TRANSFORMERS_DATA, the model by `make test-assets`; sentence-transformers has to be installed.
 
-    python benchmarks/fine_tuning_embedder.py --train 1600 --seeds 2
+    python benchmarks/fine_tuning_embedder.py --train 960 --seeds 1
 
 prints a table, and writes it to `benchmarks/results/` as JSON and Markdown. `BENCH_SMOKE=1` learns from 32 pairs and
 writes nothing.
