@@ -21,20 +21,12 @@ from keras_transformers.records import is_record
 from tests.conformance import checkpoints, outputs
 from tests.conformance.cases import CASES, CHECKPOINTS, FIRST, MODELS, task_class
 from tests.conformance.changes import PATTERNS, corruptions
+from tests.conformance.variety import READ_BY
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
 
 TRAINING_ONLY = ("dropout", "input_dropout", "layer_dropout", "final_dropout")
-# Which tasks compute with a field, where not all do.
-READ_BY = {
-    "head": {"MaskedLM", "CausalLM", "Seq2SeqLM"},
-    "pooler": {"TextClassifier"},
-    "token_head": {"TokenClassifier"},
-    "span_head": {"QuestionAnswerer"},
-    "padding_id": {"MaskedLM", "TextClassifier", "Seq2SeqLM"},  # a decoder alone is told where its texts begin
-    "reading": {"TextEmbedder", "TextClassifier", "QuestionAnswerer"},
-}
 
 
 def _fields(name):

@@ -7,17 +7,14 @@ from keras import ops
 import keras_transformers as kt
 from keras_transformers.generation import executors
 from tests.conformance import checkpoints, outputs, reference
-from tests.conformance.cases import CHECKPOINTS
-from tests.conformance.variety import OF_EVERY_PART
+from tests.conformance.cases import CHECKPOINTS, ONE_HEAD, soon
+from tests.conformance.variety import OF_EVERY_PART, ONE_HEAD_OR_ANOTHER
 from tests.layers.reference import relative_error
 
 pytestmark = pytest.mark.one_backend("torch")
 
-# What has most of hidden states: the body alone, and what writes a text of its own beside the source.
-BODIES = [name for name, (_, head) in CHECKPOINTS.items() if head.task in ("TextEmbedder", "Seq2SeqLM")]
 
-
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", soon(ONE_HEAD_OR_ANOTHER))
 def test_outputs_agree(name):
     case, _ = CHECKPOINTS[name]
     inputs = outputs.inputs(case)
@@ -26,7 +23,7 @@ def test_outputs_agree(name):
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", ONE_HEAD)
 def test_each_layer_agrees(name):
     case, _ = CHECKPOINTS[name]
     inputs = outputs.inputs(case)
@@ -42,7 +39,7 @@ def test_each_layer_agrees(name):
             assert relative_error(ops.convert_to_numpy(layer)[real], other.numpy()[real]) <= 1e-5
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", ONE_HEAD)
 @pytest.mark.parametrize("length", [1, 7])
 def test_short_texts_without_segments_agree(name, length):
     case, _ = CHECKPOINTS[name]
@@ -51,7 +48,7 @@ def test_short_texts_without_segments_agree(name, length):
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
 
 
-@pytest.mark.parametrize("name", [name for name in BODIES if not CHECKPOINTS[name][0].decodes])
+@pytest.mark.parametrize("name", [name for name in ONE_HEAD if not CHECKPOINTS[name][0].decodes])
 def test_the_model_finds_the_padding_mask_by_itself(name):
     case, _ = CHECKPOINTS[name]
     inputs, model = outputs.inputs(case), checkpoints.model(name)

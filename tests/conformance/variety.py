@@ -10,6 +10,16 @@ import dataclasses
 from keras_transformers.records import is_record
 from tests.conformance.cases import CHECKPOINTS, MODELS, ONE_HEAD
 
+# Which tasks compute with a field, where not all do.
+READ_BY = {
+    "head": {"MaskedLM", "CausalLM", "Seq2SeqLM"},
+    "pooler": {"TextClassifier"},
+    "token_head": {"TokenClassifier"},
+    "span_head": {"QuestionAnswerer"},
+    "padding_id": {"MaskedLM", "TextClassifier", "Seq2SeqLM"},  # a decoder alone is told where its texts begin
+    "reading": {"TextEmbedder", "TextClassifier", "QuestionAnswerer"},
+}
+
 
 def _parts(record):
     """All parts of a configuration."""
@@ -50,6 +60,14 @@ def _written(name):
     return head.task, repr(head.entries)
 
 
+def _read_by_its_head(name):
+    """A checkpoint's architecture, and the fields that not all heads read: those that this one does."""
+    case, head = CHECKPOINTS[name]
+    config = case.family.config(case.config_file(head))
+    fields = [field for field, tasks in READ_BY.items() if head.task in tasks]
+    return case.model_type, head.architecture, [repr(getattr(config, field)) for field in fields]
+
+
 OF_EVERY_PART = fewest(
     {
         name: {*_parts(config), (CHECKPOINTS[name][1].task, config.encoder is None, config.decoder is None)}
@@ -58,5 +76,9 @@ OF_EVERY_PART = fewest(
 )
 # And of every kind of head.
 OF_EVERY_HEAD = [*OF_EVERY_PART, *_first({name: _written(name) for name in CHECKPOINTS})]
+# One of each model, and each head as often as it reads other fields: a head sees of its model nothing but vectors.
+ONE_HEAD_OR_ANOTHER = [
+    *dict.fromkeys([*ONE_HEAD, *_first({name: repr(_read_by_its_head(name)) for name in CHECKPOINTS})])
+]
 # And of every family: each has rows of its own for its configuration and its tensors.
 OF_EVERY_FAMILY = [*OF_EVERY_HEAD, *_first({name: CHECKPOINTS[name][0].model_type for name in ONE_HEAD})]

@@ -135,8 +135,8 @@ def test_beam_search(bart, source, num_beams, early_stopping):
     lengths = set()
     penalties, ends = (-1.0, 0.0, 0.7, 1.0, 2.0), ((END,), (END, OTHER_END))
     settings = [*itertools.product(penalties, ends)]
-    if early_stopping and num_beams > 2:  # half of them: with more beams the other half
-        settings = [(penalty, ends[(n + num_beams) % 2]) for n, penalty in enumerate(penalties)]
+    if early_stopping and num_beams > 2:  # half of them with three, the other half with five
+        settings = [(penalty, ends[(n + num_beams // 2) % 2]) for n, penalty in enumerate(penalties)]
     for length_penalty, end_ids in settings:
         lengths |= compare(
             bart,
