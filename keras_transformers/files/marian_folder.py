@@ -23,6 +23,7 @@ from keras_transformers.files import flat_yaml, marian_items
 from keras_transformers.files.reading import is_plain, read_text
 from keras_transformers.spelling import did_you_mean, listed
 
+SENTENCEPIECE = ".spm"  # the ending of SentencePiece models
 _MODELS = ("*.npz", "model.*.bin", "*.intgemm*.bin")
 _VOCABULARIES = (("vocab.*.spm",), ("vocab.spm",), ("srcvocab.*.spm", "trgvocab.*.spm"))
 _SHORTLIST_MAGIC = 0xF11A48D5013417F5

@@ -160,6 +160,10 @@ class _Bytes:
         self._at = end
         return self._content[end - length : end]
 
+    def unpack(self, form: str, of: str) -> tuple[int, ...]:
+        """The next numbers, in the notation of `struct`."""
+        return struct.unpack(form, self.take(struct.calcsize(form), of).tobytes())
+
     def name(self, length: int) -> str:
         """The next name, which a zero ends."""
         text = self.take(length, "a name").tobytes() if length <= _MOST_NAME else b""
@@ -178,12 +182,12 @@ class _Bytes:
 
 def _read_bin(path: pathlib.Path) -> list[Item]:
     file = _Bytes(path)
-    version, count = struct.unpack("<2Q", file.take(16, "the beginning"))
+    version, count = file.unpack("<2Q", "the beginning")
     if version != 1:
         raise file.wrong(f"version {version}, where only 1 is supported")
     if count > _MOST_ITEMS:
         raise file.wrong(f"{count} tensors")
-    heads = list(struct.iter_unpack("<4Q", file.take(32 * count, "the table of tensors")))
+    heads = [file.unpack("<4Q", "the table of tensors") for _ in range(count)]
     names = [file.name(length) for length, *_ in heads]
     if len(set(names)) != len(names):
         raise file.wrong(f"two tensors {next(name for name in names if names.count(name) > 1)!r}")
@@ -191,8 +195,8 @@ def _read_bin(path: pathlib.Path) -> list[Item]:
     for name, (_, _, axes, _) in zip(names, heads, strict=True):
         if axes > _MOST_AXES:
             raise file.wrong(f"{axes} axes of {name}")
-        shapes.append(struct.unpack(f"<{axes}i", file.take(4 * axes, f"the shape of {name}")))
-    (padding,) = struct.unpack("<Q", file.take(8, "the padding"))
+        shapes.append(file.unpack(f"<{axes}i", f"the shape of {name}"))
+    (padding,) = file.unpack("<Q", "the padding")
     file.take(padding, "the padding")
     items = []
     for name, shape, (_, kind, _, length) in zip(names, shapes, heads, strict=True):

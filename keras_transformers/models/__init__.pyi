@@ -5,4 +5,5 @@ from keras_transformers.models.recipes import decoder as decoder
 from keras_transformers.models.recipes import encoder as encoder
 from keras_transformers.models.recipes import gpt as gpt
 from keras_transformers.models.recipes import static as static
+from keras_transformers.models.recipes import student as student
 from keras_transformers.models.recipes import transformer as transformer

@@ -99,6 +99,53 @@ def transformer(
 
 
 @spelled
+def student(
+    vocabulary_size: int,
+    *,
+    num_layers: tuple[int, int] = (6, 2),
+    hidden_dim: int = 256,
+    num_heads: int = 8,
+    intermediate_dim: int = 1536,
+    dropout: float = 0.0,
+) -> ModelConfig:
+    """A small, fast translator as Firefox has them, which `Seq2SeqLM.export_marian` writes for Marian. Its decoder has
+    an SSRU in the place of self-attention. Its last token starts a translation and fills short rows, and has no vector.
+
+    Args:
+        vocabulary_size: number of tokens of both languages, with that last one: `tokenizer.vocabulary_size` of a
+            tokenizer of Marian.
+        num_layers: numbers of layers of the encoder and of the decoder.
+        hidden_dim, num_heads, intermediate_dim: sizes; the defaults are those of "tiny". "base-memory" has `(6, 4)`
+            layers of 384 and 1536, "base" `(6, 2)` of 512 and 2048.
+        dropout: dropout of branches and embeddings.
+
+    Returns: a `ModelConfig`.
+
+    Example:
+        >>> kt.models.student(vocabulary_size=32001).hidden_dim
+        256
+
+    Source: Kim et al. 2019, From Research to Production and Back: Ludicrously Fast Neural Machine Translation;
+    pipeline/train/configs/model of https://github.com/mozilla/translations
+    """
+    config = transformer(
+        vocabulary_size,
+        num_layers=num_layers,
+        hidden_dim=hidden_dim,
+        num_heads=num_heads,
+        intermediate_dim=intermediate_dim,
+        dropout=dropout,
+        norm=LayerNorm(1e-6),
+        head_bias=True,
+        padding_id=vocabulary_size - 1,
+        recurrence=SimpleRecurrence(),
+    )
+    positions = Sinusoidal(1024, "halves", endpoint=True)
+    embeddings = dataclasses.replace(config.embeddings, positions=positions, zero_id=vocabulary_size - 1)
+    return dataclasses.replace(config, embeddings=embeddings)
+
+
+@spelled
 def encoder(
     vocabulary_size: int,
     *,

@@ -64,6 +64,9 @@ class GenerativeTask(Steps, Task):
             if tokenizer is not None:
                 ends = () if tokenizer.end_id is None else (tokenizer.end_id,)
                 generation = dataclasses.replace(generation, start_id=tokenizer.start_id, end_ids=ends)
+            if config.target_embeddings.zero_id is not None:  # a token that starts a text, and is never in one
+                start = config.target_embeddings.zero_id
+                generation = dataclasses.replace(generation, start_id=start, suppress_tokens=(start,))
         self.generation = generation
         self.head = make_head(config, self.dtype_policy)
         self.label_smoothing = 0.0

@@ -63,12 +63,16 @@ def load(folder: pathlib.Path) -> Loaded:
     Without it, the older formats are converted by the rules of the class that `tokenizer_config.json` or `config.json`
     names: see `convert.classes.CLASSES`. In a preset of KerasHub, `tokenizer.json` names a class: see
     `convert/keras_hub.py`. The metadata of a GGUF file describe a tokenizer: see `convert/gguf.py`. A folder of Marian
-    has SentencePiece models: see `convert/marian_folders.py`.
+    has SentencePiece models, and one such `.spm` file is both of its vocabularies: see `convert/marian_folders.py`.
     """
     refuse_pointers(folder)
     if folder.suffix == GGUF:
         engine, options = read_gguf(GGUFFile(folder))
         return Loaded(engine, SpecialTokens.of_roles(options), _named(None, options))
+    if folder.suffix == marian_folder.SENTENCEPIECE and is_plain(folder):
+        alone = marian_folder.MarianFolder(folder, folder, (folder, folder))
+        with marian_folders.written(marian_folders.as_marian_tokenizer(alone)) as converted:
+            return load(pathlib.Path(converted))
     if marian_folder.is_marian(folder):
         with marian_folders.written(marian_folders.as_marian_tokenizer(marian_folder.find(folder))) as converted:
             return load(pathlib.Path(converted))

@@ -201,7 +201,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Self:
-        """Read a tokenizer from a folder of this library, of Hugging Face or of KerasHub, or from a GGUF file.
+        """Read a tokenizer from a folder of this library, of Hugging Face, KerasHub or Marian, from a GGUF file, or
+        from a SentencePiece model of Marian (`vocab.spm`).
 
         `vocab.txt`, `vocab.json` with `merges.txt`, and SentencePiece models are read if there is no `tokenizer.json`;
         see `loading.py`.

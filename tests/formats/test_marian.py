@@ -135,6 +135,26 @@ def test_a_new_model_leaves_with_the_options_of_its_configuration(folder, tmp_pa
     assert again.config == loaded.config
 
 
+def test_a_student_made_here_leaves_for_marian(spm, tmp_path):
+    (tmp_path / "vocab.spm").write_bytes(spm)
+    tokenizer = Tokenizer.load(tmp_path / "vocab.spm")
+    sizes = {"num_layers": (2, 2), "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 24}
+    config = kt.models.student(tokenizer.vocabulary_size, **sizes)
+    assert config == marian_options.read_options(STUDENT, "options")
+    model = kt.Seq2SeqLM(config, tokenizer)
+    assert (model.generation.start_id, model.generation.end_ids) == (40, (0,))
+    model.compile(keras.optimizers.Adam(0.01), label_smoothing=0.1)
+    history = model.fit([("the house", "a cat"), ("rain falls", "old street")] * 8, epochs=8, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+    model.export_marian(tmp_path / "made", "int8")
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "made")
+    found, wanted = (logits(each, SOURCES[:1], TARGETS[:1])[..., :40] for each in (again, model))
+    assert relative_error(found, wanted) < 0.1  # int8
+    items = marian_items.MarianItems(tmp_path / "made" / "model.intgemm.bin")
+    reference = marian_models.Model(STUDENT, {name: items[name] for name in items})
+    assert relative_error(found[0], reference.logits(SOURCES[0], TARGETS[0])) <= 1e-5
+
+
 def test_opus_folders_have_their_pieces_in_a_yaml_file(spm, tmp_path):
     pieces = [piece for piece, _ in marian.parse_sentencepiece(spm, "spm").pieces]
     numbers = {piece: number for number, piece in enumerate([*pieces[:2], *pieces[:1:-1]])}

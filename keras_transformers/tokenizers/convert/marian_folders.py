@@ -13,7 +13,7 @@ import pathlib
 import tempfile
 
 from keras_transformers.files import flat_yaml
-from keras_transformers.files.marian_folder import MarianFolder
+from keras_transformers.files.marian_folder import SENTENCEPIECE, MarianFolder
 from keras_transformers.files.reading import read_bytes, read_text
 from keras_transformers.tokenizers.convert.sentencepiece_model import read_sentencepiece
 
@@ -28,7 +28,7 @@ def numbers(path: pathlib.Path) -> dict[str, int]:
         FileNotFoundError, ValueError: for a missing or broken file, numbers with gaps, and a vocabulary without end or
             unknown token, which Marian requires, or with a piece that is spelled as the start token.
     """
-    if path.suffix == ".spm":
+    if path.suffix == SENTENCEPIECE:
         found = {piece: number for number, (piece, _) in enumerate(read_sentencepiece(path).pieces)}
     else:
         found = flat_yaml.parse(read_text(path), path)
@@ -73,7 +73,7 @@ def written(files: collections.abc.Mapping[str, bytes]) -> tempfile.TemporaryDir
 
 def _model(vocabulary: pathlib.Path, name: str) -> pathlib.Path:
     """The SentencePiece model that splits the texts of a vocabulary."""
-    path = vocabulary if vocabulary.suffix == ".spm" else vocabulary.with_name(name)
+    path = vocabulary if vocabulary.suffix == SENTENCEPIECE else vocabulary.with_name(name)
     if not path.exists():
         raise FileNotFoundError(
             f"Expected {path}, the SentencePiece model for {vocabulary.name}, found nothing. Download it too: without "
