@@ -31,7 +31,7 @@ def convert(
 ) -> None:
     """Write a preset as a folder for transformers (if one of its model families fits), CTranslate2 or Marian."""
     if to not in FORMATS:
-        raise ValueError(f"Expected --to to be {' or '.join(FORMATS)}, got {to!r}.")
+        raise ValueError(f"Expected --to to be one of {', '.join(FORMATS)}, got {to!r}.")
     leaving = to != "hugging-face"
     other = {"--dtype": dtype} if leaving else {"--quantization": quantization}
     if given(**other):
@@ -52,7 +52,7 @@ def convert(
         raise ValueError(f"Expected --task to be one of {', '.join(tasks)}, got {task!r}.")
     model = getattr(kt, task).from_preset(preset)
     if leaving:
-        {"ctranslate2": model.export_ctranslate2, "marian": model.export_marian}[to](output, quantization)
+        getattr(model, f"export_{to}")(output, quantization)
     else:
         _check_hugging_face(model, task)
         model.save_to_preset(output, dtype)

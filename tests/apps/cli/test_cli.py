@@ -428,7 +428,7 @@ def test_convert_saves_in_either_format(tmp_path, monkeypatch):
     call("convert", "x", tmp_path / "theirs", "--to", "ctranslate2", "--quantization", "int8")
     assert exported == [(tmp_path / "theirs", "int8")]
     for options, message in [
-        (["--to", "onnx"], "Expected --to to be hugging-face or ctranslate2, got 'onnx'"),
+        (["--to", "onnx"], "Expected --to to be one of hugging-face, ctranslate2, marian, got 'onnx'"),
         (["--quantization", "int8"], "Expected no --quantization with --to hugging-face"),
         (["--to", "ctranslate2", "--dtype", "float16"], "Expected no --dtype with --to ctranslate2"),
         (["--to", "ctranslate2", "--task", "CausalLM"], "Expected a Seq2SeqLM for CTranslate2, got --task CausalLM"),
