@@ -15,8 +15,9 @@ from keras_transformers.records import is_record
 # Of activations those that are hardest to tell apart.
 _NAMES = ("gelu", "gelu_tanh", *NORM_PLACEMENTS, *RESIDUALS, *POOLINGS, *PROJECTED, *TERMS)
 _NAMES += ("interleaved", "halves")
-# In the place of None.
+# In the place of None. The texts of the cases hold the token 6, and it is no padding.
 _OF_A_TYPE = {int: (1,), float: (0.5,)}
+_OF_A_NAME = {"zero_id": 6}
 
 
 def others(value):
@@ -66,6 +67,8 @@ def _others_of(value, annotation, path):
         return inside + [(path, None)] * (type(None) in kinds)
     if set(kinds) == {bool, str}:
         return [(path, other) for other in BIASES if other != value]
+    if value is None and (name := path.rpartition(".")[2]) in _OF_A_NAME:
+        return [(path, _OF_A_NAME[name])]
     if value is None:
         simple = [other for kind in kinds for other in _OF_A_TYPE.get(kind, ())]
         return [(path, other) for other in (*simple, *filter(None, map(_made, kinds)))]

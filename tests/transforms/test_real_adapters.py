@@ -40,7 +40,7 @@ def sentiments(data_folder):
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1 : count + 1]
         return [row[0] for row in rows], [int(row[1]) for row in rows]
 
-    return read("train", 96), read("dev", 50)
+    return read("train", 64), read("dev", 50)
 
 
 def test_adapters_learn_what_pefts_do(encoder, sentiments, tmp_path):
