@@ -3,6 +3,7 @@ weights by this library's names."""
 
 import collections.abc
 import dataclasses
+import json
 import pathlib
 import typing
 
@@ -13,6 +14,11 @@ from keras_transformers.records import from_json
 
 MODEL_TYPE = "keras_transformers"
 TASK_VALUES = {"id2label", "label2id", "problem_type"}  # keys that tasks add to `config.json`
+
+
+def is_own_config(config: bytes | None) -> bool:
+    """Whether the bytes of a `config.json` are of this format."""
+    return config is not None and json.loads(config).get("model_type") == MODEL_TYPE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from keras_transformers.files.git_lfs import refuse_pointers
 from keras_transformers.files.reading import is_plain
 from keras_transformers.formats import (
     budget,
+    equivalents,
     gguf,
     gguf_config,
     hugging_face,
@@ -169,6 +170,39 @@ def read_generation(path: typing.Any) -> GenerationConfig:
 def save(model: typing.Any, folder: typing.Any, dtype: str | None = None) -> None:
     """Save a task as a folder. Takes the arguments of `Task.save_to_preset`."""
     preset.save_folder(folder, model._all_files(_model_files(model, dtype)))
+
+
+def export_hugging_face(model: typing.Any, folder: typing.Any, dtype: str | None = None) -> None:
+    """Save a task as a folder that transformers opens. Takes the arguments of `Task.export_hugging_face`."""
+    files = _model_files(model, dtype)
+    if own.is_own_config(files.get("config.json")):
+        files = _equivalent_files(model, dtype)
+    preset.save_folder(folder, model._all_files(files))
+
+
+def _equivalent_files(model: typing.Any, dtype: str | None) -> dict[str, typing.Any]:
+    """The files of a model with the same outputs, of a family that transformers has.
+
+    Raises:
+        ValueError: for quantized weights, and for a model that no family computes.
+    """
+    if "quantization" in changes.describe(model):
+        raise ValueError(
+            "Expected float weights for transformers, got a model that kt.transforms.quantize made small. Export the "
+            "model before that."
+        )
+    task, config = model._checkpoint_task(), model.config
+    if config.encoder is None or config.decoder is None:
+        raise ValueError(
+            f"Expected a {task} that a family of transformers can express, got one that none can. Save it with "
+            "save_to_preset, for this library."
+        )
+    weights = {name: keras.ops.convert_to_numpy(each) for name, each in merged_weights(model).items()}
+    found = equivalents.equivalent(config, weights)
+    files = hugging_face.write(found.config, found.weights, task, None, model._checkpoint_values(), dtype)
+    if files is None:
+        raise ValueError(f"Expected a family of transformers with a head for {task}, got a model whose has none.")
+    return files
 
 
 def push(

@@ -210,6 +210,23 @@ class Task(ShapesOfSpec, DataTask):
 
         presets.save(self, folder, dtype)
 
+    def export_hugging_face(self, folder: str | os.PathLike[str], dtype: str | None = None) -> None:
+        """Save the model as a folder that transformers opens, or refuse. Takes the arguments of `save_to_preset`.
+
+        An encoder-decoder of the original layout becomes a Marian (norms after the branches) or a Pegasus (before). One
+        with learned positions and a norm after the embeddings becomes a BART or an mBART. The outputs are the same.
+
+        Raises:
+            FileExistsError: if `folder` holds something else.
+            ValueError: if no family of transformers computes the same; the error names each field that differs.
+
+        Example:
+            >>> kt.Seq2SeqLM.from_preset("english-french").export_hugging_face("marian")
+        """
+        from keras_transformers.tasks import presets
+
+        presets.export_hugging_face(self, folder, dtype)
+
     def push_to_hub(
         self,
         repository: str,

@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,7 +29,7 @@ def convert(
         str | None, typer.Option(help="With --to ctranslate2: int8, int8_float16, float16, … With --to marian: int8.")
     ] = None,
 ) -> None:
-    """Write a preset as a folder for transformers (if one of its model families fits), CTranslate2 or Marian."""
+    """Write a preset as a folder for transformers, CTranslate2 or Marian; refuse a model that they cannot compute."""
     if to not in FORMATS:
         raise ValueError(f"Expected --to to be one of {', '.join(FORMATS)}, got {to!r}.")
     leaving = to != "hugging-face"
@@ -51,26 +51,6 @@ def convert(
     if task not in tasks:
         raise ValueError(f"Expected --task to be one of {', '.join(tasks)}, got {task!r}.")
     model = getattr(kt, task).from_preset(preset)
-    if leaving:
-        getattr(model, f"export_{to}")(output, quantization)
-    else:
-        _check_hugging_face(model, task)
-        model.save_to_preset(output, dtype)
+    export = getattr(model, f"export_{to.replace('-', '_')}")
+    export(output, quantization if leaving else dtype)
     print(f"Saved {output}.", file=sys.stderr)
-
-
-def _check_hugging_face(model: Any, task: str) -> None:
-    """Refuse a model from a folder of Marian that no model family of transformers describes."""
-    from keras_transformers.families.naming import naming_of
-
-    if getattr(model, "_marian_origin", None) is not None and naming_of(model.config, task, None) is None:
-        recurrent = model.config.decoder.block.recurrence is not None
-        why = (
-            "its decoder has an SSRU in the place of self-attention"
-            if recurrent
-            else ("transformers' Marian has other wavelengths of positions, and norms with an epsilon of 1e-5")
-        )
-        raise ValueError(
-            f"Expected a model that a family of transformers describes, got one that none does: {why}. Save it with "
-            "save_to_preset for this library, or convert it --to marian."
-        )

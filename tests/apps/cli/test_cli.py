@@ -60,6 +60,8 @@ class Reverser:
     def save_to_preset(self, folder, dtype=None):
         pathlib.Path(folder).mkdir()
 
+    export_hugging_face = save_to_preset
+
 
 class Writer:
     """Stands in for `CausalLM`: it says the prompt again, and the options it was given."""
