@@ -18,6 +18,7 @@ wrong here, and the check in `tokenizer.py` refuses them.
 Legend: `B` texts, `C` characters of all of them in a row.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,9 +47,10 @@ class CharacterTable(tf.Module):
 
     def __init__(self, values: np.ndarray):
         super().__init__()
-        blocks, block_of = np.unique(values.reshape(-1, _BLOCK), axis=0, return_inverse=True)
-        self._values = tf.constant(blocks.reshape(-1), tf.int32)
-        self._start = tf.constant(block_of.reshape(-1) * _BLOCK, tf.int32)
+        blocks: dict[bytes, int] = {}
+        block_of = [blocks.setdefault(block.tobytes(), len(blocks)) for block in values.reshape(-1, _BLOCK)]
+        self._values = tf.constant(np.frombuffer(b"".join(blocks), values.dtype), tf.int32)
+        self._start = tf.constant(np.multiply(block_of, _BLOCK), tf.int32)
 
     def __call__(self, characters: tf.Tensor) -> tf.Tensor:
         """Look up int32 code points of any shape; int32 of the same shape comes back."""
@@ -67,9 +69,8 @@ class Rewriting(tf.Module):
         numbers: dict[tuple[int, ...], int] = {(_ITSELF,): 0}
         number_of = np.zeros(_CODE_POINTS, np.int32)
         for character, replacement in _rewritten(rewrite):
-            if replacement != character:
-                pattern = tuple(_ITSELF if c == character else ord(c) for c in replacement)
-                number_of[ord(character)] = numbers.setdefault(pattern, len(numbers))
+            pattern = tuple(_ITSELF if c == character else ord(c) for c in replacement)
+            number_of[ord(character)] = numbers.setdefault(pattern, len(numbers))
         self._number = CharacterTable(number_of)
         self._characters = tf.constant([c for pattern in numbers for c in pattern], tf.int32)
         self._ends = tf.constant(np.cumsum([0, *map(len, numbers)]), tf.int32)
@@ -209,11 +210,16 @@ def matching(*patterns: str) -> CharacterTable:
         patterns: regular expressions for one character, none of which overlap, in the engine's own syntax.
     """
     values = np.zeros(_CODE_POINTS, np.int32)
-    everything = "".join(map(chr, _code_points()))
     for number, pattern in enumerate(patterns, start=1):
-        others = normalizers.Replace(tokenizers.Regex(f"[^{pattern}]"), "")
-        values[[ord(c) for c in others.normalize_str(everything)]] = number
+        values[_matches(pattern)] = number
     return CharacterTable(values)
+
+
+@functools.cache
+def _matches(pattern: str) -> list[int]:
+    """The code points that a regular expression matches; to look at all of them takes a second."""
+    others = normalizers.Replace(tokenizers.Regex(f"[^{pattern}]"), "")
+    return [ord(c) for c in others.normalize_str("".join(map(chr, _code_points())))]
 
 
 def _code_points() -> list[int]:
@@ -221,18 +227,20 @@ def _code_points() -> list[int]:
 
 
 def _rewritten(rewrite: Callable[[str], str]) -> Iterator[tuple[str, str]]:
-    """Each character, and the string that `rewrite` makes of it."""
+    """Each character that `rewrite` changes, and the string that it makes of it."""
     # Many characters at a time, with a letter between any two: one call for each character takes ten times as long.
     # "q" cannot part itself from a character that becomes "q", such as "Q"; then "z" is tried.
     characters = list(map(chr, _code_points()))
     for start in range(0, len(characters), _BLOCK):
         block = characters[start : start + _BLOCK]
         if (parts := _between(rewrite, block, "q")) is not None:
-            yield from zip(block, parts, strict=True)
+            if parts != block:
+                yield from (pair for pair in zip(block, parts, strict=True) if pair[0] != pair[1])
             continue
         for character in block:
             parts = _between(rewrite, [character], "q") or _between(rewrite, [character], "z") or [character]
-            yield character, parts[0]
+            if parts[0] != character:
+                yield character, parts[0]
 
 
 def _between(rewrite: Callable[[str], str], characters: list[str], letter: str) -> list[str] | None:
