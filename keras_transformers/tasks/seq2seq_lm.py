@@ -3,6 +3,7 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
+import functools
 import os
 import pathlib
 import typing
@@ -22,7 +23,7 @@ from keras_transformers.generation.decoding import Generated, Numbers, alike, ge
 from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.tasks import candidates, notices, translation
+from keras_transformers.tasks import candidates, notices, protected, translation
 from keras_transformers.tasks.answers import Answers, Progress
 from keras_transformers.tasks.directions import Direction, find_direction
 from keras_transformers.tasks.given_translations import GivenTranslations
@@ -155,6 +156,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         progress: Progress | None = None,
         rerank: typing.Any = None,
         num_candidates: int | None = None,
+        protect: typing.Any = None,
         **generation: typing.Any,
     ) -> typing.Any: ...
 
@@ -174,6 +176,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         progress: Progress | None = None,
         rerank: typing.Any = None,
         num_candidates: int | None = None,
+        protect: typing.Any = None,
         **generation: typing.Any,
     ) -> typing.Any:
         """Translate texts, by default with the generation settings of the preset. The same text always gives the same
@@ -208,6 +211,10 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             num_candidates: how many translations of each text the judge chooses from; by default `num_beams`, and 16
                 samples with `do_sample`. Decoding takes as long as for so many beams or samples. The judge reads each
                 candidate; `MinimumBayesRisk` compares each with each.
+            protect: parts of the texts that their translations keep as they are: True for "tags", "urls", "emails" and
+                "placeholders" such as `{name}` and `%s`; or a list of these names, and of compiled regular expressions.
+                A stand-in, which the model copies, marks the place of a part. Tags go to the aligned words. Parts
+                without a place stand at the end, and a warning counts them.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
 
@@ -222,10 +229,15 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             >>> nllb = kt.Seq2SeqLM.from_preset("hf://facebook/nllb-200-distilled-600M")
             >>> nllb.translate("The house is small.", "English", "French")
         """
+        passed = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
+        passed |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
+        passed |= {"source_language": source_language, "target_language": target_language}
+        if protect is not None and protect is not False:
+            passed |= {"batch_size": batch_size, "rerank": rerank, "num_candidates": num_candidates, **generation}
+            passed["return_scores"] = return_scores
+            align = functools.partial(self.align, source_language=source_language, target_language=target_language)
+            return protected.translate_protected(self, texts, protect, passed, align)
         if rerank is not None or num_candidates is not None:
-            passed = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
-            passed |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
-            passed |= {"source_language": source_language, "target_language": target_language}
             judging = candidates.Judging(rerank, num_candidates, batch_size, return_scores)
             return candidates.translate_with(self, texts, judging, passed, generation)
         direction, config = self.direction(source_language, target_language, **generation)

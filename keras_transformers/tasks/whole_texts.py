@@ -64,6 +64,7 @@ class WholeTexts:
         batch_size: int = 32,
         names: Sequence[str] | None = None,
         progress: Progress | None = None,
+        protect: typing.Any = None,
         **generation: typing.Any,
     ) -> str | list[str]:
         """Translate texts of any length sentence by sentence, keeping line ends, blank lines and indentation.
@@ -77,6 +78,7 @@ class WholeTexts:
             max_length: the most tokens of a piece; fewer if the model reads or writes fewer.
             names: names for the texts in warnings, as for `translate`.
             progress: a function called with the number of finished sentences, after each batch.
+            protect: as for `translate`; tags are aligned within their sentence.
             **generation: as for `translate`, except `num_return_sequences` above 1.
 
         Returns: a string for a string, a list for a list.
@@ -98,6 +100,7 @@ class WholeTexts:
         options = self._source_options(direction, names=names)
         documents = Documents(self._tokenizer(), texts, options, config, max_length)
         settings = {"batch_size": batch_size, "names": documents.names, "progress": progress, **generation}
+        settings |= {} if protect is None else {"protect": protect}
         joined = documents.joined(self.translate(documents.sentences, source_language, target_language, **settings))
         return joined[0] if single else joined
 

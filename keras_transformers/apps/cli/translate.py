@@ -119,6 +119,14 @@ class Decoding:
         bool, typer.Option(help="Keep texts without a letter, such as 12:30, as they are, or translate them too.")
     ] = True
 
+    protect: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Keep tags, urls, emails or placeholders as they are, or all of them; repeat for more. Those without "
+            "a place in the translation stand at its end, and are counted."
+        ),
+    ] = None
+
     def options(self) -> dict[str, Any]:
         """Return the arguments of `Seq2SeqLM.translate` that the user gave."""
         return given(
@@ -131,6 +139,7 @@ class Decoding:
             keep_letterless=None if self.keep_letterless else False,
             rerank=self.judge(),
             num_candidates=self.candidates,
+            protect=True if self.protect and "all" in self.protect else self.protect or None,
         )
 
     def judge(self) -> Any:

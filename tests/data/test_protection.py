@@ -1,0 +1,152 @@
+"""Placeholders, tags, URLs and addresses survive a translation, wherever it puts them."""
+
+import random
+import re
+import types
+
+import pytest
+
+from keras_transformers.data import protection
+from keras_transformers.data.protection import Masked, Words, find_parts, masked, missing, patterns, restored
+from keras_transformers.tasks.protected import translate_protected
+
+pytestmark = pytest.mark.one_backend("torch")
+
+ALL = patterns(True)
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        (
+            "Hi {name}, ${total} of {{ all }} and %(n)s, %s, %1$s, {}",
+            ["{name}", "${total}", "{{ all }}", "%(n)s", "%s", "%1$s", "{}"],
+        ),
+        ('<a href="x y">1</a><br/><b>2</b> 3 < 4 > 2', ['<a href="x y">', "</a>", "<br/>", "<b>", "</b>"]),
+        (
+            "See https://a.org/b?c=1. Or (www.b.org/x), ftp://c.de!",
+            ["https://a.org/b?c=1", "www.b.org/x", "ftp://c.de"],
+        ),
+        ("Ask tom.x+y@mail.example.org, not @tom.", ["tom.x+y@mail.example.org"]),
+        ("100 % sure, 50%discount, a & b, {not this\n}", []),
+        ('<a href="https://a.org/{x}">', ['<a href="https://a.org/{x}">']),
+    ],
+)
+def test_parts_are_found(text, parts):
+    assert [part.text for part in find_parts(text, ALL)] == parts
+
+
+def test_own_patterns_and_wrong_ones():
+    assert [part.text for part in find_parts("ACME {x}", patterns(re.compile("ACME")))] == ["ACME"]
+    assert list(patterns("urls")) == ["urls"]
+    with pytest.raises(ValueError, match="Expected protect to name tags, urls, emails, placeholders, .* got 'url'"):
+        patterns(["url"])
+    with pytest.raises(TypeError, match="Expected protect to be True, names of tags"):
+        patterns(3)
+
+
+def test_stand_ins_are_no_words_of_the_text():
+    text = "Tom and Sami know {name}{other}."
+    mask = masked(text, find_parts(text, ALL))
+    assert mask.text == "Tom and Sami know Layla Jim."
+    assert restored(mask, "Tom et Sami connaissent Layla Jim.").text == "Tom et Sami connaissent {name} {other}."
+    many = " ".join(f"{{{number}}}" for number in range(150))
+    assert len({word for word, _ in masked(many, find_parts(many, ALL)).stand_ins}) == 150
+
+
+def test_a_missing_stand_in_is_appended_and_a_second_one_removed():
+    mask = Masked("Tom and Sami", (("Tom", "{a}"), ("Sami", "{b}")))
+    assert restored(mask, "Tom, Tom et Tommy") == ("{a}, et Tommy {b}", 1)
+    assert missing(mask, "Tom, Tom et Tommy") == 2
+    assert restored(mask, "") == ("{a} {b}", 2)
+
+
+def test_tags_go_to_the_aligned_words():
+    text = 'I see <a href="x">the <b>red</b> car</a>.<br/>'
+    mask = masked(text, find_parts(text, ALL))
+    assert mask.text == "I see the red car."
+    source = [(match.start(), match.end()) for match in re.finditer(r"\w+|\.", mask.text)]
+    made = "Je vois la voiture rouge."
+    target = [(match.start(), match.end()) for match in re.finditer(r"\w+|\.", made)]
+    words = Words([(0, 0), (1, 1), (2, 2), (3, 4), (5, 5)], [(4, 3)], source, target)
+    assert restored(mask, made, words) == ('Je vois <a href="x">la voiture <b>rouge</b></a>.<br/>', 0)
+    assert restored(mask, made) == ('Je vois la voiture rouge.<br/> <a href="x"> <b> </b> </a>', 4)
+
+
+def test_tags_around_the_whole_text_need_no_alignment():
+    text = "<p><i>Hi!</i></p>"
+    assert restored(masked(text, find_parts(text, ALL)), "Salut !") == ("<p><i>Salut !</i></p>", 0)
+
+
+def test_nothing_is_ever_lost():
+    chance = random.Random(0)
+    pieces = ["{a}", "<b>", "</b>", "<br/>", "https://a.org", "x@y.org", "%s", "word", "Tom", ".", "</i>", "<i>"]
+    for _ in range(300):
+        text = " ".join(chance.choices(pieces, k=chance.randrange(1, 9)))
+        parts = find_parts(text, ALL)
+        mask = masked(text, parts)
+        made = chance.sample(mask.text.split(), k=chance.randrange(len(mask.text.split()) + 1))
+        spans = [match.span() for match in re.finditer(r"\w+|\.", mask.text)]
+        found = [match.span() for match in re.finditer(r"\w+|\.", " ".join(made))]
+        pairs = [(chance.randrange(len(spans)), n) for n in range(len(found))] if spans else []
+        text = restored(mask, " ".join(made), chance.choice([None, Words(pairs, [], spans, found)])).text
+        for part in {part.text for part in parts}:
+            assert text.count(part) >= [each.text for each in parts].count(part), (mask, made)
+
+
+# A model
+
+
+class Copier:
+    """Says each word but some."""
+
+    def __init__(self, forgets: tuple[str, ...] = ()) -> None:
+        self.forgets, self.calls = forgets, []
+
+    def translate(self, texts, return_scores, num_return_sequences=1, **options):
+        self.calls.append((texts, options))
+        made = [" ".join(word for word in text.split() if word not in self.forgets).upper() for text in texts]
+        for place, text in enumerate(texts):
+            for word in text.split():
+                if word not in self.forgets:
+                    made[place] = made[place].replace(word.upper(), word)
+        if num_return_sequences == 1:
+            return made, [-1.0] * len(made)
+        return [[each] * num_return_sequences for each in made], [[-1.0] * num_return_sequences] * len(made)
+
+
+def test_other_stand_ins_are_tried():
+    model = Copier(("Tom", "Alice"))
+    assert translate_protected(model, ["see {x}", "none", "{y}", ""], True, {"prefix": ["a", "b", "c", "d"]}) == [
+        "see {x}",
+        "none",
+        "{y}",
+        "",
+    ]
+    assert [texts for texts, _ in model.calls] == [["see Tom", "none", ""], ["see Alice"], ["see X1"]]
+    assert [options["prefix"] for _, options in model.calls] == [["a", "b", "d"], ["a"], ["a"]]
+
+
+def test_parts_without_a_place_are_counted():
+    model = Copier((*protection.STAND_INS[0], "X1", "X2"))
+    with pytest.warns(UserWarning, match=r"2 protected parts had no place in 1 of 2 translations, .* \(line 8\)"):
+        made = translate_protected(model, ["none", "see {x} {y}"], True, {"names": ["line 7", "line 8"]})
+    assert made == ["none", "see {x} {y}"]
+
+
+def test_results_have_the_shape_of_translate():
+    options = {"num_return_sequences": 2, "return_scores": True}
+    assert translate_protected(Copier(), "see {x}", True, options) == (["see {x}"] * 2, [-1.0] * 2)
+    assert translate_protected(Copier(), ["see {x}", "{y}"], True, {"return_scores": True}) == (
+        ["see {x}", "{y}"],
+        [-1.0, 0.0],
+    )
+    assert translate_protected(Copier(), [], True, {}) == []
+
+
+def test_tags_are_aligned():
+    alignment = types.SimpleNamespace(
+        pairs=[(0, 0), (1, 1)], scores=[], source_spans=[[0, 1], [2, 3]], target_spans=[[0, 1], [2, 3]]
+    )
+    made = translate_protected(Copier(), ["a <b>b</b>"], True, {}, lambda *texts, method: [alignment])
+    assert made == ["a <b>b</b>"]
