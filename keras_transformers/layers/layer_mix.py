@@ -28,7 +28,8 @@ class LayerMix(Layer):
         transformation: how numbers become weights: "softmax" or "sparsemax".
         layer_norm: whether each hidden state is normalised first, over all real positions of a text at once.
 
-    Call arguments: a list of `L` hidden states `[B, T, D]`; `padding_mask`, bool `[B, T]`, True for real tokens.
+    Call arguments: a list of `L` hidden states `[B, T, D]`; `padding_mask`, bool `[B, T]`, True for real tokens (None:
+    all are).
 
     Returns: `[B, T, D]`.
 
@@ -60,9 +61,11 @@ class LayerMix(Layer):
     def compute_output_spec(self, inputs: Sequence[Tensor], padding_mask: Tensor = None) -> keras.KerasTensor:
         return like(inputs[0], dtype=self.compute_dtype)
 
-    def call(self, inputs: Sequence[Tensor], padding_mask: Tensor) -> Tensor:
+    def call(self, inputs: Sequence[Tensor], padding_mask: Tensor = None) -> Tensor:
         numbers_L = self.scale[:, 0]
         weights_L = ops.softmax(numbers_L) if self.transformation == "softmax" else sparsemax(numbers_L)
+        if padding_mask is None:
+            padding_mask = ops.ones(ops.shape(inputs[0])[:2], "bool")
         mask_BT1 = ops.cast(padding_mask, inputs[0].dtype)[:, :, None]
         mixed = 0.0
         for n, each in enumerate(inputs):

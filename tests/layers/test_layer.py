@@ -29,6 +29,7 @@ from keras_transformers.layers import (
     FeedForwardConfig,
     FourierMixing,
     GroupedDense,
+    LayerMix,
     LayerNorm,
     Learned,
     LinearScaling,
@@ -127,6 +128,7 @@ CASES = {
     RelativePosition: {"positions": RelativeBuckets(8, 20), "num_heads": 4, "head_dim": 6, "causal": True},
     RelativeScores: {"positions": RelativeSinusoids(3), "num_heads": 4, "head_dim": 6, "hidden_dim": D},
     FourierMixing: {},
+    LayerMix: {"transformation": "sparsemax", "layer_norm": True},
     SimpleRecurrentUnit: {},
     ConvolutionHeads: {"num_heads": 4, "head_dim": 6, "kernel_size": 5},
     GroupedDense: {"units": 12, "groups": 4, "use_bias": False},
@@ -171,6 +173,8 @@ def call_arguments(layer):
         return numbers((B, 4, T, 6)), numbers((B, 4, 5, 6), 1), np.ones((B, T, 5), bool)
     if isinstance(layer, ConvolutionHeads):
         return numbers((B, T, D)), numbers((B, 4, T, 6), 1)
+    if isinstance(layer, LayerMix):
+        return ([numbers((B, T, D)), numbers((B, T, D), 1)],)
     if isinstance(layer, Convolution):
         return numbers((B, T, D)), numbers((B, T, D), 1)
     return (numbers((B, T, D)),)

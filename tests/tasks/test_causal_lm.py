@@ -16,6 +16,7 @@ from keras_transformers.layers.positions import Alibi, Learned, RelativeBuckets,
 from keras_transformers.layers.stack import StackConfig
 from tests.layers.reference import fill, relative_error
 from tests.parameters import few
+from tests.quick_compilation import fast
 
 once = pytest.mark.one_backend("torch")  # what strings become is no matter of a backend
 
@@ -42,8 +43,9 @@ def model(request):
 
 
 def logits(model, token_ids, **inputs):
-    inputs = {name: np.array(each, "int32") for name, each in {"token_ids": token_ids, **inputs}.items()}
-    return ops.convert_to_numpy(model(inputs))
+    inputs = {"token_ids": token_ids, **inputs}
+    inputs = {name: ops.convert_to_tensor(each, "int32") for name, each in inputs.items()}
+    return ops.convert_to_numpy(fast(lambda inputs: model(inputs))(inputs))
 
 
 TEXTS = [[5, 9, 3, 7, 2], [8, 4, 11], [1, 30, 22, 6]]
