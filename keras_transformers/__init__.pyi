@@ -28,6 +28,7 @@ from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM as Seq2SeqLM
 from keras_transformers.tasks.sparse_embedding import SparseEmbedder as SparseEmbedder
 from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
 from keras_transformers.tasks.translation_scoring import TranslationScorer as TranslationScorer
+from keras_transformers.tasks.translator import Translator as Translator
 from keras_transformers.tokenizers.tokenizer import Tokenizer as Tokenizer
 from keras_transformers.training import losses as losses
 from keras_transformers.training.curves import plot_learning_curve as plot_learning_curve

@@ -227,6 +227,11 @@ def _by_name() -> dict[str, Language]:
     return {each.casefold(): language for language in languages for each in (*language.codes, *language.names)}
 
 
+def languages_by_name() -> dict[str, Language]:
+    """Return all languages of the table by their first name."""
+    return {each.names[0]: each for each in _by_name().values()}
+
+
 def language_of(code: str) -> Language | None:
     """Return the language of a checkpoint's code, such as "fra_Latn" or ">>fr<<", of a name, or of a plain code; None
     if it is unknown."""

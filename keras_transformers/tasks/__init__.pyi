@@ -1,3 +1,4 @@
+from keras_transformers.data.translation_templates import PromptTemplate as PromptTemplate
 from keras_transformers.formats.multi_vector_folders import QueryExpansion as QueryExpansion
 from keras_transformers.tasks.candidates import MinimumBayesRisk as MinimumBayesRisk
 from keras_transformers.tasks.causal_lm import CausalLM as CausalLM
@@ -15,3 +16,4 @@ from keras_transformers.tasks.sparse_embedding import SparseEmbedder as SparseEm
 from keras_transformers.tasks.task import Task as Task
 from keras_transformers.tasks.token_classification import TokenClassifier as TokenClassifier
 from keras_transformers.tasks.translation_scoring import TranslationScorer as TranslationScorer
+from keras_transformers.tasks.translator import Translator as Translator

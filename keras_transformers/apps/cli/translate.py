@@ -163,6 +163,13 @@ def translate(
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, hf://…, package://…")] = "english-french",
     *,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="For a decoder, such as a chat model: the published prompt to ask it by (hy-mt, tower, alma, "
+            "translate-gemma, …), a text with {source}, {target} and {text}, or auto."
+        ),
+    ] = None,
     files: Files,
     languages: Languages,
     decoding: Decoding,
@@ -186,7 +193,11 @@ def translate(
 
     import keras_transformers as kt
 
-    task = kt.Seq2SeqLM.from_preset(preset)
+    task: Any = (
+        kt.Seq2SeqLM.from_preset(preset)
+        if template is None
+        else kt.Translator.from_preset(preset, template=None if template == "auto" else template)
+    )
     if files.input is not None:
         _file(task, files, {**options, "documents": files.documents})
         _report(files, reporting, decoding.scores)
