@@ -30,6 +30,7 @@ from keras_transformers.layers import (
 from keras_transformers.records import from_json, to_json
 from tests.layers.reference import fill, relative_error
 from tests.parameters import few
+from tests.quick_compilation import fast
 
 D, V = 16, 30
 once = pytest.mark.one_backend("torch")  # nothing is computed
@@ -142,18 +143,20 @@ def test_decoding_with_a_cache_is_decoding_without(kind, positions):
     backbone = fill(kt.Backbone(config(kind, attention, absolute)))
     sentences, beams, length = 2, 3, 6
     target = np.random.default_rng(2).integers(1, V, (sentences * beams, length)).astype("int32")
+    compute, encode, decode = fast(lambda inputs: backbone(inputs)), fast(backbone.encode), fast(backbone.decode)
     if kind == "decoder":
-        whole = backbone(target)
+        whole = compute({"token_ids": ops.convert_to_tensor(target)})
         cache = backbone.start_cache(len(target), 8)
     else:
         source = token_ids(sentences, 7)
-        whole = backbone({"token_ids": np.repeat(source, beams, axis=0), "decoder_token_ids": target})
+        inputs = {"token_ids": np.repeat(source, beams, axis=0), "decoder_token_ids": target}
+        whole = compute({name: ops.convert_to_tensor(each) for name, each in inputs.items()})
         mask = backbone.padding_mask(ops.convert_to_tensor(source))
-        cache = backbone.start_cache(len(target), 8, backbone.encode(ops.convert_to_tensor(source)), mask)
+        cache = backbone.start_cache(len(target), 8, encode(ops.convert_to_tensor(source), mask), mask)
         assert cache.cross_attention[0][0].shape[0] == sentences
     whole = ops.convert_to_numpy(whole)
     for begin, end in ((0, 1), (1, 4), (4, 5), (5, 6)):
-        output, cache = backbone.decode(ops.convert_to_tensor(target[:, begin:end]), cache)
+        output, cache = decode(ops.convert_to_tensor(target[:, begin:end]), cache)
         assert relative_error(output, whole[:, begin:end]) < 1e-5
     assert int(cache.offset) == length
 

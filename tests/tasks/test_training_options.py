@@ -22,19 +22,20 @@ from keras_transformers.training.schedules import InverseSquareRoot, LinearDecay
 from tests.parameters import few
 
 TOKENS, WIDTH = 30, 16
+ON_TORCH = keras.backend.backend() == "torch"  # which compiles nothing
 
 
 def t5():
     """Both stacks, dropout everywhere, and a bias that is learned outside of the blocks."""
     attention = AttentionConfig(2, positions=RelativeBuckets(8, 6), dropout=0.2)
-    stack = StackConfig(2, BlockConfig(attention, FeedForwardConfig(32), dropout=0.2))
+    stack = StackConfig(2 if ON_TORCH else 1, BlockConfig(attention, FeedForwardConfig(32), dropout=0.2))
     embeddings = EmbeddingsConfig(TOKENS, context_length=12)
     return kt.Seq2SeqLM(kt.ModelConfig(WIDTH, embeddings, encoder=stack, decoder=stack))
 
 
-def gpt(dropout=0.2):
+def gpt(dropout=0.2, num_layers=2):
     return kt.CausalLM(
-        kt.models.gpt(TOKENS, num_layers=2, hidden_dim=WIDTH, num_heads=2, max_length=12, dropout=dropout)
+        kt.models.gpt(TOKENS, num_layers=num_layers, hidden_dim=WIDTH, num_heads=2, max_length=12, dropout=dropout)
     )
 
 
@@ -65,9 +66,10 @@ def test_the_same_weights_are_learned_and_each_block_is_computed_again(make, mon
 
 def test_training_without_a_graph_learns_the_same():
     weights = []
-    for options in ({}, {"run_eagerly": True}, {"run_eagerly": True, "rematerialize": True}):
+    without = {"run_eagerly": True}
+    for options in ({}, *([without] if ON_TORCH else []), {**without, "rematerialize": True}):
         keras.utils.set_random_seed(5)
-        model = gpt()
+        model = gpt(num_layers=1)
         model.compile(keras.optimizers.SGD(0.5), **options)
         inputs, labels = batches(model)
         model.train_on_batch(inputs, labels)
