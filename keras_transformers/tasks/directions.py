@@ -4,8 +4,8 @@ tokenizer.language_place   source's language         target's language
 "forced"                   a token in the source     the first token of the translation
 "start"                    a token in the source     the token that the decoder starts from
 "source"                   not needed                a token in the source
-None                       words before the source, of `task_specific_params` ("translate English to German: "), or
-                           nothing, for a model of one pair
+None                       words before the source, of `task_specific_params` ("translate English to German: "); a
+                           piece such as "<2fr>" (MADLAD-400); or nothing, for a model of one pair
 """
 
 import re
@@ -17,6 +17,7 @@ from keras_transformers.generation.hugging_face_settings import fields_of
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
+_TAG, _TAGGED = "<2{}>", re.compile("<2([a-z]{2,3}(?:_[A-Za-z]+)?)>")
 _PAIR = re.compile(r"translation_(.+)_to_(.+)")
 
 
@@ -75,6 +76,8 @@ def _by_words(
     if source_language is None and target_language is None:
         return Direction(None, None, "", {})
     pairs = {match.groups(): params for name, params in task_params.items() if (match := _PAIR.fullmatch(name))}
+    if not pairs and target_language is not None and tokenizer.engine.token_to_id(_TAG.format("en")) is not None:
+        return Direction(None, None, f"{_tag(tokenizer, target_language)} ", {})
     if not pairs:
         _check_only_pair(tokenizer.language_pair, source_language, target_language)
         return Direction(None, None, "", {})
@@ -90,6 +93,22 @@ def _by_words(
         )
     params = pairs[source, target]
     return Direction(None, None, params.get("prefix", ""), fields_of(params))
+
+
+def _tag(tokenizer: Tokenizer, target_language: str) -> str:
+    """The piece of the target language, of a vocabulary with such pieces (MADLAD-400).
+
+    Raises:
+        ValueError: for an unknown language, listing the known ones.
+    """
+    language = language_of(str(target_language))
+    codes = (str(target_language), *(language.codes if language else ()))
+    tags = (_TAG.format(code.strip("<>").removeprefix("2")) for code in codes)
+    found = next((tag for tag in tags if tokenizer.engine.token_to_id(tag) is not None), None)
+    if found is not None:
+        return found
+    known = (_TAGGED.fullmatch(piece) for piece in tokenizer.engine.get_vocab())
+    raise language_error("target_language", target_language, sorted(match[1] for match in known if match))
 
 
 def _check_only_pair(pair: tuple[str | None, str | None], *asked: str | None) -> None:

@@ -4,6 +4,7 @@
     mBART         text </s> en_XX             text </s> ro_RO             the token that the decoder starts from
     mBART-50      en_XX text </s>             ro_RO text </s>             the first token, forced
     M2M100        __en__ text </s>            __fr__ text </s>            the first token, forced
+    SMALL-100     __fr__ text </s>            text </s>                   the source
     NLLB          eng_Latn text </s>          fra_Latn text </s>          the first token, forced
     Marian        >>fra<< text </s>           text </s>                   the source
     all others    the tokens that the engine puts around a text, or text </s>
@@ -158,6 +159,8 @@ M2M100 = LanguageRules(
     default="en",
 )
 WMT21 = dataclasses.replace(M2M100, codes=tuple(_WMT21_CODES))
+# The tokens are those of M2M100, so that the name of the class alone tells it.
+SMALL100 = dataclasses.replace(M2M100, target=("text", "end"), place="source", key="__{}__", default=None)
 NLLB = LanguageRules(
     code="[a-z]{3}_[A-Z][a-z]{3}",
     source=_LANGUAGE_FIRST,

@@ -32,7 +32,16 @@ from keras_transformers.tokenizers.convert.sentencepiece import (
     xlnet,
 )
 from keras_transformers.tokenizers.convert.word_piece import jieba, letters, word_piece
-from keras_transformers.tokenizers.languages import M2M100, MARIAN, MBART, MBART50, NLLB, NO_LANGUAGES, LanguageRules
+from keras_transformers.tokenizers.languages import (
+    M2M100,
+    MARIAN,
+    MBART,
+    MBART50,
+    NLLB,
+    NO_LANGUAGES,
+    SMALL100,
+    LanguageRules,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,6 +349,16 @@ CLASSES = (
         wrap=around_language(M2M100),
         special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "sep_token", "pad_token", "unk_token")},
         languages=M2M100,
+        split_by=("sentencepiece.bpe.model", "sentencepiece.bpe.model"),
+    ),
+    TokenizerClass(
+        names=("SMALL100Tokenizer",),
+        model_types=(),
+        files=("sentencepiece.bpe.model", "vocab.json"),
+        read=m2m100,
+        wrap=_END,
+        special={role: _ANGLE[role] for role in ("bos_token", "eos_token", "sep_token", "pad_token", "unk_token")},
+        languages=SMALL100,
         split_by=("sentencepiece.bpe.model", "sentencepiece.bpe.model"),
     ),
     TokenizerClass(
