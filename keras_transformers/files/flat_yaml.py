@@ -12,6 +12,7 @@ All else that YAML knows (nesting, anchors, blocks of text) is refused. Vocabula
 Source: https://yaml.org/spec/1.2.2/, sections 5.7 (escapes) and 10.3 (scalars).
 """
 
+import math
 import re
 import typing
 
@@ -29,7 +30,8 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)",
 _DOUBLE, _SINGLE = re.compile(r'"((?:[^"\\]|\\.)*)"'), re.compile(r"'((?:[^']|'')*)'")
 _INTEGER, _FLOAT = re.compile(r"[-+]?[0-9]+"), re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
-_PLAIN = re.compile(r"[A-Za-z0-9_./^][A-Za-z0-9_./^ :+-]*")  # text that needs no quotes
+_PLAIN = re.compile(r"[A-Za-z0-9_./^]([A-Za-z0-9_./^ :+-]*[A-Za-z0-9_./^+-])?")  # text that needs no quotes
+_SPACE = " \t\r"  # other spaces, and other ends of lines, belong to a text
 
 
 def parse(text: str, where: object) -> dict[str, typing.Any]:
@@ -51,37 +53,42 @@ def parse(text: str, where: object) -> dict[str, typing.Any]:
     values: dict[str, typing.Any] = {}
     key: str | None = None  # the key that awaits a value, or further items
     asked: str | None = None  # the key of a line that begins with "?"
-    for number, line in enumerate(text.partition("\0")[0].splitlines(), start=1):
-        bare = line.strip()
+    for number, line in enumerate(text.partition("\0")[0].split("\n"), start=1):
+        bare = line.strip(_SPACE)
         if not bare or bare.startswith("#") or bare in ("---", "...") or line.startswith("%YAML"):
             continue
         try:
             if bare == "-" or bare.startswith("- "):
                 if key is None or not isinstance(values[key], list | None):
                     raise ValueError("an item of no list")
-                values[key] = [*(values[key] or ()), _scalar(bare[1:].strip())]
+                values[key] = values[key] or []
+                values[key].append(_scalar(bare[1:].strip(_SPACE)))
                 continue
-            if line[0].isspace() and key is not None and values[key] is None and bare.startswith("["):
+            if line[0] in _SPACE and key is not None and values[key] is None and bare.startswith("["):
                 values[key], key = _value(bare), None  # a list on a line of its own
                 continue
-            if line[0].isspace():
+            if line[0] in _SPACE:
                 raise ValueError("nesting")
+            if asked is not None and not bare.startswith(":"):
+                raise ValueError(f"no value for {shown(asked)}")
             if bare.startswith("? "):
-                asked, rest = _key(bare[2:].strip())
+                asked, rest = _key(bare[2:].strip(_SPACE))
                 if rest:
                     raise ValueError("nesting")
                 continue
-            name, rest = (asked, bare[1:]) if asked is not None and bare.startswith(":") else _entry(bare)
+            name, rest = _entry(bare) if asked is None else (asked, bare[1:])
             asked = None
             if name in values:
                 raise ValueError(f"{name!r} twice")
-            values[name] = _value(rest.strip())
+            values[name] = _value(rest.strip(_SPACE))
             key = name if values[name] is None else None
         except ValueError as error:
             raise ValueError(
                 f"Expected flat YAML, such as 'enc-depth: 6', in line {number} of {where}, got {error}: "
                 f"{shown(bare)}. Download it again."
             ) from None
+    if asked is not None:
+        raise ValueError(f"Expected a value for {shown(asked)} at the end of {where}, got none. Download it again.")
     return values
 
 
@@ -97,7 +104,7 @@ def _key(text: str) -> tuple[str, str]:
     """The key at the beginning of a text, and the rest."""
     for pattern, unquoted in ((_DOUBLE, _unescaped), (_SINGLE, lambda each: each.replace("''", "'"))):
         if match := pattern.match(text):
-            return unquoted(match[1]), text[match.end() :].lstrip()
+            return unquoted(match[1]), text[match.end() :].lstrip(_SPACE)
     name, colon, rest = text.partition(": ")
     if colon:
         return name, ": " + rest
@@ -108,7 +115,7 @@ def _value(text: str) -> typing.Any:
     if text.startswith("["):
         if not text.endswith("]") or "[" in text[1:]:
             raise ValueError("a list that does not end, or lists in a list")
-        return [_scalar(each.strip()) for each in text[1:-1].split(",")] if text[1:-1].strip() else []
+        return [_scalar(each.strip(_SPACE)) for each in text[1:-1].split(",")] if text[1:-1].strip(_SPACE) else []
     return _scalar(text)
 
 
@@ -116,12 +123,14 @@ def _scalar(text: str) -> Scalar:
     for pattern, unquoted in ((_DOUBLE, _unescaped), (_SINGLE, lambda each: each.replace("''", "'"))):
         if match := pattern.fullmatch(text):
             return unquoted(match[1])
-    text = text.split(" #")[0].rstrip()
+    text = "" if text.startswith("#") else text.split(" #")[0].rstrip(_SPACE)
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if _INTEGER.fullmatch(text) and len(text) < 20:
         return int(text)
     if _FLOAT.fullmatch(text) and len(text) < 40:
+        if not math.isfinite(float(text)):
+            raise ValueError("a number that is too large")
         return float(text)
     if text[0] in "&*!|>{}[]%@`\"'" or ": " in text or text.endswith(":"):
         raise ValueError("a value that is no plain scalar")

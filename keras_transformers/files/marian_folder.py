@@ -131,7 +131,7 @@ def _is_archive(path: pathlib.Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return f"{marian_items.YAML}.npy" in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except marian_items.BROKEN_ARCHIVE:
         return False
 
 

@@ -22,6 +22,7 @@ import io
 import math
 import pathlib
 import struct
+import tokenize
 import zipfile
 
 import numpy as np
@@ -34,6 +35,8 @@ _TYPES = {FLOAT32: "float32", INT8: "int8 of intgemm", CHARACTERS: "characters"}
 _OTHER_TYPES = {0x402: "float16", 0x4102: "int16 of intgemm", 0x102: "int16", 0x104: "int32", 0x408: "float64"}
 _ALIGNMENT = 256
 _MOST_AXES, _MOST_NAME, _MOST_ITEMS = 4, 4096, 2**16
+# What `zipfile` raises about damaged archives; a ValueError is about their names.
+BROKEN_ARCHIVE = (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, UnicodeDecodeError)
 _AGAIN = "Download it again."
 
 
@@ -225,25 +228,48 @@ def _read_npz(path: pathlib.Path) -> list[Item]:
     def wrong(what: str) -> ValueError:
         return ValueError(f"Expected a model of Marian in {path}, got {what}. {_AGAIN}")
 
-    items: list[Item] = []
+    contents: dict[str, bytes] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
+            members = archive.infolist()
+            if sum(info.file_size for info in members) > path.stat().st_size:
+                raise wrong("members that are larger than the file")
+            for info in members:
                 if info.compress_type != zipfile.ZIP_STORED or not info.filename.endswith(".npy"):
                     raise wrong(f"the member {info.filename!r:.80}, which is compressed or no .npy")
-                array = np.lib.format.read_array(io.BytesIO(archive.read(info)), allow_pickle=False)
-                name = info.filename.removesuffix(".npy")
-                kind = {"float32": FLOAT32, "int8": CHARACTERS, "uint8": CHARACTERS}.get(array.dtype.name)
-                if kind is None or (kind == CHARACTERS) != name.startswith("special:"):
-                    raise wrong(f"{name} of {array.dtype}, where float32 is supported")
-                items.append(Item(name, kind, array.shape, np.ascontiguousarray(array).reshape(-1).view("u1")))
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+                if info.filename in contents:
+                    raise wrong(f"two members {info.filename!r:.80}")
+                contents[info.filename] = archive.read(info)
+    except BROKEN_ARCHIVE as error:
         raise wrong(f"a broken or truncated archive ({error})") from None
-    except ValueError as error:
-        if str(error).startswith("Expected"):
-            raise
-        raise wrong(f"a broken array ({error})") from None
+    items = []
+    for member, content in contents.items():
+        name = member.removesuffix(".npy")
+        try:
+            array = _npy(name, content)
+        except ValueError as error:
+            raise wrong(str(error)) from None
+        kind = FLOAT32 if array.dtype == "<f4" else CHARACTERS
+        if (kind == CHARACTERS) != name.startswith("special:"):
+            raise wrong(f"{name} of {array.dtype}, where float32 is supported")
+        items.append(Item(name, kind, array.shape, np.ascontiguousarray(array).reshape(-1).view("u1")))
     return items
+
+
+def _npy(name: str, content: bytes) -> np.ndarray:
+    """The array of an `.npy` file, of version 1.0 as Marian reads and writes it. Nothing is allocated for it."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((), False, None)
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{name!r:.80} with a broken head ({error})") from None
+    if dtype is None or dtype.str not in ("<f4", "|i1", "|u1"):
+        raise ValueError(f"{name} of {dtype or f'version {version}'}, where float32, little-endian, is supported")
+    needed, size = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
+    if min(shape, default=1) < 1 or needed != size:
+        raise ValueError(f"{size} bytes for {name}, whose shape {list(shape)} needs {needed}")
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if by_columns else "C")
 
 
 # Writing
@@ -268,7 +294,15 @@ def int8(name: str, array: np.ndarray, multiplier: np.float32 | None = None, res
         array: the matrix, float32.
         multiplier: the multiplier, if these numbers came from int8 ones by it; otherwise 127 / the largest number.
         rest: the bytes that follow; by default zeros to the next multiple of 256 bytes.
+
+    Raises:
+        ValueError: for numbers that are not finite, which int8 cannot hold.
     """
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"Expected finite numbers in {name} for int8, got infinite ones or NaN: training diverged. Export an "
+            "earlier checkpoint."
+        )
     if multiplier is None or not _reproduces(array, multiplier):
         largest = np.abs(array).max(initial=0.0)
         multiplier = np.float32(127.0) / np.float32(largest) if largest > 0 else np.float32(1.0)

@@ -99,7 +99,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         )
     where = f"{files.model} ({marian_items.YAML})"
     options = flat_yaml.parse(text.decode("utf-8", "replace"), where)
-    if not any(options.get("dim-vocabs") or ()):  # some published students leave them to the tables
+    if options.get("dim-vocabs") in (None, [], [0, 0]):  # some published students leave them to the tables
         options["dim-vocabs"] = _table_sizes(items)
     config = marian_options.read_options(options, where)
     sizes = Sizes(*options["dim-vocabs"])
@@ -113,7 +113,7 @@ def _table_sizes(items: MarianItems) -> list[int]:
     tables = [
         next((name for name in (f"{side}_Wemb", "Wemb") if name in items), None) for side in ("encoder", "decoder")
     ]
-    return [items.shape(name)[0] for name in tables if name is not None]
+    return [items.shape(name)[0] for name in tables if name is not None and items.shape(name)]
 
 
 def generation(path: pathlib.Path) -> GenerationConfig:
