@@ -28,6 +28,7 @@ HOMES = {
     "layers.fourier": ("FourierMixing",),
     "layers.grouped": ("GroupedDense",),
     "layers.heads": ("Pooler", "Transform", "VocabularyHead"),
+    "layers.layer_mix": ("LayerMix",),
     "layers.norms": ("AffineTransform", "RMSNormalization"),
     "layers.positions": ("RelativePosition",),
     "layers.projections": ("UnitLength", "VectorProjection"),

@@ -30,6 +30,7 @@ from keras_transformers.layers import (
     FeedForwardConfig,
     FourierMixing,
     GroupedDense,
+    LayerMix,
     Learned,
     MultiHeadAttention,
     Pooler,
@@ -40,6 +41,7 @@ from keras_transformers.layers import (
     RelativeSinusoids,
     RMSNormalization,
     Rotary,
+    SimpleRecurrentUnit,
     Sinusoidal,
     Transform,
     VocabularyHead,
@@ -118,6 +120,7 @@ CALLS = {
     "convolution heads": (lambda: ConvolutionHeads(N, 4, 3), [numbers((B, T, D)), numbers((B, N, T, 4))], {}),
     "dense layer in groups": (lambda: GroupedDense(24, 2), [numbers((B, T, D))], {}),
     "Fourier transform": (lambda: FourierMixing(), [numbers((B, T, D))], {}),
+    "recurrence": (lambda: SimpleRecurrentUnit(), [numbers((B, T, D))], {}),
     "encoder block": (lambda: EncoderBlock(N, 24), [numbers((B, T, D))], SCORES),
     "decoder block": (lambda: DecoderBlock(N, 24), [numbers((B, T, D)), numbers((B, S, D))], SCORES),
     "encoder": (lambda: Encoder(2, BLOCK), [numbers((B, T, D))], MORE),
@@ -142,7 +145,13 @@ def described(result):
 def test_every_public_layer_is_here():
     public = {getattr(layers, name) for name in layers.__all__}
     public = {each for each in public if inspect.isclass(each) and issubclass(each, keras.layers.Layer)}
-    assert public <= {type(make()) for make, *_ in CALLS.values()}
+    assert public <= {type(make()) for make, *_ in CALLS.values()} | {LayerMix}  # takes a list: test_layer_mix
+
+
+def test_a_layer_that_takes_a_list():
+    layer, states = LayerMix(), [numbers((B, T, D))] * 3
+    spec = layer(list(map(keras.KerasTensor, [each.shape for each in states])))
+    assert described(spec) == described(layer(states))
 
 
 @pytest.mark.parametrize("call", CALLS)
