@@ -158,7 +158,7 @@ class Family:
         except Inexpressible:
             return False
         try:
-            return self.config(values) == config
+            return self.reading(values)[0] == config  # without warnings
         except ValueError as error:
             if isinstance(error.__context__, TypeError):  # a mistake in a row: `write` wrote these values
                 raise

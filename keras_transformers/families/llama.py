@@ -62,17 +62,17 @@ def _own_head_dim(fields: Fields) -> Any:
     return OMITTED if width in (None, fields("hidden_dim") / heads) else width
 
 
-def norm_heads(by_head: bool) -> Row:
+def norm_heads(by_head: bool, after_rotation: bool = False) -> Row:
     """Return the row of norms of queries and keys, over each head or over all heads together."""
 
     def add(values: Values) -> None:
         norm = RMSNorm(values[BLOCK + "norm.epsilon"], values.get(BLOCK + "norm.unit_offset", False))
-        values[ATTENTION + "query_key_norm"] = QueryKeyNorm(norm, by_head)
+        values[ATTENTION + "query_key_norm"] = QueryKeyNorm(norm, by_head, after_rotation)
 
     return derive(add)
 
 
-def heads_of_width(default: int) -> Row:
+def heads_of_width(default: int | None) -> Row:
     """Return the row of a head width with its own default; null means the model's width divided by the heads."""
     return optional("head_dim", int, default, ATTENTION + "head_dim", null=_head_dim)
 

@@ -30,6 +30,7 @@ MODULES = {
     "embedders": ("gte", "eurobert", "new"),
     "jina": ("jina_embeddings_v3", "jina_xlm_roberta", "jina_bert"),
     "llama": ("llama", "mistral", "qwen2", "qwen3", "smollm3", "olmo2", "olmo3", "phi3"),
+    "hunyuan": ("hunyuan_v1_dense",),
     "gemma": ("gemma", "gemma2", "gemma3_text"),
     "mixtures": ("mixtral", "qwen3_moe"),
     "mobilebert": ("mobilebert",),

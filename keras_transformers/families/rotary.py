@@ -16,6 +16,7 @@ from keras_transformers.families.windows import KINDS
 from keras_transformers.files.reading import shown
 from keras_transformers.layers.positions import Rotary
 from keras_transformers.layers.rotary_scaling import (
+    AlphaScaling,
     DynamicScaling,
     LinearScaling,
     Llama3Scaling,
@@ -31,6 +32,7 @@ _LENGTH, _FACTOR = "original_max_position_embeddings", "attention_factor"
 _KINDS = {
     "linear": (LinearScaling, {"factor": "factor"}),
     "ntk": (NtkScaling, {"factor": "factor"}),
+    "alpha": (AlphaScaling, {"alpha": "alpha"}),  # in files "dynamic", with a key "alpha"
     "dynamic": (DynamicScaling, {"factor": "factor"}),
     "llama3": (
         Llama3Scaling,
@@ -64,6 +66,7 @@ _KINDS = {
     ),
 }
 _OWN_KEYS = ("rope_theta", "partial_rotary_factor")
+_BESIDE_ALPHA = ("factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim")  # which change nothing then
 _OLD_KINDS = {"su": "longrope"}
 SCALINGS = ("linear", "dynamic", "llama3", "yarn")
 _WITH_LENGTH = tuple(kind for kind, (_, names) in _KINDS.items() if _LENGTH in names)
@@ -120,6 +123,8 @@ def rotary_of(
     kind = values.pop("rope_type", "default")
     kind = _OLD_KINDS.get(kind, kind)
     base, fraction = float(values.pop("rope_theta")), float(values.pop("partial_rotary_factor", 1.0))
+    if kind == "dynamic" and "alpha" in values and "alpha" in kinds:
+        kind, values = "alpha", {name: value for name, value in values.items() if name not in _BESIDE_ALPHA}
     if kind not in ("default", *kinds):
         known = ", ".join(repr(each) for each in ("default", *kinds))
         raise ValueError(f"{where}: expected a rope_type of {known}, got {kind!r}")
@@ -174,6 +179,8 @@ def written_scaling(scaling: RotaryScaling | None) -> dict[str, typing.Any]:
             values = {theirs: (getattr(scaling, ours), defaults[ours]) for theirs, ours in names.items()}
             values = {name: value for name, (value, default) in values.items() if value != default}
             listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+            if kind == "alpha":
+                return {"rope_type": "dynamic", "factor": 1.0, **listed}
             return {"type" if kind == "ntk" else "rope_type": kind, **listed}  # the code for "ntk" knows the old name
     return {}
 

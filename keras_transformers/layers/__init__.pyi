@@ -49,6 +49,7 @@ from keras_transformers.layers.projections import Normalize as Normalize
 from keras_transformers.layers.projections import Projection as Projection
 from keras_transformers.layers.relative_sinusoids import RelativeScores as RelativeScores
 from keras_transformers.layers.relative_sinusoids import RelativeSinusoids as RelativeSinusoids
+from keras_transformers.layers.rotary_scaling import AlphaScaling as AlphaScaling
 from keras_transformers.layers.rotary_scaling import DynamicScaling as DynamicScaling
 from keras_transformers.layers.rotary_scaling import LinearScaling as LinearScaling
 from keras_transformers.layers.rotary_scaling import Llama3Scaling as Llama3Scaling

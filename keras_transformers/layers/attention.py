@@ -48,10 +48,16 @@ _WITHOUT_BIAS: dict[bool | str, tuple[str, ...]] = {
 @record
 class QueryKeyNorm:
     """A norm of the projected queries, and another of the projected keys. With `by_head`, each head is normalised
-    alone, with one scale for all heads (Qwen 3, Gemma 3); otherwise all heads together (OLMo 2)."""
+    alone, with one scale for all heads (Qwen 3, Gemma 3); otherwise all heads together (OLMo 2). With `after_rotation`,
+    the norms of self-attention follow the rotation by `Rotary` positions (Hunyuan)."""
 
     norm: Norm
     by_head: bool = True
+    after_rotation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.after_rotation and not self.by_head:
+            raise ValueError("Expected by_head=True with after_rotation=True: heads are apart when they are rotated.")
 
 
 @record
@@ -299,7 +305,12 @@ class MultiHeadAttention(Layer):
         values may be of other vectors, `values [B, S, D'']`."""
         if not self.built:
             raise ValueError(f"Expected {self.name} to be built, got one without weights. Call build() first.")
-        key = self._heads(products.dense(self.key, source), self.key_norm, self.num_key_value_heads)
+        return self._keys_and_values(source, self.key_norm, values)
+
+    def _keys_and_values(
+        self, source: Tensor, norm: keras.layers.Layer | None, values: Tensor = None
+    ) -> tuple[Tensor, Tensor]:
+        key = self._heads(products.dense(self.key, source), norm, self.num_key_value_heads)
         value = products.dense(self.value, source if values is None else values)
         return key, attention.split_heads(value, self.num_key_value_heads)
 
@@ -344,12 +355,16 @@ class MultiHeadAttention(Layer):
         if scope is None:
             scope = self._scope(query, source, padding_mask, attention_mask, cache, offset)
 
-        query_BNTH = _rotated(self._heads(products.dense(self.query, query), self.query_norm, self.num_heads), scope)
+        late = source is None and self.query_key_norm is not None and self.query_key_norm.after_rotation
+        query_norm = None if late else self.query_norm
+        query_BNTH = _rotated(self._heads(products.dense(self.query, query), query_norm, self.num_heads), scope)
+        query_BNTH = self.query_norm(query_BNTH) if late else query_BNTH
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
-            key, value = self.project_source(query if source is None else source)
+            key, value = self._keys_and_values(query if source is None else source, None if late else self.key_norm)
             key = _rotated(key, scope)  # new keys share the positions of the queries; cached keys are rotated already
+            key = self.key_norm(key) if late else key
             value = _rotated(value, scope) if scope.rotates_values else value
         if cache is not None:
             cache, key, value = KeysAndValues(*cache).write(key, value, offset)

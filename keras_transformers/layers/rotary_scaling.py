@@ -2,6 +2,7 @@
 
     LinearScaling    all frequencies lower
     NtkScaling       a larger base, and all frequencies lower
+    AlphaScaling     a larger base, by the power of a factor
     DynamicScaling   a larger base for longer texts
     Llama3Scaling    low frequencies lower, high ones unchanged, a ramp between
     YarnScaling      the same with another ramp, and larger scores
@@ -68,6 +69,21 @@ class NtkScaling:
 
     def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
         return plain_frequencies(base * self.factor, width) / np.float32(self.factor ** (2 / width)), 1.0
+
+
+@record
+class AlphaScaling:
+    """A base `alpha ** (width / (width - 2))` times as large, for texts of any length (Hunyuan)."""
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        _check(self.alpha)
+
+    def frequencies(self, base: float, width: int, positions: Tensor) -> tuple[Tensor, float]:
+        if width < 4:
+            raise ValueError(f"Expected a rotated width of at least 4 with AlphaScaling, got {width}.")
+        return plain_frequencies(base * self.alpha ** (width / (width - 2)), width), 1.0
 
 
 @record
@@ -205,4 +221,4 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-RotaryScaling = LinearScaling | NtkScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling
+RotaryScaling = LinearScaling | NtkScaling | AlphaScaling | DynamicScaling | Llama3Scaling | YarnScaling | LongScaling

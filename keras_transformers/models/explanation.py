@@ -191,7 +191,9 @@ def _biases(use_bias: bool | str) -> str:
 def _query_key_norm(norm: QueryKeyNorm | None) -> str:
     if norm is None:
         return ""
-    return f"queries and keys normalised {'head by head' if norm.by_head else 'over their width'} ({_norm(norm.norm)})"
+    place = " after their rotation" if norm.after_rotation else ""
+    how = "head by head" if norm.by_head else "over their width"
+    return f"queries and keys normalised {how}{place} ({_norm(norm.norm)})"
 
 
 def _residual(residual: str) -> str:

@@ -81,6 +81,12 @@ CASES = {
     "qwen2-windows": _llama("qwen2", _UNTIED, _WINDOWS, {"rope_parameters": _YARN_WHOLE}, without=_NEW),
     "qwen3": _llama("qwen3", {"attention_bias": True, "rope_scaling": _LINEAR}),
     "qwen3-windows": _llama("qwen3", _UNTIED, _WINDOWS),
+    "hunyuan_v1_dense": _llama(
+        "hunyuan_v1_dense",
+        {"attention_bias": True, "rope_scaling": {"rope_type": "dynamic", "alpha": 50.0, "factor": 1.0}},
+        without=_TOKENS,
+    ),
+    "hunyuan_v1_dense-untied": _llama("hunyuan_v1_dense", _UNTIED, {"rope_scaling": _LINEAR}, without=_TOKENS),
     "smollm3": _llama("smollm3", _UNTIED, _BIASES, {"no_rope_layers": [1, 0], "rope_scaling": _LINEAR}),
     "smollm3-windows": _llama("smollm3", _WINDOWS, {"no_rope_layers": [0, 1]}, without=("layer_types",)),
     "smollm3-layer-types": _llama("smollm3", _WINDOWS, {"no_rope_layers": [1, 0]}),
