@@ -196,12 +196,9 @@ def restored(mask: Masked, translation: str, words: Words | None = None) -> Rest
     tags, ending = _placed_tags(mask, translation, words)
     changes = [(place, place, order, tag) for order, (tag, place) in enumerate(tags)]
     for stand_in, part in mask.stand_ins:
-        first, *others = [match.span() for match in _word(stand_in).finditer(translation)] or [None]
-        if first is None:
-            ending.append(part)
-        else:
-            changes.append((*first, -1, part))
-            changes += [(*each, -1, "") for each in others]
+        spans = [match.span() for match in _word(stand_in).finditer(translation)]
+        changes += [(*span, -1, "" if number else part) for number, span in enumerate(spans)]
+        ending += [] if spans else [part]
     done, last = "", 0
     for begin, end, _, new in sorted(changes):
         done, last = done + translation[last:begin] + new, max(last, end)

@@ -117,7 +117,7 @@ def _restated(model: Equivalent, model_type: str) -> tuple[ModelConfig, Weights]
 
 def _with_halves(config: ModelConfig, weights: Weights) -> tuple[ModelConfig, Weights]:
     """Order the channels of a model so that the sines come first."""
-    if config.embeddings.positions.layout == "halves":
+    if getattr(config.embeddings.positions, "layout", None) == "halves":
         return config, weights
     order = np.r_[0 : config.hidden_dim : 2, 1 : config.hidden_dim : 2]
     moved = {name: _reordered(name, array, order) for name, array in weights.items()}
@@ -137,7 +137,7 @@ def _reordered(name: str, array: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def _with_first_rows(config: ModelConfig, weights: Weights) -> tuple[ModelConfig, Weights]:
     """Put rows before the tables of positions, as BART has them."""
-    missing = _ROWS - config.embeddings.positions.offset
+    missing = _ROWS - getattr(config.embeddings.positions, "offset", 0)
     if missing <= 0:
         return config, weights
     padded = {

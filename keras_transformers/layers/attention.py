@@ -356,15 +356,16 @@ class MultiHeadAttention(Layer):
             scope = self._scope(query, source, padding_mask, attention_mask, cache, offset)
 
         late = source is None and self.query_key_norm is not None and self.query_key_norm.after_rotation
-        query_norm = None if late else self.query_norm
-        query_BNTH = _rotated(self._heads(products.dense(self.query, query), query_norm, self.num_heads), scope)
-        query_BNTH = self.query_norm(query_BNTH) if late else query_BNTH
+        norms, none = (self.query_norm, self.key_norm), (None, None)
+        before, after = (none, norms) if late else (norms, none)
+        query_BNTH = self._heads(products.dense(self.query, query), before[0], self.num_heads)
+        query_BNTH = _rotated(query_BNTH, scope, after[0])
         if isinstance(source, (tuple, list)):
             key, value = source
         else:
-            key, value = self._keys_and_values(query if source is None else source, None if late else self.key_norm)
-            key = _rotated(key, scope)  # new keys share the positions of the queries; cached keys are rotated already
-            key = self.key_norm(key) if late else key
+            key, value = self._keys_and_values(query if source is None else source, before[1])
+            # New keys share the positions of the queries; cached keys are rotated already.
+            key = _rotated(key, scope, after[1])
             value = _rotated(value, scope) if scope.rotates_values else value
         if cache is not None:
             cache, key, value = KeysAndValues(*cache).write(key, value, offset)
@@ -483,6 +484,7 @@ class MultiHeadAttention(Layer):
         )
 
 
-def _rotated(x_BNTH: Tensor, scope: Scope) -> Tensor:
-    """Rotate queries or new keys by the angles of the scope, if it has any."""
-    return x_BNTH if scope.angles is None else rotate(x_BNTH, scope.angles, scope.layout)
+def _rotated(x_BNTH: Tensor, scope: Scope, norm: keras.layers.Layer | None = None) -> Tensor:
+    """Rotate queries or new keys by the angles of the scope, if it has any. A norm may follow."""
+    x_BNTH = x_BNTH if scope.angles is None else rotate(x_BNTH, scope.angles, scope.layout)
+    return x_BNTH if norm is None else norm(x_BNTH)

@@ -119,10 +119,10 @@ class Translator:
         common: dict[str, typing.Any] = {"keep_letterless": keep_letterless, "names": names, "progress": progress}
         languages = {"source_language": source_language, "target_language": target_language}
         if isinstance(self.model, Seq2SeqLM):
-            options = {**common, **generation, "rerank": rerank, "num_candidates": num_candidates, "protect": protect}
-            return self.model.translate(
-                texts, batch_size=batch_size, return_scores=return_scores, **self._told(languages), **options
-            )
+            options = {**common, **generation, **self._told(languages), "batch_size": batch_size}
+            options |= {"return_scores": return_scores, "protect": protect}
+            options |= {"rerank": rerank, "num_candidates": num_candidates}
+            return self.model.translate(texts, **options)
         if protect is not None and protect is not False:
             options = {**common, **languages, **generation, "batch_size": batch_size, "return_scores": return_scores}
             options |= {"rerank": rerank, "num_candidates": num_candidates}
@@ -132,7 +132,7 @@ class Translator:
             return candidates.translate_with(self, texts, judging, {**common, **languages}, generation)
         return self._ask(texts, source_language, target_language, batch_size, return_scores, common, generation)
 
-    def _told(self, languages: dict[str, str | None]) -> dict[str, str | None]:
+    def _told(self, languages: dict[str, typing.Any]) -> dict[str, typing.Any]:
         """The languages for an encoder-decoder; none for one that neither takes languages nor names its own."""
         tokenizer = self.model._tokenizer()
         takes = tokenizer.language_place is not None or any(tokenizer.language_pair) or self.model._task_params()
