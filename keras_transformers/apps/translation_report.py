@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from keras_transformers.apps.files import LINES, Columns, JSONLines, in_line
 from keras_transformers.data.translation_checks import TranslationChecks, TranslationReport, check_pairs
 from keras_transformers.files.lines import LineFile, decoded
+from keras_transformers.files.reading import parse, shown
 
 
 def report_of_file(
@@ -23,6 +24,7 @@ def report_of_file(
     *,
     rows: typing.Any = LINES,
     scored: bool = False,
+    lower_is_better: bool = False,
     checks: TranslationChecks = TranslationChecks(),  # noqa: B008  a record never changes
 ) -> TranslationReport:
     """Check the first translation of each line of a file that `translate_file` wrote.
@@ -31,6 +33,7 @@ def report_of_file(
         source, output: the paths of the two files.
         rows: the format of a line, as for `translate_file`.
         scored: whether scores stand beside the translations.
+        lower_is_better: whether the scores count errors. The report then has them negated.
         checks: a `TranslationChecks`; its `min_score` needs scores.
 
     Raises:
@@ -39,7 +42,13 @@ def report_of_file(
     Example:
         >>> print(report_of_file("posts.txt", "translated.txt").table())  # doctest: +SKIP
     """
-    return check_pairs(lambda: _pairs(source, output, rows, scored), checks, first_line=2 if rows.has_header else 1)
+    sign = -1 if lower_is_better else 1
+
+    def pairs() -> Iterator[tuple[str, str, float | None]]:
+        for text, translation, score in _pairs(source, output, rows, scored):
+            yield text, translation, None if score is None else sign * score
+
+    return check_pairs(pairs, checks, first_line=2 if rows.has_header else 1)
 
 
 def write_report(path: str | os.PathLike[str], report: TranslationReport) -> None:
@@ -73,9 +82,15 @@ def _pairs(
 def _translation(line: str, result: str, rows: typing.Any, scored: bool) -> tuple[str, float | None]:
     """The first translation in a line of output, and its score; an empty text for an empty line."""
     if isinstance(rows, JSONLines):
-        values = json.loads(result) if result.strip() else {}
-        found, scores = values.get(rows.into, ""), values.get(f"{rows.into}_score")
-        first, score = (each[0] if isinstance(each, list) else each for each in (found, scores))
-        return str(first), None if score is None else float(score)
+        if not line.strip():
+            return "", None
+        values = parse(result, "this line")
+        if not isinstance(values, dict) or rows.into not in values:
+            raise ValueError(f"expected an object with the field {rows.into!r}, got {shown(values)}.")
+        found = (values[rows.into], values.get(f"{rows.into}_score"))
+        first, score = (each[0] if isinstance(each, list) and each else each for each in found)
+        if not isinstance(first, str) or not isinstance(score, int | float | None):
+            raise ValueError(f"expected a translation and its score in {rows.into!r}, got {shown(found)}.")
+        return first, None if score is None else float(score)
     cells = result.split("\t")[len(line.split("\t")) if isinstance(rows, Columns) else 0 :]
     return (cells[0] if cells else ""), float(cells[1]) if scored and len(cells) > 1 else None

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from keras_transformers.data.cleaning import SHORTEST, common_scripts, script_share
-from keras_transformers.records import record
+from keras_transformers.records import Count, Positive, Rate, Size, record
 
 KINDS = ("empty", "short", "long", "repeated", "untranslated", "script", "low score")
 _PIECE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")  # a word, or a character of a script without spaces
@@ -42,13 +42,20 @@ class TranslationChecks:
         examples: how many translations of each kind are kept.
     """
 
-    max_ratio: float | None = 3.0
-    most_repeats: int | None = 2
-    max_copied_share: float | None = 0.8
-    min_script_share: float = 0.5
+    max_ratio: Positive | None = 3.0
+    most_repeats: Size | None = 2
+    max_copied_share: Rate | None = 0.8
+    min_script_share: Rate = 0.5
     scripts: tuple[str, ...] | None = None
     min_score: float | None = None
-    examples: int = 5
+    examples: Count = 5
+
+    def __post_init__(self) -> None:
+        if self.scripts is not None and (not self.scripts or any(each != str(each).upper() for each in self.scripts)):
+            raise ValueError(
+                f"Expected scripts by the Unicode names of letters, such as 'LATIN', got {self.scripts!r:.80}. Leave "
+                "them out for those of the references, or switch the check off by min_script_share=0."
+            )
 
 
 class Suspect(typing.NamedTuple):
@@ -108,7 +115,7 @@ def check_translations(
         checks: a `TranslationChecks`.
 
     Raises:
-        ValueError: for lists of unequal length.
+        ValueError: for lists of unequal length, and for `min_score` without scores.
 
     Example:
         >>> check_translations(["A dog barks at the cat."], ["A dog barks at the cat."]).found["untranslated"]
@@ -122,6 +129,8 @@ def check_translations(
             f"Expected lists of equal length, got {', '.join(str(len(each)) for each in lists)} sources, translations "
             "and what is beside them."
         )
+    if checks.min_score is not None and scores is None:
+        raise ValueError(f"Expected scores with min_score={checks.min_score}, got none.")
     columns = (sources, translations, scores if scores is not None else [None] * len(sources))
     usual = None if references is None else (lambda: zip(sources, references, strict=True))
     return check_pairs(lambda: zip(*columns, strict=True), checks, usual)

@@ -19,6 +19,7 @@ Source: comet/models and comet/encoders, https://github.com/Unbabel/COMET
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 import typing
 
@@ -195,10 +196,12 @@ def _values(where: pathlib.Path) -> dict[str, typing.Any]:
     require(yaml=True)
     import yaml
 
+    text = read_text(where)
     try:
-        values = yaml.safe_load(read_text(where))
-    except yaml.YAMLError as error:
-        raise ValueError(f"Expected YAML in {where}, got: {str(error).splitlines()[0]}.") from None
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date or number that does not exist; nesting
+        problem = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"Expected YAML in {where}, got: {problem}.") from None
     if not isinstance(values, dict):
         raise ValueError(f"Expected settings by name in {where}, got {shown(values)}.")
     return values
@@ -222,7 +225,7 @@ def _check_same(
 def _layout(values: dict[str, typing.Any], max_length: int, where: pathlib.Path) -> CometLayout:
     """Return the layout, after checking every key."""
     kind, problems = values.get("class_identifier"), []
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(
             f"Expected class_identifier in {where} to be one of {', '.join(KINDS)}, got {shown(kind)}. Other models of "
             "COMET are not supported."
@@ -283,8 +286,8 @@ def named_folder(name: typing.Any, where: object) -> pathlib.Path:
     Raises:
         FileNotFoundError: if it is neither a folder nor found on the hub.
     """
-    if isinstance(name, str) and name and pathlib.Path(name).expanduser().is_dir():
-        return pathlib.Path(name).expanduser()
+    if isinstance(name, str) and name and pathlib.Path(os.path.expanduser(name)).is_dir():
+        return pathlib.Path(os.path.expanduser(name))
     owner = _OWNERS.get(str(name))
     try:
         return sources.resolve(f"hf://{owner}/{name}" if owner else f"hf://{name}", weights=False)

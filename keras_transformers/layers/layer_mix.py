@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.layer import Layer, like
 
@@ -62,15 +63,15 @@ class LayerMix(Layer):
         return like(inputs[0], dtype=self.compute_dtype)
 
     def call(self, inputs: Sequence[Tensor], padding_mask: Tensor = None) -> Tensor:
-        numbers_L = self.scale[:, 0]
+        numbers_L = ops.cast(self.scale, "float32")[:, 0]  # float16 cannot hold the sum of a whole text's squares
         weights_L = ops.softmax(numbers_L) if self.transformation == "softmax" else sparsemax(numbers_L)
         if padding_mask is None:
             padding_mask = ops.ones(ops.shape(inputs[0])[:2], "bool")
-        mask_BT1 = ops.cast(padding_mask, inputs[0].dtype)[:, :, None]
+        mask_BT1 = ops.cast(padding_mask, "float32")[:, :, None]
         mixed = 0.0
-        for n, each in enumerate(inputs):
+        for n, each in enumerate(map(arrays.float32, inputs)):
             mixed = mixed + weights_L[n] * (_normalized(each, mask_BT1) if self.layer_norm else each)
-        return self.gamma * mixed
+        return ops.cast(ops.cast(self.gamma, "float32") * mixed, self.compute_dtype)
 
 
 def sparsemax(numbers: Tensor) -> Tensor:

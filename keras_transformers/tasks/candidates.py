@@ -83,10 +83,11 @@ def candidate_settings(config: GenerationConfig, count: int | None) -> dict[str,
     Raises:
         ValueError: for fewer than two candidates, or fewer than are returned.
     """
-    wanted = count or (SAMPLES if config.do_sample else max(config.num_beams, config.num_return_sequences))
-    if wanted < 2 or wanted < config.num_return_sequences:
+    usual = SAMPLES if config.do_sample else max(config.num_beams, config.num_return_sequences)
+    wanted = usual if count is None else count
+    if type(wanted) is not int or wanted < 2 or wanted < config.num_return_sequences:
         raise ValueError(
-            f"Expected at least two candidates to choose from, and as many as are returned, got {wanted}. Set "
+            f"Expected at least two candidates to choose from, and as many as are returned, got {wanted!r}. Set "
             "num_candidates, num_beams or do_sample."
         )
     beams = {} if config.do_sample else {"num_beams": max(wanted, config.num_beams)}
@@ -129,7 +130,7 @@ def translate_with(
     found: list[list[tuple[str, float]]] = []
     for begin in range(0, len(texts), _BLOCK):
         block = slice(begin, begin + _BLOCK)
-        judged = _judged(texts[block], made[block], judging.rerank, judging.batch_size)
+        judged = _judged(texts[block], made[block], judging)
         found += [_ranked(*each, count) for each in judged]
     results: list[typing.Any] = [[text for text, _ in each] for each in found]
     scores: list[typing.Any] = [[score for _, score in each] for each in found]
@@ -148,23 +149,24 @@ def _ranked(texts: Sequence[str], scores: Sequence[float], better: int, count: i
 
 
 def _judged(
-    texts: Sequence[str], candidates: Sequence[Sequence[str]], rerank: typing.Any, batch_size: int
+    texts: Sequence[str], candidates: Sequence[Sequence[str]], judging: Judging
 ) -> list[tuple[list[str], list[float], int]]:
     """The candidates of each text that differ, their scores, and 1 if more is better, -1 if less is."""
-    counts = [collections.Counter(each) for each in candidates]
+    rerank, counts = judging.rerank, [collections.Counter(each) for each in candidates]
     if isinstance(rerank, MinimumBayesRisk):
         rows = [(n, one, other) for n, each in enumerate(counts) for one in each for other in each]
     else:
         rows = [(n, one, "") for n, each in enumerate(counts) for one in each]
-    # A text without a choice needs no judge: an empty one, or one whose candidates are all the same.
-    open_rows = [row for row in rows if len(counts[row[0]]) > 1]
+    # A text without a choice needs no judge, unless its score is asked for and it is more than signs.
+    worded = [judging.return_scores and any(map(str.isalpha, text)) for text in texts]
+    open_rows = [row for row in rows if len(counts[row[0]]) > 1 or worded[row[0]]]
     scorer = rerank.utility if isinstance(rerank, MinimumBayesRisk) else rerank
     if scorer == "chrf":
         values = _chrf(open_rows)
     else:
         sides = [texts[n] for n, _, _ in open_rows], [one for _, one, _ in open_rows]
         references = [other for _, _, other in open_rows] if isinstance(rerank, MinimumBayesRisk) else None
-        values = scorer.score(*sides, references, batch_size=batch_size)
+        values = scorer.score(*sides, references, batch_size=judging.batch_size)
     sums = [dict.fromkeys(each, 0.0) for each in counts]
     for (n, one, other), value in zip(open_rows, values, strict=True):
         share = counts[n][other] / counts[n].total() if isinstance(rerank, MinimumBayesRisk) else 1.0

@@ -86,6 +86,7 @@ class Comet(keras.Model):
         return self._regressed(ops.concatenate([*first, *beside_reference, *beside_source], axis=-1))
 
     def _regressed(self, x: Tensor) -> Tensor:
+        x = ops.cast(x, self.compute_dtype)  # vectors come back to the host as float32
         for step in self.regressor:
             x = step(x)
         return x[:, 0]

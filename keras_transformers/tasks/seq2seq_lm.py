@@ -207,7 +207,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
             names: a list of names for the texts in warnings, such as "line 7"; by default "index 6".
             progress: a function called with the number of finished texts, after each batch.
             rerank: another judge of the translations: a `TranslationScorer` that needs no references (CometKiwi), or
-                `kt.tasks.MinimumBayesRisk`. Scores are then the judge's; a text without a choice has the score 0.
+                `kt.tasks.MinimumBayesRisk`. Scores are then the judge's; a text without a letter has the score 0.
             num_candidates: how many translations of each text the judge chooses from; by default `num_beams`, and 16
                 samples with `do_sample`. Decoding takes as long as for so many beams or samples. The judge reads each
                 candidate; `MinimumBayesRisk` compares each with each.

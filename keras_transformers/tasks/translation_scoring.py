@@ -102,7 +102,8 @@ class TranslationScorer:
 
         Raises:
             TypeError: for values that are not texts.
-            ValueError: for unequal numbers of texts, missing references, and references that the model does not read.
+            ValueError: for unequal numbers of texts, missing references, references that the model does not read, and
+                a batch_size below 1.
 
         Warns:
             UserWarning: for texts that are longer than the model reads. Their ends are not judged.
@@ -111,6 +112,8 @@ class TranslationScorer:
             raise ValueError(f"Expected references for {self.name}, which compares with them, got none.")
         if references is not None and self.references == "unused":
             raise ValueError(f"Expected no references for {self.name}, which reads none, got some. Leave them out.")
+        if type(batch_size) is not int or batch_size < 1:
+            raise ValueError(f"Expected batch_size to be an int of at least 1, got {batch_size!r:.80}.")
         given = (source_texts, translations, *(() if references is None else (references,)))
         read = [texts_of(each) for each in given]
         counts = [len(texts) for texts, _ in read]

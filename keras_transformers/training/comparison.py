@@ -25,7 +25,8 @@ class Comparison(typing.NamedTuple):
         baseline, system: the scores of the two systems.
         p_value: how probable so large a difference is if the systems are equally good.
         signature: the signature of sacreBLEU, with the test, its samples and its seed.
-        lower_is_better: whether the smaller score is better.
+        lower_is_better: whether the smaller score is better: True for TER. False for the given `scores`, whose meaning
+            is not known.
     """
 
     metric: str
@@ -61,7 +62,7 @@ def compare_systems(
         that two equal lists have the `p_value` 1. The environment variable SACREBLEU_SEED sets the seed.
 
     Raises:
-        ValueError: for an unknown test or metric, and lists of unequal length or empty ones.
+        ValueError: for an unknown test or metric, lists of unequal length or empty ones, and infinite scores or NaN.
         TypeError: for values that are not strings.
 
     Example:
@@ -84,6 +85,8 @@ def compare_systems(
     for name, pair in (scores or {}).items():
         if any(len(each) != len(baseline) for each in pair):
             raise ValueError(f"Expected a score of {name} for each translation of each system, got another number.")
+        if not np.isfinite(np.asarray(pair, "float64")).all():
+            raise ValueError(f"Expected finite scores of {name}, got infinite ones or NaN.")
         given = [(label, [float(each) for each in side]) for label, side in zip(("a", "b"), pair, strict=True)]
         results.append(_tested(PairedTest, given, {name: _Means(name)}, None, TESTS[test], samples or 0))
     lower = {METRICS["ter"][0]}

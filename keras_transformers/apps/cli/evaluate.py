@@ -39,7 +39,9 @@ class Judging:
         pathlib.Path | None,
         typer.Option(**TEXT_FILE, help="Translations by another system, one a line: test whether this one is better."),
     ] = None
-    test: Annotated[str, typer.Option(help="The test with --beside: bootstrap or randomization.")] = "bootstrap"
+    test: Annotated[
+        str | None, typer.Option(help="The test with --beside: bootstrap (by default) or randomization.")
+    ] = None
 
     def metrics(self) -> tuple[str, ...]:
         """Return the names of the metrics, after checking them."""
@@ -81,7 +83,7 @@ def evaluate(
 
     require(sacrebleu=True, matplotlib=picture)
     sources, references = files.read()
-    reporting.check()
+    _check_report(reporting, judging)
     metrics, others = judging.metrics(), _others(judging, len(sources))
     for path in (picture, translations):
         if path is not None:
@@ -107,6 +109,8 @@ def evaluate(
         hypotheses = [one_line(text) for text in task.translate(sources, names=names, progress=advance, **options)]
     seconds = time.perf_counter() - begin
     print(f"{len(sources)} sentences in {seconds:.1f} s on {backends.NAME}", file=sys.stderr)
+    if translations is not None:  # before the judges, which can fail
+        translations.write_text("".join(line + "\n" for line in hypotheses), "utf-8")
     for metric in metrics:
         score, signature = score_by(metric, hypotheses, references)
         print(f"{METRICS[metric][0]}\t{score:.2f}\t{signature}")
@@ -115,15 +119,20 @@ def evaluate(
         scores = {}
         if scorer is not None and judged is not None:
             scores[scorer.name] = (_judge(scorer, sources, others, references, False), judged)
-        compared = compare_systems(others, hypotheses, references, test=judging.test, metrics=metrics, scores=scores)
+        test = judging.test or "bootstrap"
+        compared = compare_systems(others, hypotheses, references, test=test, metrics=metrics, scores=scores)
         for each in compared:
             print(f"{each.metric}, other\t{each.baseline:.2f}\tp = {each.p_value:.4f}\t{each.signature}")
     _report(reporting, sources, hypotheses, references, scorer, judged)
-    if translations is not None:
-        translations.write_text("".join(line + "\n" for line in hypotheses), "utf-8")
     if picture is not None:
         plot_quality_by_length(sources, hypotheses, references, picture)
         print(f"picture\t{picture}")
+
+
+def _check_report(reporting: ReportOptions, judging: Judging) -> None:
+    reporting.check()
+    if reporting.min_score is not None and judging.scorer is None:
+        raise ValueError("Expected --scorer with --min-score, got none. Give both.")
 
 
 def _others(judging: Judging, count: int) -> list[str] | None:
@@ -131,8 +140,10 @@ def _others(judging: Judging, count: int) -> list[str] | None:
     from keras_transformers.files.lines import read_lines
     from keras_transformers.training.comparison import TESTS
 
-    if judging.test not in TESTS:
+    if judging.test not in (None, *TESTS):
         raise ValueError(f"Expected --test to be one of {', '.join(TESTS)}, got {judging.test!r}.")
+    if judging.beside is None and judging.test is not None:
+        raise ValueError("Expected --beside with --test, got none. Give both.")
     if judging.beside is None:
         return None
     others = read_lines(judging.beside)

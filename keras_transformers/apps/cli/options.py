@@ -95,7 +95,11 @@ class ReportOptions:
         ),
     ] = None
     min_score: Annotated[
-        float | None, typer.Option(help="With --report: the least score of a translation that is not reported.")
+        float | None,
+        typer.Option(
+            help="With --report: the least score of a translation that is not reported. Scores that count errors are "
+            "negated: -5 for at most 5."
+        ),
     ] = None
 
     def checks(self) -> Any:

@@ -200,7 +200,7 @@ def translate(
     )
     if files.input is not None:
         _file(task, files, {**options, "documents": files.documents})
-        _report(files, reporting, decoding.scores)
+        _report(files, reporting, decoding.scores, _counts_errors(options.get("rerank")))
     elif texts:
         _answer(task, texts, "sentence", decoding, options, total=len(texts))
     else:
@@ -218,14 +218,20 @@ def _check_report(reporting: ReportOptions, files: Files, decoding: Decoding) ->
         raise ValueError("Expected --scores with --min-score, got none. Give both.")
 
 
-def _report(files: Files, reporting: ReportOptions, scored: bool) -> None:
-    """Check the translated file, write the report, and print its counts."""
+def _counts_errors(judge: Any) -> bool:
+    """Whether a judge's scores count errors, so that less is better."""
+    return getattr(getattr(judge, "utility", judge), "lower_is_better", False)
+
+
+def _report(files: Files, reporting: ReportOptions, scored: bool, lower_is_better: bool) -> None:
+    """Check the translated file, write the report, and print its counts. A score that counts errors is negated."""
     if reporting.report is None:
         return
     from keras_transformers.apps.translation_report import report_of_file, write_report
 
     source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)
-    report = report_of_file(source, output, rows=files.rows(), scored=scored, checks=reporting.checks())
+    scores = {"scored": scored, "lower_is_better": lower_is_better}
+    report = report_of_file(source, output, rows=files.rows(), **scores, checks=reporting.checks())
     write_report(reporting.report, report)
     print(report.table(), file=sys.stderr)
 
