@@ -64,7 +64,7 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-MEMORY = 4 << 30  # bytes that a process of tests may hold before JAX forgets what it compiled
+MEMORY = 3 << 30  # bytes that a process of tests may hold before JAX forgets what it compiled
 
 
 @pytest.fixture(scope="module", autouse=True)
