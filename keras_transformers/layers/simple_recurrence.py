@@ -24,6 +24,8 @@ from keras_transformers.layers.scope import Scope, positions_of
 from keras_transformers.layers.state import Rows
 from keras_transformers.records import record
 
+# By the dtype with half the digits of float32, or fewer: the factor that splits float32 there (Dekker 1971).
+_FACTORS = {"bfloat16": 2.0**16 + 1.0, "float16": 2.0**13 + 1.0}
 _KEPT = 8  # older states that are kept, so that as many guesses can be taken back
 
 
@@ -33,9 +35,15 @@ class SimpleRecurrence:
 
 
 class RecentStates(typing.NamedTuple):
-    """The state after each of the last tokens, float32 `[R, 1 + 8, D]`, the newest last."""
+    """The state after each of the last tokens, `[R, 1 + 8, D]`, the newest last. In half precision the state is the sum
+    of `vectors` and of `rests`, which hold the digits that `vectors` cannot; in float32 `rests` has no channels.
+
+    A running mean that is rounded after each token would drift. Keras casts what a call takes to the compute dtype, so
+    that a float32 state would be rounded.
+    """
 
     vectors: typing.Any
+    rests: typing.Any
 
     @property
     def room(self) -> None:
@@ -46,12 +54,12 @@ class RecentStates(typing.NamedTuple):
         return _KEPT
 
     def reorder(self, rows: Rows) -> RecentStates:
-        return RecentStates(rows.take(self.vectors))
+        return RecentStates(rows.take(self.vectors), rows.take(self.rests))
 
     def trim(self, written: typing.Any, length: int | typing.Any) -> RecentStates:
         places = ops.arange(1 + _KEPT, dtype="int32") - (written - length)
-        moved = ops.take(self.vectors, ops.maximum(places, 0), axis=1)
-        return RecentStates(ops.where((places >= 0)[:, None], moved, 0.0))
+        moved = (ops.take(each, ops.maximum(places, 0), axis=1) for each in self)
+        return RecentStates(*(ops.where((places >= 0)[:, None], each, ops.zeros_like(each)) for each in moved))
 
     def grow(self, length: int) -> RecentStates:
         return self
@@ -99,7 +107,7 @@ class SimpleRecurrentUnit(Layer):
 
     def start_state(self, rows: int, length: int) -> RecentStates:
         """The state before the first token of `rows` texts; `length` changes nothing."""
-        return RecentStates(ops.zeros((rows, 1 + _KEPT, self.width), "float32"))
+        return _parted(ops.zeros((rows, 1 + _KEPT, self.width), "float32"), self.compute_dtype)
 
     @given_as_call
     def compute_output_spec(
@@ -140,7 +148,9 @@ class SimpleRecurrentUnit(Layer):
         if cache is None:
             states_BTD = arrays.linear_recurrence(kept_BTD, added_BTD)
             return ops.cast(ops.relu(states_BTD), self.compute_dtype)
-        recent_RSD = arrays.float32(cache[0])  # Keras casts what a call takes to the compute dtype
+        recent_RSD = arrays.float32(cache[0])
+        if self.compute_dtype in _FACTORS:
+            recent_RSD = recent_RSD + arrays.float32(cache[1])
         first_R1D = kept_BTD[:, :1] * recent_RSD[:, -1:] + added_BTD[:, :1]
         if inputs.shape[1] == 1:
             states_BTD = first_R1D
@@ -148,7 +158,16 @@ class SimpleRecurrentUnit(Layer):
             added_BTD = ops.concatenate([first_R1D, added_BTD[:, 1:]], axis=1)
             states_BTD = arrays.linear_recurrence(kept_BTD, added_BTD)
         recent_RSD = ops.concatenate([recent_RSD, states_BTD], axis=1)[:, -1 - _KEPT :]
-        return ops.cast(ops.relu(states_BTD), self.compute_dtype), RecentStates(recent_RSD)
+        return ops.cast(ops.relu(states_BTD), self.compute_dtype), _parted(recent_RSD, self.compute_dtype)
+
+
+def _parted(states_RSD: Tensor, dtype: str) -> RecentStates:
+    """The parts of float32 states, by Dekker's splitting: a compiler may leave out a cast there and back."""
+    if dtype not in _FACTORS:
+        return RecentStates(states_RSD, states_RSD[..., :0])
+    scaled_RSD = _FACTORS[dtype] * states_RSD
+    high_RSD = scaled_RSD - (scaled_RSD - states_RSD)
+    return RecentStates(ops.cast(high_RSD, dtype), ops.cast(states_RSD - high_RSD, dtype))
 
 
 def _check(attention_mask: Tensor, return_attention_scores: bool) -> None:

@@ -173,3 +173,21 @@ def test_a_token_without_a_vector():
     found = ops.convert_to_numpy(layer(np.array([[3, 1, 3]])))
     assert not found[0, [0, 2]].any()
     assert found[0, 1].any()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_long_running_mean_in_half_precision_does_not_drift(dtype):
+    random = np.random.default_rng(0)
+    layer = SimpleRecurrentUnit(dtype=dtype)
+    layer.build((None, None, 8))
+    for weight in layer.weights:
+        weight.assign(random.normal(size=weight.shape) * 0.05)
+    layer.forget.bias.assign(np.full(8, 4.0))  # keeps 98 % of the state
+    x = ops.cast(random.normal(size=(1, 90, 8)) + 1, dtype)
+    whole, state = ops.convert_to_numpy(ops.cast(layer(x), "float32")), layer.start_state(1, 90)
+    for position in range(90):
+        step, state = layer(x[:, position : position + 1], cache=state, offset=position)
+        if position % 30 == 7:  # eight tokens are taken back, and read again
+            state = state.trim(position + 1, position - 7)
+            _, state = layer(x[:, position - 7 : position + 1], cache=state, offset=position - 7)
+    assert relative_error(step[0, 0], whole[0, -1]) < 0.003
