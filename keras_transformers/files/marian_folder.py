@@ -194,8 +194,8 @@ def _named(path: pathlib.Path) -> MarianFolder:
 
 def _beside(path: pathlib.Path, name: typing.Any) -> pathlib.Path:
     """The file that a YAML file names, in the same folder or below. Of an absolute path, the name counts."""
-    named = pathlib.PurePosixPath(str(name))
-    if ".." in named.parts:
+    named = pathlib.PurePosixPath(name if isinstance(name, str) else "..")
+    if ".." in named.parts or "\0" in str(named):
         raise ValueError(f"Expected files in the folder of {path}, got {name!r}. Give relative names without '..'.")
     file = path.parent / (named.name if named.is_absolute() else named)
     if not is_plain(file):

@@ -108,3 +108,10 @@ def test_yaml_that_would_lose_something(text, message):
 
 def test_a_comment_is_no_value():
     assert flat_yaml.parse("a: # later\nb: 1 # one", "a file") == {"a": None, "b": 1}
+
+
+@pytest.mark.parametrize("name", ["~", "5", r'"a\0b"', "../m.npz"])
+def test_names_that_no_file_has(tmp_path, name):
+    (tmp_path / "decoder.yml").write_text(f"models: [{name}]\nvocabs: [a, b]\n")
+    with pytest.raises(ValueError, match="Expected files in the folder of"):
+        marian_folder.find(tmp_path)
