@@ -9,7 +9,6 @@ Legend: `N` translations, `B` batch, `T` length, `D` model width, `U` texts that
 """
 
 import typing
-import warnings
 from collections.abc import Sequence
 
 import keras
@@ -17,7 +16,6 @@ import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
-from keras_transformers.callers import outside
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.formats.comet_folders import KINDS, CometFolder, CometLayout
 from keras_transformers.generation import executors
@@ -28,6 +26,7 @@ from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.sizes import bucket
 from keras_transformers.models.weights import assign, build_empty, named_weights
+from keras_transformers.tasks import notices
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length
 from keras_transformers.tokenizers.packing import pack_texts
@@ -168,7 +167,7 @@ class CometJudge:
         """The ids of texts, cut to the length that COMET reads of each."""
         ids = self._tokenizer.encode(list(texts))
         room = self._layout.max_length - 2 - self._template.num_special()
-        _warn_of_cut(sum(len(each) > room for each in ids), len(ids), room)
+        notices.warn_of_long([n for n, each in enumerate(ids) if len(each) > room], len(ids), None, room)
         return [each[:room] for each in ids]
 
     def _joined(self, sides: list[list[list[int]]]) -> Sequence[np.ndarray]:
@@ -180,7 +179,7 @@ class CometJudge:
             packed = pack_texts(rows, side, template=self._template).token_ids
             rows = [row[start : len(row) - end].tolist() for row in packed]
         limit = self._layout.max_length
-        _warn_of_cut(sum(len(row) > limit for row in packed), len(packed), limit)
+        notices.warn_of_long([n for n, row in enumerate(packed) if len(row) > limit], len(packed), None, limit)
         return [row[:limit] for row in packed]
 
     def _run(
@@ -202,8 +201,3 @@ class CometJudge:
             if progress is not None:
                 progress(len(chosen))
         return np.stack(results)
-
-
-def _warn_of_cut(cut: int, count: int, limit: int) -> None:
-    if cut:
-        warnings.warn(f"{cut} of {count} texts are longer than {limit} tokens and were cut.", stacklevel=outside())

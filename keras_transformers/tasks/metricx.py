@@ -7,20 +7,19 @@ Legend: `N` translations, `B` batch, `T` length.
 
 import pathlib
 import typing
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
 
 from keras_transformers.backends.types import Tensor
-from keras_transformers.callers import outside
 from keras_transformers.data.ragged import Ragged
 from keras_transformers.files.reading import shown
 from keras_transformers.formats.comet_folders import named_folder
 from keras_transformers.formats.sources import resolve
 from keras_transformers.generation import executors
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.tasks import notices
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.data_task import batch_shape, batches_by_length
 from keras_transformers.tasks.generative_task import GenerativeTask
@@ -104,10 +103,7 @@ class MetricXJudge:
         ]
         ids = self._tokenizer.encode(texts)
         room = MAX_LENGTH - 1  # the end token counts, and is then removed
-        if cut := sum(len(each) > room for each in ids):
-            warnings.warn(
-                f"{cut} of {len(ids)} texts are longer than {room} tokens and were cut.", stacklevel=outside()
-            )
+        notices.warn_of_long([n for n, each in enumerate(ids) if len(each) > room], len(ids), None, room)
         rows = Ragged.join(np.array(each[:room], "int32") for each in ids)
         self._model._check_ids("texts", rows.token_ids, "embeddings")
         results, compute = np.zeros(len(ids)), executors.forward(self._model, self._model.number)

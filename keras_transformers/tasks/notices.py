@@ -58,12 +58,14 @@ def warn_of_cut(cut: dict[int, int], total: int, names: Sequence[str] | None, lo
 
 
 def warn_of_long(rows: Sequence[int], total: int, names: Sequence[str] | None, longest: int | None) -> None:
-    """Warn of texts that are longer than a model reads.
+    """Warn of texts that are longer than a model reads, if there are any.
 
     Args:
         rows: the indices of these texts.
         total, names, longest: as for `warn_of_cut`.
     """
+    if not rows:
+        return
     warnings.warn(
         f"{len(rows)} of {total} texts are longer than the {longest} tokens that this model reads; the rest of each is "
         f"left out: {_listed(rows, names)}.",

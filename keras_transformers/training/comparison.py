@@ -75,8 +75,8 @@ def compare_systems(
 
     if test not in TESTS:
         raise ValueError(f"Expected test to be one of {', '.join(TESTS)}, got {test!r}{did_you_mean(test, TESTS)}.")
-    if samples is not None and samples < 1:
-        raise ValueError(f"Expected samples of at least 1, got {samples}.")
+    if samples is not None and (type(samples) is not int or samples < 1):
+        raise ValueError(f"Expected samples to be an int of at least 1, got {samples!r}.")
     streams = alternatives_of(baseline, references)
     alternatives_of(system, references)
     made = {name: metric_of(name) for name in metrics}

@@ -22,7 +22,7 @@ def comet(tmp_path_factory):
     return folder / "model", encoder
 
 
-@pytest.mark.filterwarnings("ignore:.*were cut")
+@pytest.mark.filterwarnings("ignore:.*are longer than the")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("bfloat16", 0.05), ("float16", 0.01)])
 def test_small_floats(comet, dtype, tolerance):
     folder, encoder = comet
