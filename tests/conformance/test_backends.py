@@ -14,6 +14,7 @@ from tests.conformance import checkpoints, make_expected, outputs
 from tests.conformance.cases import CHECKPOINTS, soon
 from tests.conformance.variety import OF_EVERY_PART, fewest
 from tests.layers.reference import relative_error
+from tests.quick_compilation import fast
 
 
 def _one_of_each_family():
@@ -31,7 +32,7 @@ def _one_of_each_attention():
     """Of every kind of attention in every kind of stack; `make test-all` takes one of each family."""
     kinds = {name: CHECKPOINTS[name][0].attention for name in _one_of_each_family()}
     parts = {name: {(stacks, each) for each in (*found, windows)} for name, (stacks, found, windows) in kinds.items()}
-    return soon(fewest(parts), kinds)
+    return fewest(parts), kinds
 
 
 BACKEND = keras.backend.backend()
@@ -55,17 +56,18 @@ def test_the_backends_agree(name, expected):
     assert relative_error(make_expected.kept(found, name), expected[name]) <= 1e-5
 
 
+CHOSEN = soon(*_one_of_each_attention())
+# Which of them JAX compiles as it does for users, and not as for other tests: one of every kind of stack.
+OPTIMIZED = {CHECKPOINTS[name][0].attention[0]: name for name in _one_of_each_attention()[0]}.values()
+
+
 # PyTorch takes half a minute to trace a model, and its tests of layers compile layers.
-@pytest.mark.parametrize("name", soon((), _one_of_each_family()) if ON_TORCH else _one_of_each_attention())
+@pytest.mark.parametrize("name", soon((), _one_of_each_family()) if ON_TORCH else CHOSEN)
 def test_compiled_is_the_same(name):
     model, inputs = checkpoints.model(name), outputs.inputs(CHECKPOINTS[name][0])
     usual = outputs.ours(model, inputs)
     with _optimized() if name in OPTIMIZED else contextlib.nullcontext():
         assert relative_error(outputs.ours(model, inputs, compiled), usual) <= 1e-5
-
-
-# Which of them JAX compiles as it does for users, and not as for other tests: one of every kind of stack.
-OPTIMIZED = ("bert-untied/BertForSequenceClassification", "t5-tied-unscaled/T5ForConditionalGeneration")
 
 
 @contextlib.contextmanager
@@ -77,20 +79,16 @@ def _optimized():
 
     usual = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", usual)
-
-
-def test_there_are_such():
-    assert set(OPTIMIZED) <= set(CHECKPOINTS)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", usual)
 
 
 def compiled(model):
     """A model as one compiled function of its inputs."""
     if BACKEND == "jax":
-        import jax
-
-        return jax.jit(lambda inputs: model(inputs))
+        return fast(lambda inputs: model(inputs))
     if BACKEND == "tensorflow":
         import tensorflow
 
@@ -110,7 +108,7 @@ BFLOAT16 = 32 * 2**-9
 def _in_bfloat16():
     """One head of each model, of a decoder that which writes. Other backends compile each operation first."""
     if not ON_TORCH:
-        return _one_of_each_attention()
+        return CHOSEN
     names = [name for name, (case, head) in CHECKPOINTS.items() if not case.decodes or head.task == "CausalLM"]
     last = {CHECKPOINTS[name][0].config: name for name in names}
     parts = {CHECKPOINTS[name][0].config for name in OF_EVERY_PART}
