@@ -148,34 +148,46 @@ def _ranked(texts: Sequence[str], scores: Sequence[float], better: int, count: i
     return best + [best[0]] * (count - len(best))
 
 
+_Row = tuple[int, str, str | None]  # the index of a text, a candidate, and the candidate that is its reference
+
+
 def _judged(
     texts: Sequence[str], candidates: Sequence[Sequence[str]], judging: Judging
 ) -> list[tuple[list[str], list[float], int]]:
     """The candidates of each text that differ, their scores, and 1 if more is better, -1 if less is."""
-    rerank, counts = judging.rerank, [collections.Counter(each) for each in candidates]
-    if isinstance(rerank, MinimumBayesRisk):
-        rows = [(n, one, other) for n, each in enumerate(counts) for one in each for other in each]
-    else:
-        rows = [(n, one, "") for n, each in enumerate(counts) for one in each]
+    counts = [collections.Counter(each) for each in candidates]
+    scorer, compares = judging.rerank, isinstance(judging.rerank, MinimumBayesRisk)
+    scorer = scorer.utility if compares else scorer
     # A text without a choice needs no judge, unless its score is asked for and it is more than signs.
-    worded = [judging.return_scores and any(map(str.isalpha, text)) for text in texts]
-    open_rows = [row for row in rows if len(counts[row[0]]) > 1 or worded[row[0]]]
-    scorer = rerank.utility if isinstance(rerank, MinimumBayesRisk) else rerank
-    if scorer == "chrf":
-        values = _chrf(open_rows)
-    else:
-        sides = [texts[n] for n, _, _ in open_rows], [one for _, one, _ in open_rows]
-        references = [other for _, _, other in open_rows] if isinstance(rerank, MinimumBayesRisk) else None
-        values = scorer.score(*sides, references, batch_size=judging.batch_size)
+    asked = [
+        len(each) > 1 or (judging.return_scores and any(map(str.isalpha, text)))
+        for each, text in zip(counts, texts, strict=True)
+    ]
+    rows: list[_Row] = [
+        (n, one, other)
+        for n, each in enumerate(counts)
+        if asked[n]
+        for one in each
+        for other in (each if compares else [None])
+    ]
     sums = [dict.fromkeys(each, 0.0) for each in counts]
-    for (n, one, other), value in zip(open_rows, values, strict=True):
-        share = counts[n][other] / counts[n].total() if isinstance(rerank, MinimumBayesRisk) else 1.0
-        sums[n][one] += share * value
+    for (n, one, other), value in zip(rows, _values(texts, rows, scorer, judging.batch_size), strict=True):
+        sums[n][one] += value if other is None else value * (counts[n][other] / counts[n].total())
     better = -1 if getattr(scorer, "lower_is_better", False) else 1
     return [(list(each), list(each.values()), better) for each in sums]
 
 
-def _chrf(rows: Sequence[tuple[int, str, str]]) -> list[float]:
+def _values(texts: Sequence[str], rows: Sequence[_Row], scorer: typing.Any, batch_size: int) -> Sequence[float]:
+    """The score of each row, by chrF or a model."""
+    if not rows:
+        return []
+    if scorer == "chrf":
+        return _chrf(rows)
+    references = [other for _, _, other in rows if other is not None] or None
+    return scorer.score([texts[n] for n, _, _ in rows], [one for _, one, _ in rows], references, batch_size=batch_size)
+
+
+def _chrf(rows: Sequence[_Row]) -> list[float]:
     """The chrF of each candidate beside another as its reference."""
     require(sacrebleu=True)
     import sacrebleu
