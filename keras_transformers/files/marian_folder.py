@@ -165,17 +165,7 @@ def _named(path: pathlib.Path) -> MarianFolder:
         problems.append(f"models: expected one model, got {models!r:.80} (ensembles are not supported)")
     if not isinstance(vocabularies, list) or len(vocabularies) != 2:
         problems.append(f"vocabs: expected two vocabularies, of source and target, got {vocabularies!r:.80}")
-    beams, penalty, unknown = (
-        values.get(name, default) for name, default in (("beam-size", 12), ("normalize", 0.0), ("allow-unk", False))
-    )
-    if type(beams) is not int or beams < 1:
-        problems.append(f"beam-size: expected an int of at least 1, got {beams!r}")
-    if isinstance(penalty, bool):  # a bare --normalize
-        penalty = 1.0 if penalty else 0.0
-    if not isinstance(penalty, int | float):
-        problems.append(f"normalize: expected a number, got {penalty!r}")
-    if not isinstance(unknown, bool):
-        problems.append(f"allow-unk: expected true or false, got {unknown!r}")
+    beams, penalty, unknown = _decoding(values, problems)
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}.")
     files = [_beside(path, name) for name in (*models, *vocabularies)]  # type: ignore[misc]  # lists, by the checks
@@ -190,6 +180,22 @@ def _named(path: pathlib.Path) -> MarianFolder:
         float(penalty),
         unknown,
     )
+
+
+def _decoding(values: dict[str, typing.Any], problems: list[str]) -> tuple[int, float, bool]:
+    """Beams, the length penalty and whether the unknown token may be written; what is wrong joins `problems`."""
+    beams, penalty, unknown = (
+        values.get(name, default) for name, default in (("beam-size", 12), ("normalize", 0.0), ("allow-unk", False))
+    )
+    if type(beams) is not int or beams < 1:
+        problems.append(f"beam-size: expected an int of at least 1, got {beams!r}")
+    if isinstance(penalty, bool):  # a bare --normalize
+        penalty = 1.0 if penalty else 0.0
+    if not isinstance(penalty, int | float):
+        problems.append(f"normalize: expected a number, got {penalty!r}")
+    if not isinstance(unknown, bool):
+        problems.append(f"allow-unk: expected true or false, got {unknown!r}")
+    return beams, penalty, unknown
 
 
 def _beside(path: pathlib.Path, name: typing.Any) -> pathlib.Path:

@@ -246,14 +246,8 @@ def _layout(values: dict[str, typing.Any], max_length: int, where: pathlib.Path)
     activation = _ACTIVATIONS[one_of("activations", "Tanh", [each for each in _ACTIVATIONS if each])]
     last = _ACTIVATIONS[one_of("final_activation", None, _ACTIVATIONS)]
     layer = values.get("sent_layer" if unified else "layer", "mix")
-    sizes = values.get("hidden_sizes", [3072, 1024])
-    is_size = isinstance(sizes, list) and sizes and all(type(each) is int and each > 0 for each in sizes)
-    if layer != "mix" and (type(layer) is not int or layer < 0):
-        problems.append(f"layer: expected 'mix' or the number of a layer, got {shown(layer)}")
-    if not is_size:
-        problems.append(f"hidden_sizes: expected a list of sizes, got {shown(sizes)}")
-    if type(values.get("layer_norm", True)) is not bool:
-        problems.append(f"layer_norm: expected true or false, got {shown(values['layer_norm'])}")
+    sizes, layer_norm = values.get("hidden_sizes", [3072, 1024]), values.get("layer_norm", True)
+    problems += _odd_values(layer, sizes, layer_norm)
     pooling = "first" if unified else _POOLINGS[one_of("pool", "avg", _POOLINGS)]
     problems += [f"{key}: unknown key" for key in sorted(set(values) - _READ - _INERT, key=str)]
     if problems:
@@ -263,11 +257,28 @@ def _layout(values: dict[str, typing.Any], max_length: int, where: pathlib.Path)
         segments,
         None if layer == "mix" else layer,
         _TRANSFORMATIONS[transformation],
-        values.get("layer_norm", True),
+        layer_norm,
         pooling,
         (*(Projection(each, activation) for each in sizes), Projection(1, last)),
         max_length,
     )
+
+
+def _odd_values(layer: typing.Any, sizes: typing.Any, layer_norm: typing.Any) -> list[str]:
+    """What is wrong with these settings."""
+    is_size = isinstance(sizes, list) and sizes and all(type(each) is int and each > 0 for each in sizes)
+    return [
+        problem
+        for is_wrong, problem in (
+            (
+                layer != "mix" and (type(layer) is not int or layer < 0),
+                f"layer: expected 'mix' or the number of a layer, got {shown(layer)}",
+            ),
+            (not is_size, f"hidden_sizes: expected a list of sizes, got {shown(sizes)}"),
+            (type(layer_norm) is not bool, f"layer_norm: expected true or false, got {shown(layer_norm)}"),
+        )
+        if is_wrong
+    ]
 
 
 def _encoder_folder(encoder: typing.Any, values: dict[str, typing.Any], where: pathlib.Path) -> pathlib.Path:
