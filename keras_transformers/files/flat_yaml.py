@@ -50,46 +50,65 @@ def parse(text: str, where: object) -> dict[str, typing.Any]:
         >>> parse("dim-vocabs:\\n  - 8\\n  - 9\\nskip: false", "model.yml")
         {'dim-vocabs': [8, 9], 'skip': False}
     """
-    values: dict[str, typing.Any] = {}
-    key: str | None = None  # the key that awaits a value, or further items
-    asked: str | None = None  # the key of a line that begins with "?"
+    read = _Reader()
     for number, line in enumerate(text.partition("\0")[0].split("\n"), start=1):
         bare = line.strip(_SPACE)
         if not bare or bare.startswith("#") or bare in ("---", "...") or line.startswith("%YAML"):
             continue
         try:
-            if bare == "-" or bare.startswith("- "):
-                if key is None or not isinstance(values[key], list | None):
-                    raise ValueError("an item of no list")
-                values[key] = values[key] or []
-                values[key].append(_scalar(bare[1:].strip(_SPACE)))
-                continue
-            if line[0] in _SPACE and key is not None and values[key] is None and bare.startswith("["):
-                values[key], key = _value(bare), None  # a list on a line of its own
-                continue
-            if line[0] in _SPACE:
-                raise ValueError("nesting")
-            if asked is not None and not bare.startswith(":"):
-                raise ValueError(f"no value for {shown(asked)}")
-            if bare.startswith("? "):
-                asked, rest = _key(bare[2:].strip(_SPACE))
-                if rest:
-                    raise ValueError("nesting")
-                continue
-            name, rest = _entry(bare) if asked is None else (asked, bare[1:])
-            asked = None
-            if name in values:
-                raise ValueError(f"{name!r} twice")
-            values[name] = _value(rest.strip(_SPACE))
-            key = name if values[name] is None else None
+            read.line(bare, indented=line[0] in _SPACE)
         except ValueError as error:
             raise ValueError(
                 f"Expected flat YAML, such as 'enc-depth: 6', in line {number} of {where}, got {error}: "
                 f"{shown(bare)}. Download it again."
             ) from None
-    if asked is not None:
-        raise ValueError(f"Expected a value for {shown(asked)} at the end of {where}, got none. Download it again.")
-    return values
+    if read.asked is not None:
+        raise ValueError(
+            f"Expected a value for {shown(read.asked)} at the end of {where}, got none. Download it again."
+        )
+    return read.values
+
+
+class _Reader:
+    """What the lines of a file have said so far."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, typing.Any] = {}
+        self.key: str | None = None  # the key that awaits a value, or further items
+        self.asked: str | None = None  # the key of a line that begins with "?"
+
+    def line(self, bare: str, indented: bool) -> None:
+        if bare == "-" or bare.startswith("- "):
+            self._item(bare[1:].strip(_SPACE))
+        elif indented:
+            self._list(bare)
+        elif self.asked is not None and not bare.startswith(":"):
+            raise ValueError(f"no value for {shown(self.asked)}")
+        elif bare.startswith("? "):
+            self.asked, rest = _key(bare[2:].strip(_SPACE))
+            if rest:
+                raise ValueError("nesting")
+        else:
+            self._pair(*(_entry(bare) if self.asked is None else (self.asked, bare[1:])))
+
+    def _item(self, item: str) -> None:
+        if self.key is None or not isinstance(self.values[self.key], list | None):
+            raise ValueError("an item of no list")
+        self.values[self.key] = self.values[self.key] or []
+        self.values[self.key].append(_scalar(item))
+
+    def _list(self, bare: str) -> None:
+        """A list in brackets, on a line of its own."""
+        if self.key is None or self.values[self.key] is not None or not bare.startswith("["):
+            raise ValueError("nesting")
+        self.values[self.key], self.key = _value(bare), None
+
+    def _pair(self, name: str, rest: str) -> None:
+        self.asked = None
+        if name in self.values:
+            raise ValueError(f"{name!r} twice")
+        self.values[name] = _value(rest.strip(_SPACE))
+        self.key = name if self.values[name] is None else None
 
 
 def _entry(line: str) -> tuple[str, str]:
