@@ -160,16 +160,15 @@ def _judged(
     scorer = scorer.utility if compares else scorer
     # A text without a choice needs no judge, unless its score is asked for and it is more than signs.
     asked = [
-        len(each) > 1 or (judging.return_scores and any(map(str.isalpha, text)))
-        for each, text in zip(counts, texts, strict=True)
-    ]
-    rows: list[_Row] = [
-        (n, one, other)
+        (n, each)
         for n, each in enumerate(counts)
-        if asked[n]
-        for one in each
-        for other in (each if compares else [None])
+        if len(each) > 1 or (judging.return_scores and any(map(str.isalpha, texts[n])))
     ]
+    rows: list[_Row]
+    if compares:
+        rows = [(n, one, other) for n, each in asked for one in each for other in each]
+    else:
+        rows = [(n, one, None) for n, each in asked for one in each]
     sums = [dict.fromkeys(each, 0.0) for each in counts]
     for (n, one, other), value in zip(rows, _values(texts, rows, scorer, judging.batch_size), strict=True):
         sums[n][one] += value if other is None else value * (counts[n][other] / counts[n].total())
@@ -193,4 +192,4 @@ def _chrf(rows: Sequence[_Row]) -> list[float]:
     import sacrebleu
 
     metric = sacrebleu.metrics.CHRF()
-    return [metric.sentence_score(one, [other]).score for _, one, other in rows]
+    return [metric.sentence_score(one, [other or ""]).score for _, one, other in rows]
