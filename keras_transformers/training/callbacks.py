@@ -17,7 +17,8 @@ import keras
 
 from keras_transformers.extras import require
 from keras_transformers.training.curves import plot_learning_curve, read_curve
-from keras_transformers.training.metrics import Perplexity, metric_of, score_by
+from keras_transformers.training.metrics import Perplexity, metric_of
+from keras_transformers.training.translation_scores import score_translations
 
 
 class Speed(keras.callbacks.Callback):
@@ -115,21 +116,11 @@ class TranslationQuality(keras.callbacks.Callback):
             # Early in training, few translations end before the limit.
             warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut")
             self.hypotheses = self.model.translate(self.sources, **self.options)
-        scores = {}
-        for metric in self.metrics:
-            name = f"val_{metric}"
-            scores[name], self.signatures[name] = score_by(metric, self.hypotheses, self.references)
-        if self.scorer is not None:
-            judged = self.scorer.score(self.sources, self.hypotheses, self._first_references())
-            scores[f"val_{self.scorer.name.lower()}"] = sum(judged) / len(judged)
+        options = {"metrics": self.metrics, "scorer": self.scorer}
+        scores = score_translations(self.sources, self.hypotheses, self.references, **options)
+        self.signatures |= {f"val_{each.key}": each.signature for each in scores if each.signature}
         if logs is not None:
-            logs |= scores
-
-    def _first_references(self) -> list[str] | None:
-        """One reference for each source, if the scorer reads them."""
-        if self.scorer.references == "unused":
-            return None
-        return [each if isinstance(each, str) else each[0] for each in self.references]
+            logs |= {f"val_{each.key}": each.score for each in scores}
 
 
 class LearningCurve(keras.callbacks.Callback):

@@ -10,6 +10,7 @@ import keras
 
 from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Tensor
+from keras_transformers.data.translation_metrics import METRICS as METRICS
 from keras_transformers.spelling import did_you_mean
 from keras_transformers.training.losses import token_cross_entropy
 
@@ -98,15 +99,6 @@ class Perplexity(TokenMean):
     def result(self) -> Tensor:
         """The perplexity so far; 1 before any token."""
         return keras.ops.exp(super().result())
-
-
-# Metrics of translations: the name in a table, the class of sacreBLEU, and its options.
-METRICS: dict[str, tuple[str, str, dict[str, typing.Any]]] = {
-    "bleu": ("BLEU", "BLEU", {}),
-    "chrf": ("chrF", "CHRF", {}),
-    "chrf++": ("chrF2++", "CHRF", {"word_order": 2}),
-    "ter": ("TER", "TER", {}),
-}
 
 
 class Score(typing.NamedTuple):

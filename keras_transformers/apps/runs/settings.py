@@ -18,6 +18,7 @@ import typing
 from collections.abc import Iterable
 
 from keras_transformers.data.cleaning import Cleaning
+from keras_transformers.data.translation_metrics import METRICS
 from keras_transformers.extras import require
 from keras_transformers.files.lines import read_text
 from keras_transformers.files.reading import is_plain, shown
@@ -103,7 +104,7 @@ class TrainingSettings:
         epsilon: Adam's epsilon.
         label_smoothing: the share of probability that goes to all other tokens.
         patience: stop after this number of epochs without a better `monitor`.
-        monitor: "bleu" or "loss" of the held-out pairs.
+        monitor: "loss" of the held-out pairs, or a metric of `validation.metrics`.
         average: the number of last epochs whose weights are averaged for the preset.
         seed: the seed of the initial weights, dropout and the order of batches.
         dtype: the dtype policy, such as "mixed_bfloat16".
@@ -124,18 +125,40 @@ class TrainingSettings:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        if self.monitor not in ("bleu", "loss"):
-            raise ValueError(f"Expected monitor to be bleu or loss, got {self.monitor!r}.")
+        if self.monitor not in (*METRICS, "loss"):
+            raise ValueError(f"Expected monitor to be one of {', '.join(METRICS)} or loss, got {self.monitor!r}.")
 
 
 @record
 class ValidationSettings:
-    """Validation by BLEU: every so many epochs, the first `sentences` validation sentences are translated."""
+    """Validation by translations: every so many epochs, the first `sentences` validation sentences are translated.
+
+    Attributes:
+        sentences, every_epochs: how many, and how often.
+        num_beams, max_new_tokens: generation settings.
+        metrics: of bleu, chrf, chrf++ and ter. The test at the end of the run has the same.
+        scorer, scorer_base: a model that judges translations besides, COMET or MetricX, and the model that it builds
+            on: arguments of `TranslationScorer.from_preset`.
+    """
 
     sentences: int = 500
     every_epochs: int = 1
     num_beams: int = 1
     max_new_tokens: int = 128
+    metrics: tuple[str, ...] = ("bleu", "chrf")
+    scorer: str | None = None
+    scorer_base: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.metrics:
+            if name not in METRICS:
+                raise ValueError(
+                    f"Expected metrics of {', '.join(METRICS)}, got {name!r}{did_you_mean(name, METRICS)}."
+                )
+        if not self.metrics and self.scorer is None:
+            raise ValueError("Expected a metric or a scorer, got neither.")
+        if self.scorer is None and self.scorer_base is not None:
+            raise ValueError("Expected scorer with scorer_base, got none. Give both.")
 
 
 @record
@@ -167,6 +190,14 @@ class TranslationRun:
     training: TrainingSettings = TrainingSettings()
     validation: ValidationSettings = ValidationSettings()
     decoding: DecodingSettings = DecodingSettings()
+
+    def __post_init__(self) -> None:
+        monitor, metrics = self.training.monitor, self.validation.metrics
+        if self.training.patience is not None and monitor not in ("loss", *metrics):
+            raise ValueError(
+                f"Expected training.monitor to be loss or one of validation.metrics, {', '.join(metrics)}, got "
+                f"{monitor!r}."
+            )
 
 
 def read_run(path: str | os.PathLike[str] | None = None, changes: Iterable[str] = ()) -> TranslationRun:

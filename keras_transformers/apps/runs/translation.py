@@ -8,7 +8,7 @@ The run's folder holds all of its files:
     epochs.jsonl     the results of each epoch
     curve.png, .csv
     preset/          the model: kt.Seq2SeqLM.from_preset("…/preset")
-    report.json      pairs removed by each cleaning rule, seconds, BLEU and chrF with signatures, versions
+    report.json      pairs removed by each cleaning rule, seconds, scores with signatures, versions
 
 Started again, a stopped run resumes; a finished run reports its results.
 """
@@ -16,6 +16,7 @@ Started again, a stopped run resumes; a finished run reports its results.
 import dataclasses
 import importlib
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
@@ -28,7 +29,14 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 
 from keras_transformers import __version__, backends
-from keras_transformers.apps.runs.settings import TranslationRun, as_values, flat, read_run, run_yaml
+from keras_transformers.apps.runs.settings import (
+    TranslationRun,
+    ValidationSettings,
+    as_values,
+    flat,
+    read_run,
+    run_yaml,
+)
 from keras_transformers.apps.seeds import set_random_seed
 from keras_transformers.data.batches import translation_batches
 from keras_transformers.data.cleaning import clean
@@ -40,11 +48,12 @@ from keras_transformers.formats import preset
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.recipes import transformer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
+from keras_transformers.tasks.translation_scoring import TranslationScorer
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.callbacks import LearningCurve, TranslationQuality
 from keras_transformers.training.checkpoints import Checkpoint, average_weights, kept_checkpoints
-from keras_transformers.training.metrics import bleu, chrf
 from keras_transformers.training.schedules import CoolDown, InverseSquareRoot
+from keras_transformers.training.translation_scores import score_translations
 
 # Settings that may change between two starts of a run: they affect only its length and its use afterwards.
 FREE = ("training.epochs", "training.updates", "training.patience", "training.average", "decoding.")
@@ -122,7 +131,8 @@ def _trained(
         f"{'' if tokenizer.target is None else f' and {tokenizer.target_vocabulary_size:,}'}; "
         f"{task.count_params():,} parameters"
     )
-    epochs = _fit(task, run, (sources, targets), validation, folder, verbose)
+    scorer = _scorer(run.validation)
+    epochs = _fit(task, run, (sources, targets), validation, folder, verbose, scorer)
     checkpoints = kept_checkpoints(folder / "checkpoints")
     average_weights(task, folder / "checkpoints", last=min(run.training.average, len(checkpoints)))
     settings: dict[str, typing.Any] = {
@@ -145,12 +155,13 @@ def _trained(
         "updates": int(task.optimizer.iterations),
         "training_seconds": round(sum(epoch.get("seconds", 0) for epoch in epochs), 1),
         "last_epoch": epochs[-1] if epochs else None,
-        "test": _tested(task, test),
+        "test": _tested(task, test, run.validation, scorer),
         "versions": _versions(),
     }
     _write(folder / "report.json", preset.json_bytes(report))
-    for name in ("BLEU", "chrF"):
-        say(f"{name}\t{report['test'][name]:.2f}\t{report['test'][f'{name}_signature']}")
+    for name, score in itertools.islice(report["test"].items(), 2, None):  # after sentences and seconds
+        if not name.endswith("_signature"):
+            say(f"{name}\t{score:.2f}\t{report['test'].get(f'{name}_signature', '')}".rstrip())
     return Trained(task, report)
 
 
@@ -238,6 +249,7 @@ def _fit(
     validation: typing.Any,
     folder: pathlib.Path,
     verbose: str | int,
+    scorer: typing.Any,
 ) -> list[dict[str, typing.Any]]:
     """Train, resuming a stopped run, and return the results of each epoch."""
     settings = run.training
@@ -265,6 +277,8 @@ def _fit(
             validation[0][: watched.sentences],
             validation[1][: watched.sentences],
             every_epochs=watched.every_epochs,
+            metrics=watched.metrics,
+            scorer=scorer,
             num_beams=watched.num_beams,
             max_new_tokens=watched.max_new_tokens,
         ),
@@ -287,7 +301,7 @@ class _Epochs(keras.callbacks.Callback):
     def __init__(self, path: pathlib.Path, monitor: str, patience: int | None) -> None:
         super().__init__()
         self.path, self.patience = path, patience
-        self.name, self.sign = {"bleu": ("val_bleu", 1), "loss": ("val_loss", -1)}[monitor]
+        self.name, self.sign = f"val_{monitor}", -1 if monitor in ("loss", "ter") else 1
 
     def done(self) -> list[dict[str, typing.Any]]:
         """Return the kept results: a dictionary for each epoch in order; the latest if an epoch was trained twice."""
@@ -329,15 +343,22 @@ def _is_epoch(epoch: typing.Any) -> bool:
     return all(type(value) in (int, float) for value in epoch.values())
 
 
-def _tested(task: Seq2SeqLM, test: typing.Any) -> dict[str, typing.Any]:
-    """Compute BLEU and chrF of a test set, with their signatures."""
+def _scorer(watched: ValidationSettings) -> typing.Any:
+    """Return the model that judges translations, or None."""
+    return None if watched.scorer is None else TranslationScorer.from_preset(watched.scorer, base=watched.scorer_base)
+
+
+def _tested(
+    task: Seq2SeqLM, test: typing.Any, watched: ValidationSettings, scorer: typing.Any
+) -> dict[str, typing.Any]:
+    """Compute the scores of a test set, with their signatures."""
     sources, references = test
     begin = time.perf_counter()
     hypotheses = task.translate(sources)
     scores: dict[str, typing.Any] = {"sentences": len(sources), "seconds": round(time.perf_counter() - begin, 1)}
-    for name, metric in (("BLEU", bleu), ("chrF", chrf)):
-        score, signature = metric(hypotheses, references)
-        scores |= {name: round(score, 2), f"{name}_signature": signature}
+    for each in score_translations(sources, hypotheses, references, metrics=watched.metrics, scorer=scorer):
+        scores[each.name] = round(each.score, 2 if each.signature else 4)
+        scores |= {f"{each.name}_signature": each.signature} if each.signature else {}
     return scores
 
 

@@ -60,7 +60,9 @@ def test_all_that_is_wrong_is_said_at_once_with_near_names(path):
         assert problem in str(caught.value)
     with pytest.raises(ValueError, match="training: .* field 'average' is 0, expected int of at least 1."):
         read_run(path, ["training.average=0"])
-    with pytest.raises(ValueError, match="training: Expected monitor to be bleu or loss, got 'acc'"):
+    with pytest.raises(
+        ValueError, match="training: Expected monitor to be one of bleu, chrf, chrf.., ter or loss, got 'acc'"
+    ):
         read_run(path, ["training.monitor=acc"])
     with pytest.raises(ValueError, match="got no output; no data$|got no output; no data"):
         read_run()
@@ -77,3 +79,19 @@ def test_what_is_no_yaml_or_no_mapping_is_refused(tmp_path):
         (tmp_path / "bad.yaml").write_text(text)
         with pytest.raises(ValueError, match=message):
             read_run(tmp_path / "bad.yaml")
+
+
+def test_runs_name_the_metrics_of_translations(path):
+    run = read_run(path, ["validation.metrics=[chrf++, ter]", "training.monitor=ter", "training.patience=3"])
+    assert run.validation.metrics == ("chrf++", "ter") and run.training.monitor == "ter"
+    for changes, message in (
+        (["validation.metrics=[cherf]"], "got 'cherf' .did you mean 'chrf'"),
+        (["validation.metrics=[]"], "Expected a metric or a scorer, got neither"),
+        (["validation.scorer_base=x"], "Expected scorer with scorer_base, got none"),
+        (
+            ["validation.metrics=[ter]", "training.patience=3"],
+            "training.monitor to be loss or one of .*, ter, got 'bleu'",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_run(path, changes)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.apps.runs import read_run, train_translation
+from keras_transformers.apps.runs import read_run, train_translation, translation
 from keras_transformers.apps.runs.translation import _Epochs
 
 # Sources are numbers.
@@ -131,3 +131,30 @@ def test_too_little_is_said(settings, tmp_path):
     run = read_run(None, [f"output={tmp_path / 'new'}", "data.source=x"])
     with pytest.raises(ValueError, match="got source. Give data.source and data.target, or data.pairs"):
         train_translation(run)
+
+
+def test_a_run_names_its_metrics_and_its_judge(settings, tmp_path, monkeypatch):
+    class Judge:
+        name, references = "COMET", "needed"
+
+        def score(self, sources, translations, references):
+            return [0.5] * len(sources)
+
+    monkeypatch.setattr(translation.TranslationScorer, "from_preset", lambda name, base: Judge())
+    changes = ["validation.metrics=[chrf++, ter]", "validation.scorer=judge", "training.monitor=ter"]
+    run = read_run(None, [*settings, *changes, f"output={tmp_path}", "training.epochs=1", "training.patience=1"])
+    said = []
+    report = train_translation(run, say=said.append, verbose=0).report
+    assert list(report["test"]) == [
+        "sentences",
+        "seconds",
+        "chrF2++",
+        "chrF2++_signature",
+        "TER",
+        "TER_signature",
+        "COMET",
+    ]
+    assert {"val_chrf++", "val_ter", "val_comet"} < report["last_epoch"].keys() and "val_bleu" not in report[
+        "last_epoch"
+    ]
+    assert said[-1] == "COMET\t0.50" and said[-2].startswith("TER\t")
