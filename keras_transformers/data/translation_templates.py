@@ -11,11 +11,36 @@ translate-gemma  in a chat whose message has fields            TranslateGemma
 import dataclasses
 import string
 import typing
+from collections.abc import Sequence
 
+from keras_transformers.data.glossary import Term
 from keras_transformers.data.language_names import Language, language_of, languages_by_name
 from keras_transformers.spelling import did_you_mean, nearest
 
-_FIELDS = ("source", "target", "text")
+
+@dataclasses.dataclass(frozen=True)
+class Terminology:
+    """How a decoder is told the terms of a glossary.
+
+    Attributes:
+        prompt: the prompt of a text with terms: that of a `PromptTemplate`, and `{terms}`.
+        line: the line of a term, with `{term}` and `{translation}`.
+
+    Example:
+        >>> Terminology("{terms}\n{target}: {text}", "{term} is {translation}").lines([("cat", "chat")])
+        'cat is chat'
+    """
+
+    prompt: str
+    line: str
+
+    def __post_init__(self) -> None:
+        _check_fields(self.prompt, {"target", "text", "terms"}, {"source"})
+        _check_fields(self.line, {"term", "translation"}, set())
+
+    def lines(self, terms: Sequence[Term]) -> str:
+        """Return the lines of some terms."""
+        return "\n".join(self.line.format(term=term, translation=translation) for term, translation in terms)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +54,9 @@ class PromptTemplate:
         coded: whether the message is a record of the text and the codes of both languages, in place of `text`.
         cut: strings that end a translation, besides the model's end token.
         languages: the codes of the languages that the model was trained on; none means any.
+        terms: the prompt of a text with terms of a glossary; None if the model knows no such prompt.
+        terms_of_chinese: the same with the Chinese name of the target: if one of the languages is Chinese, or for all
+            languages without `terms`.
 
     Example:
         >>> PromptTemplate("{source}: {text} = {target}:", in_chat=False, cut=("\\n",)).prompt("Hi", "en", "fr")
@@ -41,18 +69,30 @@ class PromptTemplate:
     coded: bool = False
     cut: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    terms: Terminology | None = None
+    terms_of_chinese: Terminology | None = None
 
     def __post_init__(self) -> None:
         for prompt in (self.text, self.of_chinese):
             if prompt is not None and not self.coded:
-                _check_fields(prompt)
+                _check_fields(prompt, {"target", "text"}, {"source"})
+        for name in ("cut", "languages"):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
+                raise TypeError(f"Expected {name} to be a tuple of texts, got {value!r:.80}.")
 
-    def prompt(self, text: str, source: str | None, target: str | None) -> typing.Any:
+    @property
+    def takes_terms(self) -> bool:
+        """Whether a prompt can state the terms of a glossary."""
+        return self.terms is not None or self.terms_of_chinese is not None
+
+    def prompt(self, text: str, source: str | None, target: str | None, terms: Sequence[Term] = ()) -> typing.Any:
         """Return the prompt of a text: a string, or the content of a message with fields.
 
         Args:
             text: the text to translate.
             source, target: languages by their English name, or by a code of two or three letters.
+            terms: pairs of a term and its translation, if the template takes terms.
 
         Raises:
             ValueError: for a language that is unknown, or that the template needs and does not get.
@@ -63,10 +103,18 @@ class PromptTemplate:
         if self.coded:
             codes = [_code(*each) for each in zip((source, target), wanted, strict=True)]
             return [{"type": "text", "source_lang_code": codes[0], "target_lang_code": codes[1], "text": text}]
-        prompt, names = self.text, [each.names[0] if each else "" for each in wanted]
-        if self.of_chinese is not None and "Chinese" in names:
-            prompt, names[1] = self.of_chinese, _CHINESE_NAMES.get(wanted[1].codes[0] if wanted[1] else "", names[1])
-        return prompt.format(source=names[0], target=names[1], text=text)
+        names = [each.names[0] if each else "" for each in wanted]
+        prompt, is_chinese, lines = self.text, self.of_chinese is not None and "Chinese" in names, ""
+        if terms and (
+            terminology := (self.terms_of_chinese if is_chinese else None) or self.terms or self.terms_of_chinese
+        ):
+            prompt, lines = terminology.prompt, terminology.lines(terms)
+            is_chinese = terminology is self.terms_of_chinese
+        elif is_chinese:
+            prompt = self.of_chinese or ""
+        if is_chinese:
+            names[1] = _CHINESE_NAMES.get(wanted[1].codes[0] if wanted[1] else "", names[1])
+        return prompt.format(source=names[0], target=names[1], text=text, terms=lines)
 
     def _language(self, argument: str, wanted: str | None, needed: bool) -> Language | None:
         known = {code: language_of(code) for code in self.languages}
@@ -88,15 +136,21 @@ class PromptTemplate:
         )
 
 
-def _check_fields(prompt: str) -> None:
+def _check_fields(prompt: str, needed: set[str], possible: set[str]) -> None:
+    """Refuse a text whose fields are not those that are needed, and perhaps those that are possible."""
+    expected = f"Expected a template with {{{'}, {'.join(sorted(needed))}}}"
+    expected += f" and perhaps {{{'}, {'.join(sorted(possible))}}}" if possible else ""
+    if not isinstance(prompt, str):
+        raise TypeError(f"{expected}, a text, got {prompt!r:.80}.")
     try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None}
+        parsed = [(name, spec, how) for _, name, spec, how in string.Formatter().parse(prompt) if name is not None]
     except ValueError as error:
-        raise ValueError(f"Expected a template with {{target}} and {{text}}, got {prompt!r:.80}: {error}.") from None
-    if not {"target", "text"} <= fields <= set(_FIELDS):
+        raise ValueError(f"{expected}, got {prompt!r:.80}: {error}.") from None
+    fields = {name for name, _, _ in parsed}
+    if not needed <= fields <= needed | possible or any(spec or how for _, spec, how in parsed):
         raise ValueError(
-            f"Expected a template with {{target}}, {{text}} and perhaps {{source}}, got {prompt!r:.80}, with "
-            f"{', '.join(sorted(fields)) or 'none'}. Write a brace of the text as two."
+            f"{expected}, got {prompt!r:.80}, with {', '.join(sorted(fields)) or 'none'}. Write a brace of the text as "
+            "two."
         )
 
 
@@ -126,22 +180,37 @@ _CHINESE_NAMES = {
 _HY_LANGUAGES = tuple(_CHINESE_NAMES)
 _TOWER_LANGUAGES = ("en", "pt", "es", "fr", "de", "nl", "it", "ko", "zh", "ru")
 
+_CHINESE_LINE = "{term} 翻译成 {translation}"
+_IN_CHINESE = "将以下文本翻译为{target}，注意只需要输出翻译后的结果，不要额外解释："
+
 TEMPLATES = {
     "chat": PromptTemplate(
-        "Translate the following text from {source} into {target}. Answer with the translation alone.\n\n{text}"
+        "Translate the following text from {source} into {target}. Answer with the translation alone.\n\n{text}",
+        terms=Terminology(
+            "Translate the following text from {source} into {target}. Answer with the translation alone. Translate "
+            "these terms as follows:\n{terms}\n\n{text}",
+            "{term}: {translation}",
+        ),
     ),
     # https://huggingface.co/tencent/HY-MT1.5-1.8B
     "hy-mt": PromptTemplate(
         "Translate the following segment into {target}, without additional explanation.\n\n{text}",
-        of_chinese="将以下文本翻译为{target}，注意只需要输出翻译后的结果，不要额外解释：\n\n{text}",
+        of_chinese=_IN_CHINESE + "\n\n{text}",
         languages=_HY_LANGUAGES,
+        terms_of_chinese=Terminology("参考下面的翻译：\n{terms}\n\n" + _IN_CHINESE + "\n{text}", _CHINESE_LINE),
     ),
     # https://github.com/Tencent-Hunyuan/Hy-MT2
     "hy-mt2": PromptTemplate(
         "Translate the following text into {target}. Note that you should only output the translated result without "
         "any additional explanation:\n\n{text}",
-        of_chinese="将以下文本翻译为{target}，注意只需要输出翻译后的结果，不要额外解释：\n\n{text}",
+        of_chinese=_IN_CHINESE + "\n\n{text}",
         languages=_HY_LANGUAGES,
+        terms=Terminology(
+            "Reference the following translations:\n{terms}\n\nTranslate the following text into {target}. Note that "
+            "you must ONLY output the translated result without any additional explanation:\n\n{text}",
+            "{term} translates to {translation}",
+        ),
+        terms_of_chinese=Terminology("参考下面的翻译：\n{terms}\n" + _IN_CHINESE + "\n\n{text}", _CHINESE_LINE),
     ),
     # https://huggingface.co/Unbabel/TowerInstruct-7B-v0.2
     "tower": PromptTemplate(

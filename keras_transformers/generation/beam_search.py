@@ -69,6 +69,7 @@ class BeamSearch:
         num_return_sequences: int, the number of returned hypotheses of a sentence, best first.
         penalties: a tuple of records such as `RepetitionPenalty`, applied to log-probabilities.
         renormalize: whether the probabilities after penalties are scaled to a sum of 1 again.
+        prompt_counts: whether forced words that occur in the prompt need not occur after it.
     """
 
     num_beams: int
@@ -79,6 +80,7 @@ class BeamSearch:
     num_return_sequences: int = 1
     penalties: tuple = ()
     renormalize: bool = False
+    prompt_counts: bool = True
 
     reorders = True
 
@@ -145,7 +147,7 @@ class BeamSearch:
         candidates_BCL = arrays.put(arrays.within(state.running, beams_BC), end, tokens_BC)
         ended_BC = finishing_BC = arrays.one_of(tokens_BC, self.end_ids) | (state.position + 1 >= limit)
         if state.words.shape[1]:
-            found_BCK = forced_words.progress(candidates_BCL, end + 1, state.words)
+            found_BCK = forced_words.progress(candidates_BCL, end + 1, state.words, self._first(state))
             complete_BC = ops.all(found_BCK == forced_words.lengths(state.words)[:, None], axis=-1)
             finishing_BC = ended_BC & complete_BC
             ruled_out_BC = (ended_BC & ~complete_BC) | (scores_BC <= IMPOSSIBLE / 2)
@@ -182,6 +184,10 @@ class BeamSearch:
             rows, (-1,)
         )
 
+    def _first(self, state: BeamState) -> Tensor | int:
+        """The place from which on a text is searched for forced words."""
+        return 0 if self.prompt_counts else state.begin
+
     def _candidates(self, state: BeamState, logits: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens,
         all `[B, C]`, best first."""
@@ -215,7 +221,7 @@ class BeamSearch:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The result of `_candidates`, from the continuations `[B, W, C]` and the next tokens of missing words."""
         sentences, beams, count = scores_BWC.shape
-        next_BWK = forced_words.missing(state.running, state.begin + state.position, state.words)
+        next_BWK = forced_words.missing(state.running, state.begin + state.position, state.words, self._first(state))
         rows_RK = arrays.reshape(ops.maximum(next_BWK, 0), (sentences * beams, -1))
         values = arrays.reshape(ops.take_along_axis(logits, rows_RK, axis=1) - normalizer, next_BWK.shape)
         there = next_BWK < 0

@@ -199,7 +199,7 @@ def check_streaming(config: GenerationConfig) -> None:
         )
 
 
-def _strategy(config: GenerationConfig) -> BeamSearch | Sampling:
+def _strategy(config: GenerationConfig, prompt_counts: bool = True) -> BeamSearch | Sampling:
     if config.num_beams > 1:
         return BeamSearch(
             config.num_beams,
@@ -210,6 +210,7 @@ def _strategy(config: GenerationConfig) -> BeamSearch | Sampling:
             config.num_return_sequences,
             penalties(config),
             config.renormalize_logits,
+            prompt_counts,
         )
     return Sampling(
         config.end_ids,
@@ -254,7 +255,8 @@ class Decoding:
         words: ForcedWords | None = None,
     ) -> None:
         self.model, self.step, self.config, self.stop_rule = model, executors.fast_step(step), config, stop_rule
-        self.strategy: typing.Any = _strategy(config)  # each has its own kind of state
+        # The prompt of a decoder is a text by itself, in which forced words do not count.
+        self.strategy: typing.Any = _strategy(config, words is None or sources is not None)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.longest = longest
         self.limits = self._limits(token_ids, cache)

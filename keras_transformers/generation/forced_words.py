@@ -53,17 +53,18 @@ def lengths(words_BKM: Tensor) -> Tensor:
     return arrays.int32(ops.sum(arrays.int32(words_BKM >= 0), axis=-1))
 
 
-def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
+def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor, begin: Tensor | int = 0) -> Tensor:
     """The number of tokens of each word that a text has, int32 `[B, C, K]`: all if the word occurs, else the number of
     its first tokens that end the text.
 
     Args:
-        texts_BCL: int32, with the places before `end` written.
+        texts_BCL: int32, with the places before `end` written; the text is that from `begin` on.
         words_BKM: int32, -1 for padding.
     """
     (sentences, candidates, room), longest = texts_BCL.shape, words_BKM.shape[2]
     lengths_B1K = lengths(words_BKM)[:, None]
-    texts_BCL = arrays.where(arrays.count(room, texts_BCL) < end, texts_BCL, -1)
+    places_L = arrays.count(room, texts_BCL)
+    texts_BCL = arrays.where((places_L >= begin) & (places_L < end), texts_BCL, -1)
     padded = ops.pad(texts_BCL, ((0, 0), (0, 0), (0, longest - 1)), constant_values=-1)[:, :, None]
     last_BC1M = ops.reshape(
         arrays.last(ops.reshape(texts_BCL, (-1, room)), end, longest), (sentences, candidates, 1, longest)
@@ -79,9 +80,9 @@ def progress(texts_BCL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
     return arrays.int32(arrays.where(ops.any(here, axis=-1), lengths_B1K, found_BCK))
 
 
-def missing(texts_BWL: Tensor, end: Tensor, words_BKM: Tensor) -> Tensor:
+def missing(texts_BWL: Tensor, end: Tensor, words_BKM: Tensor, begin: Tensor | int = 0) -> Tensor:
     """The next token of each missing word of a text, int32 `[B, W, K]`; -1 for words that it has."""
-    found_BWK = progress(texts_BWL, end, words_BKM)
+    found_BWK = progress(texts_BWL, end, words_BKM, begin)
     following = -1
     for place in range(words_BKM.shape[2]):
         following = arrays.where(found_BWK == place, words_BKM[:, None, :, place], following)

@@ -20,6 +20,7 @@ from keras_transformers.generation.decoding import (
     generate,
     limits,
 )
+from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.reader import Reader
 from keras_transformers.generation.settings import GenerationConfig, names_a_limit
 from keras_transformers.generation.speculative import Draft, accepting
@@ -317,6 +318,7 @@ class CausalLM(GivenTexts, DocumentTask):
         batch_size: int | None = None,
         numbers: Numbers | None = None,
         draft: Draft | None = None,
+        words: ForcedWords | None = None,
     ) -> Generated:
         """Continue prompts given as token ids. Returns a `Generated`.
 
@@ -327,6 +329,8 @@ class CausalLM(GivenTexts, DocumentTask):
                 still form one batch.
             numbers: int `[B]`, the number of the random stream of each prompt in sampling; by default its index.
             draft: as for `generate`.
+            words: for each prompt a list of words that its result must contain, each a list of ids: see
+                `generation.forced_words`. Only for beam search, without a draft.
         """
         config = self.generation_config() if config is None else self._checked(config)
         if draft is not None and prompts:
@@ -338,18 +342,21 @@ class CausalLM(GivenTexts, DocumentTask):
         if config.num_beams > 1 or config.forced_end_id is not None:  # the texts of a batch need one limit
             groups = alike(limits(config, np.array(list(map(len, prompts))), longest))
             if len(groups) > 1:
-                parts = [
-                    self.generate_ids([prompts[n] for n in group], config, None, [numbers[n] for n in group])
-                    for group in groups
-                ]
+                parts = []
+                for group in groups:
+                    some: list[typing.Any] = [each and [each[n] for n in group] for each in (prompts, numbers, words)]
+                    parts.append(self.generate_ids(some[0], config, None, some[1], words=some[2]))
                 return Generated.joined(parts, config.padding_id, groups)
         fill = filled(rows, batch_size or rows) - rows
         prompts, numbers = [*prompts, *[prompts[0]] * fill], [*numbers, *[numbers[0]] * fill]
         cache, token_ids = start_prompts(self, prompts, config)
         stop_rule = self._wording(config).stop_rule(prompts) if config.stop else None
         options: dict[str, typing.Any] = {"longest": longest, "stop_rule": stop_rule, "numbers": numbers}
+        if words and any(words):
+            options["words"] = [*words, *[words[0]] * fill]
         generated = generate(self, self._step, cache, token_ids, config, **options)
-        return generated.select(slice(rows * config.num_return_sequences))
+        generated = generated.select(slice(rows * config.num_return_sequences))
+        return notices.without_failures(generated) if "words" in options else generated
 
     def _generate_ahead(
         self,

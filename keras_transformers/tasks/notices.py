@@ -12,6 +12,8 @@ import numpy as np
 
 from keras_transformers.callers import outside
 from keras_transformers.data.pairs import Pairs
+from keras_transformers.generation.beam_search import IMPOSSIBLE
+from keras_transformers.generation.decoding import Generated
 from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 
@@ -153,6 +155,19 @@ def warn_of_empty(lengths: np.ndarray, empty: Sequence[int]) -> None:
             "nothing, or to invent. Leave them out.",
             stacklevel=outside(),
         )
+
+
+def without_failures(generated: Generated) -> Generated:
+    """Empty the results that lack a forced word, and warn with their number."""
+    failed = np.asarray(generated.scores) < IMPOSSIBLE / 2
+    if failed.any():
+        warnings.warn(
+            f"{int(failed.sum())} of {len(failed)} results could not be made with the words that have to occur. "
+            "Raise num_beams, or ask for fewer words.",
+            stacklevel=outside(),
+        )
+        generated.lengths[failed] = 0
+    return generated
 
 
 def _settings(values: dict[str, typing.Any]) -> str:

@@ -3,35 +3,32 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
-import functools
 import os
 import pathlib
 import typing
-import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
-from keras_transformers.callers import outside
 from keras_transformers.data.containers import as_text
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.files import marian_folder
-from keras_transformers.generation.beam_search import IMPOSSIBLE
 from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
 from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.tasks import candidates, notices, protected, translation
-from keras_transformers.tasks.answers import Answers, Progress
+from keras_transformers.tasks import notices, translation
+from keras_transformers.tasks.answers import Answers
 from keras_transformers.tasks.directions import Direction, find_direction
 from keras_transformers.tasks.given_translations import GivenTranslations
 from keras_transformers.tasks.pair_task import PairTask
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.starts import Rows, start_sources
-from keras_transformers.tasks.translation import SourceOptions, Words
-from keras_transformers.tasks.whole_texts import WholeTexts
+from keras_transformers.tasks.summaries import Summaries
+from keras_transformers.tasks.translating import Request, Translating
+from keras_transformers.tasks.translation import Documents, SourceOptions, source_documents
 from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.optimizers import Optimizer
@@ -39,7 +36,7 @@ from keras_transformers.training.schedules import InverseSquareRoot
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
+class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
     """An encoder-decoder with a head over the target vocabulary, for translation and other text-to-text tasks.
 
     Args:
@@ -115,146 +112,39 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
 
     # Generation
 
-    @typing.overload
-    def translate(
-        self,
-        texts: str,
-        source_language: str | None = None,
-        target_language: str | None = None,
-        *,
-        return_scores: typing.Literal[False] = False,
-        num_return_sequences: typing.Literal[1] = 1,
-        **options: typing.Any,
-    ) -> str: ...
-
-    @typing.overload
-    def translate(
-        self,
-        texts: Texts,
-        source_language: str | None = None,
-        target_language: str | None = None,
-        *,
-        return_scores: typing.Literal[False] = False,
-        num_return_sequences: typing.Literal[1] = 1,
-        **options: typing.Any,
-    ) -> list[str]: ...
-
-    @typing.overload
-    def translate(
-        self,
-        texts: Texts,
-        source_language: str | None = None,
-        target_language: str | None = None,
-        *,
-        prefix: Words = "",
-        forced_words: Words | Sequence[Words] = (),
-        parse_special: bool = False,
-        batch_size: int = 32,
-        return_scores: bool = False,
-        keep_letterless: bool = True,
-        names: Sequence[str] | None = None,
-        progress: Progress | None = None,
-        rerank: typing.Any = None,
-        num_candidates: int | None = None,
-        protect: typing.Any = None,
-        **generation: typing.Any,
-    ) -> typing.Any: ...
-
-    def translate(
-        self,
-        texts: Texts,
-        source_language: str | None = None,
-        target_language: str | None = None,
-        *,
-        prefix: Words = "",
-        forced_words: Words | Sequence[Words] = (),
-        parse_special: bool = False,
-        batch_size: int = 32,
-        return_scores: bool = False,
-        keep_letterless: bool = True,
-        names: Sequence[str] | None = None,
-        progress: Progress | None = None,
-        rerank: typing.Any = None,
-        num_candidates: int | None = None,
-        protect: typing.Any = None,
-        **generation: typing.Any,
-    ) -> typing.Any:
-        """Translate texts, by default with the generation settings of the preset. The same text always gives the same
-        translation.
-
-        Warnings name texts that are longer than the model reads, unknown tokens, and translations that were cut at the
-        token limit.
-
-        Args:
-            texts: a string, or a list, array, series or data frame of strings, or any other container of texts. The
-                translation of an empty text, or of spaces, is empty. A text without a letter, such as "12:30", "…" or
-                "😀", is returned unchanged.
-            source_language, target_language: for multilingual models: "French", "fr", "fra", or the code of the
-                checkpoint, such as "fra_Latn" (`tokenizer.languages` lists them). Leave a language out if the model
-                does not need it.
-            prefix: the words that each translation begins with; or a list with a prefix for each text. Scores then
-                cover only the tokens after the prefix.
-            forced_words: words or phrases that each translation must contain, spelled as they should appear: a list of
-                strings, or a list with such a list for each text. Needs beam search; use more beams than words. If a
-                word cannot be placed, the translation is empty, and a warning says so.
-            parse_special: whether special tokens that a text spells, such as "<extra_id_0>" of T5, are read as those
-                tokens; otherwise they are read as text, and a warning says so.
-            batch_size: sentences translated together; sentences of similar length are batched.
-            return_scores: whether to return the score of each translation too: sum of log-probabilities / length **
-                length_penalty; 0 for a text that the model did not read.
-            keep_letterless: False lets the model translate texts without a letter too. It always translates texts with
-                a prefix or a forced word.
-            names: a list of names for the texts in warnings, such as "line 7"; by default "index 6".
-            progress: a function called with the number of finished texts, after each batch.
-            rerank: another judge of the translations: a `TranslationScorer` that needs no references (CometKiwi), or
-                `kt.tasks.MinimumBayesRisk`. Scores are then the judge's; a text without a letter has the score 0.
-            num_candidates: how many translations of each text the judge chooses from; by default `num_beams`, and 16
-                samples with `do_sample`. Decoding takes as long as for so many beams or samples. The judge reads each
-                candidate; `MinimumBayesRisk` compares each with each.
-            protect: parts of the texts that their translations keep as they are: True for "tags", "urls", "emails" and
-                "placeholders" such as `{name}` and `%s`; or a list of these names, and of compiled regular expressions.
-                A stand-in, which the model copies, marks the place of a part. Tags go to the aligned words. Parts
-                without a place stand at the end, and a warning counts them.
-            **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
-                `do_sample=True`, …
-
-        Returns: a string for a string, a list for a list; with `num_return_sequences` > 1 a list of translations for
-            each text, best first; with `return_scores` a pair: the translations, and the scores in the same shape.
-
-        Raises:
-            TypeError, ValueError: for values that are not texts, settings that contradict each other, and unknown
-                languages; the error lists the known ones.
-
-        Example:
-            >>> nllb = kt.Seq2SeqLM.from_preset("hf://facebook/nllb-200-distilled-600M")
-            >>> nllb.translate("The house is small.", "English", "French")
-        """
-        passed = {"prefix": prefix, "forced_words": forced_words, "parse_special": parse_special}
-        passed |= {"keep_letterless": keep_letterless, "names": names, "progress": progress}
-        passed |= {"source_language": source_language, "target_language": target_language}
-        if protect is not None and protect is not False:
-            passed |= {"batch_size": batch_size, "rerank": rerank, "num_candidates": num_candidates, **generation}
-            passed["return_scores"] = return_scores
-            align = functools.partial(self.align, source_language=source_language, target_language=target_language)
-            return protected.translate_protected(self, texts, protect, passed, align)
-        if rerank is not None or num_candidates is not None:
-            judging = candidates.Judging(rerank, num_candidates, batch_size, return_scores)
-            return candidates.translate_with(self, texts, judging, passed, generation)
-        direction, config = self.direction(source_language, target_language, **generation)
-        self._check_effect(config, generation, return_scores)
+    def _translate(self, texts: Texts, request: Request) -> typing.Any:
+        """Translate texts as the request says."""
+        languages, generation = (request.source_language, request.target_language), request.generation
+        direction, config = self.direction(*languages, **generation)
+        self._check_effect(config, generation, request.return_scores)
         texts, single = texts_of(texts, inputs=SOURCES)
-        options = self._source_options(direction, parse_special, names)
-        tokenizer = self._tokenizer()
-        prompts = translation.prompts(tokenizer, texts, options, prefix, forced_words, keep_letterless)
+        options = self._source_options(direction, request.parse_special, request.names)
+        given = (request.prefix, request.forced_words, request.keep_letterless)
+        prompts = translation.prompts(self._tokenizer(), texts, options, *given)
         answers = Answers(prompts, config, self._wording(config))
-        scored = config.scored() if return_scores else config
-        for batch in answers.batches(batch_size, progress):
+        scored = config.scored() if request.return_scores else config
+        for batch in answers.batches(request.batch_size, request.progress):
             sources, prefixes, words, _ = zip(*(prompts[index] for index in batch), strict=True)
-            rows = answers.rows(batch_size)
+            rows = answers.rows(request.batch_size)
             answers.add(batch, self.generate(sources, scored, rows, batch, prefixes=prefixes, words=words))
         if answers.cut:
-            notices.warn_of_cut(answers.cut, len(prompts), names, self._longest("target_embeddings"), "translations")
-        return answers.results(single, return_scores)
+            longest = self._longest("target_embeddings")
+            notices.warn_of_cut(answers.cut, len(prompts), request.names, longest, "translations")
+        return answers.results(single, request.return_scores)
+
+    def _documents(
+        self,
+        texts: list[str],
+        source_language: str | None,
+        target_language: str | None,
+        names: Sequence[str] | None,
+        max_length: int,
+        limits: dict[str, typing.Any],
+    ) -> Documents:
+        """The sentences of documents."""
+        direction, config = self.direction(source_language, target_language, **limits)
+        options = self._source_options(direction, names=names)
+        return source_documents(self._tokenizer(), texts, options, config, max_length)
 
     def stream(
         self,
@@ -345,7 +235,7 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         longest = self._longest("target_embeddings")
         generated = generate(self, self._step, cache, prompts, config, longest=longest, **options)
         generated = generated.select(slice(len(sources) * config.num_return_sequences))
-        return _without_failures(generated) if "words" in options else generated
+        return notices.without_failures(generated) if "words" in options else generated
 
     def _generate_some(
         self,
@@ -437,16 +327,3 @@ class Seq2SeqLM(GivenTranslations, WholeTexts, PairTask):
         from keras_transformers.formats import marian
 
         marian.export(self, folder, quantization)
-
-
-def _without_failures(generated: Generated) -> Generated:
-    """Empty the results that lack a forced word, and warn with their number."""
-    failed = np.asarray(generated.scores) < IMPOSSIBLE / 2
-    if failed.any():
-        warnings.warn(
-            f"{int(failed.sum())} of {len(failed)} results could not be made with the words that have to occur. "
-            "Raise num_beams, or ask for fewer words.",
-            stacklevel=outside(),
-        )
-        generated.lengths[failed] = 0
-    return generated

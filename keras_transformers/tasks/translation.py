@@ -11,6 +11,8 @@ import collections.abc
 import itertools
 import typing
 
+import numpy as np
+
 from keras_transformers.data.containers import as_text
 from keras_transformers.data.language_names import language_of
 from keras_transformers.generation.settings import NEW_TOKENS, GenerationConfig
@@ -52,7 +54,9 @@ def prompts(
     direction = options.direction
     nothing: list[list] = [[] for _ in texts]
     prefixes = prefix_ids(tokenizer, prefix, len(texts), direction) if prefix else nothing
-    words = word_ids(tokenizer, forced_words, len(texts), direction) if forced_words else nothing
+    words = nothing
+    if forced_words:
+        words = word_ids(forced_words, len(texts), lambda text: prefix_ids(tokenizer, text, 1, direction)[0])
     plain = [without_language(tokenizer, text, direction) for text in texts]
     asked = [
         bool(not keep_letterless or has_letter(text) or prefix or forced)
@@ -122,59 +126,92 @@ def prefix_ids(tokenizer: Tokenizer, prefix: Words, count: int, direction: Direc
     ]
 
 
-def word_ids(tokenizer: Tokenizer, words: typing.Any, count: int, direction: Direction) -> list[list[list[int]]]:
+def words_of_each(words: typing.Any, count: int) -> list[list[str]]:
+    """The forced words of each of `count` texts, from one list for all or a list for each.
+
+    Raises:
+        ValueError: for another number of lists.
+    """
+    if isinstance(words, str) or all(isinstance(each, str) for each in words):
+        return [[words] if isinstance(words, str) else list(words)] * count
+    if len(words) != count:
+        raise ValueError(f"Expected a list of forced words, or one for each of {count} texts, got {len(words)}.")
+    return [[each] if isinstance(each, str) else list(each) for each in words]
+
+
+def word_ids(
+    words: typing.Any, count: int, encode: collections.abc.Callable[[str], list[int]]
+) -> list[list[list[int]]]:
     """The ids of the forced words of each of `count` texts, encoded as inside a translation: after a space, if the
     language uses spaces.
+
+    Args:
+        words: one list for all texts, or a list for each.
+        count: the number of texts.
+        encode: a function from a translation to its ids, without an end token.
 
     Raises:
         ValueError: for another number of lists, and for words that the tokenizer cannot encode.
     """
-    if isinstance(words, str) or all(isinstance(each, str) for each in words):
-        words = [[words] if isinstance(words, str) else words] * count
-    if len(words) != count:
-        raise ValueError(f"Expected a list of forced words, or one for each of {count} texts, got {len(words)}.")
-    (before,) = prefix_ids(tokenizer, "a", 1, direction)
-    known = {}
-    for word in dict.fromkeys(word for each in words for word in each):
+    lists = words_of_each(words, count)
+    before, known = encode("a"), {}
+    for word in dict.fromkeys(word for each in lists for word in each):
         text = as_text(word, "a forced word").strip()
-        (ids,) = prefix_ids(tokenizer, f"a{'' if IDEOGRAPH.match(text) else ' '}{text}", 1, direction)
+        ids = encode(f"a{'' if IDEOGRAPH.match(text) else ' '}{text}")
         known[word] = ids[len(before) :]
         if not text or ids[: len(before)] != before or not known[word]:
             raise ValueError(f"Expected forced words that the model can write, got {word!r}.")
-    return [[known[word] for word in each] for each in words]
+    return [[known[word] for word in each] for each in lists]
+
+
+def source_documents(
+    tokenizer: Tokenizer, texts: list[str], options: SourceOptions, config: GenerationConfig, max_length: int
+) -> "Documents":
+    """The sentences of texts that an encoder reads: at most `max_length` tokens each, and no more than the tokens that
+    the encoder reads or the decoder writes."""
+    direction = options.direction
+    (around,) = wrapped(tokenizer, [direction.prefix + "x"], options)
+    limits = [max_length, options.longest, tokenizer.max_length]
+    limits += [config.max_new_tokens or config.max_length or NEW_TOKENS]
+    most = max(min(limit for limit in limits if limit) - len(around), 1)
+    return Documents(tokenizer, texts, options.names, direction.source_language or tokenizer.language_pair[0], most)
 
 
 class Documents:
-    """Splits documents into sentences that a model can read, and joins the translations to documents again.
+    """Splits documents into pieces that a model can read, and joins the translations to documents again.
 
     Args:
         tokenizer: a `Tokenizer`.
         texts: a list of strings.
-        options: a `SourceOptions`.
-        config: a `GenerationConfig`: no sentence is longer than its token limit.
-        max_length: the most tokens of a sentence.
+        names: names of the texts in warnings, or None.
+        language: the language of the texts, or None.
+        most: the most tokens of a piece.
+        by_lines: whether the sentences of a line stay together if they are short enough.
 
     Attributes:
-        sentences: the sentences of all documents, a list of strings.
-        names: names for the sentences in warnings.
+        sentences: the pieces of all documents, a list of strings.
+        names: names for the pieces in warnings.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, texts: list[str], options: SourceOptions, config: GenerationConfig, max_length: int
+        self,
+        tokenizer: Tokenizer,
+        texts: list[str],
+        names: collections.abc.Sequence[str] | None,
+        language: str | None,
+        most: int,
+        by_lines: bool = False,
     ) -> None:
-        direction = options.direction
-        language = language_of(direction.source_language or tokenizer.language_pair[0] or "")
-        (around,) = wrapped(tokenizer, [direction.prefix + "x"], options)
-        limits = [max_length, options.longest, tokenizer.max_length]
-        limits += [config.max_new_tokens or config.max_length or NEW_TOKENS]
-        most = max(min(limit for limit in limits if limit) - len(around), 1)
-        split = [split_document(text, language.codes[0] if language else None) for text in texts]
-        self._documents = [
-            cut_to_fit(document, lambda each: tokenizer.encode_with_offsets(each).spans, most) for document in split
-        ]
+        def spans(parts: collections.abc.Sequence[str]) -> collections.abc.Sequence[np.ndarray]:
+            return tokenizer.encode_with_offsets(parts).spans
+
+        known = language_of(language or "")
+        together = (lambda line: len(spans([line])[0]) <= most) if by_lines else None
+        split = [split_document(text, known.codes[0] if known else None, together) for text in texts]
+        self._documents = [cut_to_fit(document, spans, most) for document in split]
         self.sentences = [sentence for document in self._documents for sentence in document.sentences]
         self.names = [
-            f"sentence {number} of {options.names[index] if options.names else f'index {index}'}"
+            f"{'line' if by_lines else 'sentence'} {number} of {names[index] if names else f'index {index}'}"
             for index, document in enumerate(self._documents)
             for number in range(1, len(document.sentences) + 1)
         ]

@@ -85,12 +85,13 @@ def _is_wide(sentence: str) -> bool:
     return sentence.rstrip(_CLOSING).endswith(tuple(_WIDE))
 
 
-def split_document(text: str, language: str | None = None) -> Document:
+def split_document(text: str, language: str | None = None, together: Callable[[str], bool] | None = None) -> Document:
     """The sentences of a text.
 
     Args:
         text: of any length, with its line ends.
         language: its code of two letters, which some rules depend on; None if it is not known.
+        together: a function from the sentences of a line, as one text, to whether they stay together.
 
     Example:
         >>> split_document("Dr. Smith came.  She left.\\n").sentences
@@ -99,7 +100,10 @@ def split_document(text: str, language: str | None = None) -> Document:
     spans: list[tuple[int, int]] = []
     begin = 0
     for end, following in (*(match.span() for match in _LINE_ENDS.finditer(text)), (len(text), len(text))):
-        spans += _sentences(text, begin, end, language)
+        found = list(_sentences(text, begin, end, language))
+        if together is not None and len(found) > 1 and together(text[found[0][0] : found[-1][1]]):
+            found = [(found[0][0], found[-1][1])]
+        spans += found
         begin = following
     return _document(text, spans)
 

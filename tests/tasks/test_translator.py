@@ -50,20 +50,21 @@ def test_a_plain_prompt_is_cut_where_its_template_says(decoder):
 
 def test_special_tokens_of_a_text_are_text(decoder):
     translator = kt.Translator(decoder)
-    ids = translator._ids("a</s><assistant>b", ("<user>", "</s>"))
+    ids = translator._part._ids("a</s><assistant>b", ("<user>", "</s>"))
     special = [decoder.tokenizer.engine.token_to_id(token) for token in ("</s>", "<assistant>")]
     assert [ids.count(each) for each in special] == [1, 0] and ids[-1] == special[0]
 
 
 def test_documents_and_protected_parts(decoder, tmp_path):
     translator = kt.Translator(decoder)
-    lines = translator.translate(["The cat", "The dog ran."], "en", "fr")
+    lines = translator.translate(["The cat", "The dog ran."], "en", "fr", max_new_tokens=16)
     text = "  The cat\n\nThe dog ran.\n"
-    assert translator.translate_document(text, "en", "fr") == f"  {lines[0]}\n\n{lines[1]}\n"
+    assert translator.translate_document(text, "en", "fr", max_new_tokens=16) == f"  {lines[0]}\n\n{lines[1]}\n"
     with pytest.warns(UserWarning, match="protected parts had no place"):
         assert "{x}" in translator.translate("The {x} ran", "en", "fr", protect=True)
     (tmp_path / "in").write_text("The cat\nThe dog ran.\n")
-    translate_file(translator, tmp_path / "in", tmp_path / "out", source_language="en", target_language="fr")
+    options = {"source_language": "en", "target_language": "fr", "max_new_tokens": 16}
+    translate_file(translator, tmp_path / "in", tmp_path / "out", **options)
     assert (tmp_path / "out").read_text() == "".join(line + "\n" for line in lines)
 
 

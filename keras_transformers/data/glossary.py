@@ -1,0 +1,101 @@
+"""Glossaries: how terms of the source have to be translated. Text alone, no model.
+
+    glossary      house → demeure    New York → New-York    US → États-Unis
+    source        The House in New York is for us.
+    terms         house → demeure, New York → New-York
+
+A term is found as a whole word. One in small letters is found in any case; one with capitals as it is written. Where
+terms overlap, the longest counts.
+"""
+
+import collections.abc
+import re
+import typing
+
+from keras_transformers.spelling import listed
+
+Term = tuple[str, str]
+# Scripts that write no spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+class Glossary:
+    """Terms and their translations.
+
+    Args:
+        terms: a dictionary from terms of the source to their translations, or a list of such pairs.
+
+    Attributes:
+        terms: a tuple of pairs of texts.
+
+    Raises:
+        TypeError, ValueError: for other values, empty terms, and a term with two translations.
+
+    Example:
+        >>> Glossary({"house": "demeure"}).found("The House is small.")
+        [('house', 'demeure')]
+    """
+
+    def __init__(self, terms: typing.Any) -> None:
+        pairs = list(terms.items()) if isinstance(terms, collections.abc.Mapping) else terms
+        if isinstance(pairs, str) or not isinstance(pairs, collections.abc.Iterable):
+            raise TypeError(f"Expected a dictionary of terms and their translations, got {terms!r:.80}.")
+        known: dict[str, str] = {}
+        for pair in pairs:
+            if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(each, str) for each in pair):
+                raise TypeError(f"Expected a term and its translation, two texts, got {pair!r:.80}.")
+            term, translation = (" ".join(each.split()) for each in pair)
+            if not term or not translation:
+                raise ValueError(f"Expected a term and its translation, got {pair!r:.80} with nothing on one side.")
+            if known.setdefault(term, translation) != translation:
+                raise ValueError(
+                    f"Expected one translation of each term, got {known[term]!r} and {translation!r} for {term!r}."
+                )
+        if not known:
+            raise ValueError("Expected at least one term in a glossary, got none. Leave the glossary out.")
+        self.terms: tuple[Term, ...] = tuple(known.items())
+        self._known = known
+        # The longest first; an exact match of a term with capitals before one in small letters.
+        order = sorted(known, key=lambda each: (-len(each), each == each.lower(), each))
+        self._pattern = re.compile("|".join(f"(?:{_as_pattern(term)})" for term in order))
+
+    def __repr__(self) -> str:
+        return f"Glossary({dict(self.terms)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Glossary) and self.terms == other.terms
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, value: typing.Any) -> "Glossary":
+        """A glossary as it is; one from its terms."""
+        return value if isinstance(value, Glossary) else cls(value)
+
+    def found(self, text: str) -> list[Term]:
+        """Return the terms that a text has, each once, in their order in the text."""
+        terms: dict[str, str] = {}
+        for match in self._pattern.finditer(text):
+            written = " ".join(match.group().split())
+            term = written if written in self._known else written.lower()
+            if term in self._known:
+                terms[term] = self._known[term]
+        return list(terms.items())
+
+    def missing(self, text: str, translation: str) -> list[Term]:
+        """Return the terms of a text whose translations do not occur in its translation, in any case."""
+        folded = " ".join(translation.casefold().split())
+        return [(term, wanted) for term, wanted in self.found(text) if wanted.casefold() not in folded]
+
+
+def _as_pattern(term: str) -> str:
+    """The regular expression of a term: a whole word, if its script writes words apart."""
+    words = r"\s+".join(re.escape(word) for word in term.split())
+    begin = "" if _UNSPACED.match(term[0]) else r"(?<![^\W_])"
+    end = "" if _UNSPACED.match(term[-1]) else r"(?![^\W_])"
+    return f"{begin}(?i:{words}){end}" if term == term.lower() else f"{begin}{words}{end}"
+
+
+def described(missing: collections.abc.Iterable[Term]) -> str:
+    """The first few of some terms, for a message."""
+    return listed([f"{term!r} as {wanted!r}" for term, wanted in missing], 5)
