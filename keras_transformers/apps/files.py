@@ -31,6 +31,7 @@ import numpy as np
 
 from keras_transformers.apps.unfinished import Unfinished
 from keras_transformers.data.containers import as_text
+from keras_transformers.data.protection import Protection
 from keras_transformers.files.lines import LineFile, decoded
 from keras_transformers.records import record
 
@@ -202,7 +203,7 @@ def translate_file(
     """Translate a file line by line; resume if an earlier call was stopped.
 
     Args:
-        task: a `Seq2SeqLM`.
+        task: a `Seq2SeqLM` or a `Translator`.
         source: the path of a UTF-8 file, compressed or not (`.gz`, `.bz2`, `.xz`).
         output: the path to write (the same endings compress it). Until the output is complete, it is written to
             `<output>.partial`, and `<output>.partial.json` records how much of that is valid.
@@ -215,7 +216,8 @@ def translate_file(
         return_scores: whether to write each translation's score beside it.
         progress: a function called as `progress(lines, share)`: the number of lines done, and the share of the input
             done, from 0 to 1.
-        **options: arguments of `task.translate`. To resume, they must be the same as in the stopped call.
+        **options: arguments of `task.translate`. To resume, they must be the same as in the stopped call. If `protect`
+            is a `Protection`, it has the counts of the whole file at the end, also after several calls.
 
     Returns: the number of lines in the file.
 
@@ -243,14 +245,21 @@ def translate_file(
         if header is not None and not unfinished.lines:
             count = options.get("num_return_sequences", task.generation.num_return_sequences)
             unfinished.add([rows.header(header, count, return_scores)], digest)
+        kept = None if options.get("protect") in (None, False) else Protection.like(options["protect"])
+        if kept is not None:
+            settings["protect"] = kept
+            kept.add(unfinished.counts)
         advance = Progress(file, unfinished.lines, progress)
         for window in windows(read_rows(lines, rows, place, source), batch_size * BATCHES):
             advance.enter(len(window))
             translations, scores = _translated(task, window, advance, batch_size=batch_size, **settings)
             for row in window:
                 digest.update(row.raw)
+            unfinished.counts = {} if kept is None else kept.values()
             unfinished.add(map(rows.line, (row.line for row in window), lists(translations), lists(scores)), digest)
         unfinished.finish()
+    if kept is not None and isinstance(options["protect"], Protection):
+        options["protect"].add(kept.values())
     return unfinished.lines
 
 

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Iterator
 
 from keras_transformers.apps.files import LINES, Columns, JSONLines, in_line
+from keras_transformers.data.protection import Protection
 from keras_transformers.data.translation_checks import TranslationChecks, TranslationReport, check_pairs
 from keras_transformers.files.lines import LineFile, decoded
 from keras_transformers.files.reading import parse, shown
@@ -51,11 +52,12 @@ def report_of_file(
     return check_pairs(pairs, checks, first_line=2 if rows.has_header else 1)
 
 
-def write_report(path: str | os.PathLike[str], report: TranslationReport) -> None:
-    """Write a report as JSON."""
+def write_report(path: str | os.PathLike[str], report: TranslationReport, protection: Protection | None = None) -> None:
+    """Write a report as JSON, with the counts of protected parts."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report.values(), ensure_ascii=False, indent=1) + "\n", "utf-8")
+    values = report.values() | ({} if protection is None else {"protected": protection.values()})
+    path.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def _pairs(

@@ -21,6 +21,7 @@ class Unfinished:
 
     Attributes:
         lines: the number of lines done.
+        counts: what the program counted in these lines, as plain values; it is recorded with them.
     """
 
     def __init__(self, output: pathlib.Path, job: dict[str, typing.Any]) -> None:
@@ -29,6 +30,7 @@ class Unfinished:
         self.record = output.with_name(f"{output.name}.partial.json")
         self.job = json.loads(json.dumps({**job, "output": output.suffix}, default=repr))
         self.lines, self._size = 0, 0
+        self.counts: dict[str, typing.Any] = {}
         self._input: str | None = None
 
     def __enter__(self) -> typing.Self:
@@ -78,6 +80,7 @@ class Unfinished:
         try:
             state = json.loads(self.record.read_bytes())
             self.lines, self._size, self._input, job = (state[name] for name in ("lines", "bytes", "input", "job"))
+            self.counts = dict(state.get("counts", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"Expected {self.record} as it was written, got a file that cannot be read ({error}). {advice}"
@@ -129,7 +132,8 @@ class Unfinished:
             raise failed from error
 
     def _replace_record(self, lines: int, size: int, digest: str | None) -> None:
-        content = json.dumps({"lines": lines, "bytes": size, "input": digest, "job": self.job}, indent=1).encode()
+        state = {"lines": lines, "bytes": size, "input": digest, "job": self.job, "counts": self.counts}
+        content = json.dumps(state, indent=1).encode()
         replacement = self.record.with_name(f"{self.record.name}.new")
         with open(replacement, "wb", buffering=0) as file:
             _write(file, content)

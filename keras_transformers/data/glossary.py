@@ -65,7 +65,8 @@ class Glossary:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Glossary) and self.terms == other.terms
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(self.terms)
 
     @classmethod
     def of(cls, value: typing.Any) -> "Glossary":

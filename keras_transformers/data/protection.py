@@ -9,6 +9,7 @@ A stand-in is a word that models copy. If a translation lacks it, its part is pu
 lost.
 """
 
+import collections
 import dataclasses
 import re
 import typing
@@ -26,6 +27,7 @@ STAND_INS: tuple[Sequence[str], ...] = (_NAMES, _NAMES[::-1], tuple(f"X{number}"
 
 _TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][\w:.-]*)[^<>]*?(?P<alone>/)?>")
 _SPACES = re.compile(r"[^\S\n]{2,}")
+_SHOWN = 5  # names of texts with appended parts
 Span = tuple[int, int]
 
 
@@ -43,7 +45,7 @@ def patterns(protect: typing.Any) -> dict[str, re.Pattern[str]]:
         ['urls', 'own 1']
     """
     asked = list(KINDS) if protect is True else [protect] if isinstance(protect, str | re.Pattern) else protect
-    if not isinstance(asked, Iterable):
+    if not isinstance(asked, Iterable) or isinstance(asked, bytes | dict):
         raise TypeError(
             f"Expected protect to be True, names of {', '.join(KINDS)}, or compiled regular expressions, got "
             f"{protect!r:.80}."
@@ -59,6 +61,55 @@ def patterns(protect: typing.Any) -> dict[str, re.Pattern[str]]:
                 f"Expected protect to name {', '.join(KINDS)}, or to hold compiled regular expressions, got {each!r}."
             )
     return found
+
+
+class Protection:
+    """Which parts of texts a translation keeps, and the counts of what became of them.
+
+    Args:
+        protect: as for `patterns`.
+
+    Attributes:
+        patterns: the compiled pattern of each kind.
+        counts: "parts" that were found, parts that were "appended" since they had no place in the translation, and the
+            number of "texts" with appended parts.
+        first: the names of the first few such texts.
+
+    Example:
+        >>> kept = Protection(["urls", "placeholders"])
+        >>> translator.translate(texts, protect=kept)  # doctest: +SKIP
+        >>> kept.counts  # doctest: +SKIP
+        {'parts': 12, 'appended': 1, 'texts': 1}
+    """
+
+    def __init__(self, protect: typing.Any = True) -> None:
+        self.patterns = patterns(protect)
+        self.counts = {"parts": 0, "appended": 0, "texts": 0}
+        self.first: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"Protection({[kind if kind in KINDS else each for kind, each in self.patterns.items()]!r})"
+
+    @classmethod
+    def of(cls, value: typing.Any) -> "Protection":
+        """A `Protection` as it is; one of other values."""
+        return value if isinstance(value, Protection) else cls(value)
+
+    @classmethod
+    def like(cls, value: typing.Any) -> "Protection":
+        """One with the same patterns, and no counts."""
+        made = cls(True if isinstance(value, Protection) else value)
+        made.patterns = dict(value.patterns) if isinstance(value, Protection) else made.patterns
+        return made
+
+    def add(self, values: dict[str, typing.Any]) -> None:
+        """Add counts and names, as from `values`."""
+        self.counts = {name: count + values.get(name, 0) for name, count in self.counts.items()}
+        self.first = [*self.first, *values.get("first", ())][:_SHOWN]
+
+    def values(self) -> dict[str, typing.Any]:
+        """The counts and the first names as plain values, for JSON."""
+        return {**self.counts, "first": self.first}
 
 
 class Part(typing.NamedTuple):
@@ -144,6 +195,17 @@ def without_parts(text: str, parts: Sequence[Part]) -> str:
     for part in parts:
         done, last = f"{done}{text[last : part.begin]} ", part.end
     return done + text[last:]
+
+
+def lost_parts(text: str, translation: str, kinds: dict[str, re.Pattern[str]]) -> list[str]:
+    """Return the protected parts of a text that its translation lacks, each as often as it lacks it.
+
+    Example:
+        >>> lost_parts("{a} and {a}", "{a}", patterns(True))
+        ['{a}']
+    """
+    counts = collections.Counter(part.text for part in find_parts(text, kinds))
+    return [part for part, count in counts.items() for _ in range(count - translation.count(part))]
 
 
 def missing(mask: Masked, translation: str) -> int:

@@ -7,6 +7,8 @@
     untranslated    consists of the words of its source
     script          is mostly in another script than the other translations
     low score       has a score below the least one
+    lost part       lacks a placeholder, tag, URL or address of its source
+    missing term    lacks a term of a glossary that its source has
 
 A translation is counted under every kind that applies. The checks know no language: short texts of names and numbers
 pass.
@@ -17,9 +19,11 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from keras_transformers.data.cleaning import SHORTEST, common_scripts, script_share
+from keras_transformers.data.glossary import Glossary
+from keras_transformers.data.protection import Protection, lost_parts
 from keras_transformers.records import Count, Positive, Rate, Size, record
 
-KINDS = ("empty", "short", "long", "repeated", "untranslated", "script", "low score")
+KINDS = ("empty", "short", "long", "repeated", "untranslated", "script", "low score", "lost part", "missing term")
 _PIECE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|\w+")  # a word, or a character of a script without spaces
 _STUTTER = re.compile(r"(\w{1,12}?)\1{6,}")  # within a word
 _PHRASE = 8  # the most words of a phrase that repeats
@@ -39,6 +43,8 @@ class TranslationChecks:
         scripts: the scripts of the language, by the Unicode names of letters ("LATIN", "CYRILLIC", "CJK"); by default
             those with at least a tenth of the letters of the references or, without any, of all translations.
         min_score: the least score; None for any.
+        protect: parts of the sources that translations have to keep, as for `Seq2SeqLM.translate`; None for none.
+        glossary: terms that translations have to have, as for `Seq2SeqLM.translate`; None for none.
         examples: how many translations of each kind are kept.
     """
 
@@ -48,9 +54,13 @@ class TranslationChecks:
     min_script_share: Rate = 0.5
     scripts: tuple[str, ...] | None = None
     min_score: float | None = None
+    protect: typing.Any = None
+    glossary: typing.Any = None
     examples: Count = 5
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "protect", None if not self.protect else Protection.of(self.protect))
+        object.__setattr__(self, "glossary", None if self.glossary is None else Glossary.of(self.glossary))
         if self.scripts is not None and (not self.scripts or any(each != str(each).upper() for each in self.scripts)):
             raise ValueError(
                 f"Expected scripts by the Unicode names of letters, such as 'LATIN', got {self.scripts!r:.80}. Leave "
@@ -158,7 +168,8 @@ def check_pairs(
     found, checked, failed = dict.fromkeys(KINDS, 0), 0, 0
     first: dict[str, list[Suspect]] = {kind: [] for kind in KINDS}
     for line, (source, translation, score) in enumerate(pairs(), start=first_line):
-        kinds = list(_kinds(source.strip(), translation.strip(), score, checks, ratio, scripts or frozenset()))
+        kinds = list(_lost(source, translation, checks))
+        kinds += list(_kinds(source.strip(), translation.strip(), score, checks, ratio, scripts or frozenset()))
         checked, failed = checked + 1, failed + bool(kinds)
         for kind in kinds:
             found[kind] += 1
@@ -194,6 +205,14 @@ def _kinds(
         yield "script"
     if checks.min_score is not None and score is not None and score < checks.min_score:
         yield "low score"
+
+
+def _lost(source: str, translation: str, checks: TranslationChecks) -> Iterator[str]:
+    """Yield the kinds that apply to a translation for parts and terms of its source that it lacks."""
+    if checks.protect is not None and lost_parts(source, translation, checks.protect.patterns):
+        yield "lost part"
+    if checks.glossary is not None and checks.glossary.missing(source, translation):
+        yield "missing term"
 
 
 def _length(text: str) -> int:

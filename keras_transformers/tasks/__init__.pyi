@@ -1,4 +1,5 @@
 from keras_transformers.data.translation_templates import PromptTemplate as PromptTemplate
+from keras_transformers.data.translation_templates import Terminology as Terminology
 from keras_transformers.formats.multi_vector_folders import QueryExpansion as QueryExpansion
 from keras_transformers.tasks.candidates import MinimumBayesRisk as MinimumBayesRisk
 from keras_transformers.tasks.causal_lm import CausalLM as CausalLM

@@ -78,7 +78,14 @@ def load(
     return model
 
 
-def open_checkpoint(path: pathlib.Path, model_type: str | None, task: str, adapter: str | None = None) -> typing.Any:
+def opened(name: typing.Any, model_type: str | None = None) -> typing.Any:
+    """Open the checkpoint of a preset for the task that it was made for. Takes arguments of `load`."""
+    return open_checkpoint(sources.resolve(name), model_type, None)
+
+
+def open_checkpoint(
+    path: pathlib.Path, model_type: str | None, task: str | None, adapter: str | None = None
+) -> typing.Any:
     """Open the checkpoint in a folder with a `config.json`, or in a GGUF file, with one of its adapters or none."""
     is_marian = marian_folder.is_marian(path)
     values = {} if path.suffix == GGUF or is_marian else preset.read_json(path, "config.json")

@@ -219,9 +219,9 @@ class PromptedDecoder(Translating):
         if self.template.in_chat:
             messages = [{"role": "user", "content": self.template.prompt("a", *self._some_languages())}]
             messages += [{"role": "assistant", "content": _MARK}]
-            rendered = self.tokenizer.apply_chat_template(messages).partition(_MARK)[2]
+            rendered = typing.cast(str, self.tokenizer.apply_chat_template(messages)).partition(_MARK)[2]
             after = self.tokenizer.encode([rendered], parse_special=True)[0] if rendered else []
-            ends = [each for each in after if each in ends] or ends
+            ends = tuple(each for each in after if each in ends) or ends
         return list(ends[:1])
 
     def _some_languages(self) -> tuple[str, str]:

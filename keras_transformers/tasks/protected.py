@@ -39,7 +39,7 @@ def translate_protected(
     Args:
         model: has `translate`.
         texts: a string, or a container of strings.
-        protect: as for `protection.patterns`.
+        protect: as for `protection.patterns`, or a `Protection`, which counts the parts.
         options: the other arguments of `translate`.
         align: a function of sources and translations, as `Seq2SeqLM.align`, for tags; None puts tags that are inside of
             a text at the end of its translation.
@@ -49,10 +49,10 @@ def translate_protected(
     Warns:
         UserWarning: if parts had to be put at the end, with their number.
     """
-    kinds = protection.patterns(protect)
+    kept = protection.Protection.of(protect)
     texts, single = texts_of(texts, inputs=SOURCES)
     names = options.get("names")
-    found = [(text, protection.find_parts(text, kinds)) for text in texts]
+    found = [(text, protection.find_parts(text, kept.patterns)) for text in texts]
     keeps = options.get("keep_letterless", True)
     jobs = [
         _Job(number, text, parts)
@@ -72,8 +72,11 @@ def translate_protected(
         results[job.number][row], scores[job.number][row] = again.text, its_scores[row]
         if again.appended:
             appended[job.number] = appended.get(job.number, 0) + again.appended
+    places = [names[number] if names else f"index {number}" for number in appended]
+    counts = {"parts": sum(len(parts) for _, parts in found), "appended": sum(appended.values())}
+    kept.add({**counts, "texts": len(appended), "first": places})
     if appended:
-        _warn(appended, len(texts), names)
+        _warn(places, counts["appended"], len(texts))
     if not finder.several:
         results, scores = [each[0] for each in results], [each[0] for each in scores]
     if single:
@@ -81,12 +84,11 @@ def translate_protected(
     return (results, scores) if scored else results
 
 
-def _warn(appended: dict[int, int], total: int, names: Sequence[str] | None) -> None:
-    places = [names[number] if names else f"index {number}" for number in appended]
+def _warn(places: Sequence[str], count: int, total: int) -> None:
     shown = ", ".join(places[:5]) + (", …" if len(places) > 5 else "")
     warnings.warn(
-        f"{sum(appended.values())} protected parts had no place in {len(appended)} of {total} translations, and stand "
-        f"at their end ({shown}).",
+        f"{count} protected parts had no place in {len(places)} of {total} translations, and stand at their end "
+        f"({shown}).",
         stacklevel=outside(),
     )
 

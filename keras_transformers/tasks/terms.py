@@ -11,7 +11,9 @@ from keras_transformers.callers import outside
 from keras_transformers.data.glossary import Glossary, Term, described
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
+from keras_transformers.generation.settings import NEW_TOKENS
 from keras_transformers.tasks.translation import words_of_each
+from keras_transformers.tokenizers.tokenizer import Tokenizer
 
 
 def translate_with_terms(model: typing.Any, texts: Texts, glossary: Glossary, request: typing.Any) -> typing.Any:
@@ -53,20 +55,21 @@ def _forced(
     model: typing.Any, texts: list[str], terms: Sequence[Sequence[Term]], request: typing.Any
 ) -> tuple[list[typing.Any], list[typing.Any]]:
     """Translate with forced words. A text whose words found no place is translated again without the terms."""
-    beams = model.generation_config(**request.generation).num_beams
-    if beams == 1:
+    config = model.generation_config(**request.generation)
+    if config.num_beams == 1:
         raise ValueError(
             "Expected num_beams of 2 or more with a glossary, whose terms this model takes as forced words, got "
             "num_beams=1. Give more beams than a text has terms, such as num_beams=8."
         )
     own = words_of_each(request.forced_words, len(texts))
-    words = [[*each, *(wanted for _, wanted in found)] for each, found in zip(own, terms, strict=True)]
+    room = (config.max_new_tokens or config.max_length or NEW_TOKENS) - 2  # for an end, and a token of the language
+    words = [_that_fit(model.tokenizer, *each, room) for each in zip(own, terms, strict=True)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\d+ of \d+ results could not be made with the words")
         made, scores = _lists(model._translate(texts, request._replace(forced_words=words)), request.return_scores)
     failed = [number for number, each in enumerate(made) if terms[number] and not _first(each)]
     if failed:
-        rest = {"forced_words": [own[number] for number in failed], "progress": None}
+        rest: dict[str, typing.Any] = {"forced_words": [own[number] for number in failed], "progress": None}
         for name in ("prefix", "names"):
             value = getattr(request, name)
             rest[name] = value if value is None or isinstance(value, str) else [value[number] for number in failed]
@@ -74,6 +77,17 @@ def _forced(
         for number, text, score in zip(failed, *_lists(again, request.return_scores), strict=True):
             made[number], scores[number] = text, score
     return made, scores
+
+
+def _that_fit(tokenizer: Tokenizer, words: list[str], terms: Sequence[Term], room: int) -> list[str]:
+    """The words, and the translations of as many terms as there is room for, in tokens."""
+    chosen, counts = list(words), [len(ids) for ids in tokenizer.encode([f"a {word}" for word in words])]
+    for _, wanted in terms:
+        counts += [len(ids) for ids in tokenizer.encode([f"a {wanted}"])]
+        if sum(counts) > room:
+            break
+        chosen.append(wanted)
+    return chosen
 
 
 def _first(translations: typing.Any) -> str:

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Sequence
 
 from keras_transformers import spelling
+from keras_transformers.data import protection
 from keras_transformers.data.glossary import Glossary, Term
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
@@ -223,6 +224,9 @@ class Translating:
         texts, single = texts_of(texts, inputs=SOURCES)
         limits = {name: options[name] for name in ("max_new_tokens",) if name in options}
         documents = self._documents(texts, source_language, target_language, names, max_length, limits)
+        if options.get("protect"):
+            kept = options["protect"] = protection.Protection.of(options["protect"])
+            documents.keep_whole(lambda text: [each[:2] for each in protection.find_parts(text, kept.patterns)])
         options |= {"names": documents.names}
         joined = documents.joined(self.translate(documents.sentences, source_language, target_language, **options))
         return joined[0] if single else joined

@@ -187,10 +187,6 @@ class Documents:
         language: the language of the texts, or None.
         most: the most tokens of a piece.
         by_lines: whether the sentences of a line stay together if they are short enough.
-
-    Attributes:
-        sentences: the pieces of all documents, a list of strings.
-        names: names for the pieces in warnings.
     """
 
     def __init__(
@@ -209,9 +205,24 @@ class Documents:
         together = (lambda line: len(spans([line])[0]) <= most) if by_lines else None
         split = [split_document(text, known.codes[0] if known else None, together) for text in texts]
         self._documents = [cut_to_fit(document, spans, most) for document in split]
-        self.sentences = [sentence for document in self._documents for sentence in document.sentences]
-        self.names = [
-            f"{'line' if by_lines else 'sentence'} {number} of {names[index] if names else f'index {index}'}"
+        self._texts, self._names, self._piece = texts, names, "line" if by_lines else "sentence"
+
+    def keep_whole(self, parts_of: collections.abc.Callable[[str], collections.abc.Sequence[tuple[int, int]]]) -> None:
+        """Join pieces that are parts of one span of a text, as a function gives them."""
+        self._documents = [
+            document.without_cuts(parts_of(text)) for document, text in zip(self._documents, self._texts, strict=True)
+        ]
+
+    @property
+    def sentences(self) -> list[str]:
+        """The pieces of all documents."""
+        return [sentence for document in self._documents for sentence in document.sentences]
+
+    @property
+    def names(self) -> list[str]:
+        """Names for the pieces in warnings."""
+        return [
+            f"{self._piece} {number} of {self._names[index] if self._names else f'index {index}'}"
             for index, document in enumerate(self._documents)
             for number in range(1, len(document.sentences) + 1)
         ]

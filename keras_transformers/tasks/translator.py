@@ -13,14 +13,18 @@ from keras_transformers import spelling
 from keras_transformers.callers import outside
 from keras_transformers.data.sources import Texts
 from keras_transformers.data.translation_templates import PromptTemplate, find_template
-from keras_transformers.formats import sources
 from keras_transformers.generation.settings import GenerationConfig
+from keras_transformers.tasks import presets
 from keras_transformers.tasks.causal_lm import CausalLM
 from keras_transformers.tasks.prompted import PromptedDecoder
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
+from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training import translation_scores
 from keras_transformers.training.translation_scores import Evaluation
+
+# Tasks that a translator's preset may be made for: a body alone is a TextEmbedder, and None if the files say nothing.
+_WRITERS = ("Seq2SeqLM", "CausalLM", "TextEmbedder", None)
 
 
 class Translator:
@@ -81,10 +85,16 @@ class Translator:
             FileNotFoundError, TypeError, ValueError: as `Task.from_preset` and `Translator`; for a classifier, an
                 embedder or an encoder, which write no text.
         """
-        task = Seq2SeqLM if has_two_stacks(name, options.get("model_type")) else CausalLM
+        checkpoint = presets.opened(name, options.get("model_type"))
+        expected, config = "a preset of a model that writes text, an encoder-decoder or a decoder", checkpoint.config
+        if config.decoder is None:
+            raise wrong_stacks(expected, config)
+        if checkpoint.task not in _WRITERS:
+            raise ValueError(f"Expected {expected}, got one that was made for kt.{checkpoint.task}: {name}.")
+        task = CausalLM if config.encoder is None else Seq2SeqLM
         return cls(task.from_preset(name, **options), template)
 
-    def _languages(self, source: str | None, target: str | None) -> dict[str, str | None]:
+    def _languages(self, source: str | None, target: str | None) -> dict[str, typing.Any]:
         """The languages for the model; none for an encoder-decoder that neither takes languages nor names its own."""
         languages = {"source_language": source, "target_language": target}
         if not isinstance(self.model, Seq2SeqLM):
@@ -233,16 +243,6 @@ class Translator:
     def generation_config(self, **changes: typing.Any) -> GenerationConfig:
         """The model's `GenerationConfig` with changes."""
         return self._part.generation_config(**changes)
-
-
-def has_two_stacks(name: str | os.PathLike[str], model_type: str | None = None) -> bool:
-    """Whether a preset has an encoder and a decoder.
-
-    Raises:
-        FileNotFoundError, ValueError: as `Task.from_preset`.
-    """
-    config = Seq2SeqLM._open_checkpoint(sources.resolve(name), model_type).config
-    return config.encoder is not None and config.decoder is not None
 
 
 spelling.spell_out(Translator)

@@ -80,6 +80,21 @@ class Document(NamedTuple):
             before, after = new, old
         return "".join((*pieces, self.tail))
 
+    def without_cuts(self, spans: Sequence[tuple[int, int]]) -> "Document":
+        """The document with sentences joined that lie in one of some spans of the text together."""
+        sentences: list[str] = []
+        gaps: list[str] = []
+        end = 0  # of the last sentence
+        for gap, sentence in zip(self.gaps, self.sentences, strict=True):
+            begin = end + len(gap)
+            if sentences and any(first < begin and last > end for first, last in spans):
+                sentences[-1] += gap + sentence
+            else:
+                gaps.append(gap)
+                sentences.append(sentence)
+            end = begin + len(sentence)
+        return Document(sentences, gaps, self.tail)
+
 
 def _is_wide(sentence: str) -> bool:
     return sentence.rstrip(_CLOSING).endswith(tuple(_WIDE))

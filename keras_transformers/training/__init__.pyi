@@ -19,3 +19,6 @@ from keras_transformers.training.metrics import ter as ter
 from keras_transformers.training.schedules import CoolDown as CoolDown
 from keras_transformers.training.schedules import InverseSquareRoot as InverseSquareRoot
 from keras_transformers.training.schedules import LinearDecay as LinearDecay
+from keras_transformers.training.translation_scores import Evaluation as Evaluation
+from keras_transformers.training.translation_scores import SystemScore as SystemScore
+from keras_transformers.training.translation_scores import score_translations as score_translations

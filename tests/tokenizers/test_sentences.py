@@ -112,3 +112,17 @@ def test_a_million_characters_take_seconds(unit):
     fitting = cut_to_fit(document, characters, 500)
     assert "".join(fitting.sentences).count("a") == text.count("a")
     assert time.perf_counter() - begin < 60
+
+
+def test_parts_that_stay_whole():
+    text = "See {a. B} now. He <b title='Mr. X.  Y'>left</b>. Bye."
+    document = split_document(text)
+    spans = [(text.index("{"), text.index("}") + 1), (text.index("<b"), text.index("'>") + 2)]
+    whole = document.without_cuts(spans)
+    assert whole.sentences == ["See {a. B} now.", "He <b title='Mr. X.  Y'>left</b>.", "Bye."]
+    assert whole.joined() == document.joined() == text and document.without_cuts([]) == document
+
+
+def test_lines_stay_together():
+    document = split_document("- One. Two.\nThree. Four.", together=lambda line: line.startswith("One"))
+    assert document.sentences == ["One. Two.", "Three.", "Four."] and document.gaps[0] == "- "

@@ -17,8 +17,10 @@ from keras_transformers.apps.cli.options import (
     PairFiles,
     Preset,
     ReportOptions,
+    Template,
     command_of_records,
 )
+from keras_transformers.apps.cli.translators import open_translator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,7 @@ def evaluate(
     num_beams: NumBeams = None,
     max_new_tokens: MaxNewTokens = None,
     batch_size: BatchSize = 32,
+    template: Template = None,
     *,
     judging: Judging,
     reporting: ReportOptions,
@@ -89,14 +92,13 @@ def evaluate(
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
 
-    import keras_transformers as kt
     from keras_transformers import backends
     from keras_transformers.apps.files import one_line
+    from keras_transformers.training import translation_scores
     from keras_transformers.training.comparison import compare_systems
     from keras_transformers.training.curves import plot_quality_by_length
-    from keras_transformers.training.metrics import METRICS, score_by
 
-    scorer, task = judging.model(), kt.Seq2SeqLM.from_preset(preset)
+    scorer, task = judging.model(), open_translator(preset, template)
     options = given(
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,
@@ -111,16 +113,19 @@ def evaluate(
     print(f"{len(sources)} sentences in {seconds:.1f} s on {backends.NAME}", file=sys.stderr)
     if translations is not None:  # before the judges, which can fail
         translations.write_text("".join(line + "\n" for line in hypotheses), "utf-8")
-    for metric in metrics:
-        score, signature = score_by(metric, hypotheses, references)
-        print(f"{METRICS[metric][0]}\t{score:.2f}\t{signature}")
-    judged = None if scorer is None else _judge(scorer, sources, hypotheses, references)
+    with progress("judging", total=len(sources)) as advance:
+        judges = {"metrics": metrics, "scorer": scorer, "progress": advance}
+        scores = translation_scores.score_translations(sources, hypotheses, references, **judges)
+    for score in scores:
+        print(translation_scores.line(score))
+    judged = scores[-1].each
     if others is not None:
-        scores = {}
-        if scorer is not None and judged is not None:
-            scores[scorer.name] = (_judge(scorer, sources, others, references, False), judged)
+        by_model = {}
+        if judged is not None:
+            given_references = translation_scores.references_for(scorer, references)
+            by_model[scorer.name] = (scorer.score(sources, others, given_references), judged)
         test = judging.test or "bootstrap"
-        compared = compare_systems(others, hypotheses, references, test=test, metrics=metrics, scores=scores)
+        compared = compare_systems(others, hypotheses, references, test=test, metrics=metrics, scores=by_model)
         for each in compared:
             print(f"{each.metric}, other\t{each.baseline:.2f}\tp = {each.p_value:.4f}\t{each.signature}")
     _report(reporting, sources, hypotheses, references, scorer, judged)
@@ -150,20 +155,6 @@ def _others(judging: Judging, count: int) -> list[str] | None:
     if len(others) != count:
         raise ValueError(f"Expected {count} lines in {judging.beside}, as there are sentences, got {len(others)}.")
     return others
-
-
-def _judge(
-    scorer: Any, sources: list[str], translations: list[str], references: list[str], shown: bool = True
-) -> list[float]:
-    """The scores by a model, whose mean is printed."""
-    from keras_transformers.apps.cli.texts import progress
-
-    given = [] if scorer.references == "unused" else [references]
-    with progress("judging", total=len(sources)) as advance:
-        scores = scorer.score(sources, translations, *given, progress=advance)
-    if shown:
-        print(f"{scorer.name}\t{sum(scores) / max(len(scores), 1):.4f}")
-    return scores
 
 
 def _report(

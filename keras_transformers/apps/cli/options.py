@@ -39,6 +39,14 @@ NumBeams = Annotated[
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, help="The maximum length of a translation, in tokens.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Sentences per batch.")]
 
+Template = Annotated[
+    str | None,
+    typer.Option(
+        help="For a decoder, such as a chat model: the published prompt to ask it by (hy-mt, tower, alma, "
+        "translate-gemma, …), a text with {source}, {target} and {text}, or auto."
+    ),
+]
+
 Sentences = tuple[list[str], list[str]]
 
 
@@ -102,11 +110,11 @@ class ReportOptions:
         ),
     ] = None
 
-    def checks(self) -> Any:
-        """Return the `TranslationChecks`."""
+    def checks(self, **fields: Any) -> Any:
+        """Return the `TranslationChecks`, with further fields."""
         from keras_transformers.data.translation_checks import TranslationChecks
 
-        return TranslationChecks(min_score=self.min_score)
+        return TranslationChecks(min_score=self.min_score, **fields)
 
     def check(self) -> None:
         """Refuse --min-score without --report."""

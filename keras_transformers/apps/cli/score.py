@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_transformers.apps.cli.options import Languages, PairFiles, Preset, command_of_records
+from keras_transformers.apps.cli.options import Languages, PairFiles, Preset, Template, command_of_records
 from keras_transformers.apps.cli.translate import BATCHES_AT_ONCE, write
+from keras_transformers.apps.cli.translators import open_translator
 
 
 @command_of_records
@@ -17,6 +18,7 @@ def score(
     files: PairFiles,
     languages: Languages,
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs per batch.")] = 32,
+    template: Template = None,
 ) -> None:
     """Score given translations: log-probability, perplexity and number of tokens for each line, separated by tabs. A
     line with an empty source stays empty. The overall perplexity goes to standard error."""
@@ -24,9 +26,7 @@ def score(
 
     sources, targets = files.read()
 
-    import keras_transformers as kt
-
-    task = kt.Seq2SeqLM.from_preset(preset)
+    task = open_translator(preset, template)
     total, tokens, size = 0.0, 0, batch_size * BATCHES_AT_ONCE
     with progress("scoring", total=len(sources)) as advance:
         for begin in range(0, len(sources), size):

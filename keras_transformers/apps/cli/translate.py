@@ -17,9 +17,11 @@ from keras_transformers.apps.cli.options import (
     MaxNewTokens,
     NumBeams,
     ReportOptions,
+    Template,
     command_of_records,
 )
 from keras_transformers.apps.cli.texts import given
+from keras_transformers.apps.cli.translators import open_translator
 
 # Batches of lines read before translation starts: enough to sort by length, few enough that results appear soon.
 BATCHES_AT_ONCE = 8
@@ -126,6 +128,10 @@ class Decoding:
             "a place in the translation stand at its end, and are counted."
         ),
     ] = None
+    glossary: Annotated[
+        pathlib.Path | None,
+        typer.Option(**TEXT_FILE, help="Terms and their translations, a line of term<TAB>translation each."),
+    ] = None
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `Seq2SeqLM.translate` that the user gave."""
@@ -139,8 +145,31 @@ class Decoding:
             keep_letterless=None if self.keep_letterless else False,
             rerank=self.judge(),
             num_candidates=self.candidates,
-            protect=True if self.protect and "all" in self.protect else self.protect or None,
+            protect=self.protection(),
+            glossary=self.terms(),
         )
+
+    def protection(self) -> Any:
+        """Return the `Protection` that --protect names, or None."""
+        if not self.protect:
+            return None
+        from keras_transformers.data.protection import Protection
+
+        return Protection(True if "all" in self.protect else self.protect)
+
+    def terms(self) -> Any:
+        """Return the `Glossary` of --glossary, or None."""
+        if self.glossary is None:
+            return None
+        from keras_transformers.data.glossary import Glossary
+        from keras_transformers.files.lines import read_lines
+
+        terms = []
+        for number, line in enumerate(read_lines(self.glossary), start=1):
+            if line.count("\t") != 1 and line.strip():
+                raise ValueError(f"Expected term<TAB>translation in {self.glossary}, line {number}, got {line!r:.80}.")
+            terms += [line.split("\t")] if line.strip() else []
+        return Glossary(terms)
 
     def judge(self) -> Any:
         """Return the judge that --rerank names, or None."""
@@ -163,13 +192,7 @@ def translate(
     ] = None,
     preset: Annotated[str, typer.Option(help="A preset: a name, a folder, hf://…, package://…")] = "english-french",
     *,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="For a decoder, such as a chat model: the published prompt to ask it by (hy-mt, tower, alma, "
-            "translate-gemma, …), a text with {source}, {target} and {text}, or auto."
-        ),
-    ] = None,
+    template: Template = None,
     files: Files,
     languages: Languages,
     decoding: Decoding,
@@ -191,21 +214,17 @@ def translate(
         _check_one(texts)
     options = {**decoding.options(), **given(**dataclasses.asdict(languages))}
 
-    import keras_transformers as kt
-
-    task: Any = (
-        kt.Seq2SeqLM.from_preset(preset)
-        if template is None
-        else kt.Translator.from_preset(preset, template=None if template == "auto" else template)
-    )
+    task = open_translator(preset, template)
     if files.input is not None:
         _file(task, files, {**options, "documents": files.documents})
-        _report(files, reporting, decoding.scores, _counts_errors(options.get("rerank")))
+        _report(files, reporting, decoding.scores, options)
     elif texts:
         _answer(task, texts, "sentence", decoding, options, total=len(texts))
     else:
         _standard_input(task, decoding, options)
     if attention is not None:
+        import keras_transformers as kt
+
         searched = given(num_beams=decoding.num_beams, max_new_tokens=decoding.max_new_tokens)
         kt.plot_attention(task, texts[0], path=attention, **searched)
 
@@ -223,17 +242,21 @@ def _counts_errors(judge: Any) -> bool:
     return getattr(getattr(judge, "utility", judge), "lower_is_better", False)
 
 
-def _report(files: Files, reporting: ReportOptions, scored: bool, lower_is_better: bool) -> None:
+def _report(files: Files, reporting: ReportOptions, scored: bool, options: dict[str, Any]) -> None:
     """Check the translated file, write the report, and print its counts. A score that counts errors is negated."""
     if reporting.report is None:
         return
     from keras_transformers.apps.translation_report import report_of_file, write_report
 
     source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)
-    scores = {"scored": scored, "lower_is_better": lower_is_better}
-    report = report_of_file(source, output, rows=files.rows(), **scores, checks=reporting.checks())
-    write_report(reporting.report, report)
+    checks = reporting.checks(**{name: options.get(name) for name in ("protect", "glossary")})
+    scores = {"scored": scored, "lower_is_better": _counts_errors(options.get("rerank"))}
+    report = report_of_file(source, output, rows=files.rows(), **scores, checks=checks)
+    write_report(reporting.report, report, options.get("protect"))
     print(report.table(), file=sys.stderr)
+    if (kept := options.get("protect")) is not None:
+        shown = ", ".join(f"{count:,} {name}" for name, count in kept.counts.items())
+        print(f"protected: {shown} (parts at the end of a translation, for want of a place)", file=sys.stderr)
 
 
 def _check_one(texts: list[str]) -> None:
