@@ -160,16 +160,11 @@ def check_pairs(
         usual: the same of `(source, translation)` for the usual length and script; by default `pairs`.
         first_line: the number of the first line.
     """
-    known: Callable[[], Iterable[typing.Any]] = pairs if usual is None else usual
-    ratio = _mean_ratio((source, translation) for source, translation, *_ in known())
-    scripts = checks.scripts and frozenset(checks.scripts)
-    if checks.min_script_share and scripts is None:
-        scripts = common_scripts(translation for _, translation, *_ in known())
+    check = Check(checks, pairs if usual is None else usual)
     found, checked, failed = dict.fromkeys(KINDS, 0), 0, 0
     first: dict[str, list[Suspect]] = {kind: [] for kind in KINDS}
     for line, (source, translation, score) in enumerate(pairs(), start=first_line):
-        kinds = list(_lost(source, translation, checks))
-        kinds += list(_kinds(source.strip(), translation.strip(), score, checks, ratio, scripts or frozenset()))
+        kinds = check.kinds(source, translation, score)
         checked, failed = checked + 1, failed + bool(kinds)
         for kind in kinds:
             found[kind] += 1
@@ -178,33 +173,46 @@ def check_pairs(
     return TranslationReport(checked, found, first, failed)
 
 
-def _kinds(
-    source: str,
-    translation: str,
-    score: float | None,
-    checks: TranslationChecks,
-    ratio: float,
-    scripts: frozenset[str],
-) -> Iterator[str]:
-    """Yield the kinds that apply to a translation."""
-    if not source:
-        return
-    if not translation:
-        yield "empty"
-        return
-    likely = _length(translation) / _length(source) / ratio
-    if checks.max_ratio is not None and likely < 1 / checks.max_ratio:
-        yield "short"
-    if checks.max_ratio is not None and likely > checks.max_ratio:
-        yield "long"
-    if checks.most_repeats is not None and _repeats(translation) > max(checks.most_repeats, _repeats(source)):
-        yield "repeated"
-    if checks.max_copied_share is not None and _copied_share(source, translation) > checks.max_copied_share:
-        yield "untranslated"
-    if checks.min_script_share and script_share(translation, scripts) < checks.min_script_share:
-        yield "script"
-    if checks.min_score is not None and score is not None and score < checks.min_score:
-        yield "low score"
+class Check:
+    """The checks, with the usual length and script of the translations of a text.
+
+    Args:
+        checks: a `TranslationChecks`.
+        usual: a function that returns an iterator of `(source, translation, …)`; it is read twice.
+    """
+
+    def __init__(self, checks: TranslationChecks, usual: Callable[[], Iterable[typing.Any]]) -> None:
+        self.checks = checks
+        self.ratio = _mean_ratio((source, translation) for source, translation, *_ in usual())
+        self.scripts = frozenset(checks.scripts or ())
+        if checks.min_script_share and checks.scripts is None:
+            self.scripts = common_scripts(translation for _, translation, *_ in usual())
+
+    def kinds(self, source: str, translation: str, score: float | None = None) -> list[str]:
+        """Return the kinds that apply to a translation."""
+        lost = _lost(source, translation, self.checks)
+        return [*lost, *self._kinds(source.strip(), translation.strip(), score)]
+
+    def _kinds(self, source: str, translation: str, score: float | None) -> Iterator[str]:
+        checks = self.checks
+        if not source:
+            return
+        if not translation:
+            yield "empty"
+            return
+        likely = _length(translation) / _length(source) / self.ratio
+        if checks.max_ratio is not None and likely < 1 / checks.max_ratio:
+            yield "short"
+        if checks.max_ratio is not None and likely > checks.max_ratio:
+            yield "long"
+        if checks.most_repeats is not None and _repeats(translation) > max(checks.most_repeats, _repeats(source)):
+            yield "repeated"
+        if checks.max_copied_share is not None and _copied_share(source, translation) > checks.max_copied_share:
+            yield "untranslated"
+        if checks.min_script_share and script_share(translation, self.scripts) < checks.min_script_share:
+            yield "script"
+        if checks.min_score is not None and score is not None and score < checks.min_score:
+            yield "low score"
 
 
 def _lost(source: str, translation: str, checks: TranslationChecks) -> Iterator[str]:

@@ -24,6 +24,7 @@ def values(model: typing.Any) -> dict[str, typing.Any]:
     return {
         "not_decayed": [path for path, decays in decayed.items() if not decays],
         "rematerialize": any(stack.rematerialize for stack in model._stacks()),
+        "quantization_aware": model.quantization_aware,
     }
 
 

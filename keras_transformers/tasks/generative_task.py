@@ -33,6 +33,7 @@ from keras_transformers.tasks.vocabulary_head import make_head
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.chunked import HeadMatrix, chunked_cross_entropy
 from keras_transformers.training.losses import token_cross_entropy
+from keras_transformers.training.losses.teacher import Teacher, check_teacher
 from keras_transformers.training.metrics import Perplexity, TokenAccuracy
 from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.user_metrics import of_tokens
@@ -70,6 +71,7 @@ class GenerativeTask(Steps, Task):
         self.generation = generation
         self.head = make_head(config, self.dtype_policy)
         self.label_smoothing = 0.0
+        self.teacher: Teacher | None = None
         self.token_accuracy = TokenAccuracy()
         self.mean_perplexity = Perplexity()
         self.built = True
@@ -92,7 +94,12 @@ class GenerativeTask(Steps, Task):
     # Training
 
     def compile(
-        self, optimizer: Optimizer | None = None, *, label_smoothing: float = 0.0, **kwargs: typing.Any
+        self,
+        optimizer: Optimizer | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        teacher: Teacher | None = None,
+        **kwargs: typing.Any,
     ) -> None:
         """Prepare for training. Takes all arguments of `keras.Model.compile` except `loss`: the loss is the
         cross-entropy of the tokens, without padding.
@@ -100,10 +107,14 @@ class GenerativeTask(Steps, Task):
         Args:
             optimizer: see `default_optimizer`.
             label_smoothing: the share of the target probability that is spread over the vocabulary.
+            teacher: a `kt.training.Teacher` whose probabilities of each token `fit` learns too. `evaluate` leaves them
+                out.
         """
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"Expected label_smoothing in [0, 1), got {label_smoothing}.")
-        self.label_smoothing = label_smoothing
+        if teacher is not None:
+            check_teacher(teacher, self)
+        self.label_smoothing, self.teacher = label_smoothing, teacher
         super().compile(optimizer, **kwargs)
 
     def get_compile_config(self) -> dict[str, typing.Any] | None:
@@ -115,7 +126,7 @@ class GenerativeTask(Steps, Task):
     _in_chunks = False
 
     def train_step(self, *arguments: typing.Any) -> typing.Any:
-        with self._logits_in_chunks():
+        with self._logits_in_chunks(but=self.teacher is not None):
             return super().train_step(*arguments)
 
     def test_step(self, *arguments: typing.Any) -> typing.Any:
@@ -123,11 +134,11 @@ class GenerativeTask(Steps, Task):
             return super().test_step(*arguments)
 
     @contextlib.contextmanager
-    def _logits_in_chunks(self) -> Iterator[None]:
+    def _logits_in_chunks(self, but: bool = False) -> Iterator[None]:
         """While active, the loss computes logits in chunks. All logits are computed at once only if the user's metrics
-        need them, or if the head is not a plain matrix product. Nothing else decides this."""
+        or a teacher need them (`but`), or if the head is not a plain matrix product. Nothing else decides this."""
         plain = self.head.matrix(self.backbone.decoder_embedding) is not None
-        self._in_chunks = plain and self._compile_metrics is None
+        self._in_chunks = plain and self._compile_metrics is None and not but
         try:
             yield
         finally:
@@ -152,6 +163,8 @@ class GenerativeTask(Steps, Task):
         loss_BT, negative_log_likelihood_BT = token_cross_entropy(y_pred, y, self.label_smoothing)
         self.mean_perplexity.update_likelihood(negative_log_likelihood_BT, weight)
         self.token_accuracy.update_state(y, y_pred, weight)
+        if training and self.teacher is not None:
+            loss_BT = self.teacher.loss(x, loss_BT, y_pred)
         return self.weighted_mean(loss_BT, weight)
 
     def _loss_weight(self, x: Tensor, y: Tensor, sample_weight: Tensor) -> Tensor:

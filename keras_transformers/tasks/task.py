@@ -43,6 +43,7 @@ class Task(ShapesOfSpec, DataTask):
     """
 
     pretrained = False
+    quantization_aware: str | None = None
     from_pretrained = Elsewhere()
 
     def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Self:
@@ -267,7 +268,14 @@ class Task(ShapesOfSpec, DataTask):
 
     # Training
 
-    def compile(self, optimizer: Optimizer | None = None, *, rematerialize: bool = False, **kwargs: typing.Any) -> None:
+    def compile(
+        self,
+        optimizer: Optimizer | None = None,
+        *,
+        rematerialize: bool = False,
+        quantization_aware: str | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         """Prepare for training. Takes all arguments of `keras.Model.compile` except `loss`: each task has its own.
 
         Args:
@@ -275,10 +283,21 @@ class Task(ShapesOfSpec, DataTask):
             rematerialize: whether to use gradient checkpointing: the backward pass computes the activations of each
                 block again instead of storing them. It takes less memory and more time, and gives the same weights. On
                 JAX it has no effect on a CPU, where XLA undoes it.
+            quantization_aware: "int8" for quantization-aware training: the weights that `kt.transforms.quantize(model,
+                "int8")` would quantize are rounded to such numbers after each update, and the optimizer keeps float32
+                copies of them. "marian" does so by the rule of `Seq2SeqLM.export_marian`. Then quantization changes
+                nothing more. Train a few last epochs so, with a small learning rate.
         """
+        grids = None
+        if quantization_aware is not None:
+            from keras_transformers.transforms import quantization  # families load with it
+
+            grids = quantization.grids(self, quantization_aware)
         for stack in self._stacks():
             stack.rematerialize = rematerialize
-        super().compile(self.default_optimizer() if optimizer is None else optimizer, **kwargs)
+        optimizer = self.default_optimizer() if optimizer is None else optimizer
+        super().compile(optimizer, grids=grids, **kwargs)
+        self.quantization_aware = quantization_aware
 
     def _stacks(self) -> list[typing.Any]:
         return [stack for stack in (self.backbone.encoder, self.backbone.decoder) if stack is not None]

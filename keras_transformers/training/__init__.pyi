@@ -9,6 +9,7 @@ from keras_transformers.training.evaluators import RerankingQuality as Reranking
 from keras_transformers.training.evaluators import RetrievalQuality as RetrievalQuality
 from keras_transformers.training.evaluators import SimilarityQuality as SimilarityQuality
 from keras_transformers.training.fitting import fit_batches as fit_batches
+from keras_transformers.training.losses.teacher import Teacher as Teacher
 from keras_transformers.training.losses.tokens import token_cross_entropy as token_cross_entropy
 from keras_transformers.training.metrics import Perplexity as Perplexity
 from keras_transformers.training.metrics import TokenAccuracy as TokenAccuracy

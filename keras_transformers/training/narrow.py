@@ -1,4 +1,5 @@
-"""Training of bfloat16 or float16 weights: the optimizer keeps a float32 copy (master weight) of each.
+"""Training of rounded weights, bfloat16, float16 or quantized: the optimizer keeps a float32 copy (master weight) of
+each.
 
 In bfloat16, the 0.999 of Adam is 1, and a step of 5e-5 on a weight of 0.02 is less than half of the distance to the
 next number: without copies such weights move wrongly or not at all, differently on each backend. So an optimizer gets a
@@ -8,10 +9,15 @@ float32 copy of each weight. Its moments and averages are float32 too, and the w
 
 If a weight was set from outside, so that it no longer equals its rounded copy, the copy continues from the weight.
 
-Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.1.
+In quantization-aware training a weight is rounded to the int8 numbers of a `Grid`, as a dtype rounds it. The gradient
+of the rounded weight moves the copy: that is the straight-through estimator.
+
+Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.1; Bengio et al. 2013, section 4 (straight-
+through estimator).
 """
 
-from collections.abc import Iterable, Sequence
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 from keras import ops
@@ -19,22 +25,43 @@ from keras import ops
 from keras_transformers.backends.types import Tensor
 
 
-def keep_in_float32(optimizer: keras.optimizers.Optimizer, variables: Iterable[keras.Variable]) -> None:
-    """Make an optimizer keep float32 copies of the bfloat16 and float16 weights among `variables`, if there are any. It
-    is changed in place.
+class Grid(typing.NamedTuple):
+    """The numbers of a quantized weight: multiples of a scale, from -127 to 127 times it.
+
+    Attributes:
+        axis: the axis along which the largest number makes a scale; None for one scale of the whole weight.
+        epsilon: a number added to the largest one.
+    """
+
+    axis: int | None
+    epsilon: float = 0.0
+
+    def round(self, weight: Tensor) -> Tensor:
+        """The nearest numbers of the grid, float32."""
+        largest = ops.max(ops.abs(weight), axis=self.axis, keepdims=True) + self.epsilon
+        scale = ops.where(ops.equal(largest, 0.0), 1.0, 127.0 / largest)
+        return ops.round(weight * scale) / scale
+
+
+def keep_in_float32(
+    optimizer: keras.optimizers.Optimizer,
+    variables: Iterable[keras.Variable],
+    grids: Mapping[int, Grid] | None = None,
+) -> None:
+    """Make an optimizer keep float32 copies of the bfloat16 and float16 weights among `variables`, and of those that
+    `grids` names by `id(variable)`, if there are any. It is changed in place.
 
     Raises:
         ValueError: for an optimizer that was already built on such weights.
     """
-    done = "stateless_apply" in vars(optimizer)
-    if done or not any(map(_is_narrow, variables)):
+    grids = grids or {}
+    rounded = [each for each in variables if _is_narrow(each) or id(each) in grids]
+    if not rounded or "stateless_apply" in vars(optimizer):
         return
     if optimizer.built:
-        raise ValueError(
-            f"Expected a new optimizer for weights of {next(filter(_is_narrow, variables)).dtype}, got one that has "
-            "been built. Make it anew for compile."
-        )
-    copies = _Copies(optimizer)
+        kind = "quantized weights" if id(rounded[0]) in grids else f"weights of {rounded[0].dtype}"
+        raise ValueError(f"Expected a new optimizer for {kind}, got one that has been built. Make it anew for compile.")
+    copies = _Copies(optimizer, grids)
     for name in ("build", "apply", "stateless_apply", "finalize_variable_values"):
         setattr(optimizer, name, getattr(copies, name))
 
@@ -44,10 +71,10 @@ def _is_narrow(variable: keras.Variable) -> bool:
 
 
 class _Copies:
-    """The methods of an optimizer, each with float32 copies in place of narrow weights."""
+    """The methods of an optimizer, each with float32 copies in place of rounded weights."""
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: keras.optimizers.Optimizer, grids: Mapping[int, Grid]) -> None:
+        self._optimizer, self._grids = optimizer, grids
         self._weights: list[keras.Variable] = []
         self._copies: dict[int, keras.Variable] = {}
 
@@ -56,7 +83,8 @@ class _Copies:
         if optimizer.built:
             return
         self._weights = list(var_list)
-        self._copies = {id(each): self._copy(each) for each in self._weights if _is_narrow(each)}
+        rounded = [each for each in self._weights if _is_narrow(each) or id(each) in self._grids]
+        self._copies = {id(each): self._copy(each) for each in rounded}
         excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
         for weight, copy in self._pairs(self._weights):
             if optimizer._var_key(weight) in excluded:
@@ -68,8 +96,7 @@ class _Copies:
         self.build(variables)
         for weight, copy in self._pairs(variables):
             fine, value = ops.convert_to_tensor(copy), ops.convert_to_tensor(weight)
-            fresh = ops.equal(ops.cast(fine, weight.dtype), value)
-            copy.assign(ops.where(fresh, fine, ops.cast(value, "float32")))
+            copy.assign(ops.where(self._is_fresh(weight, fine, value), fine, ops.cast(value, "float32")))
         gradients = [
             each if each is None or id(weight) not in self._copies else ops.cast(each, "float32")
             for each, weight in zip(grads, variables, strict=True)
@@ -94,7 +121,7 @@ class _Copies:
     def _copy(self, weight: keras.Variable) -> keras.Variable:
         copy = self._optimizer.add_variable(
             weight.shape,
-            initializer=lambda shape, dtype=None: ops.cast(weight, "float32"),
+            initializer=lambda shape, dtype=None: ops.copy(ops.cast(weight, "float32")),
             dtype="float32",
             layout=getattr(weight, "_layout", None),
             name=weight.name,
@@ -109,6 +136,18 @@ class _Copies:
     def _pairs(self, variables: Iterable[keras.Variable]) -> list[tuple[keras.Variable, keras.Variable]]:
         return [(each, self._copies[id(each)]) for each in variables if id(each) in self._copies]
 
+    def _rounded(self, weight: keras.Variable, copy: Tensor) -> Tensor:
+        grid = self._grids.get(id(weight))
+        return ops.cast(copy if grid is None else grid.round(copy), weight.dtype)
+
+    def _is_fresh(self, weight: keras.Variable, copy: Tensor, value: Tensor) -> Tensor:
+        """Whether each number of a weight is the rounded one of its copy: exactly, or, on a grid, up to the errors of
+        a product, far less than the distance of two numbers."""
+        rounded = self._rounded(weight, copy)
+        if id(weight) not in self._grids:
+            return ops.equal(rounded, value)
+        return ops.abs(rounded - value) <= 1e-5 * ops.max(ops.abs(value))
+
     def _round(self, variables: Iterable[keras.Variable]) -> None:
         for weight, copy in self._pairs(variables):
-            weight.assign(ops.cast(copy, weight.dtype))
+            weight.assign(self._rounded(weight, ops.convert_to_tensor(copy)))

@@ -6,6 +6,7 @@ a step  ──► loss: a weighted mean + the losses of `add_loss` and regulariz
 """
 
 import typing
+from collections.abc import Mapping
 
 import keras
 from keras import ops
@@ -16,7 +17,7 @@ from keras_transformers.training import refusals, replicas
 from keras_transformers.training.accumulation import accumulation, weigh_batches
 from keras_transformers.training.fused import fuse
 from keras_transformers.training.metrics import TokenMean
-from keras_transformers.training.narrow import keep_in_float32
+from keras_transformers.training.narrow import Grid, keep_in_float32
 from keras_transformers.training.optimizers import Optimizer, parts
 from keras_transformers.training.schedules import count_updates
 from keras_transformers.training.user_metrics import check_names, check_weights, update
@@ -43,6 +44,7 @@ class Trained(keras.Model):
         metrics: typing.Any = None,
         weighted_metrics: typing.Any = None,
         auto_scale_loss: bool = True,
+        grids: Mapping[int, Grid] | None = None,
         **kwargs: typing.Any,
     ) -> None:
         if kwargs.pop("loss", None) is not None:
@@ -61,7 +63,7 @@ class Trained(keras.Model):
         super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options, **kwargs)
         self._checked_metrics = False
         plain = self._plain_optimizer()
-        keep_in_float32(plain, self.variables)
+        keep_in_float32(plain, self.variables, grids)
         if hasattr(plain, "optimizers"):
             plain.build(self.trainable_variables)  # it has its parts only once built
         for part in parts(plain):

@@ -18,9 +18,11 @@ import numpy as np
 from keras_transformers.models.changes import problem_of_groups
 from keras_transformers.models.weights import fill
 from keras_transformers.spelling import spelled
+from keras_transformers.training.narrow import Grid
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, uncompile
 
 MODES = ("int8", "int4")
+RULES = ("int8", "marian")  # of quantization-aware training
 _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmbedding)
 
 
@@ -48,14 +50,46 @@ def quantize(model: keras.Model, mode: str = "int8", *, block_size: int | None =
     if mode not in MODES:
         raise ValueError(f"Expected mode to be one of {', '.join(MODES)}, got {mode!r}.")
     config = _config(mode, False, block_size)
-    kept = {name.rpartition(".")[0] for name in label_weights(model)}
-    layers = {name: layer for name, layer in named_sublayers(model, *_KINDS).items() if name not in kept}
-    layers = {name: layer for name, layer in layers.items() if not name.endswith(f".{ROUTER}")}
+    layers = _quantizable(model)
     done = [name for name, layer in layers.items() if layer.quantization_mode]
     if done:
         raise ValueError(f"Expected a model with float weights, got quantized ones in {', '.join(sorted(done)[:3])}.")
     _quantize(layers.values(), config)
     uncompile(model)
+
+
+def grids(model: keras.Model, rule: str | None) -> dict[int, Grid]:
+    """The grids of the trainable weights that `quantize` would quantize, by `id(variable)`.
+
+    Args:
+        model: a task.
+        rule: "int8", the rule of `quantize`: one scale for each output or row; "marian", that of
+            `Seq2SeqLM.export_marian`: one scale for each matrix; None for no grids.
+
+    Raises:
+        ValueError: for another rule, and for a model without weights to quantize.
+    """
+    if rule is None:
+        return {}
+    if rule not in RULES:
+        raise ValueError(f"Expected quantization_aware to be one of {', '.join(RULES)}, or None, got {rule!r}.")
+    found = {}
+    for layer in _quantizable(model).values():
+        is_table = type(layer) is not keras.layers.Dense
+        weight = layer.embeddings if is_table else layer.kernel
+        axis = None if rule == "marian" else -1 if is_table else 0
+        if weight.trainable:
+            found[id(weight)] = Grid(axis, 0.0 if rule == "marian" else keras.config.epsilon())
+    if not found:
+        raise ValueError(f"Expected trainable matrices for quantization_aware={rule!r}, got none: all are frozen.")
+    return found
+
+
+def _quantizable(model: keras.Model) -> dict[str, typing.Any]:
+    """The layers that `quantize` quantizes, by name."""
+    kept = {name.rpartition(".")[0] for name in label_weights(model)}
+    layers = {name: layer for name, layer in named_sublayers(model, *_KINDS).items() if name not in kept}
+    return {name: layer for name, layer in layers.items() if not name.endswith(f".{ROUTER}")}
 
 
 def _config(mode: str, activations: bool, block_size: int | None) -> typing.Any:
