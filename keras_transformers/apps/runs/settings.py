@@ -109,6 +109,7 @@ class TeacherSettings:
 
     Attributes:
         preset: the model, or several, whose candidates are put together: folders, or names for `from_preset`.
+        source_language, target_language: for multilingual teachers.
         sources: a file of further source lines, which have no references.
         num_beams: the beams of each teacher, all of which are candidates.
         batch_size: sentences translated together.
@@ -129,6 +130,8 @@ class TeacherSettings:
     """
 
     preset: str | tuple[str, ...]
+    source_language: str | None = None
+    target_language: str | None = None
     sources: str | None = None
     num_beams: Size = 8
     batch_size: Size = 64
@@ -159,6 +162,11 @@ class TeacherSettings:
         """The teachers."""
         return (self.preset,) if isinstance(self.preset, str) else self.preset
 
+    @property
+    def languages(self) -> dict[str, str | None]:
+        """The languages, as arguments of `translate`."""
+        return {"source_language": self.source_language, "target_language": self.target_language}
+
 
 @record
 class StudentSettings:
@@ -174,8 +182,9 @@ class StudentSettings:
             matrix; null for none.
         quantization_aware_epochs: further epochs, in which the weights are rounded to such numbers after each update.
         quantization_aware_learning_rate: the learning rate at their beginning; it falls to 0.
-        export: other formats to write beside the preset: "hugging-face", "ctranslate2" and "marian". The last one needs
-            the vocabulary of a model of Marian: `teacher.share_vocabulary`.
+        export: other formats to write beside the preset: "hugging-face" and "ctranslate2", which know no
+            `simple_recurrence`, and "marian", which needs the vocabulary of a model of Marian
+            (`teacher.share_vocabulary`).
     """
 
     size: str = "tiny"
@@ -318,10 +327,6 @@ class TranslationRun:
     teacher: TeacherSettings | None = None
     student: StudentSettings | None = None
 
-    def __post_init__(self) -> None:
-        if self.student is not None and self.model != ModelSettings():
-            raise ValueError("Expected model or student, got both. A student has its sizes in its own section.")
-
     @property
     def max_length(self) -> int:
         """Tokens that the model sees at once."""
@@ -333,6 +338,8 @@ class TranslationRun:
         return self.model.hidden_dim if self.student is None else self.student.sizes()["hidden_dim"]
 
     def __post_init__(self) -> None:
+        if self.student is not None and self.model != ModelSettings():
+            raise ValueError("Expected model or student, got both. A student has its sizes in its own section.")
         monitor, metrics = self.training.monitor, self.validation.metrics
         if self.training.patience is not None and monitor not in ("loss", *metrics):
             raise ValueError(

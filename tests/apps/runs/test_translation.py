@@ -7,8 +7,8 @@ import time
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.apps.runs import read_run, train_translation, translation
-from keras_transformers.apps.runs.translation import _Epochs
+from keras_transformers.apps.runs import read_run, scores, train_translation
+from keras_transformers.apps.runs.epochs import Epochs
 
 # Sources are numbers.
 pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.filterwarnings("default:.*hold no letter")]
@@ -106,11 +106,11 @@ def test_a_killed_run_goes_on(trained, settings, tmp_path, forks):
 
 
 def test_patience_counts_through_kills(tmp_path):
-    epochs = _Epochs(tmp_path / "epochs.jsonl", "bleu", 2)
+    epochs = Epochs(tmp_path / "epochs.jsonl", "bleu", 2)
     rows = [{"epoch": number, "val_bleu": score} for number, score in enumerate((1.0, 3.0, 2.0, 3.0))]
     assert [epochs.is_over(rows[:count]) for count in range(5)] == [False, False, False, False, True]
-    assert not _Epochs(tmp_path / "epochs.jsonl", "bleu", None).is_over(rows)
-    loss = _Epochs(tmp_path / "epochs.jsonl", "loss", 1)
+    assert not Epochs(tmp_path / "epochs.jsonl", "bleu", None).is_over(rows)
+    loss = Epochs(tmp_path / "epochs.jsonl", "loss", 1)
     assert loss.is_over([{"val_loss": 1.0}, {"val_loss": 1.5}]) and not loss.is_over([{"val_loss": 1.0}, {}][:1])
     (tmp_path / "epochs.jsonl").write_text('{"epoch": 0, "val_bleu": 1, "seconds": 2}\n{"epoch": 1, "val_b')
     assert epochs.done() == [{"epoch": 0, "val_bleu": 1, "seconds": 2}]
@@ -140,7 +140,7 @@ def test_a_run_names_its_metrics_and_its_judge(settings, tmp_path, monkeypatch):
         def score(self, sources, translations, references):
             return [0.5] * len(sources)
 
-    monkeypatch.setattr(translation.TranslationScorer, "from_preset", lambda name, base: Judge())
+    monkeypatch.setattr(scores.TranslationScorer, "from_preset", lambda name, base: Judge())
     changes = ["validation.metrics=[chrf++, ter]", "validation.scorer=judge", "training.monitor=ter"]
     run = read_run(None, [*settings, *changes, f"output={tmp_path}", "training.epochs=1", "training.patience=1"])
     said = []

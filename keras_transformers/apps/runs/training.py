@@ -1,0 +1,117 @@
+"""The stages of training of a run: from the start, and, for a quantized student, a last one that rounds its weights."""
+
+import pathlib
+import typing
+
+import keras
+
+from keras_transformers.apps.runs.epochs import Epochs
+from keras_transformers.apps.runs.settings import TranslationRun
+from keras_transformers.data.batches import Batches, translation_batches
+from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
+from keras_transformers.training.callbacks import LearningCurve, TranslationQuality
+from keras_transformers.training.checkpoints import Checkpoint, average_weights, kept_checkpoints
+from keras_transformers.training.losses.teacher import Teacher
+from keras_transformers.training.schedules import CoolDown, InverseSquareRoot, LinearDecay
+
+Lines = tuple[list[str], list[str]]
+Results = list[dict[str, typing.Any]]
+
+
+class Training(typing.NamedTuple):
+    """What the stages of a run share.
+
+    Attributes:
+        run: the settings.
+        pairs, validation: sources and targets.
+        folder: the folder of the run.
+        teacher: whose probabilities are learnt, or None.
+        scorer: the model that judges translations, or None.
+        verbose: the argument of `fit`.
+    """
+
+    run: TranslationRun
+    pairs: Lines
+    validation: Lines
+    folder: pathlib.Path
+    teacher: Teacher | None = None
+    scorer: typing.Any = None
+    verbose: str | int = "auto"
+
+    def fit(self, task: Seq2SeqLM) -> Results:
+        """Train, resuming a stopped run, average the last weights, and return the results of each epoch."""
+        settings, batches = self.run.training, self._batches(task)
+        epochs = settings.epochs
+        if settings.updates is not None:
+            epochs = min(epochs, max(settings.updates // len(batches), 1))
+        peak = settings.learning_rate or (self.run.hidden_dim * settings.warmup_steps) ** -0.5
+        schedule = InverseSquareRoot(peak, settings.warmup_steps)
+        if settings.cool_down:
+            falling = min(settings.cool_down, epochs)
+            schedule = CoolDown(schedule, epochs * len(batches), falling * len(batches))
+        kept = Epochs(self.folder / "epochs.jsonl", settings.monitor, settings.patience)
+        results = self._stage(task, batches, schedule, epochs, kept, settings.average)
+        checkpoints = self.folder / "checkpoints"
+        average_weights(task, checkpoints, last=min(settings.average, len(kept_checkpoints(checkpoints))))
+        return results
+
+    def fit_quantized(self, task: Seq2SeqLM) -> Results:
+        """Train the last epochs of a student, whose weights are rounded after each update."""
+        student = self.run.student
+        if student is None or not student.quantization_aware_epochs:
+            return []
+        kept = Epochs(self.folder / "quantized" / "epochs.jsonl", self.run.training.monitor, None)
+        schedule = LinearDecay(student.quantization_aware_learning_rate)
+        return self._stage(
+            task, self._batches(task), schedule, student.quantization_aware_epochs, kept, 1, student.quantization
+        )
+
+    def _batches(self, task: Seq2SeqLM) -> Batches:
+        settings = self.run.training
+        return translation_batches(
+            *self.pairs,
+            tokenizer=task.tokenizer,
+            batch_tokens=settings.batch_tokens,
+            max_length=self.run.max_length,
+            seed=settings.seed,
+        )
+
+    def _stage(
+        self,
+        task: Seq2SeqLM,
+        batches: Batches,
+        schedule: typing.Any,
+        epochs: int,
+        kept: Epochs,
+        keep: int,
+        quantization: str | None = None,
+    ) -> Results:
+        """Train a stage in the folder of `kept`, or restore its end."""
+        settings, watched, folder = self.run.training, self.run.validation, kept.path.parent
+        optimizer = keras.optimizers.Adam(schedule, beta_2=0.98, epsilon=settings.epsilon)
+        task.compile(
+            optimizer,
+            label_smoothing=settings.label_smoothing,
+            teacher=self.teacher,
+            quantization_aware=quantization,
+        )
+        callbacks = [  # order matters: each reads the logs that those before it wrote
+            TranslationQuality(
+                *(side[: watched.sentences] for side in self.validation),
+                every_epochs=watched.every_epochs,
+                metrics=watched.metrics,
+                scorer=self.scorer,
+                num_beams=watched.num_beams,
+                max_new_tokens=watched.max_new_tokens,
+            ),
+            kept,
+            Checkpoint(folder / "checkpoints", keep=keep),
+            LearningCurve(folder / "curve.png"),
+        ]
+        done = kept.done()
+        if not kept.is_over(done) and len(done) < epochs:
+            data = {"validation_data": self.validation, "callbacks": callbacks, "verbose": self.verbose}
+            task.fit(batches, epochs=epochs, **data)
+        else:
+            Checkpoint(folder / "checkpoints").restore(task)
+        return kept.done()
