@@ -1,3 +1,5 @@
+from keras_transformers.data.augmentation import Augmentation as Augmentation
+from keras_transformers.data.augmentation import augment as augment
 from keras_transformers.data.batches import Batches as Batches
 from keras_transformers.data.batches import Position as Position
 from keras_transformers.data.batches import keras_data as keras_data
