@@ -6,8 +6,10 @@ bart         learned, 2 rows before          after    yes                reads t
 mbart        learned, 2 rows before          before   yes                the same; a text begins with its language
 marian       sinusoidal                      after                       may have two vocabularies
 pegasus      sinusoidal                      before
-m2m_100      sinusoidal, without padding     before                      no bias in the head (also NLLB)
+m2m_100      sinusoidal, without padding     before                      no bias in the head (also NLLB; nllb_moe.py)
 """
+
+from collections.abc import Mapping
 
 from keras_transformers.families.config_reader import ConfigReader
 from keras_transformers.families.family import Family, Head, links
@@ -174,7 +176,7 @@ _MARIAN_KEYS = _keys(
     _UNREAD,
 ).but({"vocab_size": 58101, "pad_token_id": 58100})
 _PEGASUS_KEYS = _keys(_SINUSOIDAL, "pre", derive(_separate_if_untied), _UNREAD).but({"pad_token_id": 0})
-_M2M_100_KEYS = _keys(_COUNTED, "pre", derive(_count_tokens), _UNREAD).but(
+M2M_100_KEYS = _keys(_COUNTED, "pre", derive(_count_tokens), _UNREAD).but(
     {
         "vocab_size": 128112,
         "activation_function": "relu",
@@ -190,30 +192,32 @@ _M2M_100_KEYS = _keys(_COUNTED, "pre", derive(_count_tokens), _UNREAD).but(
 # Weights
 
 _PREFIX = "model."
+
+
+def layer_names(cross_attention: str, feed_forward_norm: str) -> dict[str, str]:
+    """Return the names of attention and norms in a layer, given those that differ between families."""
+    attentions = {"self_attention": "self_attn", "cross_attention": cross_attention}
+    parts = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
+    norms = {ours: f"{theirs}_layer_norm" for ours, theirs in attentions.items()} | {"feed_forward": feed_forward_norm}
+    return {
+        **{f"{a}.{ours}": f"{b}.{theirs}" for a, b in attentions.items() for ours, theirs in parts.items()},
+        # a block has one of the two norms
+        **{f"{branch}_norm_{place}": name for branch, name in norms.items() for place in ("before", "after")},
+    }
+
+
 _LAYER = {
-    **{
-        f"{ours}.{part}": f"{theirs}.{name}"
-        for ours, theirs in (("self_attention", "self_attn"), ("cross_attention", "encoder_attn"))
-        for part, name in (*((part, f"{part[0]}_proj") for part in ("query", "key", "value")), ("output", "out_proj"))
-    },
+    **layer_names("encoder_attn", "final_layer_norm"),
     "feed_forward.up": "fc1",
     "feed_forward.down": "fc2",
-    **{
-        f"{branch}_norm_{place}": name
-        for branch, name in (
-            ("self_attention", "self_attn_layer_norm"),
-            ("cross_attention", "encoder_attn_layer_norm"),
-            ("feed_forward", "final_layer_norm"),
-        )
-        for place in ("before", "after")  # a block has one of the two norms
-    },
 }
 
 
-def _weights(config: ModelConfig) -> WeightMap:
-    """Return the table of a body. Files may store shared token embeddings once, or again for each stack."""
+def body_weights(config: ModelConfig, layer: Mapping[str, str] = _LAYER) -> WeightMap:
+    """Return the table of a body with the given names in a layer. Files may store shared token embeddings once, or
+    again for each stack."""
     tables = {"encoder": "embedding", "decoder": "decoder_embedding"}
-    body = [Entry(f"{side}.block_{{n}}.{a}", f"{side}.layers.{{n}}.{b}") for side in SIDES for a, b in _LAYER.items()]
+    body = [Entry(f"{side}.block_{{n}}.{a}", f"{side}.layers.{{n}}.{b}") for side in SIDES for a, b in layer.items()]
     for side, ours in tables.items():
         body.append(Entry(f"{ours}.position", f"{side}.embed_positions"))
         body.append(Entry(f"{ours}.norm", f"{side}.layernorm_embedding"))
@@ -246,7 +250,7 @@ def _is_sinusoidal(config: ModelConfig) -> bool:
 _BIAS = "final_logits_bias"  # [1, V]
 
 
-def _generation(architecture: str, bias: bool = True) -> Head:
+def generation_head(architecture: str, bias: bool = True) -> Head:
     biases = tuple(Entry(ours, _BIAS, output_heads=1, zero=True) for ours in ("head.dense.bias", "head.bias") if bias)
     return Head("Seq2SeqLM", architecture, (*biases, Entry("head.dense", "lm_head")))
 
@@ -254,7 +258,7 @@ def _generation(architecture: str, bias: bool = True) -> Head:
 def _heads(name: str, num_classes: int | None = None) -> tuple[Head, ...]:
     """Return the heads of families whose decoder reads texts."""
     return (
-        _generation(f"{name}ForConditionalGeneration"),
+        generation_head(f"{name}ForConditionalGeneration"),
         Head("TextEmbedder", f"{name}Model"),
         Head(
             "TextClassifier",
@@ -271,13 +275,13 @@ def _heads(name: str, num_classes: int | None = None) -> tuple[Head, ...]:
 
 register(
     *(
-        Family(model_type, keys, _weights, heads, links(model_type))
+        Family(model_type, keys, body_weights, heads, links(model_type))
         for model_type, keys, heads in (
             ("bart", _BART_KEYS, _heads("Bart", num_classes=3)),
             ("mbart", _MBART_KEYS, _heads("MBart")),
-            ("marian", _MARIAN_KEYS, (_generation("MarianMTModel"),)),
-            ("pegasus", _PEGASUS_KEYS, (_generation("PegasusForConditionalGeneration"),)),
-            ("m2m_100", _M2M_100_KEYS, (_generation("M2M100ForConditionalGeneration", bias=False),)),
+            ("marian", _MARIAN_KEYS, (generation_head("MarianMTModel"),)),
+            ("pegasus", _PEGASUS_KEYS, (generation_head("PegasusForConditionalGeneration"),)),
+            ("m2m_100", M2M_100_KEYS, (generation_head("M2M100ForConditionalGeneration", bias=False),)),
         )
     )
 )

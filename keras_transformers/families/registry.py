@@ -34,6 +34,7 @@ MODULES = {
     "gemma": ("gemma", "gemma2", "gemma3_text"),
     "mixtures": ("mixtral", "qwen3_moe"),
     "mobilebert": ("mobilebert",),
+    "nllb_moe": ("nllb-moe",),
     "nomic": ("nomic_bert", "hf_nomic_bert"),
     "rotary_encoders": ("esm", "roformer"),
     "sparse_encoders": ("longformer", "big_bird"),

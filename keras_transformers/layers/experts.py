@@ -20,19 +20,22 @@ from keras import ops
 
 from keras_transformers.backends.types import Shape, Tensor
 from keras_transformers.layers.layer import Layer
-from keras_transformers.records import Size, record
+from keras_transformers.records import Rate, Size, record
 
 
 @record
 class ExpertsConfig:
     """The number of experts, and how many each token chooses (Shazeer et al. 2017; Mixtral). With `normalize`, the
     weights of the chosen experts add up to 1; otherwise they are those of the softmax over all experts. With
-    `output_bias`, one bias is added to the weighted sum (megablocks)."""
+    `output_bias`, one bias is added to the weighted sum (megablocks). `output_masking` is the share of the chosen
+    experts' outputs that training leaves out, token by token; without training all weights are smaller by this share
+    (expert output masking: NLLB Team 2022, section 6.2)."""
 
     num_experts: Size
     num_chosen: Size = 2
     normalize: bool = True
     output_bias: bool = False
+    output_masking: Rate = 0.0
 
     def __post_init__(self) -> None:
         if self.num_chosen > self.num_experts:

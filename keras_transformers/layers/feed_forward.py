@@ -106,6 +106,8 @@ class FeedForward(ShapePreserving):
         self.experts = experts
         self.groups = groups
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout") if dropout else None
+        masking = 0.0 if experts is None else experts.output_masking
+        self.output_masking = Dropout(masking, dtype=self.dtype_policy, name="output_masking") if masking else None
 
     def build(self, inputs_shape: Shape) -> None:
         def projection(name: str, in_width: int, out_width: int) -> keras.layers.Layer:
@@ -135,6 +137,8 @@ class FeedForward(ShapePreserving):
             return self._compute(inputs, training)
         x_XD = ops.reshape(inputs, (-1, inputs.shape[-1]))
         weights_Xk, chosen_Xk = choose(self.router(x_XD), self.experts)
+        if self.output_masking is not None:  # which scales the weights that stay, so that the mean is the same
+            weights_Xk = self.output_masking(weights_Xk, training=training) * (1 - self.experts.output_masking)
         mixed_XD = products.mix(
             x_XD,
             weights_Xk,

@@ -224,7 +224,8 @@ def _experts(experts: ExpertsConfig | None) -> str:
         return ""
     shares = "" if experts.normalize else ", by their shares of all"
     bias = ", and one bias" if experts.output_bias else ""
-    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}{bias}"
+    masked = f", outputs × {1 - experts.output_masking:g}" if experts.output_masking else ""
+    return f"{experts.num_chosen} of {experts.num_experts} experts for each token{shares}{bias}{masked}"
 
 
 _PROJECTED = {"sum": "then projected", "sum_before_norm": "projected before the norm"}

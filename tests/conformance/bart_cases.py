@@ -27,6 +27,7 @@ _READING = {"classifier_dropout": 0.4, "eos_token_id": 7}
 _NORMS_BEFORE = _BART | {"activation_function": "silu"}
 _UNTIED = {"tie_word_embeddings": False, "activation_function": "silu", "decoder_layers": 3}
 _MARIAN = _BART | {"decoder_vocab_size": 67, "share_encoder_decoder_embeddings": True}
+_MIXED = {"num_experts": 5, "moe_token_dropout": 0.3, "encoder_sparse_step": 2, "decoder_sparse_step": 2}
 
 CASES = {
     "bart": ("bart", _BART | _READING | {"decoder_start_token_id": 9}),
@@ -43,4 +44,6 @@ CASES = {
     "pegasus-untied": ("pegasus", _BART | _UNTIED),
     "m2m_100": ("m2m_100", _NORMS_BEFORE | {"scale_embedding": False}),
     "m2m_100-untied": ("m2m_100", _BART | _UNTIED),
+    "nllb-moe": ("nllb-moe", _NORMS_BEFORE | _MIXED),
+    "nllb-moe-untied": ("nllb-moe", _BART | _UNTIED | _MIXED | {"encoder_sparse_step": 1, "scale_embedding": False}),
 }

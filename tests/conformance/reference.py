@@ -29,7 +29,22 @@ def load(folder, head):
     if (head_matrix := _own_head(folder, loaded)) is not None:
         loaded.lm_head.weight = head_matrix
         loaded.config.tie_word_embeddings = False  # by which UMT5 scales its outputs
+    _mend_experts(loaded)
     return loaded.eval()
+
+
+def _mend_experts(loaded):
+    """Let NLLB-MoE's experts compute what they did before version 5 of transformers, as in fairseq: there the experts
+    are named by the mask of each token's first choice, so that only experts 0 and 1 are asked."""
+    for module in loaded.modules():
+        if type(module).__name__ == "NllbMoeExperts":
+            module.forward = functools.partial(_mixed, module)
+
+
+def _mixed(experts, x, mask, shares):
+    every = range(experts.num_experts)
+    outputs = sum(shares[:, number, None] * experts[f"expert_{number}"](x) for number in every)
+    return outputs * (1 - experts.moe_token_dropout)
 
 
 def _own_head(folder, loaded):

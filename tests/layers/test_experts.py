@@ -108,3 +108,17 @@ def test_experts_and_their_router_learn():
     assert losses[-1] < losses[0]
     for weight, old in zip(layer.weights, before, strict=True):
         assert np.abs(ops.convert_to_numpy(weight) - old).max() > 1e-3, weight.path
+
+
+@pytest.mark.one_backend("torch")
+def test_output_masking_scales_outputs_and_masks_them_in_training():
+    layer, x = built(use_bias=False), numbers((2, 30, D))
+    masked = FeedForward(F, "silu", use_bias=False, experts=ExpertsConfig(5, output_masking=0.4))
+    masked.build((None, None, D))
+    masked.set_weights(layer.get_weights())
+    plain = ops.convert_to_numpy(layer(x))
+    assert relative_error(ops.convert_to_numpy(masked(x)), plain * 0.6) < 1e-5
+    trained = np.mean([ops.convert_to_numpy(masked(x, training=True)) for _ in range(200)], axis=0)
+    assert relative_error(trained, plain * 0.6) < 0.25
+    once = ops.convert_to_numpy(masked(x, training=True))
+    assert 0 < (abs(once).max(-1) < 1e-7).mean() < 0.5  # both experts of a token are left out

@@ -332,7 +332,7 @@ CLASSES = (
     ),
     TokenizerClass(
         names=("NllbTokenizer",),
-        model_types=(),
+        model_types=("nllb-moe",),
         files=("*.model",),
         read=nllb,
         pipeline=pipelines.nllb,
