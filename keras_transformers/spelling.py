@@ -151,13 +151,13 @@ def _check_call(function: collections.abc.Callable, args: tuple, kwargs: dict[st
         owner = owner if function.__name__ in dir(owner) else None
     known, rest = _known_arguments(function, owner)
     passed_on = getattr(owner, "passes_on", {}).get(rest)
+    advice = getattr(owner, "advice", {}).get(function.__name__, "")
     if passed_on is not None:
         what, names = passed_on
-        check_arguments(what, kwargs, names, known)
+        check_arguments(what, kwargs, names, known, advice)
     elif rest is None:
         known += tuple(getattr(owner, "reading_options", ())) if function.__name__ in ("fit", "evaluate") else ()
         where = function.__name__ if owner is None else f"{owner.__name__}.{function.__name__}"
-        advice = getattr(owner, "advice", {}).get(function.__name__, "")
         check_arguments(f"arguments of {where}", kwargs, known, advice=advice)
     progress = kwargs.get("progress")
     if progress is not None and not callable(progress):

@@ -15,17 +15,20 @@ import re
 import typing
 from collections.abc import Iterable, Sequence
 
+_BRACES = r"\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\}"  # up to three deep, as in "{n, plural, one {# day}}"
 KINDS = {
-    "tags": r"</?[A-Za-z][\w:.-]*(?:\s+[^<>]*)?/?>|<!--.*?-->",
+    # A value in quotes may hold ">". A tag whose quotes do not close ends at the next ">".
+    "tags": r"</?[A-Za-z][\w:.-]*(?:\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)?/?>|</?[A-Za-z][\w:.-]*(?:\s[^<>]*)?/?>"
+    r"|<!--(?s:.{0,1000}?)-->",
     "urls": r"(?:https?|ftp)://[^\s<>\"]*[^\s<>\".,;:!?)\]}'’»]|www\.[^\s<>\"]*[^\s<>\".,;:!?)\]}'’»]",
-    "emails": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
-    "placeholders": r"\{\{[^{}\n]*\}\}|\$?\{[^{}\s][^{}\n]*\}|\{\}|%\([\w.]+\)[sdfi]|%(?:\d+\$)?[sdfi@](?!\w)|&\w+;",
+    "emails": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
+    "placeholders": rf"\{{\{{[^{{}}\n]*\}}\}}|\$?(?!\{{\s){_BRACES}|%\([\w.]+\)[sdfi]|%(?:\d+\$)?[sdfi@](?!\w)|&#?\w+;",
 }
 # Words that models copy, in the order in which they are tried: names, the same in another order, marks with a number.
 _NAMES = ("Tom", "Sami", "Layla", "Jim", "Ken", "Boston", "Bob", "Fadil", "Dan", "Linda", "Susan", "Alice")
 STAND_INS: tuple[Sequence[str], ...] = (_NAMES, _NAMES[::-1], tuple(f"X{number}" for number in range(1, 100)))
 
-_TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][\w:.-]*)[^<>]*?(?P<alone>/)?>")
+_TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][\w:.-]*)(?:\s.*?)?(?P<alone>/)?>", re.DOTALL)
 _SPACES = re.compile(r"[^\S\n]{2,}")
 _SHOWN = 5  # names of texts with appended parts
 Span = tuple[int, int]
@@ -178,7 +181,7 @@ def masked(text: str, parts: Sequence[Part], words: Sequence[str] = STAND_INS[0]
             glued = done[-1:].isalnum() and text[part.end : part.end + 1].isalnum()
             if done[-1:].isspace() and text[part.end : part.end + 1].isspace():
                 last += 1  # one of the spaces around the tag
-            elif glued and _TAG.sub(r"\g<alone>", part.text) == "/":  # such as <br/>
+            elif glued and _is_alone(part.text):  # such as <br/>
                 done += " "
             tags.append((part.text, len(done)))
             continue
@@ -187,6 +190,12 @@ def masked(text: str, parts: Sequence[Part], words: Sequence[str] = STAND_INS[0]
         done += (" " if done[-1:].isalnum() else "") + stand_in
         done += " " if text[part.end : part.end + 1].isalnum() else ""
     return Masked(done + text[last:], tuple(stand_ins), tuple(tags))
+
+
+def _is_alone(tag: str) -> bool:
+    """Whether a tag ends itself, such as <br/>."""
+    match = _TAG.fullmatch(tag)
+    return match is not None and match["alone"] is not None
 
 
 def without_parts(text: str, parts: Sequence[Part]) -> str:

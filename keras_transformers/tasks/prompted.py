@@ -20,7 +20,7 @@ from keras_transformers.tasks.answers import Answers, Progress, Prompt
 from keras_transformers.tasks.causal_lm import CausalLM
 from keras_transformers.tasks.given_translations import given_texts
 from keras_transformers.tasks.scoring import log_probabilities
-from keras_transformers.tasks.translating import Request, Translating
+from keras_transformers.tasks.translating import STREAMS, Request, Translating
 from keras_transformers.tasks.translation import Documents, word_ids
 from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -37,6 +37,7 @@ class PromptedDecoder(Translating):
     """
 
     passes_on = CausalLM.passes_on
+    advice = {"stream": STREAMS}
 
     def __init__(self, model: CausalLM, template: PromptTemplate) -> None:
         self.model = model

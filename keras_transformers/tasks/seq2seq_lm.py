@@ -27,7 +27,7 @@ from keras_transformers.tasks.pair_task import PairTask
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.starts import Rows, start_sources
 from keras_transformers.tasks.summaries import Summaries
-from keras_transformers.tasks.translating import Request, Translating
+from keras_transformers.tasks.translating import STREAMS, Request, Translating
 from keras_transformers.tasks.translation import Documents, SourceOptions, source_documents
 from keras_transformers.tokenizers.languages import has_letter
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -61,7 +61,10 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
     Source: Vaswani et al. 2017.
     """
 
-    advice = {"generate": "It takes token ids; translate(texts, …) takes texts, and settings such as max_new_tokens."}
+    advice = {
+        "generate": "It takes token ids; translate(texts, …) takes texts, and settings such as max_new_tokens.",
+        "stream": STREAMS,
+    }
 
     @classmethod
     def _check_stacks(cls, config: ModelConfig) -> None:

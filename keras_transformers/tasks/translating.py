@@ -39,6 +39,12 @@ class Request(typing.NamedTuple):
     terms: Sequence[Sequence[Term]] = ()
 
 
+STREAMS = (
+    "A stream shows each word at once; protect, glossary, rerank and forced_words need a whole translation: use "
+    "translate."
+)
+
+
 class Translating:
     """The part of a model that translates texts and documents, by `_translate` of the model."""
 
@@ -215,6 +221,8 @@ class Translating:
                 raise ValueError(
                     f"Expected no {name} for a document, which has many sentences, got one. Use translate."
                 )
+        if type(max_length) is not int or max_length < 1:
+            raise ValueError(f"Expected max_length of at least 1, got {max_length!r}.")
         options = {"num_return_sequences": 1, **options}
         if options["num_return_sequences"] != 1:
             raise ValueError(

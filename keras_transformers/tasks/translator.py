@@ -70,6 +70,14 @@ class Translator:
     def __repr__(self) -> str:
         return f"Translator({type(self.model).__name__}, template={self.template!r})"
 
+    def __getattr__(self, name: str) -> typing.Any:
+        error = spelling.missing_attribute(self, name)
+        if name != "model" and hasattr(type(self.model), name):
+            error = AttributeError(
+                f"'Translator' has no attribute {name!r}, but its model has: translator.model.{name}."
+            )
+        raise error
+
     @classmethod
     def from_preset(
         cls, name: str | os.PathLike[str], *, template: str | PromptTemplate | None = None, **options: typing.Any

@@ -18,7 +18,7 @@ import keras
 from keras_transformers.extras import require
 from keras_transformers.training.curves import plot_learning_curve, read_curve
 from keras_transformers.training.metrics import Perplexity, metric_of
-from keras_transformers.training.translation_scores import score_translations
+from keras_transformers.training.translation_scores import named, score_translations
 
 
 class Speed(keras.callbacks.Callback):
@@ -94,9 +94,9 @@ class TranslationQuality(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         require(sacrebleu=True)
-        for name in metrics:
+        self.metrics, self.scorer = tuple(named(metrics)), scorer
+        for name in self.metrics:
             metric_of(name)  # refuses unknown ones
-        self.metrics, self.scorer = tuple(metrics), scorer
         self.sources, self.references = list(sources), list(references)
         if len(self.sources) != len(self.references) or not self.sources:
             raise ValueError(

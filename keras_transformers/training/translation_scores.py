@@ -38,7 +38,7 @@ def score_translations(
     translations: Texts,
     references: Sequence[str | Texts],
     *,
-    metrics: Sequence[str] = ("bleu", "chrf"),
+    metrics: str | Sequence[str] = ("bleu", "chrf"),
     scorer: typing.Any = None,
     progress: typing.Any = None,
 ) -> list[SystemScore]:
@@ -62,7 +62,7 @@ def score_translations(
         ['chrF2++', 'TER']
     """
     found = []
-    for name in metrics:
+    for name in named(metrics):
         score = score_by(name, translations, references)
         found.append(SystemScore(METRICS[name][0], name, *score))
     if scorer is None:
@@ -70,6 +70,11 @@ def score_translations(
     options = {} if progress is None else {"progress": progress}
     each = scorer.score(source_texts, translations, references_for(scorer, references), **options)
     return [*found, SystemScore(scorer.name, scorer.name.lower(), sum(each) / max(len(each), 1), each=each)]
+
+
+def named(metrics: str | Sequence[str]) -> Sequence[str]:
+    """The names of metrics, given one or a list."""
+    return (metrics,) if isinstance(metrics, str) else metrics
 
 
 def references_for(scorer: typing.Any, references: Sequence[str | Texts]) -> list[str] | None:
@@ -107,7 +112,7 @@ def evaluate(
     source_texts: typing.Any,
     references: typing.Any,
     *,
-    metrics: Sequence[str] = ("bleu", "chrf"),
+    metrics: str | Sequence[str] = ("bleu", "chrf"),
     scorer: typing.Any = None,
     **options: typing.Any,
 ) -> Evaluation:
@@ -128,7 +133,7 @@ def evaluate(
     references = list(references) if isinstance(references, list | tuple) else texts_of(references, inputs=TARGETS)[0]
     if len(references) != len(sources):
         raise ValueError(f"Expected as many references as sources, got {len(references)} for {len(sources)}.")
-    for name in metrics:
+    for name in named(metrics):
         metric_of(name)  # refuses an unknown name before anything is translated
     translations = model.translate(sources, **options)
     return Evaluation(

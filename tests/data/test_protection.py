@@ -2,12 +2,22 @@
 
 import random
 import re
+import time
 import types
 
 import pytest
 
 from keras_transformers.data import protection
-from keras_transformers.data.protection import Masked, Words, find_parts, masked, missing, patterns, restored
+from keras_transformers.data.protection import (
+    Masked,
+    Protection,
+    Words,
+    find_parts,
+    masked,
+    missing,
+    patterns,
+    restored,
+)
 from keras_transformers.tasks.protected import translate_protected
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -92,6 +102,41 @@ def test_nothing_is_ever_lost():
         text = restored(mask, " ".join(made), chance.choice([None, Words(pairs, [], spans, found)])).text
         for part in {part.text for part in parts}:
             assert text.count(part) >= [each.text for each in parts].count(part), (mask, made)
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ('<a href="x" title="a > b">Click</a>', ['<a href="x" title="a > b">', "</a>"]),
+        ("<a title='x>y'/> <b x=\"1>2", ["<a title='x>y'/>", '<b x="1>']),
+        (
+            "{n, plural, one {# day} other {# days}} { x } {{ y }} ${a}",
+            ["{n, plural, one {# day} other {# days}}", "{{ y }}", "${a}"],
+        ),
+        ("<!-- a\nb --> &#39; 50% sure %1$s", ["<!-- a\nb -->", "&#39;", "%1$s"]),
+    ],
+)
+def test_parts_with_parts_inside(text, parts):
+    assert [each.text for each in find_parts(text, ALL)] == parts
+
+
+@pytest.mark.parametrize("piece", ["{", "{a", "<a ", '<a b="', "<!--", "a.", "a@", "http://", "%("])
+def test_hostile_texts_take_no_longer_than_others(piece):
+    begin = time.perf_counter()
+    find_parts(piece * 10_000, ALL)
+    assert time.perf_counter() - begin < 2
+
+
+def test_parts_and_what_became_of_them_are_counted():
+    kept = Protection(["placeholders", re.compile("ACME")])
+    assert repr(kept) == "Protection(['placeholders', re.compile('ACME')])"
+    translate_protected(Copier(), ["{a} ACME", "x"], kept, {})
+    with pytest.warns(UserWarning, match="1 protected parts had no place"):
+        translate_protected(Copier(("Tom", "Alice", "X1")), ["see {a}"], kept, {"names": ["line 9"]})
+    assert kept.values() == {"parts": 3, "appended": 1, "texts": 1, "first": ["line 9"]}
+    again = Protection.like(kept)
+    again.add(kept.values())
+    assert again.values() == kept.values() and again.patterns == kept.patterns
 
 
 # A model

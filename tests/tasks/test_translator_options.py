@@ -41,6 +41,8 @@ def test_a_stream_is_the_translation(either):
     pieces = list(either.stream(text, *languages, max_new_tokens=20))
     assert "".join(pieces) == whole and len(pieces) > 1
     assert list(either.stream("12:30", *languages)) == ["12:30"] and list(either.stream(" ", *languages)) == []
+    with pytest.raises(TypeError, match="got 'protect'.*protect, glossary, rerank .* use translate"):
+        list(either.stream(text, *languages, protect=True))
     with pytest.raises(ValueError, match="Expected num_beams=1 to stream"):
         list(either.stream(text, *languages, num_beams=2))
 
@@ -176,6 +178,7 @@ def test_a_test_set_is_evaluated(either):
             either.evaluate(*given)
     with pytest.raises(ValueError, match="Expected a metric of bleu"):
         either.evaluate(texts, references, metrics=("blue",))
+    assert [each.name for each in either.evaluate(texts, references, *told(either), metrics="ter").scores] == ["TER"]
     with pytest.raises(TypeError, match="num_beam"):
         either.evaluate(texts, references, *told(either), num_beam=2)
 
@@ -222,7 +225,11 @@ def test_empty_lists(either):
     assert len(either.score([], [], *told(either))) == 0
 
 
-def test_mistakes(decoder, translator, seq2seq, tmp_path):
+def test_mistakes(decoder, translator, seq2seq):
+    with pytest.raises(AttributeError, match="but its model has: translator.model.fit"):
+        translator.fit  # noqa: B018
+    with pytest.raises(ValueError, match="Expected max_length of at least 1, got 0"):
+        seq2seq.translate_document("a", max_length=0)
     with pytest.raises(ValueError, match="Expected an encoder-decoder to align words .* got a decoder"):
         translator.align("a", "b", *LANGUAGES)
     assert seq2seq.align("The house is small.", "La maison est petite.").pairs
