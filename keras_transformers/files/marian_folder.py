@@ -8,8 +8,7 @@ decodes.
     vocab.yml, source.spm, target.spm  pieces with their numbers, and the SentencePiece models that find them (OPUS-MT)
     lex.*.bin                          a shortlist: the likely target tokens of each source token
 
-Firefox's folders may lack the first: their files are then found by these names. The shortlist is checked and not used:
-an engine scores the tokens in it alone, for speed, and here all tokens are scored.
+Firefox's folders may lack the first: their files are then found by these names.
 """
 
 import dataclasses
@@ -17,16 +16,15 @@ import pathlib
 import typing
 import zipfile
 
-import numpy as np
-
 from keras_transformers.files import flat_yaml, marian_items
+from keras_transformers.files.marian_shortlist import Shortlist, is_shortlist
 from keras_transformers.files.reading import is_plain, read_text
 from keras_transformers.spelling import did_you_mean, listed
 
 SENTENCEPIECE = ".spm"  # the ending of SentencePiece models
 _MODELS = ("*.npz", "model.*.bin", "*.intgemm*.bin")
 _VOCABULARIES = (("vocab.*.spm",), ("vocab.spm",), ("srcvocab.*.spm", "trgvocab.*.spm"))
-_SHORTLIST_MAGIC = 0xF11A48D5013417F5
+_MOST_BEAMS = 1000  # more than any translation needs, and few enough for memory
 
 # Settings of decoding that change no translation here, or that other arguments of this library have.
 _INERT = frozenset(
@@ -142,7 +140,12 @@ def _unnamed(folder: pathlib.Path) -> MarianFolder:
     for patterns in _VOCABULARIES:
         found = [sorted(folder.glob(pattern)) for pattern in patterns]
         if all(len(each) == 1 for each in found):
-            shortlists = sorted(folder.glob("lex.*.bin"))
+            shortlists = sorted({*folder.glob("lex.*.bin"), *folder.glob("lex.bin")})
+            if len(shortlists) > 1:
+                raise ValueError(
+                    f"Expected one shortlist in {folder}, got {listed([each.name for each in shortlists])}. Keep one, "
+                    "or write a decoder.yml that names one."
+                )
             source, target = found[0][0], found[-1][0]
             return MarianFolder(folder, models[0], (source, target), next(iter(shortlists), None), length_penalty=1.0)
     raise FileNotFoundError(
@@ -187,8 +190,8 @@ def _decoding(values: dict[str, typing.Any], problems: list[str]) -> tuple[int, 
     beams, penalty, unknown = (
         values.get(name, default) for name, default in (("beam-size", 12), ("normalize", 0.0), ("allow-unk", False))
     )
-    if type(beams) is not int or beams < 1:
-        problems.append(f"beam-size: expected an int of at least 1, got {beams!r}")
+    if type(beams) is not int or not 1 <= beams <= _MOST_BEAMS:
+        problems.append(f"beam-size: expected an int from 1 to {_MOST_BEAMS:,}, got {beams!r:.40}")
     if isinstance(penalty, bool):  # a bare --normalize
         penalty = 1.0 if penalty else 0.0
     if not isinstance(penalty, int | float):
@@ -209,30 +212,25 @@ def _beside(path: pathlib.Path, name: typing.Any) -> pathlib.Path:
     return file
 
 
-def check_shortlist(path: pathlib.Path, source_size: int, target_size: int) -> None:
-    """Check that a binary shortlist belongs to vocabularies of these sizes. Other kinds of files, such as the text of
-    `lex.s2t`, are passed by.
+def shortlist(files: MarianFolder) -> Shortlist | None:
+    """Read the shortlist of a model; None if it has none, or has one as a text (`lex.s2t`): see `unused_shortlist`.
 
     Raises:
-        ValueError: for a file that is truncated, or names tokens that the vocabularies lack.
+        ValueError: for a file that is truncated, and one that is named `.bin` and is no shortlist.
     """
-    if path.stat().st_size < 8 or int(np.fromfile(path, "<u8", 1)[0]) != _SHORTLIST_MAGIC:
-        return
-    size = path.stat().st_size
-    head = np.fromfile(path, "<u8", 6)
-    words, entries = (int(head[4]), int(head[5])) if len(head) == 6 else (-1, -1)
-    if words < 0 or 48 + 8 * words + 4 * entries != size:
-        raise ValueError(f"Expected a whole shortlist in {path}, got a truncated one of {size} bytes. {_AGAIN}")
-    offsets = np.fromfile(path, "<u8", words, offset=48)
-    tokens = np.fromfile(path, "<u4", entries, offset=48 + 8 * words)
-    ordered = words > 0 and offsets[-1] == entries and bool((offsets[1:] >= offsets[:-1]).all())
-    highest = int(tokens.max(initial=0))
-    if not ordered or words - 1 > source_size or highest >= target_size:
-        raise ValueError(
-            f"Expected a shortlist for {source_size} source and {target_size} target tokens in {path}, got one for "
-            f"{words - 1} source tokens, with target tokens up to {highest}"
-            f"{'' if ordered else ', whose parts are out of order'}. Take the shortlist of this model."
-        )
+    if files.shortlist is None or unused_shortlist(files) is not None:
+        return None
+    return Shortlist.parse(files.shortlist.read_bytes(), files.shortlist)
 
 
-_AGAIN = "Download it again."
+def unused_shortlist(files: MarianFolder) -> str | None:
+    """A note for the user if the shortlist is a text, perhaps compressed, which is not used; else None."""
+    if files.shortlist is None or files.shortlist.suffix == ".bin":
+        return None
+    with open(files.shortlist, "rb") as file:
+        if is_shortlist(file.read(8)):
+            return None
+    return (
+        f"{files.shortlist} is a shortlist as text, which is not used: all tokens are scored. Marian's marian-conv "
+        "makes a binary one, which is used."
+    )

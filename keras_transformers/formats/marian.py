@@ -33,6 +33,7 @@ from keras_transformers.tokenizers.convert.sentencepiece_model import parse_sent
 from keras_transformers.transforms.lora import merged_weights
 
 SETTINGS = "decoder.yml"
+SHORTLIST = "lex.s2t.bin"
 QUANTIZATIONS = (None, "int8")
 
 
@@ -103,9 +104,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         options["dim-vocabs"] = _table_sizes(items)
     config = marian_options.read_options(options, where)
     sizes = Sizes(*options["dim-vocabs"])
-    if files.shortlist is not None:
-        marian_folder.check_shortlist(files.shortlist, *sizes)
-    return Checkpoint(files, options, text, config, items, sizes)
+    shortlist, note = marian_folder.shortlist(files), marian_folder.unused_shortlist(files)
+    if shortlist is not None:
+        shortlist.check(*sizes, files.shortlist)
+    return Checkpoint(files, options, text, config, items, sizes, notes=() if note is None else (note,))
 
 
 def _table_sizes(items: MarianItems) -> list[int]:
@@ -199,8 +201,11 @@ def export(task: typing.Any, folder: str | os.PathLike[str], quantization: str |
     model = "model.npz" if quantization is None else "model.intgemm.bin"
     has_alphas = any(item.name.endswith("_QuantMultA") for item in items)
     settings = _settings(task.generation, model, vocabularies, sizes, quantization, has_alphas)
+    shortlist = {} if task.shortlist is None else {SHORTLIST: task.shortlist.content}
+    if shortlist:
+        settings["shortlist"] = [SHORTLIST, False]
     write = marian_items.write_npz if quantization is None else marian_items.write_bin
-    files: dict[str, typing.Any] = {**vocabularies.files, SETTINGS: flat_yaml.dump(settings).encode()}
+    files: dict[str, typing.Any] = {**vocabularies.files, **shortlist, SETTINGS: flat_yaml.dump(settings).encode()}
     preset.save_folder(folder, {model: lambda path: write(path, items), **files}, marker=SETTINGS)
 
 

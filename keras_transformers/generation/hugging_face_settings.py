@@ -36,6 +36,7 @@ _HUGGING_FACE_NAMES = {
     "forced_bos_token_id": "forced_start_id",
     "forced_eos_token_id": "forced_end_id",
     "renormalize_logits": "renormalize_logits",
+    "shortlist": "shortlist",  # transformers has no shortlists
     "pad_token_id": "padding_id",
 }
 # Ids that files set to -1 for none.
@@ -71,6 +72,7 @@ _LEFT_OUT_AT_DEFAULT = (
     "min_new_tokens",
     "min_length",
     "renormalize_logits",
+    "shortlist",
     "stop_strings",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(GenerationConfig)}

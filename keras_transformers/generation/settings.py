@@ -59,6 +59,8 @@ class GenerationConfig:
         padding_id: int, the token after the end.
         stop: tuple of stop strings; a text ends before the first one in it. Not with beams.
         log_probabilities: whether to return the log-probability of each token. Not with beams, which have scores.
+        shortlist: bool, whether only tokens of the model's lexical shortlist are scored, if the model has one: see
+            `Seq2SeqLM`.
         seed: int or None. With a seed, sampling is reproducible. Without, it follows the global seed of NumPy, which
             `keras.utils.set_random_seed` sets.
 
@@ -100,6 +102,7 @@ class GenerationConfig:
     padding_id: int = 0
     stop: tuple = ()
     log_probabilities: bool = False
+    shortlist: bool = True
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -163,6 +166,7 @@ _EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
     "forced_end_id": (_IDS, _are_ids_if_any),
     "suppress_tokens": (_IDS, _are_ids),
     "begin_suppress_tokens": (_IDS, _are_ids),
+    "shortlist": ("True or False", lambda value: isinstance(value, bool)),
 }
 
 

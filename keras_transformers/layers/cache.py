@@ -16,6 +16,7 @@ import typing
 from keras import ops
 
 from keras_transformers.backends import attention
+from keras_transformers.layers.choices import Choices
 from keras_transformers.layers.state import ANY_NUMBER, Rows, State
 
 
@@ -28,6 +29,7 @@ class Cache(typing.NamedTuple):
         cross_attention: the keys and values of the source for each layer, `[B, K, S, H]`.
         source_padding_mask: bool `[B, S]`, True where a token of the source is real, or None.
         starts: int32 `[R, 1]`, the position where the text of each row begins after its padding; None without padding.
+        choices: the tokens that may be written; None for the whole vocabulary.
     """
 
     offset: typing.Any
@@ -35,6 +37,7 @@ class Cache(typing.NamedTuple):
     cross_attention: tuple = ()
     source_padding_mask: typing.Any = None
     starts: typing.Any = None
+    choices: Choices | None = None
 
 
 start = attention.start
@@ -66,6 +69,7 @@ def select(cache: Cache, rows: typing.Any, sentences: typing.Any) -> Cache:
     return reorder(cache, rows)._replace(
         cross_attention=tuple(tuple(_take(x, sentences) for x in pair) for pair in cache.cross_attention),
         source_padding_mask=_take(cache.source_padding_mask, sentences),
+        choices=None if cache.choices is None else cache.choices.select(sentences),
     )
 
 

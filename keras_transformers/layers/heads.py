@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_transformers.backends import products
 from keras_transformers.backends.types import Shape, Tensor
+from keras_transformers.layers.choices import Choices
 from keras_transformers.layers.dropout import Dropout
 from keras_transformers.layers.feed_forward import ACTIVATIONS
 from keras_transformers.layers.layer import Layer, like
@@ -255,19 +256,45 @@ class VocabularyHead(Layer):
         """The vectors that the matrix multiplies, from `inputs [B, T, D]`."""
         return inputs * inputs.shape[-1] ** -0.5 if self.scale else inputs
 
+    def rows(self, token_ids: Tensor, embedding: keras.layers.Layer = None) -> tuple[Tensor, Tensor]:
+        """The rows of the matrix for some tokens, int32 `[U]`: `[U, E]`, and their biases `[U]` or None; both in the
+        compute dtype. Two Nones if the head is not a plain product, but adapted or quantized."""
+        self._check(embedding)
+        if self.wide is not None or self.dense is not None and not products.is_plain(self.dense, keras.layers.Dense):
+            return None, None
+        if self.dense is None:  # quantized embeddings become floats as for a source
+            matrix, bias = products.vectors(embedding.token, token_ids), self.bias if self.use_bias else None
+        else:
+            matrix, bias = ops.transpose(ops.take(self.dense.kernel, token_ids, axis=1)), self.dense.bias
+        matrix = ops.cast(matrix, self.compute_dtype)
+        return matrix, None if bias is None else ops.cast(ops.take(bias, token_ids, axis=0), self.compute_dtype)
+
+    def of_choices(self, inputs: Tensor, choices: Choices, embedding: keras.layers.Layer = None) -> Tensor:
+        """Scores `[R, T, U]` of the choices of each sentence for `inputs [R, T, D]`; `-inf` for other choices."""
+        return choices.restrict(self._scores(inputs, embedding, choices))
+
     def call(self, inputs: Tensor, embedding: keras.layers.Layer = None) -> Tensor:
+        return self._scores(inputs, embedding)
+
+    def _scores(self, inputs: Tensor, embedding: keras.layers.Layer, choices: Choices | None = None) -> Tensor:
         self._check(embedding)
         if self.transform is not None:
             inputs = self.transform(inputs)
         inputs, beyond = self.scaled(inputs), None
         if self.wide is not None:
             inputs, beyond = inputs[..., : self._wide_from], products.dense(self.wide, inputs[..., self._wide_from :])
-        if self.dense is not None:
+        gathered = choices is not None and choices.matrix is not None
+        if choices is not None and gathered:
+            logits = products.of_rows(choices.matrix, inputs)
+            logits = logits if choices.bias is None else logits + choices.bias
+        elif self.dense is not None:
             logits = products.dense(self.dense, inputs)
         else:
             logits = products.scores(embedding.token, inputs)
             logits = logits + ops.cast(self.bias, logits.dtype) if self.use_bias else logits
         logits = logits if beyond is None else logits + beyond
+        if choices is not None and not gathered:
+            logits = ops.take(logits, choices.token_ids, axis=-1)
         return logits if self.soft_cap is None else ops.tanh(logits / self.soft_cap) * self.soft_cap
 
 

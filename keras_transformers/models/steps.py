@@ -1,6 +1,7 @@
 """The functions of a model for generation: reading a source, and computing the logits after the newest tokens.
 
-Legend: `B` sources, `R` rows (`B` times beams), `S` source length, `T` new tokens, `V` vocabulary.
+Legend: `B` sources, `R` rows (`B` times beams), `S` source length, `T` new tokens, `V` vocabulary,
+`U` choices.
 """
 
 import typing
@@ -23,9 +24,14 @@ class Steps:
         return None, self.backbone.start_cache(token_ids.shape[0], SMALLEST_ROOM, encoded, mask)
 
     def _step(self, token_ids: typing.Any, cache: Cache) -> tuple[typing.Any, Cache]:
-        """Logits `[R, V]` after the newest of the tokens, int32 `[R, T]`, and the cache with the tokens written."""
-        x, cache = self.backbone.decode(token_ids, cache)
-        return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+        """Logits `[R, V]` after the newest of the tokens, int32 `[R, T]`, and the cache with the tokens written. If the
+        cache has `choices`, tokens are places among these, and logits are `[R, U]`."""
+        choices = cache.choices
+        if choices is None:
+            x, cache = self.backbone.decode(token_ids, cache)
+            return self.head(x[:, -1:], embedding=self.backbone.decoder_embedding)[:, 0], cache
+        x, cache = self.backbone.decode(choices.whole(token_ids), cache)
+        return self.head.of_choices(x[:, -1:], choices, self.backbone.decoder_embedding)[:, 0], cache
 
     def _step_through(self, token_ids: typing.Any, cache: Cache) -> tuple[typing.Any, Cache]:
         """The result of `_step`, but with the logits after every token, `[R, T, V]`."""

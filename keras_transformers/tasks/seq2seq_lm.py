@@ -3,8 +3,6 @@
 Legend: `B` batch, `R` rows (`B` times beams), `S` source length, `T` target length, `V` target vocabulary.
 """
 
-import os
-import pathlib
 import typing
 from collections.abc import Iterator, Sequence
 
@@ -14,16 +12,17 @@ import numpy as np
 from keras_transformers.data.containers import as_text
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
-from keras_transformers.files import marian_folder
+from keras_transformers.files.marian_shortlist import Shortlist
 from keras_transformers.generation.decoding import Generated, Numbers, alike, generate, stream
 from keras_transformers.generation.forced_words import ForcedWords
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.tasks import notices, translation
+from keras_transformers.tasks import notices, shortlists, translation
 from keras_transformers.tasks.answers import Answers
 from keras_transformers.tasks.directions import Direction, find_direction
 from keras_transformers.tasks.given_translations import GivenTranslations
 from keras_transformers.tasks.pair_task import PairTask
+from keras_transformers.tasks.seq2seq_files import Seq2SeqFiles
 from keras_transformers.tasks.stacks import wrong_stacks
 from keras_transformers.tasks.starts import Rows, start_sources
 from keras_transformers.tasks.summaries import Summaries
@@ -36,7 +35,7 @@ from keras_transformers.training.schedules import InverseSquareRoot
 
 
 @keras.saving.register_keras_serializable("keras_transformers")
-class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
+class Seq2SeqLM(Translating, GivenTranslations, Summaries, Seq2SeqFiles, PairTask):
     """An encoder-decoder with a head over the target vocabulary, for translation and other text-to-text tasks.
 
     Args:
@@ -44,6 +43,9 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
         tokenizer: a `Tokenizer` with padding, start and end tokens; None if the model only sees token ids.
         generation: the default settings of `translate`, a `GenerationConfig`; by default greedy search with the start
             and end tokens of the tokenizer.
+        shortlist: the lexical shortlist of a folder of Marian, a `Shortlist`: the target tokens that a sentence may
+            use, by its source tokens. It applies to all that is generated, unless `shortlist=False` is asked for, and
+            not to training and to scores of given translations. None for the whole vocabulary.
 
     Call arguments: a dictionary of two padded int32 arrays: `token_ids [B, S]`, the source ids and the end token, and
     `decoder_token_ids [B, T]`, the start token and the target ids.
@@ -65,6 +67,19 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
         "generate": "It takes token ids; translate(texts, …) takes texts, and settings such as max_new_tokens.",
         "stream": STREAMS,
     }
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: Tokenizer | None = None,
+        generation: GenerationConfig | None = None,
+        shortlist: Shortlist | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
+        super().__init__(config, tokenizer, generation, **kwargs)
+        if shortlist is not None:
+            shortlists.check(shortlist, config)
+        self.shortlist = shortlist
 
     @classmethod
     def _check_stacks(cls, config: ModelConfig) -> None:
@@ -176,8 +191,15 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
             return
         longest = self._longest("target_embeddings")
         cache, prompts, read = start_sources(self, [source], config, 1)
-        token_ids = stream(self, self._step, cache, prompts, config, longest=longest, sources=read)
-        yield from self._wording(config).pieces(source, token_ids, self._report_cut)
+        options: dict[str, typing.Any] = {"sources": read}
+        wording, smaller = self._wording(config), shortlists.smaller_vocabulary(self, [source], config, len(prompts))
+        if smaller is not None:
+            cache, prompts = shortlists.with_choices(self, cache, smaller), smaller.at_places(prompts)
+            config, options = smaller.config, smaller.options(options)
+        token_ids = stream(self, self._step, cache, prompts, config, longest=longest, **options)
+        if smaller is not None:
+            token_ids = map(smaller.token_ids.__getitem__, token_ids)
+        yield from wording.pieces(source, token_ids, self._report_cut)
 
     def _report_cut(self, cut: dict[int, int], total: int) -> None:
         notices.warn_of_cut(cut, total, None, self._longest("target_embeddings"), "translations")
@@ -236,7 +258,14 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
         if words and any(words):
             options["words"] = [*words, *[words[0]] * fill]
         longest = self._longest("target_embeddings")
-        generated = generate(self, self._step, cache, prompts, config, longest=longest, **options)
+        smaller = shortlists.smaller_vocabulary(self, sources, config, len(prompts), prefixes, words)
+        if smaller is None:
+            generated = generate(self, self._step, cache, prompts, config, longest=longest, **options)
+        else:
+            cache, prompts = shortlists.with_choices(self, cache, smaller), smaller.at_places(prompts)
+            options = smaller.options(options)
+            found = generate(self, self._step, cache, prompts, smaller.config, longest=longest, **options)
+            generated = smaller.whole(found)
         generated = generated.select(slice(len(sources) * config.num_return_sequences))
         return notices.without_failures(generated) if "words" in options else generated
 
@@ -273,60 +302,3 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, PairTask):
         """
         direction = self.direction()[0] if direction is None else direction
         return translation.source_ids(self._tokenizer(), texts, self._source_options(direction, parse_special, names))
-
-    # Export
-
-    def export_ctranslate2(self, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
-        """Export the model as a CTranslate2 folder, with `tokenizer.json` beside it.
-
-        Needs the extra `ctranslate2`. The translations are the same: encode texts with `tokenizer.encode_sources`, turn
-        the ids of each into pieces with `tokenizer.to_pieces(ids)`, pass them to `translate_batch` of CTranslate2, and
-        turn its pieces into ids with `tokenizer.from_pieces(pieces, target=True)`. Generation settings are arguments of
-        `translate_batch`. Tokens that the settings of this model forbid stay forbidden.
-
-        Args:
-            folder: created if it does not exist; an earlier export is replaced in one step.
-            quantization: "int8", "float16" or another quantization of CTranslate2; by default float32.
-
-        Raises:
-            FileExistsError: if `folder` holds something else.
-            ValueError: for a model that CTranslate2 cannot represent; the error lists every reason.
-
-        Example:
-            >>> kt.Seq2SeqLM.from_preset("english-french").export_ctranslate2("english-french-ct2", quantization="int8")
-        """
-        from keras_transformers.formats import ctranslate2
-
-        ctranslate2.export(self, folder, quantization)
-
-    _marian_origin: typing.Any = None  # of a folder of Marian, for writing the same again
-
-    def _remember(self, folder: pathlib.Path) -> None:
-        super()._remember(folder)
-        if marian_folder.is_marian(folder):
-            from keras_transformers.formats import marian
-
-            self._marian_origin = marian.Origin.of(marian.read(folder))
-
-    def export_marian(self, folder: str | os.PathLike[str], quantization: str | None = None) -> None:
-        """Export the model as a folder of Marian, which Marian and, with int8 numbers, Firefox's engine load.
-
-        A model from such a folder is written with the options, the shortlist apart, and the order of tensors that it
-        had. If it was not changed, the file of its parameters is the same byte for byte.
-
-        Args:
-            folder: created if it does not exist; an earlier export is replaced in one step.
-            quantization: "int8" for `model.intgemm.bin`, by the rule of intgemm; by default float32, as `model.npz`.
-
-        Raises:
-            FileExistsError: if `folder` holds something else.
-            ValueError: for a model that Marian cannot express, which is named, and for a tokenizer that was not read
-                from a folder of Marian.
-
-        Example:
-            >>> translator = kt.Seq2SeqLM.from_preset("firefox-enpt")  # doctest: +SKIP
-            >>> translator.export_marian("enpt-int8", quantization="int8")  # doctest: +SKIP
-        """
-        from keras_transformers.formats import marian
-
-        marian.export(self, folder, quantization)

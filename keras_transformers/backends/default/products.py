@@ -31,6 +31,11 @@ def scores(token: typing.Any, inputs: Tensor) -> Tensor:
     return token(inputs, reverse=True)
 
 
+def of_rows(matrix: Tensor, inputs: Tensor) -> Tensor:
+    """`inputs [..., D]` times the rows of a `matrix [U, D]`: `[..., U]`."""
+    return ops.matmul(inputs, ops.transpose(matrix))
+
+
 def mix(
     x_XD: Tensor,
     weights_Xk: Tensor,
