@@ -69,10 +69,11 @@ def command(folder, source, output):
     return [sys.executable, "-m", "keras_transformers", "translate", *options]
 
 
-def run(arguments, patience=None):
-    """Run a program, and kill it after `patience` seconds. Returns its exit status, its seconds and its peak memory,
-    MiB."""
+def run(arguments, patience=None, ready=lambda: True):
+    """Run a program, and kill it `patience` seconds after `ready()` becomes True. Returns its exit status, its seconds
+    and its peak memory, MiB."""
     start = time.monotonic()
+    at = None
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(arguments, stderr=errors, stdout=subprocess.DEVNULL)
         killed = False
@@ -80,7 +81,9 @@ def run(arguments, patience=None):
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            if patience is not None and not killed and time.monotonic() - start > patience:
+            if at is None and ready():
+                at = time.monotonic()
+            if None not in (patience, at) and not killed and time.monotonic() - at > patience:
                 os.kill(process.pid, signal.SIGKILL)
                 killed = True
             time.sleep(0.02)
@@ -96,18 +99,26 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def kill_until_done(folder, source, output, kills, begin, seconds, seed):
+def kill_until_done(folder, source, output, kills, begin, size, seed):
     """Run the command, kill it `kills` times at random moments, then let it finish. The program takes `begin` seconds
-    to start, and a whole run `seconds`. One kill in five comes before the first line is read. Returns the bytes of
-    translations that were written at each kill."""
+    to start, and writes `size` bytes. One kill in five comes at a random moment of the start. The others come up to a
+    second after a random share of the bytes is written. Returns the bytes that were written at each kill."""
     chance, done, partial = random.Random(seed), [], pathlib.Path(f"{output}.partial")
-    while len(done) < kills:
-        working = chance.uniform(0, 1.8 * (seconds - begin) / kills)
-        patience = chance.uniform(0, begin) if chance.random() < 0.2 else begin + working
-        code, _, _ = run(command(folder, source, output), patience)
+
+    def written():
+        return partial.stat().st_size if partial.exists() else 0
+
+    shares = sorted(chance.uniform(0.0, 0.95) for _ in range(kills))
+    for number, share in enumerate(shares):
+        if number % 5 == 0:
+            code, _, _ = run(command(folder, source, output), patience=chance.uniform(0, begin))
+        else:
+            code, _, _ = run(
+                command(folder, source, output), chance.uniform(0, 1), lambda least=share * size: written() >= least
+            )
         if code == 0:
             break
-        done.append(partial.stat().st_size if partial.exists() else 0)
+        done.append(written())
         print(f"kill {len(done)}: {done[-1]:,} bytes written", flush=True)
     else:
         run(command(folder, source, output))
@@ -136,7 +147,7 @@ def main():
             rows.append((f"{lines:,}", "–", f"{seconds:.0f}", f"{peak:,.0f}", "–"))
             print(records[-1], flush=True)
         killed = folder / "killed.out"
-        done = kill_until_done(folder, source, killed, options.kills, begin, seconds, options.seed)
+        done = kill_until_done(folder, source, killed, options.kills, begin, whole.stat().st_size, options.seed)
         same = digest(killed) == digest(whole)
         records.append({"lines": lines, "kills": len(done), "bytes_at_kills": done, "same_bytes": same})
         rows.append((f"{lines:,}", str(len(done)), "–", "–", "yes" if same else "NO"))

@@ -338,6 +338,8 @@ def fingerprint(task: typing.Any) -> str:
     digest = hashlib.blake2b(repr((task.config, getattr(task, "generation", None))).encode(), digest_size=16)
     for content in task.tokenizer.files().values():
         digest.update(content)
+    if getattr(task, "shortlist", None) is not None:
+        digest.update(task.shortlist.content)
     for weight in task.weights:
         array = keras.ops.convert_to_numpy(weight)
         digest.update(repr((array.shape, str(array.dtype))).encode())

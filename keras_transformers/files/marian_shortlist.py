@@ -109,16 +109,16 @@ class Shortlist:
 
         Returns: int64 NumPy `[n]`, in order, `n` a multiple of eight if there are enough.
         """
-        sources, offsets = sorted(set(source_ids)), self.offsets
-        found = [self.tokens[offsets[each] : offsets[each + 1]] for each in sources if each < self.num_sources]
-        first = min(self.first, target_size)
-        copied = [each for each in sources if each < target_size] if shared else []
-        words = np.unique(np.concatenate([np.arange(first), np.array(copied, int), *found]).astype("int64"))
-        missing = min(-len(words) % _MULTIPLE, target_size - len(words))
-        if missing:
-            others = np.setdiff1d(np.arange(first, min(first + len(words) + missing, target_size)), words)
-            words = np.union1d(words, others[:missing])
-        return words
+        chosen = np.zeros(target_size, bool)
+        chosen[: self.first] = True
+        for each in set(source_ids):
+            if each < self.num_sources:
+                chosen[self.tokens[self.offsets[each] : self.offsets[each + 1]]] = True
+            if shared and each < target_size:
+                chosen[each] = True
+        missing = -int(chosen.sum()) % _MULTIPLE
+        chosen[np.flatnonzero(~chosen)[:missing]] = True
+        return np.flatnonzero(chosen)
 
 
 def is_shortlist(content: bytes) -> bool:

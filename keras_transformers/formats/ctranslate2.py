@@ -32,10 +32,12 @@ from keras_transformers.layers.positions import Learned, RelativeBuckets, Sinuso
 from keras_transformers.layers.stack import StackConfig
 from keras_transformers.models import changes
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.vocabularies import Vocabularies
 from keras_transformers.transforms.lora import merged_weights
 
 ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "silu": "SWISH", "tanh": "Tanh"}
 MODEL = "model.bin"
+VOCABULARY_MAP = "vmap.txt"
 # The bias of tokens that are never generated, far below any logit.
 NEVER = -1e9
 
@@ -65,11 +67,27 @@ def export(task: typing.Any, folder: str | os.PathLike[str], quantization: str |
     with tempfile.TemporaryDirectory() as scratch:
         made = pathlib.Path(Converter().convert(str(pathlib.Path(scratch) / "model"), quantization=quantization))
         files = {file.name: _copier(file) for file in made.iterdir()}
+        if task.shortlist is not None:
+            files[VOCABULARY_MAP] = vocabulary_map(task)
         preset.save_folder(folder, {**files, **task.tokenizer.files()}, marker=MODEL)
 
 
 def _copier(file: pathlib.Path) -> Callable[[pathlib.Path], typing.Any]:
     return lambda path: shutil.copyfile(file, path)
+
+
+def vocabulary_map(task: typing.Any) -> bytes:
+    """A task's lexical shortlist as CTranslate2 reads it: a line for each source token, with its target tokens. The
+    line without a source token has those that each sentence may use."""
+    shortlist, shared = task.shortlist, Vocabularies.of(task.config).shared
+    sources = _tokens(task.tokenizer, task.config.embeddings.vocabulary_size)
+    targets = _tokens(task.tokenizer, task.config.target_embeddings.vocabulary_size, target=True)
+    lines = ["\t" + " ".join(targets[: shortlist.first])]
+    for number in range(shortlist.num_sources):
+        words = shortlist.tokens[shortlist.offsets[number] : shortlist.offsets[number + 1]].tolist()
+        words += [number] if shared and number < len(targets) else []
+        lines.append(f"{sources[number]}\t{' '.join(targets[each] for each in words)}")
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def specification(task: typing.Any) -> typing.Any:

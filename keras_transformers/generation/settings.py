@@ -166,7 +166,6 @@ _EXPECTED: dict[str, tuple[str, typing.Callable[[typing.Any], bool]]] = {
     "forced_end_id": (_IDS, _are_ids_if_any),
     "suppress_tokens": (_IDS, _are_ids),
     "begin_suppress_tokens": (_IDS, _are_ids),
-    "shortlist": ("True or False", lambda value: isinstance(value, bool)),
 }
 
 

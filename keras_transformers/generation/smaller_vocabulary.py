@@ -4,7 +4,8 @@
     smaller one        0 1 2 3 … 1023         the same while decoding; `layers.choices` has the way back to the model
 
 Tokens that settings name come first, so that settings say the same in each batch, and one compilation serves them all.
-The size is a power of two on backends that compile each shape. Choices that fill it up are allowed to no sentence.
+On backends that compile each shape, the size is 1,024, 8,192 or that of the whole vocabulary. Choices that fill it up
+are allowed to no sentence.
 
 A sentence has the same choices in each batch: tokens of other sentences are ruled out for it.
 
@@ -20,9 +21,8 @@ import numpy as np
 from keras_transformers.backends import execution
 from keras_transformers.generation.decoding import Generated
 from keras_transformers.generation.settings import GenerationConfig, named_ids, penalties
-from keras_transformers.models.sizes import power_of_two
 
-SMALLEST = 1024  # the smallest size on backends that compile each shape
+SMALLEST, STEP = 1024, 8  # the smallest size on backends that compile each shape, and how much larger the next one is
 _NOWHERE = -2  # the place of a token that is not among the choices; -1 is padding
 
 
@@ -58,11 +58,14 @@ class SmallerVocabulary:
             vocabulary_size: `V`.
             others: tokens that have a place, although no sentence may use them, such as those of prompts.
         """
-        named = np.array(list(dict.fromkeys(named_ids(config))), int)
-        rest = np.setdiff1d(np.concatenate([*words, np.array(list(others), int)]), named)
-        token_ids = np.concatenate([named, rest]).astype("int32")
+        named = list(dict.fromkeys(named_ids(config)))
+        chosen = np.zeros(vocabulary_size, bool)
+        for each in (*words, list(others)):
+            chosen[each] = True
+        chosen[named] = False
+        token_ids = np.concatenate([named, np.flatnonzero(chosen)]).astype("int32")
         count = len(token_ids)
-        size = count if execution.SHAPES_MAY_VARY else max(SMALLEST, power_of_two(count))
+        size = count if execution.SHAPES_MAY_VARY else _size(count, vocabulary_size)
         token_ids = np.concatenate([token_ids, np.full(size - count, token_ids[0], "int32")])
         places = np.full(vocabulary_size, _NOWHERE, "int32")
         places[token_ids[:count]] = np.arange(count)
@@ -96,6 +99,14 @@ class SmallerVocabulary:
             rule = changed["stop_rule"]
             changed["stop_rule"] = lambda sentence, places: rule(sentence, self.token_ids[places])
         return changed
+
+
+def _size(count: int, vocabulary_size: int) -> int:
+    """The size for a number of choices: one of few."""
+    size = SMALLEST
+    while size < count:
+        size *= STEP
+    return max(count, min(size, vocabulary_size))
 
 
 def _always(config: GenerationConfig) -> list[int]:

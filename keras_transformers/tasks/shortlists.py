@@ -16,17 +16,9 @@ from keras_transformers.generation.smaller_vocabulary import SmallerVocabulary
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.choices import Choices
 from keras_transformers.models.config import ModelConfig
+from keras_transformers.models.vocabularies import Vocabularies
 
 FILE = "shortlist.bin"  # in a preset's folder
-
-
-def sizes(config: ModelConfig) -> tuple[int, int, bool]:
-    """The numbers of source and target tokens, without a start token behind them; and whether both are one
-    vocabulary."""
-    both = [config.embeddings, config.target_embeddings]
-    source, target = (each.vocabulary_size if each.zero_id is None else each.zero_id for each in both)
-    own = config.decoder_embeddings
-    return (target if own is None else source), target, own is None or own.shared_tokens
 
 
 def check(shortlist: Shortlist, config: ModelConfig) -> None:
@@ -37,7 +29,8 @@ def check(shortlist: Shortlist, config: ModelConfig) -> None:
     """
     if not isinstance(shortlist, Shortlist):
         raise TypeError(f"Expected shortlist to be a Shortlist or None, got {shortlist!r:.80}.")
-    shortlist.check(*sizes(config)[:2], "the arguments")
+    vocabularies = Vocabularies.of(config)
+    shortlist.check(vocabularies.source_size, vocabularies.target_size, "the arguments")
 
 
 def smaller_vocabulary(
@@ -60,8 +53,8 @@ def smaller_vocabulary(
     """
     if task.shortlist is None or not config.shortlist:
         return None
-    _, target_size, shared = sizes(task.config)
-    found = [task.shortlist.words(each, target_size, shared) for each in sources]
+    vocabularies = Vocabularies.of(task.config)
+    found = [task.shortlist.words(each, vocabularies.target_size, vocabularies.shared) for each in sources]
     if words:
         forced = [np.array([i for word in each for i in word], int) for each in words]
         found = [np.union1d(own, forced[place]) for place, own in enumerate(found)]

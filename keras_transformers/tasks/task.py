@@ -177,7 +177,7 @@ class Task(ShapesOfSpec, DataTask):
                 separate embedding table of the decoder keeps its size.
 
         Returns: a new model with the same weights, not compiled. The embeddings of new tokens are the mean of the
-            others, so that untrained tokens change little.
+            others, so that untrained tokens change little. It has no lexical shortlist.
 
         Raises:
             ValueError: for fewer tokens than the tokenizer has, for quantized weights, or if there is neither a

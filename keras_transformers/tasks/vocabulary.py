@@ -20,6 +20,7 @@ def with_vocabulary(model: typing.Any, size: int) -> typing.Any:
     config = dataclasses.replace(model.config, **changed)
     changed = {**model.get_config(), "config": to_json(config), "tokenizer": None}
     transforms = changed.pop("transforms", {})
+    changed.pop("shortlist", None)  # it would rule out new tokens
     if "quantization" in transforms:
         raise ValueError("Expected float weights to make room for tokens, got quantized ones. Add tokens first.")
     resized = build_empty(lambda: type(model).from_config(changed))

