@@ -66,7 +66,7 @@ def export(task: typing.Any, folder: str | os.PathLike[str], quantization: str |
     preset.check_replaceable(folder, MODEL)
     with tempfile.TemporaryDirectory() as scratch:
         made = pathlib.Path(Converter().convert(str(pathlib.Path(scratch) / "model"), quantization=quantization))
-        files = {file.name: _copier(file) for file in made.iterdir()}
+        files: dict[str, typing.Any] = {file.name: _copier(file) for file in made.iterdir()}
         if task.shortlist is not None:
             files[VOCABULARY_MAP] = vocabulary_map(task)
         preset.save_folder(folder, {**files, **task.tokenizer.files()}, marker=MODEL)

@@ -60,7 +60,7 @@ class SmallerVocabulary:
         """
         named = list(dict.fromkeys(named_ids(config)))
         chosen = np.zeros(vocabulary_size, bool)
-        for each in (*words, list(others)):
+        for each in (*words, np.array(list(others), int)):
             chosen[each] = True
         chosen[named] = False
         token_ids = np.concatenate([named, np.flatnonzero(chosen)]).astype("int32")
@@ -101,6 +101,12 @@ class SmallerVocabulary:
         return changed
 
 
+# The settings that name tokens.
+_IDS = """
+    bad_words_ids suppress_tokens begin_suppress_tokens start_id forced_start_id forced_end_id end_ids padding_id
+    """.split()
+
+
 def _size(count: int, vocabulary_size: int) -> int:
     """The size for a number of choices: one of few."""
     size = SMALLEST
@@ -123,6 +129,4 @@ def _mapped(config: GenerationConfig, places: np.ndarray) -> GenerationConfig:
             return tuple(place(each) for each in value)
         return None if value is None else int(places[value])
 
-    names = ("bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "start_id", "forced_start_id")
-    names += ("forced_end_id", "end_ids", "padding_id")
-    return dataclasses.replace(config, **{name: place(getattr(config, name)) for name in names})
+    return dataclasses.replace(config, **{name: place(getattr(config, name)) for name in _IDS})
