@@ -21,6 +21,8 @@ BACKEND_PACKAGE := $(if $(filter tensorflow,$(KERAS_BACKEND)),$(TENSORFLOW),$(KE
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Each process, of tests and of the programs that they start, would compile the package and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo bench test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
 .NOTPARALLEL:

@@ -255,7 +255,11 @@ def test_a_model_of_no_family_has_adapters_by_our_names(tmp_path):
 
 # --- PEFT's files ---
 
-PEFT = pytest.importorskip("peft", reason="PEFT is not installed")
+
+@pytest.fixture
+def peft():
+    """Imported late: it imports PyTorch and transformers, on backends that run none of these tests."""
+    return pytest.importorskip("peft", reason="PEFT is not installed")
 
 
 def their_model(name):
@@ -296,7 +300,7 @@ NAMES = [
 @once
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", NAMES)
-def test_peft_computes_what_our_adapters_do(name, tmp_path):
+def test_peft_computes_what_our_adapters_do(name, tmp_path, peft):
     model = conformance.load(conformance.folder(name), conformance.CHECKPOINTS[name][1])
     add_lora(model, rank=4, alpha=12, targets="all")
     with_numbers(model)
@@ -304,7 +308,7 @@ def test_peft_computes_what_our_adapters_do(name, tmp_path):
         if "lora" not in weight.path:  # what is trained whole
             weight.assign(weight + 0.1)
     save_lora(model, tmp_path / "ours")
-    theirs = PEFT.PeftModel.from_pretrained(their_model(name), tmp_path / "ours").eval()
+    theirs = peft.PeftModel.from_pretrained(their_model(name), tmp_path / "ours").eval()
     assert relative_error(outputs(model), their_outputs(theirs, name)) <= 1e-5
     # and what PEFT writes of it comes back equal to the bit
     theirs.save_pretrained(tmp_path / "theirs")
@@ -320,11 +324,11 @@ def test_peft_computes_what_our_adapters_do(name, tmp_path):
 @pytest.mark.parametrize(
     "name", ["gpt2/GPT2LMHeadModel", "gpt_neox/GPTNeoXForCausalLM", "falcon-grouped/FalconForCausalLM"]
 )
-def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path):
+def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path, peft):
     import torch
 
     options = {"target_modules": "all-linear", "r": 3}
-    theirs = PEFT.get_peft_model(their_model(name), PEFT.LoraConfig(**options)).eval()
+    theirs = peft.get_peft_model(their_model(name), peft.LoraConfig(**options)).eval()
     with torch.no_grad():
         for _, weight in [each for each in theirs.named_parameters() if "lora_B" in each[0]]:
             weight.add_(torch.randn_like(weight) * 0.1)
@@ -357,11 +361,11 @@ def test_an_adapter_of_a_fused_layer_is_ours_to_the_bit(name, tmp_path):
     ],
     ids=["all-linear", "patterns", "some"],
 )
-def test_our_model_computes_what_pefts_adapters_do(options, tmp_path):
+def test_our_model_computes_what_pefts_adapters_do(options, tmp_path, peft):
     import torch
 
     name = NAMES[0]
-    theirs = PEFT.get_peft_model(their_model(name), PEFT.LoraConfig(**options)).eval()
+    theirs = peft.get_peft_model(their_model(name), peft.LoraConfig(**options)).eval()
     torch.manual_seed(0)
     with torch.no_grad():
         for _, weight in [each for each in theirs.named_parameters() if each[1].requires_grad]:
@@ -375,14 +379,14 @@ def test_our_model_computes_what_pefts_adapters_do(options, tmp_path):
 
 @once
 @pytest.mark.filterwarnings("ignore")
-def test_fit_trains_adapters_as_peft_does(tmp_path):
+def test_fit_trains_adapters_as_peft_does(tmp_path, peft):
     """The same batches in the same order, from the same adapters: the same adapters."""
     import torch
 
     settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     reference = checkpoints.save(tmp_path / "base", "BertForSequenceClassification", **settings)
-    config = PEFT.LoraConfig(target_modules=["query", "value"], r=4, lora_alpha=8, task_type="SEQ_CLS")
-    reference = PEFT.get_peft_model(reference, config)
+    config = peft.LoraConfig(target_modules=["query", "value"], r=4, lora_alpha=8, task_type="SEQ_CLS")
+    reference = peft.get_peft_model(reference, config)
     reference.save_pretrained(tmp_path / "begin")
     model = kt.TextClassifier.from_preset(tmp_path / "base")
     load_lora(model, tmp_path / "begin")
