@@ -56,8 +56,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collection_finish():
     """The tests build many small models: on PyTorch, which has most of them, with a Keras that does so quickly (other
-    backends and the oldest Keras take Keras as it is); and without looking for garbage again and again among the million
-    objects of the libraries, and seldom among the models that tests share."""
+    backends and the oldest Keras take Keras as it is); and without looking for garbage among the million objects of the
+    libraries again and again, and seldom among the models that tests share."""
     if BACKEND == "torch" and "keras" in sys.modules and not os.environ.get("KERAS_AS_IT_IS"):
         build_quickly()
     gc.collect()

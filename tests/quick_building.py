@@ -1,14 +1,13 @@
-"""Keras builds layers in two thirds of the time, for the tests alone: they build some hundred thousand.
+"""Keras builds layers in about half of the time, for the tests alone: they build some hundred thousand.
 
-What a layer holds and computes stays the same. Two things are left out that Keras does anew each time: to find out the
-signature of a function, and to look for variables, layers and metrics in numbers, strings and functions.
+What a layer holds and computes stays the same. Three things are left out that Keras does anew each time: to find out
+the signature of a function; to look for variables, layers and metrics in what can hold none; and to note the arguments
+of a constructor, if the class has a `get_config` of its own.
 """
 
 import functools
 import inspect
 import types
-
-_HOLDS_NOTHING = {bool, int, float, str, type(None), types.FunctionType, types.MethodType}
 
 
 class _RemembersSignatures(types.ModuleType):
@@ -33,29 +32,53 @@ def build_quickly():
     """Change the Keras of this process."""
     from keras.src.layers import layer
     from keras.src.ops import operation
-    from keras.src.utils import tracking
+    from keras.src.utils import python_utils, tracking
 
     operation.inspect = layer.inspect = _RemembersSignatures()
-    track = tracking.Tracker.track
-    tracking.Tracker.track = lambda self, value: value if type(value) in _HOLDS_NOTHING else track(self, value)
-    _set_attributes_quickly(layer.Layer)
+    holds_nothing = _WhatHoldsNothing()
+    track, new = tracking.Tracker.track, operation.Operation.__new__
+
+    def __new__(cls, *args, **kwargs):
+        if python_utils.is_default(cls.get_config):
+            return new(cls, *args, **kwargs)
+        instance = object.__new__(cls)
+        instance.__dict__.update(_lock=True, _auto_config=None)
+        return instance
+
+    operation.Operation.__new__ = __new__
+    tracking.Tracker.track = lambda self, value: value if holds_nothing[type(value)] else track(self, value)
+    _set_attributes_quickly(layer.Layer, holds_nothing)
 
 
-def _set_attributes_quickly(cls):
+class _WhatHoldsNothing(dict):
+    """Of each class, whether its objects are and hold nothing that Keras or PyTorch tracks."""
+
+    def __missing__(self, cls):
+        import keras
+        import torch
+
+        tracked = (keras.Variable, keras.Metric, keras.random.SeedGenerator, torch.nn.Module, torch.Tensor)
+        self[cls] = not issubclass(cls, (*tracked, tuple, list, dict, set))
+        return self[cls]
+
+
+def _set_attributes_quickly(cls, holds_nothing):
     """Without PyTorch's own search for parameters and modules, for an attribute that neither is nor replaces
     one."""
     import torch
 
-    set_attribute = cls.__setattr__
+    set_attribute, set_plainly = cls.__setattr__, object.__setattr__
 
     def __setattr__(self, name, value):
         held = self.__dict__
-        if "_tracker" not in held or name == "_tracker" or isinstance(value, (torch.nn.Module, torch.Tensor)):
+        if "_tracker" not in held or name == "_tracker":
             return set_attribute(self, name, value)
         if name in held.get("_modules", ()) or name in held.get("_parameters", ()) or name in held.get("_buffers", ()):
             return set_attribute(self, name, value)
-        if type(value) not in _HOLDS_NOTHING:
+        if not holds_nothing[type(value)]:
+            if isinstance(value, (torch.nn.Module, torch.Tensor)):
+                return set_attribute(self, name, value)
             value = held["_tracker"].track(value)
-        return object.__setattr__(self, name, value)
+        set_plainly(self, name, value)
 
     cls.__setattr__ = __setattr__

@@ -5,20 +5,29 @@ import functools
 import pathlib
 import tempfile
 import zlib
+from unittest import mock
 
 import keras
 import numpy as np
 
 from keras_transformers.formats import preset, safetensors_files
 from keras_transformers.models.weights import build_empty, named_weights
+from keras_transformers.tasks import presets
 from tests.conformance.cases import CHECKPOINTS, task_class
 
 
 def tensors(case, head):
     """The tensors of a case with a `Head`, by their names in the file."""
+    return _tensors(_empty(case, head), case, head)
+
+
+def _empty(case, head):
     values = case.config_file(head)
     cls = task_class(head)
-    model = build_empty(lambda: cls(case.family.config(values), **cls._read_values(values)))
+    return build_empty(lambda: cls(case.family.config(values), **cls._read_values(values)))
+
+
+def _tensors(model, case, head):
     new = {name: _new(weight) for name, weight in named_weights(model).items()}
     written = case.family.table(model.config, head).write(new)
     return {name: _numbers(name, array) for name, array in written.items()}
@@ -37,19 +46,19 @@ def _numbers(name, new):
     return (random.normal(size=new.shape) * 0.2 + scales * new).astype("float32")
 
 
+_made = {}  # models without values, by the names of their checkpoints
+
+
 @functools.cache
 def folder(name):
     """The folder of a checkpoint of `CHECKPOINTS`; it stays until the program ends."""
     case, head = CHECKPOINTS[name]
     path = pathlib.Path(_scratch().name) / name.replace("/", "-")
-    arrays = tensors(case, head)
-    preset.save_folder(
-        path,
-        {
-            "config.json": preset.json_bytes(case.config_file(head)),
-            preset.WEIGHTS: lambda file: safetensors_files.write_tensors(file, arrays),
-        },
-    )
+    _made[name] = _empty(case, head)
+    arrays = _tensors(_made[name], case, head)
+    path.mkdir()  # without waiting for the disk, as `save_folder` does
+    (path / "config.json").write_bytes(preset.json_bytes(case.config_file(head)))
+    safetensors_files.write_tensors(path / preset.WEIGHTS, arrays)
     return path
 
 
@@ -60,8 +69,12 @@ def _scratch():
 
 @functools.cache
 def model(name):
-    """Our model of a checkpoint of `CHECKPOINTS`, for tests that leave it as it is."""
-    return load(folder(name), CHECKPOINTS[name][1])
+    """Our model of a checkpoint of `CHECKPOINTS`, for tests that leave it as it is. It fills the model that told the
+    names of its tensors: building another takes as long as all else."""
+    path = folder(name)
+    made = _made.pop(name)
+    with mock.patch.object(presets, "build_empty", lambda make: made):
+        return load(path, CHECKPOINTS[name][1])
 
 
 def load(path, head, **arguments):

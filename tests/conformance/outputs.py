@@ -6,6 +6,8 @@ import inspect
 import numpy as np
 from keras import ops
 
+from keras_transformers.generation import executors
+
 # A text that fills its row, and two padded ones: at their ends, and at their beginnings.
 PADDING = ((0.0, 0.0), (0.0, 0.3), (0.25, 0.0))
 AT_ENDS = ((0.0, 0.0), (0.0, 0.3), (0.0, 0.25))
@@ -65,11 +67,20 @@ def real(case, inputs, of="outputs"):
 def ours(model, inputs, through=None, **arguments):
     """What a task of ours computes, of a `TextEmbedder` the hidden states: a numpy array. `through(model)` is called in
     its place."""
-    called = model.backbone if type(model).__name__ == "TextEmbedder" else model
+    called = _called(model)
     if through is not None:
         called, inputs = through(called), {name: ops.convert_to_tensor(array) for name, array in inputs.items()}
     computed = called(inputs, **arguments)
     return ops.convert_to_numpy(ops.cast(computed, "float32"))
+
+
+def direct(model, inputs):
+    """The same as a task predicts it: by layers called directly, which takes a third of the time on PyTorch."""
+    return executors.forward(model, _called(model).call)(inputs)
+
+
+def _called(model):
+    return model.backbone if type(model).__name__ == "TextEmbedder" else model
 
 
 def theirs(model, case, inputs, **arguments):

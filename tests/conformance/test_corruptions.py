@@ -189,8 +189,10 @@ def _differs(name, config, right):
 
 @functools.cache
 def _right(name, shortened=False):
-    config = checkpoints.model(name).config
-    return _computed(name, _shortened(config) if shortened else config)
+    model = checkpoints.model(name)
+    if shortened:
+        return _computed(name, _shortened(model.config))
+    return outputs.direct(model, outputs.inputs(CHECKPOINTS[name][0]))
 
 
 def _shortened(config):
@@ -204,7 +206,7 @@ def _shortened(config):
     return dataclasses.replace(config, **shorter)
 
 
-def _computed(name, config, **arguments):
+def _computed(name, config, training=False):
     """What a model of `config` computes with a checkpoint's weights, those of layers that it lacks left out."""
     case, head = CHECKPOINTS[name]
     cls, values = task_class(head), case.config_file(head)
@@ -212,7 +214,8 @@ def _computed(name, config, **arguments):
     with _refused_at_once(weights):
         model = build_empty(lambda: cls(config, **cls._read_values(values)))
     assign(model, {each: weight for each, weight in weights.items() if not _is_past_the_end(each, config)}, name)
-    return outputs.ours(model, outputs.inputs(case), **arguments)
+    inputs = outputs.inputs(case)
+    return outputs.ours(model, inputs, training=True) if training else outputs.direct(model, inputs)
 
 
 @contextlib.contextmanager

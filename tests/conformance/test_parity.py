@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-import keras_transformers as kt
-from keras_transformers.generation import executors
 from tests.conformance import checkpoints, outputs, reference
 from tests.conformance.cases import CHECKPOINTS, ONE_HEAD, soon
 from tests.conformance.variety import OF_EVERY_PART, ONE_HEAD_OR_ANOTHER
@@ -44,7 +42,7 @@ def test_each_layer_agrees(name):
 def test_short_texts_without_segments_agree(name, length):
     case, _ = CHECKPOINTS[name]
     inputs = outputs.inputs(case, segments=False, length=length)
-    found, wanted = outputs.ours(checkpoints.model(name), inputs), outputs.theirs(reference.model(name), case, inputs)
+    found, wanted = outputs.direct(checkpoints.model(name), inputs), outputs.theirs(reference.model(name), case, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
 
 
@@ -61,6 +59,5 @@ def test_tasks_predict_what_their_models_compute(name):
     """By layers called directly, without what Keras does around each call (`backends/torch/direct.py`)."""
     case, _ = CHECKPOINTS[name]
     inputs, model = outputs.inputs(case), checkpoints.model(name)
-    called = model.backbone if isinstance(model, kt.TextEmbedder) else model
-    found, wanted = executors.forward(model, called.call)(inputs), outputs.ours(model, inputs)
+    found, wanted = outputs.direct(model, inputs), outputs.ours(model, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
