@@ -130,6 +130,9 @@ class LearningCurve(keras.callbacks.Callback):
     began). At the end of an epoch it records all logs, including validation. A resumed run continues the same file:
     records after the restored step are dropped, since these steps are trained again.
 
+    The picture is drawn when training ends, and after each epoch, unless drawing would take more than a tenth of the
+    time.
+
     Put it after `Checkpoint` and `TranslationQuality` in the list.
 
     Args:
@@ -153,6 +156,8 @@ class LearningCurve(keras.callbacks.Callback):
         self._step = self._epoch_step = 0
         self._epoch = 0
         self._sums: dict[typing.Any, tuple[float, ...]] | None = None  # metric -> (total, count) at the last record
+        self._wait_until = -math.inf  # when it may be drawn again
+        self._is_behind = False  # whether there are records that the picture does not show
 
     def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         optimizer = self.model.optimizer
@@ -183,7 +188,19 @@ class LearningCurve(keras.callbacks.Callback):
             names = {metric.name for metric in self.model.metrics}
             self._record({name: value for name, value in logs.items() if name in names})
         self._record({f"epoch_{name}" if not name.startswith("val_") else name: value for name, value in logs.items()})
+        self._is_behind = True
+        if time.monotonic() >= self._wait_until:
+            self._draw()
+
+    def on_train_end(self, logs: dict[str, typing.Any] | None = None) -> None:
+        if self._is_behind:
+            self._draw()
+
+    def _draw(self) -> None:
+        begin = time.monotonic()
         plot_learning_curve(self.records_path, self.path, title=self.title)
+        end = time.monotonic()
+        self._wait_until, self._is_behind = end + 9 * (end - begin), False
 
     def _totals(self) -> dict[typing.Any, tuple[float, ...]]:
         if hasattr(self.model, "jax_state_sync"):

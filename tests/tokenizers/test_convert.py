@@ -143,20 +143,26 @@ def test_saved_as_tokenizer_json(small, tmp_path):
     assert theirs(texts, texts)["input_ids"] == reference(texts, texts)["input_ids"]
 
 
-@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", NAMES)
-def test_multi30k_is_encoded_alike(name, step, data_folder, tmp_path):
-    sides = {}
+@pytest.fixture(scope="module")
+def multi30k(data_folder):
+    """The lines of each part in each language, read once."""
+    lines = {}
     for language in ("en", "de", "fr"):
         for part in ("train", "val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco"):
             path = data_folder / "multi30k" / f"{part}.{language}.gz"
             if not path.is_file():
                 pytest.skip(f"no {path}")
-            sides[part, language] = gzip.open(path, "rt", encoding="utf-8").read().splitlines()
-    learnt_from = [line for language in ("en", "de", "fr") for line in sides["train", language][:1500]]
+            lines[part, language] = gzip.open(path, "rt", encoding="utf-8").read().splitlines()
+    return lines
+
+
+@pytest.mark.parametrize("step", [10, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", NAMES)
+def test_multi30k_is_encoded_alike(name, step, multi30k, tmp_path):
+    learnt_from = [line for language in ("en", "de", "fr") for line in multi30k["train", language][:1500]]
     folder = folders.write(name, tmp_path, learnt_from, size=2000)
     tokenizer, reference = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
-    for (part, language), lines in sides.items():
+    for (part, language), lines in multi30k.items():
         lines = lines[:: 10 * step if part == "train" else step]
         expected = _theirs(reference, lines)
         for line, ours, theirs in zip(lines, tokenizer.encode(lines), expected, strict=True):
