@@ -80,6 +80,11 @@ class PromptTemplate:
             value = getattr(self, name)
             if not isinstance(value, tuple) or not all(isinstance(each, str) and each for each in value):
                 raise TypeError(f"Expected {name} to be a tuple of texts, got {value!r:.80}.")
+        if unknown := [each for each in self.languages if language_of(each) is None]:
+            raise ValueError(f"Expected languages by codes of two or three letters, got {', '.join(unknown)}.")
+        for each in (self.terms, self.terms_of_chinese):
+            if not isinstance(each, Terminology | None):
+                raise TypeError(f"Expected terms to be a Terminology, got {each!r:.80}.")
 
     @property
     def takes_terms(self) -> bool:

@@ -104,12 +104,14 @@ class PromptedDecoder(Translating):
             prompts.append(Prompt(ids, words=words[number]))
         return prompts
 
-    def _check_length(self, length: int, name: str) -> None:
+    def _check_length(
+        self, length: int, name: str, advice: str = "translate_document takes long texts in pieces."
+    ) -> None:
         longest = self.model._longest("embeddings")
         if longest is not None and length > longest:
             raise ValueError(
                 f"Expected prompts of at most {longest} tokens, which the model has positions for, got {length} at "
-                f"{name}. translate_document takes long texts in pieces."
+                f"{name}. {advice}"
             )
 
     def _plain(self, text: str) -> list[int]:
@@ -201,7 +203,7 @@ class PromptedDecoder(Translating):
             prompt = self._ids(text.strip(), around)
             whole = self._ids(text.strip(), around, target.strip() + (ending if isinstance(ending, str) else ""))
             whole = whole if isinstance(ending, str) else [*whole, *ending]
-            self._check_length(len(whole), f"index {number}")
+            self._check_length(len(whole), f"index {number}", "Score it in parts.")
             pairs.append((_common(prompt, whole), whole))
         most = max([2, *(len(whole) for _, whole in pairs)])
         options: dict[str, typing.Any] = {"max_length": most, "stride": most, "batch_size": batch_size}

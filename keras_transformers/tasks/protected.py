@@ -131,9 +131,11 @@ class _Attempts:
             value = options.get(name)
             if isinstance(value, list | tuple) and len(value) == self._total and not _is_one_list(name, value):
                 options[name] = [value[job.number] for job in jobs]
-        if self.masks:
-            options.pop("progress", None)  # these texts were counted
-        made, scores = self._model.translate(texts, return_scores=True, **options)
+        with warnings.catch_warnings():
+            if self.masks:  # these texts were counted, and warned of
+                options.pop("progress", None)
+                warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut|\d+ terms of the glossary")
+            made, scores = self._model.translate(texts, return_scores=True, **options)
         self.several = self.several or any(isinstance(each, list) for each in made)
         if self.several:
             return made, scores

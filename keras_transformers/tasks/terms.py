@@ -41,7 +41,8 @@ def translate_with_terms(model: typing.Any, texts: Texts, glossary: Glossary, re
         results = _lists(model._translate(texts, request), request.return_scores)
     else:
         results = _forced(model, texts, terms, request)
-    _report(glossary, texts, results[0], request.names)
+    advice = "The model did not follow its prompt." if model.takes_terms else "More beams find a place for more terms."
+    _report(glossary, texts, results[0], request.names, advice)
     made, scores = (column[0] if single else column for column in results)
     return (made, scores) if request.return_scores else made
 
@@ -95,7 +96,11 @@ def _first(translations: typing.Any) -> str:
 
 
 def _report(
-    glossary: Glossary, texts: Sequence[str], translations: Sequence[typing.Any], names: Sequence[str] | None
+    glossary: Glossary,
+    texts: Sequence[str],
+    translations: Sequence[typing.Any],
+    names: Sequence[str] | None,
+    advice: str,
 ) -> None:
     """Warn of terms that the translations lack."""
     lost = {
@@ -109,7 +114,6 @@ def _report(
     every = dict.fromkeys(term for missing in lost.values() for term in missing)
     warnings.warn(
         f"{sum(map(len, lost.values()))} terms of the glossary are missing in {len(lost)} of {len(texts)} translations "
-        f"({', '.join(places[:5])}{', …' if len(places) > 5 else ''}): {described(every)}. More beams find a place for "
-        "more terms.",
+        f"({', '.join(places[:5])}{', …' if len(places) > 5 else ''}): {described(every)}. {advice}",
         stacklevel=outside(),
     )

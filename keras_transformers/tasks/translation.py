@@ -130,8 +130,13 @@ def words_of_each(words: typing.Any, count: int) -> list[list[str]]:
     """The forced words of each of `count` texts, from one list for all or a list for each.
 
     Raises:
+        TypeError: for words that are not texts.
         ValueError: for another number of lists.
     """
+    if not isinstance(words, str | collections.abc.Sequence) or not all(
+        isinstance(each, str | list | tuple) for each in words
+    ):
+        raise TypeError(f"Expected forced words to be texts, or a list of texts for each text, got {words!r:.80}.")
     if isinstance(words, str) or all(isinstance(each, str) for each in words):
         return [[words] if isinstance(words, str) else list(words)] * count
     if len(words) != count:

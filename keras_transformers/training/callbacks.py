@@ -18,7 +18,7 @@ import keras
 from keras_transformers.extras import require
 from keras_transformers.training.curves import plot_learning_curve, read_curve
 from keras_transformers.training.metrics import Perplexity, metric_of
-from keras_transformers.training.translation_scores import named, score_translations
+from keras_transformers.training.translation_scores import check_scorer, named, score_translations
 
 
 class Speed(keras.callbacks.Callback):
@@ -72,7 +72,8 @@ class TranslationQuality(keras.callbacks.Callback):
         metrics: of "bleu", "chrf", "chrf++" and "ter"; the logs call them `val_bleu` and so on.
         scorer: a `TranslationScorer`, whose mean score is logged under its name: `val_comet`, `val_cometkiwi`,
             `val_metricx`. It judges by the references if it reads them.
-        **options: options of `model.translate(list of str, **options) -> list of str`, such as `num_beams=1`.
+        translator: what translates, such as `kt.Translator(model, "tower")` for a `CausalLM`; by default the model.
+        **options: options of `translate(list of str, **options) -> list of str`, such as `num_beams=1`.
 
     Raises:
         ValueError: for lists of unequal length, or empty ones, and an unknown metric.
@@ -90,10 +91,14 @@ class TranslationQuality(keras.callbacks.Callback):
         *,
         metrics: Sequence[str] = ("bleu", "chrf"),
         scorer: typing.Any = None,
+        translator: typing.Any = None,
         **options: typing.Any,
     ) -> None:
         super().__init__()
         require(sacrebleu=True)
+        if scorer is not None:
+            check_scorer(scorer)
+        self.translator = translator
         self.metrics, self.scorer = tuple(named(metrics)), scorer
         for name in self.metrics:
             metric_of(name)  # refuses unknown ones
@@ -109,13 +114,21 @@ class TranslationQuality(keras.callbacks.Callback):
         self.signatures: dict[str, str] = {}
         self.hypotheses: list[str] = []
 
+    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
+        if self.translator is None and not hasattr(self.model, "translate"):
+            raise ValueError(
+                f"Expected a model that translates, got {type(self.model).__name__}. Give the one that asks it: "
+                "TranslationQuality(…, translator=kt.Translator(model, template))."
+            )
+
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         if (epoch + 1) % self.every_epochs:
             return
+        translator = self.model if self.translator is None else self.translator
         with warnings.catch_warnings():
             # Early in training, few translations end before the limit.
             warnings.filterwarnings("ignore", r"\d+ of \d+ translations were cut")
-            self.hypotheses = self.model.translate(self.sources, **self.options)
+            self.hypotheses = translator.translate(self.sources, **self.options)
         options = {"metrics": self.metrics, "scorer": self.scorer}
         scores = score_translations(self.sources, self.hypotheses, self.references, **options)
         self.signatures |= {f"val_{each.key}": each.signature for each in scores if each.signature}

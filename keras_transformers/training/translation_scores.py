@@ -67,6 +67,7 @@ def score_translations(
         found.append(SystemScore(METRICS[name][0], name, *score))
     if scorer is None:
         return found
+    check_scorer(scorer)
     options = {} if progress is None else {"progress": progress}
     each = scorer.score(source_texts, translations, references_for(scorer, references), **options)
     return [*found, SystemScore(scorer.name, scorer.name.lower(), sum(each) / max(len(each), 1), each=each)]
@@ -75,6 +76,19 @@ def score_translations(
 def named(metrics: str | Sequence[str]) -> Sequence[str]:
     """The names of metrics, given one or a list."""
     return (metrics,) if isinstance(metrics, str) else metrics
+
+
+def check_scorer(scorer: typing.Any) -> None:
+    """Refuse a scorer without `score` and `references`.
+
+    Raises:
+        TypeError: naming its class.
+    """
+    if not callable(getattr(scorer, "score", None)) or not isinstance(getattr(scorer, "references", None), str):
+        raise TypeError(
+            f"Expected scorer to be a TranslationScorer, got {type(scorer).__name__}: {scorer!r:.80}. Load one by "
+            "kt.TranslationScorer.from_preset."
+        )
 
 
 def references_for(scorer: typing.Any, references: Sequence[str | Texts]) -> list[str] | None:
@@ -133,8 +147,10 @@ def evaluate(
     references = list(references) if isinstance(references, list | tuple) else texts_of(references, inputs=TARGETS)[0]
     if len(references) != len(sources):
         raise ValueError(f"Expected as many references as sources, got {len(references)} for {len(sources)}.")
-    for name in named(metrics):
-        metric_of(name)  # refuses an unknown name before anything is translated
+    for name in named(metrics):  # mistakes are refused before anything is translated
+        metric_of(name)
+    if scorer is not None:
+        check_scorer(scorer)
     translations = model.translate(sources, **options)
     return Evaluation(
         translations, score_translations(sources, translations, references, metrics=metrics, scorer=scorer)

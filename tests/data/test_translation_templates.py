@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_transformers.data.translation_templates import TEMPLATES, PromptTemplate, find_template
+from keras_transformers.data.translation_templates import TEMPLATES, PromptTemplate, Terminology, find_template
 
 pytestmark = pytest.mark.one_backend("torch")
 
@@ -65,3 +65,50 @@ def test_templates_are_found():
             find_template(template, chat)
     with pytest.raises(TypeError, match="Expected template to be a name, a text or a PromptTemplate, got 3"):
         find_template(3, None)
+
+
+TERMS = [("cat", "chat"), ("dog", "chien")]
+
+
+@pytest.mark.parametrize(
+    "name, source, target, prompt",
+    [
+        (
+            *("hy-mt", "en", "fr"),
+            "参考下面的翻译：\ncat 翻译成 chat\ndog 翻译成 chien\n\n"
+            "将以下文本翻译为法语，注意只需要输出翻译后的结果，不要额外解释：\nHi",
+        ),
+        (
+            *("hy-mt2", "en", "fr"),
+            "Reference the following translations:\ncat translates to chat\ndog translates to chien\n\nTranslate the "
+            "following text into French. Note that you must ONLY output the translated result without any additional "
+            "explanation:\n\nHi",
+        ),
+        (
+            *("hy-mt2", "en", "zh"),
+            "参考下面的翻译：\ncat 翻译成 chat\ndog 翻译成 chien\n"
+            "将以下文本翻译为中文，注意只需要输出翻译后的结果，不要额外解释：\n\nHi",
+        ),
+        (
+            *("chat", "en", "fr"),
+            "Translate the following text from English into French. Answer with the translation alone. Translate these "
+            "terms as follows:\ncat: chat\ndog: chien\n\nHi",
+        ),
+    ],
+)
+def test_published_prompts_with_terms(name, source, target, prompt):
+    assert TEMPLATES[name].takes_terms and TEMPLATES[name].prompt("Hi", source, target, TERMS) == prompt
+
+
+def test_records_that_are_no_templates():
+    for fields, error, message in (
+        ({"cut": "\n"}, TypeError, "Expected cut to be a tuple of texts"),
+        ({"languages": ("fr", "xx")}, ValueError, "Expected languages by codes of two or three letters, got xx"),
+        ({"terms": "{terms}"}, TypeError, "Expected terms to be a Terminology, got '{terms}'"),
+    ):
+        with pytest.raises(error, match=message):
+            PromptTemplate("{text} {target}", **fields)
+    with pytest.raises(ValueError, match=r"Expected a template with \{term\}, \{translation\}, got"):
+        Terminology("{terms} {target} {text}", "{term}")
+    with pytest.raises(ValueError, match=r"Expected a template with \{target\}, \{terms\}, \{text\}"):
+        Terminology("{target} {text}", "{term} {translation}")

@@ -95,3 +95,18 @@ def test_words_that_cannot_be_asked_for():
         run(model, GenerationConfig(max_new_tokens=5), [[[5]]])
     with pytest.raises(ValueError, match="words that have to occur, 5 tokens .* got a limit of 4"):
         run(model, GenerationConfig(num_beams=2, max_new_tokens=4), [[[5, 6], [7, 8]]])
+
+
+def test_words_of_a_prompt_count_if_an_encoder_read_the_source():
+    """A decoder's prompt is a text by itself; behind an encoder it is the beginning of the result."""
+    model, words = HistoryModel(), [[[5, 6]]]
+    config = GenerationConfig(num_beams=4, end_ids=(END,), max_new_tokens=5, length_penalty=1.0)
+    found = {}
+    for name, options in (("decoder", {}), ("encoder-decoder", {"sources": np.array(SOURCES[:1])})):
+        prompts = np.array([[0, 5, 6]])
+        generated = generate(model, model.step, model.cache(SOURCES[:1]), prompts, config, words=words, **options)
+        plain = generate(model, model.step, model.cache(SOURCES[:1]), prompts, config, **options)
+        found[name] = has(generated.token_ids[0].tolist(), (5, 6))
+        assert not has(plain.token_ids[0].tolist(), (5, 6))
+        assert found[name] or generated.token_ids[0].tolist() == plain.token_ids[0].tolist()
+    assert found == {"decoder": True, "encoder-decoder": False}

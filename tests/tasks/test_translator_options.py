@@ -245,3 +245,20 @@ def test_mistakes(decoder, translator, seq2seq):
         bare.translate("a", None, "Spanish")
     with pytest.raises(ValueError, match="Expected target_language, which the prompt names, got None"):
         translator.translate("a", "English")
+    for words in (3, [3], [["a"], 3]):
+        with pytest.raises(TypeError, match="Expected forced words to be texts"):
+            translator.translate(["a", "b"], *LANGUAGES, forced_words=words, num_beams=2)
+    with pytest.raises(TypeError, match="Expected scorer to be a TranslationScorer, got str: 'comet'"):
+        seq2seq.evaluate(["a"], ["b"], scorer="comet")
+
+
+def test_a_decoder_is_watched_in_training(decoder):
+    pytest.importorskip("sacrebleu")
+    quality = kt.training.TranslationQuality(["The cat"], ["Le chat"], source_language="en", target_language="fr")
+    quality.set_model(decoder)
+    with pytest.raises(ValueError, match="Expected a model that translates, got CausalLM. Give the one that asks it"):
+        quality.on_train_begin()
+    quality.translator, logs = kt.Translator(decoder), {}
+    quality.on_train_begin()
+    quality.on_epoch_end(0, logs)
+    assert list(logs) == ["val_bleu", "val_chrf"] and len(quality.hypotheses) == 1
