@@ -210,7 +210,7 @@ class Documents:
         together = (lambda line: len(spans([line])[0]) <= most) if by_lines else None
         split = [split_document(text, known.codes[0] if known else None, together) for text in texts]
         self._documents = [cut_to_fit(document, spans, most) for document in split]
-        self._texts, self._names, self._piece = texts, names, "line" if by_lines else "sentence"
+        self._texts, self._names, self._piece = texts, names, "part" if by_lines else "sentence"
 
     def keep_whole(self, parts_of: collections.abc.Callable[[str], collections.abc.Sequence[tuple[int, int]]]) -> None:
         """Join pieces that are parts of one span of a text, as a function gives them."""

@@ -108,11 +108,10 @@ def test_terms_without_a_place_are_counted(seq2seq):
         made = seq2seq.translate(texts, num_beams=4, max_new_tokens=8, glossary=many, names=names)
     assert made[0]
     (word,) = seq2seq.tokenizer.encode_targets(["une demeure"])
+    options = {"num_beams": 2, "max_new_tokens": 12, "bad_words_ids": [[each] for each in word[1:-1]]}
     with pytest.warns(UserWarning, match="1 terms of .* translations .index 0.: 'house' as 'demeure'. More beams"):
-        made = seq2seq.translate(
-            texts, num_beams=4, glossary={"house": "demeure"}, bad_words_ids=[[each] for each in word[1:-1]]
-        )
-    assert made == seq2seq.translate(texts, num_beams=4, bad_words_ids=[[each] for each in word[1:-1]])
+        made = seq2seq.translate(texts, glossary={"house": "demeure"}, **options)
+    assert made == seq2seq.translate(texts, **options)
 
 
 def test_terms_of_a_published_prompt(decoder):
@@ -153,7 +152,7 @@ def test_documents_of_a_decoder(translator):
     lines = made.split("\n")
     assert lines[0].startswith("- ") and lines[1] == "" and len(lines) == 4
     documents = translator._part._documents([f"- The cat\n{long}"], *LANGUAGES, None, 512, {"max_new_tokens": 30})
-    assert len(documents.sentences) == 13 and documents.names[1] == "line 2 of index 0"
+    assert len(documents.sentences) == 13 and documents.names[1] == "part 2 of index 0"
     with pytest.raises(ValueError, match="translate_document takes long texts in pieces"):
         translator.translate(["cat", long * 20], *LANGUAGES)
     for options in ({"return_scores": True}, {"prefix": "a"}, {"forced_words": ["a"]}):
@@ -187,7 +186,7 @@ def test_a_file_with_terms_and_protected_parts_goes_on(either, tmp_path):
     lines = [f"The house {{x{number}}} is small." for number in range(6)]
     (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines))
     given = dict(zip(("source_language", "target_language"), told(either), strict=False))
-    options = {**given, "protect": kt.data.Protection("placeholders"), "max_new_tokens": 12, "num_beams": 1}
+    options = {**given, "protect": kt.data.Protection("placeholders"), "max_new_tokens": 8, "num_beams": 1}
     options |= {"batch_size": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

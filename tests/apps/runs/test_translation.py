@@ -142,7 +142,8 @@ def test_a_run_names_its_metrics_and_its_judge(settings, tmp_path, monkeypatch):
 
     monkeypatch.setattr(scores.TranslationScorer, "from_preset", lambda name, base: Judge())
     changes = ["validation.metrics=[chrf++, ter]", "validation.scorer=judge", "training.monitor=ter"]
-    run = read_run(None, [*settings, *changes, f"output={tmp_path}", "training.epochs=1", "training.patience=1"])
+    changes += ["training.epochs=1", "training.patience=1", "training.batch_tokens=4096", "decoding.num_beams=1"]
+    run = read_run(None, [*settings, *changes, f"output={tmp_path}"])
     said = []
     report = train_translation(run, say=said.append, verbose=0).report
     assert list(report["test"]) == [
