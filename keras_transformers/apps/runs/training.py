@@ -8,6 +8,7 @@ import keras
 from keras_transformers.apps.runs.epochs import Epochs
 from keras_transformers.apps.runs.settings import TranslationRun
 from keras_transformers.data.batches import Batches, translation_batches
+from keras_transformers.data.pairs import encode_pairs
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.training.callbacks import LearningCurve, TranslationQuality
 from keras_transformers.training.checkpoints import Checkpoint, average_weights, kept_checkpoints
@@ -68,13 +69,14 @@ class Training(typing.NamedTuple):
 
     def _batches(self, task: Seq2SeqLM) -> Batches:
         settings = self.run.training
-        return translation_batches(
+        pairs = encode_pairs(
             *self.pairs,
             tokenizer=task.tokenizer,
-            batch_tokens=settings.batch_tokens,
             max_length=self.run.max_length,
-            seed=settings.seed,
+            start_id=task.generation.start_id,
+            padding_id=task.config.padding_id,
         )
+        return translation_batches(pairs, batch_tokens=settings.batch_tokens, seed=settings.seed)
 
     def _stage(
         self,
