@@ -36,7 +36,7 @@ def pairs_of(run: TranslationRun, folder: pathlib.Path, say: Callable[[str], typ
     """
     train, validation, test = _data(run.data, run.training.seed)
     held_out = [*zip(*validation, strict=True)] + ([] if test is validation else [*zip(*test, strict=True)])
-    cleaned = clean(*train, run.cleaning, held_out)
+    cleaned = clean(train[0], train[1], run.cleaning, held_out)
     say(cleaned.table())
     if not cleaned.sources:
         raise ValueError("Expected some pairs to learn from, got none after cleaning. Loosen its rules.")
@@ -57,8 +57,9 @@ def pairs_of(run: TranslationRun, folder: pathlib.Path, say: Callable[[str], typ
             )
         train = again.sources, again.targets
     if any(vars(run.augmentation).get(name) for name in ("capitals", "lowercase", "unfinished", "joined", "marked")):
-        *train, counts["augmented"] = augment(*train, run.augmentation)
-    return RunPairs((train[0], train[1]), validation, test, counts)
+        sources, targets, counts["augmented"] = augment(*train, run.augmentation)
+        train = sources, targets
+    return RunPairs(train, validation, test, counts)
 
 
 def _data(data: typing.Any, seed: int) -> typing.Any:

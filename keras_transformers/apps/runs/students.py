@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import tempfile
 
-from keras_transformers.apps.runs.settings import StudentSettings
+from keras_transformers.apps.runs.distillation import StudentSettings
 from keras_transformers.layers.simple_recurrence import SimpleRecurrence
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.models.recipes import student, transformer

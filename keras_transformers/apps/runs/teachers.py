@@ -14,8 +14,8 @@ import time
 import typing
 from collections.abc import Callable, Iterator, Sequence
 
+from keras_transformers.apps.runs.distillation import TeacherSettings
 from keras_transformers.apps.runs.files import write
-from keras_transformers.apps.runs.settings import TeacherSettings
 from keras_transformers.data.translation_checks import Check, TranslationChecks
 from keras_transformers.extras import require
 from keras_transformers.files.reading import is_plain
@@ -121,7 +121,8 @@ def _translated(
 ) -> Iterator[Candidates]:
     """Yield the candidates of each line by one teacher, from the files that exist, or new ones."""
     shards = [lines[begin : begin + settings.shard_lines] for begin in range(0, len(lines), settings.shard_lines)]
-    job = {"preset": name, "num_beams": settings.num_beams, **settings.languages}
+    job = {"preset": name, **settings.languages}
+    job |= {key: getattr(settings, key) for key in ("num_beams", "max_new_tokens")}
     teacher: Seq2SeqLM | None = None
     begun, translated = time.perf_counter(), 0
     for index, shard in enumerate(shards):
@@ -144,10 +145,12 @@ def _translated(
 
 
 def _candidates(settings: TeacherSettings, teacher: Seq2SeqLM, lines: list[str]) -> list[Candidates]:
-    texts: typing.Any
+    options: dict[str, typing.Any] = dict(settings.languages)
+    if settings.max_new_tokens is not None:
+        options["max_new_tokens"] = settings.max_new_tokens
     texts, scores = teacher.translate(
         lines,
-        **settings.languages,
+        **options,
         batch_size=settings.batch_size,
         num_beams=settings.num_beams,
         num_return_sequences=settings.num_beams,

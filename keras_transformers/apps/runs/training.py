@@ -99,7 +99,8 @@ class Training(typing.NamedTuple):
         )
         callbacks = [  # order matters: each reads the logs that those before it wrote
             TranslationQuality(
-                *(side[: watched.sentences] for side in self.validation),
+                self.validation[0][: watched.sentences],
+                self.validation[1][: watched.sentences],
                 every_epochs=watched.every_epochs,
                 metrics=watched.metrics,
                 scorer=self.scorer,
@@ -112,8 +113,9 @@ class Training(typing.NamedTuple):
         ]
         done = kept.done()
         if not kept.is_over(done) and len(done) < epochs:
-            data = {"validation_data": self.validation, "callbacks": callbacks, "verbose": self.verbose}
-            task.fit(batches, epochs=epochs, **data)
+            task.fit(
+                batches, epochs=epochs, validation_data=self.validation, callbacks=callbacks, verbose=self.verbose
+            )
         else:
             Checkpoint(folder / "checkpoints").restore(task)
         return kept.done()

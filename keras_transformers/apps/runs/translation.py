@@ -25,10 +25,11 @@ from collections.abc import Callable, Iterable
 
 from keras_transformers import __version__, backends
 from keras_transformers.apps.runs import students
+from keras_transformers.apps.runs.distillation import EXPORTS
 from keras_transformers.apps.runs.files import write
 from keras_transformers.apps.runs.pairs import pairs_of
 from keras_transformers.apps.runs.scores import scorer_of, tested
-from keras_transformers.apps.runs.settings import EXPORTS, TranslationRun, as_values, flat, read_run, run_yaml
+from keras_transformers.apps.runs.settings import TranslationRun, as_values, flat, read_run, run_yaml
 from keras_transformers.apps.runs.training import Training
 from keras_transformers.apps.seeds import set_random_seed
 from keras_transformers.extras import require

@@ -8,7 +8,9 @@ import pytest
 
 import keras_transformers as kt
 from keras_transformers.apps.runs import read_run, teachers, train_translation
-from keras_transformers.apps.runs.settings import StudentSettings, TeacherSettings
+from keras_transformers.apps.runs.distillation import StudentSettings, TeacherSettings
+from tests.formats import marian_models
+from tests.formats.test_marian import sentencepiece_model
 
 pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.filterwarnings("default:.*token limit")]
 
@@ -149,6 +151,27 @@ def test_a_run_with_a_student(teacher, tmp_path):
     assert np.abs(exact - rounded).max() <= 1e-5 * np.abs(exact).max()
     again, said = run_of(teacher, tmp_path, *more)
     assert again.report == json.loads((tmp_path / "report.json").read_text()) and "is done already" in said[0]
+
+
+def test_a_student_of_a_model_of_marian_leaves_for_marian(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("\n".join(f"{line}\t{line[::-1]}" for line in LINES))
+    folder = tmp_path / "teacher"
+    marian_models.write(folder, marian_models.made(marian_models.STUDENT), {"vocab.spm": sentencepiece_model()})
+    settings = [f"data.pairs={tmp_path / 'pairs.tsv'}", "data.held_out=2", f"teacher.preset={folder}", *STUDENT]
+    settings += [
+        "teacher.share_vocabulary=true",
+        "teacher.num_beams=1",
+        "teacher.checks=false",
+        "teacher.max_new_tokens=4",
+    ]
+    settings += ["training.epochs=1", "validation.max_new_tokens=4", "cleaning.max_ratio=null"]
+    more = ("student.quantization=marian", "student.quantization_aware_epochs=1", "student.export=[marian]")
+    (task, report), _ = run_of(settings, tmp_path / "run", *more)
+    assert "quantized" in report and {"preset", "marian"} == report["bytes"].keys()
+    written, inputs = kt.Seq2SeqLM.from_preset(tmp_path / "run" / "marian"), {"token_ids": np.array([[5, 6, 0]])}
+    inputs["decoder_token_ids"] = np.array([[task.generation.start_id, 7]])
+    exact, rounded = (np.asarray(each.predict(inputs, verbose=0))[..., :40] for each in (task, written))
+    assert np.abs(exact - rounded).max() <= 1e-5 * np.abs(exact).max()  # int8 changes nothing more
 
 
 def test_a_student_without_a_teacher(teacher, tmp_path):
