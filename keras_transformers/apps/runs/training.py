@@ -113,9 +113,7 @@ class Training(typing.NamedTuple):
         ]
         done = kept.done()
         if not kept.is_over(done) and len(done) < epochs:
-            task.fit(
-                batches, epochs=epochs, validation_data=self.validation, callbacks=callbacks, verbose=self.verbose
-            )
+            task.fit(batches, epochs=epochs, validation_data=self.validation, callbacks=callbacks, verbose=self.verbose)
         else:
             Checkpoint(folder / "checkpoints").restore(task)
         return kept.done()
