@@ -11,12 +11,14 @@ terms overlap, the longest counts.
 import collections.abc
 import re
 import typing
+import unicodedata
 
 from keras_transformers.spelling import listed
 
 Term = tuple[str, str]
-# Scripts that write no spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+# Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_PIECE = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")  # a character of such a script, a word, a sign
 
 
 class Glossary:
@@ -54,10 +56,12 @@ class Glossary:
         if not known:
             raise ValueError("Expected at least one term in a glossary, got none. Leave the glossary out.")
         self.terms: tuple[Term, ...] = tuple(known.items())
-        self._known = known
-        # The longest first; an exact match of a term with capitals before one in small letters.
-        order = sorted(known, key=lambda each: (-len(each), each == each.lower(), each))
-        self._pattern = re.compile("|".join(f"(?:{_as_pattern(term)})" for term in order))
+        # Terms by their first word or sign, the longest first; those with capitals before those in small letters.
+        self._by_piece: dict[str, list[tuple[re.Pattern[str], Term]]] = {}
+        for term in sorted(self.terms, key=lambda each: (-len(each[0]), each[0] == each[0].lower(), each)):
+            first = _PIECE.match(term[0])
+            if first is not None:
+                self._by_piece.setdefault(first.group().casefold(), []).append((_as_pattern(term[0]), term))
 
     def __repr__(self) -> str:
         return f"Glossary({dict(self.terms)!r})"
@@ -75,26 +79,37 @@ class Glossary:
 
     def found(self, text: str) -> list[Term]:
         """Return the terms that a text has, each once, in their order in the text."""
-        terms: dict[str, str] = {}
-        for match in self._pattern.finditer(text):
-            written = " ".join(match.group().split())
-            term = written if written in self._known else written.lower()
-            if term in self._known:
-                terms[term] = self._known[term]
-        return list(terms.items())
+        text, end, terms = _plain(text), 0, dict[Term, None]()
+        for piece in _PIECE.finditer(text):
+            if piece.start() < end:
+                continue
+            for pattern, term in self._by_piece.get(piece.group().casefold(), ()):
+                if (match := pattern.match(text, piece.start())) is not None:
+                    terms[term], end = None, match.end()
+                    break
+        return list(terms)
 
     def missing(self, text: str, translation: str) -> list[Term]:
         """Return the terms of a text whose translations do not occur in its translation, in any case."""
-        folded = " ".join(translation.casefold().split())
-        return [(term, wanted) for term, wanted in self.found(text) if wanted.casefold() not in folded]
+        folded = " ".join(_plain(translation).casefold().split())
+        return [(term, wanted) for term, wanted in self.found(text) if _plain(wanted).casefold() not in folded]
 
 
-def _as_pattern(term: str) -> str:
+def _plain(text: str) -> str:
+    """A text in which equal characters are written alike: composed, and with straight apostrophes."""
+    return unicodedata.normalize("NFC", text).replace("’", "'")
+
+
+def _as_pattern(term: str) -> re.Pattern[str]:
     """The regular expression of a term: a whole word, if its script writes words apart."""
-    words = r"\s+".join(re.escape(word) for word in term.split())
-    begin = "" if _UNSPACED.match(term[0]) else r"(?<![^\W_])"
-    end = "" if _UNSPACED.match(term[-1]) else r"(?![^\W_])"
-    return f"{begin}(?i:{words}){end}" if term == term.lower() else f"{begin}{words}{end}"
+    words = r"\s+".join(re.escape(word) for word in _plain(term).split())
+    begin, end = (rf"(?{look}[^\W_{_UNSPACED}])" for look in ("<!", "!"))
+    whole = f"{begin if _is_spaced(term[0]) else ''}{words}{end if _is_spaced(term[-1]) else ''}"
+    return re.compile(whole, re.IGNORECASE if term == term.lower() else 0)
+
+
+def _is_spaced(character: str) -> bool:
+    return character.isalnum() and re.match(f"[{_UNSPACED}]", character) is None
 
 
 def described(missing: collections.abc.Iterable[Term]) -> str:

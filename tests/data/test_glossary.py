@@ -1,5 +1,7 @@
 """Terms that a text has, and those that its translation lacks."""
 
+import time
+
 import pytest
 
 from keras_transformers.data.glossary import Glossary
@@ -19,6 +21,16 @@ def test_terms_are_found_as_whole_words():
         (".NET", "dotNET"),
     ]
     assert Glossary({"straße": "rue"}).found("STRASSE") == []
+    assert Glossary({"café": "coffee"}).found("un cafe\u0301 noir") == [("café", "coffee")]
+    assert Glossary({"don't": "ne"}).found("I don’t") == [("don't", "ne")]
+    assert Glossary({"北京": "Beijing", "AI": "IA"}).found("我在北京学AI。") == [("北京", "Beijing"), ("AI", "IA")]
+
+
+def test_large_glossaries_are_quick():
+    glossary = Glossary({f"word{number}": str(number) for number in range(5000)})
+    begin = time.perf_counter()
+    assert len(glossary.found(" ".join(f"word{number}" for number in range(0, 8000, 4)))) == 1250
+    assert time.perf_counter() - begin < 1
 
 
 def test_a_translation_lacks_terms():
