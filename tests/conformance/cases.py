@@ -13,6 +13,8 @@ import keras_transformers as kt
 from keras_transformers.families.registry import families
 from tests.conformance import bart_cases, deberta_cases, embedder_cases, encoder_cases, llama_cases, t5_cases
 
+_READ = {}
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -29,9 +31,20 @@ class Case:
     def family(self):
         return families()[self.model_type]
 
-    @functools.cached_property
+    @property
     def config(self):
-        return self.family.config(self.values)
+        return self._read(self.values)
+
+    def config_with(self, head):
+        """The configuration that a `config.json` with a `Head` means."""
+        return self._read(self.config_file(head))
+
+    def _read(self, values):
+        """Once for all cases with these values, which are hundreds: it is what importing this module takes."""
+        key = self.model_type, repr(values)
+        if key not in _READ:
+            _READ[key] = self.family.config(values)
+        return _READ[key]
 
     @property
     def decodes(self):
@@ -345,7 +358,7 @@ def _by_config():
     """Checkpoints by their configurations: heads of one family may have several, and two families the same."""
     checkpoints = {}
     for name, (case, head) in CHECKPOINTS.items():
-        checkpoints.setdefault(case.family.config(case.config_file(head)), []).append(name)
+        checkpoints.setdefault(case.config_with(head), []).append(name)
     return {names[0]: (config, names) for config, names in checkpoints.items()}
 
 

@@ -63,7 +63,7 @@ def _written(name):
 def _read_by_its_head(name):
     """A checkpoint's architecture, and the fields that not all heads read: those that this one does."""
     case, head = CHECKPOINTS[name]
-    config = case.family.config(case.config_file(head))
+    config = case.config_with(head)
     fields = [field for field, tasks in READ_BY.items() if head.task in tasks]
     return case.model_type, head.architecture, [repr(getattr(config, field)) for field in fields]
 
