@@ -88,6 +88,8 @@ class Trained(keras.Model):
 
     def make_train_function(self, force: bool = False) -> typing.Any:
         self._check_before_steps()
+        if not self.optimizer.built:  # TensorFlow traces a step twice if its first trace makes variables
+            self.optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     def make_test_function(self, force: bool = False) -> typing.Any:

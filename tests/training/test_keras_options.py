@@ -223,6 +223,17 @@ def test_an_optimizer_of_several_accumulates_so_too():
         np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
+@pytest.mark.one_backend("tensorflow")
+def test_a_step_is_traced_once():
+    """An optimizer that makes its variables within the first trace needs a second one."""
+    model, traced = task("TextClassifier"), []
+    step = model.train_step
+    model.train_step = lambda *arguments: traced.append(arguments) or step(*arguments)
+    model.compile()
+    model.fit(batches("TextClassifier", 13), epochs=2, verbose=0)
+    assert len(traced) == 1
+
+
 # Narrow weights
 
 
