@@ -58,10 +58,10 @@ class Glossary:
         self.terms: tuple[Term, ...] = tuple(known.items())
         # Terms by their first word or sign, the longest first; those with capitals before those in small letters.
         self._by_piece: dict[str, list[tuple[re.Pattern[str], Term]]] = {}
-        for term in sorted(self.terms, key=lambda each: (-len(each[0]), each[0] == each[0].lower(), each)):
-            first = _PIECE.match(term[0])
+        for pair in sorted(self.terms, key=lambda each: (-len(each[0]), each[0] == each[0].lower(), each)):
+            first = _PIECE.match(_plain(pair[0]))
             if first is not None:
-                self._by_piece.setdefault(first.group().casefold(), []).append((_as_pattern(term[0]), term))
+                self._by_piece.setdefault(first.group().casefold(), []).append((_as_pattern(pair[0]), pair))
 
     def __repr__(self) -> str:
         return f"Glossary({dict(self.terms)!r})"
