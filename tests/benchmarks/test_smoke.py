@@ -40,6 +40,18 @@ def test_the_page_shows_the_latest_results():
     assert report.PAGE.read_text("utf-8") == report.page(), "Run `python benchmarks/report.py`."
 
 
+@pytest.mark.slow
+@pytest.mark.one_backend("torch")
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+def test_a_file_that_is_killed_at_random_is_resumed_to_the_same_bytes():
+    pytest.importorskip("sentencepiece")
+    environment = os.environ | {"BENCH_SMOKE": "1"}
+    command = [sys.executable, FOLDER / "resuming.py"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "| 20,000 | 3 | – | – | yes |" in ended.stdout
+
+
 @pytest.mark.one_backend
 def test_an_unknown_kind_of_work_is_named():
     ended = subprocess.run([sys.executable, FOLDER / "all.py", "decoding"], capture_output=True, text=True)

@@ -69,7 +69,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("name", few(ALL, "penalties", "beams"))
+@pytest.mark.parametrize("name", few(ALL, "beams"))
 def test_only_the_shortlist_is_written_as_if_all_else_was_suppressed(name, model):
     config = settings(**ALL[name])
     together = model.generate(SOURCES, config)
