@@ -48,8 +48,9 @@ def pairs_of(run: TranslationRun, folder: pathlib.Path, say: Callable[[str], typ
         further = [] if run.teacher.sources is None else list(read_lines(run.teacher.sources))
         taught = teachers.teach(run.teacher, *train, further, folder / "teacher", say)
         again = clean(taught.sources, taught.targets, run.cleaning, held_out)
-        counts["taught"] = {**taught.counts, **again.dropped, "learnt": len(again.sources)}
-        say("\n".join(f"{name:<13} {count:>12,}" for name, count in counts["taught"].items()))
+        cleaned_again = {f"cleaned: {rule}": count for rule, count in again.dropped.items() if count}
+        counts["taught"] = {**taught.counts, **cleaned_again, "learnt": len(again.sources)}
+        say("\n".join(f"{name:<19} {count:>12,}" for name, count in counts["taught"].items()))
         if not again.sources:
             raise ValueError(
                 "Expected some translations of the teacher to learn from, got none: the table says what removed them. "

@@ -64,7 +64,8 @@ def teach(
     kept = list(dict.fromkeys((source, target) for source, target in learnt if target is not None))
     if settings.references:
         kept = list(dict.fromkeys([*kept, *zip(sources, references, strict=True)]))
-    counts = {"lines": len(lines), "asked": len(rows), **choice.dropped}
+    left_out = {f"left out: {reason}": count for reason, count in choice.dropped.items()}
+    counts = {"lines": len(lines), "asked": len(rows), **left_out}
     return Taught([source for source, _ in kept], [target for _, target in kept], counts)
 
 
