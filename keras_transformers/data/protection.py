@@ -1,4 +1,5 @@
-"""Parts of a text that a translation has to keep as they are: placeholders, tags, URLs, e-mail addresses. No model.
+"""Parts of a text that a translation has to keep as they are: placeholders, tags, URLs, e-mail addresses and emoji. No
+model.
 
     source       Dear {name}, <b>read</b> this.
     without      Dear Tom, read this.               a stand-in for each word-like part; tags are taken out
@@ -16,6 +17,7 @@ import typing
 from collections.abc import Iterable, Sequence
 
 _BRACES = r"\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\})*\}"  # up to three deep, as in "{n, plural, one {# day}}"
+_EMOJI = r"[\u203c\u2049\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]"
 KINDS = {
     # A value in quotes may hold ">". A tag whose quotes do not close ends at the next ">".
     "tags": r"</?[A-Za-z][\w:.-]*(?:\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)?/?>|</?[A-Za-z][\w:.-]*(?:\s[^<>]*)?/?>"
@@ -23,10 +25,14 @@ KINDS = {
     "urls": r"(?:https?|ftp)://[^\s<>\"]*[^\s<>\".,;:!?)\]}'’»]|www\.[^\s<>\"]*[^\s<>\".,;:!?)\]}'’»]",
     "emails": r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+",
     "placeholders": rf"\{{\{{[^{{}}\n]*\}}\}}|\$?(?!\{{\s){_BRACES}|%\([\w.]+\)[sdfi]|%(?:\d+\$)?[sdfi@](?!\w)|&#?\w+;",
+    # With a modifier of skin or look, joined to others, or a pair of letters for a flag.
+    "emoji": rf"{_EMOJI}(?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d{_EMOJI})*",
 }
 # Words that models copy, in the order in which they are tried: names, the same in another order, marks with a number.
 _NAMES = ("Tom", "Sami", "Layla", "Jim", "Ken", "Boston", "Bob", "Fadil", "Dan", "Linda", "Susan", "Alice")
 STAND_INS: tuple[Sequence[str], ...] = (_NAMES, _NAMES[::-1], tuple(f"X{number}" for number in range(1, 100)))
+
+_TAKEN_OUT = ("tags", "emoji")
 
 _TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][\w:.-]*)(?:\s.*?)?(?P<alone>/)?>", re.DOTALL)
 _SPACES = re.compile(r"[^\S\n]{2,}")
@@ -121,7 +127,7 @@ class Part(typing.NamedTuple):
     begin: int
     end: int
     text: str
-    is_tag: bool
+    is_tag: bool  # or an emoji: it stands beside words, not for one
 
 
 def find_parts(text: str, kinds: dict[str, re.Pattern[str]]) -> list[Part]:
@@ -133,7 +139,7 @@ def find_parts(text: str, kinds: dict[str, re.Pattern[str]]) -> list[Part]:
         ['{name}']
     """
     found = [
-        (match.start(), order, Part(*match.span(), match.group(), kind == "tags"))
+        (match.start(), order, Part(*match.span(), match.group(), kind in _TAKEN_OUT))
         for order, (kind, pattern) in enumerate(kinds.items())
         for match in pattern.finditer(text)
         if match.group()
@@ -152,7 +158,7 @@ class Masked:
     Attributes:
         text: the text for the model.
         stand_ins: pairs of a stand-in and the part that it stands for.
-        tags: pairs of a tag and its place in `text`.
+        tags: pairs of a tag or an emoji and its place in `text`.
     """
 
     text: str
@@ -183,13 +189,27 @@ def masked(text: str, parts: Sequence[Part], words: Sequence[str] = STAND_INS[0]
                 last += 1  # one of the spaces around the tag
             elif glued and _is_alone(part.text):  # such as <br/>
                 done += " "
-            tags.append((part.text, len(done)))
+            tags.append((_spaced(part, text), len(done)))
             continue
         stand_in = next(free)
         stand_ins.append((stand_in, part.text))
         done += (" " if done[-1:].isalnum() else "") + stand_in
         done += " " if text[part.end : part.end + 1].isalnum() else ""
     return Masked(done + text[last:], tuple(stand_ins), tuple(tags))
+
+
+def _spaced(part: Part, text: str) -> str:
+    """Return a part that is taken out; an emoji with the spaces around it, which it needs at its new place too."""
+    if part.text.startswith("<"):
+        return part.text
+    before, after = text[: part.begin][-1:], text[part.end :][:1]
+    return f"{' ' if before.isspace() else ''}{part.text}{' ' if after.isspace() else ''}"
+
+
+def _fitted(part: str, before: str, after: str) -> str:
+    """Return a part without spaces that the characters beside its place make needless."""
+    part = part.lstrip(" ") if not before or before.isspace() else part
+    return part if after.isalnum() else part.rstrip(" ")
 
 
 def _is_alone(tag: str) -> bool:
@@ -289,9 +309,9 @@ def _placed_tags(mask: Masked, translation: str, words: Words | None) -> tuple[l
     ending: list[str] = []
     for (tag, _), place in zip(mask.tags, _places(mask, translation, words), strict=True):
         if place is None:
-            ending.append(tag)
+            ending.append(tag.strip())
         else:
-            placed.append((tag, place))
+            placed.append((_fitted(tag, translation[:place][-1:], translation[place : place + 1]), place))
     return placed, ending
 
 

@@ -143,10 +143,11 @@ class Translating:
             num_candidates: how many translations of each text the judge chooses from; by default `num_beams`, and 16
                 samples with `do_sample`. Decoding takes as long as for so many beams or samples. The judge reads each
                 candidate; `MinimumBayesRisk` compares each with each.
-            protect: parts of the texts that their translations keep as they are: True for "tags", "urls", "emails" and
-                "placeholders" such as `{name}` and `%s`; or a list of these names, and of compiled regular expressions;
-                or a `kt.data.Protection`, which counts. A stand-in, which the model copies, marks the place of a part.
-                Tags go to the aligned words. Parts without a place stand at the end, and a warning counts them.
+            protect: parts of the texts that their translations keep as they are: True for "tags", "urls", "emails",
+                "emoji" and "placeholders" such as `{name}` and `%s`; or a list of these names, and of compiled regular
+                expressions; or a `kt.data.Protection`, which counts. A stand-in, which the model copies, marks the
+                place of a part. Tags and emoji go to the aligned words. Parts without a place stand at the end, and a
+                warning counts them.
             **generation: fields of `GenerationConfig`: `num_beams=4`, `max_new_tokens=64`, `length_penalty=1.0`,
                 `do_sample=True`, …
 

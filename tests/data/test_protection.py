@@ -40,6 +40,7 @@ ALL = patterns(True)
         ("Ask tom.x+y@mail.example.org, not @tom.", ["tom.x+y@mail.example.org"]),
         ("100 % sure, 50%discount, a & b, {not this\n}", []),
         ('<a href="https://a.org/{x}">', ['<a href="https://a.org/{x}">']),
+        ("Hi 👍🏽 👨\u200d👩\u200d👧 🇫🇷❤\ufe0f, 3 × 4 → é …", ["👍🏽", "👨\u200d👩\u200d👧", "🇫", "🇷", "❤\ufe0f"]),
     ],
 )
 def test_parts_are_found(text, parts):
@@ -49,10 +50,30 @@ def test_parts_are_found(text, parts):
 def test_own_patterns_and_wrong_ones():
     assert [part.text for part in find_parts("ACME {x}", patterns(re.compile("ACME")))] == ["ACME"]
     assert list(patterns("urls")) == ["urls"]
-    with pytest.raises(ValueError, match="Expected protect to name tags, urls, emails, placeholders, .* got 'url'"):
+    with pytest.raises(
+        ValueError, match="Expected protect to name tags, urls, emails, placeholders, emoji, .* got 'url'"
+    ):
         patterns(["url"])
     with pytest.raises(TypeError, match="Expected protect to be True, names of tags"):
         patterns(3)
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "expected"),
+    [
+        ("I like it 😀", "J'aime ça.", "J'aime ça. 😀"),
+        ("😀 Good morning!", "Bonjour !", "😀 Bonjour !"),
+        ("It works!😀🎉", "Ça marche !", "Ça marche !😀🎉"),
+        ("I love 🍕 a lot", "J'adore beaucoup", "J'adore 🍕 beaucoup"),
+    ],
+)
+def test_an_emoji_keeps_its_place_and_its_spaces(source, translation, expected):
+    mask = masked(source, find_parts(source, ALL))
+    assert mask.text.strip() == re.sub(r" ?[😀🎉🍕]", "", source).strip()
+    spans = [[match.span() for match in re.finditer(r"[\w']+", text)] for text in (mask.text, translation)]
+    last = [len(side) - 1 for side in spans]
+    words = Words([(last[0], last[1]), (last[0] - 1, last[1])], [], *spans)  # the last words, "a lot", are aligned
+    assert restored(mask, translation, words) == (expected, 0)
 
 
 def test_stand_ins_are_no_words_of_the_text():

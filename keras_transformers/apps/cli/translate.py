@@ -124,8 +124,8 @@ class Decoding:
     protect: Annotated[
         list[str] | None,
         typer.Option(
-            help="Keep tags, urls, emails or placeholders as they are, or all of them; repeat for more. Those without "
-            "a place in the translation stand at its end, and are counted."
+            help="Keep tags, urls, emails, placeholders or emoji as they are, or all of them; repeat for more. Those "
+            "without a place in the translation stand at its end, and are counted."
         ),
     ] = None
     glossary: Annotated[
