@@ -88,13 +88,23 @@ def _joined(first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
 def _marked(source: str, target: str, rng: random.Random) -> tuple[str, str]:
     """Put the same mark into both sides: in the place of a name that each has once, or before or after."""
     mark = _mark(rng)
-    names = [name for name in _NAME.findall(source) if source.count(name) == 1 and target.count(name) == 1]
+    names = [name for name in _NAME.findall(source) if len(_places(name, source)) == len(_places(name, target)) == 1]
     if names and rng.random() < 0.7:
         name = rng.choice(names)
-        return source.replace(name, mark), target.replace(name, mark)
+        (source_place,), (target_place,) = _places(name, source), _places(name, target)
+        return _replaced(source, source_place, mark), _replaced(target, target_place, mark)
     if rng.random() < 0.5:
         return f"{mark} {source}", f"{mark} {target}"
     return f"{source} {mark}", f"{target} {mark}"
+
+
+def _places(name: str, text: str) -> list[tuple[int, int]]:
+    """The spans of a name in a text, as a whole word: "In" is no part of "Ingenieur"."""
+    return [each.span() for each in _NAME.finditer(text) if each.group() == name]
+
+
+def _replaced(text: str, place: tuple[int, int], mark: str) -> str:
+    return f"{text[: place[0]]}{mark}{text[place[1] :]}"
 
 
 def _mark(rng: random.Random) -> str:

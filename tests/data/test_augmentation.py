@@ -62,3 +62,9 @@ def test_shares_are_shares_and_the_seed_decides():
 
 def test_an_unchanged_or_empty_copy_is_none():
     assert augment(["OK", "..."], ["OK", "..."], Augmentation(capitals=1.0, unfinished=1.0))[0] == ["OK", "..."]
+
+
+def test_a_mark_replaces_whole_words_alone():
+    for seed in range(20):
+        added = augment(["In Bonn."], ["Ein Ingenieur aus Bonn."], Augmentation(marked=1.0, seed=seed))[1][1]
+        assert "Ingenieur" in added
