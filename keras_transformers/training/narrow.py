@@ -52,11 +52,17 @@ def keep_in_float32(
     `grids` names by `id(variable)`, if there are any. It is changed in place.
 
     Raises:
-        ValueError: for an optimizer that was already built on such weights.
+        ValueError: for an optimizer that was already built on such weights, or was given other grids.
     """
     grids = grids or {}
+    earlier = getattr(vars(optimizer).get("stateless_apply"), "__self__", None)
+    if isinstance(earlier, _Copies) and earlier.grids != grids:
+        raise ValueError(
+            "Expected a new optimizer for another quantization_aware, or other weights, than it was compiled with, got "
+            "the same one, which would round weights as before. Make it anew for compile."
+        )
     rounded = [each for each in variables if _is_narrow(each) or id(each) in grids]
-    if not rounded or "stateless_apply" in vars(optimizer):
+    if not rounded or earlier is not None:
         return
     if optimizer.built:
         kind = "quantized weights" if id(rounded[0]) in grids else f"weights of {rounded[0].dtype}"
@@ -74,7 +80,7 @@ class _Copies:
     """The methods of an optimizer, each with float32 copies in place of rounded weights."""
 
     def __init__(self, optimizer: keras.optimizers.Optimizer, grids: Mapping[int, Grid]) -> None:
-        self._optimizer, self._grids = optimizer, grids
+        self._optimizer, self.grids = optimizer, grids
         self._weights: list[keras.Variable] = []
         self._copies: dict[int, keras.Variable] = {}
 
@@ -83,7 +89,7 @@ class _Copies:
         if optimizer.built:
             return
         self._weights = list(var_list)
-        rounded = [each for each in self._weights if _is_narrow(each) or id(each) in self._grids]
+        rounded = [each for each in self._weights if _is_narrow(each) or id(each) in self.grids]
         self._copies = {id(each): self._copy(each) for each in rounded}
         excluded: set[str] = getattr(optimizer, "_exclude_from_weight_decay", set())
         for weight, copy in self._pairs(self._weights):
@@ -137,14 +143,14 @@ class _Copies:
         return [(each, self._copies[id(each)]) for each in variables if id(each) in self._copies]
 
     def _rounded(self, weight: keras.Variable, copy: Tensor) -> Tensor:
-        grid = self._grids.get(id(weight))
+        grid = self.grids.get(id(weight))
         return ops.cast(copy if grid is None else grid.round(copy), weight.dtype)
 
     def _is_fresh(self, weight: keras.Variable, copy: Tensor, value: Tensor) -> Tensor:
         """Whether each number of a weight is the rounded one of its copy: exactly, or, on a grid, up to the errors of
         a product, far less than the distance of two numbers."""
         rounded = self._rounded(weight, copy)
-        if id(weight) not in self._grids:
+        if id(weight) not in self.grids:
             return ops.equal(rounded, value)
         return ops.abs(rounded - value) <= 1e-5 * ops.max(ops.abs(value))
 

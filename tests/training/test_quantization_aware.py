@@ -71,3 +71,13 @@ def test_refusals():
         layer.trainable = False
     with pytest.raises(ValueError, match="got none: all are frozen"):
         model.compile("adam", quantization_aware="int8")
+
+
+@pytest.mark.one_backend("torch")
+def test_an_optimizer_that_rounds_is_not_reused_for_others():
+    model, optimizer = small(), keras.optimizers.Adam()
+    model.compile(optimizer, quantization_aware="int8")
+    model.compile(optimizer, quantization_aware="int8")
+    for other in ("marian", None):
+        with pytest.raises(ValueError, match="a new optimizer for another quantization_aware"):
+            model.compile(optimizer, quantization_aware=other)
