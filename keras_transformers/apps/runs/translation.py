@@ -221,15 +221,16 @@ def _finished(run: TranslationRun, folder: pathlib.Path) -> dict[str, typing.Any
     if not (folder / "run.yaml").exists():
         return None
     saved, now = flat(read_run(folder / "run.yaml")), flat(run)
-    other = [name for name in now if saved.get(name) != now[name] and not name.startswith(FREE) and name != "output"]
+    names = {**now, **saved}  # a section that was left out then or now has one name in the place of several
+    differ = [name for name in names if saved.get(name) != now.get(name) and name != "output"]
+    other = [name for name in differ if not name.startswith(FREE)]
     if other:
-        what = "; ".join(f"{name}={now[name]!r} instead of {saved.get(name)!r}" for name in other)
+        what = "; ".join(f"{name}={now.get(name)!r} instead of {saved.get(name)!r}" for name in other)
         raise ValueError(
             f"Expected the settings that the run in {folder} was begun with, got {what}. Give the same, or another "
             "output."
         )
-    same = all(saved.get(name) == now[name] for name in now if name != "output")
-    return preset.read_json(folder, "report.json") if same and (folder / "report.json").exists() else None
+    return None if differ or not (folder / "report.json").exists() else preset.read_json(folder, "report.json")
 
 
 def _vocabulary(settings: typing.Any, folder: pathlib.Path, sources: list[str], targets: list[str]) -> Tokenizer:
