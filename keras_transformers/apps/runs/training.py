@@ -1,14 +1,18 @@
 """The stages of training of a run: from the start, and, for a quantized student, a last one that rounds its weights."""
 
 import pathlib
+import shutil
 import typing
 
 import keras
 
 from keras_transformers.apps.runs.epochs import Epochs
+from keras_transformers.apps.runs.files import write
 from keras_transformers.apps.runs.settings import TranslationRun
 from keras_transformers.data.batches import Batches, translation_batches
 from keras_transformers.data.pairs import encode_pairs
+from keras_transformers.files.reading import is_plain
+from keras_transformers.formats.preset import json_bytes
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.training.callbacks import LearningCurve, TranslationQuality
 from keras_transformers.training.checkpoints import Checkpoint, average_weights, kept_checkpoints
@@ -57,11 +61,17 @@ class Training(typing.NamedTuple):
         return results
 
     def fit_quantized(self, task: Seq2SeqLM) -> Results:
-        """Train the last epochs of a student, whose weights are rounded after each update."""
+        """Train the last epochs of a student, whose weights are rounded after each update. They are trained anew if the
+        weights that they begin with have changed: the run has more epochs, or averages others."""
         student = self.run.student
         if student is None or not student.quantization_aware_epochs:
             return []
-        kept = Epochs(self.folder / "quantized" / "epochs.jsonl", self.run.training.monitor, None)
+        folder, averaged = self.folder / "quantized", kept_checkpoints(self.folder / "checkpoints")
+        begun = json_bytes({"averaged": [path.name for path in averaged[-self.run.training.average :]]})
+        if not is_plain(folder / "begun.json") or (folder / "begun.json").read_bytes() != begun:
+            shutil.rmtree(folder, ignore_errors=True)
+            write(folder / "begun.json", begun)
+        kept = Epochs(folder / "epochs.jsonl", self.run.training.monitor, None)
         schedule = LinearDecay(student.quantization_aware_learning_rate)
         return self._stage(
             task, self._batches(task), schedule, student.quantization_aware_epochs, kept, 1, student.quantization

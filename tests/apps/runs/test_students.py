@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.apps.runs import read_run, teachers, train_translation
+from keras_transformers.apps.runs import read_run, teachers, train_translation, training
 from keras_transformers.apps.runs.distillation import StudentSettings, TeacherSettings
+from keras_transformers.apps.runs.settings import run_yaml
 from tests.formats import marian_models
 from tests.formats.test_marian import sentencepiece_model
 
@@ -176,6 +177,29 @@ def test_a_student_without_a_teacher(teacher, tmp_path):
     settings = [each for each in teacher if not each.startswith("teacher.")]
     (task, report), _ = run_of(settings, tmp_path, "training.epochs=1")
     assert "taught" not in report and "teachers" not in report and task.config.decoder.block.recurrence is not None
+
+
+def test_a_section_that_is_left_out_afterwards_is_refused(teacher, tmp_path):
+    (tmp_path / "run.yaml").write_text(run_yaml(read_run(None, [*teacher, f"output={tmp_path}"])))
+    (tmp_path / "report.json").write_text("{}")
+    without = [each for each in teacher if not each.startswith(("teacher.", "student."))]
+    with pytest.raises(ValueError, match=r"got .*teacher.num_beams=None instead of 2; .*student.size=None instead"):
+        run_of(without, tmp_path)
+
+
+def test_rounded_epochs_begin_anew_after_more_epochs(teacher, tmp_path, monkeypatch):
+    settings = [*teacher, "student.quantization=int8", "student.quantization_aware_epochs=1", "training.average=2"]
+    run = read_run(None, [*settings, f"output={tmp_path}"])
+    epochs = ["step-1", "step-2"]
+    monkeypatch.setattr(training, "kept_checkpoints", lambda folder: [folder / name for name in epochs])
+    monkeypatch.setattr(training.Training, "_batches", lambda self, task: None)
+    monkeypatch.setattr(training.Training, "_stage", lambda self, *arguments: arguments[4].done())
+    stages, row = training.Training(run, ([], []), ([], []), tmp_path), {"epoch": 0, "seconds": 1.0}
+    assert stages.fit_quantized(None) == []
+    (tmp_path / "quantized" / "epochs.jsonl").write_text(json.dumps(row))
+    assert stages.fit_quantized(None) == [row]  # a resumed run
+    epochs.append("step-3")
+    assert stages.fit_quantized(None) == []  # trained for longer: the rounded weights would be those of before
 
 
 def test_the_sizes_of_students():
