@@ -9,6 +9,8 @@ import functools
 import inspect
 import types
 
+_PLAIN = {bool, int, float, str, type(None), types.FunctionType, types.MethodType}
+
 
 class _RemembersSignatures(types.ModuleType):
     """The module `inspect`, which finds out the signature of a function once; a signature never changes."""
@@ -47,7 +49,7 @@ def build_quickly():
 
     operation.Operation.__new__ = __new__
     tracking.Tracker.track = lambda self, value: value if holds_nothing[type(value)] else track(self, value)
-    _set_attributes_quickly(layer.Layer, holds_nothing)
+    _set_attributes_quickly(layer.Layer)
 
 
 class _WhatHoldsNothing(dict):
@@ -62,23 +64,21 @@ class _WhatHoldsNothing(dict):
         return self[cls]
 
 
-def _set_attributes_quickly(cls, holds_nothing):
-    """Without PyTorch's own search for parameters and modules, for an attribute that neither is nor replaces
-    one."""
+def _set_attributes_quickly(cls):
+    """Without PyTorch's own search for parameters and modules, for an attribute that neither is nor replaces one.
+    `torch.compile` traces through it, so that it is of plain parts."""
     import torch
 
-    set_attribute, set_plainly = cls.__setattr__, object.__setattr__
+    set_attribute = cls.__setattr__
 
     def __setattr__(self, name, value):
         held = self.__dict__
-        if "_tracker" not in held or name == "_tracker":
+        if "_tracker" not in held or name == "_tracker" or isinstance(value, (torch.nn.Module, torch.Tensor)):
             return set_attribute(self, name, value)
         if name in held.get("_modules", ()) or name in held.get("_parameters", ()) or name in held.get("_buffers", ()):
             return set_attribute(self, name, value)
-        if not holds_nothing[type(value)]:
-            if isinstance(value, (torch.nn.Module, torch.Tensor)):
-                return set_attribute(self, name, value)
+        if type(value) not in _PLAIN:
             value = held["_tracker"].track(value)
-        set_plainly(self, name, value)
+        return object.__setattr__(self, name, value)
 
     cls.__setattr__ = __setattr__
