@@ -11,15 +11,18 @@ Legend: `n` candidates of a text, `U` of them that differ.
 
 import collections
 import typing
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
+from keras_transformers.data.glossary import Glossary
 from keras_transformers.data.pairs import SOURCES
 from keras_transformers.data.sources import Texts, texts_of
 from keras_transformers.extras import require
 from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.records import record
+from keras_transformers.tasks import terms
 
 SAMPLES = 16  # candidates of a text in sampling, if no number is given
 _BLOCK = 128  # texts whose candidates are compared at once: n * n rows of each are held
@@ -125,7 +128,9 @@ def translate_with(
     settings = candidate_settings(config, judging.num_candidates)
     texts, single = texts_of(texts, inputs=SOURCES)
     given = {**options, **generation, **settings}
-    made = model.translate(texts, batch_size=judging.batch_size, **given)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ terms of the glossary")  # of candidates: the chosen ones are looked at
+        made = model.translate(texts, batch_size=judging.batch_size, **given)
     count = config.num_return_sequences
     found: list[list[tuple[str, float]]] = []
     for begin in range(0, len(texts), _BLOCK):
@@ -136,6 +141,8 @@ def translate_with(
     scores: list[typing.Any] = [[score for _, score in each] for each in found]
     if count == 1:
         results, scores = [each[0] for each in results], [each[0] for each in scores]
+    if given.get("glossary") is not None:
+        terms.report(model, Glossary.of(given["glossary"]), texts, results, given.get("names"))
     if single:
         results, scores = results[0], scores[0]
     return (results, scores) if judging.return_scores else results

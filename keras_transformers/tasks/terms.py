@@ -41,8 +41,7 @@ def translate_with_terms(model: typing.Any, texts: Texts, glossary: Glossary, re
         results = _lists(model._translate(texts, request), request.return_scores)
     else:
         results = _forced(model, texts, terms, request)
-    advice = "The model did not follow its prompt." if model.takes_terms else "More beams find a place for more terms."
-    _report(glossary, texts, results[0], request.names, advice)
+    report(model, glossary, texts, results[0], request.names)
     made, scores = (column[0] if single else column for column in results)
     return (made, scores) if request.return_scores else made
 
@@ -95,12 +94,12 @@ def _first(translations: typing.Any) -> str:
     return translations if isinstance(translations, str) else translations[0]
 
 
-def _report(
+def report(
+    model: typing.Any,
     glossary: Glossary,
     texts: Sequence[str],
     translations: Sequence[typing.Any],
     names: Sequence[str] | None,
-    advice: str,
 ) -> None:
     """Warn of terms that the translations lack."""
     lost = {
@@ -111,6 +110,7 @@ def _report(
     if not lost:
         return
     places = [names[number] if names else f"index {number}" for number in lost]
+    advice = "The model did not follow its prompt." if model.takes_terms else "More beams find a place for more terms."
     every = dict.fromkeys(term for missing in lost.values() for term in missing)
     warnings.warn(
         f"{sum(map(len, lost.values()))} terms of the glossary are missing in {len(lost)} of {len(texts)} translations "

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
+from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.tasks import MinimumBayesRisk, TranslationScorer
+from keras_transformers.tasks.translating import Translating
 
 pytestmark = pytest.mark.one_backend("torch")
 TEXTS = ["The house is small.", "12:30", "", "My friend lives in a big house in Paris."]
@@ -94,3 +96,17 @@ def test_what_cannot_choose_is_refused(translator):
         translator.translate("a", rerank=MinimumBayesRisk(), num_beams=1)
     with pytest.raises(TypeError, match="Expected rerank to be"):
         translator.translate("a", num_candidates=3)
+
+
+def test_terms_of_a_glossary_are_those_of_the_chosen_candidate():
+    class Prompted(Translating):
+        takes_terms, tokenizer = True, None
+        generation_config = staticmethod(GenerationConfig)
+
+        def _translate(self, texts, request):
+            return [["une demeure", "une maison assez longue"] for _ in texts]
+
+    options = {"rerank": TranslationScorer(Judge()), "num_beams": 2, "glossary": {"house": "demeure"}}
+    with pytest.warns(UserWarning, match=r"1 terms of the glossary are missing in 1 of 1 translations \(index 0\)"):
+        assert Prompted().translate("a house", **options) == "une maison assez longue"
+    assert Prompted().translate("a house", **{**options, "glossary": {"house": "maison"}}) == "une maison assez longue"
