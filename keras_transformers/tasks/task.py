@@ -126,7 +126,8 @@ class Task(ShapesOfSpec, PresetTask):
             quantization_aware: "int8" for quantization-aware training: the weights that `kt.transforms.quantize(model,
                 "int8")` would quantize are rounded to such numbers after each update, and the optimizer keeps float32
                 copies of them. "marian" does so by the rule of `Seq2SeqLM.export_marian`. Then quantization changes
-                nothing more. Train a few last epochs so, with a small learning rate.
+                these weights no more; frozen ones are not rounded. Train a few last epochs so, with a small learning
+                rate.
         """
         grids = None
         if quantization_aware is not None:

@@ -75,13 +75,18 @@ def grids(model: keras.Model, rule: str | None) -> dict[int, Grid]:
         raise ValueError(f"Expected quantization_aware to be one of {', '.join(RULES)}, or None, got {rule!r}.")
     found = {}
     for layer in _quantizable(model).values():
+        if layer.quantization_mode:
+            continue
         is_table = type(layer) is not keras.layers.Dense
         weight = layer.embeddings if is_table else layer.kernel
         axis = None if rule == "marian" else -1 if is_table else 0
         if weight.trainable:
             found[id(weight)] = Grid(axis, 0.0 if rule == "marian" else keras.config.epsilon())
     if not found:
-        raise ValueError(f"Expected trainable matrices for quantization_aware={rule!r}, got none: all are frozen.")
+        raise ValueError(
+            f"Expected trainable matrices for quantization_aware={rule!r}, got none: all are frozen, or quantized "
+            "already."
+        )
     return found
 
 

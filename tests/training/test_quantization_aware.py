@@ -81,3 +81,14 @@ def test_an_optimizer_that_rounds_is_not_reused_for_others():
     for other in ("marian", None):
         with pytest.raises(ValueError, match="a new optimizer for another quantization_aware"):
             model.compile(optimizer, quantization_aware=other)
+
+
+@pytest.mark.one_backend("torch")
+def test_weights_that_are_quantized_already_stay():
+    model = small()
+    layer = model.backbone.encoder.blocks[0].feed_forward.up
+    layer.quantize("int4")
+    before = values(layer._kernel)
+    model.compile("adam", quantization_aware="int8")
+    model.fit(X, Y, verbose=0)
+    assert (values(layer._kernel) == before).all()
