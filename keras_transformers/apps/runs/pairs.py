@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from keras_transformers.apps.runs import teachers
 from keras_transformers.apps.runs.settings import TranslationRun
-from keras_transformers.data.augmentation import augment
+from keras_transformers.data.augmentation import Augmentation, augment
 from keras_transformers.data.cleaning import clean
 from keras_transformers.files.lines import read_lines, read_pairs
 
@@ -57,7 +57,7 @@ def pairs_of(run: TranslationRun, folder: pathlib.Path, say: Callable[[str], typ
                 "Loosen min_score, min_agreement or the cleaning, or try another teacher."
             )
         train = again.sources, again.targets
-    if any(vars(run.augmentation).get(name) for name in ("capitals", "lowercase", "unfinished", "joined", "marked")):
+    if run.augmentation != Augmentation(seed=run.augmentation.seed):
         sources, targets, counts["augmented"] = augment(*train, run.augmentation)
         train = sources, targets
     return RunPairs(train, validation, test, counts)
