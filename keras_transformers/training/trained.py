@@ -17,10 +17,11 @@ from keras_transformers.training import refusals, replicas
 from keras_transformers.training.accumulation import accumulation, weigh_batches
 from keras_transformers.training.fused import fuse
 from keras_transformers.training.metrics import TokenMean
-from keras_transformers.training.narrow import Grid, keep_in_float32
+from keras_transformers.training.narrow import keep_in_float32
 from keras_transformers.training.optimizers import Optimizer, parts
 from keras_transformers.training.schedules import count_updates
 from keras_transformers.training.user_metrics import check_names, check_weights, update
+from keras_transformers.transforms.grids import Grid
 
 
 class Trained(keras.Model):

@@ -18,7 +18,7 @@ import numpy as np
 from keras_transformers.models.changes import problem_of_groups
 from keras_transformers.models.weights import fill
 from keras_transformers.spelling import spelled
-from keras_transformers.training.narrow import Grid
+from keras_transformers.transforms.grids import Grid
 from keras_transformers.transforms.sublayers import ROUTER, label_weights, named_sublayers, uncompile
 
 MODES = ("int8", "int4")
