@@ -18,6 +18,7 @@ from keras_transformers.spelling import listed
 Term = tuple[str, str]
 # Scripts that write no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_UNSPACED_ONE = re.compile(f"[{_UNSPACED}]")
 _PIECE = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s]")  # a character of such a script, a word, a sign
 
 
@@ -84,7 +85,8 @@ class Glossary:
             if piece.start() < end:
                 continue
             for pattern, term in self._by_piece.get(piece.group().casefold(), ()):
-                if (match := pattern.match(text, piece.start())) is not None:
+                match = pattern.match(text, piece.start())
+                if match is not None and _is_whole(text, *match.span()):
                     terms[term], end = None, match.end()
                     break
         return list(terms)
@@ -101,15 +103,19 @@ def _plain(text: str) -> str:
 
 
 def _as_pattern(term: str) -> re.Pattern[str]:
-    """The regular expression of a term: a whole word, if its script writes words apart."""
+    """The regular expression of a term, without regard to the words around it."""
     words = r"\s+".join(re.escape(word) for word in _plain(term).split())
-    begin, end = (rf"(?{look}[^\W_{_UNSPACED}])" for look in ("<!", "!"))
-    whole = f"{begin if _is_spaced(term[0]) else ''}{words}{end if _is_spaced(term[-1]) else ''}"
-    return re.compile(whole, re.IGNORECASE if term == term.lower() else 0)
+    return re.compile(words, re.IGNORECASE if term == term.lower() else 0)
+
+
+def _is_whole(text: str, begin: int, end: int) -> bool:
+    """Whether a part of a text ends and begins as a word does, if its script writes words apart."""
+    cut = (text[max(begin - 1, 0) : begin + 1] if begin else "", text[end - 1 : end + 1])
+    return not any(len(each) == 2 and all(map(_is_spaced, each)) for each in cut)
 
 
 def _is_spaced(character: str) -> bool:
-    return character.isalnum() and re.match(f"[{_UNSPACED}]", character) is None
+    return character.isalnum() and _UNSPACED_ONE.match(character) is None
 
 
 def described(missing: collections.abc.Iterable[Term]) -> str:

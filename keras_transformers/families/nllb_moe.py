@@ -58,8 +58,10 @@ _KEYS = M2M_100_KEYS.but(
     expect("moe_eval_capacity_token_fraction", 1.0),
     in_training("expert_capacity", 64),
     in_training("output_router_logits", False),
-    inert("router_ignore_padding_tokens", "normalize_router_prob_before_dropping", "batch_prioritized_routing"),
-    inert("router_z_loss_coef", "router_aux_loss_coef"),
+    inert(
+        *("router_ignore_padding_tokens", "normalize_router_prob_before_dropping", "batch_prioritized_routing"),
+        *("router_z_loss_coef", "router_aux_loss_coef"),
+    ),
 )
 
 _NAMES = layer_names("cross_attention", "ff_layer_norm")

@@ -118,6 +118,12 @@ class StudentSettings:
         ):
             if not set(value) <= set(known):
                 raise ValueError(f"Expected {name} of {', '.join(known)}, got {getattr(self, name)!r}.")
+        if (self.quantization == "marian") != ("marian" in self.export) and self.quantization is not None:
+            raise ValueError(
+                f"Expected quantization: marian together with the export marian, got quantization={self.quantization} "
+                f"and export={', '.join(self.export) or 'none'}. int8 has a scale for each output, Marian one for each "
+                "matrix."
+            )
         if self.quantization_aware_epochs and self.quantization is None:
             raise ValueError(
                 "Expected quantization with quantization_aware_epochs, got null. Name the kind of numbers."

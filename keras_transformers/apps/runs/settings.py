@@ -217,6 +217,11 @@ class TranslationRun:
     def __post_init__(self) -> None:
         if self.student is not None and self.model != ModelSettings():
             raise ValueError("Expected model or student, got both. A student has its sizes in its own section.")
+        shares = self.teacher is not None and self.teacher.share_vocabulary
+        if shares and self.vocabulary != VocabularySettings():
+            raise ValueError(
+                "Expected no vocabulary with teacher.share_vocabulary: true, got one. Leave one of them out."
+            )
         monitor, metrics = self.training.monitor, self.validation.metrics
         if self.training.patience is not None and monitor not in ("loss", *metrics):
             raise ValueError(

@@ -3,7 +3,7 @@
     teacher/0-00000.jsonl      of teacher 0: a header, then the candidates of a line in each line, [[text, score], …]
 
 A file holds `shard_lines` lines and is written in one step, so that a stopped run resumes after the last whole file.
-The header names the teacher and has a hash of the source lines: if they changed, the file is made again.
+The header names the teacher, with hashes of its files and of the source lines. If one changed, the file is made again.
 """
 
 import gc
@@ -19,6 +19,7 @@ from keras_transformers.apps.runs.files import write
 from keras_transformers.data.translation_checks import Check, TranslationChecks
 from keras_transformers.extras import require
 from keras_transformers.files.reading import is_plain
+from keras_transformers.formats.sources import resolve
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 
 Candidates = list[tuple[str, float]]  # translations of a line with their scores, the best first
@@ -122,7 +123,7 @@ def _translated(
 ) -> Iterator[Candidates]:
     """Yield the candidates of each line by one teacher, from the files that exist, or new ones."""
     shards = [lines[begin : begin + settings.shard_lines] for begin in range(0, len(lines), settings.shard_lines)]
-    job = {"preset": name, **settings.languages}
+    job = {"preset": name, "content": _content_of(name), **settings.languages}
     job |= {key: getattr(settings, key) for key in ("num_beams", "max_new_tokens")}
     teacher: Seq2SeqLM | None = None
     begun, translated = time.perf_counter(), 0
@@ -143,6 +144,16 @@ def _translated(
         yield from rows
     del teacher
     gc.collect()
+
+
+def _content_of(name: str) -> str:
+    """Return a hash that tells a teacher from another one in the same place: of the hashes of its files or, without
+    any, of their names and sizes."""
+    path = resolve(name)
+    sums = path / "SHA256SUMS"
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    sizes = "".join(f"{each.name} {each.stat().st_size}\n" for each in files if each.is_file()).encode()
+    return hashlib.sha256(sums.read_bytes() if sums.is_file() else sizes).hexdigest()
 
 
 def _candidates(settings: TeacherSettings, teacher: Seq2SeqLM, lines: list[str]) -> list[Candidates]:

@@ -36,12 +36,15 @@ class Parrot:
 
 
 @pytest.fixture
-def parrot(monkeypatch):
+def parrot(monkeypatch, tmp_path):
     """Makes a teacher of a function from a line to its candidates."""
+    (tmp_path / "parrot").mkdir()
+    (tmp_path / "parrot" / "SHA256SUMS").write_text("young")
 
     def make(answers):
         teacher = Parrot(answers)
         monkeypatch.setattr(teachers.Seq2SeqLM, "from_preset", lambda name: teacher)
+        monkeypatch.setattr(teachers, "resolve", lambda name: tmp_path / "parrot")
         return teacher
 
     return make
@@ -96,7 +99,10 @@ def test_a_stopped_run_asks_only_for_the_files_that_lack(parrot, tmp_path):
     assert third.asked == ["line 6", "another"]
     fourth = parrot(answers)
     teach(tmp_path, lines[:3], lines[:3], source_language="eng", target_language="fra")  # another question
-    assert fourth.asked == lines[:3] and fourth.languages == [("eng", "fra")]
+    (tmp_path / "parrot" / "SHA256SUMS").write_text("older")  # trained on in its place
+    fifth = parrot(answers)
+    teach(tmp_path, lines[:3], lines[:3], source_language="eng", target_language="fra")
+    assert fifth.asked == fourth.asked == lines[:3] and fourth.languages == [("eng", "fra")]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def teacher(tmp_path_factory):
         *(f"data.pairs={folder / 'pairs.tsv'}", "data.held_out=2", f"teacher.preset={folder / 'preset'}"),
         *("teacher.num_beams=2", "teacher.checks=false", "teacher.references=true", *STUDENT),
         *("training.epochs=2", "training.average=1", "training.warmup_steps=4", "decoding.max_new_tokens=4"),
-        *("validation.sentences=2", "validation.max_new_tokens=4", "decoding.num_beams=2", "vocabulary.size=290"),
+        *("validation.sentences=2", "validation.max_new_tokens=4", "decoding.num_beams=2"),
         "cleaning.max_ratio=null",
     ]
 
@@ -175,7 +181,7 @@ def test_a_student_of_a_model_of_marian_leaves_for_marian(tmp_path):
 
 def test_a_student_without_a_teacher(teacher, tmp_path):
     settings = [each for each in teacher if not each.startswith("teacher.")]
-    (task, report), _ = run_of(settings, tmp_path, "training.epochs=1")
+    (task, report), _ = run_of(settings, tmp_path, "training.epochs=1", "vocabulary.size=290")
     assert "taught" not in report and "teachers" not in report and task.config.decoder.block.recurrence is not None
 
 
@@ -215,6 +221,9 @@ def test_the_sizes_of_students():
         (["student.export=[onnx]"], "export of hugging-face, ctranslate2, marian, got"),
         (["student.quantization_aware_epochs=2"], "Expected quantization with quantization_aware_epochs, got null"),
         (["model.hidden_dim=64"], "Expected model or student, got both"),
+        (["student.quantization=marian"], "quantization: marian together with the export marian"),
+        (["student.quantization=int8", "student.export=[marian]"], "got quantization=int8 and export=marian"),
+        (["teacher.share_vocabulary=true", "vocabulary.size=300"], "Expected no vocabulary with"),
         (["teacher.logits=0.5"], "share_vocabulary: true with logits=0.5"),
         (["teacher.choose=best"], "choose to be one of agreement, score, got 'best'"),
         (["teacher.preset=[]"], "one preset, or several that differ, got"),
@@ -235,5 +244,7 @@ def test_what_a_run_refuses_before_it_trains(teacher, tmp_path):
         assert not (tmp_path / name / "checkpoints").exists()
     with pytest.raises(ValueError, match="some translations of the teacher to learn from, got none"):
         run_of(teacher, tmp_path / "two", "teacher.min_score=0", "teacher.references=false")
-    (_, report), _ = run_of(teacher, tmp_path / "two", "training.epochs=1")  # with looser settings it goes on
+    (_, report), _ = run_of(
+        teacher, tmp_path / "two", "training.epochs=1", "vocabulary.size=290"
+    )  # with looser settings it goes on
     assert report["epochs"] == 1
