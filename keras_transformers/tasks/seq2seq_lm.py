@@ -192,7 +192,9 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, Seq2SeqFiles, PairTas
         longest = self._longest("target_embeddings")
         cache, prompts, read = start_sources(self, [source], config, 1)
         options: dict[str, typing.Any] = {"sources": read}
-        wording, smaller = self._wording(config), shortlists.smaller_vocabulary(self, [source], config, len(prompts))
+        wording, smaller = self._wording(config), None
+        if self.shortlist is not None:
+            smaller = shortlists.smaller_vocabulary(self, [source], config, len(prompts))
         if smaller is not None:
             cache, prompts = shortlists.with_choices(self, cache, smaller), smaller.at_places(prompts)
             config, options = smaller.config, smaller.options(options)
@@ -258,7 +260,9 @@ class Seq2SeqLM(Translating, GivenTranslations, Summaries, Seq2SeqFiles, PairTas
         if words and any(words):
             options["words"] = [*words, *[words[0]] * fill]
         longest = self._longest("target_embeddings")
-        smaller = shortlists.smaller_vocabulary(self, sources, config, len(prompts), prefixes, words)
+        smaller = None
+        if self.shortlist is not None:
+            smaller = shortlists.smaller_vocabulary(self, sources, config, len(prompts), prefixes, words)
         if smaller is None:
             generated = generate(self, self._step, cache, prompts, config, longest=longest, **options)
         else:

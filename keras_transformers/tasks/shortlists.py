@@ -41,17 +41,17 @@ def smaller_vocabulary(
     prefixes: Sequence[list[int]] | None = None,
     words: Sequence[Sequence[Sequence[int]]] | None = None,
 ) -> SmallerVocabulary | None:
-    """The choices of a batch; None without a shortlist, and if the settings do not want it.
+    """The choices of a batch; None if the settings do not want the shortlist.
 
     Args:
-        task: a `Seq2SeqLM`.
+        task: a `Seq2SeqLM` with a shortlist.
         sources: the ids of each source.
         config: the settings.
         rows: `R`.
         prefixes: the ids that each result begins with. They are known, and not allowed for that.
         words: the forced words of each sentence, which are allowed.
     """
-    if task.shortlist is None or not config.shortlist:
+    if not config.shortlist:
         return None
     vocabularies = Vocabularies.of(task.config)
     found = [task.shortlist.words(each, vocabularies.target_size, vocabularies.shared) for each in sources]

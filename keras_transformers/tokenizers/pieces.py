@@ -1,7 +1,6 @@
-"""Ids and special tokens as they are written. All but the last function are methods of `Tokenizer`."""
+"""Ids as they are written. All but the last function are methods of `Tokenizer`."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,21 +60,6 @@ def from_pieces(self: Parts, pieces: Sequence[str], *, target: bool = False) -> 
             f"Expected pieces of the vocabulary, got {', '.join(map(repr, unknown[:10]))}. Encode texts instead."
         )
     return ids
-
-
-def spelled_special(self: Parts, texts: Iterable[str]) -> list[str]:
-    """The special tokens that texts spell, which `encode` reads as text unless `parse_special` is set.
-
-    A language that a translation model reads in its source is none of them.
-
-    Args:
-        texts: strings.
-    """
-    read = set(self.languages) if self.language_place == "source" else set()
-    spellings = [self.engine.id_to_token(i) or "" for i in sorted(self.control_ids)]
-    tokens = [token for token in dict.fromkeys(spellings) if token.strip() and token not in read]
-    pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
-    return list(dict.fromkeys(match for text in texts for match in pattern.findall(text)))
 
 
 def _checked(tokenizer: Parts, token_ids: Any, target: bool) -> list[int]:

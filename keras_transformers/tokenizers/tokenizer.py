@@ -88,7 +88,7 @@ class Tokenizer:
     # Methods with rooms of their own.
     files, save = saving.files, saving.save
     tokens, to_pieces, from_pieces = pieces.tokens, pieces.to_pieces, pieces.from_pieces
-    spelled_special = pieces.spelled_special
+    spelled_special = translation.spelled_special
     encode_sources, encode_targets = translation.encode_sources, translation.encode_targets
     with_target = translation.with_target
     apply_chat_template = chat.apply_chat_template

@@ -1,10 +1,11 @@
 """Texts as a translation model reads and writes them.
 
-The first three functions are methods of `Tokenizer`.
+The first four functions are methods of `Tokenizer`.
 """
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from keras_transformers.data.language_names import known_language, language_error
@@ -132,6 +133,21 @@ def with_target(self: Made, target: Made) -> Made:
     both = copy.deepcopy(self)
     both._write(copy.deepcopy(target))
     return both
+
+
+def spelled_special(self: Parts, texts: Iterable[str]) -> list[str]:
+    """The special tokens that texts spell, which `encode` reads as text unless `parse_special` is set.
+
+    A language that a translation model reads in its source is none of them.
+
+    Args:
+        texts: strings.
+    """
+    read = set(self.languages) if self.language_place == "source" else set()
+    spellings = [self.engine.id_to_token(i) or "" for i in sorted(self.control_ids)]
+    tokens = [token for token in dict.fromkeys(spellings) if token.strip() and token not in read]
+    pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
+    return list(dict.fromkeys(match for text in texts for match in pattern.findall(text)))
 
 
 def _around(tokenizer: Parts, side: str) -> list[Any]:
