@@ -251,6 +251,7 @@ _BIAS = "final_logits_bias"  # [1, V]
 
 
 def generation_head(architecture: str, bias: bool = True) -> Head:
+    """Return the head over the target vocabulary, of files that have a bias for it or not."""
     biases = tuple(Entry(ours, _BIAS, output_heads=1, zero=True) for ours in ("head.dense.bias", "head.bias") if bias)
     return Head("Seq2SeqLM", architecture, (*biases, Entry("head.dense", "lm_head")))
 

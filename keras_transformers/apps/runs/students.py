@@ -72,7 +72,7 @@ def quantized(task: Seq2SeqLM, settings: StudentSettings, folder: pathlib.Path) 
         quantize(other, "int8")
         other.save_to_preset(folder / "int8")
         return other
-    if settings.quantization == "marian" and "marian" in settings.export:
+    if settings.quantization == "marian":
         return Seq2SeqLM.from_preset(folder / "marian")
     return None
 
