@@ -83,7 +83,7 @@ def _make_generators(folder):
     model.save_to_preset(folder / "causal")
     sources, targets = _tokenizer(), _tokenizer(lowercase=True)
     tokenizer = sources.with_target(targets)
-    from keras_transformers.apps.runs.translation import config_for
+    from keras_transformers.apps.runs.models import config_for
 
     fields = {**WORDS, "max_length": 32}
     _moved(kt.Seq2SeqLM(config_for(tokenizer, **fields), tokenizer)).save_to_preset(folder / "translator")

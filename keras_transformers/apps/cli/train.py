@@ -61,7 +61,7 @@ def train(
     import keras
 
     import keras_transformers as kt
-    from keras_transformers.apps.runs.translation import config_for, learn_vocabulary
+    from keras_transformers.apps.runs.models import config_for, learn_vocabulary
     from keras_transformers.apps.seeds import set_random_seed
     from keras_transformers.training import Checkpoint, InverseSquareRoot, LearningCurve, TranslationQuality
 

@@ -7,7 +7,7 @@ from keras_transformers.records import Count, Positive, Rate, Size, record
 # The published sizes of Firefox's students: layers, width, heads and feed-forward width.
 SIZES = {"tiny": ((6, 2), 256, 8, 1536), "base-memory": ((6, 4), 384, 8, 1536), "base": ((6, 2), 512, 8, 2048)}
 CHOICES = ("agreement", "score")
-RULES = ("int8", "marian")
+RULES = ("int8", "marian")  # those of transforms/quantization.py, which loads Keras
 EXPORTS = ("hugging-face", "ctranslate2", "marian")
 
 
@@ -66,6 +66,11 @@ class TeacherSettings:
             raise ValueError(f"Expected one preset to share the vocabulary of, got {len(self.presets)}.")
         if self.logits and not self.share_vocabulary:
             raise ValueError(f"Expected share_vocabulary: true with logits={self.logits}: the tokens must be the same.")
+        if self.temperature != 1.0 and not self.logits:
+            raise ValueError(
+                f"Expected logits with temperature={self.temperature}, got 0: the temperature changes only that part "
+                "of the loss. Give logits, or leave the temperature out."
+            )
 
     @property
     def presets(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ import pathlib
 import tempfile
 
 from keras_transformers.apps.runs.distillation import StudentSettings
+from keras_transformers.apps.runs.models import config_for
 from keras_transformers.layers.simple_recurrence import SimpleRecurrence
 from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.recipes import student, transformer
+from keras_transformers.models.recipes import student
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.transforms.quantization import quantize
@@ -28,15 +29,8 @@ def config_of(settings: StudentSettings, tokenizer: Tokenizer) -> ModelConfig:
             return config
         block = dataclasses.replace(config.decoder.block, recurrence=None)
         return dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, block=block))
-    if tokenizer.target is not None:
-        options |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
-    return transformer(
-        tokenizer.vocabulary_size,
-        **options,
-        max_length=settings.max_length,
-        padding_id=tokenizer.padding_id,
-        recurrence=SimpleRecurrence() if settings.simple_recurrence else None,
-    )
+    recurrence = SimpleRecurrence() if settings.simple_recurrence else None
+    return config_for(tokenizer, **options, max_length=settings.max_length, recurrence=recurrence)
 
 
 def is_of_marian(tokenizer: Tokenizer) -> bool:

@@ -21,12 +21,13 @@ import importlib.metadata
 import pathlib
 import platform
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from keras_transformers import __version__, backends
 from keras_transformers.apps.runs import students
 from keras_transformers.apps.runs.distillation import EXPORTS
 from keras_transformers.apps.runs.files import write
+from keras_transformers.apps.runs.models import config_for, learn_vocabulary
 from keras_transformers.apps.runs.pairs import pairs_of
 from keras_transformers.apps.runs.scores import scorer_of, tested
 from keras_transformers.apps.runs.settings import TranslationRun, as_values, flat, read_run, run_yaml
@@ -36,8 +37,6 @@ from keras_transformers.extras import require
 from keras_transformers.files import ownership
 from keras_transformers.formats import preset
 from keras_transformers.generation.settings import GenerationConfig
-from keras_transformers.models.config import ModelConfig
-from keras_transformers.models.recipes import transformer
 from keras_transformers.tasks.seq2seq_lm import Seq2SeqLM
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.checkpoints import kept_checkpoints
@@ -242,23 +241,6 @@ def _vocabulary(settings: typing.Any, folder: pathlib.Path, sources: list[str], 
     tokenizer = learn_vocabulary(sources, targets, shared=settings.shared, **options)
     tokenizer.save(folder)
     return tokenizer
-
-
-def learn_vocabulary(
-    sources: Iterable[str], targets: Iterable[str], *, shared: bool = True, **options: typing.Any
-) -> Tokenizer:
-    """Train a `Tokenizer` on sentence pairs, with a second one for the target unless `shared`. `options` go to
-    `Tokenizer.train`."""
-    if shared:
-        return Tokenizer.train([*sources, *targets], **options)
-    return Tokenizer.train(sources, **options).with_target(Tokenizer.train(targets, **options))
-
-
-def config_for(tokenizer: Tokenizer, **fields: typing.Any) -> ModelConfig:
-    """Return the `ModelConfig` that `kt.models.transformer` makes from `fields` for this tokenizer's vocabularies."""
-    if tokenizer.target is not None:
-        fields |= {"shared_embeddings": False, "target_vocabulary_size": tokenizer.target_vocabulary_size}
-    return transformer(tokenizer.vocabulary_size, padding_id=tokenizer.padding_id, **fields)
 
 
 def _versions() -> dict[str, str | None]:

@@ -15,7 +15,7 @@ import typer.testing
 import keras_transformers as kt
 from keras_transformers.apps.cli import texts, translate
 from keras_transformers.apps.cli.app import app
-from keras_transformers.apps.runs import translation
+from keras_transformers.apps.runs import models
 from keras_transformers.files import lines as line_files
 
 pytestmark = pytest.mark.one_backend("torch")
@@ -89,8 +89,8 @@ def stand_in(monkeypatch):
     monkeypatch.setitem(kt.__dict__, "Seq2SeqLM", Reverser)
     monkeypatch.setitem(kt.__dict__, "CausalLM", Writer)
     trained = types.SimpleNamespace(train=lambda lines, **options: (lines, options) and tokenizer)
-    monkeypatch.setattr(translation, "Tokenizer", trained)
-    monkeypatch.setattr(translation, "transformer", lambda size, **fields: {"vocabulary_size": size, **fields})
+    monkeypatch.setattr(models, "Tokenizer", trained)
+    monkeypatch.setattr(models, "transformer", lambda size, **fields: {"vocabulary_size": size, **fields})
     monkeypatch.setitem(kt.__dict__, "explain", lambda task: f"the recipe of {task.config}")
 
 

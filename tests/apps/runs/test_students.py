@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import keras_transformers as kt
-from keras_transformers.apps.runs import read_run, teachers, train_translation, training
+from keras_transformers.apps.runs import distillation, read_run, teachers, train_translation, training
 from keras_transformers.apps.runs.distillation import StudentSettings, TeacherSettings
 from keras_transformers.apps.runs.settings import run_yaml
+from keras_transformers.transforms import quantization
 from tests.formats import marian_models
 from tests.formats.test_marian import sentencepiece_model
 
@@ -212,6 +213,7 @@ def test_the_sizes_of_students():
     assert StudentSettings().sizes() == dict(num_layers=(6, 2), hidden_dim=256, num_heads=8, intermediate_dim=1536)
     sizes = StudentSettings("base-memory", num_layers=(4, 2)).sizes()
     assert sizes == dict(num_layers=(4, 2), hidden_dim=384, num_heads=8, intermediate_dim=1536)
+    assert distillation.RULES == quantization.RULES  # written twice, so that settings load no Keras
 
 
 @pytest.mark.parametrize(
@@ -225,6 +227,7 @@ def test_the_sizes_of_students():
         (["student.quantization=int8", "student.export=[marian]"], "got quantization=int8 and export=marian"),
         (["teacher.share_vocabulary=true", "vocabulary.size=300"], "Expected no vocabulary with"),
         (["teacher.logits=0.5"], "share_vocabulary: true with logits=0.5"),
+        (["teacher.temperature=2"], "Expected logits with temperature=2"),
         (["teacher.choose=best"], "choose to be one of agreement, score, got 'best'"),
         (["teacher.preset=[]"], "one preset, or several that differ, got"),
         (["teacher.min_agreement=101"], "min_agreement from 0 to 100, got 101"),
