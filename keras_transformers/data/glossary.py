@@ -86,15 +86,16 @@ class Glossary:
                 continue
             for pattern, term in self._by_piece.get(piece.group().casefold(), ()):
                 match = pattern.match(text, piece.start())
-                if match is not None and _is_whole(text, *match.span()):
+                if match is not None and not any(_is_inside(text, place) for place in match.span()):
                     terms[term], end = None, match.end()
                     break
         return list(terms)
 
     def missing(self, text: str, translation: str) -> list[Term]:
-        """Return the terms of a text whose translations do not occur in its translation, in any case."""
-        folded = " ".join(_plain(translation).casefold().split())
-        return [(term, wanted) for term, wanted in self.found(text) if _plain(wanted).casefold() not in folded]
+        """Return the terms of a text whose translations do not occur in its translation. The case does not count, nor
+        an ending: "maisons" has "maison"."""
+        made = _plain(translation).casefold()
+        return [pair for pair in self.found(text) if not _has(made, pair[1].casefold())]
 
 
 def _plain(text: str) -> str:
@@ -108,10 +109,14 @@ def _as_pattern(term: str) -> re.Pattern[str]:
     return re.compile(words, re.IGNORECASE if term == term.lower() else 0)
 
 
-def _is_whole(text: str, begin: int, end: int) -> bool:
-    """Whether a part of a text ends and begins as a word does, if its script writes words apart."""
-    cut = (text[max(begin - 1, 0) : begin + 1] if begin else "", text[end - 1 : end + 1])
-    return not any(len(each) == 2 and all(map(_is_spaced, each)) for each in cut)
+def _has(text: str, term: str) -> bool:
+    """Whether a term, or a longer word that begins with it, stands in a text. Both are without capitals."""
+    return any(not _is_inside(text, match.start()) for match in _as_pattern(term).finditer(text))
+
+
+def _is_inside(text: str, place: int) -> bool:
+    """Whether the characters on both sides of a place are of one word, if its script writes words apart."""
+    return 0 < place < len(text) and all(map(_is_spaced, text[place - 1 : place + 1]))
 
 
 def _is_spaced(character: str) -> bool:

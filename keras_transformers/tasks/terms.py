@@ -76,6 +76,13 @@ def _forced(
         again = model._translate([texts[number] for number in failed], request._replace(**rest))
         for number, text, score in zip(failed, *_lists(again, request.return_scores), strict=True):
             made[number], scores[number] = text, score
+    empty = sum(not text for translations in made if not isinstance(translations, str) for text in translations[1:])
+    if empty:
+        warnings.warn(
+            f"{empty} further translations of the num_return_sequences are empty: they had no place for the terms of "
+            "the glossary. Raise num_beams.",
+            stacklevel=outside(),
+        )
     return made, scores
 
 

@@ -37,6 +37,9 @@ def test_a_translation_lacks_terms():
     glossary = Glossary({"house": "demeure", "cat": "chat noir"})
     assert glossary.missing("The cat's house", "La Demeure du chat  noir") == []
     assert glossary.missing("The cat's house", "La maison") == [("cat", "chat noir"), ("house", "demeure")]
+    assert glossary.missing("A house", "Les demeures") == []  # with an ending
+    assert Glossary({"art": "art"}).missing("Art?", "Une partie.") == [("art", "art")]  # inside of another word
+    assert Glossary({"street": "Straße", "cat": "猫"}).missing("A cat in the street", "STRASSE 黒猫") == []
     assert glossary == Glossary.of(glossary) == Glossary.of([["house", "demeure"], ["cat", "chat  noir"]])
     assert "demeure" in repr(glossary)
 

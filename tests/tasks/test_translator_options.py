@@ -114,6 +114,15 @@ def test_terms_without_a_place_are_counted(seq2seq):
     assert made == seq2seq.translate(texts, **options)
 
 
+def test_further_translations_without_terms_are_counted(seq2seq, monkeypatch):
+    monkeypatch.setattr(
+        seq2seq.task, "_translate", lambda texts, request: [["La demeure.", "", ""], ["Salut !", "Salut."]]
+    )
+    options = {"num_beams": 4, "num_return_sequences": 3, "glossary": {"house": "demeure"}}
+    with pytest.warns(UserWarning, match="2 further translations of the num_return_sequences are empty"):
+        seq2seq.translate(["The house.", "Hi!"], **options)
+
+
 def test_terms_of_a_published_prompt(decoder):
     translator = kt.Translator(decoder, "hy-mt")
     asked = []

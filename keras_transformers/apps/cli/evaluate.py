@@ -20,7 +20,7 @@ from keras_transformers.apps.cli.options import (
     Template,
     command_of_records,
 )
-from keras_transformers.apps.cli.translators import open_translator
+from keras_transformers.apps.cli.translators import Wanted, checks_of, open_translator, print_counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +75,7 @@ def evaluate(
     batch_size: BatchSize = 32,
     template: Template = None,
     *,
+    wanted: Wanted,
     judging: Judging,
     reporting: ReportOptions,
     picture: Annotated[pathlib.Path | None, typer.Option(help="Draw BLEU by sentence length here (PNG).")] = None,
@@ -98,13 +99,14 @@ def evaluate(
     from keras_transformers.training.comparison import compare_systems
     from keras_transformers.training.curves import plot_quality_by_length
 
-    scorer, task = judging.model(), open_translator(preset, template)
     options = given(
         num_beams=num_beams,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
         **dataclasses.asdict(languages),
+        **wanted.options(),
     )
+    scorer, task = judging.model(), open_translator(preset, template)
     names = [f"line {number}" for number in range(1, len(sources) + 1)]
     begin = time.perf_counter()
     with progress("translating", total=len(sources)) as advance:
@@ -128,7 +130,7 @@ def evaluate(
         compared = compare_systems(others, hypotheses, references, test=test, metrics=metrics, scores=by_model)
         for each in compared:
             print(f"{each.metric}, other\t{each.baseline:.2f}\tp = {each.p_value:.4f}\t{each.signature}")
-    _report(reporting, sources, hypotheses, references, scorer, judged)
+    _report(reporting, sources, hypotheses, references, scorer, judged, options)
     if picture is not None:
         plot_quality_by_length(sources, hypotheses, references, picture)
         print(f"picture\t{picture}")
@@ -164,6 +166,7 @@ def _report(
     references: list[str],
     scorer: Any,
     judged: list[float] | None,
+    options: dict[str, Any],
 ) -> None:
     """Check the translations, write the report, and print its counts. A score that counts errors is negated."""
     if reporting.report is None:
@@ -172,6 +175,8 @@ def _report(
     from keras_transformers.data.translation_checks import check_translations
 
     scores = judged if judged is None or not scorer.lower_is_better else [-score for score in judged]
-    report = check_translations(sources, hypotheses, references=references, scores=scores, checks=reporting.checks())
-    write_report(reporting.report, report)
-    print(report.table(), file=sys.stderr)
+    report = check_translations(
+        sources, hypotheses, references=references, scores=scores, checks=checks_of(reporting, options)
+    )
+    write_report(reporting.report, report, options.get("protect"))
+    print_counts(report, options)

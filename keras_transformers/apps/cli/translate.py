@@ -21,7 +21,7 @@ from keras_transformers.apps.cli.options import (
     command_of_records,
 )
 from keras_transformers.apps.cli.texts import given
-from keras_transformers.apps.cli.translators import open_translator
+from keras_transformers.apps.cli.translators import Wanted, checks_of, open_translator, print_counts
 
 # Batches of lines read before translation starts: enough to sort by length, few enough that results appear soon.
 BATCHES_AT_ONCE = 8
@@ -120,18 +120,9 @@ class Decoding:
     keep_letterless: Annotated[
         bool, typer.Option(help="Keep texts without a letter, such as 12:30, as they are, or translate them too.")
     ] = True
-
-    protect: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Keep tags, urls, emails, placeholders or emoji as they are, or all of them; repeat for more. Those "
-            "without a place in the translation stand at its end, and are counted."
-        ),
-    ] = None
-    glossary: Annotated[
-        pathlib.Path | None,
-        typer.Option(**TEXT_FILE, help="Terms and their translations, a line of term<TAB>translation each."),
-    ] = None
+    shortlist: Annotated[bool, typer.Option(help="Use the lexical shortlist of a model of Marian, if it has one.")] = (
+        True
+    )
 
     def options(self) -> dict[str, Any]:
         """Return the arguments of `Seq2SeqLM.translate` that the user gave."""
@@ -145,31 +136,8 @@ class Decoding:
             keep_letterless=None if self.keep_letterless else False,
             rerank=self.judge(),
             num_candidates=self.candidates,
-            protect=self.protection(),
-            glossary=self.terms(),
+            shortlist=None if self.shortlist else False,
         )
-
-    def protection(self) -> Any:
-        """Return the `Protection` that --protect names, or None."""
-        if not self.protect:
-            return None
-        from keras_transformers.data.protection import Protection
-
-        return Protection(True if "all" in self.protect else self.protect)
-
-    def terms(self) -> Any:
-        """Return the `Glossary` of --glossary, or None."""
-        if self.glossary is None:
-            return None
-        from keras_transformers.data.glossary import Glossary
-        from keras_transformers.files.lines import read_lines
-
-        terms = []
-        for number, line in enumerate(read_lines(self.glossary), start=1):
-            if line.count("\t") != 1 and line.strip():
-                raise ValueError(f"Expected term<TAB>translation in {self.glossary}, line {number}, got {line!r:.80}.")
-            terms += [line.split("\t")] if line.strip() else []
-        return Glossary(terms)
 
     def judge(self) -> Any:
         """Return the judge that --rerank names, or None."""
@@ -196,6 +164,7 @@ def translate(
     files: Files,
     languages: Languages,
     decoding: Decoding,
+    wanted: Wanted,
     reporting: ReportOptions,
     attention: Annotated[
         pathlib.Path | None,
@@ -212,7 +181,7 @@ def translate(
     if attention is not None:
         require(matplotlib=True)
         _check_one(texts)
-    options = {**decoding.options(), **given(**dataclasses.asdict(languages))}
+    options = {**decoding.options(), **wanted.options(), **given(**dataclasses.asdict(languages))}
 
     task = open_translator(preset, template)
     if files.input is not None:
@@ -249,14 +218,11 @@ def _report(files: Files, reporting: ReportOptions, scored: bool, options: dict[
     from keras_transformers.apps.translation_report import report_of_file, write_report
 
     source, output = cast(pathlib.Path, files.input), cast(pathlib.Path, files.output)
-    checks = reporting.checks(**{name: options.get(name) for name in ("protect", "glossary")})
+    checks = checks_of(reporting, options)
     scores = {"scored": scored, "lower_is_better": _counts_errors(options.get("rerank"))}
     report = report_of_file(source, output, rows=files.rows(), **scores, checks=checks)
     write_report(reporting.report, report, options.get("protect"))
-    print(report.table(), file=sys.stderr)
-    if (kept := options.get("protect")) is not None:
-        shown = ", ".join(f"{count:,} {name}" for name, count in kept.counts.items())
-        print(f"protected: {shown} (parts at the end of a translation, for want of a place)", file=sys.stderr)
+    print_counts(report, options)
 
 
 def _check_one(texts: list[str]) -> None:

@@ -235,6 +235,13 @@ def test_words_that_have_to_occur(tmp_path):
     assert "Expected --field with --words-field" in str(result.exception)
 
 
+def test_the_shortlist_is_left_out():
+    assert call("translate", "a b", "--no-shortlist").exit_code == 0
+    assert Reverser.made[-1].calls[0][1]["shortlist"] is False
+    assert call("translate", "a b").exit_code == 0
+    assert "shortlist" not in Reverser.made[-1].calls[0][1]
+
+
 def test_scores_stand_beside_translations():
     assert call("translate", "a b", "", "--scores").stdout == "b a\t-0.500000\n\n"
 

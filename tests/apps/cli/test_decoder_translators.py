@@ -69,6 +69,20 @@ def test_protected_parts_and_terms_are_counted_in_a_report(preset, tmp_path, doc
     assert f"{kept['appended']} appended" in result.stderr and "missing term" in result.stderr
 
 
+def test_an_evaluation_keeps_parts_and_terms_too(preset, tmp_path):
+    pytest.importorskip("sacrebleu")
+    (tmp_path / "pairs.tsv").write_text("The {x} cat\tLe {x} chat\nThe dog\tLe chien\n")
+    (tmp_path / "terms.tsv").write_text("cat\tchat\n")
+    options = ("--pairs", tmp_path / "pairs.tsv", *LANGUAGES, "--protect", "all", "--glossary", tmp_path / "terms.tsv")
+    made, report = tmp_path / "made.txt", tmp_path / "report.json"
+    result = call("evaluate", preset, *options, "--translations", made, "--report", report)
+    assert result.exit_code == 0, result.exception
+    assert "{x}" in made.read_text().splitlines()[0]
+    found = json.loads(report.read_text())
+    assert found["protected"]["parts"] == 1 and found["found"]["missing term"] == 1
+    assert "protected: " in result.stderr
+
+
 def test_a_classifier_is_no_translator(tmp_path):
     small = {"num_layers": 1, "hidden_dim": 8, "num_heads": 2}
     for name, config in (("encoder", kt.models.encoder(50, **small)), ("decoder", kt.models.decoder(50, **small))):
