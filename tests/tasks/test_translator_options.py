@@ -116,7 +116,7 @@ def test_terms_without_a_place_are_counted(seq2seq):
 
 def test_further_translations_without_terms_are_counted(seq2seq, monkeypatch):
     monkeypatch.setattr(
-        seq2seq.task, "_translate", lambda texts, request: [["La demeure.", "", ""], ["Salut !", "Salut."]]
+        seq2seq.model, "_translate", lambda texts, request: [["La demeure.", "", ""], ["Salut !", "Salut."]]
     )
     options = {"num_beams": 4, "num_return_sequences": 3, "glossary": {"house": "demeure"}}
     with pytest.warns(UserWarning, match="2 further translations of the num_return_sequences are empty"):
