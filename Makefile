@@ -24,7 +24,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Each process, of tests and of the programs that they start, would compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo bench test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
+.PHONY: demo bench docs test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed-$(KERAS_BACKEND)
@@ -43,6 +43,10 @@ check: lint test
 # `make bench WORK="decode train -- --threads 1 --clock cpu --rounds 3"`. Then docs/benchmarks.md shows what came out.
 bench: $(VENV)/.installed-dev test-assets
 	$(BIN)/python benchmarks/all.py $(WORK)
+
+# The site, in build/site. A broken link, an anchor that is missing, or a page outside of the navigation is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -90,6 +94,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) jax torch $(TENSORFLOW) --no-build-isolation --editable '.[cli,train,dev]'
 	@# Without their dependency, which would be a second TensorFlow beside tensorflow-cpu; where they have no wheel, tests skip.
 	-$(INSTALL) --no-deps tensorflow-text keras-hub
+	touch $@
+
+# The pages are made of sources alone: neither a backend nor the package itself is needed.
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
 	touch $@
 
 clean:

@@ -11,7 +11,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 HEAD = """# Benchmark results
 
-Made by `python benchmarks/report.py` from [benchmarks/results](../benchmarks/results). The files there have the rest
+Made by `python benchmarks/report.py` from `benchmarks/results`. The files there have the rest
 of each run: compile times and counts, peak memory, shares of the machine's limit, versions. `make bench` measures again
 how fast this library and its peers decode, translate, encode, train and load. Run the other scripts of `benchmarks/`
 one at a time.

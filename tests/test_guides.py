@@ -1,7 +1,5 @@
 """The guides run: every Python block of a page, in order, in one namespace, and each prints what the page says."""
 
-import contextlib
-import io
 import json
 import pathlib
 import re
@@ -10,9 +8,10 @@ import runpy
 import keras
 import pytest
 
+from tests import pages
+
 ROOT = pathlib.Path(__file__).parents[1]
 GUIDES = ROOT / "docs" / "guides"
-BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 PAGES = sorted(path.name for path in GUIDES.glob("*.md"))
 
 
@@ -25,17 +24,7 @@ def test_a_guide_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if page == "adapters-and-quantization.md" and not hasattr(keras.quantizers, "Int8QuantizationConfig"):
         pytest.skip("Keras has no quantization configurations")
-    text = (GUIDES / page).read_text(encoding="utf-8")
-    namespace = {"__name__": "guide"}
-    for match in BLOCK.finditer(text):
-        code, expected = match.groups()
-        line = text.count("\n", 0, match.start(1))
-        # Blank lines in front, so that a traceback names the line of the page.
-        compiled = compile("\n" * line + code, str(GUIDES / page), "exec")
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compiled, namespace)
-        assert printed.getvalue() == (expected or ""), f"{page}, the block from line {line + 1}"
+    pages.run(GUIDES / page)
 
 
 @pytest.mark.one_backend("torch")

@@ -20,7 +20,7 @@ from keras_transformers.spelling import did_you_mean, nearest
 
 @dataclasses.dataclass(frozen=True)
 class Terminology:
-    """How a decoder is told the terms of a glossary.
+    r"""How a decoder is told the terms of a glossary.
 
     Attributes:
         prompt: the prompt of a text with terms: that of a `PromptTemplate`, and `{terms}`.
