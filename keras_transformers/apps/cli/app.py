@@ -11,13 +11,14 @@ from keras_transformers.apps.cli.generate import generate
 from keras_transformers.apps.cli.presets import presets
 from keras_transformers.apps.cli.run import run
 from keras_transformers.apps.cli.score import score
+from keras_transformers.apps.cli.serve import serve
 from keras_transformers.apps.cli.train import train
 from keras_transformers.apps.cli.train_language_model import train_language_model
 from keras_transformers.apps.cli.translate import translate
 from keras_transformers.apps.cli.verify import verify
 
 app = typer.Typer(
-    help="Transformers in Keras: translate, generate, embed, train, evaluate, explain. KERAS_BACKEND: the backend.",
+    help="Transformers in Keras: translate, generate, embed, serve, train, evaluate. KERAS_BACKEND: the backend.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +26,7 @@ app = typer.Typer(
 for command in (
     translate,
     generate,
+    serve,
     train,
     train_language_model,
     run,
