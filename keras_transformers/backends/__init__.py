@@ -13,6 +13,7 @@ A topic is a module of the same name in each folder. This package exposes the mo
     attention     scaled dot-product attention, and the KV cache that it reads
     dropout       the dropout layer
     execution     decoding loops, and passes over a batch
+    graphs        models written as graphs for other runtimes
     products      dense layers, token embeddings, vocabularies, experts
     training      losses, gradients and updates, and the devices and processes that share them
 
@@ -29,14 +30,15 @@ NAME: str = keras.backend.backend()
 """The name of the current backend in Keras, for messages to the user. No other decision may depend on it."""
 
 if typing.TYPE_CHECKING or NAME not in ("jax", "tensorflow", "torch"):
-    from keras_transformers.backends.default import arrays, attention, dropout, execution, products, training
+    from keras_transformers.backends.default import arrays, attention, dropout, execution, graphs, products, training
 elif NAME == "jax":
+    from keras_transformers.backends.default import graphs
     from keras_transformers.backends.jax import arrays, attention, dropout, execution, products, training
 elif NAME == "tensorflow":
-    from keras_transformers.backends.default import attention, dropout
+    from keras_transformers.backends.default import attention, dropout, graphs
     from keras_transformers.backends.tensorflow import arrays, execution, products, training
 else:
     from keras_transformers.backends.default import dropout
-    from keras_transformers.backends.torch import arrays, attention, execution, products, training
+    from keras_transformers.backends.torch import arrays, attention, execution, graphs, products, training
 
-__all__ = ["NAME", "arrays", "attention", "dropout", "execution", "products", "training"]
+__all__ = ["NAME", "arrays", "attention", "dropout", "execution", "graphs", "products", "training"]

@@ -21,12 +21,14 @@ class PresetTask(DataTask):
         tokenizer: the `Tokenizer`, or None.
         origin: the other contents of the Hugging Face checkpoint that the model was loaded from, or None.
         pretrained: whether the weights were loaded, so that training is fine-tuning.
+        new_weights: the names of the weights that the loaded preset did not hold.
     """
 
     config: ModelConfig
     tokenizer: Tokenizer | None
     origin: typing.Any = None
     pretrained = False
+    new_weights: tuple[str, ...] = ()
     from_pretrained = Elsewhere()
 
     @classmethod
@@ -147,6 +149,35 @@ class PresetTask(DataTask):
         from keras_transformers.tasks import presets
 
         presets.export_hugging_face(self, folder, dtype)
+
+    def export(self, path: str | os.PathLike[str], format: str = "onnx") -> typing.Any:
+        """Export the model as graphs for another runtime, with labels and tokenizer beside them.
+
+        Batch and lengths are dynamic. The graphs are run at once on odd shapes, and compared with the model. A folder
+        of format "onnx" has the layout and the names that Optimum and transformers.js expect. It also holds `run.py`,
+        which runs the graphs with ONNX Runtime, NumPy and tokenizers alone.
+
+        Needs the extra `export`, and the backend that writes the format: PyTorch for "onnx".
+
+        Args:
+            path: the folder to write; an earlier export is replaced in one step.
+            format: "onnx".
+
+        Returns: an `Export`: its `path`, its `files`, and the largest relative `difference` of the outputs.
+
+        Raises:
+            FileExistsError: if `path` holds something else.
+            ImportError: if a package is missing.
+            ValueError: for an unknown format, a model with operations that the format lacks, and graphs whose outputs
+                differ by more than 1e-4.
+
+        Example:
+            >>> kt.Seq2SeqLM.from_preset("english-french").export("english-french-onnx").difference < 1e-5
+            True
+        """
+        from keras_transformers.tasks import exporting
+
+        return exporting.export(self, path, format)
 
     def push_to_hub(
         self,

@@ -12,6 +12,7 @@ import keras
 
 from keras_transformers import spelling
 from keras_transformers.callers import outside
+from keras_transformers.families.naming import naming_of
 from keras_transformers.files import marian_folder
 from keras_transformers.files.gguf import GGUF, GGUFFile
 from keras_transformers.files.git_lfs import refuse_pointers
@@ -121,6 +122,7 @@ def _fill(model: typing.Any, checkpoint: typing.Any, folder: pathlib.Path, same_
     tensors = checkpoint.read(weights, name if same_head else None)
     new = [] if same_head and task else [each for each in weights if each not in tensors and is_head(each)]
     assign(model, tensors, folder, new)
+    model.new_weights = tuple(new)
     model.origin = checkpoint.origin(tensors if task == name else None)
     notes = [*checkpoint.notes]
     if same_head and (unused := unused_tensors(tensors)):
@@ -210,6 +212,18 @@ def _equivalent_files(model: typing.Any, dtype: str | None) -> dict[str, typing.
     if files is None:
         raise ValueError(f"Expected a family of transformers with a head for {task}, got a model whose has none.")
     return files
+
+
+def described(model: typing.Any) -> bytes:
+    """The `config.json` of a model whose weights are quantized: that of transformers if a family describes it."""
+    task = model._checkpoint_task()
+    naming = naming_of(model.config, task, model.origin)
+    if naming is None:
+        content: bytes = _model_files(model, None)["config.json"]
+        return content
+    family, head = naming
+    values = {**family.write(model.config), "architectures": [head.architecture], **model._checkpoint_values()}
+    return preset.json_bytes({"model_type": family.written_type or family.model_type, **values})
 
 
 def push(

@@ -104,6 +104,9 @@ def start() -> Offset:
 
 def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
     """Write `new [R, K, T, H]` into `buffer [R, K, S, H]` at `offset`, in place if the backend can."""
+    if isinstance(offset, torch.SymInt):  # exported: the buffer is full, and grows
+        grown = torch.cat((buffer, new.to(buffer.dtype)), dim=2)
+        return grown, grown
     if not isinstance(offset, int):  # compiled: attend to the whole buffer
         places = offset + torch.arange(new.shape[2], device=new.device)
         return buffer.index_copy_(2, places, new.to(buffer.dtype)), buffer
@@ -115,7 +118,7 @@ def write(buffer: Tensor, new: Tensor, offset: Offset) -> tuple[Tensor, Tensor]:
 def visible_length(room: int, offset: Offset, new: int) -> int:
     """The number of key positions that attention sees after writing `new` positions at `offset`, in buffers with `room`
     positions."""
-    return offset + new if isinstance(offset, int) else room
+    return offset + new if isinstance(offset, int | torch.SymInt) else room
 
 
 def take_written(buffer: Tensor, rows: Tensor, end: Offset, spare: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,1 @@
+"""Models as graphs for other runtimes: SavedModel, ONNX, OpenVINO, LiteRT and PyTorch's exported programs."""
