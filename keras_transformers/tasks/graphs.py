@@ -196,11 +196,14 @@ def _encoder_decoder(task: typing.Any) -> Graphs:
 
 def empty(graph: Graph, rows: int) -> dict[str, np.ndarray]:
     """The keys and values before the first call of a decoder."""
-    ports = {name: port for name, port in graph.inputs.items() if len(port.axes) == 4}
-    return {
-        name: np.zeros([rows, port.axes[1], 0, port.axes[3]], "float32" if port.dtype == "bfloat16" else port.dtype)
-        for name, port in ports.items()
-    }
+    arrays = {}
+    for name, port in graph.inputs.items():
+        if len(port.axes) == 4:
+            shape = [rows, port.axes[1], 0, port.axes[3]]
+            arrays[name] = np.zeros(
+                typing.cast(list[int], shape), "float32" if port.dtype == "bfloat16" else port.dtype
+            )
+    return arrays
 
 
 def _theirs(name: str) -> str:
