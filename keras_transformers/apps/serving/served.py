@@ -8,6 +8,7 @@ from keras_transformers.apps.serving.batching import Worker
 from keras_transformers.apps.serving.refusals import Refused
 from keras_transformers.data.language_names import language_of
 from keras_transformers.spelling import did_you_mean
+from keras_transformers.tasks.reranking import YesNo
 
 # The tasks that a server has forms for, and the method of each that a form calls.
 ABILITIES = {
@@ -43,11 +44,17 @@ class Served:
                 f"Expected a task that a server has forms for ({', '.join(ABILITIES)}), got {type(task).__name__} as "
                 f"{name!r}. Leave it out."
             )
-        self.abilities = ABILITIES[self.kind]
+        self.abilities = tuple(ability for ability in ABILITIES[self.kind] if ability != "rank" or self._ranks())
 
     def start(self, limits: typing.Any, metrics: typing.Any) -> None:
         """Start the thread of the model."""
         self.worker = Worker(self.name, self.task, limits, metrics)
+
+    def _ranks(self) -> bool:
+        """Whether a classifier scores pairs by a number, or a decoder answers yes or no by one token."""
+        if self.kind == "TextClassifier":
+            return len(self.task.labels) == 1
+        return all(len(ids) == 1 for ids in self.task.tokenizer.encode([YesNo.yes, YesNo.no]))
 
     # Translators
 
