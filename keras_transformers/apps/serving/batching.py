@@ -131,12 +131,12 @@ class Worker:
             self._arrived.append(job)
             self._changed.notify()
 
-    def stop(self, seconds: float) -> None:
-        """Answer the jobs that wait, take no more, and end the thread."""
+    def stop(self) -> None:
+        """Take no more jobs, and end the thread once all are answered. Waits a second for that."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(seconds)
+        self._thread.join(1.0)
 
     # In the thread
 

@@ -45,7 +45,7 @@ class Desk:
     def stop(self) -> None:
         """Answer what waits, and end the models' threads."""
         for model in self.models.values():
-            model.worker.stop(self.limits.stop_wait)
+            model.worker.stop()
 
     # Before a model is asked
 

@@ -6,6 +6,7 @@ import typing
 import urllib.parse
 
 import pydantic
+from pydantic_core import PydanticCustomError
 from starlette.requests import ClientDisconnect, Request
 
 from keras_transformers.apps.serving.refusals import Refused
@@ -13,6 +14,7 @@ from keras_transformers.apps.serving.settings import Limits
 from keras_transformers.spelling import did_you_mean
 
 Texts = str | list[str]
+_UNSUPPORTED = "unsupported_parameter"
 
 
 class Form(pydantic.BaseModel):
@@ -26,26 +28,19 @@ class Form(pydantic.BaseModel):
     inert: typing.ClassVar[frozenset[str]] = frozenset()
     neutral: typing.ClassVar[dict[str, tuple[typing.Any, ...]]] = {}
 
-    def check(self) -> None:
-        """Refuse fields that the form lacks.
-
-        Raises:
-            Refused: naming them.
-        """
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> typing.Self:
+        """Refuse fields that the form lacks."""
         refused = [
             name
             for name, value in (self.model_extra or {}).items()
             if name not in self.inert and not (name in self.neutral and value in self.neutral[name])
         ]
         if refused:
-            known = [*type(self).model_fields]
-            near = did_you_mean(refused[0], known) if refused[0] not in self.neutral else ""
-            raise Refused(
-                400,
-                f"Expected fields of {', '.join(known)}, got {', '.join(refused)[:200]}, which this server does not "
-                f"have{near}. Leave it out.",
-                "unsupported_parameter",
-            )
+            near = "" if refused[0] in self.neutral else did_you_mean(refused[0], type(self).model_fields)
+            names = ", ".join(refused)[:200].encode("utf-8", "replace").decode()
+            raise PydanticCustomError(_UNSUPPORTED, f"{names}, which this server does not have{near}")
+        return self
 
 
 _Form = typing.TypeVar("_Form", bound=Form)
@@ -102,17 +97,19 @@ def read(form: type[_Form], values: dict[str, typing.Any]) -> _Form:
         Refused: for wrong types and unknown fields, naming each.
     """
     try:
-        found = form.model_validate(values)
+        return form.model_validate(values)
     except pydantic.ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)[:5]
         problems = [
-            f"{'.'.join(map(str, each['loc']))[:80]}: {each['msg'][:200]}"
-            for each in error.errors(include_url=False, include_context=False, include_input=False)[:5]
+            ": ".join([".".join(map(str, each["loc"]))[:80], each["msg"][:300]]).lstrip(": ") for each in errors
         ]
-        raise Refused(400, f"Expected {form.__doc__} Got {'; '.join(problems)}.", "invalid_value") from None
+        code = _UNSUPPORTED if errors[0]["type"] == _UNSUPPORTED else "invalid_value"
+        known = ", ".join(form.model_fields)
+        raise Refused(
+            400, f"Expected fields of {known}, got {'; '.join(problems)}. Mend or leave it out.", code
+        ) from None
     except RecursionError:
         raise Refused(400, "Expected plain values, got some nested too deep.", "invalid_value") from None
-    found.check()
-    return found
 
 
 def as_list(texts: Texts) -> list[str]:

@@ -15,8 +15,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field
 from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
-from keras_transformers.apps.serving.batching import Job
+from keras_transformers.apps.serving.batching import Job, refusal
 from keras_transformers.apps.serving.desk import Desk
 from keras_transformers.apps.serving.forms import Form, Texts, as_list, read
 from keras_transformers.apps.serving.operations import Choice, Continue, Embed, Piece, options
@@ -49,7 +50,7 @@ Count = typing.Annotated[int, Field(ge=1)]
 
 
 class StreamOptions(Form):
-    """options of a stream."""
+    """Options of a stream."""
 
     include_usage: bool = False
 
@@ -112,21 +113,21 @@ class _Continuing(Form):
 
 
 class CompletionForm(_Continuing):
-    """a prompt, or a list of prompts, and how it goes on."""
+    """A prompt, or a list of prompts, and how it goes on."""
 
     prompt: Texts
     echo: bool | None = None
 
 
 class Part(Form):
-    """a part of a message."""
+    """A part of a message."""
 
     type: typing.Literal["text"]
     text: str
 
 
 class Message(Form):
-    """a message with a role and a text."""
+    """A message with a role and a text."""
 
     neutral = {
         "annotations": (None, []),
@@ -148,7 +149,7 @@ class Message(Form):
 
 
 class ChatForm(_Continuing):
-    """a list of messages, and how they go on."""
+    """A list of messages, and how they go on."""
 
     messages: typing.Annotated[list[Message], Field(min_length=1, max_length=1024)]
     max_completion_tokens: Count | None = None
@@ -158,7 +159,7 @@ class ChatForm(_Continuing):
 
 
 class EmbeddingForm(Form):
-    """texts to embed."""
+    """Texts to embed."""
 
     inert = INERT
 
@@ -286,7 +287,10 @@ async def _continued(
         raise Refused(
             400, f"{model.name!r} has no chat template. Send a prompt to /v1/completions.", "no_chat_template"
         )
-    operation = Continue(form.config(model.task, desk.limits.max_new_tokens), is_chat)
+    try:
+        operation = Continue(form.config(model.task, desk.limits.max_new_tokens), is_chat)
+    except ValueError as error:
+        raise refusal(error) from None
     head = {"id": f"{style.prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model.name}
     if form.stream:
         head["object"] = style.kind_of_piece
@@ -306,7 +310,7 @@ async def _continued(
                     yield _event({**head, "choices": [each]})
             yield b"data: [DONE]\n\n"
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return _Stream(events(), job)
     head["object"] = style.kind
     choices, job = await desk.answer(request, model, operation, inputs)
     written = [
@@ -314,6 +318,20 @@ async def _continued(
         for index, each in enumerate(choices)
     ]
     return JSONResponse({**head, "choices": written, "usage": _usage(desk, model, job, choices)})
+
+
+class _Stream(StreamingResponse):
+    """A stream of events. If its reader leaves, nobody waits for the job."""
+
+    def __init__(self, events: AsyncIterator[bytes], job: Job) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._job = job
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._job.gone = True
 
 
 async def _chunks(

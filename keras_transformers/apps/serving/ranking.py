@@ -17,13 +17,13 @@ from keras_transformers.apps.serving.operations import Classify, Rank, options
 
 
 class Document(Form):
-    """a document with a text."""
+    """A document with a text."""
 
     text: str
 
 
 class RerankForm(Form):
-    """a query, and documents to order."""
+    """A query, and documents to order."""
 
     inert = frozenset({"priority", "client_name"})
     neutral = {"max_tokens_per_doc": (None, 4096), "max_chunks_per_doc": (None,), "rank_fields": (None, ["text"])}
@@ -37,7 +37,7 @@ class RerankForm(Form):
 
 
 class ClassificationForm(Form):
-    """a text, a list of texts, or a list of pairs of texts."""
+    """A text, a list of texts, or a list of pairs of texts."""
 
     texts: str | list[str] | list[typing.Annotated[list[str], Field(min_length=2, max_length=2)]]
     model: str | None = None

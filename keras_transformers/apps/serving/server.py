@@ -54,7 +54,7 @@ def make_server(models: Sequence[Served], limits: Limits, keys: Iterable[str] = 
         desk.stop()
 
     app.router.lifespan_context = lifespan
-    # Uvicorn ends a request that takes longer than the last seconds.
+    # Uvicorn waits so long for the requests that have begun, and ends the others.
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=limits.stop_wait, server_header=False
     )

@@ -25,7 +25,7 @@ _BARE = re.compile("&(?![lg]t;)")
 
 
 class TranslationForm(Form):
-    """texts to translate."""
+    """Texts to translate."""
 
     texts: Texts
     source_language: str | None = None

@@ -65,7 +65,14 @@ REFUSED = [
     ("/v1/completions", {"prompt": "a b " * 60}, 400, "prompts of at most 64 tokens"),
     ("/v1/completions", {"prompt": "a b " * 60, "stream": True}, 400, "prompts of at most 64 tokens"),
     ("/v1/completions", {"prompt": "a", "seed": 2**40}, 400, "seed"),
+    ("/v1/completions", {"prompt": "a", "stop": ["a", ""]}, 400, "strings that are not empty"),
     ("/v1/chat/completions", {"messages": []}, 400, "messages"),
+    (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "a", "tool_calls": [1]}]},
+        400,
+        "got messages.0: tool_calls",
+    ),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "tools": [{}]}, 400, "got tools"),
     ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "text"),
     ("/v1/embeddings", {"input": "a b " * 60}, 400, "at most 64 tokens, .*truncate=true"),
@@ -171,7 +178,17 @@ def test_a_failure_harms_no_other_in_its_batch(slow, capsys):
     assert "out of memory" in capsys.readouterr().err
 
 
-def test_a_stream_ends_when_its_reader_leaves(client, served):
+def test_a_stream_ends_when_its_reader_leaves(client, served, monkeypatch):
+    from keras_transformers.generation.decoding import Decoding
+
+    steps, run = [], Decoding.run
+
+    def slowly(self, count):
+        steps.append(count)
+        time.sleep(0.02)
+        return run(self, count)
+
+    monkeypatch.setattr(Decoding, "run", slowly)
     connection = client.connect()
     body = {"prompt": "a", "max_tokens": 40, "stream": True, "model": "writer"}
     connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
@@ -180,6 +197,8 @@ def test_a_stream_ends_when_its_reader_leaves(client, served):
     answer.close()
     connection.close()
     assert client.ask("/v1/completions", {"prompt": "a", "max_tokens": 2, "model": "writer"})[0] == 200
+    time.sleep(0.1)
+    assert len(steps) < 30
 
 
 def test_a_stop_answers_what_has_begun(slow):
