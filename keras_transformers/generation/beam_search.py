@@ -164,7 +164,7 @@ class BeamSearch:
         if state.words.shape[1]:  # in the order of the banks
             _, places_BW = arrays.ranked(_impossible(ended_BC), self.num_beams)
             running_scores = arrays.within(scores_BC + _impossible(ended_BC), places_BW)
-        first_rows_B1 = arrays.count(state.improvable.shape[0], places_BW)[:, None] * self.num_beams
+        first_rows_B1 = arrays.rows(state.improvable)[:, None] * self.num_beams
         rows = arrays.within(beams_BC, places_BW) + first_rows_B1
 
         state = BeamState(
@@ -191,14 +191,14 @@ class BeamSearch:
     def _candidates(self, state: BeamState, logits: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best C continuations of each sentence: their scores, the beams that they continue, and their tokens,
         all `[B, C]`, best first."""
-        sentences, beams = state.running_scores.shape
+        beams = state.running_scores.shape[1]
         num_candidates = beams * max(2, 1 + len(self.end_ids))
         # The best C of a sentence are among the best C of each of its rows, which have the C highest logits: only those
         # need log-probabilities.
         logits = arrays.float32(logits)
         best = min(num_candidates, logits.shape[-1])
         if self.penalties:
-            written = arrays.reshape(state.running, (sentences * beams, -1))
+            written = arrays.reshape(state.running, (-1, ops.shape(state.running)[2]))
             sources = ops.repeat(state.sources, beams, axis=0)
             history = History.of(written, state.begin, state.begin + state.position, limit, sources)
             # A penalty that depends on the sign needs log-probabilities. The others give the same result for logits,
@@ -208,12 +208,12 @@ class BeamSearch:
             logits = penalized(self.penalties, logits, history)
         normalizer = arrays.log_normalizer(logits) if self.renormalize or not self.penalties else 0.0
         values, tokens = arrays.top_k(logits, best)
-        log_probabilities = arrays.reshape(values - normalizer, (sentences, beams, best))
+        log_probabilities = arrays.reshape(values - normalizer, (-1, beams, best))
         scores = log_probabilities + state.running_scores[:, :, None]
         if state.words.shape[1]:
             return self._with_missing(state, scores, arrays.reshape(tokens, scores.shape), logits, normalizer)
-        scores, places = arrays.ranked(arrays.reshape(scores, (sentences, beams * best)), num_candidates)
-        tokens = arrays.within(arrays.reshape(tokens, (sentences, beams * best)), places)
+        scores, places = arrays.ranked(arrays.reshape(scores, (-1, beams * best)), num_candidates)
+        tokens = arrays.within(arrays.reshape(tokens, (-1, beams * best)), places)
         return scores, places // best, arrays.int32(tokens)
 
     def _with_missing(

@@ -199,7 +199,8 @@ def check_streaming(config: GenerationConfig) -> None:
         )
 
 
-def _strategy(config: GenerationConfig, prompt_counts: bool = True) -> BeamSearch | Sampling:
+def strategy_of(config: GenerationConfig, prompt_counts: bool = True) -> BeamSearch | Sampling:
+    """The strategy that the settings ask for. `prompt_counts`: as for `BeamSearch`."""
     if config.num_beams > 1:
         return BeamSearch(
             config.num_beams,
@@ -256,7 +257,7 @@ class Decoding:
     ) -> None:
         self.model, self.step, self.config, self.stop_rule = model, executors.fast_step(step), config, stop_rule
         # The prompt of a decoder is a text by itself, in which forced words do not count.
-        self.strategy: typing.Any = _strategy(config, words is None or sources is not None)
+        self.strategy: typing.Any = strategy_of(config, words is None or sources is not None)
         self.prefix = token_ids.shape[1] - 1  # positions that the cache holds before the first step
         self.longest = longest
         self.limits = self._limits(token_ids, cache)

@@ -81,8 +81,10 @@ def _without_ngrams(logits: Tensor, texts: Tensor, size: int, history: History) 
     """Logits without the tokens that would complete an n-gram of `size` tokens found in `texts [R, S]`. -1 belongs to
     no n-gram."""
     before = size - 1
-    places = texts.shape[1] - before
-    if places < 1:
+    places = ops.shape(texts)[1] - before
+    if not isinstance(places, int):
+        places = ops.maximum(places, 0)
+    elif places < 1:
         return logits
     following = texts[:, before:]
     repeats, last = following >= 0, history.last(before)

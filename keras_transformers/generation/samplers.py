@@ -267,6 +267,6 @@ class Sampling:
         same shape, or None."""
 
         def split(x: Tensor) -> Tensor:
-            return arrays.reshape(x, (-1, self.rows_per_sentence, x.shape[1]))
+            return arrays.reshape(x, (-1, self.rows_per_sentence, ops.shape(x)[1]))
 
         return split(state.written), None, split(state.log_probabilities) if self.scored else None

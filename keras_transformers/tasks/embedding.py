@@ -246,10 +246,10 @@ class TextEmbedder(VectorTraining):
         vectors = vectors if dim is None else np.ascontiguousarray(vectors[:, :dim])
         return vectors[0] if single else vectors
 
-    def _prompted(self, texts: Sequence[str], prompt: str) -> dict[str, Ragged]:
+    def _prompted(self, texts: Sequence[str], prompt: str, max_length: int | None = None) -> dict[str, Ragged]:
         """The inputs of texts with a prompt in front."""
         tokenizer = self._tokenizer()
-        inputs, packed = self.encode_texts(encode_prompted(tokenizer, prompt, texts))
+        inputs, packed = self.encode_texts(encode_prompted(tokenizer, prompt, texts), None, max_length)
         if prompt and not self.include_prompt:
             length = prompt_length(tokenizer, self._template(), prompt)
             inputs["pooling_mask"] = Ragged.join(

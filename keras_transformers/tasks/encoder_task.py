@@ -3,14 +3,12 @@
 Legend: `N` texts, `B` batch, `T` length, `D` model width, `C` classes.
 """
 
-import os
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_transformers.backends import execution
 from keras_transformers.backends.types import Tensor
 from keras_transformers.callers import outside
 from keras_transformers.data.examples import Columns, Examples, read_columns
@@ -136,43 +134,6 @@ class EncoderTask(Task):
     def _input_columns(self, columns: Columns) -> dict[str, Ragged]:
         """The model's inputs by name, each a `Ragged`, from the result of `read_columns`."""
         return self.encode_texts(columns.texts, columns.seconds)[0]
-
-    def export_with_text(self, folder: str | os.PathLike[str], *, length: int | None = None) -> None:
-        """Export a SavedModel that takes strings, with tokenizer and model in one graph, for serving with TensorFlow
-        Serving and others.
-
-        Needs the TensorFlow backend and the extra `in-graph`. The signature `serve` takes strings `[B]`, and returns
-        the outputs of the model as `outputs`, float32.
-
-        Args:
-            folder: where to write.
-            length: the number of tokens to which each text is padded or cut; by default as many as the model reads.
-
-        Raises:
-            RuntimeError: on another backend.
-            ValueError: for a tokenizer that a graph cannot compute exactly (`Tokenizer.in_graph`).
-
-        Example:
-            >>> classifier.export_with_text("served", length=128)
-            >>> served = tf.saved_model.load("served")
-            >>> served.serve(tf.constant(["A delight."]))["outputs"]
-        """
-
-        def reader() -> tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]:
-            longest = min(limit for limit in (length, self.max_length) if limit) if length or self.max_length else None
-            if longest is None:
-                raise ValueError("Expected a length: the model reads texts of any. Give one.")
-            in_graph = self._tokenizer().in_graph()
-
-            def read(texts: Tensor) -> Tensor:
-                inputs = in_graph.pack(texts, length=longest)
-                if self.config.num_segments <= 1:
-                    inputs.pop("segment_ids")
-                return self(inputs, training=False)
-
-            return read, {"in_graph": in_graph, "model": self}
-
-        execution.save_reader(folder, reader)
 
     # Training
 

@@ -15,7 +15,7 @@ from keras_transformers.models import changes
 from keras_transformers.models.backbone import Backbone
 from keras_transformers.models.config import ModelConfig
 from keras_transformers.records import from_json, to_json
-from keras_transformers.tasks import compiling, tokenizer_config
+from keras_transformers.tasks import compiling, in_graph, tokenizer_config
 from keras_transformers.tasks.preset_task import PresetTask
 from keras_transformers.tasks.vocabulary import with_vocabulary
 from keras_transformers.tokenizers.tokenizer import Tokenizer
@@ -42,6 +42,7 @@ class Task(ShapesOfSpec, PresetTask):
     """
 
     quantization_aware: str | None = None
+    export_with_text = in_graph.export_with_text
 
     def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> typing.Self:
         spelling.check_constructor(cls, kwargs)

@@ -63,7 +63,7 @@ def encode_sources(
         stated = [next((code for code in self.languages if text.startswith(code)), "") for text in texts]
         texts = [text[len(code) :] for text, code in zip(texts, stated, strict=True)]
         languages = [self.languages.get(code) for code in stated]
-    return wrapped(self.encode(texts, parse_special), languages, _around(self, "source"), max_length)
+    return wrapped(self.encode(texts, parse_special), languages, parts_around(self, "source"), max_length)
 
 
 def encode_targets(
@@ -85,7 +85,7 @@ def encode_targets(
     if language is None and "language" in self._languages.rules.target and self.languages:
         raise language_error("target_language", None, self.languages)
     encoded = self._sides[1].encode(checked_texts(texts))
-    return wrapped(encoded, [language] * len(encoded), _around(self, "target"), max_length)
+    return wrapped(encoded, [language] * len(encoded), parts_around(self, "target"), max_length)
 
 
 def with_target(self: Made, target: Made) -> Made:
@@ -150,7 +150,7 @@ def spelled_special(self: Parts, texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(match for text in texts for match in pattern.findall(text)))
 
 
-def _around(tokenizer: Parts, side: str) -> list[Any]:
+def parts_around(tokenizer: Parts, side: str) -> list[Any]:
     """The parts of a "source" or a "target": ids, "text" and "language"."""
     end = [tokenizer._ids["end_token"]] if "end_token" in tokenizer._ids else []
     rules = tokenizer._languages.rules

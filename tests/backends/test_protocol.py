@@ -41,7 +41,7 @@ def test_each_backend_gives_the_functions_of_the_protocol(concern):
 
 FRAMEWORKS = {"jax", "tensorflow", "torch"}
 # TensorFlow's graphs that compute tokens, and the files that PyTorch writes, exist on every backend.
-ABOUT_ONE = ("tokenizers/in_graph/", "formats/tensor_files.py")
+ABOUT_ONE = ("tokenizers/in_graph/", "tasks/in_graph/", "formats/tensor_files.py")
 
 
 def frameworks(tree):

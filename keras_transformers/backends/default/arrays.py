@@ -133,17 +133,17 @@ def pick(x: Tensor, indices: Tensor) -> Tensor:
 
 def put(x: Tensor, position: Position, values: Tensor) -> Tensor:
     """`x [..., N]` with `values [...]` at `position` of its last axis. It may write in place: do not use `x` again."""
-    return ops.where(ops.arange(x.shape[-1], dtype="int32") == position, ops.expand_dims(values, -1), x)
+    return ops.where(ops.arange(ops.shape(x)[-1], dtype="int32") == position, ops.expand_dims(values, -1), x)
 
 
 def until(x: Tensor, end: Position) -> Tensor:
     """`x [R, S]` before position `end`; the rest is cut off, or -1."""
-    return ops.where(ops.arange(x.shape[1], dtype="int32") < end, x, -1)
+    return ops.where(ops.arange(ops.shape(x)[1], dtype="int32") < end, x, -1)
 
 
 def since(x: Tensor, begin: Position) -> Tensor:
     """`x [R, S]` from position `begin` on; the rest is cut off, or -1."""
-    return ops.where(ops.arange(x.shape[1], dtype="int32") >= begin, x, -1)
+    return ops.where(ops.arange(ops.shape(x)[1], dtype="int32") >= begin, x, -1)
 
 
 def last(x: Tensor, end: Position, count: int) -> Tensor:
@@ -154,7 +154,7 @@ def last(x: Tensor, end: Position, count: int) -> Tensor:
 
 def counts(token_ids: Tensor, size: int) -> Tensor:
     """How often each id occurs in each row of `token_ids [R, N]`: float32 `[R, size]`. -1 is not counted."""
-    rows = token_ids.shape[0]
+    rows = ops.shape(token_ids)[0]
     places = ops.where(token_ids < 0, size, token_ids) + ops.arange(rows, dtype="int32")[:, None] * (size + 1)
     places = ops.reshape(places, (-1,))
     found = ops.segment_sum(ops.ones_like(places, dtype="float32"), places, rows * (size + 1))
@@ -174,6 +174,11 @@ def when(condition: typing.Any, then: Callable[[], Tensor], otherwise: Tensor) -
 def count(n: int, like: Tensor) -> Tensor:
     """`0, 1, … n - 1` on the device of `like`."""
     return ops.arange(n, dtype="int32")
+
+
+def rows(x: Tensor) -> Tensor:
+    """`0, 1, … R - 1` for the rows of `x [R, …]`, on its device."""
+    return ops.arange(ops.shape(x)[0], dtype="int32")
 
 
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -216,10 +221,10 @@ def one_of(token_ids: Tensor, choices: Iterable[int]) -> Tensor:
 
 def within(x: Tensor, indices: Tensor) -> Tensor:
     """`x [B, N, …]` at `indices [B, M]` of axis 1, sentence by sentence: `[B, M, …]`."""
-    sentences, entries = x.shape[:2]
+    sentences, entries, *rest = ops.shape(x)
     rows = indices + ops.arange(sentences, dtype="int32")[:, None] * entries
-    taken = ops.take(ops.reshape(x, (sentences * entries, *x.shape[2:])), ops.reshape(rows, (-1,)), axis=0)
-    return ops.reshape(taken, (sentences, indices.shape[1], *x.shape[2:]))
+    taken = ops.take(ops.reshape(x, (sentences * entries, *rest)), ops.reshape(rows, (-1,)), axis=0)
+    return ops.reshape(taken, (sentences, indices.shape[1], *rest))
 
 
 def linear_recurrence(kept: Tensor, added: Tensor) -> Tensor:

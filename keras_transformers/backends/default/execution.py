@@ -274,14 +274,13 @@ def run_ahead(
     return _plain.run_ahead(model, loop, state, cache, guesses, limit, noise)
 
 
-def save_reader(
-    folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
-) -> None:
-    """Write a function of strings `[B]` to a folder as a TensorFlow SavedModel.
+def save_module(folder: str | os.PathLike, make: Callable[[], tuple[typing.Any, dict[str, typing.Any]]]) -> None:
+    """Write a `tf.Module` to a folder as a TensorFlow SavedModel, with its signatures.
 
     Args:
         folder: where to write.
-        make: a function that returns this function, and by name the objects whose weights and tables it reads.
+        make: a function that returns the module, and by name the functions that are its signatures. It is called
+            on TensorFlow alone.
 
     Raises:
         RuntimeError: on another backend.

@@ -38,18 +38,7 @@ forward, prefill = _compiled.forward, _compiled.prefill
 run_segment, run_ahead = _compiled.run_segment, _compiled.run_ahead
 
 
-def save_reader(
-    folder: str | os.PathLike, make: Callable[[], tuple[Callable[[Tensor], Tensor], dict[str, typing.Any]]]
-) -> None:
-    """Write a function of strings `[B]` to a folder as a TensorFlow SavedModel."""
-    module = tf.Module()
-    read, parts = make()
-    for name, part in parts.items():
-        setattr(module, name, part)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="texts")])
-    def serve(texts: Tensor) -> typing.Any:
-        return {"outputs": tf.cast(read(texts), tf.float32)}
-
-    module.serve = serve
-    tf.saved_model.save(module, str(folder), signatures={"serving_default": serve})
+def save_module(folder: str | os.PathLike, make: Callable[[], tuple[typing.Any, dict[str, typing.Any]]]) -> None:
+    """Write a `tf.Module` to a folder as a TensorFlow SavedModel, with its signatures."""
+    module, signatures = make()
+    tf.saved_model.save(module, str(folder), signatures=signatures)

@@ -181,6 +181,11 @@ def count(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device)
 
 
+def rows(x: Tensor) -> Tensor:
+    """`0, 1, … R - 1` for the rows of `x [R, …]`, on its device."""
+    return torch.arange(x.shape[0], device=x.device)
+
+
 def where(condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """`x` where `condition` is True, else `y`."""
     return torch.where(condition, x, y)

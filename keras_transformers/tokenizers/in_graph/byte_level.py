@@ -105,7 +105,7 @@ class BytePairs(_ByteLevel):
             )
         ids = model["vocab"]
         _check_bytes(ids)
-        self._byte_ids = tf.constant([ids[letter] for letter in _byte_letters()], tf.int64)
+        self._byte_ids = tf.constant([ids[letter] for letter in byte_letters()], tf.int64)
         self._base = max(ids.values()) + 1
         merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
         rank_of = {ids[left] * self._base + ids[right]: rank for rank, (left, right) in enumerate(merges)}
@@ -169,7 +169,7 @@ class ByteUnigram(_ByteLevel):
 
     def __init__(self, engine: tokenizers.Tokenizer, description: dict[str, Any]):
         super().__init__(engine, description)
-        byte_of = {letter: byte for byte, letter in enumerate(_byte_letters())}
+        byte_of = {letter: byte for byte, letter in enumerate(byte_letters())}
         pieces = {
             piece: (score, i)
             for i, (piece, score) in enumerate(description["model"]["vocab"])
@@ -254,14 +254,14 @@ class ByteUnigram(_ByteLevel):
 
 
 def _check_bytes(pieces: Container[str]) -> None:
-    if lacking := [byte for byte, letter in enumerate(_byte_letters()) if letter not in pieces]:
+    if lacking := [byte for byte, letter in enumerate(byte_letters()) if letter not in pieces]:
         raise ValueError(
             f"Expected a piece for each of the 256 bytes, got a vocabulary without {lacking}. Tokenize with encode, "
             "outside of the graph."
         )
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """The letters by which byte-level vocabularies write the bytes 0 to 255: themselves, or others in order."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     others = iter(letter for letter in alphabet if ord(letter) > 255)

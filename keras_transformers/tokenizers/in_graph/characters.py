@@ -219,10 +219,10 @@ def matching(*patterns: str) -> CharacterTable:
 def _matches(pattern: str) -> list[int]:
     """The code points that a regular expression matches; to look at all of them takes a second."""
     others = normalizers.Replace(tokenizers.Regex(f"[^{pattern}]"), "")
-    return [ord(c) for c in others.normalize_str("".join(map(chr, _code_points())))]
+    return [ord(c) for c in others.normalize_str("".join(map(chr, code_points())))]
 
 
-def _code_points() -> list[int]:
+def code_points() -> list[int]:
     return [c for c in range(_CODE_POINTS) if c not in _SURROGATES]
 
 
@@ -230,7 +230,7 @@ def _rewritten(rewrite: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """Each character that `rewrite` changes, and the string that it makes of it."""
     # Many characters at a time, with a letter between any two: one call for each character takes ten times as long.
     # "q" cannot part itself from a character that becomes "q", such as "Q"; then "z" is tried.
-    characters = list(map(chr, _code_points()))
+    characters = list(map(chr, code_points()))
     for start in range(0, len(characters), _BLOCK):
         block = characters[start : start + _BLOCK]
         if (parts := _between(rewrite, block, "q")) is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_transformers.tokenizers.in_graph.words import model_of
+from keras_transformers.tokenizers.packing import Template
 
 _SHOWN = 5  # differing texts in an error
 # Random texts for the check are made of these, so that each meets each: letters, marks, spaces, joiners, controls.
@@ -27,7 +28,7 @@ _ALPHABET = (
     "中文字日本語カタカナひらがな한국어\u1112\u1161\u11ab하ﾊﾝﬁＦ１！"
     "абвЙйёэעבריתשָׁעربيةﻻहिन्दीक्षไทย가👩🚀\U0001f3fd❤\ufe0f🇫🇷😀\U00020000\U0010ffff"
 )
-_DIFFICULT = (
+DIFFICULT = (
     "",
     " ",
     "   ",
@@ -118,15 +119,27 @@ class InGraphTokenizer(tf.Module):
         """
         return self._model(texts)
 
-    def pack(self, texts: tf.Tensor, pairs: tf.Tensor | None = None, *, length: int) -> dict[str, tf.Tensor]:
+    def pack(
+        self,
+        texts: tf.Tensor | tf.RaggedTensor,
+        pairs: tf.Tensor | tf.RaggedTensor | None = None,
+        *,
+        length: int | None = None,
+        max_length: int | None = None,
+        template: Template | None = None,
+        padding_id: int | None = None,
+    ) -> dict[str, tf.Tensor]:
         """Turn texts, or pairs of texts, into arrays, with the special tokens that the post-processor puts around.
 
         A text that is too long loses its last tokens. Of a pair, the longer text does, until both are as long.
 
         Args:
-            texts: strings `[B]`.
-            pairs: strings `[B]`: the second text of each pair, or None.
-            length: `T`, how wide the arrays are.
+            texts: strings `[B]`, or ids, int32 ragged `[B, tokens]`.
+            pairs: the same for the second text of each pair, or None.
+            length: `T`, how wide the arrays are; by default as wide as the longest row, and at least 1.
+            max_length: the most tokens of a row without a `length`; None for any number.
+            template: the special tokens around a text; by default those of the tokenizer.
+            padding_id: the id that fills rows; by default that of the tokenizer.
 
         Returns:
             A dictionary of `token_ids` int32 `[B, T]`, `segment_ids` int32 `[B, T]` and `padding_mask` bool `[B, T]`,
@@ -135,35 +148,21 @@ class InGraphTokenizer(tf.Module):
         Raises:
             ValueError: for a tokenizer without a padding token, and a `length` without room for the special tokens.
         """
-        if self._padding_id is None:
+        padding_id = self._padding_id if padding_id is None else padding_id
+        if padding_id is None:
             raise ValueError(
                 "Expected a tokenizer with a padding token to pack with, got padding_token=None. Name one in "
                 "Tokenizer, or take the ragged ids of the call."
             )
-        template = self._template.single if pairs is None else self._template.pair
-        room = length - self._template.num_special(pairs is not None)
-        if room < 0:
-            raise ValueError(
-                f"Expected length of at least {length - room}, for the special tokens, got {length}. Give a larger one."
-            )
-        whole = [self(each) for each in (texts, pairs) if each is not None]
-        sizes = _sizes([each.row_lengths() for each in whole], room)
-        sequences = dict(zip("AB", map(_first, whole, sizes), strict=False))
-        ones = tf.ones_like(sequences["A"].row_lengths())
-        parts, segments = [], []
-        for part, segment_id in template:
-            if isinstance(part, str):
-                parts.append(sequences[part])
-            else:
-                special = tf.fill(tf.shape(ones), part)
-                parts.append(tf.RaggedTensor.from_row_lengths(special, ones, validate=False))
-            values = parts[-1].flat_values
-            segments.append(parts[-1].with_flat_values(tf.fill(tf.shape(values), segment_id)))
-        rows = tf.concat(parts, axis=1)
+        template = template or self._template
+        given = [each for each in (texts, pairs) if each is not None]
+        sequences = [each if isinstance(each, tf.RaggedTensor) else self(each) for each in given]
+        rows, segments = wrapped(sequences, template, max_length if length is None else length)
+        width = tf.maximum(tf.cast(rows.bounding_shape()[1], tf.int32), 1) if length is None else length
         return {
-            "token_ids": rows.to_tensor(self._padding_id, shape=[None, length]),
-            "segment_ids": tf.concat(segments, axis=1).to_tensor(0, shape=[None, length]),
-            "padding_mask": tf.sequence_mask(rows.row_lengths(), length),
+            "token_ids": _dense(rows, padding_id, width),
+            "segment_ids": _dense(segments, 0, width),
+            "padding_mask": tf.sequence_mask(rows.row_lengths(), width),
         }
 
     def _check(self, tokenizer: Any, texts: list[str]) -> None:
@@ -184,7 +183,46 @@ def _check_texts(tokenizer: Any) -> list[str]:
     special = [token.content for token in tokenizer.engine.get_added_tokens_decoder().values() if token.special]
     chance = random.Random(0)
     strings = ["".join(chance.choices(_ALPHABET, k=chance.randrange(1, 40))) for _ in range(1000)]
-    return [*_DIFFICULT, *(f"{token} a{token}b {token}" for token in special), *strings]
+    return [*DIFFICULT, *(f"{token} a{token}b {token}" for token in special), *strings]
+
+
+def wrapped(
+    sequences: list[tf.RaggedTensor], template: Template, max_length: int | None
+) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+    """The rows of texts, or of pairs, with their special tokens: token ids and segment ids, ragged `[B, T]` each.
+
+    Args:
+        sequences: the ids of the texts, and perhaps of the second texts.
+        template: the special tokens around them.
+        max_length: the most tokens of a row, or None.
+    """
+    parts = template.single if len(sequences) == 1 else template.pair
+    kept = dict(zip("AB", sequences, strict=False))
+    if max_length is not None:
+        special = template.num_special(len(sequences) > 1)
+        if max_length < special:
+            raise ValueError(
+                f"Expected length of at least {special}, for the special tokens, got {max_length}. Give a larger one."
+            )
+        sizes = _sizes([each.row_lengths() for each in sequences], max_length - special)
+        kept = dict(zip("AB", map(first_of, sequences, sizes), strict=False))
+    ones = tf.ones_like(sequences[0].row_lengths())
+    ids, segments = [], []
+    for part, segment_id in parts:
+        if isinstance(part, str):
+            ids.append(kept[part])
+        else:
+            ids.append(tf.RaggedTensor.from_row_lengths(tf.fill(tf.shape(ones), part), ones, validate=False))
+        values = ids[-1].flat_values
+        segments.append(ids[-1].with_flat_values(tf.fill(tf.shape(values), segment_id)))
+    return tf.concat(ids, axis=1), tf.concat(segments, axis=1)
+
+
+def _dense(rows: tf.RaggedTensor, fill: int, width: Any) -> tf.Tensor:
+    if isinstance(width, int):
+        return rows.to_tensor(fill, shape=[None, width])
+    dense = rows.to_tensor(fill)
+    return tf.pad(dense, [[0, 0], [0, width - tf.shape(dense)[1]]], constant_values=fill)
 
 
 def _sizes(lengths: list[tf.Tensor], room: int) -> list[tf.Tensor]:
@@ -203,7 +241,7 @@ def _sizes(lengths: list[tf.Tensor], room: int) -> list[tf.Tensor]:
     ]
 
 
-def _first(sequence: tf.RaggedTensor, sizes: tf.Tensor) -> tf.RaggedTensor:
+def first_of(sequence: tf.RaggedTensor, sizes: tf.Tensor) -> tf.RaggedTensor:
     """The first tokens of each row, as many as `sizes [B]` says."""
     lengths = sequence.row_lengths()
     kept = tf.ragged.range(lengths).flat_values < tf.repeat(sizes, lengths)
