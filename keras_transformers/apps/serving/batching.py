@@ -19,6 +19,7 @@ from keras_transformers.apps.serving.refusals import Refused
 from keras_transformers.apps.serving.settings import Limits
 
 MOST_RUNNING = 4  # batches that take turns: each holds a cache in memory
+MOST_ROWS = 32  # texts of a batch, as in the library's own calls; one request may have more
 
 
 class Operation(typing.Protocol):
@@ -123,8 +124,9 @@ class Worker:
             Refused: if the queue is full, or the server stops.
         """
         with self._changed:
-            if self._stopping:
-                raise Refused(503, "The server is stopping. Ask again later.", "stopping", retry_after=5)
+            if not self.is_alive:
+                message = f"{self._name!r} takes no requests: the server is stopping. Ask again later."
+                raise Refused(503, message, "stopping", retry_after=5)
             if len(self) >= self._limits.queue_length:
                 message = f"{len(self)} requests wait for {self._name!r}, which is the most. Ask again later."
                 raise Refused(503, message, "queue_full", retry_after=1)
@@ -201,10 +203,10 @@ class Worker:
         longest = rows = 0
         for job in alike:
             longest, rows = max(longest, _longest(job)), rows + len(job.lengths)
-            if batch and longest * rows > self._limits.batch_tokens:
+            if batch and (rows > MOST_ROWS or longest * rows > self._limits.batch_tokens):
                 return batch, True
             batch.append(job)
-        return batch, longest * rows >= self._limits.batch_tokens
+        return batch, rows >= MOST_ROWS
 
     def _answers(self, jobs: list[Job]) -> Iterator[None]:
         """Answer the jobs, slice by slice. If that fails, each is answered by itself, so that one harms no other."""

@@ -45,6 +45,7 @@ NEUTRAL: dict[str, tuple[typing.Any, ...]] = {
     "top_logprobs": (None, 0),
     "verbosity": (None,),
 }
+MOST_CHOICES = 128  # continuations of a request, which are computed together
 SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 Count = typing.Annotated[int, Field(ge=1)]
 
@@ -201,8 +202,12 @@ def router(desk: Desk) -> APIRouter:
         form = read(CompletionForm, await desk.values(request))
         prompts = as_list(form.prompt)
         desk.check_texts(prompts)
+        count = form.n or 1
+        if len(prompts) * count > MOST_CHOICES:
+            message = f"Expected at most {MOST_CHOICES} continuations, got {len(prompts)} prompts with n={count}."
+            raise Refused(413, message, "too_large")
         before = prompts if form.echo else [""] * len(prompts)
-        return await _continued(desk, request, form, prompts, _Completions(before, form.n or 1))
+        return await _continued(desk, request, form, prompts, _Completions(before, count))
 
     @routes.post("/chat/completions")
     async def chat(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -16,7 +17,7 @@ from keras_transformers.apps.serving.settings import Address, Limits
 
 
 def serve(
-    models: Sequence[tuple[str, str, str, str]], address: Address, limits: Limits, keys: Iterable[str] = ()
+    models: Sequence[tuple[str, str, str, str]], address: Address, limits: Limits, keys: Sequence[str] = ()
 ) -> None:
     """Serve models until SIGINT or SIGTERM. Requests that have begun are answered; new ones are refused.
 
@@ -36,6 +37,8 @@ def serve(
             print(f"loading {each[0]} from {each[1]}", file=sys.stderr, flush=True)
             loaded.append(load(*each))
         host, port = listening.getsockname()[:2]
+        if not keys and not ipaddress.ip_address(host).is_loopback:
+            print("Whoever reaches this machine may ask: --api-key has clients send a key.", file=sys.stderr)
         shown = f"[{host}]" if ":" in host else host
         print(
             f"serving {', '.join(each.name for each in loaded)} at http://{shown}:{port}", file=sys.stderr, flush=True

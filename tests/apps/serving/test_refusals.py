@@ -62,6 +62,7 @@ REFUSED = [
     ("/v1/completions", b'{"prompt": "a", "temperature": NaN}', 400, "temperature"),
     ("/v1/completions", {"prompt": "a", "max_tokens": 41}, 400, "at most 40 new tokens, got 41"),
     ("/v1/completions", {"prompt": "a", "n": 2}, 400, "temperature above 0"),
+    ("/v1/completions", {"prompt": ["a"] * 5, "n": 32}, 413, "at most 128 continuations, got 5 prompts with n=32"),
     ("/v1/completions", {"prompt": "a b " * 60}, 400, "prompts of at most 64 tokens"),
     ("/v1/completions", {"prompt": "a b " * 60, "stream": True}, 400, "prompts of at most 64 tokens"),
     ("/v1/completions", {"prompt": "a", "seed": 2**40}, 400, "seed"),
