@@ -69,16 +69,25 @@ LABELS = {
 }
 
 
+COLOURS = {"jax": "C0", "tensorflow": "C1", "torch": "C3"}
+LIBRARIES = {"ours": ("Keras Transformers", "-"), "kerashub": ("KerasHub", "--"), "transformers": ("transformers", ":")}
+BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
+
+
 def draw(name):
-    """Seconds of a run and peak memory over the axis, a line for each contestant."""
+    """Seconds of a run and peak memory over the axis: one colour a backend, and one style of line a library."""
     import matplotlib.pyplot as plt
 
     records = json.loads((RESULTS / f"growth-{name}.json").read_text("utf-8"))["records"]
-    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (times, memory) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     for contestant in dict.fromkeys(record["contestant"] for record in records):
+        library, _, backend = contestant.partition("_")
+        backend = backend or "torch"  # transformers
         known = [each for each in records if each["contestant"] == contestant and "seconds" in each]
         places = [int(each["case"]) for each in known]
-        look = {"marker": "o", "linestyle": "-" if contestant.startswith("ours") else "--", "label": contestant}
+        title, style = LIBRARIES[library]
+        look = {"color": COLOURS[backend], "linestyle": style, "marker": "o", "markersize": 4}
+        look["label"] = f"{title}, {BACKENDS[backend]}"
         times.plot(places, [statistics.median(each["seconds"]) for each in known], **look)
         memory.plot(places, [each["peak_mib"] for each in known], **look)
     every = [int(case) for case in cases_of(records)]
@@ -86,8 +95,12 @@ def draw(name):
         axes.set(xscale="log", yscale="log", xlabel=LABELS[name], ylabel=label)
         axes.set_xticks(every, [f"{place:,}" for place in every], minor=False)
         axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:,g}")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_minor_formatter("{x:,g}" if high < 30 * low else "")  # tick labels between powers of ten
+        axes.tick_params(axis="y", which="minor", labelsize=8)
         axes.grid(alpha=0.3)
-    times.legend()
+    figure.legend(*times.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     PICTURES.mkdir(parents=True, exist_ok=True)
     figure.savefig(PICTURES / f"{name}.png", dpi=110)
     plt.close(figure)

@@ -47,25 +47,6 @@ class Alignment(typing.NamedTuple):
     scores: np.ndarray
 
 
-def attention(model: typing.Any, source_ids: list[int], read_ids: list[int], which: str) -> list[np.ndarray]:
-    """The attention of every layer, numpy `[N, T, S]` each.
-
-    Args:
-        model: a `Seq2SeqLM`.
-        source_ids, read_ids: the inputs of the encoder and of the decoder, lists of ids.
-        which: the name of the scores in the backbone's outputs.
-    """
-    inputs = {"token_ids": source_ids, "decoder_token_ids": read_ids}
-    tensors = {name: ops.convert_to_tensor([ids], "int32") for name, ids in inputs.items()}
-    layers = model.backbone(tensors, return_attention_scores=True).get(which)
-    if layers is None:
-        raise ValueError(
-            'Expected the attention "cross" or "encoder" of a decoder with a recurrence, which has no self-attention, '
-            f"got a request for {which}."
-        )
-    return [ops.convert_to_numpy(ops.cast(scores[0], "float32")) for scores in layers]
-
-
 def cross_attention(model: typing.Any, inputs: dict[str, Tensor]) -> Tensor:
     """The attention of `decoder_token_ids [B, T]` to `token_ids [B, S]`, the mean over the heads of each layer, `[B, L,
     T, S]`."""

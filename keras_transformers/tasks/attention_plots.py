@@ -1,4 +1,4 @@
-"""Attention plots of translations: cross-attention and self-attention by token.
+"""Attention plots of all tasks: which tokens each token attends to, as a picture or as an interactive page.
 
 Legend: `N` heads, `T` query length, `S` key length.
 """
@@ -8,17 +8,10 @@ import os
 import typing
 
 from keras_transformers.extras import require
-from keras_transformers.generation.settings import GenerationConfig
 from keras_transformers.spelling import spelled
-from keras_transformers.tasks.directions import Direction
+from keras_transformers.tasks.attention_page import make_page
+from keras_transformers.tasks.attention_reading import Matrices, read_attention
 from keras_transformers.training.curves import figure_of, save
-
-# which → (name of the scores in the backbone's outputs, title of the picture, names of the axes: rows, columns)
-_KINDS = {
-    "cross": ("cross_attention_scores", "Cross-attention", "target", "source"),
-    "encoder": ("encoder_attention_scores", "Encoder self-attention", "source", "source"),
-    "decoder": ("attention_scores", "Decoder self-attention", "target", "target"),
-}
 
 
 @spelled
@@ -29,102 +22,105 @@ def plot_attention(
     *,
     source_language: str | None = None,
     target_language: str | None = None,
-    layer: int = -1,
+    layer: int | str = -1,
     head: int | str | None = None,
-    which: str = "cross",
+    which: str | None = None,
+    words: bool = False,
     path: str | os.PathLike[str] | None = None,
     title: str | None = None,
-    **generation: typing.Any,
+    **options: typing.Any,
 ) -> typing.Any:
-    """Plot the attention of a translation, by default that of each target token to the source tokens.
+    """Plot which tokens each token attends to: in a translation, or in a text that a model reads.
 
     Each row is a query and sums to 1. In cross-attention a row has the name of the token that the decoder wrote there.
     In the decoder's self-attention, rows and columns are the tokens that the decoder read, from the start token on. "␣"
     is a space.
 
     Args:
-        model: a `Seq2SeqLM` with a tokenizer.
-        source: the text to translate, one string.
-        target: a given translation; by default the model's own.
+        model: a task with a tokenizer: a translator, a language model, a classifier, an embedder, …
+        source: the text to read or to translate, one string.
+        target: for a translator, a given translation, by default the model's own; for a language model, the
+            continuation of `source`; for other tasks, the second text of a pair, such as the text with the answer.
         source_language, target_language: as for `Seq2SeqLM.translate`.
-        layer: which layer, from 0; a negative number counts from the last one.
+        layer: which layer, from 0; a negative number counts from the last one; "all" for a sheet of every layer.
         head: which head, from 0; None for the mean of all, "all" for a grid of every head.
-        which: "cross", "encoder" or "decoder".
-        path: where to write the picture; its suffix chooses the format. Missing folders are created.
+        which: "cross", "encoder" or "decoder". By default the cross-attention of an encoder-decoder, and the
+            self-attention of a model with one stack.
+        words: whether rows and columns are words in place of pieces. The column of a word is the sum over its pieces,
+            and its row the mean.
+        path: where to write the picture; its suffix chooses the format. With ".html" it is an interactive page in one
+            file, with all kinds, layers and heads. Missing folders are created.
         title: a title in place of the default one.
-        **generation: settings of the translation, such as `num_beams=4`: see `Seq2SeqLM.translate`.
+        **options: for a translator, settings of the translation, such as `num_beams=4`; for an `EntityTagger`, its
+            `labels`.
 
     Returns:
-        A `matplotlib.figure.Figure`, which notebooks show.
+        A `matplotlib.figure.Figure`, or an `AttentionPage` if the path ends in ".html". Notebooks show both.
 
     Raises:
-        TypeError, ValueError: for values that are not texts, an empty text, and a missing layer, head or kind.
-        ImportError: without matplotlib.
+        TypeError, ValueError: for values that are not texts, an empty text, a missing layer, head or kind, and models
+            without attention.
+        ImportError: without matplotlib, except for pages.
 
     Example:
         >>> kt.plot_attention(translator, "The house is small.", path="attention.png")  # doctest: +SKIP
+        >>> kt.plot_attention(classifier, "A delight.", layer="all", head="all", path="sheet.pdf")  # doctest: +SKIP
+        >>> kt.plot_attention(writer, "To be or not to be", words=True, path="attention.html")  # doctest: +SKIP
 
     Source: the pictures of Bahdanau et al. 2015, figure 3.
     """
-    if which not in _KINDS:
-        raise ValueError(f"Expected which to be one of {', '.join(map(repr, _KINDS))}, got {which!r}.")
-    require(matplotlib=True)
-    name, kind, query_name, key_name = _KINDS[which]
-    direction = model.direction(source_language, target_language, **generation)
-    layers, queries, keys = _attention(model, source, target, which, *direction)
-    layer = _index("layer", layer, len(layers))
-    scores_NTS = layers[layer]
-    num_heads = len(scores_NTS)
-    if head is None:
-        panels, heads = (
-            {"": scores_NTS.mean(axis=0)},
-            "the only head" if num_heads == 1 else f"mean of {num_heads} heads",
-        )
-    elif head == "all":
-        panels, heads = {f"head {n}": scores_TS for n, scores_TS in enumerate(scores_NTS)}, f"{num_heads} heads"
-    else:
-        head = _index("head", head, num_heads)
-        panels, heads = {"": scores_NTS[head]}, f"head {head}"
-    figure = _draw_panels(panels, queries, keys, query_name, key_name)
-    figure.suptitle(f"{kind}, layer {layer}, {heads}" if title is None else title, parse_math=False)
+    is_page = path is not None and os.fspath(path).lower().endswith((".html", ".htm"))
+    if not is_page:
+        require(matplotlib=True)
+    if which is None and not is_page:
+        which = _first_kind(model)
+    found = read_attention(model, source, target, which, words, (source_language, target_language), options)
+    matrices = next(iter(found.values()))
+    layer = layer if layer == "all" else _index("layer", layer, len(matrices.layers))
+    if head not in (None, "all"):
+        head = _index("head", head, min(len(scores) for scores in _of_layers(matrices, layer).values()))
+    if is_page:
+        return make_page(found, layer, head, f"{type(model).__name__}: attention" if title is None else title, path)
+    panels, columns, said = _panels(matrices, layer, head)
+    figure = _draw_panels(panels, columns, matrices)
+    figure.suptitle(f"{matrices.title}, {said}" if title is None else title, parse_math=False)
     save(figure, path)
     return figure
 
 
-def _attention(
-    model: typing.Any, source: str, target: str | None, which: str, direction: Direction, config: GenerationConfig
-) -> tuple[typing.Any, list[str], list[str]]:
-    """The scores of every layer, numpy `[N, T, S]` each, and the pieces of the rows and of the columns."""
-    import numpy as np
+def _first_kind(model: typing.Any) -> str | None:
+    config = getattr(model, "config", None)
+    stacks = [name for name in ("encoder", "decoder") if getattr(config, name, None) is not None]
+    return "cross" if len(stacks) == 2 else stacks[0] if stacks else None
 
-    from keras_transformers.tasks.alignment import attention
 
-    for name, text in {"source": source, "target": target}.items():
-        if not isinstance(text, str) and not (name == "target" and text is None):
-            raise TypeError(
-                f"Expected {name} to be one string, got {type(text).__name__}. Draw one translation at a time."
-            )
-    (source_ids,) = model.encode_sources([source], direction)
-    if not source_ids:
-        raise ValueError(f"Expected a source with some text, got {source!r}. An empty text is not translated.")
-    tokenizer = model.tokenizer
-    if target is not None:
-        (target_ids,) = tokenizer.encode_targets([target], direction.target_language)
-    elif which == "encoder":
-        target_ids = [tokenizer.end_id]
+def _of_layers(matrices: Matrices, layer: int | str) -> dict[int, typing.Any]:
+    """The scores `[N, T, S]` of the layers to draw, by number."""
+    return dict(enumerate(matrices.layers)) if isinstance(layer, str) else {layer: matrices.layers[layer]}
+
+
+def _panels(matrices: Matrices, layer: int | str, head: int | str | None) -> tuple[dict[str, typing.Any], int, str]:
+    """The matrices `[T, S]` to draw by name, how many stand side by side, and the words for the title."""
+    layers = _of_layers(matrices, layer)
+    counts = [len(scores) for scores in layers.values()]
+    many = len(layers) > 1
+    if head is None:
+        said = "the only head" if max(counts) == 1 else f"mean of {counts[0]} heads"
+        chosen = {(n,): scores.mean(axis=0) for n, scores in layers.items()}
+    elif head == "all":
+        said = f"{counts[0]} heads"
+        chosen = {(n, m): scores for n, every in layers.items() for m, scores in enumerate(every)}
     else:
-        written = model.generate([source_ids], config).token_ids[0].tolist()
-        ends = [place for place, token_id in enumerate(written) if token_id in config.end_ids]
-        target_ids = written[: ends[0] + 1] if ends else written
-    read_ids = [config.start_id, *target_ids[:-1]]
-    layers = attention(model, source_ids, read_ids, _KINDS[which][0])
-    # and whether they are of the target
-    rows, columns = {
-        "cross": ((target_ids, True), (source_ids, False)),
-        "encoder": ((source_ids, False), (source_ids, False)),
-        "decoder": ((read_ids, True), (read_ids, True)),
-    }[which]
-    return layers, *(tokenizer.tokens(np.array(ids), target=side) for ids, side in (rows, columns))
+        said = f"head {head}"
+        chosen = {(n,): scores[head] for n, scores in layers.items()}
+    if many:
+        names = {place: f"layer {place[0]}" + (f", head {place[1]}" if len(place) > 1 else "") for place in chosen}
+        said = f"{len(layers)} layers, {said}"
+    else:
+        names = {place: f"head {place[1]}" if len(place) > 1 else "" for place in chosen}
+        said = f"layer {next(iter(layers))}, {said}"
+    columns = max(counts) if many and head == "all" else math.ceil(math.sqrt(len(chosen)))
+    return {names[place]: scores for place, scores in chosen.items()}, columns, said
 
 
 def _index(name: str, value: typing.Any, count: int) -> int:
@@ -134,19 +130,17 @@ def _index(name: str, value: typing.Any, count: int) -> int:
     return value % count
 
 
-def _draw_panels(
-    panels: dict[str, typing.Any], queries: list[str], keys: list[str], query_name: str, key_name: str
-) -> typing.Any:
+def _draw_panels(panels: dict[str, typing.Any], columns: int, matrices: Matrices) -> typing.Any:
     """Draw matrices `[T, S]` side by side, each with its title, on one colour scale. The pieces label the outer
     edges."""
-    columns = math.ceil(math.sqrt(len(panels)))
+    queries, keys = matrices.queries, matrices.keys
     rows = math.ceil(len(panels) / columns)
     # Inches for a token: readable, but smaller if the picture would get too wide.
     cell = min(0.32 if len(panels) == 1 else 0.2, 24 / (columns * len(keys)), 24 / (rows * len(queries)))
     font_size = min(11, max(4, 72 * 0.5 * cell))
     longest_query, longest_key = (0.65 * font_size / 72 * max(map(len, pieces)) for pieces in (queries, keys))
-    width = max(4.0, columns * cell * len(keys) + longest_query + 1.8)
-    height = max(3.0, rows * cell * len(queries) + longest_key + 1.3)
+    width = max(4.0, columns * (cell * len(keys) + (0.15 if len(panels) > 1 else 0)) + longest_query + 1.8)
+    height = max(3.0, rows * (cell * len(queries) + (0.35 if len(panels) > 1 else 0)) + longest_key + 1.3)
     figure = figure_of(width, height)
     all_axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     highest = max(scores.max() for scores in panels.values())
@@ -168,10 +162,13 @@ def _draw_panels(
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
         if name:
-            axes.set_xlabel(name)
-    figure.supylabel(query_name) if len(panels) > 1 else all_axes[0, 0].set_ylabel(query_name)
-    if len(panels) == 1:
-        all_axes[0, 0].set_xlabel(key_name)
+            axes.set_xlabel(name, fontsize=min(10, 72 * cell * len(keys) / (0.6 * len(name))))
+    if len(panels) > 1:
+        figure.supylabel(matrices.query_name)
+        figure.supxlabel(f"columns: {matrices.key_name}", fontsize="medium")
+    else:
+        all_axes[0, 0].set_ylabel(matrices.query_name)
+        all_axes[0, 0].set_xlabel(matrices.key_name)
         all_axes[0, 0].xaxis.set_label_position("top")
     figure.colorbar(image, ax=all_axes, label="attention weight", shrink=0.8, aspect=30)
     return figure

@@ -378,6 +378,12 @@ class CausalLM(GivenTexts, DocumentTask):
             parts.append(decoding.generated())
         return Generated.joined(parts, config.padding_id)
 
+    def attention_inputs(self, text: str, second: str | None = None) -> dict[str, typing.Any]:
+        """The backbone's inputs for a text and perhaps its continuation, each `[T]`; see `attention_reading`."""
+        (ids,) = self._encode([text])
+        more = [] if second is None else self._tokenizer().encode([second])[0]
+        return {"token_ids": np.array([*ids, *more], "int32"), "padding_mask": np.ones(len(ids) + len(more), bool)}
+
     def _encode(self, texts: list[str], parse_special: bool = False) -> list[list[int]]:
         """Encode texts as prompts: lists of ids, after the special tokens that the tokenizer adds in front."""
         before, encoded = self._encoded(texts, parse_special)

@@ -80,6 +80,11 @@ class EncoderTask(Task):
         self._warn_of_cut(packed.truncated, len(texts), limit)
         return self._columns(packed), packed
 
+    def attention_inputs(self, text: str, second: str | None = None) -> dict[str, typing.Any]:
+        """The backbone's inputs for one text, or pair of texts, each `[T]`; see `attention_reading`."""
+        columns, _ = self.encode_texts([text], None if second is None else [second])
+        return {name: column.token_ids for name, column in columns.items()}
+
     @staticmethod
     def _warn_of_cut(truncated: int, count: int, limit: int | None) -> None:
         """Warn of texts that are longer than the model reads."""

@@ -185,6 +185,14 @@ class EntityTagger(EncoderTask):
                 found[row] = _entities(texts[row], words[row], scores_WKL, tuple(labels), threshold)
         return found[0] if single else found
 
+    def attention_inputs(self, text: str, second: str | None = None, *, labels: Sequence[str]) -> dict[str, typing.Any]:
+        """The encoder's inputs for the labels and one text, each `[T]`; see `attention_reading`."""
+        if second is not None:
+            raise ValueError("Expected one text and labels=[…], got a second text.")
+        words = [match.group() for match in _WORD.finditer(text)]
+        columns = self._prompted([words], *self._prompt_of(checked_labels(labels)))
+        return _without_places({name: column.token_ids for name, column in columns.items()})
+
     def _prompt_of(self, labels: Sequence[str]) -> tuple[list[int], list[int]]:
         """The ids before a text, and the places of labels among them, counted from 0."""
         tokenizer, markers = self._tokenizer(), (self.label_token, self.separator_token)

@@ -1,5 +1,7 @@
 """Ids as they are written. All but the last function are methods of `Tokenizer`."""
 
+import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +10,8 @@ import numpy as np
 from keras_transformers.tokenizers.engine import guarded
 from keras_transformers.tokenizers.parts import Parts
 from keras_transformers.tokenizers.vocabulary import checked_ids, checked_texts
+
+_MARKS = re.compile(r"\s*[^\w\s'’\ufffd-]+\s*")
 
 
 @guarded()
@@ -27,6 +31,37 @@ def tokens(self: Parts, text: "str | Sequence[int] | np.ndarray", *, target: boo
     side = self._sides[target]
     ids = side.encode(checked_texts([text]))[0] if isinstance(text, str) else _checked(self, text, target)
     return [side.engine.decode([i], skip_special_tokens=False) for i in ids]
+
+
+@guarded()
+def words(self: Parts, token_ids: "Sequence[int] | np.ndarray", *, target: bool = False) -> tuple[list[int], list[str]]:
+    """The words of ids: the places where they begin, and their texts. Special ids and punctuation marks stand alone.
+
+    Two pieces are of one word if no space stands between them in their text together.
+
+    Args:
+        token_ids: the ids of one text.
+        target: whether it is a translation, for a model that writes other pieces than it reads.
+
+    Raises:
+        TypeError, ValueError: as `decode` does.
+    """
+    ids = _checked(self, token_ids, target)
+    decode = self._sides[target].engine.decode
+    alone = [decode([i], skip_special_tokens=False) for i in ids]
+    inner = [i not in self.control_ids and not _MARKS.fullmatch(text) for i, text in zip(ids, alone, strict=True)]
+    begins = [0] if ids else []
+    for place in range(1, len(ids)):
+        before, after = alone[place - 1 : place + 1]
+        joined = decode(ids[place - 1 : place + 1], skip_special_tokens=False)
+        of_one_character = "\ufffd" in before and "\ufffd" in after
+        rest = joined.strip().removeprefix(before.strip())
+        touching = not (before[-1:].isspace() or after[:1].isspace() or rest[:1].isspace())
+        within = inner[place - 1] and inner[place] and touching
+        if not (of_one_character or within):
+            begins.append(place)
+    spans = itertools.pairwise([*begins, len(ids)])
+    return begins, [decode(ids[begin:end], skip_special_tokens=False) for begin, end in spans]
 
 
 @guarded()

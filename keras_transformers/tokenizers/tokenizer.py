@@ -87,7 +87,7 @@ class Tokenizer:
 
     # Methods with rooms of their own.
     files, save = saving.files, saving.save
-    tokens, to_pieces, from_pieces = pieces.tokens, pieces.to_pieces, pieces.from_pieces
+    tokens, words, to_pieces, from_pieces = pieces.tokens, pieces.words, pieces.to_pieces, pieces.from_pieces
     spelled_special = translation.spelled_special
     encode_sources, encode_targets = translation.encode_sources, translation.encode_targets
     with_target = translation.with_target

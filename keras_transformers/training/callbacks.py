@@ -140,8 +140,9 @@ class LearningCurve(keras.callbacks.Callback):
     """Records the metrics of training over steps in a CSV file, and plots them as a PNG picture.
 
     Within an epoch it records the mean of each metric since the last record (Keras reports the mean since the epoch
-    began). At the end of an epoch it records all logs, including validation. A resumed run continues the same file:
-    records after the restored step are dropped, since these steps are trained again.
+    began). The first step of a run is recorded too, so that the curve shows where training began. At the end of an
+    epoch it records all logs, including validation. A resumed run continues the same file: records after the restored
+    step are dropped, since these steps are trained again.
 
     The picture is drawn when training ends, and after each epoch, unless drawing would take more than a tenth of the
     time.
@@ -170,12 +171,14 @@ class LearningCurve(keras.callbacks.Callback):
         self._epoch = 0
         self._sums: dict[typing.Any, tuple[float, ...]] | None = None  # metric -> (total, count) at the last record
         self._wait_until = -math.inf  # when it may be drawn again
+        self._is_begun = False  # whether the run has a record of its first step
         self._is_behind = False  # whether there are records that the picture does not show
 
     def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
         optimizer = self.model.optimizer
         accumulated = optimizer.gradient_accumulation_steps or 1
         self._step = int(keras.ops.convert_to_numpy(optimizer.iterations)) * accumulated
+        self._is_begun = self._step > 0
         self.path.parent.mkdir(parents=True, exist_ok=True)
         kept = [record for record in read_curve(self.records_path) if record[0] <= self._step]
         partial = self.records_path.with_suffix(".csv.partial")
@@ -192,7 +195,10 @@ class LearningCurve(keras.callbacks.Callback):
             self._sums = self._totals()
         elif self._step % self.every_steps == 0:
             self._record(self._means())
-            self._has_points = True
+            self._has_points = self._is_begun = True
+        elif not self._is_begun:
+            self._record(self._means())
+            self._is_begun = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._step += self.model.steps_per_execution

@@ -65,28 +65,37 @@ def plot_learning_curve(
         )
     columns = min(len(quantities), 3)
     rows = math.ceil(len(quantities) / columns)
-    figure = figure_of(4.5 * columns, 3.2 * rows)
+    figure = figure_of(4.5 * columns, 3.2 * rows + 0.3)
+    lines: dict[str, typing.Any] = {}
     for number, quantity in enumerate(quantities):
-        _plot_quantity(figure.add_subplot(rows, columns, number + 1), quantity, series)
+        lines |= _plot_quantity(figure.add_subplot(rows, columns, number + 1), quantity, series)
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=2, frameon=False)
     if title:
         figure.suptitle(title)
     save(figure, path)
     return pathlib.Path(path)
 
 
-def _plot_quantity(axes: typing.Any, quantity: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Plot one metric of training, and the same of validation, over steps."""
-    for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1o-")):
+def _plot_quantity(
+    axes: typing.Any, quantity: str, series: Mapping[str, Sequence[tuple[int, float]]]
+) -> dict[str, typing.Any]:
+    """Plot one metric of training, and the same of validation, over steps. Returns the lines by their label."""
+    lines = {}
+    for name, label, style in ((quantity, "training", "C0-"), (f"val_{quantity}", "validation", "C1-")):
         if name in series:
-            axes.plot(*zip(*series[name], strict=True), style, label=label, linewidth=1.2, markersize=4)
+            marker = "o" if len(series[name]) <= 30 else None  # more of them would hide the line
+            (lines[label],) = axes.plot(
+                *zip(*series[name], strict=True), style, label=label, linewidth=1.4, marker=marker, markersize=3.5
+            )
     if quantity == "perplexity":
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         low, high = axes.get_ylim()
         axes.yaxis.set_minor_formatter("{x:g}" if high < 20 * low else "")  # tick labels between powers of ten
     axes.set(title=_QUANTITIES.get(quantity, quantity.replace("_", " ")), xlabel="step")
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    return lines
 
 
 def read_curve(path: str | os.PathLike[str]) -> list[Record]:

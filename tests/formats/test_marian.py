@@ -19,7 +19,7 @@ from keras_transformers.families import marian_options
 from keras_transformers.files import flat_yaml, marian_items
 from keras_transformers.files.marian_shortlist import Shortlist
 from keras_transformers.formats import marian
-from keras_transformers.tasks import alignment
+from keras_transformers.tasks.attention_reading import read_attention
 from keras_transformers.tokenizers import Tokenizer
 from tests.formats import marian_models
 from tests.formats.marian_models import OPTIONS, STUDENT, TEACHER
@@ -189,8 +189,8 @@ def test_beams_batches_scores_alignments_and_files(folder, tmp_path):
     scores = model.score(texts, ["the cat", "a box", "rain"])
     assert np.isfinite(scores).all()
     assert model.align(["the house"], ["a house"])
-    with pytest.raises(ValueError, match='Expected the attention "cross" or "encoder" of a decoder with a recurrence'):
-        alignment.attention(model, [5, 0], [40, 5], "attention_scores")
+    with pytest.raises(ValueError, match="Expected the attention of a stack that has one, got which='decoder'"):
+        read_attention(model, "the house", "a house", "decoder", False, (None, None), {})
     model.save_to_preset(tmp_path / "preset")
     again = kt.Seq2SeqLM.from_preset(tmp_path / "preset")
     assert again.translate(texts, max_new_tokens=8) == together
