@@ -24,7 +24,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Each process, of tests and of the programs that they start, would compile the package and the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo bench docs test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
+.PHONY: demo bench docs notebooks test test-all check lint test-assets test-jax test-torch test-tensorflow test-lowest-keras wheel test-wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.installed-$(KERAS_BACKEND)
@@ -47,6 +47,13 @@ bench: $(VENV)/.installed-dev test-assets
 # The site, in build/site. A broken link, an anchor that is missing, or a page outside of the navigation is an error.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The guides as notebooks, in build/notebooks.
+notebooks: $(VENV)/.installed-docs
+	mkdir -p build/notebooks
+	for page in docs/guides/*.md docs/tasks/*.md; do \
+		$(BIN)/jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$page .md).ipynb $$page; \
+	done
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

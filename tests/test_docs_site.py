@@ -49,3 +49,11 @@ def test_the_site_builds_strictly(tmp_path):
     assert [name for name in dir(kt) if name[0].isupper() and name not in reference["top"]] == []
     table = (tmp_path / "site" / "presets.html").read_text("utf-8")
     assert re.search(r"english-french.*Seq2SeqLM", table, re.DOTALL)
+
+
+def test_transformers_has_lost_what_the_readme_says():
+    transformers = pytest.importorskip("transformers", minversion="5")
+    from transformers.pipelines import SUPPORTED_TASKS
+
+    lost = {"translation", "summarization", "question-answering", "text2text-generation"}
+    assert lost.isdisjoint(SUPPORTED_TASKS) and not hasattr(transformers, "TFAutoModel")

@@ -28,14 +28,6 @@ SAID = {
     "translate --preset runs/first/preset": "Nous voyons un chien.\n",
     'translate "The house is small."': "La maison est petite.\n",
 }
-PAIRS = """I see a cat.\tJe vois un chat.
-You see a dog.\tTu vois un chien.
-We see a train.\tNous voyons un train.
-I see a dog.\tJe vois un chien.
-We see a cat.\tNous voyons un chat.
-You see a train.\tTu vois un train.
-The house is small.\tLa maison est petite.
-"""
 
 
 def answers(code):
@@ -66,11 +58,6 @@ def test_python_runs(code, tmp_path, monkeypatch, capsys):
 def test_commands_run(code, tmp_path, monkeypatch, forks):
     for module in ("typer", "sacrebleu", "matplotlib", "ctranslate2"):
         pytest.importorskip(module)
-    (tmp_path / "pairs.tsv").write_text(PAIRS * 20, "utf-8")
-    held_out = "We see a dog.\tNous voyons un chien.\nI see a train.\tJe vois un train.\n"
-    (tmp_path / "test.tsv").write_text(held_out, "utf-8")
-    (tmp_path / "plays.txt").write_text("JULIET:\nO Romeo, Romeo!\n" * 10, "utf-8")
-    (tmp_path / "sentences.txt").write_text("The house is small.\n\nI see a cat.\n", "utf-8")
     command = (
         f'keras-transformers() {{ {shlex.join(forks.command)} keras_transformers "$@"; }}\nset -euo pipefail\n{code}'
     )
