@@ -22,6 +22,7 @@ from keras_transformers.models.config import ModelConfig
 from keras_transformers.tasks.answers import Progress
 from keras_transformers.tasks.classifier import Classifier
 from keras_transformers.tasks.encoder_task import windows
+from keras_transformers.tasks.entity_labels import parts_of_label
 from keras_transformers.tokenizers.tokenizer import Tokenizer
 from keras_transformers.training.losses import token_cross_entropy
 from keras_transformers.training.metrics import TokenAccuracy
@@ -318,7 +319,7 @@ def _entities(text: str, words: collections.abc.Iterable[dict[str, typing.Any]])
     scores: list[list[float]] = []
     open_type = None
     for word in words:
-        prefix, kind = _parts(word["label"])
+        prefix, kind = parts_of_label(word["label"])
         if word["score"] == 0.0:  # a word without a piece, such as an invisible character inside a name
             continue
         if word["label"] == "O":
@@ -331,11 +332,6 @@ def _entities(text: str, words: collections.abc.Iterable[dict[str, typing.Any]])
         entities[-1] |= {"end": word["end"], "text": text[entities[-1]["start"] : word["end"]]}
         open_type = None if prefix in ("E", "L", "S", "U") else kind
     return [{**entity, "score": float(np.mean(each))} for entity, each in zip(entities, scores, strict=True)]
-
-
-def _parts(label: str) -> tuple[str, str]:
-    """Split a label: "B-PER" → ("B", "PER"); ("", label) for a label without such a prefix."""
-    return (label[0], label[2:]) if label[1:2] == "-" and label[0] in "BIESLUM" else ("", label)
 
 
 def _placed(text_ids: np.ndarray, labels: collections.abc.Sequence[int]) -> np.ndarray:

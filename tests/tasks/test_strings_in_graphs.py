@@ -88,6 +88,28 @@ def test_masks_are_filled(wordpiece, tmp_path):
     np.testing.assert_allclose(found["scores"], [[one["score"] for one in each] for each in expected], atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wordpiece", "byte_level"])
+def test_entities_and_words(kind, tmp_path, request):
+    sizes = {**SIZES, "max_position_embeddings": 30}  # a longer text is read in windows
+    tokenizer = request.getfixturevalue(kind)
+    config = families()["bert"].config({"vocab_size": tokenizer.vocabulary_size, **sizes})
+    model = kt.TokenClassifier(config, tokenizer, labels=["O", "B-X", "I-X", "B-Y", "I-Y", "S-Y"])
+    fill(model)
+    graph = served(model, tmp_path)
+    texts = [*TEXTS, *ODD, "Été, Anna-Lena und \ufffd"]
+    for function, aggregate in ((graph.serve, True), (graph.words, False)):
+        found = function(tf.constant(texts))
+        rows = found["row"].numpy()
+        for number, expected in enumerate(model.tag(texts, aggregate=aggregate)):
+            here = {name: each[rows == number] for name, each in found.items()}
+            assert strings(here["label"]) == [one["label"] for one in expected]
+            assert strings(here["text"]) == [one["text"] for one in expected]
+            assert here["start"].numpy().tolist() == [one["start"] for one in expected]
+            assert here["end"].numpy().tolist() == [one["end"] for one in expected]
+            np.testing.assert_allclose(here["score"], [one["score"] for one in expected], atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

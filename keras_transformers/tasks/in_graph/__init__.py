@@ -35,6 +35,8 @@ def export_with_text(
 
         TextClassifier    label [N], score [N]; labels [N, C] and scores [N, C], best first; outputs [N, C], the logits
           pairs           (texts, seconds): the same, and relevance [N], the scores of `rank`
+        TokenClassifier   of each entity: row [M], its text; label, score, start, end and text [M]
+          words           the same of each word
         TextEmbedder      vectors [N, D]; and a signature for each prompt, by its name
         MaskedLM          of each mask: row [M], its text; tokens, scores and token_ids [M, top], best first
         Seq2SeqLM         translations [N], scores [N]; both [N, K] with num_return_sequences=K

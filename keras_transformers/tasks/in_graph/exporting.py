@@ -16,6 +16,7 @@ from keras_transformers.tasks.in_graph.classification import Classification
 from keras_transformers.tasks.in_graph.continuation import Continuation
 from keras_transformers.tasks.in_graph.masks import FilledMasks
 from keras_transformers.tasks.in_graph.reading import Outputs, Reading
+from keras_transformers.tasks.in_graph.tagging import Tagging
 from keras_transformers.tasks.in_graph.translation import Translation
 from keras_transformers.tasks.in_graph.vectors import Vectors
 from keras_transformers.tokenizers.in_graph.tokenizer import DIFFICULT
@@ -24,6 +25,7 @@ _KINDS: dict[str, typing.Any] = {  # by the task, or the first of its base class
     "TextClassifier": Classification,
     "TextEmbedder": Vectors,
     "MaskedLM": FilledMasks,
+    "TokenClassifier": Tagging,
     "EncoderTask": Outputs,
     "Seq2SeqLM": Translation,
     "CausalLM": Continuation,

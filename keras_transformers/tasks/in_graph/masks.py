@@ -77,10 +77,7 @@ class FilledMasks(Outputs):
 
     def answers(self, text: str) -> bool:
         """Whether the text is whole: the task cuts at the limit of the model alone."""
-        if self.reading.given_length is None:
-            return True
-        (ids,) = self.task._tokenizer().encode(self._masked([text]))
-        return len(ids) + self.task._template().num_special() <= self.reading.given_length
+        return self.reading.whole(*self._masked([text]))
 
     def expected(self, texts: list[str]) -> list[typing.Any]:
         found = self.task.fill_mask(self._masked(texts), top=self._top)

@@ -36,6 +36,13 @@ class Reading:
         longest = task.max_length if hasattr(task, "max_length") else task._longest("embeddings")
         self.length = min((limit for limit in (length, longest) if limit), default=None)
 
+    def whole(self, text: str) -> bool:
+        """Whether a text fits in the given length, or none was given."""
+        if self.given_length is None:
+            return True
+        (ids,) = self.task._tokenizer().encode([text])
+        return len(ids) + self.task._template().num_special() <= self.given_length
+
     def inputs(self, texts: tf.Tensor, seconds: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """The inputs of an `EncoderTask`, padded, for texts or pairs of texts, strings `[N]`."""
         task = self.task

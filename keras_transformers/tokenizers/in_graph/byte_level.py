@@ -46,11 +46,35 @@ class _ByteLevel(tf.Module):
         self._normalized = normalized(engine)
         self._class = matching(*_PATTERNS)
         self._prefix_space = settings["add_prefix_space"]
+        self._sizes = tf.constant(list(map(len, bytes_of(engine))), tf.int64)
 
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         characters = decoded(texts)
         if self._normalized is not None:
             characters = self._normalized(characters)
+        return self._ids_of(characters)
+
+    def with_last_characters(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """See `InGraphTokenizer.with_last_characters`."""
+        if self._prefix_space:
+            raise ValueError(
+                "Expected a byte-level tokenizer without add_prefix_space, to know the characters of each piece. Tag "
+                "outside of the graph."
+            )
+        given = characters = decoded(texts)
+        origins = tf.range(tf.size(given.flat_values, tf.int64))
+        if self._normalized is not None:
+            characters, origins = self._normalized.with_origins(given)
+        ids = self._ids_of(characters)
+        # The pieces of all texts cover the bytes of all characters.
+        code_points = characters.flat_values
+        sizes = 1 + sum(tf.cast(code_points >= first, tf.int64) for first in (0x80, 0x800, 0x10000))
+        last_byte = tf.cumsum(tf.gather(self._sizes, ids.flat_values)) - 1
+        character = tf.searchsorted(tf.cumsum(sizes, exclusive=True), last_byte, side="right", out_type=tf.int64) - 1
+        starts = tf.gather(given.row_starts(), ids.value_rowids())
+        return ids, ids.with_flat_values(tf.gather(origins, character) - starts)
+
+    def _ids_of(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
         if self._prefix_space:
             missing = tf.cast(tf.reduce_any(characters[:, :1] != ord(" "), axis=1), tf.int64)  # not in front of nothing
             spaces = tf.fill([tf.reduce_sum(missing)], ord(" "))
@@ -266,6 +290,18 @@ def byte_letters() -> list[str]:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     others = iter(letter for letter in alphabet if ord(letter) > 255)
     return [chr(byte) if chr(byte) in alphabet else next(others) for byte in range(256)]
+
+
+def bytes_of(engine: tokenizers.Tokenizer) -> list[bytes]:
+    """The bytes of each id of a byte-level vocabulary; none for special tokens, and for ids that it skips."""
+    byte_of = {letter: byte for byte, letter in enumerate(byte_letters())}
+    special = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
+    pieces: list[bytes] = []
+    for i in range(max(engine.get_vocab(with_added_tokens=True).values()) + 1):
+        piece = engine.id_to_token(i) or ""
+        known = all(letter in byte_of for letter in piece)
+        pieces.append(b"" if piece in special else bytes(map(byte_of.get, piece)) if known else piece.encode())
+    return pieces
 
 
 def _bytes(words: tf.Tensor) -> tf.RaggedTensor:

@@ -77,12 +77,17 @@ class Rewriting(tf.Module):
 
     def __call__(self, characters: tf.RaggedTensor) -> tf.RaggedTensor:
         """Rewrite code points, int32 ragged `[B, characters]`."""
+        return self.with_origins(characters)[0]
+
+    def with_origins(self, characters: tf.RaggedTensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """The rewritten code points, and for each the index in `characters.flat_values` that it comes from."""
         replacements = tf.RaggedTensor.from_row_splits(self._characters, self._ends, validate=False)
         replacements = tf.gather(replacements, self._number(characters.flat_values))
-        themselves = tf.repeat(characters.flat_values, replacements.row_lengths())
+        origins = tf.cast(replacements.value_rowids(), tf.int64)
+        themselves = tf.gather(characters.flat_values, origins)
         new = tf.where(replacements.flat_values == _ITSELF, themselves, replacements.flat_values)
         splits = tf.cast(tf.gather(replacements.row_splits, characters.row_splits), tf.int64)
-        return tf.RaggedTensor.from_row_splits(new, splits, validate=False)
+        return tf.RaggedTensor.from_row_splits(new, splits, validate=False), origins
 
 
 class Normalization(tf.Module):
@@ -100,6 +105,23 @@ class Normalization(tf.Module):
         for step in self._steps:
             characters = step(characters)
         return characters
+
+    def with_origins(self, characters: tf.RaggedTensor) -> tuple[tf.RaggedTensor, tf.Tensor]:
+        """The normalized code points, and for each the index in `characters.flat_values` that it comes from.
+
+        Raises:
+            ValueError: for a step that composes characters, such as NFC.
+        """
+        origins = tf.range(tf.size(characters.flat_values, tf.int64))
+        for step in self._steps:
+            if not isinstance(step, Rewriting):
+                raise ValueError(
+                    "Expected a normalizer that looks at one character at a time, to know the characters of each "
+                    "piece, got one with further steps. Tag outside of the graph."
+                )
+            characters, newer = step.with_origins(characters)
+            origins = tf.gather(origins, newer)
+        return characters, origins
 
 
 def normalized(engine: tokenizers.Tokenizer) -> Normalization | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_transformers.tokenizers.in_graph.byte_level import byte_letters
+from keras_transformers.tokenizers.in_graph.byte_level import bytes_of
 
 _SHOWN = 3  # differing texts in an error
 _RANDOM_TEXTS, _RANDOM_LENGTH = 500, 12
@@ -40,7 +40,7 @@ class Detokenizer(tf.Module):
         engine = (tokenizer.target or tokenizer).engine
         decoder = json.loads(engine.to_str())["decoder"] or {}
         if decoder.get("type") == "ByteLevel":
-            first = rest = _bytes_of(engine, size)
+            first = rest = bytes_of(engine)
         else:
             first = tokenizer.decode([[i] for i in range(size)])
             rest = _after_another(tokenizer, first, size)
@@ -75,18 +75,6 @@ class Detokenizer(tf.Module):
                 f"Expected the graph to decode ids as the tokenizer does, got other texts for {len(different)} of "
                 f"{len(rows)}. Decode outside of the graph. The first of them:{''.join(lines)}"
             )
-
-
-def _bytes_of(engine: Any, size: int) -> list[bytes]:
-    """The bytes of each id of a byte-level vocabulary; none for special tokens, and for ids that it skips."""
-    byte_of = {letter: byte for byte, letter in enumerate(byte_letters())}
-    special = {token.content for token in engine.get_added_tokens_decoder().values() if token.special}
-    pieces: list[bytes] = []
-    for i in range(size):
-        piece = engine.id_to_token(i) or ""
-        known = all(letter in byte_of for letter in piece)
-        pieces.append(b"" if piece in special else bytes(map(byte_of.get, piece)) if known else piece.encode())
-    return pieces
 
 
 def _after_another(tokenizer: Any, first: list[str], size: int) -> list[str]:

@@ -31,6 +31,18 @@ class SentencePiece(tf.Module):
     def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return self._match.tokenize(texts)
 
+    def with_last_characters(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """See `InGraphTokenizer.with_last_characters`."""
+        ids, _, ends = self._match.tokenize_with_offsets(texts)
+        characters, begins = tf.strings.unicode_decode_with_offsets(texts, "UTF-8")
+        # Bytes of all texts in a row: those of a text come after those before it.
+        sizes = tf.cast(tf.strings.length(texts), tf.int64)
+        before = tf.cumsum(sizes, exclusive=True)
+        places = begins.flat_values + tf.gather(before, begins.value_rowids())
+        last = tf.cast(ends.flat_values, tf.int64) - 1 + tf.gather(before, ends.value_rowids())
+        found = tf.searchsorted(places, last, side="right", out_type=tf.int64) - 1
+        return ids, ids.with_flat_values(found - tf.gather(characters.row_starts(), ids.value_rowids()))
+
 
 def _sentencepiece_file(
     engine: tokenizers.Tokenizer, description: dict[str, Any], *, prefix: bool, one_space: bool

@@ -119,6 +119,17 @@ class InGraphTokenizer(tf.Module):
         """
         return self._model(texts)
 
+    def with_last_characters(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """Turn texts, strings `[B]`, into ids, and tell the last character of the text that each stands for.
+
+        Returns:
+            int32 ragged `[B, tokens]`, and int64 of the same shape: the index of a character (code point).
+
+        Raises:
+            ValueError: for a normalizer that composes characters, and a pre-tokenizer that adds a space.
+        """
+        return self._model.with_last_characters(texts)
+
     def pack(
         self,
         texts: tf.Tensor | tf.RaggedTensor,

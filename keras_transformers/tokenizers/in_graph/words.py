@@ -19,7 +19,7 @@ import tensorflow as tf
 import tokenizers
 
 from keras_transformers.tokenizers.in_graph.byte_level import BytePairs, ByteUnigram
-from keras_transformers.tokenizers.in_graph.characters import decoded, spaced, tensorflow_text
+from keras_transformers.tokenizers.in_graph.characters import decoded, edges, moved, spaced, tensorflow_text
 from keras_transformers.tokenizers.in_graph.sentencepiece import SentencePiece, of_type
 
 
@@ -62,8 +62,13 @@ class WordPiece(tf.Module):
         bytes_of_longest = 4 * self._longest
         # Longer words are unknown. The match counts bytes, the engine characters: one word stands for all of those.
         self._too_long = tf.constant("a" * (bytes_of_longest + 1))
+        pieces = _by_id(model["vocab"])
+        prefix = model["continuing_subword_prefix"]
+        self._sizes = tf.constant(
+            [0 if piece == model["unk_token"] else len(piece.removeprefix(prefix)) for piece in pieces], tf.int64
+        )
         self._match = tensorflow_text().FastWordpieceTokenizer(
-            _by_id(model["vocab"]),
+            pieces,
             suffix_indicator=model["continuing_subword_prefix"],
             max_bytes_per_word=bytes_of_longest,
             unknown_token=model["unk_token"],
@@ -77,6 +82,30 @@ class WordPiece(tf.Module):
         too_long = tf.strings.length(words.flat_values, unit="UTF8_CHAR") > self._longest
         words = words.with_flat_values(tf.where(too_long, self._too_long, words.flat_values))
         return self._match.tokenize(words).merge_dims(1, 2)
+
+    def with_last_characters(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """See `InGraphTokenizer.with_last_characters`."""
+        characters = decoded(texts)
+        spaced, origins = self._spaced.with_origins(characters)
+        code_points = spaced.flat_values
+        spaces = code_points == ord(" ")
+        for space in "\t\n\v\f\r":
+            spaces |= code_points == ord(space)
+        starts = ~spaces & (edges(spaced)[0] | moved(spaces, 1))
+        word = tf.boolean_mask(tf.cumsum(tf.cast(starts, tf.int64)) - 1, ~spaces)
+        count = tf.reduce_sum(tf.cast(starts, tf.int64))
+        letters = tf.RaggedTensor.from_value_rowids(tf.boolean_mask(code_points, ~spaces), word, count, validate=False)
+        lengths = letters.row_lengths()
+        words = tf.where(lengths > self._longest, self._too_long, tf.strings.unicode_encode(letters, "UTF-8"))
+        pieces = self._match.tokenize(words)
+        sizes = tf.gather(self._sizes, pieces.flat_values)
+        sizes = tf.where(sizes == 0, tf.gather(lengths, pieces.value_rowids()), sizes)  # an unknown word is one piece
+        ends = tf.cumsum(sizes) - 1  # among the letters of all words, which the pieces cover
+        origin = tf.gather(tf.boolean_mask(origins, ~spaces), ends)
+        rows = tf.gather(tf.boolean_mask(spaced.value_rowids(), starts), pieces.value_rowids())
+        nrows = tf.size(texts, tf.int64)
+        ids = tf.RaggedTensor.from_value_rowids(pieces.flat_values, rows, nrows, validate=False)
+        return ids, ids.with_flat_values(origin - tf.gather(characters.row_starts(), rows))
 
 
 def _by_id(vocabulary: dict[str, int]) -> list[str]:
