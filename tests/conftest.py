@@ -13,8 +13,12 @@ from tests import assets
 from tests.forks import Forks
 from tests.quick_building import build_quickly
 from tests.quick_compilation import compile_quickly
+from tests.quick_imports import sitecustomize
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# This process, by the import above, and the programs that tests start.
+_IMPORTS = os.path.dirname(sitecustomize.__file__)
+os.environ["PYTHONPATH"] = os.pathsep.join([_IMPORTS, *filter(None, [os.environ.get("PYTHONPATH")])])
 # Tests compile a lot and compute a little, so XLA spends half of the time on each compilation.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the conformance suite compiles as users do
 compile_quickly(os.environ["KERAS_BACKEND"])

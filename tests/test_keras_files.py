@@ -80,6 +80,8 @@ def model_of_a_backbone():
 
 # Keras is looked up, and imported after us.
 LOOKED_UP = "import importlib.util\nimport keras_transformers\nassert importlib.util.find_spec('keras')\nimport keras"
+# The order of imports does not matter, and one backend is enough to see that.
+KERAS_FIRST = "import keras\nimport keras_transformers"
 
 
 def open_anew(paths, imports):
@@ -91,14 +93,16 @@ def open_anew(paths, imports):
 
 
 def test_every_kind_of_model_opens_in_a_new_process(tmp_path, tokenizer):
-    models = [*tasks(tokenizer), model_of_layers(), model_of_a_backbone()]
+    models = [*tasks(tokenizer), model_of_a_backbone(), model_of_layers()]
+    if keras.backend.backend() != "torch":  # which opens each; here, one that reads, one that writes, and layers
+        models = [models[0], *models[-3::2]]
     ids = np.array([[5, 6, 7, 8]], "int32")
     models[0].compile()
     paths = []
     for n, model in enumerate(models):
         paths.append(tmp_path / f"{n}.keras")
         model.save(paths[-1])
-    found = open_anew(paths, LOOKED_UP)
+    found = open_anew(paths, KERAS_FIRST if keras.backend.backend() == "jax" else LOOKED_UP)
     for path, model in zip(paths, models, strict=True):
         outputs, name, encoded = found[str(path)]
         inputs = {"token_ids": ids, "decoder_token_ids": ids} if isinstance(model, kt.Seq2SeqLM) else ids
@@ -106,13 +110,6 @@ def test_every_kind_of_model_opens_in_a_new_process(tmp_path, tokenizer):
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5, err_msg=name)
         assert name == type(model).__name__
         assert encoded == (tokenizer.encode(["the cat"]) if hasattr(model, "tokenizer") else None)
-
-
-@pytest.mark.one_backend("torch")
-def test_the_order_of_imports_does_not_matter(tmp_path, tokenizer):
-    path = tmp_path / "model.keras"
-    next(tasks(tokenizer)).save(path)
-    assert open_anew([path], "import keras\nimport keras_transformers")[str(path)][1] == "TextClassifier"
 
 
 @pytest.mark.one_backend("torch")

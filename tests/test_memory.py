@@ -74,7 +74,8 @@ print(without, more())
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="the other backends ask for memory otherwise")
 def test_pytorch_uses_memory_again():
     # In a process of its own: here a test before may have freed as large a block.
-    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    path = os.pathsep.join([str(pathlib.Path(__file__).parents[1]), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, check=True)
     without, found = map(int, done.stdout.split())
     assert found < 500 < without

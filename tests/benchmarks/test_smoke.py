@@ -20,7 +20,8 @@ LATER = ("decode", "encoder", "growth", "training_gpt", "training_masked_lm", "t
 @pytest.mark.parametrize("name", [*SOON, *(pytest.param(name, marks=pytest.mark.slow) for name in LATER)])
 def test_a_round_of_the_smallest_cases_without_a_peer_that_is_not_installed(name, tmp_path):
     (tmp_path / "keras_hub.py").write_text("raise ModuleNotFoundError(name='keras_hub')")
-    environment = os.environ | {"BENCH_SMOKE": "1", "PYTHONPATH": str(tmp_path)}
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"BENCH_SMOKE": "1", "PYTHONPATH": path}
     parts = {"growth": ["vocabulary"], "gpu": ["train"]}.get(name, [])
     command = [sys.executable, FOLDER / f"{name}.py", *parts, "--only", "ours_torch,kerashub_jax", "--threads", "1"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

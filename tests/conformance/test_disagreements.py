@@ -116,7 +116,7 @@ def agrees(model, path, name, tied=True):
     """Whether transformers computes the same from a folder, and whether it comes back to the byte."""
     case, head, _ = made(name, tied)
     inputs = outputs.inputs(case)
-    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
+    found, wanted = outputs.direct(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
     comes_back(model, path)
 
@@ -188,11 +188,13 @@ def test_an_untied_flag_beside_one_bias(name, tmp_path):
     """Version 4 of transformers wrote one tensor for the two names, and read it for both."""
     _, head, tensors = made(name, False)
     _, _, bias, biases = names_of(name)
-    wanted = outputs.ours(checkpoints.load(folder(tmp_path / "two", name, tensors, tied=False), head), inputs_of(name))
+    wanted = outputs.direct(
+        checkpoints.load(folder(tmp_path / "two", name, tensors, tied=False), head), inputs_of(name)
+    )
     tensors = {bias if each == biases[0] else each: array for each, array in tensors.items()}
     path = folder(tmp_path / "theirs", name, tensors, tied=False)
     model = opened(path, head, f"the head has no {biases[0]}, though config.json says tie_word_embeddings: false")
-    np.testing.assert_array_equal(outputs.ours(model, inputs_of(name)), wanted)
+    np.testing.assert_array_equal(outputs.direct(model, inputs_of(name)), wanted)
     comes_back(model, path)
 
 
@@ -283,7 +285,7 @@ def test_ids_of_minus_one_are_no_tokens(name, tmp_path):
     assert model.config.padding_id is None and model.generation.end_ids == (7,)
     inputs = outputs.inputs(case)
     inputs = {"token_ids": inputs["token_ids"][:1]}
-    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
+    found, wanted = outputs.direct(model, inputs), outputs.theirs(reference.load(path, head), case, inputs)
     assert relative_error(found, wanted) <= 1e-5
     comes_back(model, path)
 
@@ -322,7 +324,7 @@ def test_frequencies_that_a_file_stores(name, tmp_path):
     comes_back(model, path)
     inputs = outputs.inputs(case)
     plain = folder(tmp_path / "plain", name, tensors)
-    found, wanted = outputs.ours(model, inputs), outputs.theirs(reference.load(plain, head), case, inputs)
+    found, wanted = outputs.direct(model, inputs), outputs.theirs(reference.load(plain, head), case, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
 
 

@@ -51,7 +51,7 @@ def test_the_model_finds_the_padding_mask_by_itself(name):
     case, _ = CHECKPOINTS[name]
     inputs, model = outputs.inputs(case), checkpoints.model(name)
     given = {**inputs, "padding_mask": outputs.real(case, inputs, "encoder_hidden_states")}
-    np.testing.assert_array_equal(outputs.ours(model, given), outputs.ours(model, inputs))
+    np.testing.assert_array_equal(outputs.direct(model, given), outputs.direct(model, inputs))
 
 
 @pytest.mark.parametrize("name", OF_EVERY_PART)

@@ -40,7 +40,7 @@ def test_what_transformers_saved_comes_back_byte_for_byte(name, tmp_path):
     for file in FILES:
         assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes(), file
     inputs = outputs.inputs(case)
-    np.testing.assert_array_equal(outputs.ours(model, inputs), outputs.ours(checkpoints.model(name), inputs))
+    np.testing.assert_array_equal(outputs.direct(model, inputs), outputs.direct(checkpoints.model(name), inputs))
 
 
 ZEROS = [name for name, (_, head) in CHECKPOINTS.items() if any(entry.zero for entry in head.entries)]
@@ -60,7 +60,7 @@ def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
     )
     model, inputs = checkpoints.load(tmp_path / "theirs", head), outputs.inputs(case)
     wanted = outputs.theirs(reference.load(tmp_path / "theirs", head), case, inputs)
-    found = outputs.ours(model, inputs)
+    found = outputs.direct(model, inputs)
     assert relative_error(outputs.compared(found, case, inputs), outputs.compared(wanted, case, inputs)) <= 1e-5
     model.save_to_preset(tmp_path / "ours")
     for file in FILES:
@@ -69,7 +69,7 @@ def test_what_a_file_may_lack_is_zero_and_stays_out(name, tmp_path):
     bias.assign(ops.ones_like(bias))
     model.save_to_preset(tmp_path / "changed")
     again = checkpoints.load(tmp_path / "changed", head)
-    np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
+    np.testing.assert_array_equal(outputs.direct(again, inputs), outputs.direct(model, inputs))
 
 
 @pytest.mark.parametrize("name", soon(OF_EVERY_FAMILY))
@@ -98,7 +98,7 @@ def test_transformers_opens_what_was_made_here_and_computes_the_same(name, tmp_p
     assert {key for key in keys if found.get(key) != wanted.get(key)} <= named
     again = checkpoints.load(tmp_path, head)
     assert again.config == model.config
-    np.testing.assert_array_equal(outputs.ours(again, inputs), outputs.ours(model, inputs))
+    np.testing.assert_array_equal(outputs.direct(again, inputs), outputs.direct(model, inputs))
 
 
 def _written_head(folder, task):

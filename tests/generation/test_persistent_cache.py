@@ -23,7 +23,7 @@ model.generate_ids([[3, 4, 5]], kt.GenerationConfig(max_new_tokens=4))
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch compiles nothing")
 def test_compilations_are_read_again(tmp_path):
     settings = {name: value.format(folder=tmp_path) for name, value in SETTINGS[keras.backend.backend()].items()}
-    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])}
 
     def files_after_a_run():
         subprocess.run([sys.executable, "-c", CODE], env=environment, check=True)

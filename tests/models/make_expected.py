@@ -102,12 +102,12 @@ def found(model, num_beams):
     return model.generate(sources(), config)
 
 
-def losses(name, optimizer):
-    """The loss at each of 100 steps on 10 batches in turn."""
+def losses(name, optimizer, steps=100):
+    """The loss at each of some steps on 10 batches in turn."""
     trained = model(name)
     trained.compile(OPTIMIZERS[optimizer](), label_smoothing=0.1)
     kept = []
-    for step in range(100):
+    for step in range(steps):
         x = inputs(seed=step % 10)
         y = np.concatenate([x["decoder_token_ids"][:, 1:], np.zeros((4, 1), "int32")], axis=1)
         trained.reset_metrics()  # some versions of Keras give the mean since the last reset

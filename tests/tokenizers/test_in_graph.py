@@ -1,4 +1,5 @@
 import copy
+import functools
 import gzip
 import json
 import os
@@ -11,6 +12,7 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from keras_transformers.tokenizers import Tokenizer
+from tests.tokenizers.telling import telling
 
 if os.environ["KERAS_BACKEND"] != "tensorflow":  # before TensorFlow is loaded beside another backend
     pytest.skip("tokens in the graph are tested where KERAS_BACKEND is tensorflow", allow_module_level=True)
@@ -47,8 +49,15 @@ HARD = [
 ]
 
 
+@functools.cache
 def trained(kind, **options):
     return Tokenizer.train(SENTENCES * 2, kind=kind, vocabulary_size=600, **options)
+
+
+@functools.cache
+def graph_of(kind, **options):
+    """The graph of a trained tokenizer: making one takes a second, since its check on hard texts traces it."""
+    return trained(kind, **options).in_graph()
 
 
 def wordpiece(normalizer, **options):
@@ -73,12 +82,12 @@ def metaspace():
 
 @pytest.fixture(scope="module")
 def bpe():
-    return trained("bpe")
+    return trained("bpe", lowercase=False)
 
 
 @pytest.fixture(scope="module")
-def bpe_in_graph(bpe):
-    return bpe.in_graph()
+def bpe_in_graph():
+    return graph_of("bpe", lowercase=False)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +105,8 @@ def multi30k(data_folder):
     files = [data_folder / "multi30k" / f"test_2016_flickr.{language}.gz" for language in ("en", "de", "fr")]
     if not all(file.is_file() for file in files):
         pytest.skip("Multi30k is not among the data sets")
-    return [line for file in files for line in gzip.open(file, "rt", encoding="utf-8").read().splitlines()]
+    lines = [line for file in files for line in gzip.open(file, "rt", encoding="utf-8").read().splitlines()]
+    return telling(lines)
 
 
 def ids_of(in_graph, texts):
@@ -108,7 +118,7 @@ def ids_of(in_graph, texts):
 def test_the_graph_gives_the_engines_ids(kind, lowercase):
     tokenizer = trained(kind, lowercase=lowercase)
     texts = SENTENCES + HARD
-    assert ids_of(tokenizer.in_graph(), texts) == tokenizer.encode(texts)
+    assert ids_of(graph_of(kind, lowercase=lowercase), texts) == tokenizer.encode(texts)
 
 
 @pytest.mark.parametrize("normalization", ["nmt_nfc", "nmt_nfkc"])
@@ -186,15 +196,15 @@ def test_byte_level_unigram_without_an_unknown_token():
 
 
 def test_no_texts(bpe_in_graph):
-    for in_graph in (bpe_in_graph, trained("unigram").in_graph()):
+    for in_graph in (bpe_in_graph, graph_of("unigram", lowercase=False)):
         assert in_graph(tf.constant([], tf.string)).to_list() == []
         assert in_graph(tf.constant([""])).to_list() == [[]]
 
 
 def test_of_equally_likely_pieces_the_engines():
-    tokenizer = trained("unigram")
+    tokenizer = trained("unigram", lowercase=False)
     texts = [letter * count for letter in "abcdelmnorst" for count in range(1, 40)]
-    assert ids_of(tokenizer.in_graph(), texts) == tokenizer.encode(texts)
+    assert ids_of(graph_of("unigram", lowercase=False), texts) == tokenizer.encode(texts)
 
 
 def test_very_long_words(bpe, bpe_in_graph):
@@ -277,8 +287,8 @@ def test_saved_and_loaded_where_this_library_is_not(tmp_path):
     texts = [text for text in SENTENCES + HARD if "\0" not in text]
     folders, expected = [tmp_path / kind for kind in ("bpe", "unigram", "wordpiece")], []
     for folder in folders:
-        tokenizer = trained(folder.name)
-        tf.saved_model.save(tokenizer.in_graph(), str(folder))
+        tokenizer = trained(folder.name, lowercase=False)
+        tf.saved_model.save(graph_of(folder.name, lowercase=False), str(folder))
         expected.append(tokenizer.encode(texts))
     assert in_a_new_process(RELOAD, json.dumps(texts), *folders) == expected
 
@@ -388,7 +398,7 @@ def test_pack_errors(bert_in_graph):
 
 @pytest.mark.parametrize("hidden, kind", [("tensorflow", "bpe"), ("tensorflow_text", "wordpiece")])
 def test_a_missing_package_is_named_with_its_extra(hidden, kind, monkeypatch):
-    tokenizer = trained(kind)
+    tokenizer = trained(kind, lowercase=False)
     find = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == hidden else find(name, *rest))
     with pytest.raises(ImportError, match=rf"Expected {hidden} for this.*'keras-transformers\[in-graph\]'"):

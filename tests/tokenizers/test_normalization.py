@@ -1,6 +1,7 @@
 """One spelling for what reads alike: beside SentencePiece and transformers, and in the embedded translator."""
 
 import io
+import itertools
 import pathlib
 import random
 import unicodedata
@@ -30,6 +31,16 @@ UNSEEN = (
 )
 
 
+def blocks():
+    """All code points, 256 at a time: to look at each alone takes five times as long."""
+    return (CODE_POINTS[start : start + 256] for start in range(0, len(CODE_POINTS), 256))
+
+
+def between(code_points):
+    """Each code point between two letters, where no other is its neighbour."""
+    return "".join(f"a{chr(c)}b" for c in code_points)
+
+
 def normal(name):
     return normalizers.Sequence(steps_of(name)).normalize_str
 
@@ -45,7 +56,8 @@ def test_nmt_nfkc_is_sentencepieces():
     reference = spm.SentencePieceProcessor(model_proto=model.getvalue())
     ours = normal("nmt_nfkc")
     theirs = lambda text: reference.normalize(text).replace("▁", " ")  # noqa: E731
-    different = {c for c in CODE_POINTS if ours(f"a{chr(c)}b") != theirs(f"a{chr(c)}b")}
+    apart = lambda text: ours(text) != theirs(text)  # noqa: E731
+    different = {c for block in blocks() if apart(between(block)) for c in block if apart(between([c]))}
     # a mark that is two; the placeholder of a step, which is no character
     assert different - NEWER == {0x344, 0x10FFFE}
     chance = random.Random(0)
@@ -62,7 +74,8 @@ def test_nmt_nfkc_is_sentencepieces():
 def test_nmt_nfc_touches_nothing_that_is_seen():
     """Each code point stays, or is written as Unicode composes it; spaces are one, and what is removed has no shape."""
     ours, removed, spaces = normal("nmt_nfc"), "", ""
-    for character in map(chr, CODE_POINTS):
+    changed = [block for block in blocks() if ours(between(block)) != between(block)]
+    for character in map(chr, itertools.chain(*changed)):
         found = ours(f"a{character}b")
         if found == "ab":
             removed += character

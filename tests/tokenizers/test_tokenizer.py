@@ -163,12 +163,14 @@ def test_lowercase_keeps_accents(kind):
 
 
 @pytest.mark.parametrize("unit", ["a", "é!", " ", "the rain ", "a1"])
-def test_a_million_characters(exact_tokenizer, unit):
-    text = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
+def test_a_long_text_takes_time_in_proportion(exact_tokenizer, unit):
+    """0.1 to 0.2 seconds of processor time measured. What grew with the square would take 30 for a million characters
+    if it took 1.2 for these."""
+    text = unit * (200_000 // len(unit))
+    started = time.process_time()
     (ids,) = exact_tokenizer.encode([text])
     assert exact_tokenizer.decode(ids) == text
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 1.2
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -269,18 +271,18 @@ def test_transformers_opens_the_folder(any_tokenizer, tmp_path):
         assert len(theirs) == any_tokenizer.vocabulary_size
 
 
-@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step, size", [(24, 3000), pytest.param(1, 8000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", EXACT_KINDS)
-def test_tatoeba_round_trip(kind, step, data_folder):
+def test_tatoeba_round_trip(kind, step, size, data_folder):
     path = data_folder / "tatoeba-en-fr" / "fra-eng.zip"
     if not path.is_file():
         pytest.skip(f"no {path}")
     lines = zipfile.ZipFile(path).read("fra.txt").decode().splitlines()[::step]
     texts = [text for line in lines for text in line.split("\t")[:2]]
     started = time.perf_counter()
-    tokenizer = Tokenizer.train(texts, kind=kind, vocabulary_size=8000)
+    tokenizer = Tokenizer.train(texts, kind=kind, vocabulary_size=size)
     assert time.perf_counter() - started < 60  # 1.4 to 4 s (BPE) and 5 to 6 s (Unigram) measured on two shared cores
-    assert tokenizer.vocabulary_size == 8000
+    assert tokenizer.vocabulary_size == size
     ids = tokenizer.encode(texts)
     assert tokenizer.decode(ids) == texts
     assert not any(tokenizer.unknown_id in row for row in ids)

@@ -13,6 +13,7 @@ from keras_transformers.tokenizers.convert.numbered_pieces import PieceSplitter
 from keras_transformers.tokenizers.convert.sentencepiece_model import read_sentencepiece
 from keras_transformers.tokenizers.languages import NLLB
 from tests.tokenizers import folders
+from tests.tokenizers.telling import telling
 from tests.tokenizers.test_convert import HARD
 from tests.tokenizers.test_tokenizer import SENTENCES
 
@@ -146,13 +147,13 @@ def test_multi30k_is_encoded_alike(name, data_folder, tmp_path):
     sides = []
     for language in ("en", "de"):
         lines = []
-        for part in ("val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco"):
+        for part in ("val", "test_2017_flickr"):
             path = data_folder / "multi30k" / f"{part}.{language}.gz"
             if not path.is_file():
                 pytest.skip(f"no {path}")
             lines += gzip.open(path, "rt", encoding="utf-8").read().splitlines()
-        sides.append(lines)
-    folder = _make(name, tmp_path, sides[0][:2000] + sides[1][:2000], size=2000)
+        sides.append(telling(lines))
+    folder = _make(name, tmp_path, sides[0][::2] + sides[1][::2], size=1000)
     tokenizer, reference = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
     assert tokenizer.encode_sources(sides[0]) == _theirs(reference, sides[0])
     assert tokenizer.encode_targets(sides[1]) == _theirs(reference, sides[1], target=True)
