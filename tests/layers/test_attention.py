@@ -217,12 +217,12 @@ def test_half_precision_and_padding_everywhere(policy, compute, positions, retur
     fill(layer)
     padding = PADDING & (np.arange(B)[:, None] != 1)  # the second row is padding alone
     x = numbers((B, T, D))
-    result = layer(x, padding_mask=padding, return_attention_scores=return_scores)
+    result = fast(lambda x: layer(x, padding_mask=padding, return_attention_scores=return_scores))(x)
     output = result[0] if return_scores else result
     assert keras.backend.standardize_dtype(output.dtype) == compute
     assert {weight.dtype for weight in layer.trainable_weights} == {"float32" if "mixed" in policy else policy}
     output = ops.convert_to_numpy(ops.cast(output, "float32"))
-    expected = ops.convert_to_numpy(exact(x, padding_mask=padding))
+    expected = ops.convert_to_numpy(fast(lambda x: exact(x, padding_mask=padding))(x))
     assert np.isfinite(output).all()
     assert relative_error(output, expected) < (5e-3 if compute == "float16" else 4e-2)
     np.testing.assert_allclose(output[1], np.tile(expected[1, :1], (T, 1)), atol=2e-2)

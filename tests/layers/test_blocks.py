@@ -27,6 +27,7 @@ from keras_transformers.layers.state import KeysAndValues
 from keras_transformers.models import ModelConfig
 from tests.layers.reference import fill, numbers, relative_error
 from tests.parameters import few
+from tests.quick_compilation import fast
 
 B, T, S, D = 3, 6, 5, 16
 PADDING = np.array([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bool)
@@ -228,12 +229,13 @@ def test_a_cached_stack_computes_what_the_whole_does(attention, across):
     decoder = stack(Decoder, attention, cross_attention=across)
     x, source = numbers((B, T, D)), numbers((B, S, D))
     options = {"source_padding_mask": SOURCE_PADDING} if across else {}
-    whole = ops.convert_to_numpy(decoder(x, *([source] if across else []), **options))
+    whole = ops.convert_to_numpy(fast(lambda *read: decoder(*read, **options))(x, *([source] if across else [])))
     projected = [decoder.project_source(ops.convert_to_tensor(source))] if across else []
+    read = fast(lambda x, cache, offset: decoder(x, *projected, cache=cache, offset=offset, **options))
     cache, offset = decoder.start_states(B, 8), caches.start()
     for length in (1, 3, 1, 1):
         begin = int(offset)
-        found = decoder(x[:, begin : begin + length], *projected, cache=cache, offset=offset, **options)
+        found = read(x[:, begin : begin + length], cache, offset)
         assert relative_error(found["output"], whole[:, begin : begin + length]) < 1e-5
         cache, offset = found["cache"], offset + length
     assert len(cache) == 2
