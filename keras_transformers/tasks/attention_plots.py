@@ -69,18 +69,18 @@ def plot_attention(
 
     Source: the pictures of Bahdanau et al. 2015, figure 3.
     """
-    is_page = path is not None and os.fspath(path).lower().endswith((".html", ".htm"))
-    if not is_page:
+    page = path if path is not None and os.fspath(path).lower().endswith((".html", ".htm")) else None
+    if page is None:
         require(matplotlib=True)
-    if which is None and not is_page:
+    if which is None and page is None:
         which = _first_kind(model)
     found = read_attention(model, source, target, which, words, (source_language, target_language), options)
     matrices = next(iter(found.values()))
     layer = layer if layer == "all" else _index("layer", layer, len(matrices.layers))
     if head not in (None, "all"):
         head = _index("head", head, min(len(scores) for scores in _of_layers(matrices, layer).values()))
-    if is_page:
-        return make_page(found, layer, head, f"{type(model).__name__}: attention" if title is None else title, path)
+    if page is not None:
+        return make_page(found, layer, head, f"{type(model).__name__}: attention" if title is None else title, page)
     panels, columns, said = _panels(matrices, layer, head)
     figure = _draw_panels(panels, columns, matrices)
     figure.suptitle(f"{matrices.title}, {said}" if title is None else title, parse_math=False)
@@ -104,6 +104,7 @@ def _panels(matrices: Matrices, layer: int | str, head: int | str | None) -> tup
     layers = _of_layers(matrices, layer)
     counts = [len(scores) for scores in layers.values()]
     many = len(layers) > 1
+    chosen: dict[tuple[int, ...], typing.Any]
     if head is None:
         said = "the only head" if max(counts) == 1 else f"mean of {counts[0]} heads"
         chosen = {(n,): scores.mean(axis=0) for n, scores in layers.items()}

@@ -62,8 +62,8 @@ def read_attention(
     stacks = model.config.encoder is not None, model.config.decoder is not None
     kinds = KINDS if all(stacks) else KINDS[1:2] if stacks[0] else KINDS[2:]
     if which is not None and which not in kinds:
-        found = "" if all(stacks) else f", for a {type(model).__name__} with one stack"
-        raise ValueError(f"Expected which to be one of {', '.join(map(repr, kinds))}{found}, got {which!r}.")
+        only = "" if all(stacks) else f", for a {type(model).__name__} with one stack"
+        raise ValueError(f"Expected which to be one of {', '.join(map(repr, kinds))}{only}, got {which!r}.")
     if hasattr(model, "encode_sources"):
         inputs, sides = _of_translation(model, source, target, which, model.direction(*languages, **options))
     else:
@@ -75,7 +75,7 @@ def read_attention(
     tensors = {name: ops.convert_to_tensor(np.asarray(row)[None]) for name, row in inputs.items()}
     results = model.backbone(tensors, return_attention_scores=True)
     names = {"cross": "cross_attention_scores", "encoder": "encoder_attention_scores", "decoder": "attention_scores"}
-    found = {}
+    found: dict[str, Matrices] = {}
     for kind in kinds if which is None else (which,):
         layers = results.get(names[kind] if all(stacks) else "attention_scores")
         if layers is not None:
@@ -107,7 +107,7 @@ def _matrices(
         else:
             labels.append(model.tokenizer.tokens(ids, target=side.target))
     title = _TITLES[kind] if both else "Self-attention"
-    return Matrices(scores, *labels, title, *(side.name for side in sides))
+    return Matrices(scores, labels[0], labels[1], title, sides[0].name, sides[1].name)
 
 
 def _of_text(

@@ -185,7 +185,9 @@ class EntityTagger(EncoderTask):
                 found[row] = _entities(texts[row], words[row], scores_WKL, tuple(labels), threshold)
         return found[0] if single else found
 
-    def attention_inputs(self, text: str, second: str | None = None, *, labels: Sequence[str]) -> dict[str, typing.Any]:
+    def attention_inputs(
+        self, text: str, second: str | None = None, *, labels: Sequence[str] = ()
+    ) -> dict[str, typing.Any]:
         """The encoder's inputs for the labels and one text, each `[T]`; see `attention_reading`."""
         if second is not None:
             raise ValueError("Expected one text and labels=[…], got a second text.")
