@@ -98,8 +98,7 @@ class _Continuing(Form):
             changes = {name: value for name, value in changes.items() if name not in SAMPLING}
         if self.stop:
             changes["stop"] = tuple(as_list(self.stop))
-        if self.n is not None:
-            changes["num_return_sequences"] = self.n
+        changes["num_return_sequences"] = self.n or 1
         if self.stream or changes.get("do_sample") or self.stop:
             changes["num_beams"] = 1
         limit = self.limit()

@@ -73,9 +73,10 @@ class Served:
         """The arguments of `translate` for two languages.
 
         Raises:
-            Refused: for languages other than the pair of the model.
+            Refused: for languages that the model does not translate.
         """
         if self.pair is None:
+            self._check_languages(source, target)
             return {"source_language": source, "target_language": target}
         for name, own, asked in zip(("source", "target"), self.pair, (source, target), strict=True):
             if asked is not None and language_of(asked) is not language_of(own):
@@ -83,6 +84,17 @@ class Served:
                     400, f"Expected {name} {own}, the language of {self.name!r}, got {asked!r}.", "unsupported_language"
                 )
         return {}
+
+    def _check_languages(self, source: str | None, target: str | None) -> None:
+        if self.kind != "Seq2SeqLM" or source is target is None:
+            return
+        try:
+            self.task.direction(source, target)
+        except ValueError as error:
+            advice = (
+                "" if self.languages() else f" If its files name none, start the server with --pair {self.name}=en:fr."
+            )
+            raise Refused(400, f"{error}{advice}", "unsupported_language") from None
 
 
 def _code(language: str) -> str:

@@ -12,6 +12,8 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("jinja2")
 
+from keras_transformers.apps.serving.refusals import Refused  # noqa: E402
+from keras_transformers.apps.serving.served import Served  # noqa: E402
 from tests.apps.serving.tiny import TEXTS, models, running  # noqa: E402
 
 pytestmark = [pytest.mark.one_backend("torch"), pytest.mark.filterwarnings("ignore")]
@@ -49,6 +51,13 @@ def test_translations_in_both_forms(client, tasks):
     asked = {"q": TEXTS[0], "source": "en", "target": "fr", "alternatives": 2}
     assert client.ask("/translate", asked)[1] == {"translatedText": several[0], "alternatives": several[1:]}
     assert client.ask("/languages") == (200, [{"code": "en", "name": "English", "targets": ["fr"]}])
+
+
+def test_a_translator_without_languages_says_how_to_name_them(tasks):
+    model = Served("mine", tasks["en-fr"])
+    assert model.languages() == {} and model.direction(None, None) == {"source_language": None, "target_language": None}
+    with pytest.raises(Refused, match="--pair mine=en:fr"):
+        model.direction("en", "fr")
 
 
 def test_html_keeps_tags_and_entities(client):
