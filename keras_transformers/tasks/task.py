@@ -221,7 +221,9 @@ class Task(ShapesOfSpec, PresetTask):
                 and options that contradict each other.
         """
         from keras_transformers.training.checkpoints import Checkpoint  # it loads presets
+        from keras_transformers.transforms import quantization  # families load with it
 
+        quantization.check_trains(self)
         refusals.check_fit(kwargs)
         refusals.check_shuffle(shuffle)
         if not self.compiled:

@@ -24,6 +24,7 @@ from keras_transformers.layers.layer import Layer
 from keras_transformers.models.changes import problem_of_groups
 from keras_transformers.models.weights import named_weights
 from keras_transformers.spelling import spelled
+from keras_transformers.transforms.quantization import keep_inputs
 from keras_transformers.transforms.sublayers import (
     ADAPTER,
     ROUTER,
@@ -103,7 +104,8 @@ def add_lora(
     are dropped. (Setting `trainable` of the whole model would make Keras forget which weights are frozen.)
 
     Args:
-        model: a task or a `Backbone`, changed in place. Its dense layers may be quantized.
+        model: a task or a `Backbone`, changed in place. Its dense layers may be quantized. They no longer round their
+            inputs then, since no gradient passes a rounding.
         rank: the width between the adapter's two matrices.
         alpha: the adapter is multiplied by `alpha / rank`.
         targets: the layers, by the ends of their names (`explain` and `model.summary` show them): "query",
@@ -279,6 +281,7 @@ def restore(model: keras.Model, described: dict[str, typing.Any]) -> None:
 
 def adapt(model: keras.Model, adapters: Mapping[str, LoraDense], trained: Collection[str]) -> None:
     """Replace base layers by `LoraDense` layers, by name, and freeze all weights but the adapters and `trained`."""
+    keep_inputs(model)
     own = named_weights(model)
     frozen = [weight for name, weight in own.items() if weight.trainable and name not in trained]
     for weight in frozen:

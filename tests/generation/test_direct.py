@@ -66,7 +66,7 @@ def test_changed_layers_stay_with_keras():
     for dense in (plain, adapted, quantized):
         dense.build((None, 8))
     adapted.enable_lora(2)
-    quantized.quantize("int8")
+    quantized.quantize("float8")
 
     class Own(layers.FeedForward):
         pass

@@ -70,7 +70,7 @@ def test_a_preset_is_smaller_and_names_no_class(tmp_path):
     assert sizes["int8"] < 0.28 * sizes[None] and sizes["int4"] < 0.2 * sizes[None]
     text = (tmp_path / "int8/config.json").read_text()
     (told,) = json.loads(text)["transforms"]["quantization"]
-    assert (told["mode"], told["activations"]) == ("int8", False) and "encoder.block_0.self_attention.query" in told[
+    assert (told["mode"], told["activations"]) == ("int8", True) and "encoder.block_0.self_attention.query" in told[
         "layers"
     ]
     assert "class_name" not in text and "keras.src" not in text
@@ -140,9 +140,12 @@ def test_keras_own_quantize_is_saved_too(mode, tmp_path):
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=once)])
 def test_adapters_train_on_a_quantized_base(mode, tmp_path):
     model = quantized(mode)
-    plain = outputs(model)
+    rounding = outputs(model)
     add_lora(model, rank=4, targets="all", seed=1)
-    np.testing.assert_allclose(outputs(model), plain, atol=1e-6)
+    plain = classifier()
+    quantize(plain, mode, activations=False, block_size=16)
+    np.testing.assert_allclose(outputs(model), outputs(plain), atol=1e-6)  # inputs are no longer rounded
+    assert (np.abs(rounding - outputs(plain)).max() > 1e-4) == (mode == "int8")
     before = arrays(model)
     model.compile(keras.optimizers.Adam(1e-2))
     losses = [step(model) for _ in range(6)]
@@ -211,6 +214,14 @@ def test_what_cannot_be_quantized():
         quantize(model, "int4")
     with pytest.raises(ValueError, match="Expected float weights to make room for tokens"):
         model.with_vocabulary(80)
+    with pytest.raises(ValueError, match="Expected mode='int8' and a model without adapters .* got 'int4'"):
+        quantize(classifier(), "int4", activations=True)
+    adapted = classifier()
+    add_lora(adapted)
+    with pytest.raises(ValueError, match="without adapters with activations=True, got 'int8' and adapters"):
+        quantize(adapted, activations=True)
+    with pytest.raises(ValueError, match="no gradient passes a rounding. Quantize with activations=False, or add ad"):
+        quantized("int8").fit({"token_ids": np.ones((3, 4), "int32")}, np.zeros(3), verbose=0)
 
 
 @once
@@ -267,7 +278,7 @@ def test_the_direct_view_computes_what_keras_quantized_layers_do(mode, block_siz
     from keras_transformers.backends.torch.direct import direct
 
     model = translator(dtype=dtype)
-    quantize(model, mode, block_size=block_size)
+    quantize(model, mode, activations=False, block_size=block_size)
     block, table = model.backbone.decoder.blocks[0], model.backbone.embedding.token
     x = torch.randn(2, 3, 32).to(getattr(torch, dtype))
     for layer, arguments in (

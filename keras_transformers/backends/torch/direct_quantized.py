@@ -3,6 +3,8 @@
     int8    w = q / scale                    q int8, a scale for each output of a matrix, or row of a table
     int4    w = (q - zero) · scale           q two to a byte; scale and zero for each block of inputs, or of a row
 
+A layer that rounds its inputs too multiplies as `int8_products` does.
+
 Keras unpacks 4-bit weights at each call, a whole table even for one token. Here they are unpacked once for each view,
 to a byte each, and cast to the compute dtype at each use.
 """
@@ -13,7 +15,20 @@ import keras
 import torch
 from torch.nn import functional as F
 
+from keras_transformers.backends.torch import int8_products
 from keras_transformers.backends.types import Tensor
+
+
+def _rounds_inputs(layer: typing.Any) -> bool:
+    """Whether a layer rounds its inputs to eight bits, and the processor has a fast product for that."""
+    narrow = layer._kernel if isinstance(layer, keras.layers.Dense) else layer._embeddings
+    quantizer = layer.inputs_quantizer
+    return (
+        layer.quantization_mode == "int8"
+        and type(quantizer) is keras.quantizers.AbsMaxQuantizer
+        and quantizer.output_dtype == "int8"
+        and int8_products.supported(narrow.value, getattr(torch, layer.compute_dtype))
+    )
 
 
 def _unpacked(layer: typing.Any, packed: typing.Any) -> Tensor:
@@ -28,8 +43,14 @@ def _in_blocks(narrow: Tensor, scale: Tensor, zero: Tensor, block: int, axis: in
 
 
 def dense(layer: typing.Any) -> typing.Any:
-    """`layer`, a quantized `Dense`, as a function; the layer itself if it quantizes its inputs too."""
-    if layer.inputs_quantizer is not None or layer.quantization_mode not in ("int8", "int4"):
+    """`layer`, a quantized `Dense`, as a function; the layer itself if it computes more."""
+    if layer.activation is not keras.activations.linear or layer.quantization_mode not in ("int8", "int4"):
+        return layer
+    if _rounds_inputs(layer):
+        bias = None if layer.bias is None else layer.bias.value
+        multiply = int8_products.product(layer._kernel.value, layer.kernel_scale.value, bias, transposed=True)
+        return lambda x: layer(x) if torch.compiler.is_compiling() else multiply(x)
+    if layer.inputs_quantizer is not None:
         return layer
     scale, bias = layer.kernel_scale.value.to(getattr(torch, layer.compute_dtype)), layer.bias
     bias = torch.zeros((), dtype=scale.dtype) if bias is None else bias.value.to(scale.dtype)
@@ -51,9 +72,14 @@ def embedding(layer: typing.Any) -> typing.Any:
     if (
         layer.quantization_mode not in ("int8", "int4")
         or reversible
-        and (not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap or layer.inputs_quantizer)
+        and (not layer.tie_weights or layer.reverse_dtype or layer.logit_soft_cap)
     ):
         return layer
+    scores = None
+    if reversible and layer.inputs_quantizer:
+        if not _rounds_inputs(layer):
+            return layer
+        scores = int8_products.product(layer._embeddings.value, layer.embeddings_scale.value, None, transposed=False)
     scale = layer.embeddings_scale.value.to(getattr(torch, layer.compute_dtype))
     if layer.quantization_mode == "int8":
         narrow = layer._embeddings.value
@@ -69,8 +95,12 @@ def embedding(layer: typing.Any) -> typing.Any:
             return lambda x, reverse=False: (
                 F.linear(x, rows(narrow, scale)) if reverse else rows(narrow[x.long()], scale[x.long()])
             )
-    return lambda x, reverse=False: (
-        F.linear(x, narrow.to(x.dtype)) / scale
-        if reverse
-        else F.embedding(x, narrow).to(scale.dtype) / scale[x.long()][..., None]
-    )
+
+    def call(x: Tensor, reverse: bool = False) -> Tensor:
+        if not reverse:
+            return F.embedding(x, narrow).to(scale.dtype) / scale[x.long()][..., None]
+        if scores is None:
+            return F.linear(x, narrow.to(x.dtype)) / scale
+        return layer(x, reverse=True) if torch.compiler.is_compiling() else scores(x)
+
+    return call
