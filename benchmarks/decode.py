@@ -57,11 +57,13 @@ def transformers_compiled(case):
     return transformers_model(case, compiled=True)
 
 
-def keras_transformers_model(case, compiled=False):
+def keras_transformers_model(case, compiled=False, int8=False):
     import keras_transformers as kt
     from keras_transformers.generation import executors
 
     model = case.model.ours()
+    if int8:
+        kt.transforms.quantize(model, "int8", activations=True)
     model.jit_compile = compiled  # PyTorch alone asks
     config = kt.GenerationConfig(max_new_tokens=case.new)
     prompts = case.prompts().tolist()
@@ -76,6 +78,10 @@ def keras_transformers_model(case, compiled=False):
 
 def keras_transformers_compiled(case):
     return keras_transformers_model(case, compiled=True)
+
+
+def keras_transformers_int8(case):
+    return keras_transformers_model(case, int8=True)
 
 
 def keras_hub_model(case):
@@ -133,6 +139,7 @@ BENCHMARK = Benchmark(
         Contestant("transformers_compiled", transformers_compiled),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
         Contestant("ours_torch_compiled", keras_transformers_compiled, "torch"),
+        *(Contestant(f"ours_{backend}_int8", keras_transformers_int8, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
     ),
     limit=limit,

@@ -66,7 +66,7 @@ def student(case, quantization=None, **options):
 
     model, texts = kt.Seq2SeqLM.from_preset(folder()), case.texts()
     if quantization is not None:
-        kt.transforms.quantize(model, quantization)
+        kt.transforms.quantize(model, quantization, activations=True)
     return lambda: model.translate(texts, batch_size=case.batch_size, **options) and None
 
 

@@ -94,10 +94,13 @@ def task(case, tokenizer=None):
     return kt.Seq2SeqLM(config, tokenizer)
 
 
-def keras_transformers_model(case, compiled=False):
+def keras_transformers_model(case, compiled=False, int8=False):
+    import keras_transformers as kt
     from keras_transformers.generation.settings import GenerationConfig
 
     model = task(case)
+    if int8:
+        kt.transforms.quantize(model, "int8", activations=True)
     model.jit_compile = compiled  # PyTorch alone asks
     generation = GenerationConfig(num_beams=case.num_beams, max_new_tokens=LENGTH, start_id=1)
     sources = case.sources().tolist()
@@ -110,6 +113,10 @@ def keras_transformers_model(case, compiled=False):
 
 def keras_transformers_compiled(case):
     return keras_transformers_model(case, compiled=True)
+
+
+def keras_transformers_int8(case):
+    return keras_transformers_model(case, int8=True)
 
 
 def ctranslate2_model(case, quantization=None):
@@ -205,6 +212,7 @@ BENCHMARK = Benchmark(
         Contestant("transformers", transformers_model),
         *(Contestant(f"ours_{backend}", keras_transformers_model, backend) for backend in BACKENDS),
         Contestant("ours_torch_compiled", keras_transformers_compiled, "torch"),
+        *(Contestant(f"ours_{backend}_int8", keras_transformers_int8, backend) for backend in BACKENDS),
         *(Contestant(f"kerashub_{backend}", keras_hub_model, backend) for backend in BACKENDS),
         Contestant("ctranslate2", ctranslate2_model),
         Contestant("ctranslate2_int8", ctranslate2_int8),

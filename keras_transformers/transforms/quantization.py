@@ -3,8 +3,8 @@
     int8   one scale for each output of a matrix, for each row of a table        a quarter of float32
     int4   a scale and a zero point for each `block_size` inputs of an output    about an eighth
 
-int8 rounds the inputs of each product too, while it computes: a processor then multiplies whole numbers, which is
-faster. int4 rounds weights alone, which are dequantized for each use.
+Weights are dequantized for each use, and activations stay float. With `activations`, the inputs of each product are
+rounded to eight bits too: a processor then multiplies whole numbers, which is faster than float32.
 """
 
 import collections
@@ -27,9 +27,7 @@ _KINDS = (keras.layers.Dense, keras.layers.Embedding, keras.layers.ReversibleEmb
 
 
 @spelled
-def quantize(
-    model: keras.Model, mode: str = "int8", *, activations: bool | None = None, block_size: int | None = 32
-) -> None:
+def quantize(model: keras.Model, mode: str = "int8", *, activations: bool = False, block_size: int | None = 32) -> None:
     """Quantize a model's matrices and tables in place.
 
     The body and the vocabulary head are quantized. Norms, biases, heads of labels, LoRA adapters, experts and their
@@ -39,9 +37,9 @@ def quantize(
     Args:
         model: a task or a `Backbone` with float weights.
         mode: "int8" or "int4".
-        activations: whether the inputs of each product are rounded to eight bits too, while the model computes. It is
-            faster, and slightly less exact. By default True for "int8" and False for "int4". A model that rounds them
-            does not train: `add_lora` makes it stop.
+        activations: whether "int8" rounds the inputs of each product to eight bits too, while the model computes. It
+            generates and predicts faster, and is slightly less exact. A model that rounds them does not train:
+            `add_lora` makes it stop.
         block_size: for "int4", the number of inputs of an output that share a scale; None for all of them.
 
     Raises:
@@ -60,8 +58,7 @@ def quantize(
             f"Expected mode='int8' and a model without adapters with activations=True, got {mode!r}"
             f"{' and adapters' if adapted else ''}. Leave activations out."
         )
-    rounded = mode == "int8" and not adapted if activations is None else activations
-    config = _config(mode, rounded, block_size)
+    config = _config(mode, activations, block_size)
     layers = _quantizable(model)
     done = [name for name, layer in layers.items() if layer.quantization_mode]
     if done:

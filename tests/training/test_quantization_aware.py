@@ -42,7 +42,7 @@ def test_quantizing_then_changes_nothing():
     model.fit(X, Y, epochs=2, verbose=0)
     before = values(model(X))
     if hasattr(keras.quantizers, "Int8QuantizationConfig"):  # Keras 3.13 and later
-        kt.transforms.quantize(model, "int8", activations=False)
+        kt.transforms.quantize(model, "int8")
         assert np.abs(values(model(X)) - before).max() <= 2e-6 * np.abs(before).max()
 
 

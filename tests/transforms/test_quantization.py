@@ -70,7 +70,7 @@ def test_a_preset_is_smaller_and_names_no_class(tmp_path):
     assert sizes["int8"] < 0.28 * sizes[None] and sizes["int4"] < 0.2 * sizes[None]
     text = (tmp_path / "int8/config.json").read_text()
     (told,) = json.loads(text)["transforms"]["quantization"]
-    assert (told["mode"], told["activations"]) == ("int8", True) and "encoder.block_0.self_attention.query" in told[
+    assert (told["mode"], told["activations"]) == ("int8", False) and "encoder.block_0.self_attention.query" in told[
         "layers"
     ]
     assert "class_name" not in text and "keras.src" not in text
@@ -133,6 +133,24 @@ def test_keras_own_quantize_is_saved_too(mode, tmp_path):
     same(model, kt.TextClassifier.from_preset(tmp_path / "preset"))
 
 
+@once
+def test_inputs_may_be_rounded_too(tmp_path):
+    model, expected = classifier(), outputs(classifier())
+    quantize(model, "int8", activations=True)
+    assert relative_error(outputs(model), outputs(quantized("int8"))) > 1e-3
+    assert relative_error(outputs(model), expected) < 2 * ERRORS["int8"]
+    model.save_to_preset(tmp_path / "preset")
+    assert json.loads((tmp_path / "preset/config.json").read_text())["transforms"]["quantization"][0]["activations"]
+    same(model, kt.TextClassifier.from_preset(tmp_path / "preset"))
+    with pytest.raises(ValueError, match="no gradient passes a rounding. Quantize with activations=False, or add ad"):
+        model.fit({"token_ids": np.ones((3, 4), "int32")}, np.zeros(3), verbose=0)
+    add_lora(model, targets="all")
+    assert relative_error(outputs(model), outputs(quantized("int8"))) <= 1e-6
+    model.compile(keras.optimizers.Adam(1e-2))
+    losses = [step(model) for _ in range(6)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 # --- adapters on a quantized base ---
 
 
@@ -140,12 +158,9 @@ def test_keras_own_quantize_is_saved_too(mode, tmp_path):
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=once)])
 def test_adapters_train_on_a_quantized_base(mode, tmp_path):
     model = quantized(mode)
-    rounding = outputs(model)
+    plain = outputs(model)
     add_lora(model, rank=4, targets="all", seed=1)
-    plain = classifier()
-    quantize(plain, mode, activations=False, block_size=16)
-    np.testing.assert_allclose(outputs(model), outputs(plain), atol=1e-6)  # inputs are no longer rounded
-    assert (np.abs(rounding - outputs(plain)).max() > 1e-4) == (mode == "int8")
+    np.testing.assert_allclose(outputs(model), plain, atol=1e-6)
     before = arrays(model)
     model.compile(keras.optimizers.Adam(1e-2))
     losses = [step(model) for _ in range(6)]
@@ -220,8 +235,6 @@ def test_what_cannot_be_quantized():
     add_lora(adapted)
     with pytest.raises(ValueError, match="without adapters with activations=True, got 'int8' and adapters"):
         quantize(adapted, activations=True)
-    with pytest.raises(ValueError, match="no gradient passes a rounding. Quantize with activations=False, or add ad"):
-        quantized("int8").fit({"token_ids": np.ones((3, 4), "int32")}, np.zeros(3), verbose=0)
 
 
 @once
@@ -278,7 +291,7 @@ def test_the_direct_view_computes_what_keras_quantized_layers_do(mode, block_siz
     from keras_transformers.backends.torch.direct import direct
 
     model = translator(dtype=dtype)
-    quantize(model, mode, activations=False, block_size=block_size)
+    quantize(model, mode, block_size=block_size)
     block, table = model.backbone.decoder.blocks[0], model.backbone.embedding.token
     x = torch.randn(2, 3, 32).to(getattr(torch, dtype))
     for layer, arguments in (
