@@ -35,8 +35,8 @@ elif NAME == "jax":
     from keras_transformers.backends.default import graphs
     from keras_transformers.backends.jax import arrays, attention, dropout, execution, products, training
 elif NAME == "tensorflow":
-    from keras_transformers.backends.default import dropout, graphs
-    from keras_transformers.backends.tensorflow import arrays, attention, execution, products, training
+    from keras_transformers.backends.default import dropout
+    from keras_transformers.backends.tensorflow import arrays, attention, execution, graphs, products, training
 else:
     from keras_transformers.backends.default import dropout
     from keras_transformers.backends.torch import arrays, attention, execution, graphs, products, training

@@ -124,7 +124,7 @@ def self_scope(
         bias, angles = relative(queries, keys, starts)
     shape = (places.rows, num_heads, queries.shape[1], keys.shape[1])
     near = None
-    if window is not None and (shape[3] is None or shape[3] > window):
+    if window is not None and (not isinstance(shape[3], int) or shape[3] > window):
         near = masks.window(queries, keys, window)
         if global_tokens:
             near = ops.logical_or(near, keys[:, None, None, :] < global_tokens)

@@ -21,7 +21,7 @@ from keras_transformers.backends import execution, graphs
 from keras_transformers.callers import outside
 from keras_transformers.files.reading import shown
 from keras_transformers.formats import own, preset
-from keras_transformers.formats.exports import comparison, kinds, onnx, renaming, scripts, tokenizers
+from keras_transformers.formats.exports import comparison, kinds, onnx, openvino, renaming, scripts, tokenizers
 from keras_transformers.formats.exports.comparison import Case
 from keras_transformers.formats.exports.kinds import Kind
 from keras_transformers.generation.decoding import NEW_TOKENS
@@ -55,22 +55,41 @@ def export(task: typing.Any, path: typing.Any, format: str = "onnx") -> Export:
     kind = kinds.find(format)
     folder = _checked_path(path, kind)
     kind.check_packages()
-    of_task = graphs_of(task)
-    marker = kind.pattern.format(of_task.graphs[0].name)
-    preset.check_replaceable(folder, marker)
+    if kind.written_as not in graphs.FORMATS:
+        raise ValueError(
+            f"Expected the {kind.engine} backend, which writes the format {kind.name!r}. Save the model with "
+            f"save_to_preset, and export it with KERAS_BACKEND={kind.engine}."
+        )
+    names = [graph.name for graph in graphs_of(task).graphs]
+    preset.check_replaceable(folder, _marker(kind, names))
     _warn_of_untrained(task)
     cases = reference(task)
     with tempfile.TemporaryDirectory() as scratch:
-        place = pathlib.Path(scratch)
-        made = write_graphs(of_task, kind, place)
-        difference = max(_difference(of_task, kind, made, case) for case in cases)
+        place = pathlib.Path(scratch) / "made"
+        place.mkdir()
+        made, difference = write_and_compare(task, kind, place, cases)
         half = keras.backend.standardize_dtype(task.compute_dtype) != "float32"
         tolerance = comparison.TOLERANCE_OF_HALVES if half else comparison.TOLERANCE
         comparison.check(difference, tolerance, kind.name)
         files = {each.relative_to(place).as_posix(): _copier(each) for each in place.rglob("*") if each.is_file()}
-        named = {name: made[name].relative_to(place).as_posix() for name in made}
-        preset.save_folder(folder, {**files, **beside(task, kind, named, difference)}, marker=marker)
-    return Export(folder, kind.name, difference, named)
+        preset.save_folder(folder, {**files, **beside(task, kind, made, difference)}, marker=_marker(kind, names))
+    return Export(folder, kind.name, difference, made)
+
+
+def _marker(kind: Kind, names: list[str]) -> str:
+    """The file whose presence allows replacing an earlier export."""
+    return "saved_model.pb" if kind.pattern == "." else kind.pattern.format(names[0])
+
+
+def write_and_compare(
+    task: typing.Any, kind: Kind, folder: pathlib.Path, cases: list[Case]
+) -> tuple[dict[str, str], float]:
+    """Write the graphs of a task below a folder, on the backend that writes them. Returns their files by name, and the
+    largest difference of their outputs."""
+    of_task = graphs_of(task)
+    made = write_graphs(of_task, kind, folder)
+    difference = max(_difference(of_task, kind, made, case) for case in cases)
+    return {name: made[name].relative_to(folder).as_posix() for name in made}, difference
 
 
 def _checked_path(path: typing.Any, kind: Kind) -> pathlib.Path:
@@ -114,16 +133,29 @@ def write_graphs(of_task: Graphs, kind: Kind, folder: pathlib.Path) -> dict[str,
     """Write the graphs of a task below a folder. Returns their paths by name."""
     paths = {}
     for graph in of_task.graphs:
-        name = f"{graph.name}_merged" if kind.interchange and graph.name == DECODER else graph.name
-        paths[graph.name] = kind.path(folder, name)
+        merged = kind.name == "onnx" and graph.name == DECODER
+        paths[graph.name] = kind.path(folder, f"{graph.name}_merged" if merged else graph.name)
         paths[graph.name].parent.mkdir(parents=True, exist_ok=True)
-        written = renaming.renamed(graph, of_task.names[graph.name]) if kind.interchange else graph
-        graphs.write(written, paths[graph.name], kind.written_as)
+    written = [
+        renaming.renamed(graph, of_task.names[graph.name]) if kind.interchange else graph for graph in of_task.graphs
+    ]
+    if kind.name != "openvino":
+        graphs.write(written, list(paths.values()), kind.written_as)
+        return paths
+    with tempfile.TemporaryDirectory() as scratch:
+        sources = [pathlib.Path(scratch) / f"{graph.name}.onnx" for graph in written]
+        graphs.write(written, sources, kind.written_as)
+        for source, path in zip(sources, paths.values(), strict=True):
+            openvino.convert(source, path)
     return paths
 
 
+_RUNNERS: dict[str, typing.Any] = {"onnx": onnx.runner, "openvino": openvino.runner}
+
+
 def _difference(of_task: Graphs, kind: Kind, paths: dict[str, pathlib.Path], case: Case) -> float:
-    run: typing.Any = onnx.runner(paths)
+    make = _RUNNERS.get(kind.name, lambda paths: graphs.runner(paths, kind.name))
+    run = make(paths)
     if kind.interchange:
         run = renaming.run_with(run, of_task.names)
     return case.difference(of_task.drive(run, case.inputs))
@@ -132,24 +164,30 @@ def _difference(of_task: Graphs, kind: Kind, paths: dict[str, pathlib.Path], cas
 def reference(task: typing.Any) -> list[Case]:
     """Inputs of odd shapes, and the outputs of the task for them on the backend that runs."""
     rng = np.random.default_rng(0)
-    longest = task._longest("embeddings")
+    (output,) = graphs_of(task).graphs[-1].outputs[:1]
+    compute = execution.without_gradients(lambda inputs: task(inputs, training=False))
     cases = []
     for rows, length in ((1, 1), (1, 5), (3, 11), (2, 37)):
-        length = min(length, longest or length)
-        inputs = _inputs(task, rng, rows, length)
-        compute = execution.without_gradients(lambda inputs: task(inputs, training=False))
-        tensors = {name: keras.ops.convert_to_tensor(array) for name, array in inputs.items()}
+        inputs = _inputs(task, rng, rows, min(length, task._longest("embeddings") or length))
+        read = dict(inputs)
+        if _continues(task):
+            real = read.pop("padding_mask")
+            read["starts"] = (~real).sum(1, keepdims=True).astype("int32")
+        tensors = {name: keras.ops.convert_to_tensor(array) for name, array in read.items()}
         outputs = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(compute(tensors), "float32")))
-        (name,) = (each for each in graphs_of(task).graphs[-1].outputs[:1])
-        real = inputs["padding_mask"] if outputs.shape[:2] == inputs["token_ids"].shape else None
-        read = inputs.get("decoder_token_ids")
-        real = np.ones(read.shape, bool) if read is not None else real
-        cases.append(Case(inputs, {name: outputs}, real))
+        positions = inputs.get("decoder_token_ids", inputs["token_ids"])
+        real = np.ones(positions.shape, bool) if positions is not inputs["token_ids"] else inputs["padding_mask"]
+        cases.append(Case(inputs, {output: outputs}, real))
     return cases
 
 
+def _continues(task: typing.Any) -> bool:
+    """Whether a task is a decoder that continues texts."""
+    return hasattr(task, "generation") and task.config.encoder is None
+
+
 def _inputs(task: typing.Any, rng: np.random.Generator, rows: int, length: int) -> dict[str, np.ndarray]:
-    """Random inputs, with padding in all rows but the first."""
+    """Random inputs, with padding in all rows but the first: behind the text, or in front of one to be continued."""
     config = task.config
     size, padding = config.embeddings.vocabulary_size, config.filler
     token_ids = rng.integers(0, size, (rows, length)).astype("int32")
@@ -160,10 +198,11 @@ def _inputs(task: typing.Any, rng: np.random.Generator, rows: int, length: int) 
         token_ids[token_ids == end] = next(each for each in range(size) if each not in (end, padding))
         token_ids[np.arange(rows), lengths - 1] = end
     real = np.arange(length) < lengths[:, None]
+    real = real[:, ::-1] if _continues(task) else real
     inputs = {"token_ids": np.where(real, token_ids, padding).astype("int32"), "padding_mask": real}
     if config.num_segments > 1:
         inputs["segment_ids"] = (rng.integers(0, config.num_segments, (rows, length)) * real).astype("int32")
-    if hasattr(task, "generation"):
+    if hasattr(task, "generation") and not _continues(task):
         own = config.target_embeddings.vocabulary_size
         most = min(length, task._longest("target_embeddings") or length)
         inputs["decoder_token_ids"] = rng.integers(1, own, (rows, most)).astype("int32")

@@ -5,6 +5,7 @@
                           decoder_model   decoder_token_ids, source_padding_mask, encoder_output, past keys and values
                                           ─► logits, keys and values
     a decoder             model           token_ids, padding_mask, past keys and values ─► logits, keys and values
+                                          (padding is in front, and the mask is of past tokens too)
 
 A decoder reads any number of new tokens after any number of past ones, none among them. The keys and values of a source
 are computed in the first call, whose past ones are empty, and passed on.
@@ -19,9 +20,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from keras import ops
 
-from keras_transformers.backends.default.graphs import Graph, Port
+from keras_transformers.backends.default.graphs import Graph, Port, Run
 from keras_transformers.backends.types import Tensor
-from keras_transformers.formats.exports.kinds import Run
 from keras_transformers.layers.cache import Cache
 from keras_transformers.layers.state import KeysAndValues
 
@@ -59,11 +59,15 @@ def graphs_of(task: typing.Any) -> Graphs:
         ValueError: for a task whose inputs are more than texts.
     """
     config = task.config
+    if hasattr(task, "max_words"):
+        raise ValueError(
+            f"Expected a task that reads texts alone, got a {type(task).__name__}, whose graphs are not supported."
+        )
     if not hasattr(task, "generation"):
         return _one_pass(task)
     if config.encoder is not None and config.decoder is not None:
         return _encoder_decoder(task)
-    raise ValueError(f"Expected a task that can be exported, got a {type(task).__name__}.")
+    return _decoder_alone(task)
 
 
 _IDS, _MASK = Port("int32", ("batch_size", "sequence_length")), Port("bool", ("batch_size", "sequence_length"))
@@ -126,14 +130,18 @@ def _decode(task: typing.Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         tuple(ops.concatenate(each, axis=2) for each in zip(*pairs, strict=True))
         for pairs in zip(source, new, strict=True)
     )
-    states = tuple(KeysAndValues(*pair) for pair in past)
-    cache = Cache(ops.shape(past[0][0])[2], states, across, inputs["source_padding_mask"])
+    cache = Cache(*_states(past), across, inputs["source_padding_mask"])
     logits, cache = task._step_through(inputs["decoder_token_ids"], cache)
     return {
         "logits": ops.cast(logits, "float32"),
         **_named("past", cache.states),
         **_named("source", cache.cross_attention),
     }
+
+
+def _states(past: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, tuple[KeysAndValues, ...]]:
+    """The number of past positions, and the states of all layers. In a graph of unknown lengths they grow."""
+    return ops.shape(past[0][0])[2], tuple(KeysAndValues(*pair) for pair in past)
 
 
 def _pairs(inputs: dict[str, Tensor], stem: str, count: int) -> list[tuple[Tensor, Tensor]]:
@@ -192,6 +200,40 @@ def _encoder_decoder(task: typing.Any) -> Graphs:
         return {"logits": np.concatenate(logits, axis=1)}
 
     return Graphs((encoder, decoder), drive, names)
+
+
+# Decoders
+
+
+def _continue(task: typing.Any, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    past = _pairs(inputs, "past", task.config.decoder.num_layers)
+    mask = ops.cast(inputs["padding_mask"], "int32")
+    starts = ops.sum(1 - mask, axis=1, keepdims=True)  # padding is in front
+    cache = Cache(*_states(past), starts=starts)
+    logits, cache = task._step_through(inputs["token_ids"], cache)
+    return {"logits": ops.cast(logits, "float32"), **_named("past", cache.states)}
+
+
+def _decoder_alone(task: typing.Any) -> Graphs:
+    caches = _cache_ports(task, "past", "past_sequence_length", _heads(task))
+    # One name for the length of both would be wrong: the mask is of the past tokens too.
+    inputs = {"token_ids": _IDS, "padding_mask": Port("bool", ("batch_size", "total_sequence_length")), **caches}
+    graph = Graph(MODEL, task, _continue, inputs, ("logits", *caches))
+    names = {**_THEIRS, **{name: _theirs(name).replace(".decoder", "") for name in caches}}
+
+    def drive(run: Run, inputs: Arrays) -> dict[str, np.ndarray]:
+        token_ids, mask = inputs["token_ids"], inputs["padding_mask"]
+        past = empty(graph, len(token_ids))
+        logits, begin = [], 0
+        for end in (1, 3, token_ids.shape[1]):
+            if begin < end <= token_ids.shape[1]:
+                read = {"token_ids": token_ids[:, begin:end], "padding_mask": mask[:, :end], **past}
+                past = run(MODEL, read)
+                logits.append(past.pop("logits"))
+                begin = end
+        return {"logits": np.concatenate(logits, axis=1)}
+
+    return Graphs((graph,), drive, {MODEL: names})
 
 
 def empty(graph: Graph, rows: int) -> dict[str, np.ndarray]:

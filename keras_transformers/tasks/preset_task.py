@@ -153,23 +153,33 @@ class PresetTask(DataTask):
     def export(self, path: str | os.PathLike[str], format: str = "onnx") -> typing.Any:
         """Export the model as graphs for another runtime, with labels and tokenizer beside them.
 
-        Batch and lengths are dynamic. The graphs are run at once on odd shapes, and compared with the model. A folder
-        of format "onnx" has the layout and the names that Optimum and transformers.js expect. It also holds `run.py`,
-        which runs the graphs with ONNX Runtime, NumPy and tokenizers alone.
+        Batch and lengths are dynamic. The graphs are run at once on odd shapes, and compared with the model. An
+        encoder-decoder becomes two graphs, and a decoder one, with the past keys and values as inputs and outputs.
 
-        Needs the extra `export`, and the backend that writes the format: PyTorch for "onnx".
+            format              written by    the folder holds
+            "onnx"              PyTorch       onnx/model.onnx, or onnx/encoder_model.onnx and
+                                              onnx/decoder_model_merged.onnx; `run.py`
+            "openvino"          PyTorch       openvino_model.xml, openvino_model.bin
+            "torch"             PyTorch       model.pt2
+            "tf_saved_model"    TensorFlow    saved_model.pb, variables/
+
+        On another backend, save the model with `save_to_preset` and export it with `KERAS_BACKEND` of that name.
+        "onnx" and "openvino" have the names and the layout that Optimum and transformers.js expect (`input_ids`,
+        `attention_mask`, `logits`, …), the other formats our names (`token_ids`, `padding_mask`, `logits`, …).
+        `run.py` runs ONNX graphs with ONNX Runtime, NumPy and tokenizers alone.
 
         Args:
             path: the folder to write; an earlier export is replaced in one step.
-            format: "onnx".
+            format: see above. "onnx" needs the extra `export`, "openvino" that of its name.
 
-        Returns: an `Export`: its `path`, its `files`, and the largest relative `difference` of the outputs.
+        Returns: an `Export`: its `path`, its `files`, and the largest `difference` of the outputs, relative to the
+            largest value.
 
         Raises:
             FileExistsError: if `path` holds something else.
             ImportError: if a package is missing.
             ValueError: for an unknown format, a model with operations that the format lacks, and graphs whose outputs
-                differ by more than 1e-4.
+                differ by more than 1e-4, and on another backend than that of the format.
 
         Example:
             >>> kt.Seq2SeqLM.from_preset("english-french").export("english-french-onnx").difference < 1e-5

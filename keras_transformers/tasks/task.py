@@ -25,7 +25,7 @@ from keras_transformers.training.optimizers import Optimizer
 from keras_transformers.training.schedules import LinearDecay
 
 # Methods that Keras calls, with signatures that it needs. Methods that users call are not among them.
-_KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "fit", "predict"}
+_KERAS_CALLS = set(dir(keras.Model)) - {"compile", "evaluate", "export", "fit", "predict"}
 
 
 class Task(ShapesOfSpec, PresetTask):

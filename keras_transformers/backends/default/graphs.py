@@ -1,7 +1,7 @@
 """Writing a model as a graph for another runtime, in the formats that a backend writes itself.
 
     torch        onnx, torch (`.pt2`); openvino is made from onnx
-    tensorflow   tf_saved_model, litert
+    tensorflow   tf_saved_model
     jax          none
 
 Why each format has one backend that writes it: docs/decisions/0044.
@@ -10,12 +10,17 @@ Why each format has one backend that writes it: docs/decisions/0044.
 import dataclasses
 import pathlib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from keras_transformers.backends.types import Tensor
 
 Axes: typing.TypeAlias = tuple[str | int, ...]
 """The axes of a tensor: an int for a fixed size, a name for a size that may vary. Equal names are equal sizes."""
+
+Run: typing.TypeAlias = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""Runs a graph: `(name, inputs) -> outputs`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +60,25 @@ FORMATS: tuple[str, ...] = ()
 """The formats that `write` writes on this backend."""
 
 
-def write(graph: Graph, path: pathlib.Path, format: str) -> None:
-    """Write a graph to a file or a folder.
+def write(graphs: Sequence[Graph], paths: Sequence[pathlib.Path], format: str) -> None:
+    """Write graphs to files or folders.
 
     Args:
-        graph: a `Graph`.
-        path: the path to write.
+        graphs: a list of `Graph`.
+        paths: the path of each; in some formats the same for all.
         format: one of `FORMATS`.
 
     Raises:
         ValueError: for a graph with an operation that the format lacks, which the error names.
     """
     raise ValueError(f"Expected one of the formats {', '.join(FORMATS) or '(none)'}, got {format!r}.")
+
+
+def runner(paths: Mapping[str, pathlib.Path], format: str) -> Run:
+    """A function that runs written graphs, if the backend itself is the runtime of their format.
+
+    Args:
+        paths: the paths by the names of the graphs.
+        format: one of `FORMATS`.
+    """
+    raise ValueError(f"Expected a format that this backend runs, got {format!r}.")

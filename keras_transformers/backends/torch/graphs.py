@@ -6,12 +6,13 @@ import math
 import pathlib
 import typing
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from keras_transformers.backends.default.graphs import *  # noqa: F403
-from keras_transformers.backends.default.graphs import Graph, Port
+from keras_transformers.backends.default.graphs import Graph, Port, Run
 from keras_transformers.backends.torch import direct
 from keras_transformers.backends.types import Tensor
 
@@ -35,8 +36,26 @@ class _Module(torch.nn.Module):
         return {name: outputs[name] for name in self._graph.outputs}
 
 
-def write(graph: Graph, path: pathlib.Path, format: str) -> None:
-    """Write a graph to a file or a folder."""
+def write(graphs: Sequence[Graph], paths: Sequence[pathlib.Path], format: str) -> None:
+    """Write graphs to files or folders, in one of `FORMATS`."""
+    for graph, path in zip(graphs, paths, strict=True):
+        with torch.no_grad(), _quiet():
+            _write(graph, path, format)
+
+
+def runner(paths: Mapping[str, pathlib.Path], format: str) -> Run:
+    """A function that runs written graphs."""
+    programs = {name: torch.export.load(path).module() for name, path in paths.items()}
+
+    def run(name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with torch.no_grad():
+            outputs = programs[name]({each: torch.from_numpy(array) for each, array in inputs.items()})
+        return {each: tensor.numpy() for each, tensor in outputs.items()}
+
+    return run
+
+
+def _write(graph: Graph, path: pathlib.Path, format: str) -> None:
     axes = {axis for port in graph.inputs.values() for axis in port.axes if isinstance(axis, str)}
     dimensions = {axis: torch.export.Dim(axis) for axis in sorted(axes)}
     # PyTorch fixes sizes of 0 and 1, and takes equal sizes for one: each axis has its own. Those of a past are the
@@ -48,12 +67,11 @@ def write(graph: Graph, path: pathlib.Path, format: str) -> None:
         for name, port in graph.inputs.items()
     }
     module = _Module(graph).eval()
-    with torch.no_grad(), _quiet():
-        if format == "torch":
-            program = torch.export.export(module, (examples,), dynamic_shapes=(dynamic,), strict=False)
-            torch.export.save(program, path)
-        else:
-            _write_onnx(module, examples, dynamic, graph, path)
+    if format == "torch":
+        program = torch.export.export(module, (examples,), dynamic_shapes=(dynamic,), strict=False)
+        torch.export.save(program, path)
+    else:
+        _write_onnx(module, examples, dynamic, graph, path)
 
 
 def _write_onnx(

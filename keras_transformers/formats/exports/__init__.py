@@ -1,1 +1,1 @@
-"""Models as graphs for other runtimes: SavedModel, ONNX, OpenVINO, LiteRT and PyTorch's exported programs."""
+"""Models as graphs for other runtimes: SavedModel, ONNX, OpenVINO and PyTorch's exported programs."""

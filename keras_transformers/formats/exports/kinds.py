@@ -2,7 +2,6 @@
 
 format           backend      files of the graphs                      runtime
 tf_saved_model   TensorFlow   saved_model.pb, variables/               TensorFlow, TF Serving
-litert           TensorFlow   model.tflite                             LiteRT (ai_edge_litert)
 onnx             PyTorch      onnx/model.onnx                          ONNX Runtime, transformers.js, Optimum
 openvino         PyTorch      openvino_model.xml, .bin                 OpenVINO, Optimum
 torch            PyTorch      model.pt2                                PyTorch
@@ -10,16 +9,9 @@ torch            PyTorch      model.pt2                                PyTorch
 
 import dataclasses
 import pathlib
-import typing
-from collections.abc import Callable, Mapping
-
-import numpy as np
 
 from keras_transformers.extras import require
 from keras_transformers.spelling import did_you_mean
-
-Run: typing.TypeAlias = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-"""Runs a graph: `(name, inputs) -> outputs`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +45,13 @@ class Kind:
         require(self.extra, **dict.fromkeys(self.packages, True))
 
 
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
-KINDS = (Kind("onnx", "torch", "onnx", "onnx/{}.onnx", _ONNX, interchange=True),)
+_ONNX = ("onnx", "onnxscript")
+KINDS = (
+    Kind("onnx", "torch", "onnx", "onnx/{}.onnx", (*_ONNX, "onnxruntime"), interchange=True),
+    Kind("openvino", "torch", "onnx", "openvino_{}.xml", (*_ONNX, "openvino"), "openvino", interchange=True),
+    Kind("torch", "torch", "torch", "{}.pt2"),
+    Kind("tf_saved_model", "tensorflow", "tf_saved_model", "."),
+)
 
 
 def find(name: object) -> Kind:

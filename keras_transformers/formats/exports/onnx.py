@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_transformers.formats.exports.kinds import Run
+from keras_transformers.backends.default.graphs import Run
 
 
 def runner(paths: Mapping[str, pathlib.Path]) -> Run:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 from keras import ops
 
-from keras_transformers.backends.default.graphs import Graph, Port
+from keras_transformers.backends.default.graphs import Graph, Port, Run
 from keras_transformers.backends.types import Tensor
-from keras_transformers.formats.exports.kinds import Run
 
 
 def output_name(name: str) -> str:

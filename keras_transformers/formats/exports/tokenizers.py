@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import tokenizers
 
+from keras_transformers.formats.exports.portable import portable
+
 FILE = "tokenizer.json"
+_FILES = (FILE, "target_tokenizer.json")
 _PROBES = ("A man rides a bike.", "Été – 3 x", "the")
 
 
@@ -23,6 +26,7 @@ def files(tokenizer: typing.Any, encode: Callable[[str], list[int]]) -> tuple[di
     made: dict[str, bytes] = tokenizer.files()
     if FILE not in made:
         return made, False
+    made = {name: portable(content) if name in _FILES else content for name, content in made.items()}
     engine = tokenizers.Tokenizer.from_str(made[FILE].decode())
     if _same(engine, encode):
         return made, True
