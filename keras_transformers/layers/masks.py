@@ -11,30 +11,20 @@ from keras_transformers.backends import arrays
 from keras_transformers.backends.types import Shape, Tensor
 
 
-def _as_keys(x: Tensor) -> Tensor:
-    """`[B, S]` as `[B, 1, 1, S]`. LiteRT cannot index by None if a length is unknown."""
-    return ops.expand_dims(x, (1, 2))
-
-
-def _as_queries(x: Tensor) -> Tensor:
-    """`[B, T]` as `[B, 1, T, 1]`."""
-    return ops.expand_dims(x, (1, 3))
-
-
 def causal(query_positions: Tensor, key_positions: Tensor) -> Tensor:
     """Each query sees its own and earlier positions: `[B|1, 1, T, S]` from positions `[B|1, T]` and `[B|1, S]`."""
-    return _as_keys(key_positions) <= _as_queries(query_positions)
+    return key_positions[:, None, None, :] <= query_positions[:, None, :, None]
 
 
 def window(query_positions: Tensor, key_positions: Tensor, size: int) -> Tensor:
     """Each query sees the keys fewer than `size` positions away, on both sides: `[B|1, 1, T, S]`."""
-    distance = _as_queries(query_positions) - _as_keys(key_positions)
+    distance = query_positions[:, None, :, None] - key_positions[:, None, None, :]
     return ops.abs(distance) < size
 
 
 def beginning(starts: Tensor, key_positions: Tensor) -> Tensor:
     """Each query sees the keys from its start on: `[B, 1, 1|T, S]` from starts `[B, 1|T]` and positions `[B|1, S]`."""
-    return _as_keys(key_positions) >= _as_queries(starts)
+    return key_positions[:, None, None, :] >= starts[:, None, :, None]
 
 
 def padding(padding_mask: Tensor, scores_shape: Shape) -> Tensor:
@@ -49,7 +39,7 @@ def padding(padding_mask: Tensor, scores_shape: Shape) -> Tensor:
         raise ValueError(
             f"Expected a padding mask of shape [B, S] = [{batch}, {length}], got shape {tuple(padding_mask.shape)}."
         )
-    return _as_keys(ops.cast(padding_mask, "bool"))
+    return ops.cast(padding_mask, "bool")[:, None, None, :]
 
 
 def attached(x: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def rotary_angles(rotary: Rotary, positions: Tensor, head_dim: int) -> Tensor:
         frequency, factor = plain_frequencies(rotary.base, width), 1.0
     else:
         frequency, factor = rotary.scaling.frequencies(rotary.base, width, positions)
-    positions = ops.expand_dims(positions, (1, 3))
+    positions = positions[:, None, :, None]
     if isinstance(frequency, np.ndarray):
         frequency = arrays.constant(frequency, positions)
     angles = positions * frequency
@@ -278,15 +278,15 @@ class RelativePosition(Layer):
             return None, rotary_angles(self.positions, positions, self.head_dim)
         if self.positions is None:
             return None, None
-        distance = ops.expand_dims(key_positions, 1) - ops.expand_dims(query_positions, 2)
+        distance = key_positions[:, None, :] - query_positions[:, :, None]
         if isinstance(self.positions, Alibi):
             slopes = arrays.constant(alibi_slopes(self.num_heads)[None, :, None, None], distance)
             if self.positions.rounded:
                 if starts is not None:
                     key_positions = ops.maximum(key_positions - starts, 0)
-                growth = _rounded(slopes) * _rounded(ops.expand_dims(ops.cast(key_positions, "float32"), (1, 2)))
+                growth = _rounded(slopes) * _rounded(ops.cast(key_positions, "float32")[:, None, None])
                 return _rounded(growth) * self.head_dim**-0.5, None
-            return -ops.expand_dims(ops.cast(ops.abs(distance), "float32"), 1) * slopes, None
+            return -ops.cast(ops.abs(distance), "float32")[:, None] * slopes, None
         buckets = relative_buckets(distance, self.positions.num_buckets, self.positions.max_distance, not self.causal)
         bias = ops.take(ops.cast(self.embeddings, "float32"), buckets, axis=0)
         return ops.transpose(bias, (0, 3, 1, 2)), None
