@@ -385,6 +385,24 @@ def compiled(function):
     return function
 
 
+@pytest.mark.one_backend("torch")
+@pytest.mark.skipif(
+    tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15),
+    reason="older Kerases break the graph in their own calls",
+)
+def test_torch_compile_breaks_no_graph():
+    """Traced whole, without the code generator, which takes long."""
+    import torch
+
+    block = BlockConfig(AttentionConfig(4, 2, positions=Rotary(), window=3), FeedForwardConfig(24))
+    decoder = Decoder(1, block)
+    decoder.build((B, T, D))
+    fill(decoder)
+    x, source = (torch.from_numpy(numbers((B, length, D))) for length in (T, 5))
+    traced = torch.compile(decoder, backend="eager", fullgraph=True)  # a break would be an error
+    assert relative_error(traced(x, source), decoder(x, source)) < 1e-5
+
+
 # --- the head ---
 
 

@@ -164,6 +164,14 @@ def test_a_summary_shows_shapes(task, expand_nested):
     assert "?" not in text and "unbuilt" not in text and "(None, None, 16)" in text
 
 
+@pytest.mark.one_backend("torch")
+def test_a_mask_breaks_no_compiled_graph():
+    import torch
+
+    explained = torch._dynamo.explain(Backbone(CONFIGS["encoder"]))(torch.from_numpy(IDS))
+    assert explained.graph_break_count == 0, explained.break_reasons
+
+
 @pytest.mark.each_keras
 def test_a_model_around_a_backbone_learns_and_comes_back_from_its_file(tmp_path):
     inputs = keras.Input((None,), dtype="int32")
