@@ -145,6 +145,32 @@ def test_a_translator(byte_level, tmp_path, num_beams):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("codes", ["__en__ __ha__ __is__ __ja__ __cs__ __ru__ __zh__ __de__", ">>fra<< >>deu<<"])
+def test_languages_are_a_second_and_a_third_string(tmp_path, codes):
+    tokenizer = kt.Tokenizer.train(TEXTS * 3, vocabulary_size=300)
+    tokenizer.add_tokens(codes.split(), special=True)
+    with_one_graph(tokenizer)
+    sizes = {"num_layers": 1, "hidden_dim": 16, "num_heads": 2}
+    model = kt.Seq2SeqLM(kt.models.transformer(tokenizer.vocabulary_size, **sizes), tokenizer)
+    fill(model)
+    settings = {"max_new_tokens": 5, "num_beams": 2}
+    graph = served(model, tmp_path, **settings)
+    assert list(graph.signatures) == ["translate"]
+    languages = list(tokenizer.languages)[:2]
+    told = tokenizer.language_place != "source"
+    with pytest.warns(UserWarning, match="were cut at the limit"):
+        expected = [
+            model.translate(text, languages[0] if told else None, target, **settings)
+            for text, target in zip(TEXTS[:2], languages, strict=True)
+        ]
+    texts, source = tf.constant(TEXTS[:2]), tf.constant(languages[:1] * 2)
+    found = graph.translate(texts, source, tf.constant(languages))
+    assert strings(found["translations"]) == expected
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected languages among"):
+        graph.translate(texts, source, tf.constant(["Klingon"] * 2))
+
+
+@pytest.mark.slow
 def test_the_preset_translates_with_beams(tmp_path):
     model = kt.Seq2SeqLM.from_preset("english-french")
     graph = served(model, tmp_path, max_length=40)

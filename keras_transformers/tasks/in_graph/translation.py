@@ -30,7 +30,7 @@ from keras_transformers.tokenizers.packing import Template
 from keras_transformers.tokenizers.translation import parts_around
 
 _LANGUAGES = [tf.TensorSpec([None], tf.string, name=name) for name in ("source_language", "target_language")]
-_Language = tf.Tensor | int | None
+_Language: typing.TypeAlias = typing.Any  # token ids [N], one id, or None
 
 
 class Translation:
@@ -65,7 +65,7 @@ class Translation:
         tokenizer = task._tokenizer()
         self._texts = Detokenizer(tokenizer, DIFFICULT)
         self._classes = CharacterClasses()
-        self._languages = LanguageIds(tokenizer) if tokenizer.languages else None
+        self._languages: typing.Any = LanguageIds(tokenizer) if tokenizer.languages else None
         self.parts: list[tf.Module] = [part for part in (self._texts, self._classes, self._languages) if part]
         self.serve = None if languages else traced(self._serve, TEXTS)
         self.translate = self._languages and traced(self._translate, TEXTS, *_LANGUAGES)
@@ -84,7 +84,7 @@ class Translation:
     def _translate(
         self, texts: tf.Tensor, source_language: tf.Tensor, target_language: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        ids: typing.Any = self._languages
+        ids = self._languages
         told = self.task._tokenizer().language_place != "source"  # otherwise the target alone is told
         return self._translated(texts, ids(source_language) if told else None, ids(target_language))
 

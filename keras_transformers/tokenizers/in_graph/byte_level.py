@@ -300,7 +300,9 @@ def bytes_of(engine: tokenizers.Tokenizer) -> list[bytes]:
     for i in range(max(engine.get_vocab(with_added_tokens=True).values()) + 1):
         piece = engine.id_to_token(i) or ""
         known = all(letter in byte_of for letter in piece)
-        pieces.append(b"" if piece in special else bytes(map(byte_of.get, piece)) if known else piece.encode())
+        pieces.append(
+            b"" if piece in special else bytes(byte_of[letter] for letter in piece) if known else piece.encode()
+        )
     return pieces
 
 

@@ -39,6 +39,8 @@ class Detokenizer(tf.Module):
         size = tokenizer.target_vocabulary_size
         engine = (tokenizer.target or tokenizer).engine
         decoder = json.loads(engine.to_str())["decoder"] or {}
+        first: list[Any]
+        rest: list[Any]
         if decoder.get("type") == "ByteLevel":
             first = rest = bytes_of(engine)
         else:

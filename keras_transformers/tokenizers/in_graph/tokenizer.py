@@ -223,7 +223,8 @@ def wrapped(
         if isinstance(part, str):
             ids.append(kept[part])
         else:
-            ids.append(tf.RaggedTensor.from_row_lengths(tf.fill(tf.shape(ones), part), ones, validate=False))
+            special_ids = tf.zeros_like(ones, tf.int32) + part  # one id, or one for each row
+            ids.append(tf.RaggedTensor.from_row_lengths(special_ids, ones, validate=False))
         values = ids[-1].flat_values
         segments.append(ids[-1].with_flat_values(tf.fill(tf.shape(values), segment_id)))
     return tf.concat(ids, axis=1), tf.concat(segments, axis=1)
