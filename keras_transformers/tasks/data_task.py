@@ -236,6 +236,32 @@ class DataTask(Trained):
             for each in (x, y, sample_weight)
         )
 
+    def preprocess(
+        self, texts: typing.Any, seconds: typing.Any = None, *, max_length: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Texts as the padded arrays that the model reads, and the graphs of `export`.
+
+        Args:
+            texts: a string, or a list, array or series of strings.
+            seconds: the second text of each pair, for a task that reads pairs.
+            max_length: the most tokens of a row; by default as many as the model reads.
+
+        Returns: a dictionary of arrays `[N, T]`: int32 `token_ids` and bool `padding_mask`, True for tokens; int32
+            `segment_ids` if the model has segments. For an encoder-decoder, int32 `decoder_token_ids [N, 1]` too, the
+            start tokens. The prompts of a decoder are padded in front, and int32 `starts [N, 1]` says how far.
+
+        Raises:
+            TypeError: for values that are not texts.
+            ValueError: for pairs, if the task writes texts.
+
+        Example:
+            >>> inputs = classifier.preprocess(["A delight.", "A long, long disappointment."])
+            >>> logits = classifier(inputs)
+        """
+        from keras_transformers.tasks import preprocessing
+
+        return preprocessing.preprocess(self, texts, seconds, max_length)
+
     # Outputs
 
     def predict(

@@ -114,3 +114,33 @@ def test_a_model_that_answers_at_random_is_warned_of():
     model.compile()
     model.optimizer.iterations.assign(keras.ops.convert_to_tensor(3))
     exporting._warn_of_untrained(model)
+
+
+def test_texts_as_the_arrays_that_a_model_reads():
+    model = reader(kt.TextClassifier, num_classes=2)
+    inputs = model.preprocess(TEXTS)
+    assert {name: array.dtype.name for name, array in inputs.items()} == {
+        "token_ids": "int32",
+        "padding_mask": "bool",
+        "segment_ids": "int32",
+    }
+    logits = keras.ops.convert_to_numpy(model(inputs))
+    np.testing.assert_allclose(logits, model.predict(TEXTS), atol=1e-5)
+    with pytest.warns(UserWarning, match="2 of 2 texts are longer than 12 tokens"):
+        pairs = model.preprocess(TEXTS[:2], TEXTS[1:], max_length=12)
+    assert pairs["token_ids"].shape[1] == 12 and pairs["segment_ids"].max() == 1
+
+
+def test_sources_and_prompts_as_the_arrays_that_a_model_reads():
+    model = translator()
+    inputs = model.preprocess(TEXTS)
+    assert inputs["decoder_token_ids"].tolist() == [[model.generation.start_id]] * 3
+    assert model(inputs).shape == (3, 1, model.config.embeddings.vocabulary_size)
+    with pytest.raises(ValueError, match="Expected single texts for a Seq2SeqLM"):
+        model.preprocess(TEXTS, TEXTS)
+    writer = kt.CausalLM(kt.models.gpt(280, hidden_dim=16, num_heads=2, num_layers=1), model.tokenizer)
+    inputs = writer.preprocess(["A man", "The rain in Spain"])
+    alone = writer.preprocess(["A man"])
+    assert not alone["starts"].any() and not inputs["padding_mask"][0, 0]
+    both, one = (keras.ops.convert_to_numpy(writer(each)) for each in (inputs, alone))
+    np.testing.assert_allclose(both[:1, -one.shape[1] :], one, atol=1e-5)
