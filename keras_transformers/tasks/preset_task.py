@@ -163,7 +163,7 @@ class PresetTask(DataTask):
             "torch"             PyTorch       model.pt2
             "tf_saved_model"    TensorFlow    saved_model.pb, variables/
 
-        On another backend, save the model with `save_to_preset` and export it with `KERAS_BACKEND` of that name.
+        On another backend, a second process with `KERAS_BACKEND` writes the graphs; it needs that backend installed.
         "onnx" and "openvino" have the names and the layout that Optimum and transformers.js expect (`input_ids`,
         `attention_mask`, `logits`, …), the other formats our names (`token_ids`, `padding_mask`, `logits`, …).
         `run.py` runs ONNX graphs with ONNX Runtime, NumPy and tokenizers alone.
@@ -177,7 +177,7 @@ class PresetTask(DataTask):
 
         Raises:
             FileExistsError: if `path` holds something else.
-            ImportError: if a package is missing.
+            ImportError: if a package, or the backend of the format, is missing.
             ValueError: for an unknown format, a model with operations that the format lacks, and graphs whose outputs
                 differ by more than 1e-4, and on another backend than that of the format.
 

@@ -76,6 +76,31 @@ def test_a_translator_as_onnx(tmp_path):
     assert run_script(tmp_path / "model", *texts) == [line for text in expected for line in text.splitlines() or [""]]
 
 
+@pytest.mark.slow
+def test_a_model_on_another_backend_than_that_of_the_format(tmp_path):
+    pytest.importorskip("tensorflow")
+    model = reader(kt.TextClassifier, labels=["bad", "good"])
+    exported = model.export(tmp_path / "model", format="tf_saved_model")
+    assert exported.difference < 1e-5 and (tmp_path / "model" / "saved_model.pb").exists()
+
+
+def test_a_backend_that_is_missing_is_named(tmp_path, monkeypatch):
+    from keras_transformers import extras
+
+    find = extras.importlib.util.find_spec
+    monkeypatch.setattr(
+        extras.importlib.util, "find_spec", lambda name: None if name in ("tensorflow", "openvino") else find(name)
+    )
+    model = reader(kt.TextClassifier, num_classes=2)
+    with pytest.raises(ImportError, match=r"Expected tensorflow .*keras-transformers\[tensorflow\]"):
+        model.export(tmp_path / "model", format="tf_saved_model")
+    with pytest.raises(ImportError, match=r"Expected openvino .*keras-transformers\[openvino\]"):
+        model.export(tmp_path / "model", format="openvino")
+    with pytest.raises(ValueError, match="Expected a model of one stack for the format 'torch', got an encoder-dec"):
+        translator().export(tmp_path / "model", format="torch")
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_wrong_graph_is_refused():
     from keras_transformers.formats.exports import comparison
 

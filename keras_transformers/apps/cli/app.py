@@ -6,6 +6,7 @@ from keras_transformers.apps.cli.convert import convert
 from keras_transformers.apps.cli.embed import embed
 from keras_transformers.apps.cli.evaluate import evaluate
 from keras_transformers.apps.cli.explain import explain
+from keras_transformers.apps.cli.export import export
 from keras_transformers.apps.cli.families import families
 from keras_transformers.apps.cli.generate import generate
 from keras_transformers.apps.cli.presets import presets
@@ -34,6 +35,7 @@ for command in (
     score,
     embed,
     convert,
+    export,
     explain,
     presets,
     families,
