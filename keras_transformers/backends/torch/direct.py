@@ -24,6 +24,7 @@ from keras_transformers.backends.torch import direct_quantized
 from keras_transformers.backends.types import Tensor
 
 _PACKAGE = __name__.partition(".")[0]
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # PyTorch 2.7 and later
 
 View: typing.TypeAlias = Callable[..., typing.Any]
 """A function of tensors in place of a layer, or the layer itself."""
@@ -114,9 +115,9 @@ def _scores(x: Tensor, table: Tensor) -> Tensor:
 
     On a CPU, a tall matrix is read at the speed of memory only if it is the left operand, and for at least two vectors
     (a single one is doubled). Measured with MKL, two to eight vectors took 25 to 75 % of the time of `F.linear`;
-    sixteen and more took longer.
+    sixteen and more took longer. An exported program takes any number.
     """
-    if x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or _is_exporting():
         return F.linear(x, table)
     rows = x.numel() // x.shape[-1]
     if rows > 8:

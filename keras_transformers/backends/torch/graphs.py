@@ -49,7 +49,7 @@ def runner(paths: Mapping[str, pathlib.Path], format: str) -> Run:
 
     def run(name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            outputs = programs[name]({each: torch.from_numpy(array) for each, array in inputs.items()})
+            outputs = programs[name]({each: torch.from_numpy(array.copy()) for each, array in inputs.items()})
         return {each: tensor.numpy() for each, tensor in outputs.items()}
 
     return run
