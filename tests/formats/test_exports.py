@@ -101,6 +101,21 @@ def test_a_backend_that_is_missing_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "model").exists()
 
 
+def test_the_command_exports_a_preset(tmp_path):
+    testing = pytest.importorskip("typer.testing")
+    from keras_transformers.apps.cli.app import app
+
+    def call(*arguments):
+        return testing.CliRunner().invoke(app, ["export", *map(str, arguments)])
+
+    reader(kt.TextClassifier, labels=["bad", "good"]).save_to_preset(tmp_path / "preset")
+    result = call(tmp_path / "preset", tmp_path / "made", "--format", "torch")
+    assert result.exit_code == 0, result.exception
+    assert "Its outputs differ from the model's by" in result.stderr and (tmp_path / "made" / "model.pt2").exists()
+    assert "did you mean 'onnx'" in str(call(tmp_path / "preset", tmp_path / "x", "--format", "onxx").exception)
+    assert "did you mean 'MaskedLM'" in str(call(tmp_path / "preset", tmp_path / "x", "--task", "MaskLM").exception)
+
+
 def test_a_wrong_graph_is_refused():
     from keras_transformers.formats.exports import comparison
 
