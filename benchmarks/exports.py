@@ -94,21 +94,21 @@ def keep(key, result):
 
 
 def table():
-    """The table: a row for each task, the difference on each backend."""
+    """The table: a row for each task, the difference in each format. One backend writes a format."""
     results = json.loads(RESULTS.read_text("utf-8"))
     names = list(dict.fromkeys(key.split("/")[0] for key in results))
     lines = [f"| task | {' | '.join(FORMATS)} |", f"|---|{'---|' * len(FORMATS)}"]
     for name in names:
         cells = []
         for format in FORMATS:
-            found = {key.split("/")[2]: each for key, each in results.items() if key.startswith(f"{name}/{format}/")}
-            cells.append(", ".join(f"{cell(each)} ({backend})" for backend, each in found.items()) or "–")
+            found = [each for key, each in results.items() if key.startswith(f"{name}/{format}/")]
+            cells.append(", ".join(map(cell, found)) or "–")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def cell(result):
-    return f"{result['difference']:.0e}" if "difference" in result else "refused"
+    return f"{result['difference']:.0e}".replace("0e+00", "0") if "difference" in result else "refused"
 
 
 if __name__ == "__main__":

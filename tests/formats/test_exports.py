@@ -116,6 +116,13 @@ def test_the_command_exports_a_preset(tmp_path):
     assert "did you mean 'MaskedLM'" in str(call(tmp_path / "preset", tmp_path / "x", "--task", "MaskLM").exception)
 
 
+def test_the_guide_has_the_measured_table():
+    from benchmarks import exports
+    from tests.test_guides import GUIDES
+
+    assert exports.table() in (GUIDES / "exporting.md").read_text("utf-8")
+
+
 def test_a_wrong_graph_is_refused():
     from keras_transformers.formats.exports import comparison
 
